@@ -1,0 +1,172 @@
+//! The message: what the frames of one make together, and the checks on its bytes.
+//!
+//! Bytes that arrive here are unmasked and in order. Which frame may follow which is `protocol`.
+
+use std::borrow::Cow;
+
+use super::error::Error;
+use super::utf8::Utf8Validator;
+
+/// What a message carries (RFC 6455 §5.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageKind {
+    /// UTF-8.
+    Text,
+    /// Any bytes.
+    Binary,
+}
+
+/// A whole message of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// What the payload is.
+    pub kind: MessageKind,
+    /// The bytes. Those of a text are valid UTF-8: that is checked already.
+    pub payload: Cow<'a, [u8]>,
+}
+
+impl<'a> Message<'a> {
+    /// The message whose whole payload is at hand: checked, not copied.
+    pub(super) fn whole(kind: MessageKind, payload: &'a [u8]) -> Result<Message<'a>, Error> {
+        let mut check = Check::new(kind);
+        check.push(payload)?;
+        check.finish()?;
+        Ok(Message { kind, payload: Cow::Borrowed(payload) })
+    }
+}
+
+/// A message under way: its bytes so far, of whichever frames.
+///
+/// ```text
+///   01 'Hel' |        | 00 'lo' ...        input
+///             89 ping                      (a control frame between fragments is none of its business)
+///   payload: H e l                l o      grows as bytes arrive, never from a declared length
+/// ```
+#[derive(Debug)]
+pub(super) struct Assembly {
+    kind: MessageKind,
+    check: Check,
+    payload: Vec<u8>,
+}
+
+impl Assembly {
+    pub(super) fn new(kind: MessageKind) -> Self {
+        Assembly { kind, check: Check::new(kind), payload: Vec::new() }
+    }
+
+    /// Appends the next bytes, in whatever pieces they come.
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Error> {
+        self.check.push(piece)?;
+        self.payload.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// Ends the message.
+    pub(super) fn finish(mut self) -> Result<Message<'static>, Error> {
+        self.check.finish()?;
+        Ok(Message { kind: self.kind, payload: Cow::Owned(self.payload) })
+    }
+
+    /// The number of bytes so far.
+    pub(super) fn payload_len(&self) -> u64 {
+        self.payload.len() as u64
+    }
+}
+
+/// Refuses a frame that would bring its message over `limit`: by the length it declares, before its bytes
+/// come.
+pub(super) fn check_message_len(assembled_len: u64, frame_len: u64, limit: u64) -> Result<(), Error> {
+    // RFC 6455 §10.4: "impose a limit on frame sizes and the total message size after reassembly from
+    // multiple frames".
+    if frame_len > limit.saturating_sub(assembled_len) { Err(Error::TooBig { limit }) } else { Ok(()) }
+}
+
+/// What the bytes of a message of a kind must be.
+#[derive(Debug)]
+enum Check {
+    Text(Utf8Validator),
+    Binary,
+}
+
+impl Check {
+    fn new(kind: MessageKind) -> Self {
+        match kind {
+            MessageKind::Text => Check::Text(Utf8Validator::default()),
+            MessageKind::Binary => Check::Binary,
+        }
+    }
+
+    fn push(&mut self, piece: &[u8]) -> Result<(), Error> {
+        match self {
+            // RFC 6455 §8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte
+            // stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket
+            // Connection_."
+            Check::Text(utf8) => utf8.push(piece).map_err(|_| Error::TextNotUtf8),
+            Check::Binary => Ok(()),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        match self {
+            // RFC 6455 §5.6: "the whole message MUST contain valid UTF-8", so a frame may end inside a
+            // character and a message may not.
+            Check::Text(utf8) => utf8.finish().map_err(|_| Error::TextNotUtf8),
+            Check::Binary => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asserts that the pieces give the message, assembled and, joined, as a whole that is borrowed.
+    fn assert_message(kind: MessageKind, pieces: &[&[u8]]) {
+        let joined = pieces.concat();
+        let mut assembly = Assembly::new(kind);
+        for piece in pieces {
+            assembly.push(piece).unwrap();
+        }
+        assert_eq!(assembly.payload_len(), joined.len() as u64);
+        let assembled = assembly.finish().unwrap();
+        let whole = Message::whole(kind, &joined).unwrap();
+        assert!(matches!(whole.payload, Cow::Borrowed(_)));
+        assert_eq!(assembled, whole);
+        assert_eq!(assembled.payload, joined);
+    }
+
+    #[test]
+    fn a_text_may_be_cut_inside_a_character() {
+        assert_message(MessageKind::Text, &[b"\xce", b"\xba\xcf\x8c", b""]);
+    }
+
+    #[test]
+    fn a_binary_message_is_any_bytes() {
+        assert_message(MessageKind::Binary, &[b"\xff\xfe", b"\xed\xa0\x80"]);
+    }
+
+    #[test]
+    fn a_text_is_refused_at_its_first_bad_byte() {
+        let mut assembly = Assembly::new(MessageKind::Text);
+        assert_eq!(assembly.push(b"ab\xed"), Ok(()));
+        assert_eq!(assembly.push(b"\xa0"), Err(Error::TextNotUtf8));
+    }
+
+    #[test]
+    fn a_text_that_ends_inside_a_character_is_refused() {
+        let mut assembly = Assembly::new(MessageKind::Text);
+        assert_eq!(assembly.push(b"\xce"), Ok(()));
+        assert_eq!(assembly.finish(), Err(Error::TextNotUtf8));
+        assert_eq!(Message::whole(MessageKind::Text, b"\xce"), Err(Error::TextNotUtf8));
+    }
+
+    #[test]
+    fn a_frame_is_refused_when_the_message_would_pass_the_limit() {
+        assert_eq!(check_message_len(0, 10, 10), Ok(()));
+        assert_eq!(check_message_len(4, 6, 10), Ok(()));
+        assert_eq!(check_message_len(10, 0, 10), Ok(()));
+        assert_eq!(check_message_len(4, 7, 10), Err(Error::TooBig { limit: 10 }));
+        assert_eq!(check_message_len(1, i64::MAX as u64, u64::MAX), Ok(()));
+        assert_eq!(check_message_len(u64::MAX, u64::MAX, 10), Err(Error::TooBig { limit: 10 }));
+    }
+}

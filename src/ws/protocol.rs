@@ -1,0 +1,386 @@
+//! One connection's life after the handshake: bytes of the peer in, events and bytes for the peer out.
+//!
+//! The only file that knows the order of things: which frame may follow which, what is answered, when the
+//! connection closes. It does no I/O and keeps no time: deadlines and sockets are `server`, the form of a
+//! header is `frame`, the bytes of a message `message`.
+
+use super::close::{CloseCode, CloseFrame, encode_close};
+use super::error::Error;
+use super::frame::{CONTROL_PAYLOAD_LEN_MAX, FrameHeader, Opcode, PartialHeader, encode_frame, take_front};
+use super::mask::unmask;
+use super::message::{Assembly, Message, MessageKind, check_message_len};
+
+/// Whether the peer may send messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// Messages are taken.
+    Accept {
+        /// The most bytes of one message, all its fragments together; a frame that would pass it is refused
+        /// at its header with [`Error::TooBig`].
+        message_len_max: u64,
+    },
+    /// The peer may only listen: a data frame is refused at its header with [`Error::MessageRefused`].
+    Refuse,
+}
+
+/// Where the connection is in its life (RFC 6455 §7.1). It only ever goes down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Messages go both ways.
+    Open,
+    /// Our Close frame is sent or in the outbox; the peer's has yet to come. Nothing but that is waited for.
+    Closing,
+    /// Nothing more is read or said: send what the outbox holds, then close the TCP connection.
+    Closed,
+}
+
+/// What the peer did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// It sent a message.
+    Message(Message<'a>),
+    /// It asked for a sign of life. The pong is in the outbox already.
+    Ping,
+    /// It gave a sign of life.
+    Pong,
+    /// It closed, or answered our close. The state is [`State::Closed`], and the answer, where one is due, is
+    /// in the outbox already. `None`: it gave no code.
+    Close(Option<CloseFrame>),
+}
+
+/// The state machine of one server-side connection.
+///
+/// # How to drive this
+///
+/// 1. Have an outbox, a `Vec<u8>`: the bytes that the socket owes the peer besides a channel's.
+/// 2. After a read, call [`receive`](Self::receive) with what was read until it returns `Ok(None)`: all is
+///    consumed then, and a frame that the read cut is kept inside.
+/// 3. Deal with an event before the next call: what it makes you append to the outbox stands there before
+///    what the next call appends, so that an answer goes out ahead of a Close frame that comes after it.
+/// 4. On `Err`, do nothing but note it: the Close frame that names the fault is in the outbox.
+/// 5. Send the outbox. Once it is empty and [`state`](Self::state) is [`State::Closed`], close the TCP
+///    connection: the server goes first (RFC 6455 §7.1.1).
+/// 6. While the outbox holds more than you will owe, do not read: TCP then stops a peer that sends pings and
+///    does not read. One call appends at most one frame, of at most 127 bytes, and a pong is shorter than its
+///    ping.
+/// 7. To end it from this side, call [`close`](Self::close), send nothing else after it, and go on reading
+///    with a deadline of your own: a peer may never answer.
+///
+/// ```
+/// use fanfare::ws::{Event, Inbound, Protocol, State};
+///
+/// let mut protocol = Protocol::new(Inbound::Accept { message_len_max: 65_536 });
+/// let mut outbox = Vec::new();
+/// let mut read = *b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58\x89\x80\x00\x00\x00\x00";
+/// let mut input = &mut read[..];
+/// let mut messages = Vec::new();
+/// while let Some(event) = protocol.receive(&mut input, &mut outbox)? {
+///     match event {
+///         Event::Message(message) => messages.push(message.payload),
+///         Event::Ping | Event::Pong | Event::Close(_) => {}
+///     }
+/// }
+/// assert_eq!(messages, [&b"Hello"[..]]);
+/// assert_eq!(outbox, b"\x8a\x00");
+/// assert_eq!(protocol.state(), State::Open);
+/// # Ok::<(), fanfare::ws::Error>(())
+/// ```
+///
+/// # What it keeps
+///
+/// ```text
+///   input     81 85 k e y . H e l l o | 89 80 k e y . | 81 fe 01 00 k e y . x x x
+///             a message, borrowed       answered        cut: `reading` knows the header and that 3 bytes
+///                                                       were taken; `message` owns those 3
+/// ```
+///
+/// Invariants: `message` is that of an open connection, under way; `control` is there while `reading` is in
+/// the payload of a control frame. Between frames and messages the connection owns no heap memory.
+#[derive(Debug)]
+pub struct Protocol {
+    state: State,
+    inbound: Inbound,
+    reading: Reading,
+    message: Option<Box<Assembly>>,
+    control: Option<Box<[u8; CONTROL_PAYLOAD_LEN_MAX]>>,
+}
+
+impl Protocol {
+    /// A connection whose handshake is done.
+    #[must_use]
+    pub fn new(inbound: Inbound) -> Self {
+        Protocol { state: State::Open, inbound, reading: Reading::NEXT, message: None, control: None }
+    }
+
+    /// Takes bytes off the front of `input` up to the next event; `None`: all of them, and no event is whole.
+    ///
+    /// Payloads are unmasked where they are, and a message that is one frame inside `input` is borrowed from
+    /// it. Pongs, the answer to a Close frame and the Close frame for a fault are appended to `outbox`. After
+    /// the peer's Close frame and after an `Err`, input is consumed and ignored.
+    pub fn receive<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        outbox: &mut Vec<u8>,
+    ) -> Result<Option<Event<'a>>, Error> {
+        let received = self.receive_frames(input, outbox);
+        if let Err(error) = received {
+            self.fail(error, outbox);
+        }
+        if self.state == State::Closed {
+            // RFC 6455 §1.4: "after receiving a control frame indicating the connection should be closed, a
+            // peer discards any further data received"; §7.1.7 says the same of a connection that was failed.
+            *input = &mut [];
+        }
+        received
+    }
+
+    /// Begins the closing handshake (RFC 6455 §7.1.2); nothing happens if the connection is no longer open.
+    pub fn close(&mut self, code: CloseCode, reason: &str, outbox: &mut Vec<u8>) {
+        if self.state == State::Open {
+            encode_close(outbox, code, reason);
+            self.state = State::Closing;
+            self.message = None;
+        }
+    }
+
+    /// Asks the peer for a sign of life; nothing happens if the connection is no longer open.
+    ///
+    /// # Panics
+    /// If the payload is over [`CONTROL_PAYLOAD_LEN_MAX`].
+    pub fn ping(&mut self, payload: &[u8], outbox: &mut Vec<u8>) {
+        assert!(
+            payload.len() <= CONTROL_PAYLOAD_LEN_MAX,
+            "RFC 6455 §5.5: a control frame is 125 bytes or less"
+        );
+        if self.state == State::Open {
+            encode_frame(outbox, Opcode::Ping, payload);
+        }
+    }
+
+    /// Where the connection is in its life.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    fn receive_frames<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        outbox: &mut Vec<u8>,
+    ) -> Result<Option<Event<'a>>, Error> {
+        while self.state != State::Closed {
+            let Some(mut frame) = self.frame(input)? else { return Ok(None) };
+            let piece = frame.take_piece(input);
+            self.reading = if frame.is_whole() { Reading::NEXT } else { Reading::Payload(frame) };
+            // A header and none of its payload starts nothing: what comes next may be the whole of it.
+            if piece.is_empty() && !frame.is_whole() {
+                return Ok(None);
+            }
+            let event = match frame.header.opcode {
+                Opcode::Continuation => self.continue_message(frame, piece)?,
+                Opcode::Text => self.start_message(MessageKind::Text, frame, piece)?,
+                Opcode::Binary => self.start_message(MessageKind::Binary, frame, piece)?,
+                Opcode::Close | Opcode::Ping | Opcode::Pong => self.receive_control(frame, piece, outbox)?,
+            };
+            if event.is_some() || !frame.is_whole() {
+                return Ok(event);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The frame that the next byte of payload belongs to: the one the last input cut, or the next.
+    fn frame(&mut self, input: &mut &mut [u8]) -> Result<Option<Frame>, Error> {
+        match &mut self.reading {
+            Reading::Payload(frame) => Ok(Some(*frame)),
+            Reading::Header(partial) => {
+                let Some(header) = partial.read(input)? else { return Ok(None) };
+                self.check_order(&header)?;
+                Ok(Some(Frame { header, taken: 0 }))
+            }
+        }
+    }
+
+    /// Refuses a frame that must not come now, before any of its payload is taken.
+    fn check_order(&self, header: &FrameHeader) -> Result<(), Error> {
+        if header.opcode.is_control() || self.state != State::Open {
+            return Ok(());
+        }
+        let message_len_max = match self.inbound {
+            Inbound::Accept { message_len_max } => message_len_max,
+            // RFC 6455 §7.4.1: 1008 is for "a message that violates its policy".
+            Inbound::Refuse => return Err(Error::MessageRefused),
+        };
+        let assembled_len = match (&self.message, header.opcode == Opcode::Continuation) {
+            (None, false) => 0,
+            (Some(message), true) => message.payload_len(),
+            // RFC 6455 §5.4: "A fragmented message consists of a single frame with the FIN bit clear and an
+            // opcode other than 0, followed by zero or more frames with the FIN bit clear and the opcode set
+            // to 0, and terminated by a single frame with the FIN bit set and an opcode of 0."
+            (None, true) => return Err(Error::ContinuationWithoutStart),
+            // RFC 6455 §5.4: "The fragments of one message MUST NOT be interleaved between the fragments of
+            // another message unless an extension has been negotiated that can interpret the interleaving."
+            (Some(_), false) => return Err(Error::MessageInsideMessage),
+        };
+        check_message_len(assembled_len, header.payload_len, message_len_max)
+    }
+
+    fn start_message<'a>(
+        &mut self,
+        kind: MessageKind,
+        frame: Frame,
+        piece: &'a [u8],
+    ) -> Result<Option<Event<'a>>, Error> {
+        if self.state == State::Open {
+            if frame.header.fin && frame.is_all_in(piece) {
+                return Ok(Some(Event::Message(Message::whole(kind, piece)?)));
+            }
+            self.message.get_or_insert_with(|| Box::new(Assembly::new(kind)));
+        }
+        self.continue_message(frame, piece)
+    }
+
+    fn continue_message<'a>(&mut self, frame: Frame, piece: &[u8]) -> Result<Option<Event<'a>>, Error> {
+        // Our Close frame is out, and nothing would be done with a message: its bytes are dropped.
+        let Some(mut message) = self.message.take() else {
+            debug_assert!(self.state != State::Open, "check_order lets no fragment in without a message");
+            return Ok(None);
+        };
+        message.push(piece)?;
+        if frame.header.fin && frame.is_whole() {
+            return Ok(Some(Event::Message(message.finish()?)));
+        }
+        self.message = Some(message);
+        Ok(None)
+    }
+
+    fn receive_control<'a>(
+        &mut self,
+        frame: Frame,
+        piece: &[u8],
+        outbox: &mut Vec<u8>,
+    ) -> Result<Option<Event<'a>>, Error> {
+        if frame.is_all_in(piece) {
+            return self.answer_control(frame.header.opcode, piece, outbox).map(Some);
+        }
+        let mut control = self.control.take().unwrap_or_else(|| Box::new([0; CONTROL_PAYLOAD_LEN_MAX]));
+        let taken = frame.taken as usize;
+        control[taken - piece.len()..taken].copy_from_slice(piece);
+        let payload = &control[..taken];
+        if frame.is_whole() {
+            return self.answer_control(frame.header.opcode, payload, outbox).map(Some);
+        }
+        if frame.header.opcode == Opcode::Close {
+            CloseFrame::check_start(payload)?;
+        }
+        self.control = Some(control);
+        Ok(None)
+    }
+
+    fn answer_control<'a>(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        outbox: &mut Vec<u8>,
+    ) -> Result<Event<'a>, Error> {
+        match opcode {
+            Opcode::Close => self.answer_close(CloseFrame::parse(payload)?, outbox),
+            Opcode::Ping => {
+                // RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
+                // response, unless it already received a Close frame." §5.5.3: with the ping's own payload.
+                // Behind our own Close frame nothing goes out: the peer need not read it.
+                if self.state == State::Open {
+                    encode_frame(outbox, Opcode::Pong, payload);
+                }
+                Ok(Event::Ping)
+            }
+            // RFC 6455 §5.5.3: "A Pong frame MAY be sent unsolicited. [...] A response to an unsolicited Pong
+            // frame is not expected."
+            Opcode::Pong => Ok(Event::Pong),
+            Opcode::Continuation | Opcode::Text | Opcode::Binary => {
+                unreachable!("receive_frames hands over control frames only")
+            }
+        }
+    }
+
+    fn answer_close<'a>(
+        &mut self,
+        close: Option<CloseFrame>,
+        outbox: &mut Vec<u8>,
+    ) -> Result<Event<'a>, Error> {
+        // RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame,
+        // the endpoint MUST send a Close frame in response. (When sending a Close frame in response, the
+        // endpoint typically echos the status code it received.)"
+        if self.state == State::Open {
+            match &close {
+                Some(close) => encode_close(outbox, close.code, ""),
+                None => encode_frame(outbox, Opcode::Close, b""),
+            }
+        }
+        self.end();
+        Ok(Event::Close(close))
+    }
+
+    fn fail(&mut self, error: Error, outbox: &mut Vec<u8>) {
+        // RFC 6455 §7.1.7: "the endpoint SHOULD send a Close frame with an appropriate status code [...]
+        // before proceeding to _Close the WebSocket Connection_". §5.5.1: nothing follows a Close frame.
+        if self.state == State::Open {
+            encode_close(outbox, error.close_code(), &error.to_string());
+        }
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.state = State::Closed;
+        self.message = None;
+        self.control = None;
+    }
+}
+
+/// Where in a frame the input stopped.
+#[derive(Clone, Copy, Debug)]
+enum Reading {
+    Header(PartialHeader),
+    Payload(Frame),
+}
+
+impl Reading {
+    /// At the first byte of a header.
+    const NEXT: Reading = Reading::Header(PartialHeader::NONE);
+}
+
+/// A frame whose header is whole and allowed.
+///
+/// Invariant: `taken <= header.payload_len`; in [`Reading::Payload`] it is less.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    header: FrameHeader,
+    taken: u64,
+}
+
+impl Frame {
+    /// Takes what is there of the payload off the front of `input`, and takes its mask off.
+    fn take_piece<'a>(&mut self, input: &mut &'a mut [u8]) -> &'a mut [u8] {
+        let rest = self.header.payload_len - self.taken;
+        let piece_len = usize::try_from(rest).map_or(input.len(), |rest| rest.min(input.len()));
+        let piece = take_front(input, piece_len);
+        // RFC 6455 §5.3: the masking key is that of the frame, from the first byte of its payload on.
+        if let Some(key) = self.header.mask {
+            unmask(piece, key, self.taken);
+        }
+        self.taken += piece_len as u64;
+        piece
+    }
+
+    fn is_whole(&self) -> bool {
+        self.taken == self.header.payload_len
+    }
+
+    fn is_all_in(&self, piece: &[u8]) -> bool {
+        self.header.payload_len == piece.len() as u64
+    }
+}
+
+#[cfg(test)]
+#[path = "protocol_tests.rs"]
+mod tests;
