@@ -1,0 +1,35 @@
+//! HTTP/1.1 (RFC 9112) as bytes: requests in, responses out, and the WebSocket handshake (RFC 6455 §4).
+//!
+//! Nothing here opens a socket, reads a clock or throws dice: bytes go in, events and bytes come
+//! out, and the `Date` is handed in as a string. Frames are the `ws` room's, routes and authority the
+//! `server` room's.
+//!
+//! How a server drives it, for each connection:
+//!
+//! 1. [`RequestReader::receive`] what the socket gave, then [`RequestReader::poll`] until it says `None`.
+//! 2. On [`Event::Head`]: if the body is wanted, [`RequestReader::read_body`] and poll for [`Event::Body`];
+//!    if the handshake is, [`Upgrade::from_request`], and [`RequestReader::take_rest`] goes to `ws`.
+//! 3. [`Response::encode`] the answer. A request whose announced body was not read ends the connection.
+//! 4. An `Err` is for good: `Response::from(&error)` is what the peer is told, then close.
+
+mod body;
+mod buffer;
+mod error;
+mod length;
+mod query;
+mod reader;
+mod request;
+mod response;
+mod scan;
+mod status;
+mod target;
+mod upgrade;
+
+pub use error::Error;
+pub use query::{decode_segment, parameter};
+pub use reader::{Event, RequestReader};
+pub use request::Request;
+pub use response::{CONTINUE, Framing, Response};
+pub use scan::Limits;
+pub use status::Status;
+pub use upgrade::{Upgrade, is_upgrade};

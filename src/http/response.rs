@@ -1,0 +1,198 @@
+//! Responses: a status, header fields and a body, written out as HTTP/1.1.
+//!
+//! The 101 of a handshake is `upgrade.rs`; a response without an end (an event stream) is not written here.
+
+use super::error::Error;
+use super::status::Status;
+
+/// What a client that sent `Expect: 100-continue` is told before its body is read: RFC 9110 §15.2.1.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A response that is complete before its first byte is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    status: Status,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+}
+
+/// What the connection, not the handler, says about a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Framing<'a> {
+    /// The time as RFC 9110 §5.6.7 writes it, e.g. `Sun, 06 Nov 1994 08:49:37 GMT`.
+    pub date: &'a str,
+    /// Whether the connection serves another request after this one.
+    pub keep_alive: bool,
+    /// Whether this answers a HEAD: the fields of the GET, without its body.
+    pub head_only: bool,
+}
+
+impl Response {
+    /// A response without a body.
+    pub fn new(status: Status) -> Self {
+        Self { status, headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// A response whose body is one line of text.
+    pub fn text(status: Status, sentence: &str) -> Self {
+        Self::new(status).body("text/plain; charset=utf-8", format!("{sentence}\n"))
+    }
+
+    /// A response whose body is JSON.
+    pub fn json(status: Status, body: impl Into<Vec<u8>>) -> Self {
+        Self::new(status).body("application/json", body)
+    }
+
+    /// With one header field more. Content-Length, Date and `Connection: close` are not the handler's to set.
+    ///
+    /// # Panics
+    ///
+    /// If the value holds CR, LF or NUL: RFC 9110 §5.5. What a peer sent is not put into a header unchecked.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        let value = value.into();
+        assert!(
+            !value.contains(['\r', '\n', '\0']),
+            "the value of {name} would split the response: {value:?}"
+        );
+        self.headers.push((name, value));
+        self
+    }
+
+    /// With this body, and the Content-Type that goes with it.
+    #[must_use]
+    pub fn body(mut self, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self.header("Content-Type", content_type)
+    }
+
+    /// The status.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Writes the response behind what `out` holds.
+    pub fn encode(&self, out: &mut Vec<u8>, framing: Framing) {
+        let (code, reason) = (self.status.code(), self.status.reason());
+        line(out, &["HTTP/1.1 ", &code.to_string(), " ", reason]);
+        // RFC 9110 §6.6.1: "An origin server with a clock MUST generate a Date header field in all 2xx …,
+        // 3xx …, and
+        // 4xx (Client Error) responses".
+        line(out, &["Date: ", framing.date]);
+        for (name, value) in &self.headers {
+            line(out, &[name, ": ", value]);
+        }
+        if self.status.allows_body() {
+            line(out, &["Content-Length: ", &self.body.len().to_string()]);
+        }
+        // RFC 9112 §9.6 for close; keep-alive is for HTTP/1.0 clients, §9.3.
+        line(out, &["Connection: ", if framing.keep_alive { "keep-alive" } else { "close" }]);
+        out.extend_from_slice(b"\r\n");
+        if self.status.allows_body() && !framing.head_only {
+            out.extend_from_slice(&self.body);
+        }
+    }
+}
+
+impl From<&Error> for Response {
+    fn from(error: &Error) -> Self {
+        let response = Response::text(error.status(), &error.to_string());
+        if error.status() != Status::UPGRADE_REQUIRED {
+            return response;
+        }
+        // RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response", which §7.8 has
+        // Connection name too; RFC 6455 §4.2.2 for the version.
+        response
+            .header("Upgrade", "websocket")
+            .header("Connection", "Upgrade")
+            .header("Sec-WebSocket-Version", super::upgrade::WEBSOCKET_VERSION)
+    }
+}
+
+/// Writes one line of a head.
+pub(super) fn line(out: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+    fn encoded(response: &Response, keep_alive: bool, head_only: bool) -> String {
+        let mut out = Vec::new();
+        response.encode(&mut out, Framing { date: DATE, keep_alive, head_only });
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_text_response_has_date_type_length_and_body() {
+        assert_eq!(
+            encoded(&Response::text(Status::NOT_FOUND, "No such channel."), true, false),
+            "HTTP/1.1 404 Not Found\r\n\
+             Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+             Content-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: 17\r\n\
+             Connection: keep-alive\r\n\
+             \r\n\
+             No such channel.\n"
+        );
+    }
+
+    #[test]
+    fn the_answer_to_head_has_the_length_and_not_the_body() {
+        let head = encoded(&Response::json(Status::OK, r#"{"id":1}"#), false, true);
+        assert!(
+            head.contains("Content-Type: application/json\r\nContent-Length: 8\r\nConnection: close\r\n")
+        );
+        assert!(head.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_response_without_a_body_says_length_zero() {
+        assert!(encoded(&Response::new(Status::OK), true, false).contains("Content-Length: 0\r\n"));
+    }
+
+    #[test]
+    fn no_content_says_no_length() {
+        assert!(!encoded(&Response::new(Status::NO_CONTENT), true, false).contains("Content-Length"));
+    }
+
+    #[test]
+    fn a_header_is_written_as_given() {
+        let response = Response::new(Status::METHOD_NOT_ALLOWED).header("Allow", "GET, POST");
+        assert_eq!(response.status(), Status::METHOD_NOT_ALLOWED);
+        assert!(encoded(&response, true, false).contains("\r\nAllow: GET, POST\r\n"));
+    }
+
+    #[test]
+    #[should_panic(expected = "would split the response")]
+    fn a_header_value_with_a_line_break_is_a_bug() {
+        let _ = Response::new(Status::OK).header("X-Channel", "a\r\nSet-Cookie: b");
+    }
+
+    #[test]
+    fn an_error_becomes_its_status_and_its_sentence() {
+        let response = encoded(&Response::from(&Error::HostMissing), false, false);
+        assert!(response.starts_with("HTTP/1.1 400 Bad Request\r\n"));
+        assert!(response.ends_with("\r\n\r\nThe Host header is missing, which HTTP/1.1 requires.\n"));
+        assert!(!response.contains("Upgrade"));
+    }
+
+    #[test]
+    fn upgrade_required_names_the_protocol_and_the_version() {
+        for error in [Error::WebSocketVersion, Error::NotUpgrade] {
+            let response = encoded(&Response::from(&error), false, false);
+            assert!(response.starts_with("HTTP/1.1 426 Upgrade Required\r\n"));
+            assert!(
+                response.contains(
+                    "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                )
+            );
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The status codes that this server sends, each with its reason phrase: the table of RFC 9110 §15, cut down.
+//!
+//! Which fault earns which status is not decided here: see `Error::status`.
+
+use std::fmt;
+
+/// A status code and its reason phrase, e.g. `404 Not Found`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Status {
+    code: u16,
+    reason: &'static str,
+}
+
+#[rustfmt::skip] // one line a status
+#[allow(missing_docs)] // the reason phrase says it
+impl Status {
+    pub const SWITCHING_PROTOCOLS: Status = Status::new(101, "Switching Protocols");
+    pub const OK: Status = Status::new(200, "OK");
+    pub const ACCEPTED: Status = Status::new(202, "Accepted");
+    pub const NO_CONTENT: Status = Status::new(204, "No Content");
+    pub const BAD_REQUEST: Status = Status::new(400, "Bad Request");
+    pub const UNAUTHORIZED: Status = Status::new(401, "Unauthorized");
+    pub const FORBIDDEN: Status = Status::new(403, "Forbidden");
+    pub const NOT_FOUND: Status = Status::new(404, "Not Found");
+    pub const METHOD_NOT_ALLOWED: Status = Status::new(405, "Method Not Allowed");
+    pub const REQUEST_TIMEOUT: Status = Status::new(408, "Request Timeout");
+    pub const LENGTH_REQUIRED: Status = Status::new(411, "Length Required");
+    pub const CONTENT_TOO_LARGE: Status = Status::new(413, "Content Too Large");
+    pub const UNSUPPORTED_MEDIA_TYPE: Status = Status::new(415, "Unsupported Media Type");
+    pub const EXPECTATION_FAILED: Status = Status::new(417, "Expectation Failed");
+    pub const UPGRADE_REQUIRED: Status = Status::new(426, "Upgrade Required");
+    pub const TOO_MANY_REQUESTS: Status = Status::new(429, "Too Many Requests");
+    pub const REQUEST_HEADER_FIELDS_TOO_LARGE: Status = Status::new(431, "Request Header Fields Too Large");
+    pub const INTERNAL_SERVER_ERROR: Status = Status::new(500, "Internal Server Error");
+    pub const NOT_IMPLEMENTED: Status = Status::new(501, "Not Implemented");
+    pub const SERVICE_UNAVAILABLE: Status = Status::new(503, "Service Unavailable");
+    pub const HTTP_VERSION_NOT_SUPPORTED: Status = Status::new(505, "HTTP Version Not Supported");
+}
+
+impl Status {
+    const fn new(code: u16, reason: &'static str) -> Self {
+        Self { code, reason }
+    }
+
+    /// The three digits.
+    pub fn code(self) -> u16 {
+        self.code
+    }
+
+    /// The reason phrase.
+    pub fn reason(self) -> &'static str {
+        self.reason
+    }
+
+    /// Whether a response with this status may have content, and so a Content-Length.
+    ///
+    /// RFC 9110 §8.6: "A server MUST NOT send a Content-Length header field in any response with a status
+    /// code of 1xx (Informational) or 204 (No Content)".
+    pub fn allows_body(self) -> bool {
+        self.code >= 200 && self.code != 204
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.code, self.reason)
+    }
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_prints_as_on_the_wire() {
+        assert_eq!(Status::NOT_FOUND.to_string(), "404 Not Found");
+    }
+
+    #[test]
+    fn informational_and_no_content_have_no_body() {
+        assert!(!Status::SWITCHING_PROTOCOLS.allows_body());
+        assert!(!Status::NO_CONTENT.allows_body());
+        assert!(Status::OK.allows_body());
+    }
+}
