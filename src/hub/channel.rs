@@ -1,0 +1,112 @@
+//! The name of a channel: what may be one, and how it is shared.
+//!
+//! What a prefix of a name means (Pusher's `private-`, say) is not known here.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+/// The longest name of a channel, in bytes. Pusher's Node and Python libraries allow as much; its own
+/// documentation and Ruby library stop at 164.
+pub const CHANNEL_NAME_LEN_MAX: usize = 200;
+
+/// A checked channel name: 1 to 200 of `A-Za-z0-9_-=@,.;`, Pusher's alphabet. Clones share the text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelName(Arc<str>);
+
+impl ChannelName {
+    /// Checks `name`.
+    ///
+    /// # Errors
+    /// Says which rule the name breaks.
+    pub fn new(name: &str) -> Result<Self, InvalidChannelName> {
+        if name.is_empty() {
+            return Err(InvalidChannelName::Empty);
+        }
+        if name.len() > CHANNEL_NAME_LEN_MAX {
+            return Err(InvalidChannelName::TooLong);
+        }
+        match name.chars().find(|&character| !is_allowed(character)) {
+            Some(character) => Err(InvalidChannelName::Character(character)),
+            None => Ok(Self(name.into())),
+        }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for ChannelName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a text is no channel name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidChannelName {
+    /// No characters at all.
+    Empty,
+    /// More than 200 bytes.
+    TooLong,
+    /// A character outside the alphabet.
+    Character(char),
+}
+
+impl fmt::Display for InvalidChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the channel name is empty"),
+            Self::TooLong => write!(f, "the channel name is longer than {CHANNEL_NAME_LEN_MAX} characters"),
+            Self::Character(character) => {
+                write!(f, "the channel name holds {character:?}; allowed are A-Z a-z 0-9 _ - = @ , . ;")
+            }
+        }
+    }
+}
+
+impl std::error::Error for InvalidChannelName {}
+
+fn is_allowed(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "_-=@,.;".contains(character)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_character_of_the_alphabet_is_a_name() {
+        let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-=@,.;";
+        assert_eq!(ChannelName::new(alphabet).unwrap().as_str(), alphabet);
+        for character in alphabet.chars() {
+            assert!(ChannelName::new(&character.to_string()).is_ok(), "{character}");
+        }
+    }
+
+    #[test]
+    fn a_name_has_1_to_200_characters() {
+        assert_eq!(ChannelName::new(""), Err(InvalidChannelName::Empty));
+        assert!(ChannelName::new("a").is_ok());
+        assert!(ChannelName::new(&"a".repeat(200)).is_ok());
+        assert_eq!(ChannelName::new(&"a".repeat(201)), Err(InvalidChannelName::TooLong));
+    }
+
+    #[test]
+    fn a_character_outside_the_alphabet_is_named_in_the_error() {
+        for character in ['/', ' ', '#', '*', '?', 'é', '\0', '\n', '"'] {
+            let error = ChannelName::new(&format!("a{character}b")).unwrap_err();
+            assert_eq!(error, InvalidChannelName::Character(character));
+            assert!(error.to_string().contains(&format!("{character:?}")));
+        }
+    }
+}

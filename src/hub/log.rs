@@ -1,0 +1,361 @@
+//! One wire form of one channel as contiguous bytes, and the cursors into it.
+//!
+//! The log does not know who reads it nor what its frames say: it keeps their bytes and where each begins.
+
+use std::collections::VecDeque;
+
+/// A drained log keeps a buffer of at most this many bytes. Below it, a quiet channel costs little; above it, a
+/// busy one would save one allocation a turn, against thousands of system calls in that turn.
+const DRAINED_CAPACITY_MAX: usize = 16 * 1024;
+
+/// The bytes of the frames that somebody may still have to read.
+///
+/// ```text
+///   bytes   | trimmed | frame | frame | frame | frame |
+///                     ^       ^       ^       ^       ^
+///   frames            0       1       2       3       .
+///   offsets           tail                            head
+///                     |<---------- len() ------------>|
+/// ```
+///
+/// Offsets count from the log's first byte ever and never go back; what is trimmed is not readable any more.
+///
+/// Invariants: `tail <= head`; `frames` ascends, begins at `tail` unless the log is empty, and ends below `head`;
+/// `start <= bytes.len()` and `bytes.len() - start == head - tail`.
+#[derive(Debug, Default)]
+pub struct Log {
+    bytes: Vec<u8>,
+    /// Where the kept bytes begin in `bytes`.
+    start: usize,
+    /// The offset of `bytes[start]`.
+    tail: u64,
+    /// The offset at which each kept frame begins.
+    frames: VecDeque<u64>,
+}
+
+/// A reader's place in a log.
+///
+/// Invariant: `offset < frame_end` exactly when the reader has read a part of a frame and owes itself the rest,
+/// and `frame_end` is then where that frame ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    offset: u64,
+    frame_end: u64,
+}
+
+impl Log {
+    /// The offset behind the last byte.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.tail + self.len() as u64
+    }
+
+    /// The offset of the first byte that is still kept.
+    #[must_use]
+    pub fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    /// How many bytes are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A cursor for a reader that wants what comes from now on.
+    #[must_use]
+    pub fn cursor_at_head(&self) -> Cursor {
+        Cursor { offset: self.head(), frame_end: self.head() }
+    }
+
+    /// Appends one frame, whatever `encode` writes. A frame of no bytes is none.
+    pub fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        let frame_start = self.head();
+        let len_before = self.bytes.len();
+        encode(&mut self.bytes);
+        assert!(self.bytes.len() >= len_before, "an encoder only appends");
+        if self.bytes.len() > len_before {
+            self.frames.push_back(frame_start);
+        }
+        self.debug_assert_invariants();
+    }
+
+    /// Everything behind the cursor, in one run.
+    #[must_use]
+    pub fn unread(&self, cursor: Cursor) -> &[u8] {
+        &self.bytes[self.position(cursor.offset)..]
+    }
+
+    /// The rest of the frame that the cursor is inside of; nothing if it stands between two.
+    #[must_use]
+    pub fn started(&self, cursor: Cursor) -> &[u8] {
+        if !cursor.is_inside_frame() {
+            return &[];
+        }
+        &self.bytes[self.position(cursor.offset)..self.position(cursor.frame_end)]
+    }
+
+    /// How many bytes the cursor is behind.
+    #[must_use]
+    pub fn lag(&self, cursor: Cursor) -> u64 {
+        self.head() - cursor.offset
+    }
+
+    /// The cursor after `len` more bytes have been read.
+    #[must_use]
+    pub fn advance(&self, cursor: Cursor, len: usize) -> Cursor {
+        let offset = cursor.offset + len as u64;
+        assert!(offset <= self.head(), "nobody reads past the head");
+        Cursor { offset, frame_end: self.boundary_from(offset) }
+    }
+
+    /// The cursor moved forward to the first frame from which at most `lag_max` bytes are left, and how many
+    /// frames it passed over. The cursor must stand between two frames.
+    #[must_use]
+    pub fn skip_oldest(&self, cursor: Cursor, lag_max: u64) -> (Cursor, u64) {
+        let target = self.head().saturating_sub(lag_max).max(cursor.offset);
+        self.skip_to(cursor, self.boundary_from(target))
+    }
+
+    /// The cursor moved forward to the last frame, and how many frames it passed over. The cursor must stand
+    /// between two frames.
+    #[must_use]
+    pub fn skip_to_newest(&self, cursor: Cursor) -> (Cursor, u64) {
+        let newest = self.frames.back().copied().unwrap_or(self.head());
+        self.skip_to(cursor, newest.max(cursor.offset))
+    }
+
+    /// Forgets what lies before `offset`, which must be a cursor's.
+    pub fn trim(&mut self, offset: u64) {
+        assert!(self.tail <= offset && offset <= self.head(), "only what is kept can be trimmed");
+        // A cursor may stand inside a frame: that frame is kept whole, so that `frames` begins at `tail`.
+        let frames_behind = self.frames.partition_point(|&start| start <= offset);
+        let keep_from = match self.frames.get(frames_behind.wrapping_sub(1)) {
+            Some(&start) if offset < self.head() => start,
+            _ => offset,
+        };
+        self.frames.drain(..self.frames.partition_point(|&start| start < keep_from));
+        self.start += (keep_from - self.tail) as usize;
+        self.tail = keep_from;
+        self.release();
+        self.debug_assert_invariants();
+    }
+
+    /// Gives trimmed room back: all of it when nothing is kept, else once it is half of the buffer, so that each
+    /// byte is moved once on average.
+    fn release(&mut self) {
+        if self.is_empty() {
+            self.bytes.clear();
+            self.start = 0;
+            if self.bytes.capacity() > DRAINED_CAPACITY_MAX {
+                self.bytes = Vec::new();
+                self.frames = VecDeque::new();
+            }
+        } else if self.start > self.len() {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+            self.bytes.shrink_to(2 * self.bytes.len());
+        }
+    }
+
+    fn skip_to(&self, cursor: Cursor, offset: u64) -> (Cursor, u64) {
+        assert!(!cursor.is_inside_frame(), "a started frame is finished first");
+        let missed = self.frames_before(offset) - self.frames_before(cursor.offset);
+        (Cursor { offset, frame_end: offset }, missed as u64)
+    }
+
+    fn frames_before(&self, offset: u64) -> usize {
+        self.frames.partition_point(|&start| start < offset)
+    }
+
+    /// The first place at or behind `offset` where a frame begins or the log ends.
+    fn boundary_from(&self, offset: u64) -> u64 {
+        if offset == self.head() {
+            return offset;
+        }
+        self.frames.get(self.frames_before(offset)).copied().unwrap_or(self.head())
+    }
+
+    fn position(&self, offset: u64) -> usize {
+        assert!(offset >= self.tail, "what is behind a cursor is kept");
+        self.start + (offset - self.tail) as usize
+    }
+
+    fn debug_assert_invariants(&self) {
+        debug_assert!(self.start <= self.bytes.len());
+        debug_assert_eq!(self.frames.is_empty(), self.is_empty());
+        debug_assert!(self.frames.front().is_none_or(|&first| first == self.tail));
+        debug_assert!(self.frames.back().is_none_or(|&last| last < self.head()));
+    }
+}
+
+impl Cursor {
+    /// The offset of the next byte to read.
+    #[must_use]
+    pub fn offset(self) -> u64 {
+        self.offset
+    }
+
+    /// Whether a part of a frame has been read and the rest has not.
+    #[must_use]
+    pub fn is_inside_frame(self) -> bool {
+        self.offset < self.frame_end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_of(frames: &[&[u8]]) -> Log {
+        let mut log = Log::default();
+        for frame in frames {
+            log.append(|out| out.extend_from_slice(frame));
+        }
+        log
+    }
+
+    fn start() -> Cursor {
+        Cursor::default()
+    }
+
+    #[test]
+    fn what_is_appended_is_read_in_one_run() {
+        let log = log_of(&[b"one", b"two", b"three"]);
+        assert_eq!(log.unread(start()), b"onetwothree");
+        assert_eq!(log.lag(start()), 11);
+        assert_eq!(log.unread(log.cursor_at_head()), b"");
+        assert_eq!(log.lag(log.cursor_at_head()), 0);
+    }
+
+    #[test]
+    fn a_cursor_between_frames_owes_itself_nothing() {
+        let log = log_of(&[b"one", b"two"]);
+        for len in [0, 3, 6] {
+            let cursor = log.advance(start(), len);
+            assert!(!cursor.is_inside_frame(), "{len}");
+            assert_eq!(log.started(cursor), b"");
+        }
+    }
+
+    #[test]
+    fn a_cursor_inside_a_frame_owes_itself_the_rest() {
+        let log = log_of(&[b"one", b"three"]);
+        assert_eq!(log.started(log.advance(start(), 1)), b"ne");
+        assert_eq!(log.started(log.advance(start(), 2)), b"e");
+        assert_eq!(log.started(log.advance(start(), 4)), b"hree");
+    }
+
+    #[test]
+    fn the_started_frame_stays_the_same_when_more_is_appended() {
+        let mut log = log_of(&[b"three"]);
+        let cursor = log.advance(start(), 2);
+        log.append(|out| out.extend_from_slice(b"four"));
+        assert_eq!(log.started(cursor), b"ree");
+        assert_eq!(log.unread(cursor), b"reefour");
+    }
+
+    #[test]
+    fn skipping_the_oldest_keeps_the_newest_whole_frames_that_fit() {
+        let log = log_of(&[b"aaaa", b"bbbb", b"cccc"]);
+        for (lag_max, left, missed) in [
+            (12, &b"aaaabbbbcccc"[..], 0),
+            (11, b"bbbbcccc", 1),
+            (8, b"bbbbcccc", 1),
+            (7, b"cccc", 2),
+            (3, b"", 3),
+        ] {
+            let (cursor, count) = log.skip_oldest(start(), lag_max);
+            assert_eq!((log.unread(cursor), count), (left, missed), "lag_max {lag_max}");
+            assert!(!cursor.is_inside_frame());
+        }
+    }
+
+    #[test]
+    fn skipping_never_goes_back() {
+        let log = log_of(&[b"aaaa", b"bbbb"]);
+        let cursor = log.advance(start(), 4);
+        assert_eq!(log.skip_oldest(cursor, 100), (cursor, 0));
+        let at_head = log.cursor_at_head();
+        assert_eq!(log.skip_to_newest(at_head), (at_head, 0));
+    }
+
+    #[test]
+    fn skipping_to_the_newest_leaves_the_last_frame() {
+        let log = log_of(&[b"aaaa", b"bbbb", b"cccc"]);
+        let (cursor, missed) = log.skip_to_newest(start());
+        assert_eq!((log.unread(cursor), missed), (&b"cccc"[..], 2));
+    }
+
+    #[test]
+    #[should_panic(expected = "a started frame is finished first")]
+    fn nobody_skips_out_of_a_started_frame() {
+        let log = log_of(&[b"aaaa", b"bbbb"]);
+        let _ = log.skip_to_newest(log.advance(start(), 1));
+    }
+
+    #[test]
+    fn trimming_keeps_what_the_slowest_cursor_has_before_it() {
+        let mut log = log_of(&[b"aaaa", b"bbbb", b"cccc"]);
+        let slowest = log.advance(start(), 4);
+        log.trim(slowest.offset());
+        assert_eq!((log.tail(), log.len()), (4, 8));
+        assert_eq!(log.unread(slowest), b"bbbbcccc");
+    }
+
+    #[test]
+    fn trimming_inside_a_frame_keeps_that_frame() {
+        let mut log = log_of(&[b"aaaa", b"bbbb"]);
+        let slowest = log.advance(start(), 5);
+        log.trim(slowest.offset());
+        assert_eq!((log.tail(), log.started(slowest)), (4, &b"bbb"[..]));
+        log.trim(slowest.offset());
+        assert_eq!(log.tail(), 4);
+    }
+
+    #[test]
+    fn trimming_everything_gives_a_large_buffer_back() {
+        let mut log = log_of(&[&[b'x'; 100_000]]);
+        log.trim(log.head());
+        assert!(log.is_empty());
+        assert_eq!(log.bytes.capacity(), 0);
+        assert_eq!(log.tail(), 100_000);
+    }
+
+    #[test]
+    fn a_small_drained_buffer_is_used_again() {
+        let mut log = log_of(&[b"tick"]);
+        log.trim(log.head());
+        assert!(log.bytes.capacity() >= 4);
+        log.append(|out| out.extend_from_slice(b"tock"));
+        assert_eq!(log.unread(Cursor { offset: 4, frame_end: 4 }), b"tock");
+    }
+
+    #[test]
+    fn the_buffer_of_a_log_that_is_trimmed_as_it_grows_stays_small() {
+        let mut log = Log::default();
+        let mut cursor = log.cursor_at_head();
+        for _ in 0..10_000 {
+            log.append(|out| out.extend_from_slice(&[b'x'; 100]));
+            if log.lag(cursor) > 1_000 {
+                cursor = log.advance(cursor, 500);
+            }
+            log.trim(cursor.offset());
+        }
+        assert!(log.bytes.capacity() < 8_000, "{}", log.bytes.capacity());
+    }
+
+    #[test]
+    fn a_frame_of_no_bytes_is_no_frame() {
+        let mut log = log_of(&[b"a", b"", b"b"]);
+        assert_eq!(log.skip_to_newest(start()).1, 1);
+        log.trim(2);
+        assert!(log.is_empty());
+    }
+}

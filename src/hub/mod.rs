@@ -1,0 +1,15 @@
+//! Channels as byte logs, subscribers as offsets into them.
+//!
+//! Nothing here knows a socket, a clock, a thread or a protocol: a log holds bytes that somebody else encoded,
+//! and an owner is a number that somebody else understands. Who may publish, and what a frame looks like, is
+//! decided elsewhere.
+
+mod channel;
+mod log;
+mod publication;
+mod registry;
+
+pub use channel::{ChannelName, InvalidChannelName};
+pub use log::{Cursor, Log};
+pub use publication::{Content, EventName, InvalidEventName, Publication, PublicationId, WireForm};
+pub use registry::{Hub, LogId, Subscription};

@@ -1,0 +1,167 @@
+//! What a channel stores: a publication, its identifier, and the wire forms it is delivered in.
+//!
+//! How a form looks as bytes is not known here; the server's `render` encodes.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::ChannelName;
+
+/// The longest event name, in bytes: what every Pusher library allows.
+pub const EVENT_NAME_LEN_MAX: usize = 200;
+
+/// Event names with this prefix are the server's own notices; nobody publishes them.
+pub const RESERVED_EVENT_PREFIX: &str = "fanfare:";
+
+/// One publication, shared by every loop that has a subscriber of its channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// The channel that it was published to.
+    pub channel: ChannelName,
+    /// Its place in the channel's order.
+    pub id: PublicationId,
+    /// The name that the publisher gave it, if any.
+    pub event: Option<EventName>,
+    /// What `data` is.
+    pub content: Content,
+    /// The payload. Valid UTF-8 if `content` is text or JSON.
+    pub data: Bytes,
+}
+
+/// What the payload of a publication is, as its publisher declared it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// UTF-8 text. An envelope carries it as a JSON string.
+    Text,
+    /// UTF-8 text that is one JSON value. An envelope carries it as that value.
+    Json,
+    /// Any bytes. An envelope carries them as a base64 string.
+    Binary,
+}
+
+/// `epoch-sequence`: both as they are written, the epoch in hexadecimal.
+///
+/// Sequences are without a hole inside an epoch. Another epoch is another life of the channel: its numbers
+/// say nothing about this one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PublicationId {
+    /// Drawn anew whenever the channel comes into being.
+    pub epoch: u64,
+    /// 1 for the first publication of the epoch.
+    pub sequence: u64,
+}
+
+impl fmt::Display for PublicationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}", self.epoch, self.sequence)
+    }
+}
+
+/// A checked event name: 1 to 200 bytes, no control character, not the server's own prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventName(Box<str>);
+
+impl EventName {
+    /// Checks `name`.
+    ///
+    /// # Errors
+    /// Says which rule the name breaks.
+    pub fn new(name: &str) -> Result<Self, InvalidEventName> {
+        if name.is_empty() || name.len() > EVENT_NAME_LEN_MAX {
+            return Err(InvalidEventName::Length);
+        }
+        if name.chars().any(char::is_control) {
+            return Err(InvalidEventName::ControlCharacter);
+        }
+        if name.starts_with(RESERVED_EVENT_PREFIX) {
+            return Err(InvalidEventName::Reserved);
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text is no event name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidEventName {
+    /// Empty, or more than 200 bytes.
+    Length,
+    /// A control character: it would break the line-based forms.
+    ControlCharacter,
+    /// It begins with the server's own prefix.
+    Reserved,
+}
+
+impl fmt::Display for InvalidEventName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length => write!(f, "an event name has 1 to {EVENT_NAME_LEN_MAX} bytes"),
+            Self::ControlCharacter => f.write_str("an event name holds no control characters"),
+            Self::Reserved => {
+                write!(f, "event names that begin with {RESERVED_EVENT_PREFIX} are the server's own")
+            }
+        }
+    }
+}
+
+impl std::error::Error for InvalidEventName {}
+
+/// A way in which a publication goes over the wire. Each form of a channel has its own log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WireForm {
+    /// A WebSocket frame whose payload is the publication's and nothing else.
+    WebSocket,
+    /// A WebSocket text frame with a `fanfare.v1.json` envelope.
+    Envelope,
+}
+
+impl WireForm {
+    /// Every form, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::WebSocket, Self::Envelope];
+
+    /// The form's place in [`WireForm::ALL`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_is_epoch_in_hexadecimal_dash_sequence() {
+        assert_eq!(PublicationId { epoch: 0xbeef, sequence: 42 }.to_string(), "beef-42");
+    }
+
+    #[test]
+    fn an_event_name_has_1_to_200_bytes() {
+        assert_eq!(EventName::new(""), Err(InvalidEventName::Length));
+        assert_eq!(EventName::new(&"e".repeat(201)), Err(InvalidEventName::Length));
+        assert_eq!(EventName::new(&"e".repeat(200)).unwrap().as_str().len(), 200);
+    }
+
+    #[test]
+    fn an_event_name_with_a_line_break_is_refused() {
+        assert_eq!(EventName::new("a\nb"), Err(InvalidEventName::ControlCharacter));
+    }
+
+    #[test]
+    fn the_servers_own_event_names_are_refused() {
+        assert_eq!(EventName::new("fanfare:lagged"), Err(InvalidEventName::Reserved));
+    }
+
+    #[test]
+    fn a_form_stands_in_the_table_at_its_index() {
+        for (index, form) in WireForm::ALL.iter().enumerate() {
+            assert_eq!(form.index(), index);
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The channels that one loop has subscribers of: their logs, who reads them, and how far each has come.
+//!
+//! An owner is a number that the caller understands (a connection); nothing is written to it here. Order between
+//! loops is not kept here either: publications come in the order in which they are to be read.
+
+use std::collections::HashMap;
+
+use slab::Slab;
+
+use super::{ChannelName, Cursor, Log, WireForm};
+
+/// The local channels. A log of a form exists while it has a subscriber, a channel while it has a log.
+#[derive(Debug, Default)]
+pub struct Hub {
+    names: HashMap<ChannelName, u32>,
+    channels: Slab<Channel>,
+    dirty: Vec<LogId>,
+}
+
+/// A log of one channel in one form. Good until its last subscriber leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogId {
+    channel: u32,
+    form: WireForm,
+}
+
+/// One owner's place in one log. Good until it is given to [`Hub::unsubscribe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    log: LogId,
+    slot: u32,
+}
+
+impl Subscription {
+    /// The form that is read.
+    #[must_use]
+    pub fn form(self) -> WireForm {
+        self.log.form
+    }
+}
+
+#[derive(Debug)]
+struct Channel {
+    name: ChannelName,
+    feeds: [Option<Box<Feed>>; WireForm::ALL.len()],
+}
+
+/// A log and its readers.
+///
+/// Invariant: `behind` is the number of readers with something to read; the log is empty when it is 0.
+#[derive(Debug, Default)]
+struct Feed {
+    log: Log,
+    readers: Slab<Reader>,
+    behind: usize,
+    is_dirty: bool,
+}
+
+#[derive(Debug)]
+struct Reader {
+    owner: u64,
+    cursor: Cursor,
+    /// Publications passed over and not yet told to the owner.
+    missed: u64,
+}
+
+impl Hub {
+    /// Subscribes `owner` to what is appended to the channel from now on.
+    #[must_use]
+    pub fn subscribe(&mut self, name: &ChannelName, form: WireForm, owner: u64) -> Subscription {
+        let channel = self.channel_index(name);
+        let feed = self.channels[channel as usize].feeds[form.index()].get_or_insert_default();
+        let reader = Reader { owner, cursor: feed.log.cursor_at_head(), missed: 0 };
+        let slot = feed.readers.insert(reader) as u32;
+        Subscription { log: LogId { channel, form }, slot }
+    }
+
+    /// Ends a subscription. What its owner had not read is forgotten.
+    pub fn unsubscribe(&mut self, subscription: Subscription) {
+        let LogId { channel, form } = subscription.log;
+        let feed = self.feed_mut(subscription.log);
+        let reader = feed.readers.remove(subscription.slot as usize);
+        if feed.log.lag(reader.cursor) > 0 {
+            feed.caught_up();
+        }
+        if !feed.readers.is_empty() {
+            return;
+        }
+        let channel = &mut self.channels[channel as usize];
+        channel.feeds[form.index()] = None;
+        if channel.feeds.iter().all(Option::is_none) {
+            let index = self.names.remove(&channel.name).expect("a channel is found under its name");
+            self.channels.remove(index as usize);
+        }
+    }
+
+    /// Appends a publication to every log of the channel, in the form that `encode` is asked for. A channel
+    /// without subscribers has no log, and `encode` is not called.
+    pub fn append(&mut self, name: &str, mut encode: impl FnMut(WireForm, &mut Vec<u8>)) {
+        let Some(&channel) = self.names.get(name) else { return };
+        for form in WireForm::ALL {
+            let Some(feed) = &mut self.channels[channel as usize].feeds[form.index()] else { continue };
+            feed.log.append(|out| encode(form, out));
+            if feed.log.is_empty() {
+                continue;
+            }
+            feed.behind = feed.readers.len();
+            if !std::mem::replace(&mut feed.is_dirty, true) {
+                self.dirty.push(LogId { channel, form });
+            }
+        }
+    }
+
+    /// The next log with something new in it since it was last returned here.
+    #[must_use]
+    pub fn pop_dirty(&mut self) -> Option<LogId> {
+        while let Some(log) = self.dirty.pop() {
+            // Its last subscriber may have left since, and the place may even be another channel's by now.
+            let feed =
+                self.channels.get_mut(log.channel as usize).and_then(|c| c.feeds[log.form.index()].as_mut());
+            if let Some(feed) = feed
+                && std::mem::take(&mut feed.is_dirty)
+            {
+                return Some(log);
+            }
+        }
+        None
+    }
+
+    /// Slots of the log's subscribers are below this number; not each need be taken.
+    #[must_use]
+    pub fn slot_end(&self, log: LogId) -> u32 {
+        self.feed(log).map_or(0, |feed| feed.readers.capacity() as u32)
+    }
+
+    /// The subscription in a slot of the log, and its owner.
+    #[must_use]
+    pub fn subscriber(&self, log: LogId, slot: u32) -> Option<(Subscription, u64)> {
+        let reader = self.feed(log)?.readers.get(slot as usize)?;
+        Some((Subscription { log, slot }, reader.owner))
+    }
+
+    /// All that the subscriber has not read, in one run.
+    #[must_use]
+    pub fn unread(&self, subscription: Subscription) -> &[u8] {
+        let (feed, reader) = self.reader(subscription);
+        feed.log.unread(reader.cursor)
+    }
+
+    /// The rest of the frame of which the subscriber has read a part; empty if there is none.
+    #[must_use]
+    pub fn started(&self, subscription: Subscription) -> &[u8] {
+        let (feed, reader) = self.reader(subscription);
+        feed.log.started(reader.cursor)
+    }
+
+    /// How many bytes the subscriber is behind.
+    #[must_use]
+    pub fn lag(&self, subscription: Subscription) -> u64 {
+        let (feed, reader) = self.reader(subscription);
+        feed.log.lag(reader.cursor)
+    }
+
+    /// Notes that the subscriber has read `len` more bytes.
+    pub fn advance(&mut self, subscription: Subscription, len: usize) {
+        let feed = self.feed_mut(subscription.log);
+        let cursor = feed.readers[subscription.slot as usize].cursor;
+        let advanced = feed.log.advance(cursor, len);
+        feed.move_reader(subscription.slot, cursor, advanced);
+    }
+
+    /// Passes over the oldest publications until the subscriber is at most `lag_max` bytes behind. A started
+    /// frame must have been read to its end. How many were passed over is added to [`Hub::take_missed`].
+    pub fn skip_oldest(&mut self, subscription: Subscription, lag_max: u64) {
+        self.skip(subscription, |log, cursor| log.skip_oldest(cursor, lag_max));
+    }
+
+    /// Passes over all but the newest publication. A started frame must have been read to its end. How many
+    /// were passed over is added to [`Hub::take_missed`].
+    pub fn skip_to_newest(&mut self, subscription: Subscription) {
+        self.skip(subscription, Log::skip_to_newest);
+    }
+
+    /// How many publications were passed over since this was last asked.
+    #[must_use]
+    pub fn take_missed(&mut self, subscription: Subscription) -> u64 {
+        let reader = &mut self.feed_mut(subscription.log).readers[subscription.slot as usize];
+        std::mem::take(&mut reader.missed)
+    }
+
+    /// Forgets what every subscriber of the log has read.
+    pub fn trim(&mut self, log: LogId) {
+        if self.feed(log).is_some() {
+            self.feed_mut(log).trim();
+        }
+    }
+
+    /// The name of the channel that is subscribed to.
+    #[must_use]
+    pub fn channel(&self, subscription: Subscription) -> &ChannelName {
+        &self.channels[subscription.log.channel as usize].name
+    }
+
+    /// How many channels have a subscriber here.
+    #[must_use]
+    pub fn channels_len(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// How many bytes all logs keep.
+    #[must_use]
+    pub fn log_bytes(&self) -> usize {
+        let feeds = self.channels.iter().flat_map(|(_, channel)| channel.feeds.iter().flatten());
+        feeds.map(|feed| feed.log.len()).sum()
+    }
+
+    fn channel_index(&mut self, name: &ChannelName) -> u32 {
+        if let Some(&channel) = self.names.get(name) {
+            return channel;
+        }
+        let channel = self.channels.insert(Channel { name: name.clone(), feeds: Default::default() }) as u32;
+        self.names.insert(name.clone(), channel);
+        channel
+    }
+
+    fn skip(&mut self, subscription: Subscription, to: impl FnOnce(&Log, Cursor) -> (Cursor, u64)) {
+        let feed = self.feed_mut(subscription.log);
+        let reader = &mut feed.readers[subscription.slot as usize];
+        let before = reader.cursor;
+        let (cursor, missed) = to(&feed.log, before);
+        reader.missed += missed;
+        feed.move_reader(subscription.slot, before, cursor);
+    }
+
+    fn feed(&self, log: LogId) -> Option<&Feed> {
+        self.channels.get(log.channel as usize)?.feeds[log.form.index()].as_deref()
+    }
+
+    fn feed_mut(&mut self, log: LogId) -> &mut Feed {
+        let feed = self.channels[log.channel as usize].feeds[log.form.index()].as_deref_mut();
+        feed.expect("a log exists while it has a subscriber")
+    }
+
+    fn reader(&self, subscription: Subscription) -> (&Feed, &Reader) {
+        let feed = self.feed(subscription.log).expect("a log exists while it has a subscriber");
+        (feed, &feed.readers[subscription.slot as usize])
+    }
+}
+
+impl Feed {
+    fn move_reader(&mut self, slot: u32, from: Cursor, to: Cursor) {
+        self.readers[slot as usize].cursor = to;
+        if self.log.lag(from) > 0 && self.log.lag(to) == 0 {
+            self.caught_up();
+        }
+    }
+
+    /// One reader less has something to read. When none has, nothing needs to be kept.
+    fn caught_up(&mut self) {
+        self.behind -= 1;
+        if self.behind == 0 {
+            self.log.trim(self.log.head());
+        }
+    }
+
+    fn trim(&mut self) {
+        let slowest = self.readers.iter().map(|(_, reader)| reader.cursor.offset()).min();
+        self.log.trim(slowest.unwrap_or(self.log.head()));
+    }
+}
