@@ -1,0 +1,313 @@
+//! What a server is told before it starts: plain values, their defaults with the reasons, and what is refused.
+//!
+//! Where the values come from (flags, environment, file) is `cli`'s business, and no text is parsed here.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use wildmatch::WildMatch;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// Everything a [`Server`](crate::server::Server) can be told. `Config::default()` is the development mode on
+/// `127.0.0.1:8080`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Addresses to listen on; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// How many event loops, each on a thread of its own. Default: the cores there are.
+    pub threads: NonZeroUsize,
+    /// The key that publishing by `POST` needs. Without one, everybody may publish.
+    pub publish_key: Option<String>,
+    /// With a key set, the channels that WebSocket clients may publish to all the same.
+    pub client_publish: Vec<Glob>,
+    /// The browser origins that are served. Empty: all. `*` stands for all as well.
+    pub allow_origin: Vec<String>,
+    /// Listen beyond loopback without a key.
+    pub insecure: bool,
+    /// Serve `/echo` outside development mode too.
+    pub echo: bool,
+    /// How many connections are held at once. `None`: what the descriptor limit allows.
+    pub max_connections: Option<usize>,
+    /// The longest message, in bytes: one WebSocket message over all its fragments, or one request body. A
+    /// publication must also fit in `max_lag`. 16 MiB is what the peers accept (uWebSockets 16 MiB, Go's and
+    /// Rust's libraries 32 to 64 MiB); room is taken only as the bytes come.
+    pub max_message: u64,
+    /// How many bytes of its channel a subscriber may be behind after a flush. 1 MiB is some ten thousand
+    /// ticks, or ten seconds of a 100 KB/s channel; the bytes are shared by all subscribers that are behind.
+    pub max_lag: u64,
+    /// What happens to a subscriber past `max_lag`, by channel; the first glob that fits decides.
+    /// [`LagPolicy::Close`] where none does.
+    pub lag_policy: Vec<(Glob, LagPolicy)>,
+    /// From the first byte's chance to come to a complete request head. 10 s: a phone on a bad line needs 2 to 3
+    /// round trips of under a second each; a client that needs longer is holding a descriptor for nothing.
+    pub handshake_timeout: Duration,
+    /// From a request's head to the end of its body. 30 s carries 16 MiB over 5 Mbit/s.
+    pub body_timeout: Duration,
+    /// Silence after which a WebSocket peer is pinged and a kept-alive HTTP connection closed. 30 s is half of
+    /// nginx's and most load balancers' 60 s limit for a silent connection.
+    pub idle_timeout: Duration,
+    /// How long the answer to a ping may take. 20 s, as Python's websockets and Socket.IO have it.
+    pub pong_timeout: Duration,
+    /// How long a peer may take to answer a Close frame and to close TCP. 5 s: it has nothing else left to do.
+    pub close_timeout: Duration,
+    /// Over how long a stop spreads its Close frames, so that the clients do not all come back at once.
+    pub drain: Duration,
+}
+
+/// A pattern of channel names: `*` for any run of characters, `?` for one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Glob(WildMatch);
+
+impl Glob {
+    /// The pattern as it was written.
+    #[must_use]
+    pub fn new(pattern: &str) -> Self {
+        Self(WildMatch::new(pattern))
+    }
+
+    /// Whether the whole of `name` fits.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        self.0.matches(name)
+    }
+}
+
+impl std::str::FromStr for Glob {
+    type Err = std::convert::Infallible;
+
+    fn from_str(pattern: &str) -> Result<Self, Self::Err> {
+        Ok(Self::new(pattern))
+    }
+}
+
+/// What happens to a subscriber that is more than `max_lag` bytes behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LagPolicy {
+    /// It is closed with 1013: it can come back and start again.
+    Close,
+    /// The oldest publications are passed over until it is within the bound.
+    Skip,
+    /// It jumps to the newest publication.
+    Latest,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            publish_key: None,
+            client_publish: Vec::new(),
+            allow_origin: Vec::new(),
+            insecure: false,
+            echo: false,
+            max_connections: None,
+            max_message: 16 * MIB,
+            max_lag: MIB,
+            lag_policy: Vec::new(),
+            handshake_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(30),
+            pong_timeout: Duration::from_secs(20),
+            close_timeout: Duration::from_secs(5),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Config {
+    /// Whether this is the development mode: open to everybody, and so on loopback only.
+    #[must_use]
+    pub fn is_development(&self) -> bool {
+        self.publish_key.is_none()
+            && !self.insecure
+            && self.listen.iter().all(|address| address.ip().is_loopback())
+    }
+
+    /// The longest publication, in bytes.
+    #[must_use]
+    pub fn publication_len_max(&self) -> u64 {
+        self.max_message.min(self.max_lag)
+    }
+
+    /// The policy for a channel.
+    #[must_use]
+    pub fn lag_policy(&self, channel: &str) -> LagPolicy {
+        let rule = self.lag_policy.iter().find(|(glob, _)| glob.matches(channel));
+        rule.map_or(LagPolicy::Close, |&(_, policy)| policy)
+    }
+
+    /// Checks what no single value shows.
+    ///
+    /// # Errors
+    /// Names the flag and the remedy.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.listen.is_empty() {
+            return Err(ConfigError::NoListen);
+        }
+        let exposed = self.listen.iter().find(|address| !address.ip().is_loopback());
+        match exposed {
+            Some(&address) if self.publish_key.is_none() && !self.insecure => {
+                Err(ConfigError::Exposed(address))
+            }
+            _ => self.check_values(),
+        }
+    }
+
+    fn check_values(&self) -> Result<(), ConfigError> {
+        if self
+            .publish_key
+            .as_deref()
+            .is_some_and(|key| key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()))
+        {
+            return Err(ConfigError::PublishKey);
+        }
+        if self.publish_key.is_none() && !self.client_publish.is_empty() {
+            return Err(ConfigError::ClientPublishWithoutKey);
+        }
+        for (flag, value) in [("--max-message", self.max_message), ("--max-lag", self.max_lag)] {
+            if value == 0 {
+                return Err(ConfigError::Zero(flag));
+            }
+        }
+        let timeouts = [
+            ("--handshake-timeout", self.handshake_timeout),
+            ("--body-timeout", self.body_timeout),
+            ("--idle-timeout", self.idle_timeout),
+            ("--pong-timeout", self.pong_timeout),
+            ("--close-timeout", self.close_timeout),
+        ];
+        match timeouts.iter().find(|(_, timeout)| timeout.is_zero()) {
+            Some(&(flag, _)) => Err(ConfigError::Zero(flag)),
+            None if self.max_connections == Some(0) => Err(ConfigError::Zero("--max-connections")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Values that do not go together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// There is nothing to listen on.
+    NoListen,
+    /// An address that others can reach, and anybody could publish.
+    Exposed(SocketAddr),
+    /// A key that no `Authorization` field can carry.
+    PublishKey,
+    /// An exception to a rule that is not there.
+    ClientPublishWithoutKey,
+    /// A limit or timeout of nothing.
+    Zero(&'static str),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoListen => f.write_str("--listen: give at least one address, such as 127.0.0.1:8080"),
+            Self::Exposed(address) => write!(
+                f,
+                "--listen {address}: others can reach this address, and without a key anybody could publish. \
+                 Add --publish-key KEY (or --insecure if that is what you want)"
+            ),
+            Self::PublishKey => f.write_str(
+                "--publish-key: the key must be of visible ASCII characters without spaces, at least one, \
+                 such as the output of `openssl rand -hex 32`",
+            ),
+            Self::ClientPublishWithoutKey => f.write_str(
+                "--client-publish: without a key every client may publish anyway. Add --publish-key KEY, or leave \
+                 --client-publish out",
+            ),
+            Self::Zero(flag) => write!(f, "{flag}: 0 would refuse everybody; give a value above 0"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listening_on(address: &str) -> Config {
+        Config { listen: vec![address.parse().unwrap()], ..Config::default() }
+    }
+
+    #[test]
+    fn the_default_is_the_development_mode() {
+        assert!(Config::default().is_development());
+        assert_eq!(Config::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn loopback_is_development_in_both_families() {
+        for address in ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80"] {
+            assert!(listening_on(address).is_development(), "{address}");
+        }
+    }
+
+    #[test]
+    fn another_address_without_a_key_is_refused_with_the_flag_to_add() {
+        for address in ["0.0.0.0:80", "[::]:80", "192.168.1.2:80"] {
+            let error = listening_on(address).check().unwrap_err();
+            assert!(error.to_string().contains("--publish-key KEY"), "{error}");
+            assert!(error.to_string().contains("--insecure"), "{error}");
+            assert!(error.to_string().contains(address), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_exposed_address_among_loopback_ones_is_refused() {
+        let mut config = Config::default();
+        config.listen.push("0.0.0.0:81".parse().unwrap());
+        assert!(matches!(config.check(), Err(ConfigError::Exposed(_))));
+    }
+
+    #[test]
+    fn a_key_or_insecure_opens_other_addresses_and_ends_the_development_mode() {
+        let with_key = Config { publish_key: Some("k".into()), ..listening_on("0.0.0.0:80") };
+        let insecure = Config { insecure: true, ..listening_on("0.0.0.0:80") };
+        for config in [with_key, insecure] {
+            assert_eq!(config.check(), Ok(()));
+            assert!(!config.is_development());
+        }
+    }
+
+    #[test]
+    fn a_key_that_no_header_can_carry_is_refused() {
+        for key in ["", "two words", "línea", "a\nb"] {
+            let config = Config { publish_key: Some(key.into()), ..Config::default() };
+            assert_eq!(config.check(), Err(ConfigError::PublishKey), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn client_publish_without_a_key_is_refused() {
+        let config = Config { client_publish: vec![Glob::new("chat")], ..Config::default() };
+        assert_eq!(config.check(), Err(ConfigError::ClientPublishWithoutKey));
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_refused_by_its_flag() {
+        let config = Config { max_lag: 0, ..Config::default() };
+        assert!(config.check().unwrap_err().to_string().starts_with("--max-lag"));
+        let config = Config { pong_timeout: Duration::ZERO, ..Config::default() };
+        assert!(config.check().unwrap_err().to_string().starts_with("--pong-timeout"));
+        let config = Config { max_connections: Some(0), ..Config::default() };
+        assert!(config.check().unwrap_err().to_string().starts_with("--max-connections"));
+        let config = Config { drain: Duration::ZERO, ..Config::default() };
+        assert_eq!(config.check(), Ok(()));
+    }
+
+    #[test]
+    fn the_first_glob_that_fits_decides_the_policy() {
+        let lag_policy = vec![(Glob::new("prices*"), LagPolicy::Latest), (Glob::new("*"), LagPolicy::Skip)];
+        let config = Config { lag_policy, ..Config::default() };
+        assert_eq!(config.lag_policy("prices.eur"), LagPolicy::Latest);
+        assert_eq!(config.lag_policy("news"), LagPolicy::Skip);
+        assert_eq!(Config::default().lag_policy("news"), LagPolicy::Close);
+    }
+}

@@ -1,0 +1,170 @@
+//! Who may do what: the key, the channels open to clients, the browser origins.
+//!
+//! Nothing is read from a socket or written to one here.
+
+use subtle::ConstantTimeEq;
+
+use crate::config::{Config, Glob};
+use crate::http::{Request, Response, Status};
+
+/// The rules, as configured.
+#[derive(Clone, Debug)]
+pub struct Authority {
+    publish_key: Option<String>,
+    client_publish: Vec<Glob>,
+    origins: Vec<String>,
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The page that asks is of an origin that is not served.
+    Origin,
+    /// Publishing needs the key, and none was sent.
+    NoKey,
+    /// A key was sent, and it is not the one.
+    WrongKey,
+}
+
+impl Authority {
+    /// The rules of a configuration.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            publish_key: config.publish_key.clone(),
+            client_publish: config.client_publish.clone(),
+            origins: config.allow_origin.clone(),
+        }
+    }
+
+    /// Whether a page of this origin is served. Clients that are no browsers send no `Origin` and pass
+    /// (RFC 6455 §10.2).
+    pub fn check_origin(&self, request: &Request) -> Result<(), Refusal> {
+        let mut sent = request.headers("origin");
+        if self.origins.is_empty() || sent.all(|origin| self.is_allowed_origin(origin)) {
+            return Ok(());
+        }
+        Err(Refusal::Origin)
+    }
+
+    /// Whether the request may publish by its key.
+    pub fn check_key(&self, request: &Request) -> Result<(), Refusal> {
+        let Some(key) = &self.publish_key else { return Ok(()) };
+        let sent = request.header_str("authorization").and_then(bearer).ok_or(Refusal::NoKey)?;
+        if sent.as_bytes().ct_eq(key.as_bytes()).into() { Ok(()) } else { Err(Refusal::WrongKey) }
+    }
+
+    /// Whether messages of this WebSocket client are published to `channel`: nobody needs a key, it sent the key
+    /// with its handshake, or the channel is open to clients.
+    pub fn may_client_publish(&self, request: &Request, channel: &str) -> bool {
+        self.check_key(request).is_ok() || self.client_publish.iter().any(|glob| glob.matches(channel))
+    }
+
+    fn is_allowed_origin(&self, origin: &[u8]) -> bool {
+        self.origins.iter().any(|allowed| allowed == "*" || allowed.as_bytes().eq_ignore_ascii_case(origin))
+    }
+}
+
+impl From<Refusal> for Response {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Origin => Response::text(
+                Status::FORBIDDEN,
+                "pages of this origin are not served here; the server's --allow-origin lists those that are",
+            ),
+            Refusal::NoKey => Response::text(
+                Status::UNAUTHORIZED,
+                "publishing needs the key: send Authorization: Bearer KEY, with the server's --publish-key",
+            )
+            .header("WWW-Authenticate", "Bearer"),
+            Refusal::WrongKey => Response::text(
+                Status::UNAUTHORIZED,
+                "the key in Authorization: Bearer is not the server's --publish-key",
+            )
+            .header("WWW-Authenticate", "Bearer error=\"invalid_token\""),
+        }
+    }
+}
+
+/// RFC 6750 §2.1, the scheme in any case (RFC 9110 §11.1).
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, key) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(key.trim_matches(' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Event, Limits, RequestReader};
+
+    fn request(fields: &str) -> Request {
+        let mut reader = RequestReader::new(Limits::default());
+        reader.receive(format!("GET /channels/c HTTP/1.1\r\nHost: h\r\n{fields}\r\n").as_bytes());
+        let Ok(Some(Event::Head(request))) = reader.poll() else { panic!("a complete head") };
+        request
+    }
+
+    fn with_key() -> Authority {
+        let client_publish = vec![Glob::new("chat-*")];
+        Authority::new(&Config { publish_key: Some("secret".into()), client_publish, ..Config::default() })
+    }
+
+    fn with_origins(origins: &[&str]) -> Authority {
+        let allow_origin = origins.iter().map(ToString::to_string).collect();
+        Authority::new(&Config { allow_origin, ..Config::default() })
+    }
+
+    #[test]
+    fn without_a_key_everybody_may_publish() {
+        let authority = Authority::new(&Config::default());
+        assert_eq!(authority.check_key(&request("")), Ok(()));
+        assert!(authority.may_client_publish(&request(""), "c"));
+    }
+
+    #[test]
+    fn with_a_key_publishing_needs_it() {
+        let check = |fields| with_key().check_key(&request(fields));
+        assert_eq!(check(""), Err(Refusal::NoKey));
+        assert_eq!(check("Authorization: Basic secret\r\n"), Err(Refusal::NoKey));
+        assert_eq!(check("Authorization: secret\r\n"), Err(Refusal::NoKey));
+        assert_eq!(check("Authorization: Bearer other\r\n"), Err(Refusal::WrongKey));
+        assert_eq!(check("Authorization: Bearer secre\r\n"), Err(Refusal::WrongKey));
+        assert_eq!(check("Authorization: Bearer secret\r\n"), Ok(()));
+        assert_eq!(check("authorization: bearer  secret\r\n"), Ok(()));
+    }
+
+    #[test]
+    fn with_a_key_clients_publish_where_a_glob_says_so_or_with_the_key() {
+        let may = |fields, channel| with_key().may_client_publish(&request(fields), channel);
+        assert!(may("", "chat-1"));
+        assert!(!may("", "prices"));
+        assert!(!may("Authorization: Bearer wrong\r\n", "prices"));
+        assert!(may("Authorization: Bearer secret\r\n", "prices"));
+    }
+
+    #[test]
+    fn an_origin_that_is_not_listed_is_refused_and_none_passes() {
+        let authority = with_origins(&["https://example.com", "http://localhost:3000"]);
+        let check = |fields| authority.check_origin(&request(fields));
+        assert_eq!(check(""), Ok(()));
+        assert_eq!(check("Origin: https://example.com\r\n"), Ok(()));
+        assert_eq!(check("Origin: HTTPS://Example.com\r\n"), Ok(()));
+        assert_eq!(check("Origin: http://example.com\r\n"), Err(Refusal::Origin));
+        assert_eq!(check("Origin: https://example.com:8443\r\n"), Err(Refusal::Origin));
+        assert_eq!(check("Origin: https://example.com.evil.net\r\n"), Err(Refusal::Origin));
+        assert_eq!(check("Origin: null\r\n"), Err(Refusal::Origin));
+    }
+
+    #[test]
+    fn a_second_origin_does_not_hide_behind_an_allowed_one() {
+        let authority = with_origins(&["https://example.com"]);
+        let both = request("Origin: https://example.com\r\nOrigin: https://evil.net\r\n");
+        assert_eq!(authority.check_origin(&both), Err(Refusal::Origin));
+    }
+
+    #[test]
+    fn without_a_list_or_with_a_star_every_origin_passes() {
+        for authority in [with_origins(&[]), with_origins(&["*"])] {
+            assert_eq!(authority.check_origin(&request("Origin: https://anything.net\r\n")), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The connections of one loop by index and generation: a stale key cannot reach a new connection.
+//!
+//! What a connection is, is not known here.
+
+use mio::Token;
+use slab::Slab;
+
+/// A connection's key: its index, and how many connections had been in that place before.
+///
+/// ```text
+///   63        32 31         0
+///  | generation |   index    |     as a mio token and as a hub owner
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    generation: u32,
+    index: u32,
+}
+
+// A token must hold both halves.
+const _: () = assert!(usize::BITS >= 64, "fanfare needs a 64-bit target");
+
+/// Generations wrap below the tokens that are no connection's.
+const GENERATION_MAX: u32 = u32::MAX - 1;
+
+impl Key {
+    /// The key as a number.
+    pub fn to_u64(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The key that [`Key::to_u64`] gave.
+    pub fn from_u64(number: u64) -> Self {
+        Self { generation: (number >> 32) as u32, index: number as u32 }
+    }
+
+    /// The key as a token.
+    pub fn token(self) -> Token {
+        Token(self.to_u64() as usize)
+    }
+
+    #[cfg(test)]
+    pub fn test(index: u32) -> Self {
+        Self { generation: 0, index }
+    }
+}
+
+/// The `index`-th token that no connection has.
+pub const fn special_token(index: usize) -> Token {
+    assert!(index <= u32::MAX as usize, "the upper half says that it is special");
+    Token(usize::MAX - index)
+}
+
+/// Connections, each with a generation.
+#[derive(Debug)]
+pub struct Connections<T> {
+    slab: Slab<(u32, T)>,
+    next_generation: u32,
+}
+
+impl<T> Default for Connections<T> {
+    fn default() -> Self {
+        Self { slab: Slab::new(), next_generation: 0 }
+    }
+}
+
+impl<T> Connections<T> {
+    /// Adds what `make` makes of its future key.
+    pub fn insert(&mut self, make: impl FnOnce(Key) -> T) -> Key {
+        let generation = self.next_generation;
+        self.next_generation = if generation == GENERATION_MAX { 0 } else { generation + 1 };
+        let entry = self.slab.vacant_entry();
+        let key = Key { generation, index: entry.key() as u32 };
+        entry.insert((generation, make(key)));
+        key
+    }
+
+    /// The connection of that key, if it is still there.
+    pub fn get(&self, key: Key) -> Option<&T> {
+        let (generation, connection) = self.slab.get(key.index as usize)?;
+        (*generation == key.generation).then_some(connection)
+    }
+
+    /// The connection of that key, if it is still there.
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let (generation, connection) = self.slab.get_mut(key.index as usize)?;
+        (*generation == key.generation).then_some(connection)
+    }
+
+    /// Takes the connection out.
+    pub fn remove(&mut self, key: Key) -> Option<T> {
+        self.get(key)?;
+        let (_, connection) = self.slab.remove(key.index as usize);
+        if self.slab.is_empty() {
+            self.slab.shrink_to_fit();
+        }
+        Some(connection)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    /// The keys of all that are there.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        self.slab.iter().map(|(index, (generation, _))| Key { generation: *generation, index: index as u32 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_key_does_not_reach_the_next_connection_in_its_place() {
+        let mut connections = Connections::default();
+        let old = connections.insert(|_| "old");
+        assert_eq!(connections.remove(old), Some("old"));
+        let new = connections.insert(|_| "new");
+        assert_eq!(old.index, new.index);
+        assert_eq!(connections.get(old), None);
+        assert_eq!(connections.remove(old), None);
+        assert_eq!(connections.get(new), Some(&"new"));
+    }
+
+    #[test]
+    fn a_key_is_the_same_after_a_trip_through_a_number() {
+        let key = Key { generation: 7, index: 9 };
+        assert_eq!(Key::from_u64(key.to_u64()), key);
+        assert_eq!(key.token(), Token(7 << 32 | 9));
+    }
+
+    #[test]
+    fn generations_never_make_a_special_token() {
+        let mut connections = Connections { next_generation: GENERATION_MAX, ..Connections::default() };
+        let last = connections.insert(|_| ());
+        assert!(last.token() < special_token(u32::MAX as usize));
+        assert_eq!(connections.insert(|_| ()).generation, 0);
+    }
+}

@@ -1,0 +1,286 @@
+//! From what a peer sent to what is published: bodies by their media type, messages by the subprotocol.
+//!
+//! Whether the peer may publish has been decided before.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::hub::{ChannelName, Content, EventName, InvalidChannelName, InvalidEventName, WireForm};
+use crate::ws::{CloseCode, Message, MessageKind};
+
+/// A publication before it has a place in its channel's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    pub(super) channel: ChannelName,
+    pub(super) event: Option<EventName>,
+    pub(super) content: Content,
+    /// Valid UTF-8 if `content` is text or JSON.
+    pub(super) data: Bytes,
+}
+
+impl Draft {
+    /// A text for `channel`.
+    ///
+    /// # Errors
+    /// Says what is wrong with the channel's name.
+    pub fn text(channel: &str, text: impl Into<String>) -> Result<Self, DraftError> {
+        Self::new(channel, Content::Text, text.into().into())
+    }
+
+    /// A JSON value for `channel`, as text.
+    ///
+    /// # Errors
+    /// Says what is wrong with the channel's name or the JSON.
+    pub fn json(channel: &str, json: impl Into<String>) -> Result<Self, DraftError> {
+        let json = json.into();
+        check_json(json.as_bytes())?;
+        Self::new(channel, Content::Json, json.into())
+    }
+
+    /// Any bytes for `channel`. `Bytes` are shared, not copied.
+    ///
+    /// # Errors
+    /// Says what is wrong with the channel's name.
+    pub fn binary(channel: &str, data: impl Into<Bytes>) -> Result<Self, DraftError> {
+        Self::new(channel, Content::Binary, data.into())
+    }
+
+    /// The same with an event name, which envelopes carry.
+    ///
+    /// # Errors
+    /// Says which rule the name breaks.
+    pub fn event(self, name: &str) -> Result<Self, DraftError> {
+        Ok(Self { event: Some(EventName::new(name).map_err(DraftError::Event)?), ..self })
+    }
+
+    fn new(channel: &str, content: Content, data: Bytes) -> Result<Self, DraftError> {
+        let channel = ChannelName::new(channel).map_err(DraftError::Channel)?;
+        Ok(Self { channel, event: None, content, data })
+    }
+}
+
+/// What a body's media type promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaType {
+    /// `text/*`.
+    Text,
+    /// `application/json`, `application/…+json`.
+    Json,
+    /// `application/x-www-form-urlencoded`: what `curl -d` says of every body. Text if it is UTF-8.
+    CurlDefault,
+    /// Anything else.
+    Binary,
+}
+
+impl MediaType {
+    /// Reads a `Content-Type` field. Parameters are ignored: JSON and text are UTF-8 here.
+    pub fn of(content_type: Option<&str>) -> Self {
+        let essence = content_type.unwrap_or("").split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+        match essence.split_once('/') {
+            Some(("text", _)) => Self::Text,
+            Some(("application", "json")) => Self::Json,
+            Some(("application", subtype)) if subtype.ends_with("+json") => Self::Json,
+            Some(("application", "x-www-form-urlencoded")) => Self::CurlDefault,
+            _ => Self::Binary,
+        }
+    }
+}
+
+/// Why a body or a message cannot be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DraftError {
+    /// Promised as text or JSON, and is no UTF-8.
+    NotUtf8,
+    /// Promised as JSON, and is none; says where.
+    NotJson(String),
+    /// Not an envelope; says what is wrong.
+    NotEnvelope(String),
+    /// A binary message where envelopes are spoken.
+    BinaryEnvelope,
+    /// A bad event name.
+    Event(InvalidEventName),
+    /// A bad channel name.
+    Channel(InvalidChannelName),
+}
+
+impl DraftError {
+    /// What a WebSocket peer is closed with.
+    pub fn close_code(&self) -> CloseCode {
+        match self {
+            Self::NotUtf8 | Self::NotJson(_) | Self::NotEnvelope(_) => CloseCode::INVALID_PAYLOAD,
+            Self::BinaryEnvelope => CloseCode::UNSUPPORTED_DATA,
+            Self::Event(_) | Self::Channel(_) => CloseCode::POLICY_VIOLATION,
+        }
+    }
+}
+
+impl fmt::Display for DraftError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUtf8 => {
+                f.write_str("the body is not UTF-8; send it as application/octet-stream for binary")
+            }
+            Self::NotJson(what) => write!(f, "the body is not JSON: {what}"),
+            Self::NotEnvelope(what) => write!(f, "not an envelope {{\"event\"?,\"data\"}}: {what}"),
+            Self::BinaryEnvelope => f.write_str("fanfare.v1.json speaks text messages only"),
+            Self::Event(error) => error.fmt(f),
+            Self::Channel(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for DraftError {}
+
+/// A publication from a request body.
+pub fn from_body(
+    channel: ChannelName,
+    event: Option<EventName>,
+    media_type: MediaType,
+    body: Vec<u8>,
+) -> Result<Draft, DraftError> {
+    let is_utf8 = simdutf8::basic::from_utf8(&body).is_ok();
+    let content = match media_type {
+        MediaType::Text | MediaType::Json if !is_utf8 => return Err(DraftError::NotUtf8),
+        MediaType::Json => {
+            check_json(&body)?;
+            Content::Json
+        }
+        MediaType::Text => Content::Text,
+        MediaType::CurlDefault if is_utf8 => Content::Text,
+        MediaType::CurlDefault | MediaType::Binary => Content::Binary,
+    };
+    Ok(Draft { channel, event, content, data: body.into() })
+}
+
+/// A publication from a WebSocket message.
+pub fn from_message(channel: ChannelName, form: WireForm, message: Message<'_>) -> Result<Draft, DraftError> {
+    match (form, message.kind) {
+        (WireForm::WebSocket, kind) => {
+            let content = match kind {
+                MessageKind::Text => Content::Text,
+                MessageKind::Binary => Content::Binary,
+            };
+            Ok(Draft { channel, event: None, content, data: message.payload.into_owned().into() })
+        }
+        (WireForm::Envelope, MessageKind::Text) => from_envelope(channel, &message.payload),
+        (WireForm::Envelope, MessageKind::Binary) => Err(DraftError::BinaryEnvelope),
+    }
+}
+
+fn check_json(json: &[u8]) -> Result<(), DraftError> {
+    serde_json::from_slice::<&RawValue>(json).map_err(|error| DraftError::NotJson(error.to_string()))?;
+    Ok(())
+}
+
+/// What a client of `fanfare.v1.json` sends.
+#[derive(Deserialize)]
+struct ClientEnvelope<'a> {
+    #[serde(borrow, default)]
+    event: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+fn from_envelope(channel: ChannelName, payload: &[u8]) -> Result<Draft, DraftError> {
+    let not_envelope = |error: serde_json::Error| DraftError::NotEnvelope(error.to_string());
+    let envelope: ClientEnvelope<'_> = serde_json::from_slice(payload).map_err(not_envelope)?;
+    let event = envelope.event.as_deref().map(EventName::new).transpose();
+    let event = event.map_err(DraftError::Event)?;
+    let json = envelope.data.get();
+    let (content, data) = if json.starts_with('"') {
+        let text: String = serde_json::from_str(json).map_err(not_envelope)?;
+        (Content::Text, Bytes::from(text))
+    } else {
+        (Content::Json, Bytes::copy_from_slice(json.as_bytes()))
+    };
+    Ok(Draft { channel, event, content, data })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel() -> ChannelName {
+        ChannelName::new("news").unwrap()
+    }
+
+    fn body(content_type: Option<&str>, body: &[u8]) -> Result<(Content, Bytes), DraftError> {
+        let draft = from_body(channel(), None, MediaType::of(content_type), body.to_vec())?;
+        Ok((draft.content, draft.data))
+    }
+
+    fn content(content_type: &str, bytes: &[u8]) -> Result<Content, DraftError> {
+        body(Some(content_type), bytes).map(|(content, _)| content)
+    }
+
+    fn envelope(text: &str) -> Result<Draft, DraftError> {
+        let message = Message { kind: MessageKind::Text, payload: Cow::Borrowed(text.as_bytes()) };
+        from_message(channel(), WireForm::Envelope, message)
+    }
+
+    #[test]
+    fn the_media_type_decides_what_a_body_is() {
+        assert_eq!(content("text/plain", b"x"), Ok(Content::Text));
+        assert_eq!(content("Text/HTML; charset=utf-8", b"x"), Ok(Content::Text));
+        assert_eq!(content("application/json", b"{}"), Ok(Content::Json));
+        assert_eq!(content("application/ld+json;x=y", b"1"), Ok(Content::Json));
+        assert_eq!(content("application/octet-stream", b"x"), Ok(Content::Binary));
+        assert_eq!(body(None, b"x"), Ok((Content::Binary, Bytes::from_static(b"x"))));
+    }
+
+    #[test]
+    fn what_curl_sends_by_default_is_text_unless_it_cannot_be() {
+        assert_eq!(content("application/x-www-form-urlencoded", b"hello"), Ok(Content::Text));
+        assert_eq!(content("application/x-www-form-urlencoded", b"\xff"), Ok(Content::Binary));
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_is_refused() {
+        assert_eq!(content("text/plain", b"\xff"), Err(DraftError::NotUtf8));
+        assert_eq!(content("application/json", b"\"\xff\""), Err(DraftError::NotUtf8));
+    }
+
+    #[test]
+    fn json_that_is_none_is_refused_with_the_place() {
+        let Err(DraftError::NotJson(what)) = content("application/json", b"{\"a\":}") else { panic!() };
+        assert!(what.contains("line 1 column 6"), "{what}");
+        assert!(content("application/json", b"{} {}").is_err());
+        assert!(content("application/json", b"").is_err());
+    }
+
+    #[test]
+    fn the_data_of_an_envelope_is_text_if_a_string_and_json_if_not() {
+        let draft = envelope(r#"{"data":"say \"hi\""}"#).unwrap();
+        assert_eq!((draft.content, &draft.data[..]), (Content::Text, &b"say \"hi\""[..]));
+        let draft = envelope(r#"{"event":"tick","data":{"price": 1.50},"id":"ignored"}"#).unwrap();
+        assert_eq!((draft.content, &draft.data[..]), (Content::Json, &br#"{"price": 1.50}"#[..]));
+        assert_eq!(draft.event, Some(EventName::new("tick").unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_envelope_is_closed_with_1007() {
+        for text in
+            ["", "hello", "[]", "{}", r#"{"data":}"#, r#"{"data":1,"data":2}"#, r#"{"data":"\ud800"}"#]
+        {
+            let error = envelope(text).unwrap_err();
+            assert_eq!(error.close_code(), CloseCode::INVALID_PAYLOAD, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_binary_message_among_envelopes_is_closed_with_1003() {
+        let message = Message { kind: MessageKind::Binary, payload: Cow::Borrowed(b"x") };
+        let error = from_message(channel(), WireForm::Envelope, message).unwrap_err();
+        assert_eq!(error.close_code(), CloseCode::UNSUPPORTED_DATA);
+    }
+
+    #[test]
+    fn a_reserved_event_is_closed_with_1008() {
+        let error = envelope(r#"{"event":"fanfare:x","data":1}"#).unwrap_err();
+        assert_eq!(error.close_code(), CloseCode::POLICY_VIOLATION);
+    }
+}

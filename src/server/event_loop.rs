@@ -1,0 +1,294 @@
+//! One event loop: the order of a turn, and the connections, logs and timers that belong to it.
+//!
+//! What a peer's bytes mean is in `reading`, what goes out in `writing`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use super::acceptor::Acceptor;
+use super::connection::{Connection, Phase};
+use super::connections::{Connections, Key, special_token};
+use super::drain::Drain;
+use super::exchange::Exchange;
+use super::liveness::{Due, Millis, Stage, Timeouts};
+use super::mailbox::Mailbox;
+use super::refusals::{Kind, Refusals};
+use super::render;
+use super::shared::{Shared, Stop};
+use crate::http::{Error, Limits, RequestReader};
+use crate::hub::{Hub, Publication};
+use crate::ws::CloseCode;
+
+/// The waker's token.
+pub const WAKER: Token = special_token(0);
+
+/// Events taken from the system at once; more wait for the next turn.
+const EVENTS_PER_TURN_MAX: usize = 1024;
+
+/// One read's buffer, shared by all connections of a loop. 64 KiB holds a turn of a busy publisher and stays in
+/// the second-level cache.
+const READ_BUFFER_LEN: usize = 64 * 1024;
+
+/// While another loop is behind with its mailbox, publishers are looked at again after this long.
+const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
+
+/// An event loop. Nothing in it is shared but [`Shared`].
+#[derive(Debug)]
+pub struct EventLoop {
+    pub(super) index: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) poll: Poll,
+    pub(super) acceptor: Option<Acceptor>,
+    pub(super) connections: Connections<Connection>,
+    pub(super) hub: Hub,
+    pub(super) timers: super::timers::Timers,
+    pub(super) timeouts: Timeouts,
+    pub(super) refusals: Refusals,
+    pub(super) read_buffer: Vec<u8>,
+    /// To be read in this turn.
+    pub(super) readable: Vec<Key>,
+    /// To be read in the next turn, without waiting for an edge.
+    pub(super) read_again: Vec<Key>,
+    /// To be flushed in this turn, besides the subscribers of dirty logs.
+    pub(super) touched: Vec<Key>,
+    /// To be dropped at the end of this turn.
+    pub(super) doomed: Vec<Key>,
+    pub(super) drain: Option<Drain>,
+    pub(super) started: Instant,
+    pub(super) now: Millis,
+    /// Room for what is taken from the mailbox; empty between uses.
+    pub(super) taken: Vec<Arc<Publication>>,
+}
+
+impl EventLoop {
+    /// A loop with nothing in it.
+    pub fn new(index: usize, shared: Arc<Shared>, poll: Poll, acceptor: Option<Acceptor>) -> Self {
+        let timeouts = Timeouts::new(&shared.config);
+        Self {
+            index,
+            shared,
+            poll,
+            acceptor,
+            connections: Connections::default(),
+            hub: Hub::default(),
+            timers: Default::default(),
+            timeouts,
+            refusals: Refusals::default(),
+            read_buffer: vec![0; READ_BUFFER_LEN],
+            readable: Vec::new(),
+            read_again: Vec::new(),
+            touched: Vec::new(),
+            doomed: Vec::new(),
+            drain: None,
+            started: Instant::now(),
+            now: Millis::default(),
+            taken: Vec::new(),
+        }
+    }
+
+    /// Turns until the server stops.
+    ///
+    /// # Errors
+    /// The system cannot tell what is ready any more.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
+        while self.turn(&mut events)? {}
+        Ok(())
+    }
+
+    /// One turn. What is published in it leaves in one write a subscriber, at its end. False after the last.
+    fn turn(&mut self, events: &mut Events) -> io::Result<bool> {
+        self.wait(events)?;
+        self.accept();
+        self.read();
+        self.apply();
+        self.expire();
+        self.flush();
+        self.reap();
+        Ok(!self.is_stopped())
+    }
+
+    /// Waits for events, a wake or the next deadline, and sorts what came.
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let timeout = if self.mailbox().may_sleep() { self.timeout() } else { Some(Duration::ZERO) };
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => self.mailbox().is_up(),
+        }
+        self.now = Millis(self.started.elapsed().as_millis() as u64);
+        self.readable.append(&mut self.read_again);
+        for event in events.iter() {
+            self.sort(event);
+        }
+        Ok(())
+    }
+
+    fn sort(&mut self, event: &Event) {
+        let key = Key::from_u64(event.token().0 as u64);
+        if let Some(connection) = self.connections.get_mut(key) {
+            if event.is_writable() {
+                connection.is_writable = true;
+                self.touched.push(key);
+            }
+            if event.is_readable() || event.is_read_closed() || event.is_error() {
+                self.readable.push(key);
+            }
+        } else if let Some(acceptor) = &mut self.acceptor {
+            acceptor.notice(event.token());
+        }
+    }
+
+    /// Takes in new connections, and those that the first loop handed over.
+    fn accept(&mut self) {
+        if let Some(acceptor) = &mut self.acceptor {
+            let accepted = acceptor.accept(self.shared.room(), self.now);
+            if accepted.refused > 0 || accepted.out_of_descriptors {
+                let reason = if accepted.out_of_descriptors {
+                    "no descriptors left"
+                } else {
+                    "--max-connections reached"
+                };
+                self.refusals.note(Kind::Connection, self.now, &reason);
+            }
+            for socket in accepted.sockets {
+                match self.shared.assign() {
+                    index if index == self.index => self.take_in(socket),
+                    index => self.shared.exchange.mailbox(index).hand_over(socket),
+                }
+            }
+        }
+        for socket in self.mailbox().take_sockets() {
+            self.take_in(socket);
+        }
+    }
+
+    fn take_in(&mut self, socket: TcpStream) {
+        // Nagle's delay would hold a small publication back until the one before it is acknowledged.
+        let is_ready = socket.set_nodelay(true).is_ok();
+        let now = self.now;
+        let key =
+            self.connections.insert(|_| Connection::new(socket, RequestReader::new(Limits::default()), now));
+        let connection = self.connections.get_mut(key).expect("it has just been inserted");
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let is_registered = self.poll.registry().register(&mut connection.socket, key.token(), interest);
+        if is_ready && is_registered.is_ok() && self.drain.is_none() {
+            self.schedule(key);
+        } else {
+            self.doomed.push(key);
+        }
+    }
+
+    fn read(&mut self) {
+        let mut readable = std::mem::take(&mut self.readable);
+        for key in readable.drain(..) {
+            self.read_connection(key);
+        }
+        self.readable = readable;
+    }
+
+    /// Appends what was published, here or on other loops, to the logs.
+    fn apply(&mut self) {
+        apply(self.shared.exchange.mailbox(self.index), &mut self.taken, &mut self.hub);
+    }
+
+    /// Does what is due by the time: silent peers, late requests, the stop.
+    fn expire(&mut self) {
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.expire(self.now);
+        }
+        while let Some((at, key)) = self.timers.pop(self.now) {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            if connection.timer_at != at {
+                continue;
+            }
+            connection.timer_at = Millis(u64::MAX);
+            match connection.liveness.due(self.now, &self.timeouts) {
+                Some(due) => self.expire_connection(key, due),
+                None => self.schedule(key),
+            }
+        }
+        self.expire_drain();
+    }
+
+    fn expire_connection(&mut self, key: Key, due: Due) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match (due, &mut connection.phase) {
+            (Due::RequestTimeout, Phase::Http(http)) if !http.reader.is_idle() || http.awaited.is_some() => {
+                self.refuse_request(key, &Error::RequestTimeout);
+            }
+            (Due::Ping, Phase::WebSocket(websocket)) => {
+                websocket.protocol.ping(b"", connection.outbox.tail());
+                connection.liveness.enter(Stage::Pinged, self.now);
+            }
+            (Due::CloseSilent, Phase::WebSocket(_)) => {
+                self.refusals.note(Kind::Silent, self.now, &"no answer to a ping");
+                self.close_connection(key, CloseCode::GOING_AWAY, "no answer to a ping");
+            }
+            // Nothing more is due: it is dropped at the end of this turn.
+            _ => return self.doomed.push(key),
+        }
+        self.touched.push(key);
+        self.schedule(key);
+    }
+
+    /// Drops who is done. Their descriptors are free for the next turn.
+    fn reap(&mut self) {
+        let mut doomed = std::mem::take(&mut self.doomed);
+        for key in doomed.drain(..) {
+            self.leave_channel(key);
+            if let Some(mut connection) = self.connections.remove(key) {
+                // Closing the descriptor would do; other systems than Linux want to be told.
+                let _ = self.poll.registry().deregister(&mut connection.socket);
+                self.shared.release(self.index);
+            }
+        }
+        self.doomed = doomed;
+    }
+
+    /// Sets the timer of a connection whose deadline may have come nearer.
+    pub(super) fn schedule(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let deadline = connection.liveness.deadline(&self.timeouts);
+        if deadline < connection.timer_at {
+            connection.timer_at = deadline;
+            self.timers.push(deadline, key);
+        }
+    }
+
+    pub(super) fn mailbox(&self) -> &Mailbox {
+        self.shared.exchange.mailbox(self.index)
+    }
+
+    pub(super) fn exchange(&self) -> &Exchange {
+        &self.shared.exchange
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.read_again.is_empty() {
+            // What is to be read again waits for another loop only if every publisher does.
+            return Some(if self.exchange().is_congested() { CONGESTION_PAUSE } else { Duration::ZERO });
+        }
+        if self.acceptor.as_ref().is_some_and(Acceptor::has_more)
+            || self.shared.stop() != Stop::No && self.drain.is_none()
+        {
+            return Some(Duration::ZERO);
+        }
+        let acceptor = self.acceptor.as_ref().and_then(Acceptor::deadline);
+        let drain = self.drain.as_ref().map(Drain::deadline);
+        let next = [self.timers.next(), acceptor, drain].into_iter().flatten().min()?;
+        Some((self.started + Duration::from_millis(next.0)).saturating_duration_since(Instant::now()))
+    }
+}
+
+/// Takes what is in the mailbox and appends it to the logs, encoded once a form.
+pub(super) fn apply(mailbox: &Mailbox, taken: &mut Vec<Arc<Publication>>, hub: &mut Hub) {
+    mailbox.take_publications(taken);
+    for publication in taken.drain(..) {
+        hub.append(publication.channel.as_str(), |form, out| render::publication(&publication, form, out));
+    }
+}

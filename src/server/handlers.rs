@@ -1,0 +1,161 @@
+//! What is answered to a request: by route, method and authority.
+//!
+//! No socket is touched here: an [`Answer`] says what to do, and the loop does it.
+
+use super::authority::Authority;
+use super::draft::MediaType;
+use super::render::ENVELOPE_SUBPROTOCOL;
+use super::routes::Route;
+use crate::config::Config;
+use crate::http::{self, Request, Response, Status, Upgrade};
+use crate::hub::{ChannelName, EventName, PublicationId, WireForm};
+use crate::ws::Inbound;
+
+/// The page at `/` in development mode.
+const HOME: &str = include_str!("home.html");
+
+/// The rules that answers follow.
+#[derive(Debug)]
+pub struct Handlers {
+    authority: Authority,
+    is_development: bool,
+    serves_echo: bool,
+    message_len_max: u64,
+    publication_len_max: u64,
+}
+
+/// What to do about a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// Send this.
+    Respond(Response),
+    /// Read the body, then publish it.
+    ReadBody(Intent),
+    /// Switch protocols.
+    Upgrade(Acceptance),
+}
+
+/// A publication whose body is still to come.
+#[derive(Debug)]
+pub struct Intent {
+    /// Where to.
+    pub channel: ChannelName,
+    /// The name of the event, if it has one.
+    pub event: Option<EventName>,
+    /// What the body is.
+    pub media_type: MediaType,
+    /// How long the body may be.
+    pub len_max: u64,
+}
+
+/// A handshake that is accepted, and what the connection becomes.
+#[derive(Debug)]
+pub struct Acceptance {
+    /// The handshake.
+    pub upgrade: Upgrade,
+    /// The subprotocol to answer with.
+    pub subprotocol: Option<&'static str>,
+    /// What becomes of the peer's messages.
+    pub inbound: Inbound,
+    /// The channel and the form in which it is read; none for the echo.
+    pub subscribes: Option<(ChannelName, WireForm)>,
+}
+
+impl Handlers {
+    /// The rules of a configuration.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            authority: Authority::new(config),
+            is_development: config.is_development(),
+            serves_echo: config.is_development() || config.echo,
+            message_len_max: config.max_message,
+            publication_len_max: config.publication_len_max(),
+        }
+    }
+
+    /// The answer to a request whose head is complete.
+    pub fn answer(&self, request: &Request) -> Answer {
+        self.try_answer(request).unwrap_or_else(Answer::Respond)
+    }
+
+    fn try_answer(&self, request: &Request) -> Result<Answer, Response> {
+        let route = Route::of(request)?;
+        self.authority.check_origin(request)?;
+        match (route, request.method()) {
+            (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home())),
+            (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(Response::text(Status::OK, "ok"))),
+            (Route::Echo, "GET" | "HEAD") => self.echo(request),
+            (Route::Channel(name), "GET" | "HEAD") => self.subscribe(request, name),
+            (Route::Channel(name), "POST") => self.publish(request, name),
+            (route, method) => Err(method_not_allowed(method, route.allow())),
+        }
+    }
+
+    fn home(&self) -> Response {
+        if self.is_development {
+            Response::new(Status::OK).body("text/html; charset=utf-8", HOME)
+        } else {
+            Response::text(Status::OK, "fanfare is running; channels are at /channels/{name}")
+        }
+    }
+
+    fn echo(&self, request: &Request) -> Result<Answer, Response> {
+        if !self.serves_echo {
+            return Err(Response::text(
+                Status::NOT_FOUND,
+                "the echo is served in development mode only, or with the server's --echo",
+            ));
+        }
+        let upgrade = upgrade(request)?;
+        let inbound = Inbound::Accept { message_len_max: self.message_len_max };
+        Ok(Answer::Upgrade(Acceptance { upgrade, subprotocol: None, inbound, subscribes: None }))
+    }
+
+    fn subscribe(&self, request: &Request, name: ChannelName) -> Result<Answer, Response> {
+        let upgrade = upgrade(request)?;
+        let is_envelope = upgrade.offers(ENVELOPE_SUBPROTOCOL);
+        let form = if is_envelope { WireForm::Envelope } else { WireForm::WebSocket };
+        let inbound = if self.authority.may_client_publish(request, name.as_str()) {
+            Inbound::Accept { message_len_max: self.publication_len_max }
+        } else {
+            Inbound::Refuse
+        };
+        let subprotocol = is_envelope.then_some(ENVELOPE_SUBPROTOCOL);
+        Ok(Answer::Upgrade(Acceptance { upgrade, subprotocol, inbound, subscribes: Some((name, form)) }))
+    }
+
+    fn publish(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
+        self.authority.check_key(request)?;
+        let event = http::parameter(request.query(), "event").map(|name| EventName::new(&name)).transpose();
+        let event = event.map_err(|error| Response::text(Status::BAD_REQUEST, &error.to_string()))?;
+        let media_type = MediaType::of(request.header_str("content-type"));
+        Ok(Answer::ReadBody(Intent { channel, event, media_type, len_max: self.publication_len_max }))
+    }
+}
+
+/// The answer to a publication: `{"id":…,"subscribers":N}`.
+pub fn published(id: PublicationId, subscribers: u64) -> Response {
+    Response::json(Status::OK, format!("{{\"id\":\"{id}\",\"subscribers\":{subscribers}}}\n"))
+}
+
+/// The answer to a client for which there is no room. Also sent before anything has been read.
+pub fn over_capacity() -> Response {
+    let sentence = "no more connections can be taken now; try again in some seconds";
+    Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
+}
+
+fn upgrade(request: &Request) -> Result<Upgrade, Response> {
+    if !http::is_upgrade(request) {
+        let sentence = "this is a WebSocket: connect with ws:// (or publish to a channel with POST)";
+        return Err(Response::text(Status::UPGRADE_REQUIRED, sentence)
+            .header("Upgrade", "websocket")
+            .header("Connection", "Upgrade")
+            .header("Sec-WebSocket-Version", "13"));
+    }
+    Upgrade::from_request(request).map_err(|error| Response::from(&error))
+}
+
+fn method_not_allowed(method: &str, allow: &'static str) -> Response {
+    let sentence = format!("{method} is not served here; {allow} are");
+    Response::text(Status::METHOD_NOT_ALLOWED, &sentence).header("Allow", allow)
+}

@@ -1,0 +1,201 @@
+//! When a connection has been silent for too long, and what follows: pure rules over a clock that is handed in.
+//!
+//! Nothing is sent or closed here.
+
+use std::time::Duration;
+
+use crate::config::Config;
+
+/// Milliseconds since the loop started. Coarse on purpose: no rule here is finer than that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Millis(pub u64);
+
+/// What a connection is expected to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Send a request head.
+    Head,
+    /// Send the rest of a body.
+    Body,
+    /// Nothing: an HTTP connection between two requests.
+    KeptAlive,
+    /// Nothing: an open WebSocket.
+    Open,
+    /// Answer the ping.
+    Pinged,
+    /// Answer our Close frame.
+    Closing,
+    /// Close TCP.
+    Lingering,
+}
+
+/// What is due when the time of a stage is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Answer 408 and close.
+    RequestTimeout,
+    /// Close without a word: nothing was asked.
+    Hangup,
+    /// Send a Ping frame; the stage becomes [`Stage::Pinged`].
+    Ping,
+    /// Send a Close frame: the peer is gone.
+    CloseSilent,
+    /// Drop the socket.
+    Drop,
+}
+
+/// The stage of one connection and when it began.
+#[derive(Clone, Copy, Debug)]
+pub struct Liveness {
+    stage: Stage,
+    since: Millis,
+}
+
+/// How long each stage may last, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    head: u64,
+    body: u64,
+    idle: u64,
+    pong: u64,
+    close: u64,
+}
+
+impl Timeouts {
+    /// The configured ones.
+    pub fn new(config: &Config) -> Self {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4).max(1);
+        Self {
+            head: millis(config.handshake_timeout),
+            body: millis(config.body_timeout),
+            idle: millis(config.idle_timeout),
+            pong: millis(config.pong_timeout),
+            close: millis(config.close_timeout),
+        }
+    }
+
+    fn of(&self, stage: Stage) -> u64 {
+        match stage {
+            Stage::Head => self.head,
+            Stage::Body => self.body,
+            Stage::KeptAlive | Stage::Open => self.idle,
+            Stage::Pinged => self.pong,
+            Stage::Closing | Stage::Lingering => self.close,
+        }
+    }
+}
+
+impl Liveness {
+    /// A connection that has just been accepted.
+    pub fn new(now: Millis) -> Self {
+        Self { stage: Stage::Head, since: now }
+    }
+
+    /// The present stage.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Begins a stage.
+    pub fn enter(&mut self, stage: Stage, now: Millis) {
+        *self = Self { stage, since: now };
+    }
+
+    /// Bytes came in. They prove an open WebSocket alive; they do not prolong a request, a Close or the end:
+    /// a byte a second would hold those for ever.
+    pub fn heard(&mut self, now: Millis) {
+        match self.stage {
+            Stage::Open | Stage::Pinged => self.enter(Stage::Open, now),
+            Stage::Head | Stage::Body | Stage::KeptAlive | Stage::Closing | Stage::Lingering => {}
+        }
+    }
+
+    /// When the stage is over.
+    pub fn deadline(&self, timeouts: &Timeouts) -> Millis {
+        Millis(self.since.0 + timeouts.of(self.stage))
+    }
+
+    /// What is to be done now, if anything.
+    pub fn due(&self, now: Millis, timeouts: &Timeouts) -> Option<Due> {
+        if now < self.deadline(timeouts) {
+            return None;
+        }
+        Some(match self.stage {
+            Stage::Head | Stage::Body => Due::RequestTimeout,
+            Stage::KeptAlive => Due::Hangup,
+            Stage::Open => Due::Ping,
+            Stage::Pinged => Due::CloseSilent,
+            Stage::Closing | Stage::Lingering => Due::Drop,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Head 10 s, body 30 s, idle 30 s, pong 20 s, close 5 s.
+    fn timeouts() -> Timeouts {
+        Timeouts::new(&Config::default())
+    }
+
+    fn at(seconds: u64) -> Millis {
+        Millis(seconds * 1000)
+    }
+
+    fn in_stage(stage: Stage) -> Liveness {
+        Liveness { stage, since: at(100) }
+    }
+
+    #[test]
+    fn a_request_head_is_due_after_its_timeout_and_not_before() {
+        let liveness = Liveness::new(at(100));
+        assert_eq!(liveness.due(Millis(109_999), &timeouts()), None);
+        assert_eq!(liveness.due(at(110), &timeouts()), Some(Due::RequestTimeout));
+    }
+
+    #[test]
+    fn a_byte_now_and_then_does_not_prolong_a_request() {
+        for stage in [Stage::Head, Stage::Body] {
+            let mut liveness = in_stage(stage);
+            liveness.heard(at(105));
+            assert_eq!(liveness.due(at(130), &timeouts()), Some(Due::RequestTimeout), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn a_silent_websocket_is_pinged_then_closed_then_dropped() {
+        let mut liveness = in_stage(Stage::Open);
+        assert_eq!(liveness.due(Millis(129_999), &timeouts()), None);
+        assert_eq!(liveness.due(at(130), &timeouts()), Some(Due::Ping));
+        liveness.enter(Stage::Pinged, at(130));
+        assert_eq!(liveness.due(Millis(149_999), &timeouts()), None);
+        assert_eq!(liveness.due(at(150), &timeouts()), Some(Due::CloseSilent));
+        liveness.enter(Stage::Closing, at(150));
+        assert_eq!(liveness.due(Millis(154_999), &timeouts()), None);
+        assert_eq!(liveness.due(at(155), &timeouts()), Some(Due::Drop));
+    }
+
+    #[test]
+    fn any_byte_after_a_ping_is_a_sign_of_life() {
+        let mut liveness = in_stage(Stage::Pinged);
+        liveness.heard(at(119));
+        assert_eq!(liveness.stage(), Stage::Open);
+        assert_eq!(liveness.due(Millis(148_999), &timeouts()), None);
+        assert_eq!(liveness.due(at(149), &timeouts()), Some(Due::Ping));
+    }
+
+    #[test]
+    fn bytes_do_not_prolong_the_end() {
+        for stage in [Stage::Closing, Stage::Lingering] {
+            let mut liveness = in_stage(stage);
+            liveness.heard(at(104));
+            assert_eq!(liveness.due(at(105), &timeouts()), Some(Due::Drop), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_between_requests_is_hung_up_on_in_silence() {
+        assert_eq!(in_stage(Stage::KeptAlive).due(at(130), &timeouts()), Some(Due::Hangup));
+    }
+}

@@ -1,0 +1,110 @@
+//! What other threads hand to a loop: publications and accepted sockets, and the waking of it.
+//!
+//! The order of publications is the exchange's to keep; a mailbox keeps the order in which it was filled.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mio::Waker;
+use mio::net::TcpStream;
+
+use crate::hub::Publication;
+
+/// Above this many bytes of publications not yet taken, publishers have to wait. It is a turn's worth: 4 MiB are
+/// appended in some milliseconds; more would only be memory.
+pub const MAILBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What an entry costs besides its payload: the shared publication, its names, the reference in the mailbox.
+const PUBLICATION_OVERHEAD: usize = 160;
+
+/// The way into one loop.
+#[derive(Debug)]
+pub struct Mailbox {
+    publications: Mutex<Vec<Arc<Publication>>>,
+    publication_bytes: AtomicUsize,
+    sockets: Mutex<Vec<TcpStream>>,
+    /// Whether the loop is at work, or woken already. It is then going to look here before it waits.
+    is_awake: AtomicBool,
+    waker: Waker,
+}
+
+impl Mailbox {
+    /// An empty mailbox of the loop that `waker` wakes.
+    pub fn new(waker: Waker) -> Self {
+        Self {
+            publications: Mutex::default(),
+            publication_bytes: AtomicUsize::new(0),
+            sockets: Mutex::default(),
+            is_awake: AtomicBool::new(false),
+            waker,
+        }
+    }
+
+    /// Adds a publication and wakes the loop.
+    pub fn post(&self, publication: Arc<Publication>) {
+        self.publication_bytes.fetch_add(cost(&publication), Ordering::Relaxed);
+        lock(&self.publications).push(publication);
+        self.wake();
+    }
+
+    /// Adds an accepted socket and wakes the loop.
+    pub fn hand_over(&self, socket: TcpStream) {
+        lock(&self.sockets).push(socket);
+        self.wake();
+    }
+
+    /// Whether more is waiting than the loop should be given.
+    pub fn is_congested(&self) -> bool {
+        self.publication_bytes.load(Ordering::Relaxed) > MAILBOX_BYTES_MAX
+    }
+
+    /// Takes the publications that are there, in order, into `into`, which must be empty.
+    pub fn take_publications(&self, into: &mut Vec<Arc<Publication>>) {
+        debug_assert!(into.is_empty());
+        std::mem::swap(&mut *lock(&self.publications), into);
+        let bytes: usize = into.iter().map(|publication| cost(publication)).sum();
+        self.publication_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes the sockets that are there.
+    pub fn take_sockets(&self) -> Vec<TcpStream> {
+        std::mem::take(&mut *lock(&self.sockets))
+    }
+
+    /// Makes the loop look at everything once more. It is woken at most once a turn.
+    pub fn wake(&self) {
+        if !self.is_awake.swap(true, Ordering::SeqCst)
+            && let Err(error) = self.waker.wake()
+        {
+            unreachable!("an eventfd or pipe of our own takes one wake a turn: {error}");
+        }
+    }
+
+    /// Said by the loop before it waits: from now on it has to be woken. False if something came in meanwhile
+    /// and it should not wait.
+    pub fn may_sleep(&self) -> bool {
+        self.is_awake.store(false, Ordering::SeqCst);
+        lock(&self.publications).is_empty() && lock(&self.sockets).is_empty()
+    }
+
+    /// Said by the loop when it is back from waiting.
+    pub fn is_up(&self) {
+        self.is_awake.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A lock whose holder panicked guards data that is whole all the same: nothing is done under our locks but
+/// pushing and taking.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn cost(publication: &Publication) -> usize {
+    publication.data.len() + PUBLICATION_OVERHEAD
+}
+
+/// A mailbox for each of `polls`.
+pub fn mailboxes(polls: &[mio::Poll], token: mio::Token) -> io::Result<Vec<Mailbox>> {
+    polls.iter().map(|poll| Ok(Mailbox::new(Waker::new(poll.registry(), token)?))).collect()
+}

@@ -1,0 +1,33 @@
+//! The room with the sockets, the time, the threads and the randomness: event loops over mio.
+//!
+//! The rules of the protocols are not here; `http`, `ws` and `hub` know them, and are told bytes and times.
+
+mod acceptor;
+mod authority;
+mod connection;
+mod connections;
+mod draft;
+mod drain;
+mod event_loop;
+mod exchange;
+mod handle;
+mod handlers;
+mod liveness;
+mod mailbox;
+mod outbox;
+mod reading;
+mod refusals;
+mod render;
+mod routes;
+mod shared;
+mod start;
+mod stopping;
+mod timers;
+mod transmit;
+mod writing;
+
+pub use draft::{Draft, DraftError};
+pub use exchange::Published;
+pub use handle::{Handle, PublishError};
+pub use render::ENVELOPE_SUBPROTOCOL;
+pub use start::{Server, StartError};

@@ -1,0 +1,91 @@
+//! Private bytes that a socket still owes: handshake, replies, pongs, close.
+//!
+//! Channel bytes are not here; they stay in the log. Only the rest of a started frame comes here when its log
+//! must not be kept for it.
+
+/// An outbox above this many bytes stops the reading of its socket until it has drained: a peer that asks and
+/// does not read its answers is held back by TCP. 64 KiB is one read's worth of the smallest questions.
+pub const OUTBOX_HIGH: usize = 64 * 1024;
+
+/// A drained outbox keeps no more room than this: connections at rest own nothing.
+const DRAINED_CAPACITY_MAX: usize = 0;
+
+/// Invariant: `sent <= bytes.len()`, and `sent < bytes.len()` unless both are 0.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Outbox {
+    /// Where new bytes are appended. Call [`Outbox::consume`] for what has been written, not this.
+    pub fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// What is still to be written.
+    pub fn unsent(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    /// Whether nothing is owed.
+    pub fn is_empty(&self) -> bool {
+        self.unsent().is_empty()
+    }
+
+    /// Whether the peer should be read no further for now.
+    pub fn is_high(&self) -> bool {
+        self.unsent().len() > OUTBOX_HIGH
+    }
+
+    /// Notes that `len` bytes have been written.
+    pub fn consume(&mut self, len: usize) {
+        self.sent += len;
+        assert!(self.sent <= self.bytes.len(), "only what is owed is written");
+        if self.is_empty() {
+            self.bytes.clear();
+            self.bytes.shrink_to(DRAINED_CAPACITY_MAX);
+            self.sent = 0;
+        }
+    }
+
+    /// Puts the rest of a started frame before everything else. Nothing of the outbox can have been written
+    /// while that frame was unfinished.
+    pub fn prepend(&mut self, started: &[u8]) {
+        assert!(started.is_empty() || self.sent == 0, "private bytes wait for the started frame");
+        self.bytes.splice(..0, started.iter().copied());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drained_outbox_owns_no_memory() {
+        let mut outbox = Outbox::default();
+        outbox.tail().extend_from_slice(b"pong");
+        outbox.consume(1);
+        assert_eq!(outbox.unsent(), b"ong");
+        outbox.consume(3);
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.bytes.capacity(), 0);
+    }
+
+    #[test]
+    fn the_rest_of_a_started_frame_goes_first() {
+        let mut outbox = Outbox::default();
+        outbox.tail().extend_from_slice(b"pong");
+        outbox.prepend(b"rest");
+        assert_eq!(outbox.unsent(), b"restpong");
+    }
+
+    #[test]
+    #[should_panic(expected = "private bytes wait")]
+    fn a_started_frame_cannot_come_after_private_bytes_have_begun() {
+        let mut outbox = Outbox::default();
+        outbox.tail().extend_from_slice(b"pong");
+        outbox.consume(1);
+        outbox.prepend(b"rest");
+    }
+}

@@ -1,0 +1,245 @@
+//! The read phase: bytes come in, requests are answered, messages echoed or published.
+//!
+//! What is answered is decided in `handlers`, what is published in `draft`; nothing is written to a socket here.
+
+use std::io::{ErrorKind, Read};
+use std::time::SystemTime;
+
+use super::connection::{Connection, Phase, WebSocketPhase};
+use super::connections::Key;
+use super::draft;
+use super::event_loop::{EventLoop, apply};
+use super::handlers::{self, Acceptance, Answer, Intent};
+use super::liveness::Stage;
+use super::refusals::Kind;
+use super::shared::Stop;
+use crate::http::{self, Error, Framing, Request, Response, Status};
+use crate::hub::Subscription;
+use crate::ws::{self, CloseCode, Message, MessageKind, Opcode, Protocol};
+
+/// Reads of one socket in a turn: 256 KiB, then it is the others' turn.
+const READS_PER_TURN_MAX: usize = 4;
+
+impl EventLoop {
+    /// Reads until the socket has nothing more, its outbox is high, or its share of the turn is used up.
+    pub(super) fn read_connection(&mut self, key: Key) {
+        self.serve(key);
+        for _ in 0..READS_PER_TURN_MAX {
+            if !self.may_read(key) {
+                break;
+            }
+            let mut buffer = std::mem::take(&mut self.read_buffer);
+            let read = self.connections.get_mut(key).map(|connection| connection.socket.read(&mut buffer));
+            let is_more = match read {
+                Some(Ok(0)) => self.end_of_input(key),
+                Some(Ok(len)) => self.receive(key, &mut buffer[..len]),
+                Some(Err(error)) if error.kind() == ErrorKind::Interrupted => true,
+                Some(Err(error)) if error.kind() == ErrorKind::WouldBlock => false,
+                Some(Err(_)) => self.doom(key),
+                None => false,
+            };
+            self.read_buffer = buffer;
+            if !is_more {
+                return self.settle(key);
+            }
+        }
+        if self.connections.get(key).is_some_and(|connection| !connection.is_held) {
+            self.read_again.push(key);
+        }
+        self.settle(key);
+    }
+
+    /// Whether the next bytes should be taken. While a loop is behind, nothing that could be published is.
+    fn may_read(&mut self, key: Key) -> bool {
+        let is_congested = self.exchange().is_congested();
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        connection.is_held = connection.outbox.is_high();
+        !is_congested && !connection.is_held
+    }
+
+    /// What was read may have left something to send, or brought a deadline nearer.
+    fn settle(&mut self, key: Key) {
+        self.touched.push(key);
+        self.schedule(key);
+    }
+
+    fn doom(&mut self, key: Key) -> bool {
+        self.doomed.push(key);
+        false
+    }
+
+    /// The peer has closed its half. What it asked before that is still answered; a WebSocket is over.
+    fn end_of_input(&mut self, key: Key) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        match connection.phase {
+            Phase::Http(_) if !connection.outbox.is_empty() => connection.finish(self.now),
+            Phase::Finishing if !connection.outbox.is_empty() => {}
+            Phase::Http(_) | Phase::WebSocket(_) | Phase::Finishing | Phase::Lingering => {
+                return self.doom(key);
+            }
+        }
+        false
+    }
+
+    /// Takes what was read. False if there is nothing more to be read.
+    fn receive(&mut self, key: Key, input: &mut [u8]) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        connection.liveness.heard(self.now);
+        match &mut connection.phase {
+            Phase::Http(http) => {
+                http.reader.receive(input);
+                if connection.liveness.stage() == Stage::KeptAlive {
+                    connection.liveness.enter(Stage::Head, self.now);
+                }
+                self.serve(key);
+            }
+            Phase::WebSocket(_) => self.receive_frames(key, input),
+            // After the Close frame nothing counts (RFC 6455 §5.5.1).
+            Phase::Finishing | Phase::Lingering => {}
+        }
+        true
+    }
+
+    /// Answers the requests that are complete, as long as the peer takes the answers.
+    fn serve(&mut self, key: Key) {
+        while let Some(connection) = self.connections.get_mut(key) {
+            let Phase::Http(http) = &mut connection.phase else { return };
+            if connection.outbox.is_high() {
+                connection.is_held = true;
+                return;
+            }
+            match http.reader.poll() {
+                Ok(None) => return,
+                Ok(Some(http::Event::Head(request))) => self.answer(key, &request),
+                Ok(Some(http::Event::Body(body))) => self.publish_body(key, body),
+                Err(error) => self.refuse_request(key, &error),
+            }
+        }
+    }
+
+    fn answer(&mut self, key: Key, request: &Request) {
+        match self.shared.handlers.answer(request) {
+            Answer::Respond(response) => {
+                let keep_alive = request.keep_alive() && !request.has_body();
+                self.respond(key, &response, keep_alive, request.method() == "HEAD");
+            }
+            Answer::ReadBody(intent) => self.await_body(key, request, intent),
+            Answer::Upgrade(acceptance) => self.upgrade(key, acceptance),
+        }
+    }
+
+    fn await_body(&mut self, key: Key, request: &Request, intent: Intent) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Phase::Http(http) = &mut connection.phase else { return };
+        if let Err(error) = http.reader.read_body(intent.len_max) {
+            return self.refuse_request(key, &error);
+        }
+        http.awaited = Some((intent, request.keep_alive()));
+        if request.expects_continue() {
+            connection.outbox.tail().extend_from_slice(http::CONTINUE);
+        }
+        connection.liveness.enter(Stage::Body, self.now);
+    }
+
+    fn publish_body(&mut self, key: Key, body: Vec<u8>) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Phase::Http(http) = &mut connection.phase else { return };
+        let (intent, keep_alive) = http.awaited.take().expect("a body is read for a publication");
+        let response = match draft::from_body(intent.channel, intent.event, intent.media_type, body) {
+            Ok(draft) => {
+                let published = self.shared.exchange.publish(draft);
+                handlers::published(published.id, published.subscribers)
+            }
+            Err(error) => Response::text(Status::BAD_REQUEST, &error.to_string()),
+        };
+        self.respond(key, &response, keep_alive, false);
+    }
+
+    /// Answers a request that cannot be read any further, and closes.
+    pub(super) fn refuse_request(&mut self, key: Key, error: &Error) {
+        self.respond(key, &Response::from(error), false, false);
+    }
+
+    fn respond(&mut self, key: Key, response: &Response, keep_alive: bool, head_only: bool) {
+        let keep_alive = keep_alive && self.shared.stop() == Stop::No;
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        response.encode(connection.outbox.tail(), Framing { date: &date, keep_alive, head_only });
+        if response.status().code() >= 400 {
+            let code = response.status().code();
+            self.refusals.note(Kind::Request, self.now, &format_args!("a request, with {code}"));
+        }
+        if !keep_alive {
+            return connection.finish(self.now);
+        }
+        let is_idle = matches!(&connection.phase, Phase::Http(http) if http.reader.is_idle());
+        connection.liveness.enter(if is_idle { Stage::KeptAlive } else { Stage::Head }, self.now);
+    }
+
+    /// From HTTP to WebSocket. Bytes behind the handshake are frames already.
+    fn upgrade(&mut self, key: Key, acceptance: Acceptance) {
+        let subscription = acceptance.subscribes.map(|(name, form)| {
+            let Self { shared, hub, taken, index, .. } = self;
+            shared.exchange.subscribe(&name, *index, || {
+                apply(shared.exchange.mailbox(*index), taken, hub);
+                hub.subscribe(&name, form, key.to_u64())
+            })
+        });
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Phase::Http(http) = &mut connection.phase else { return };
+        let mut rest = http.reader.take_rest();
+        acceptance.upgrade.encode_response(connection.outbox.tail(), acceptance.subprotocol);
+        let protocol = Protocol::new(acceptance.inbound);
+        let is_leaving = self.shared.stop() != Stop::No;
+        connection.phase = Phase::WebSocket(WebSocketPhase { protocol, subscription, is_leaving });
+        connection.liveness.enter(Stage::Open, self.now);
+        self.receive_frames(key, &mut rest);
+    }
+
+    fn receive_frames(&mut self, key: Key, input: &mut [u8]) {
+        let mut input = input;
+        while let Some(connection) = self.connections.get_mut(key) {
+            let Connection { phase: Phase::WebSocket(websocket), outbox, .. } = connection else { return };
+            match websocket.protocol.receive(&mut input, outbox.tail()) {
+                Ok(None) => return,
+                Ok(Some(ws::Event::Message(message))) => self.receive_message(key, message),
+                Ok(Some(ws::Event::Ping | ws::Event::Pong)) => {}
+                Ok(Some(ws::Event::Close(_))) => return self.finish_connection(key),
+                Err(error) => {
+                    self.refusals.note(Kind::Message, self.now, &error);
+                    return self.finish_connection(key);
+                }
+            }
+        }
+    }
+
+    fn receive_message(&mut self, key: Key, message: Message<'_>) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match connection.subscription() {
+            Some(subscription) => self.publish_message(key, subscription, message),
+            None => {
+                let opcode = match message.kind {
+                    MessageKind::Text => Opcode::Text,
+                    MessageKind::Binary => Opcode::Binary,
+                };
+                ws::encode_frame(connection.outbox.tail(), opcode, &message.payload);
+            }
+        }
+    }
+
+    fn publish_message(&mut self, key: Key, subscription: Subscription, message: Message<'_>) {
+        let channel = self.hub.channel(subscription).clone();
+        match draft::from_message(channel, subscription.form(), message) {
+            Ok(draft) => {
+                let _ = self.exchange().publish(draft);
+            }
+            Err(error) => {
+                self.refusals.note(Kind::Message, self.now, &error);
+                self.close_connection(key, error.close_code(), &error.to_string());
+            }
+        }
+    }
+}
+
+// Reasons are cut to what a Close frame holds; ours fit.
+const _: () = assert!(CloseCode::GOING_AWAY.as_u16() == 1001);

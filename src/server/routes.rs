@@ -1,0 +1,56 @@
+//! From a path to what it names. What is done with it, `handlers` says.
+
+use crate::http::{self, Request, Response, Status};
+use crate::hub::ChannelName;
+
+/// What a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `/`
+    Home,
+    /// `/healthz`
+    Health,
+    /// `/echo`
+    Echo,
+    /// `/channels/{name}`
+    Channel(ChannelName),
+}
+
+/// The prefix of every channel's path.
+const CHANNELS: &str = "/channels/";
+
+impl Route {
+    /// The route of a request, or the answer that there is none.
+    pub fn of(request: &Request) -> Result<Self, Response> {
+        match request.path() {
+            "/" => Ok(Self::Home),
+            "/healthz" => Ok(Self::Health),
+            "/echo" => Ok(Self::Echo),
+            path => match path.strip_prefix(CHANNELS) {
+                Some(segment) => channel(segment).map(Self::Channel),
+                None => Err(Response::text(
+                    Status::NOT_FOUND,
+                    "nothing is here; channels are at /channels/{name}, and the server's state at /healthz",
+                )),
+            },
+        }
+    }
+
+    /// The methods that the route knows, as the `Allow` field names them.
+    pub fn allow(&self) -> &'static str {
+        match self {
+            Self::Home | Self::Health | Self::Echo => "GET, HEAD",
+            Self::Channel(_) => "GET, HEAD, POST",
+        }
+    }
+}
+
+fn channel(segment: &str) -> Result<ChannelName, Response> {
+    let Some(name) = http::decode_segment(segment) else {
+        return Err(Response::text(
+            Status::BAD_REQUEST,
+            "the channel name is not UTF-8 when percent-decoded",
+        ));
+    };
+    ChannelName::new(&name).map_err(|error| Response::text(Status::BAD_REQUEST, &error.to_string()))
+}

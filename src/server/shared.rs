@@ -1,0 +1,83 @@
+//! What all loops and handles share: the configuration, the exchange, how full each loop is, whether to stop.
+//!
+//! No connection and no log is here.
+
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use super::exchange::Exchange;
+use super::handlers::Handlers;
+use crate::config::Config;
+
+/// Shared by reference between all threads of a server.
+#[derive(Debug)]
+pub struct Shared {
+    pub config: Config,
+    pub handlers: Handlers,
+    pub exchange: Exchange,
+    /// How many connections each loop has, or is about to have.
+    connections: Vec<AtomicUsize>,
+    connections_max: usize,
+    stop: AtomicU8,
+}
+
+/// How far the stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// The server runs.
+    No,
+    /// It says goodbye to everybody.
+    Drain,
+    /// It ends.
+    Now,
+}
+
+impl Shared {
+    /// For as many loops as the exchange has mailboxes.
+    pub fn new(config: Config, exchange: Exchange, connections_max: usize) -> Self {
+        let connections = exchange.mailboxes().iter().map(|_| AtomicUsize::new(0)).collect();
+        let handlers = Handlers::new(&config);
+        Self { config, handlers, exchange, connections, connections_max, stop: AtomicU8::new(Stop::No as u8) }
+    }
+
+    /// How many more connections may be taken.
+    pub fn room(&self) -> usize {
+        self.connections_max.saturating_sub(self.connections_len())
+    }
+
+    /// How many connections there are.
+    pub fn connections_len(&self) -> usize {
+        self.connections.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// The loop with the fewest connections, which is counted one more. Only the accepting loop assigns.
+    pub fn assign(&self) -> usize {
+        let counts = self.connections.iter().enumerate();
+        let (index, count) = counts
+            .min_by_key(|(_, count)| count.load(Ordering::Relaxed))
+            .expect("there is at least one loop");
+        count.fetch_add(1, Ordering::Relaxed);
+        index
+    }
+
+    /// One connection of the loop is gone.
+    pub fn release(&self, loop_index: usize) {
+        self.connections[loop_index].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether to stop.
+    pub fn stop(&self) -> Stop {
+        match self.stop.load(Ordering::SeqCst) {
+            0 => Stop::No,
+            1 => Stop::Drain,
+            _ => Stop::Now,
+        }
+    }
+
+    /// Tells every loop to stop. It does not become less urgent.
+    pub fn request_stop(&self, stop: Stop) {
+        self.stop.fetch_max(stop as u8, Ordering::SeqCst);
+        for mailbox in self.exchange.mailboxes() {
+            mailbox.wake();
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! From a configuration to running loops.
+//!
+//! What a loop does in a turn is not here.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use mio::Poll;
+
+use super::acceptor::{Acceptor, bind};
+use super::event_loop::{EventLoop, WAKER};
+use super::exchange::Exchange;
+use super::handle::Handle;
+use super::mailbox::mailboxes;
+use super::shared::{Shared, Stop};
+use crate::config::{Config, ConfigError};
+
+/// Descriptors that are nobody's connection: standard streams, the spares of the acceptor, and what the program
+/// around the server opens.
+const DESCRIPTORS_KEPT: u64 = 32;
+
+/// Each loop has an epoll instance and a waker.
+const DESCRIPTORS_PER_LOOP: u64 = 2;
+
+/// A server that listens, and serves once it runs.
+///
+/// ```
+/// use fanfare::config::Config;
+/// use fanfare::server::{Draft, Server};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::bind(Config { listen: vec!["127.0.0.1:0".parse()?], ..Config::default() })?;
+/// println!("listening on http://{}", server.local_addrs()[0]);
+/// let handle = server.handle();
+/// let serving = std::thread::spawn(|| server.run());
+///
+/// let published = handle.publish(Draft::text("news", "hello")?)?;
+/// println!("{} went to {} subscribers", published.id, published.subscribers);
+///
+/// handle.shutdown();
+/// serving.join().expect("no loop panicked")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    loops: Vec<EventLoop>,
+    local_addrs: Vec<SocketAddr>,
+    handle: Handle,
+}
+
+impl Server {
+    /// Binds every address of the configuration. The soft limit on descriptors of this process is raised to the
+    /// hard one.
+    ///
+    /// # Errors
+    /// The values do not go together, or the system refuses an address or a descriptor.
+    pub fn bind(config: Config) -> Result<Self, StartError> {
+        config.check().map_err(StartError::Config)?;
+        let mut listeners = Vec::new();
+        for &address in &config.listen {
+            listeners.push(bind(address).map_err(|error| StartError::Bind(address, error))?);
+        }
+        let local_addrs = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
+        let polls = (0..config.threads.get()).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>()?;
+        let exchange = Exchange::new(mailboxes(&polls, WAKER)?, first_epoch()?);
+        let acceptor = Acceptor::new(listeners, polls[0].registry())?;
+        let connections_max = connections_max(&config);
+        let shared = Arc::new(Shared::new(config, exchange, connections_max));
+        let handle = Handle::new(Arc::clone(&shared));
+        let mut acceptor = Some(acceptor);
+        let numbered = polls.into_iter().enumerate();
+        let loops = numbered
+            .map(|(index, poll)| EventLoop::new(index, Arc::clone(&shared), poll, acceptor.take()))
+            .collect();
+        Ok(Self { loops, local_addrs, handle })
+    }
+
+    /// The bound addresses, in the order of the configuration, with the ports that were free.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// A handle for other threads. It can be cloned, and outlives the server.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves until the handle says to stop: the first loop on this thread, each other on one of its own.
+    ///
+    /// # Errors
+    /// A loop could not go on. The others were stopped.
+    ///
+    /// # Panics
+    /// If a loop did. The others were stopped, so that no half of a server stays behind.
+    pub fn run(self) -> io::Result<()> {
+        let Self { mut loops, handle, .. } = self;
+        let others = loops.split_off(1);
+        let first = loops.pop().expect("there is at least one loop");
+        let mut threads = Vec::new();
+        for event_loop in others {
+            let guard = StopAll(handle.clone());
+            let thread = thread::Builder::new().name("fanfare-loop".into());
+            threads.push(thread.spawn(|| guard.watch(event_loop))?);
+        }
+        let mut result = StopAll(handle).watch(first);
+        for thread in threads {
+            match thread.join() {
+                Ok(ended) => result = result.and(ended),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        result
+    }
+}
+
+/// Stops all loops when one of them fails or panics.
+struct StopAll(Handle);
+
+impl StopAll {
+    fn watch(self, event_loop: EventLoop) -> io::Result<()> {
+        let result = event_loop.run();
+        if result.is_err() {
+            self.0.shutdown_now();
+        }
+        result
+    }
+}
+
+impl Drop for StopAll {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.shutdown_now();
+        }
+    }
+}
+
+/// Why a server does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Values that do not go together.
+    Config(ConfigError),
+    /// An address that cannot be listened on.
+    Bind(SocketAddr, io::Error),
+    /// The system refuses something else.
+    Io(io::Error),
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Bind(address, error) => {
+                write!(
+                    f,
+                    "--listen {address}: {error}. Give an address of this machine and a port that is free (0 finds one)"
+                )
+            }
+            Self::Io(error) => write!(f, "the system refuses what the event loops need: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// How many connections may be held: as configured, else what the raised descriptor limit allows.
+fn connections_max(config: &Config) -> usize {
+    let listeners = config.listen.len() as u64;
+    let kept = DESCRIPTORS_KEPT + listeners + DESCRIPTORS_PER_LOOP * config.threads.get() as u64;
+    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(u64::MAX);
+    let allowed = usize::try_from(limit.saturating_sub(kept).max(1)).unwrap_or(usize::MAX);
+    let connections_max = config.max_connections.unwrap_or(allowed);
+    tracing::info!(descriptors = limit, connections_max, "the descriptor limit allows {allowed} connections");
+    if connections_max > allowed {
+        tracing::warn!(
+            "--max-connections {connections_max} is more than the descriptor limit allows (ulimit -n)"
+        );
+    }
+    connections_max
+}
+
+/// Another number at every start, with room to count up from.
+fn first_epoch() -> io::Result<u64> {
+    let random = getrandom::u64().map_err(io::Error::other)?;
+    // 48 bits make an identifier of 12 digits; two starts in 2^24 would have to meet by chance.
+    Ok(random >> 16)
+}
+
+/// A stop that cannot be taken back is all that a handle needs of [`Stop`].
+const _: () = assert!((Stop::Drain as u8) < Stop::Now as u8);

@@ -1,0 +1,65 @@
+//! How a loop stops: nobody new, 1001 to everybody in turn, what is owed is sent, then the end.
+//!
+//! The spreading over time is `drain`'s.
+
+use super::connection::Phase;
+use super::connections::Key;
+use super::drain::Drain;
+use super::event_loop::EventLoop;
+use super::shared::Stop;
+use crate::ws::CloseCode;
+
+/// What a client is told when the server stops.
+const GOODBYE: &str = "the server is stopping; come back in a moment";
+
+impl EventLoop {
+    /// Begins the stop if it has been asked for, and says goodbye to whose turn has come.
+    pub(super) fn expire_drain(&mut self) {
+        if self.shared.stop() == Stop::No {
+            return;
+        }
+        if self.drain.is_none() {
+            self.acceptor = None;
+            let millis =
+                |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4);
+            let config = &self.shared.config;
+            let (over, close) = (millis(config.drain), millis(config.close_timeout));
+            self.drain = Some(Drain::new(self.connections.keys().collect(), self.now, over, close));
+        }
+        while let Some(key) = self.drain.as_mut().and_then(|drain| drain.pop(self.now)) {
+            self.say_goodbye(key);
+        }
+    }
+
+    /// Whether the last turn is done.
+    pub(super) fn is_stopped(&self) -> bool {
+        match self.shared.stop() {
+            Stop::No => false,
+            Stop::Drain => self
+                .drain
+                .as_ref()
+                .is_some_and(|drain| self.connections.is_empty() || drain.is_over(self.now)),
+            Stop::Now => true,
+        }
+    }
+
+    /// The Close frame, once the subscriber has all that it is owed.
+    pub(super) fn leave(&mut self, key: Key) {
+        self.close_connection(key, CloseCode::GOING_AWAY, GOODBYE);
+    }
+
+    fn say_goodbye(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match &mut connection.phase {
+            // The flush at the end of this turn finds out whether it is owed anything.
+            Phase::WebSocket(websocket) => websocket.is_leaving = true,
+            // A request that is under way is answered, with Connection: close.
+            Phase::Http(http) if http.reader.is_idle() && http.awaited.is_none() => {
+                connection.finish(self.now)
+            }
+            Phase::Http(_) | Phase::Finishing | Phase::Lingering => {}
+        }
+        self.touched.push(key);
+        self.schedule(key);
+    }
+}

@@ -1,0 +1,103 @@
+//! The flush phase: one write a subscriber for all that was published in the turn, and what follows from it.
+//!
+//! What is owed, and in which order, a connection knows itself.
+
+use super::connection::{Flushed, Phase};
+use super::connections::Key;
+use super::event_loop::EventLoop;
+use super::liveness::Stage;
+use super::refusals::Kind;
+use crate::hub::Subscription;
+use crate::ws::{CloseCode, State};
+
+/// What a subscriber is closed with when it is too far behind: it may come back.
+const LAGGED: &str = "too far behind (--max-lag); reconnect to go on from the newest";
+
+impl EventLoop {
+    /// Writes to everybody who is owed something and whose socket has room.
+    pub(super) fn flush(&mut self) {
+        while let Some(log) = self.hub.pop_dirty() {
+            for slot in 0..self.hub.slot_end(log) {
+                if let Some((_, owner)) = self.hub.subscriber(log, slot) {
+                    self.flush_connection(Key::from_u64(owner));
+                }
+            }
+            self.hub.trim(log);
+        }
+        let mut touched = std::mem::take(&mut self.touched);
+        for key in touched.drain(..) {
+            self.flush_connection(key);
+        }
+        touched.append(&mut self.touched);
+        self.touched = touched;
+    }
+
+    fn flush_connection(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match connection.flush(&mut self.hub, self.shared.config.max_lag) {
+            Ok(Flushed::Settled) => {}
+            Ok(Flushed::ReadOn) => self.read_again.push(key),
+            Ok(Flushed::Leave) => {
+                self.leave(key);
+                self.flush_once_more(key);
+            }
+            Ok(Flushed::Lagged(subscription)) => self.lagged(key, subscription),
+            Err(_) => self.doomed.push(key),
+        }
+    }
+
+    /// A Close frame that was decided on while flushing goes out in the same turn.
+    fn flush_once_more(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.flush(&mut self.hub, self.shared.config.max_lag).is_err() {
+            self.doomed.push(key);
+        }
+    }
+
+    fn lagged(&mut self, key: Key, subscription: Subscription) {
+        let channel = self.hub.channel(subscription).clone();
+        let policy = self.shared.config.lag_policy(channel.as_str());
+        self.refusals.note(
+            Kind::Lagged,
+            self.now,
+            &format_args!("a subscriber of {channel} is past --max-lag: {policy:?}"),
+        );
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.lagged(policy, subscription, &mut self.hub, self.shared.config.max_lag) {
+            self.close_connection(key, CloseCode::TRY_AGAIN_LATER, LAGGED);
+        }
+    }
+
+    /// Ends the subscription and sends a Close frame; the peer has some seconds to answer it.
+    pub(super) fn close_connection(&mut self, key: Key, code: CloseCode, reason: &str) {
+        self.leave_channel(key);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if let Phase::WebSocket(websocket) = &mut connection.phase {
+            websocket.is_leaving = false;
+        }
+        connection.close(code, reason, self.now);
+        self.schedule(key);
+    }
+
+    /// Ends the subscription, if there is one.
+    pub(super) fn leave_channel(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if let Some(subscription) = connection.detach(&mut self.hub) {
+            self.shared.exchange.unsubscribe(self.hub.channel(subscription), self.index);
+            self.hub.unsubscribe(subscription);
+        }
+    }
+
+    /// After the peer's last frame: what is owed goes out, then our half of TCP is closed.
+    pub(super) fn finish_connection(&mut self, key: Key) {
+        self.leave_channel(key);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if let Phase::WebSocket(websocket) = &connection.phase {
+            debug_assert_eq!(websocket.protocol.state(), State::Closed);
+        }
+        if connection.liveness.stage() != Stage::Lingering {
+            connection.finish(self.now);
+        }
+        self.schedule(key);
+    }
+}
