@@ -1,0 +1,376 @@
+//! The command line: every flag is also an environment variable and a key of a TOML file; flag beats environment
+//! beats file.
+//!
+//! What the values mean together is checked by `Config::check`, not here.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
+
+use fanfare::config::{Config, Glob, LagPolicy};
+
+/// A broadcast server: one URL a channel, for WebSocket clients and curl.
+///
+/// Without flags it listens on 127.0.0.1:8080 in development mode: everybody on this machine may publish.
+///
+///   subscribe  ws://127.0.0.1:8080/channels/news
+///   publish    curl -d hello http://127.0.0.1:8080/channels/news
+#[derive(Debug, Parser)]
+#[command(name = "fanfare", version, verbatim_doc_comment, max_term_width = 100)]
+#[command(
+    after_help = "Sizes: 512, 64KiB, 16MiB. Times: 500ms, 30s, 5m. Every flag is also a key of the --config file:\n\
+    listen = [\"127.0.0.1:8080\"]\n    max-lag = \"1MiB\""
+)]
+pub struct Args {
+    /// Read flags from this TOML file; a flag or an environment variable beats it
+    #[arg(long, value_name = "FILE", env = "FANFARE_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Listen on this IP address and port; repeatable, port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "FANFARE_LISTEN", value_delimiter = ',', default_value = "127.0.0.1:8080", value_parser = parse_address)]
+    listen: Vec<SocketAddr>,
+
+    /// How many event loops, each on a thread [default: the cores there are]
+    #[arg(long, value_name = "N", env = "FANFARE_THREADS", value_parser = parse_threads)]
+    threads: Option<NonZeroUsize>,
+
+    /// Publishing needs `Authorization: Bearer KEY`
+    #[arg(long, value_name = "KEY", env = "FANFARE_PUBLISH_KEY", hide_env_values = true)]
+    publish_key: Option<String>,
+
+    /// With a key set, WebSocket clients may publish to channels that fit; repeatable
+    #[arg(long, value_name = "GLOB", env = "FANFARE_CLIENT_PUBLISH", value_delimiter = ',')]
+    client_publish: Vec<Glob>,
+
+    /// Serve pages of this origin only, such as https://example.com; repeatable [default: all]
+    #[arg(long, value_name = "ORIGIN", env = "FANFARE_ALLOW_ORIGIN", value_delimiter = ',', value_parser = parse_origin)]
+    allow_origin: Vec<String>,
+
+    /// Listen beyond loopback without a key: everybody may publish
+    #[arg(long, env = "FANFARE_INSECURE", action = ArgAction::SetTrue)]
+    insecure: bool,
+
+    /// Serve /echo outside development mode too
+    #[arg(long, env = "FANFARE_ECHO", action = ArgAction::SetTrue)]
+    echo: bool,
+
+    /// Connections held at once; more get 503 [default: what the descriptor limit allows]
+    #[arg(long, value_name = "N", env = "FANFARE_MAX_CONNECTIONS")]
+    max_connections: Option<usize>,
+
+    /// The longest message or request body; a publication must also fit in --max-lag
+    #[arg(long, value_name = "SIZE", env = "FANFARE_MAX_MESSAGE", default_value = "16MiB", value_parser = parse_size)]
+    max_message: u64,
+
+    /// How far a subscriber may be behind its channel
+    #[arg(long, value_name = "SIZE", env = "FANFARE_MAX_LAG", default_value = "1MiB", value_parser = parse_size)]
+    max_lag: u64,
+
+    /// What happens past --max-lag: close, skip or latest; GLOB=POLICY for some channels; repeatable [default: close]
+    #[arg(long, value_name = "POLICY", env = "FANFARE_LAG_POLICY", value_delimiter = ',', value_parser = parse_lag_policy)]
+    lag_policy: Vec<(Glob, LagPolicy)>,
+
+    /// From connecting to a complete request head
+    #[arg(long, value_name = "TIME", env = "FANFARE_HANDSHAKE_TIMEOUT", default_value = "10s", value_parser = parse_time)]
+    handshake_timeout: Duration,
+
+    /// From a request head to the end of its body
+    #[arg(long, value_name = "TIME", env = "FANFARE_BODY_TIMEOUT", default_value = "30s", value_parser = parse_time)]
+    body_timeout: Duration,
+
+    /// Silence after which a WebSocket client is pinged and an HTTP connection closed
+    #[arg(long, value_name = "TIME", env = "FANFARE_IDLE_TIMEOUT", default_value = "30s", value_parser = parse_time)]
+    idle_timeout: Duration,
+
+    /// How long the answer to a ping may take
+    #[arg(long, value_name = "TIME", env = "FANFARE_PONG_TIMEOUT", default_value = "20s", value_parser = parse_time)]
+    pong_timeout: Duration,
+
+    /// How long a client may take to answer a Close frame
+    #[arg(long, value_name = "TIME", env = "FANFARE_CLOSE_TIMEOUT", default_value = "5s", value_parser = parse_time)]
+    close_timeout: Duration,
+
+    /// On SIGTERM or SIGINT, spread the Close frames over this time
+    #[arg(long, value_name = "TIME", env = "FANFARE_DRAIN", default_value = "5s", value_parser = parse_time)]
+    drain: Duration,
+}
+
+impl Args {
+    /// From the process's arguments and environment, and the file that they name.
+    ///
+    /// # Errors
+    /// Something to be printed: a wrong value with its remedy, or the help that was asked for.
+    pub fn parse_all() -> Result<Self, clap::Error> {
+        Self::parse_from_words(std::env::args_os().collect())
+    }
+
+    fn parse_from_words(mut words: Vec<OsString>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(&words)?;
+        if let Some(path) = matches.get_one::<PathBuf>("config") {
+            words.extend(words_of_file(path, &matches)?);
+            return Self::from_arg_matches(&Self::command().try_get_matches_from(&words)?);
+        }
+        Self::from_arg_matches(&matches)
+    }
+
+    /// What the server is told.
+    pub fn into_config(self) -> Config {
+        Config {
+            listen: self.listen,
+            threads: self.threads.unwrap_or_else(|| Config::default().threads),
+            publish_key: self.publish_key,
+            client_publish: self.client_publish,
+            allow_origin: self.allow_origin,
+            insecure: self.insecure,
+            echo: self.echo,
+            max_connections: self.max_connections,
+            max_message: self.max_message,
+            max_lag: self.max_lag,
+            lag_policy: self.lag_policy,
+            handshake_timeout: self.handshake_timeout,
+            body_timeout: self.body_timeout,
+            idle_timeout: self.idle_timeout,
+            pong_timeout: self.pong_timeout,
+            close_timeout: self.close_timeout,
+            drain: self.drain,
+        }
+    }
+}
+
+/// The file's entries as flags, but for those that the command line or the environment has set.
+fn words_of_file(path: &Path, matches: &ArgMatches) -> Result<Vec<OsString>, clap::Error> {
+    let fail = |what: String| {
+        Args::command().error(ErrorKind::ValueValidation, format!("--config {}: {what}", path.display()))
+    };
+    let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| fail(error.to_string()))?;
+    let command = Args::command();
+    let mut words = Vec::new();
+    for (key, value) in table {
+        let Some(id) = flag_id(&command, &key) else {
+            return Err(fail(format!(
+                "no flag is called {key:?}; keys are the flags' names without the dashes (see --help)"
+            )));
+        };
+        let is_set =
+            matches!(matches.value_source(&id), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
+        let flags = words_of_entry(&key, &value).ok_or_else(|| {
+            fail(format!(
+                "{key} is a {}; a flag takes a string, a number, true or false, or a list of those",
+                value.type_str()
+            ))
+        })?;
+        if !is_set {
+            words.extend(flags);
+        }
+    }
+    Ok(words)
+}
+
+fn flag_id(command: &Command, key: &str) -> Option<String> {
+    let flag =
+        command.get_arguments().find(|argument| argument.get_long() == Some(key) && key != "config")?;
+    Some(flag.get_id().to_string())
+}
+
+fn words_of_entry(key: &str, value: &toml::Value) -> Option<Vec<OsString>> {
+    let word = |value: &dyn std::fmt::Display| OsString::from(format!("--{key}={value}"));
+    Some(match value {
+        toml::Value::String(text) => vec![word(text)],
+        toml::Value::Integer(number) => vec![word(number)],
+        toml::Value::Boolean(true) => vec![format!("--{key}").into()],
+        toml::Value::Boolean(false) => vec![],
+        toml::Value::Array(values) => {
+            let words: Option<Vec<_>> = values.iter().map(|value| words_of_entry(key, value)).collect();
+            words?.concat()
+        }
+        toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => return None,
+    })
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "give an IP address and a port, such as 127.0.0.1:8080, 0.0.0.0:80 or [::]:80".into())
+}
+
+fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "give a whole number above 0, or leave the flag out for one a core".into())
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let size: Result<ByteSize, _> = text.parse();
+    size.map(|size| size.as_u64()).map_err(|_| "give a size such as 512, 64KiB or 16MiB".into())
+}
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "give a time with its unit, such as 500ms, 30s or 5m".into())
+}
+
+/// RFC 6454 §6.2: scheme, host, and the port if it is not the scheme's own; nothing behind it.
+fn parse_origin(text: &str) -> Result<String, String> {
+    let is_origin = |text: &str| {
+        let rest = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, rest)| rest);
+        rest.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', ' ']))
+    };
+    if text == "*" || text == "null" || is_origin(text) {
+        return Ok(text.to_owned());
+    }
+    Err("give an origin as browsers send it, such as https://example.com or http://localhost:3000, without a path".into())
+}
+
+/// `POLICY` for every channel, or `GLOB=POLICY`. Channel names may hold `=`, so the last one counts.
+fn parse_lag_policy(text: &str) -> Result<(Glob, LagPolicy), String> {
+    let (glob, policy) = text.rsplit_once('=').unwrap_or(("*", text));
+    let policy = match policy {
+        "close" => LagPolicy::Close,
+        "skip" => LagPolicy::Skip,
+        "latest" => LagPolicy::Latest,
+        _ => return Err("give close, skip or latest, or a glob before it such as prices*=latest".into()),
+    };
+    Ok((Glob::new(glob), policy))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Config, String> {
+        let words = std::iter::once("fanfare").chain(words.iter().copied()).map(OsString::from).collect();
+        Args::parse_from_words(words).map(Args::into_config).map_err(|error| error.to_string())
+    }
+
+    fn parse_with_file(file: &str, words: &[&str]) -> Result<Config, String> {
+        let mut config = tempfile::NamedTempFile::new().unwrap();
+        config.write_all(file.as_bytes()).unwrap();
+        let path = config.path().to_str().unwrap();
+        parse(&[&["--config", path], words].concat())
+    }
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn without_flags_everything_is_as_the_library_has_it() {
+        assert_eq!(format!("{:?}", parse(&[]).unwrap()), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn every_flag_is_also_an_environment_variable() {
+        for argument in Args::command().get_arguments() {
+            let Some(flag) = argument.get_long() else { continue };
+            if flag == "help" || flag == "version" {
+                continue;
+            }
+            let variable = format!("FANFARE_{}", flag.replace('-', "_").to_uppercase());
+            assert_eq!(argument.get_env().and_then(|env| env.to_str()), Some(variable.as_str()));
+        }
+    }
+
+    #[test]
+    fn sizes_and_times_take_units() {
+        let config = parse(&[
+            "--max-message",
+            "512",
+            "--max-lag",
+            "64KiB",
+            "--drain",
+            "5m",
+            "--pong-timeout",
+            "500ms",
+        ]);
+        let config = config.unwrap();
+        assert_eq!((config.max_message, config.max_lag), (512, 65_536));
+        assert_eq!(
+            (config.drain, config.pong_timeout),
+            (Duration::from_secs(300), Duration::from_millis(500))
+        );
+    }
+
+    #[test]
+    fn repeatable_flags_add_up() {
+        let config = parse(&[
+            "--listen",
+            "127.0.0.1:1",
+            "--listen",
+            "[::1]:2",
+            "--lag-policy",
+            "a=b*=skip",
+            "--lag-policy",
+            "latest",
+        ]);
+        let config = config.unwrap();
+        assert_eq!(config.listen.len(), 2);
+        assert_eq!(config.lag_policy("a=bc"), LagPolicy::Skip);
+        assert_eq!(config.lag_policy("other"), LagPolicy::Latest);
+    }
+
+    #[test]
+    fn a_wrong_value_names_the_flag_and_the_remedy() {
+        for (words, flag, remedy) in [
+            (&["--listen", "8080"][..], "--listen", "127.0.0.1:8080"),
+            (&["--listen", "localhost:80"], "--listen", "127.0.0.1:8080"),
+            (&["--threads", "0"], "--threads", "above 0"),
+            (&["--max-lag", "lots"], "--max-lag", "64KiB"),
+            (&["--drain", "5"], "--drain", "30s"),
+            (&["--lag-policy", "chat=drop"], "--lag-policy", "prices*=latest"),
+            (&["--allow-origin", "example.com"], "--allow-origin", "https://example.com"),
+            (&["--allow-origin", "https://example.com/"], "--allow-origin", "without a path"),
+        ] {
+            let error = parse(words).unwrap_err();
+            assert!(error.contains(flag) && error.contains(remedy), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_flag_is_named_with_the_right_one() {
+        let error = parse(&["--publish-keys", "k"]).unwrap_err();
+        assert!(error.contains("--publish-key"), "{error}");
+    }
+
+    #[test]
+    fn a_file_holds_every_kind_of_value() {
+        let file = "listen = ['127.0.0.1:1', '127.0.0.1:2']\nthreads = 3\ninsecure = true\necho = false\nmax-lag = '2MiB'\n";
+        let config = parse_with_file(file, &[]).unwrap();
+        assert_eq!(
+            (config.listen.len(), config.threads.get(), config.insecure, config.echo),
+            (2, 3, true, false)
+        );
+        assert_eq!(config.max_lag, 2 * 1024 * 1024);
+    }
+
+    #[test]
+    fn a_flag_beats_the_file() {
+        let config = parse_with_file("threads = 3\nlisten = '127.0.0.1:1'\n", &["--threads", "4"]).unwrap();
+        assert_eq!((config.threads.get(), config.listen[0].port()), (4, 1));
+    }
+
+    #[test]
+    fn an_unknown_key_or_value_in_the_file_is_named() {
+        let error = parse_with_file("thread = 3\n", &[]).unwrap_err();
+        assert!(error.contains("\"thread\"") && error.contains("--config"), "{error}");
+        let error = parse_with_file("threads = 1.5\n", &[]).unwrap_err();
+        assert!(error.contains("threads is a float"), "{error}");
+        let error = parse_with_file("threads = 'many'\n", &[]).unwrap_err();
+        assert!(error.contains("--threads"), "{error}");
+        let error = parse_with_file("threads = \n", &[]).unwrap_err();
+        assert!(error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = parse(&["--config", "/nowhere/fanfare.toml"]).unwrap_err();
+        assert!(error.contains("/nowhere/fanfare.toml"), "{error}");
+    }
+}
