@@ -10,6 +10,7 @@
 //! A server in a program of your own: see [`server::Server`].
 
 #![warn(missing_docs)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod config;
 pub mod http;

@@ -1,5 +1,7 @@
 //! The `fanfare` binary: flags in, a running server out, signals obeyed. Everything else is the library's.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 mod cli;
 
 use std::error::Error;

@@ -138,7 +138,7 @@ fn publishers_at_once_on_many_loops_give_every_subscriber_one_order() {
                     (0..PUBLISHERS * EACH).for_each(|_| drop(text_or_end(&mut client)));
                 }
                 _ => (0..EACH).for_each(|n| {
-                    handle.publish(Draft::text("c", format!("{publisher} {n}")).unwrap()).unwrap();
+                    publish_draft(&handle, &Draft::text("c", format!("{publisher} {n}")).unwrap());
                 }),
             })
         })

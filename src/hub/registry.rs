@@ -268,3 +268,7 @@ impl Feed {
         self.log.trim(slowest.unwrap_or(self.log.head()));
     }
 }
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

@@ -120,3 +120,92 @@ impl Exchange {
         self.next_epoch.fetch_add(1, Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mio::{Poll, Token};
+
+    use super::*;
+    use crate::server::mailbox::mailboxes;
+
+    /// An exchange of so many loops, and the polls that their wakers need.
+    fn exchange(loops: usize) -> (Exchange, Vec<Poll>) {
+        let polls: Vec<Poll> = (0..loops).map(|_| Poll::new().unwrap()).collect();
+        (Exchange::new(mailboxes(&polls, Token(0)).unwrap(), 100), polls)
+    }
+
+    fn name() -> ChannelName {
+        ChannelName::new("a").unwrap()
+    }
+
+    fn publish(exchange: &Exchange, text: &str) -> Published {
+        exchange.publish(Draft::text("a", text).unwrap())
+    }
+
+    fn taken(exchange: &Exchange, loop_index: usize) -> Vec<u64> {
+        let mut taken = Vec::new();
+        exchange.mailbox(loop_index).take_publications(&mut taken);
+        taken.iter().map(|publication| publication.id.sequence).collect()
+    }
+
+    #[test]
+    fn every_loop_with_a_subscriber_gets_every_publication_in_order() {
+        let (exchange, _polls) = exchange(3);
+        exchange.subscribe(&name(), 0, || ());
+        exchange.subscribe(&name(), 2, || ());
+        exchange.subscribe(&name(), 2, || ());
+        for sequence in 1..=3 {
+            let published = publish(&exchange, "x");
+            assert_eq!((published.id.sequence, published.subscribers), (sequence, 3));
+        }
+        assert_eq!(taken(&exchange, 0), [1, 2, 3]);
+        assert_eq!(taken(&exchange, 1), [0u64; 0]);
+        assert_eq!(taken(&exchange, 2), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_loop_whose_last_subscriber_has_left_gets_nothing() {
+        let (exchange, _polls) = exchange(2);
+        exchange.subscribe(&name(), 0, || ());
+        exchange.subscribe(&name(), 1, || ());
+        exchange.unsubscribe(&name(), 1);
+        assert_eq!(publish(&exchange, "x").subscribers, 1);
+        assert_eq!(taken(&exchange, 1), [0u64; 0]);
+    }
+
+    #[test]
+    fn a_channel_that_comes_back_has_another_epoch() {
+        let (exchange, _polls) = exchange(1);
+        exchange.subscribe(&name(), 0, || ());
+        let first = publish(&exchange, "x").id;
+        exchange.unsubscribe(&name(), 0);
+        exchange.subscribe(&name(), 0, || ());
+        let second = publish(&exchange, "x").id;
+        assert_eq!((first.sequence, second.sequence), (1, 1));
+        assert_ne!(first.epoch, second.epoch);
+    }
+
+    #[test]
+    fn what_was_published_before_joining_is_in_the_mailbox_by_then() {
+        let (exchange, _polls) = exchange(1);
+        exchange.subscribe(&name(), 0, || ());
+        publish(&exchange, "before");
+        exchange.subscribe(&name(), 0, || assert_eq!(taken(&exchange, 0), [1]));
+        publish(&exchange, "after");
+        assert_eq!(taken(&exchange, 0), [2]);
+    }
+
+    #[test]
+    fn a_loop_that_does_not_take_its_publications_holds_publishers_back_until_it_does() {
+        let (exchange, _polls) = exchange(1);
+        exchange.subscribe(&name(), 0, || ());
+        let text = "x".repeat(1024 * 1024);
+        for _ in 0..4 {
+            assert!(!exchange.is_congested());
+            publish(&exchange, &text);
+        }
+        assert!(exchange.is_congested());
+        taken(&exchange, 0);
+        assert!(!exchange.is_congested());
+    }
+}

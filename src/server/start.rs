@@ -18,9 +18,9 @@ use super::mailbox::mailboxes;
 use super::shared::{Shared, Stop};
 use crate::config::{Config, ConfigError};
 
-/// Descriptors that are nobody's connection: standard streams, the spares of the acceptor, and what the program
-/// around the server opens.
-const DESCRIPTORS_KEPT: u64 = 32;
+/// Descriptors that are nobody's connection: standard streams, the acceptor's 8 spares and up to 32 refused
+/// sockets, and what the program around the server opens.
+const DESCRIPTORS_KEPT: u64 = 64;
 
 /// Each loop has an epoll instance and a waker.
 const DESCRIPTORS_PER_LOOP: u64 = 2;

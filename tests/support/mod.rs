@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use fanfare::config::Config;
-use fanfare::server::{Handle, Server};
+use fanfare::server::{Draft, Handle, PublishError, Server};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::handshake::client::Response;
 use tungstenite::protocol::CloseFrame;
@@ -21,6 +21,9 @@ use tungstenite::{Message, WebSocket};
 
 /// A client that got this far and hears nothing has found a bug.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The answer to a handshake that was not accepted.
+pub type Refused = tungstenite::http::Response<Option<Vec<u8>>>;
 
 /// A WebSocket client.
 pub type Client = WebSocket<TcpStream>;
@@ -82,14 +85,14 @@ pub fn handshake(
     address: SocketAddr,
     path: &str,
     fields: &[(&'static str, &str)],
-) -> Result<(Client, Response), tungstenite::http::Response<Option<Vec<u8>>>> {
+) -> Result<(Client, Response), Box<Refused>> {
     let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
     for (name, value) in fields {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
     match tungstenite::client(request, connect(address)) {
         Ok(accepted) => Ok(accepted),
-        Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(response))) => Err(*response),
+        Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(response))) => Err(response),
         Err(error) => panic!("neither accepted nor refused: {error}"),
     }
 }
@@ -177,6 +180,14 @@ pub fn publish(address: SocketAddr, channel: &str, text: &str) -> Answer {
     answer
 }
 
+/// Publishes by the handle, again while the loops are behind.
+pub fn publish_draft(handle: &Handle, draft: &Draft) {
+    until("the loops take it", || match handle.publish(draft.clone()) {
+        Err(PublishError::Congested) => None,
+        published => Some(published.unwrap()),
+    });
+}
+
 /// The binary as a process, killed when it goes out of scope.
 pub struct Process {
     pub child: Child,
@@ -209,8 +220,7 @@ impl Process {
 
     /// Waits for the end.
     pub fn wait(&mut self) -> ExitStatus {
-        let status = until("the process ends", || self.child.try_wait().unwrap());
-        status
+        until("the process ends", || self.child.try_wait().unwrap())
     }
 
     /// How many descriptors it has open.

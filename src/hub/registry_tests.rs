@@ -1,0 +1,177 @@
+//! The hub from outside: what subscribers read, what is kept, what is forgotten.
+
+use super::*;
+
+fn name(name: &str) -> ChannelName {
+    ChannelName::new(name).unwrap()
+}
+
+/// Publishes a text that says its form: `w:` before what the plain form carries, `e:` before an envelope's.
+fn publish(hub: &mut Hub, channel: &str, text: &str) {
+    hub.append(channel, |form, out| {
+        out.extend_from_slice(match form {
+            WireForm::WebSocket => b"w:",
+            WireForm::Envelope => b"e:",
+        });
+        out.extend_from_slice(text.as_bytes());
+    });
+}
+
+fn unread(hub: &Hub, subscription: Subscription) -> String {
+    String::from_utf8(hub.unread(subscription).to_vec()).unwrap()
+}
+
+fn dirty_len(hub: &mut Hub) -> usize {
+    std::iter::from_fn(|| hub.pop_dirty()).count()
+}
+
+#[test]
+fn a_subscriber_reads_its_channel_in_its_form_from_now_on() {
+    let mut hub = Hub::default();
+    publish(&mut hub, "a", "before");
+    let plain = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
+    let envelope = hub.subscribe(&name("a"), WireForm::Envelope, 2);
+    let other = hub.subscribe(&name("b"), WireForm::WebSocket, 3);
+    publish(&mut hub, "a", "1");
+    assert_eq!(unread(&hub, plain), "w:1");
+    assert_eq!(unread(&hub, envelope), "e:1");
+    assert_eq!(unread(&hub, other), "");
+}
+
+#[test]
+fn a_form_nobody_reads_is_not_encoded() {
+    let mut hub = Hub::default();
+    let _ = hub.subscribe(&name("a"), WireForm::Envelope, 1);
+    let mut asked = Vec::new();
+    hub.append("a", |form, out| {
+        asked.push(form);
+        out.push(0);
+    });
+    hub.append("nobody", |form, _| panic!("{form:?} of a channel without subscribers"));
+    assert_eq!(asked, [WireForm::Envelope]);
+}
+
+#[test]
+fn a_publication_is_encoded_once_however_many_read_it() {
+    let mut hub = Hub::default();
+    for owner in 0..1000 {
+        let _ = hub.subscribe(&name("a"), WireForm::WebSocket, owner);
+    }
+    let mut times = 0;
+    hub.append("a", |_, out| {
+        times += 1;
+        out.push(0);
+    });
+    assert_eq!(times, 1);
+}
+
+#[test]
+fn a_log_is_dirty_once_however_often_it_is_appended_to() {
+    let mut hub = Hub::default();
+    let _ = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
+    publish(&mut hub, "a", "1");
+    publish(&mut hub, "a", "2");
+    assert_eq!(dirty_len(&mut hub), 1);
+    assert_eq!(dirty_len(&mut hub), 0);
+    publish(&mut hub, "a", "3");
+    assert_eq!(dirty_len(&mut hub), 1);
+}
+
+#[test]
+fn a_dirty_log_whose_subscribers_have_left_is_passed_over() {
+    let mut hub = Hub::default();
+    let a = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
+    publish(&mut hub, "a", "1");
+    hub.unsubscribe(a);
+    let b = hub.subscribe(&name("b"), WireForm::WebSocket, 2);
+    assert_eq!(dirty_len(&mut hub), 0, "the place is another channel's, and clean");
+    publish(&mut hub, "b", "1");
+    assert_eq!(dirty_len(&mut hub), 1);
+    assert_eq!(unread(&hub, b), "w:1");
+}
+
+#[test]
+fn the_owners_of_a_log_are_found_by_slot() {
+    let mut hub = Hub::default();
+    let kept = hub.subscribe(&name("a"), WireForm::WebSocket, 11);
+    let gone = hub.subscribe(&name("a"), WireForm::WebSocket, 12);
+    let _ = hub.subscribe(&name("a"), WireForm::WebSocket, 13);
+    hub.unsubscribe(gone);
+    publish(&mut hub, "a", "1");
+    let log = hub.pop_dirty().unwrap();
+    let owners: Vec<u64> =
+        (0..hub.slot_end(log)).filter_map(|slot| hub.subscriber(log, slot)).map(|(_, owner)| owner).collect();
+    assert_eq!(owners, [11, 13]);
+    assert_eq!(hub.subscriber(log, 0), Some((kept, 11)));
+}
+
+#[test]
+fn nothing_is_kept_once_everybody_has_read_it() {
+    let mut hub = Hub::default();
+    let fast = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
+    let slow = hub.subscribe(&name("a"), WireForm::WebSocket, 2);
+    publish(&mut hub, "a", "12");
+    hub.advance(fast, 4);
+    assert_eq!(hub.log_bytes(), 4);
+    hub.advance(slow, 3);
+    assert_eq!((hub.started(slow), hub.log_bytes()), (&b"2"[..], 4));
+    hub.advance(slow, 1);
+    assert_eq!(hub.log_bytes(), 0);
+}
+
+#[test]
+fn a_subscriber_that_leaves_takes_what_only_it_had_not_read() {
+    let mut hub = Hub::default();
+    let fast = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
+    let slow = hub.subscribe(&name("a"), WireForm::WebSocket, 2);
+    publish(&mut hub, "a", "12");
+    hub.advance(fast, 4);
+    hub.unsubscribe(slow);
+    assert_eq!(hub.log_bytes(), 0);
+    hub.unsubscribe(fast);
+    assert_eq!(hub.channels_len(), 0);
+}
+
+#[test]
+fn trimming_keeps_what_the_slowest_has_not_read() {
+    let mut hub = Hub::default();
+    let fast = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
+    let slow = hub.subscribe(&name("a"), WireForm::WebSocket, 2);
+    for text in ["1", "2", "3"] {
+        publish(&mut hub, "a", text);
+    }
+    hub.advance(fast, 9);
+    hub.advance(slow, 3);
+    let log = hub.pop_dirty().unwrap();
+    hub.trim(log);
+    assert_eq!((hub.log_bytes(), unread(&hub, slow)), (6, "w:2w:3".into()));
+}
+
+#[test]
+fn what_is_passed_over_is_counted_until_it_is_told() {
+    let mut hub = Hub::default();
+    let slow = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
+    for text in ["1", "2", "3", "4"] {
+        publish(&mut hub, "a", text);
+    }
+    hub.skip_oldest(slow, 9);
+    assert_eq!(unread(&hub, slow), "w:2w:3w:4");
+    hub.skip_to_newest(slow);
+    assert_eq!(unread(&hub, slow), "w:4");
+    assert_eq!((hub.take_missed(slow), hub.take_missed(slow)), (3, 0));
+}
+
+#[test]
+fn a_subscriber_is_as_many_bytes_behind_as_it_has_not_read() {
+    let mut hub = Hub::default();
+    let slow = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
+    assert_eq!(hub.lag(slow), 0);
+    publish(&mut hub, "a", "1234");
+    hub.advance(slow, 2);
+    assert_eq!(hub.lag(slow), 4);
+}
+
+#[test]
+fn a_reader_costs_a_few_words() {
+    assert!(size_of::<Reader>() <= 32, "{}", size_of::<Reader>());
+}

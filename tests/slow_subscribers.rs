@@ -1,0 +1,209 @@
+//! A subscriber that does not read, beside one that does: the fast one gets everything, the slow one what its
+//! policy says, and the server stays small.
+
+mod support;
+
+use std::net::{SocketAddr, TcpStream};
+
+use fanfare::config::{Config, Glob, LagPolicy};
+use fanfare::server::{Draft, Handle};
+use socket2::{Domain, Socket, Type};
+use support::*;
+use tungstenite::Message;
+use tungstenite::client::IntoClientRequest;
+
+/// Larger than what the kernel holds for a peer that does not read, by a factor.
+const PUBLICATIONS: usize = 600;
+const PAYLOAD_LEN: usize = 32 * 1024;
+const LAG_MAX: u64 = 256 * 1024;
+
+fn with_policy(policy: LagPolicy) -> Config {
+    Config { max_lag: LAG_MAX, lag_policy: vec![(Glob::new("slow*"), policy)], ..config() }
+}
+
+/// A client whose kernel takes little.
+fn slow_client(address: SocketAddr, path: &str, fields: &[(&'static str, &str)]) -> Client {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+    for (name, value) in fields {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    tungstenite::client(request, stream).unwrap().0
+}
+
+fn payload(number: usize) -> String {
+    format!("{number:08}{}", "x".repeat(PAYLOAD_LEN - 8))
+}
+
+/// Publishes all, each when the fast subscriber has the one before it.
+fn publish_all(handle: &Handle, fast: &mut Client) {
+    for number in 0..PUBLICATIONS {
+        publish_draft(handle, &Draft::text("slow", payload(number)).unwrap());
+        assert!(text(fast) == payload(number), "the fast subscriber's {number} is whole and in order");
+    }
+}
+
+/// The numbers of the plain texts that come, until `last` or a Close frame with its code.
+fn numbers_until(client: &mut Client, last: usize) -> (Vec<usize>, Option<u16>) {
+    let mut numbers = Vec::new();
+    loop {
+        match client.read().unwrap() {
+            Message::Text(text) => {
+                assert_eq!(text.len(), PAYLOAD_LEN, "a frame that was started is finished");
+                numbers.push(text[..8].parse().unwrap());
+                if numbers.last() == Some(&last) {
+                    return (numbers, None);
+                }
+            }
+            Message::Close(frame) => return (numbers, frame.map(|frame| frame.code.into())),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn close_gives_the_slow_one_a_beginning_without_a_hole_and_1013() {
+    let server = start(with_policy(LagPolicy::Close));
+    let mut slow = slow_client(server.address, "/channels/slow", &[]);
+    let mut fast = websocket(server.address, "/channels/slow");
+    publish_all(&server.handle, &mut fast);
+    let (numbers, code) = numbers_until(&mut slow, PUBLICATIONS);
+    assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>());
+    assert!(!numbers.is_empty() && numbers.len() < PUBLICATIONS, "{}", numbers.len());
+    assert_eq!(code, Some(1013));
+}
+
+#[test]
+fn skip_gives_the_slow_one_the_newest_that_fit_the_bound() {
+    let server = start(with_policy(LagPolicy::Skip));
+    let mut slow = slow_client(server.address, "/channels/slow", &[]);
+    let mut fast = websocket(server.address, "/channels/slow");
+    publish_all(&server.handle, &mut fast);
+    let (numbers, _) = numbers_until(&mut slow, PUBLICATIONS - 1);
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "in order");
+    assert!(numbers.len() < PUBLICATIONS, "some were passed over");
+    let newest: Vec<usize> = (PUBLICATIONS - 7..PUBLICATIONS).collect();
+    assert_eq!(numbers[numbers.len() - 7..], newest, "seven frames fit in 256 KiB");
+}
+
+#[test]
+fn skip_tells_a_subscriber_of_envelopes_how_many_it_missed() {
+    let server = start(with_policy(LagPolicy::Skip));
+    let fields = [("Sec-WebSocket-Protocol", "fanfare.v1.json")];
+    let mut slow = slow_client(server.address, "/channels/slow", &fields);
+    let mut fast = websocket(server.address, "/channels/slow");
+    publish_all(&server.handle, &mut fast);
+    let (mut expected, mut missed_total) = (1, 0);
+    while expected <= PUBLICATIONS {
+        let frame: serde_json::Value = serde_json::from_str(&text(&mut slow)).unwrap();
+        if frame["event"] == "fanfare:lagged" {
+            let missed = frame["data"]["missed"].as_u64().unwrap() as usize;
+            expected += missed;
+            missed_total += missed;
+        } else {
+            let id = frame["id"].as_str().unwrap();
+            assert_eq!(
+                id.split('-').nth(1).unwrap().parse::<usize>().unwrap(),
+                expected,
+                "no gap that was not told"
+            );
+            expected += 1;
+        }
+    }
+    assert!(missed_total > 0);
+}
+
+#[test]
+fn latest_gives_the_slow_one_the_newest() {
+    let server = start(with_policy(LagPolicy::Latest));
+    let mut slow = slow_client(server.address, "/channels/slow", &[]);
+    let mut fast = websocket(server.address, "/channels/slow");
+    publish_all(&server.handle, &mut fast);
+    let (numbers, _) = numbers_until(&mut slow, PUBLICATIONS - 1);
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "in order");
+    assert!(numbers.len() < PUBLICATIONS, "some were passed over");
+}
+
+#[test]
+fn a_slow_subscriber_that_comes_back_in_time_loses_nothing() {
+    let server = start(Config { max_lag: 16 * 1024 * 1024, ..config() });
+    let mut slow = slow_client(server.address, "/channels/slow", &[]);
+    let mut fast = websocket(server.address, "/channels/slow");
+    for number in 0..200 {
+        publish_draft(&server.handle, &Draft::text("slow", payload(number)).unwrap());
+        text(&mut fast);
+    }
+    assert_eq!(numbers_until(&mut slow, 199).0, (0..200).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_pong_goes_out_between_frames_of_a_log_that_is_behind() {
+    let server = start(Config { max_lag: 16 * 1024 * 1024, ..config() });
+    let mut slow = slow_client(server.address, "/channels/slow", &[]);
+    let mut fast = websocket(server.address, "/channels/slow");
+    for number in 0..100 {
+        publish_draft(&server.handle, &Draft::text("slow", payload(number)).unwrap());
+        text(&mut fast);
+    }
+    slow.send(Message::Ping("now".into())).unwrap();
+    let mut expected = 0;
+    let mut is_ponged = false;
+    while expected < 100 || !is_ponged {
+        match slow.read().unwrap() {
+            Message::Text(text) => {
+                assert!(text.as_str() == payload(expected), "{expected} is whole");
+                expected += 1;
+            }
+            Message::Pong(payload) => is_ponged = payload == "now",
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn stalled_subscribers_do_not_make_the_server_grow() {
+    for policy in ["close", "skip", "latest"] {
+        let mut process =
+            spawn(&mut fanfare(&["--max-lag", "256KiB", "--lag-policy", policy, "--threads", "1"]));
+        let mut fast = websocket(process.address, "/channels/slow");
+        let stalled: Vec<_> = (0..20).map(|_| slow_client(process.address, "/channels/slow", &[])).collect();
+        let before = process.resident_kib();
+        for number in 0..PUBLICATIONS {
+            fast.send(Message::text(payload(number))).unwrap();
+            assert!(text(&mut fast) == payload(number));
+        }
+        // 19 MiB were published: the log keeps 256 KiB of it, a turn's worth and the room to grow, once for all.
+        let grown = process.resident_kib().saturating_sub(before);
+        assert!(grown < 6 * 1024, "{policy}: {grown} KiB");
+        drop(stalled);
+        process.signal("TERM");
+        drop(fast);
+        assert!(process.wait().success());
+    }
+}
+
+#[test]
+fn a_flood_of_pings_by_a_peer_that_does_not_read_stays_bounded() {
+    use std::io::Write;
+    let process = spawn(&mut fanfare(&["--threads", "1"]));
+    let client = slow_client(process.address, "/echo", &[]);
+    let before = process.resident_kib();
+    let mut stream = client.get_ref();
+    stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+    let ping = [&b"\x89\xfd\x00\x00\x00\x00"[..], &[b'p'; 125]].concat().repeat(1000);
+    let mut sent = 0;
+    while sent < 64 * 1024 * 1024 {
+        match stream.write(&ping) {
+            Ok(len) => sent += len,
+            Err(_) => break,
+        }
+    }
+    let grown = process.resident_kib().saturating_sub(before);
+    assert!(grown < 2 * 1024, "{grown} KiB after {sent} bytes of pings");
+    assert!(sent < 64 * 1024 * 1024, "the flood is held back by TCP");
+    assert_eq!(request(process.address, "GET", "/healthz", "", b"").status, 200);
+}
