@@ -17,7 +17,7 @@ use super::drain::Drain;
 use super::exchange::Exchange;
 use super::liveness::{Due, Millis, Stage, Timeouts};
 use super::mailbox::Mailbox;
-use super::refusals::{Kind, Refusals};
+use super::refusals::Kind;
 use super::render;
 use super::shared::{Shared, Stop};
 use crate::http::{Error, Limits, RequestReader};
@@ -48,7 +48,6 @@ pub struct EventLoop {
     pub(super) hub: Hub,
     pub(super) timers: super::timers::Timers,
     pub(super) timeouts: Timeouts,
-    pub(super) refusals: Refusals,
     pub(super) read_buffer: Vec<u8>,
     /// To be read in this turn.
     pub(super) readable: Vec<Key>,
@@ -78,7 +77,6 @@ impl EventLoop {
             hub: Hub::default(),
             timers: Default::default(),
             timeouts,
-            refusals: Refusals::default(),
             read_buffer: vec![0; READ_BUFFER_LEN],
             readable: Vec::new(),
             read_again: Vec::new(),
@@ -153,7 +151,7 @@ impl EventLoop {
                 } else {
                     "--max-connections reached"
                 };
-                self.refusals.note(Kind::Connection, self.now, &reason);
+                self.shared.note(Kind::Connection, self.now, &reason);
             }
             for socket in accepted.sockets {
                 match self.shared.assign() {
@@ -226,7 +224,7 @@ impl EventLoop {
                 connection.liveness.enter(Stage::Pinged, self.now);
             }
             (Due::CloseSilent, Phase::WebSocket(_)) => {
-                self.refusals.note(Kind::Silent, self.now, &"no answer to a ping");
+                self.shared.note(Kind::Silent, self.now, &"no answer to a ping");
                 self.close_connection(key, CloseCode::GOING_AWAY, "no answer to a ping");
             }
             // Nothing more is due: it is dropped at the end of this turn.

@@ -167,7 +167,7 @@ impl EventLoop {
         response.encode(connection.outbox.tail(), Framing { date: &date, keep_alive, head_only });
         if response.status().code() >= 400 {
             let code = response.status().code();
-            self.refusals.note(Kind::Request, self.now, &format_args!("a request, with {code}"));
+            self.shared.note(Kind::Request, self.now, &format_args!("a request, with {code}"));
         }
         if !keep_alive {
             return connection.finish(self.now);
@@ -206,7 +206,7 @@ impl EventLoop {
                 Ok(Some(ws::Event::Ping | ws::Event::Pong)) => {}
                 Ok(Some(ws::Event::Close(_))) => return self.finish_connection(key),
                 Err(error) => {
-                    self.refusals.note(Kind::Message, self.now, &error);
+                    self.shared.note(Kind::Message, self.now, &error);
                     return self.finish_connection(key);
                 }
             }
@@ -234,7 +234,7 @@ impl EventLoop {
                 let _ = self.exchange().publish(draft);
             }
             Err(error) => {
-                self.refusals.note(Kind::Message, self.now, &error);
+                self.shared.note(Kind::Message, self.now, &error);
                 self.close_connection(key, error.close_code(), &error.to_string());
             }
         }

@@ -2,10 +2,15 @@
 //!
 //! No connection and no log is here.
 
+use std::fmt;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::exchange::Exchange;
 use super::handlers::Handlers;
+use super::liveness::Millis;
+use super::mailbox::lock;
+use super::refusals::{Kind, Refusals};
 use crate::config::Config;
 
 /// Shared by reference between all threads of a server.
@@ -17,6 +22,8 @@ pub struct Shared {
     /// How many connections each loop has, or is about to have.
     connections: Vec<AtomicUsize>,
     connections_max: usize,
+    /// One line a kind for the whole server, not one a loop.
+    refusals: Mutex<Refusals>,
     stop: AtomicU8,
 }
 
@@ -36,7 +43,8 @@ impl Shared {
     pub fn new(config: Config, exchange: Exchange, connections_max: usize) -> Self {
         let connections = exchange.mailboxes().iter().map(|_| AtomicUsize::new(0)).collect();
         let handlers = Handlers::new(&config);
-        Self { config, handlers, exchange, connections, connections_max, stop: AtomicU8::new(Stop::No as u8) }
+        let stop = AtomicU8::new(Stop::No as u8);
+        Self { config, handlers, exchange, connections, connections_max, refusals: Mutex::default(), stop }
     }
 
     /// How many more connections may be taken.
@@ -62,6 +70,11 @@ impl Shared {
     /// One connection of the loop is gone.
     pub fn release(&self, loop_index: usize) {
         self.connections[loop_index].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts a refusal, and logs it if it is time for a line.
+    pub fn note(&self, kind: Kind, now: Millis, what: &dyn fmt::Display) {
+        lock(&self.refusals).note(kind, now, what);
     }
 
     /// Whether to stop.

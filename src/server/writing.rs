@@ -57,7 +57,7 @@ impl EventLoop {
     fn lagged(&mut self, key: Key, subscription: Subscription) {
         let channel = self.hub.channel(subscription).clone();
         let policy = self.shared.config.lag_policy(channel.as_str());
-        self.refusals.note(
+        self.shared.note(
             Kind::Lagged,
             self.now,
             &format_args!("a subscriber of {channel} is past --max-lag: {policy:?}"),

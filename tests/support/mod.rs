@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -192,15 +192,17 @@ pub fn publish_draft(handle: &Handle, draft: &Draft) {
 pub struct Process {
     pub child: Child,
     pub address: SocketAddr,
+    pub output: BufReader<ChildStdout>,
 }
 
 /// Starts the binary; the first line of its output tells the port.
 pub fn spawn(command: &mut Command) -> Process {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    output.read_line(&mut line).unwrap();
     let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}"));
-    Process { address: address.parse().unwrap(), child }
+    Process { address: address.parse().unwrap(), child, output }
 }
 
 /// The binary with these flags, on a free port.

@@ -1,0 +1,113 @@
+//! The binary from outside: what it prints, what it refuses, and with which words.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Output, Stdio};
+
+use support::*;
+
+fn run(flags: &[&str]) -> Output {
+    std::process::Command::new(env!("CARGO_BIN_EXE_fanfare")).args(flags).output().unwrap()
+}
+
+fn refusal(flags: &[&str]) -> (Option<i32>, String) {
+    let output = run(flags);
+    assert!(output.stdout.is_empty(), "nothing is announced");
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn help_names_every_flag_its_default_and_its_variable() {
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    for words in [
+        "curl -d hello",
+        "--max-lag <SIZE>",
+        "[default: 1MiB]",
+        "FANFARE_MAX_LAG",
+        "Sizes: 512, 64KiB, 16MiB",
+    ] {
+        assert!(help.contains(words), "{words:?} is not in\n{help}");
+    }
+}
+
+#[test]
+fn a_wrong_value_ends_with_2_the_flag_and_the_remedy() {
+    let (code, words) = refusal(&["--max-lag", "lots"]);
+    assert_eq!(code, Some(2));
+    assert!(words.contains("--max-lag") && words.contains("64KiB"), "{words}");
+}
+
+#[test]
+fn an_exposed_address_without_a_key_ends_with_the_line_to_add() {
+    let (code, words) = refusal(&["--listen", "0.0.0.0:0"]);
+    assert_eq!(code, Some(1));
+    assert!(words.contains("--publish-key KEY"), "{words}");
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let server = start(config());
+    let (code, words) = refusal(&["--listen", &server.address.to_string()]);
+    assert_eq!(code, Some(1));
+    assert!(words.contains(&server.address.to_string()) && words.contains("in use"), "{words}");
+}
+
+#[test]
+fn every_bound_address_is_printed() {
+    let mut process = spawn(&mut fanfare(&["--listen", "127.0.0.1:0"]));
+    let second = spawn_line(&mut process);
+    let second: std::net::SocketAddr =
+        second.trim().strip_prefix("listening on http://").unwrap().parse().unwrap();
+    for address in [process.address, second] {
+        assert_ne!(address.port(), 0);
+        assert_eq!(request(address, "GET", "/healthz", "", b"").status, 200);
+    }
+}
+
+/// The next line of the process's output.
+fn spawn_line(process: &mut Process) -> String {
+    let mut line = String::new();
+    process.output.read_line(&mut line).unwrap();
+    line
+}
+
+#[test]
+fn a_flag_beats_the_environment_and_the_environment_the_file() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "publish-key = 'file'\nmax-message = 10").unwrap();
+    let mut command = fanfare(&["--config", file.path().to_str().unwrap()]);
+    let process = spawn(command.env("FANFARE_PUBLISH_KEY", "environment"));
+    let post = |address, key: &str, body: &[u8]| {
+        request(address, "POST", "/channels/c", &format!("Authorization: Bearer {key}\r\n"), body).status
+    };
+    assert_eq!(post(process.address, "environment", b"x"), 200);
+    assert_eq!(post(process.address, "file", b"x"), 401);
+    assert_eq!(post(process.address, "environment", b"more than ten"), 413);
+    let mut command = fanfare(&["--publish-key", "flag"]);
+    let process = spawn(command.env("FANFARE_PUBLISH_KEY", "environment"));
+    assert_eq!(post(process.address, "flag", b"x"), 200);
+    assert_eq!(post(process.address, "environment", b"x"), 401);
+}
+
+#[test]
+fn the_log_has_a_line_for_the_start_the_limit_and_the_stop_and_none_for_messages() {
+    let mut process =
+        fanfare(&["--drain", "0s"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on http://").unwrap().parse().unwrap();
+    for _ in 0..20 {
+        publish(address, "news", "x");
+        assert_eq!(request(address, "GET", "/nowhere", "", b"").status, 404);
+    }
+    std::process::Command::new("kill").arg(process.id().to_string()).status().unwrap();
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let log = String::from_utf8(output.stderr).unwrap();
+    for words in ["development mode", "the descriptor limit allows", "started", "stopping", "stopped"] {
+        assert_eq!(log.matches(words).count(), 1, "{words}:\n{log}");
+    }
+    assert_eq!(log.matches("refused").count(), 1, "twenty refusals, one line:\n{log}");
+    assert!(log.lines().count() < 10, "{log}");
+}
