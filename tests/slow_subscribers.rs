@@ -47,6 +47,25 @@ fn publish_all(handle: &Handle, fast: &mut Client) {
     }
 }
 
+/// A server under this policy, and a slow client that all was published past, beside a fast one that got it.
+fn publish_past(policy: LagPolicy, fields: &[(&'static str, &str)]) -> (Running, Client) {
+    let server = start(with_policy(policy));
+    let slow = slow_client(server.address, "/channels/slow", fields);
+    let mut fast = websocket(server.address, "/channels/slow");
+    publish_all(&server.handle, &mut fast);
+    (server, slow)
+}
+
+/// A server that forgives, and a slow client that `count` were published to.
+fn publish_ahead(count: usize) -> (Running, Client) {
+    let server = start(Config { max_lag: 16 * 1024 * 1024, ..config() });
+    let slow = slow_client(server.address, "/channels/slow", &[]);
+    for number in 0..count {
+        publish_draft(&server.handle, &Draft::text("slow", payload(number)).unwrap());
+    }
+    (server, slow)
+}
+
 /// The numbers of the plain texts that come, until `last` or a Close frame with its code.
 fn numbers_until(client: &mut Client, last: usize) -> (Vec<usize>, Option<u16>) {
     let mut numbers = Vec::new();
@@ -67,10 +86,7 @@ fn numbers_until(client: &mut Client, last: usize) -> (Vec<usize>, Option<u16>) 
 
 #[test]
 fn close_gives_the_slow_one_a_beginning_without_a_hole_and_1013() {
-    let server = start(with_policy(LagPolicy::Close));
-    let mut slow = slow_client(server.address, "/channels/slow", &[]);
-    let mut fast = websocket(server.address, "/channels/slow");
-    publish_all(&server.handle, &mut fast);
+    let (_server, mut slow) = publish_past(LagPolicy::Close, &[]);
     let (numbers, code) = numbers_until(&mut slow, PUBLICATIONS);
     assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>());
     assert!(!numbers.is_empty() && numbers.len() < PUBLICATIONS, "{}", numbers.len());
@@ -79,10 +95,7 @@ fn close_gives_the_slow_one_a_beginning_without_a_hole_and_1013() {
 
 #[test]
 fn skip_gives_the_slow_one_the_newest_that_fit_the_bound() {
-    let server = start(with_policy(LagPolicy::Skip));
-    let mut slow = slow_client(server.address, "/channels/slow", &[]);
-    let mut fast = websocket(server.address, "/channels/slow");
-    publish_all(&server.handle, &mut fast);
+    let (_server, mut slow) = publish_past(LagPolicy::Skip, &[]);
     let (numbers, _) = numbers_until(&mut slow, PUBLICATIONS - 1);
     assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "in order");
     assert!(numbers.len() < PUBLICATIONS, "some were passed over");
@@ -92,11 +105,7 @@ fn skip_gives_the_slow_one_the_newest_that_fit_the_bound() {
 
 #[test]
 fn skip_tells_a_subscriber_of_envelopes_how_many_it_missed() {
-    let server = start(with_policy(LagPolicy::Skip));
-    let fields = [("Sec-WebSocket-Protocol", "fanfare.v1.json")];
-    let mut slow = slow_client(server.address, "/channels/slow", &fields);
-    let mut fast = websocket(server.address, "/channels/slow");
-    publish_all(&server.handle, &mut fast);
+    let (_server, mut slow) = publish_past(LagPolicy::Skip, &[("Sec-WebSocket-Protocol", "fanfare.v1.json")]);
     let (mut expected, mut missed_total) = (1, 0);
     while expected <= PUBLICATIONS {
         let frame: serde_json::Value = serde_json::from_str(&text(&mut slow)).unwrap();
@@ -119,10 +128,7 @@ fn skip_tells_a_subscriber_of_envelopes_how_many_it_missed() {
 
 #[test]
 fn latest_gives_the_slow_one_the_newest() {
-    let server = start(with_policy(LagPolicy::Latest));
-    let mut slow = slow_client(server.address, "/channels/slow", &[]);
-    let mut fast = websocket(server.address, "/channels/slow");
-    publish_all(&server.handle, &mut fast);
+    let (_server, mut slow) = publish_past(LagPolicy::Latest, &[]);
     let (numbers, _) = numbers_until(&mut slow, PUBLICATIONS - 1);
     assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "in order");
     assert!(numbers.len() < PUBLICATIONS, "some were passed over");
@@ -130,38 +136,27 @@ fn latest_gives_the_slow_one_the_newest() {
 
 #[test]
 fn a_slow_subscriber_that_comes_back_in_time_loses_nothing() {
-    let server = start(Config { max_lag: 16 * 1024 * 1024, ..config() });
-    let mut slow = slow_client(server.address, "/channels/slow", &[]);
-    let mut fast = websocket(server.address, "/channels/slow");
-    for number in 0..200 {
-        publish_draft(&server.handle, &Draft::text("slow", payload(number)).unwrap());
-        text(&mut fast);
-    }
+    let (_server, mut slow) = publish_ahead(200);
     assert_eq!(numbers_until(&mut slow, 199).0, (0..200).collect::<Vec<_>>());
 }
 
 #[test]
-fn a_pong_goes_out_between_frames_of_a_log_that_is_behind() {
-    let server = start(Config { max_lag: 16 * 1024 * 1024, ..config() });
-    let mut slow = slow_client(server.address, "/channels/slow", &[]);
-    let mut fast = websocket(server.address, "/channels/slow");
-    for number in 0..100 {
-        publish_draft(&server.handle, &Draft::text("slow", payload(number)).unwrap());
-        text(&mut fast);
-    }
+fn a_pong_goes_out_between_frames_and_ahead_of_a_log_that_is_behind() {
+    const COUNT: usize = 400;
+    let (_server, mut slow) = publish_ahead(COUNT);
     slow.send(Message::Ping("now".into())).unwrap();
-    let mut expected = 0;
-    let mut is_ponged = false;
-    while expected < 100 || !is_ponged {
+    let (mut whole, mut ponged_after) = (0, None);
+    while whole < COUNT {
         match slow.read().unwrap() {
             Message::Text(text) => {
-                assert!(text.as_str() == payload(expected), "{expected} is whole");
-                expected += 1;
+                assert!(text.as_str() == payload(whole), "{whole} is whole");
+                whole += 1;
             }
-            Message::Pong(payload) => is_ponged = payload == "now",
+            Message::Pong(payload) if payload == "now" => ponged_after = Some(whole),
             other => panic!("{other:?}"),
         }
     }
+    assert!(ponged_after.is_some_and(|whole| whole < COUNT), "{ponged_after:?}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::refusals::Kind;
 use super::shared::Stop;
 use crate::http::{self, Error, Framing, Request, Response, Status};
 use crate::hub::Subscription;
-use crate::ws::{self, CloseCode, Message, MessageKind, Opcode, Protocol};
+use crate::ws::{self, Message, MessageKind, Opcode, Protocol};
 
 /// Reads of one socket in a turn: 256 KiB, then it is the others' turn.
 const READS_PER_TURN_MAX: usize = 4;
@@ -240,6 +240,3 @@ impl EventLoop {
         }
     }
 }
-
-// Reasons are cut to what a Close frame holds; ours fit.
-const _: () = assert!(CloseCode::GOING_AWAY.as_u16() == 1001);

@@ -15,7 +15,7 @@ use super::event_loop::{EventLoop, WAKER};
 use super::exchange::Exchange;
 use super::handle::Handle;
 use super::mailbox::mailboxes;
-use super::shared::{Shared, Stop};
+use super::shared::Shared;
 use crate::config::{Config, ConfigError};
 
 /// Descriptors that are nobody's connection: standard streams, the acceptor's 8 spares and up to 32 refused
@@ -196,6 +196,3 @@ fn first_epoch() -> io::Result<u64> {
     // 48 bits make an identifier of 12 digits; two starts in 2^24 would have to meet by chance.
     Ok(random >> 16)
 }
-
-/// A stop that cannot be taken back is all that a handle needs of [`Stop`].
-const _: () = assert!((Stop::Drain as u8) < Stop::Now as u8);
