@@ -1,4 +1,4 @@
-//! A subscriber that does not read, beside one that does: the fast one gets everything, the slow one what its
+//! A subscriber that does not read, beside one that keeps up: that one gets everything, the slow one what its
 //! policy says, and the server stays small.
 
 mod support;
@@ -39,20 +39,20 @@ fn payload(number: usize) -> String {
     format!("{number:08}{}", "x".repeat(PAYLOAD_LEN - 8))
 }
 
-/// Publishes all, each when the fast subscriber has the one before it.
-fn publish_all(handle: &Handle, fast: &mut Client) {
+/// Publishes all, each when the subscriber that keeps up has the one before it.
+fn publish_all(handle: &Handle, prompt: &mut Client) {
     for number in 0..PUBLICATIONS {
         publish_draft(handle, &Draft::text("slow", payload(number)).unwrap());
-        assert!(text(fast) == payload(number), "the fast subscriber's {number} is whole and in order");
+        assert!(text(prompt) == payload(number), "{number} is whole and in order");
     }
 }
 
-/// A server under this policy, and a slow client that all was published past, beside a fast one that got it.
+/// A server under this policy, and a slow client that all was published past, beside one that kept up.
 fn publish_past(policy: LagPolicy, fields: &[(&'static str, &str)]) -> (Running, Client) {
     let server = start(with_policy(policy));
     let slow = slow_client(server.address, "/channels/slow", fields);
-    let mut fast = websocket(server.address, "/channels/slow");
-    publish_all(&server.handle, &mut fast);
+    let mut prompt = websocket(server.address, "/channels/slow");
+    publish_all(&server.handle, &mut prompt);
     (server, slow)
 }
 
@@ -164,19 +164,19 @@ fn stalled_subscribers_do_not_make_the_server_grow() {
     for policy in ["close", "skip", "latest"] {
         let mut process =
             spawn(&mut fanfare(&["--max-lag", "256KiB", "--lag-policy", policy, "--threads", "1"]));
-        let mut fast = websocket(process.address, "/channels/slow");
+        let mut prompt = websocket(process.address, "/channels/slow");
         let stalled: Vec<_> = (0..20).map(|_| slow_client(process.address, "/channels/slow", &[])).collect();
         let before = process.resident_kib();
         for number in 0..PUBLICATIONS {
-            fast.send(Message::text(payload(number))).unwrap();
-            assert!(text(&mut fast) == payload(number));
+            prompt.send(Message::text(payload(number))).unwrap();
+            assert!(text(&mut prompt) == payload(number));
         }
         // 19 MiB were published: the log keeps 256 KiB of it, a turn's worth and the room to grow, once for all.
         let grown = process.resident_kib().saturating_sub(before);
         assert!(grown < 6 * 1024, "{policy}: {grown} KiB");
         drop(stalled);
         process.signal("TERM");
-        drop(fast);
+        drop(prompt);
         assert!(process.wait().success());
     }
 }

@@ -1,6 +1,6 @@
 //! Which connection to look at next because of the time: at most one live entry a connection.
 //!
-//! What is due then, `liveness` says. An entry whose connection has moved its deadline on is simply looked at too
+//! What is due then, `liveness` says. An entry whose connection has moved its deadline on is looked at too
 //! early; it is put back.
 
 use std::cmp::Reverse;
