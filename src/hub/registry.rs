@@ -100,8 +100,10 @@ impl Hub {
         let Some(&channel) = self.names.get(name) else { return };
         for form in WireForm::ALL {
             let Some(feed) = &mut self.channels[channel as usize].feeds[form.index()] else { continue };
+            let head_before = feed.log.head();
             feed.log.append(|out| encode(form, out));
-            if feed.log.is_empty() {
+            // A form that cannot say the publication has nothing new to read.
+            if feed.log.head() == head_before {
                 continue;
             }
             feed.behind = feed.readers.len();

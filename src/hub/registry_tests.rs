@@ -78,6 +78,20 @@ fn a_log_is_dirty_once_however_often_it_is_appended_to() {
 }
 
 #[test]
+fn a_publication_that_a_form_cannot_say_leaves_its_log_as_it_was() {
+    let mut hub = Hub::default();
+    let fast = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
+    let slow = hub.subscribe(&name("a"), WireForm::WebSocket, 2);
+    publish(&mut hub, "a", "12");
+    hub.advance(fast, 4);
+    assert_eq!(dirty_len(&mut hub), 1);
+    hub.append("a", |_, _| {});
+    assert_eq!(dirty_len(&mut hub), 0, "nothing is new");
+    hub.advance(slow, 4);
+    assert_eq!(hub.log_bytes(), 0, "nobody is behind");
+}
+
+#[test]
 fn a_dirty_log_whose_subscribers_have_left_is_passed_over() {
     let mut hub = Hub::default();
     let a = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
