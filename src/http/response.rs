@@ -43,7 +43,7 @@ impl Response {
         Self::new(status).body("application/json", body)
     }
 
-    /// With one header field more. Content-Length, Date and `Connection: close` are not the handler's to set.
+    /// With one header field more. Content-Length, Date and Connection are not the handler's to set.
     ///
     /// # Panics
     ///
@@ -85,8 +85,11 @@ impl Response {
         if self.status.allows_body() {
             line(out, &["Content-Length: ", &self.body.len().to_string()]);
         }
+        // RFC 9110 §7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
+        let offers_upgrade = self.headers.iter().any(|(name, _)| *name == "Upgrade");
+        let upgrade = if offers_upgrade { "Upgrade, " } else { "" };
         // RFC 9112 §9.6 for close; keep-alive is for HTTP/1.0 clients, §9.3.
-        line(out, &["Connection: ", if framing.keep_alive { "keep-alive" } else { "close" }]);
+        line(out, &["Connection: ", upgrade, if framing.keep_alive { "keep-alive" } else { "close" }]);
         out.extend_from_slice(b"\r\n");
         if self.status.allows_body() && !framing.head_only {
             out.extend_from_slice(&self.body);
@@ -100,11 +103,10 @@ impl From<&Error> for Response {
         if error.status() != Status::UPGRADE_REQUIRED {
             return response;
         }
-        // RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response", which §7.8 has
-        // Connection name too; RFC 6455 §4.2.2 for the version.
+        // RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response"; RFC 6455 §4.2.2
+        // for the version.
         response
             .header("Upgrade", "websocket")
-            .header("Connection", "Upgrade")
             .header("Sec-WebSocket-Version", super::upgrade::WEBSOCKET_VERSION)
     }
 }
@@ -188,11 +190,8 @@ mod tests {
         for error in [Error::WebSocketVersion, Error::NotUpgrade] {
             let response = encoded(&Response::from(&error), false, false);
             assert!(response.starts_with("HTTP/1.1 426 Upgrade Required\r\n"));
-            assert!(
-                response.contains(
-                    "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                )
-            );
+            assert!(response.contains("\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"));
+            assert!(response.contains("\r\nConnection: Upgrade, close\r\n"), "one field: {response}");
         }
     }
 }

@@ -69,16 +69,16 @@ impl From<Refusal> for Response {
         match refusal {
             Refusal::Origin => Response::text(
                 Status::FORBIDDEN,
-                "pages of this origin are not served here; the server's --allow-origin lists those that are",
+                "Pages of this origin are not served here; the server's --allow-origin lists those that are.",
             ),
             Refusal::NoKey => Response::text(
                 Status::UNAUTHORIZED,
-                "publishing needs the key: send Authorization: Bearer KEY, with the server's --publish-key",
+                "Publishing needs the key: send Authorization: Bearer KEY, with the server's --publish-key.",
             )
             .header("WWW-Authenticate", "Bearer"),
             Refusal::WrongKey => Response::text(
                 Status::UNAUTHORIZED,
-                "the key in Authorization: Bearer is not the server's --publish-key",
+                "The key in Authorization: Bearer is not the server's --publish-key.",
             )
             .header("WWW-Authenticate", "Bearer error=\"invalid_token\""),
         }

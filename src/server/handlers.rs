@@ -95,7 +95,7 @@ impl Handlers {
         if self.is_development {
             Response::new(Status::OK).body("text/html; charset=utf-8", HOME)
         } else {
-            Response::text(Status::OK, "fanfare is running; channels are at /channels/{name}")
+            Response::text(Status::OK, "Fanfare is running; channels are at /channels/{name}.")
         }
     }
 
@@ -103,7 +103,7 @@ impl Handlers {
         if !self.serves_echo {
             return Err(Response::text(
                 Status::NOT_FOUND,
-                "the echo is served in development mode only, or with the server's --echo",
+                "The echo is served in development mode only, or with the server's --echo.",
             ));
         }
         let upgrade = upgrade(request)?;
@@ -138,24 +138,25 @@ pub fn published(id: PublicationId, subscribers: u64) -> Response {
     Response::json(Status::OK, format!("{{\"id\":\"{id}\",\"subscribers\":{subscribers}}}\n"))
 }
 
+/// The answer to a body that is too long to be published.
+pub fn too_long(len_max: u64) -> Response {
+    let sentence = format!(
+        "A publication has at most {len_max} bytes: the smaller of the server's --max-message and --max-lag."
+    );
+    Response::text(Status::CONTENT_TOO_LARGE, &sentence)
+}
+
 /// The answer to a client for which there is no room. Also sent before anything has been read.
 pub fn over_capacity() -> Response {
-    let sentence = "no more connections can be taken now; try again in some seconds";
+    let sentence = "No more connections can be taken now; try again in some seconds.";
     Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
 }
 
 fn upgrade(request: &Request) -> Result<Upgrade, Response> {
-    if !http::is_upgrade(request) {
-        let sentence = "this is a WebSocket: connect with ws:// (or publish to a channel with POST)";
-        return Err(Response::text(Status::UPGRADE_REQUIRED, sentence)
-            .header("Upgrade", "websocket")
-            .header("Connection", "Upgrade")
-            .header("Sec-WebSocket-Version", "13"));
-    }
     Upgrade::from_request(request).map_err(|error| Response::from(&error))
 }
 
 fn method_not_allowed(method: &str, allow: &'static str) -> Response {
-    let sentence = format!("{method} is not served here; {allow} are");
+    let sentence = format!("{method} is not served here; {allow} are.");
     Response::text(Status::METHOD_NOT_ALLOWED, &sentence).header("Allow", allow)
 }

@@ -157,7 +157,11 @@ impl EventLoop {
 
     /// Answers a request that cannot be read any further, and closes.
     pub(super) fn refuse_request(&mut self, key: Key, error: &Error) {
-        self.respond(key, &Response::from(error), false, false);
+        let response = match *error {
+            Error::BodyTooLarge { len_max } => handlers::too_long(len_max),
+            _ => Response::from(error),
+        };
+        self.respond(key, &response, false, false);
     }
 
     fn respond(&mut self, key: Key, response: &Response, keep_alive: bool, head_only: bool) {

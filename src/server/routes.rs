@@ -30,7 +30,7 @@ impl Route {
                 Some(segment) => channel(segment).map(Self::Channel),
                 None => Err(Response::text(
                     Status::NOT_FOUND,
-                    "nothing is here; channels are at /channels/{name}, and the server's state at /healthz",
+                    "Nothing is here; channels are at /channels/{name}, and the server's state at /healthz.",
                 )),
             },
         }
@@ -49,7 +49,7 @@ fn channel(segment: &str) -> Result<ChannelName, Response> {
     let Some(name) = http::decode_segment(segment) else {
         return Err(Response::text(
             Status::BAD_REQUEST,
-            "the channel name is not UTF-8 when percent-decoded",
+            "The channel name is not UTF-8 when percent-decoded.",
         ));
     };
     ChannelName::new(&name).map_err(|error| Response::text(Status::BAD_REQUEST, &error.to_string()))

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Runs the server against clients that are not ours: npm's `ws`, Python's `websockets`, Chromium and curl.
+#
+#   tests/clients/run.sh                     all suites
+#   tests/clients/run.sh ws                  one: ws, websockets or chromium
+#   tests/clients/run.sh --install           none, but what they need is installed
+#   SCREENSHOTS=FOLDER tests/clients/run.sh  pictures of the page are left there
+#
+# Prints what node's and Python's test runners print. Exits 0 if every test of every suite passed.
+#
+# Needs cargo and Python 3 with venv. Installs curl, node, npm and Chromium from Debian where they are missing (as
+# root), the npm packages of tests/package.json into tests/node_modules, and those of requirements.txt into
+# tests/.venv-clients. Loopback only, on free ports. CARGO_TARGET_DIR is honoured.
+set -euo pipefail
+
+readonly INSTALL_SECONDS_MAX=300
+readonly SUITE_SECONDS_MAX=180 # the longest takes 10 s on 2 cores
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+venv="$root/tests/.venv-clients"
+export FANFARE="${CARGO_TARGET_DIR:-$root/target}/release/fanfare"
+export CHROMIUM="${CHROMIUM:-/usr/bin/chromium}"
+
+fail() {
+  echo "clients: $*" >&2
+  exit 1
+}
+
+install_debian_packages() {
+  local missing=()
+  command -v curl >/dev/null || missing+=(curl ca-certificates)
+  command -v node >/dev/null || missing+=(nodejs)
+  command -v npm >/dev/null || missing+=(npm)
+  [[ -x "$CHROMIUM" ]] || missing+=(chromium)
+  if ((${#missing[@]} == 0)); then
+    return
+  fi
+  if ! command -v apt-get >/dev/null || ((EUID != 0)); then
+    fail "missing: ${missing[*]}; install them, or run this as root on Debian"
+  fi
+  echo "clients: installing ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  timeout "$INSTALL_SECONDS_MAX" apt-get update -qq
+  timeout "$INSTALL_SECONDS_MAX" apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# No lock file: it would record where the packages were downloaded from.
+install_npm_packages() {
+  if cmp -s "$root/tests/package.json" "$root/tests/node_modules/installed.json"; then
+    return
+  fi
+  echo "clients: installing the npm packages"
+  timeout "$INSTALL_SECONDS_MAX" \
+    npm install --prefix "$root/tests" --no-package-lock --no-audit --no-fund --loglevel error
+  cp "$root/tests/package.json" "$root/tests/node_modules/installed.json"
+}
+
+install_python_packages() {
+  local wanted="$root/tests/clients/requirements.txt"
+  if cmp -s "$wanted" "$venv/installed.txt"; then
+    return
+  fi
+  echo "clients: installing the Python packages"
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  timeout "$INSTALL_SECONDS_MAX" "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
+  cp "$wanted" "$venv/installed.txt"
+}
+
+# Runs a suite's command; says which suite failed if it does.
+suite() {
+  local name="$1" status=0
+  shift
+  echo "clients: $name"
+  (cd "$root/tests/clients" && timeout --kill-after=10 "$SUITE_SECONDS_MAX" "$@" </dev/null) || status=$?
+  ((status == 0)) || fail "the suite $name ended with status $status (124: not done in $SUITE_SECONDS_MAX s)"
+}
+
+run_suite() {
+  case "$1" in
+    ws | chromium) suite "$1" node --test --test-reporter=spec "$1.test.mjs" ;;
+    websockets) suite "$1" env PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" -m unittest -v test_websockets ;;
+    *) fail "no suite is called $1; there are ws, websockets and chromium" ;;
+  esac
+}
+
+main() {
+  local name
+  (($# > 0)) || set -- ws websockets chromium
+  install_debian_packages
+  install_npm_packages
+  install_python_packages
+  [[ "$1" != --install ]] || return 0
+  (cd "$root" && cargo build --release --quiet)
+  for name in "$@"; do
+    run_suite "$name"
+  done
+  echo "clients: every suite passed: $*"
+}
+
+main "$@"

@@ -1,0 +1,127 @@
+// A fanfare server for a test, curl to publish with, and promises that do not outlive their deadline.
+//
+// What is expected of the server stands in the *.test.mjs files. Nothing here waits a fixed time.
+
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+
+const DEADLINE_MS = 10_000; // far past what anything here takes; a test that hangs ends with it
+const running = new Set();
+
+process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+
+/** What `promise` gives, or an error that says what did not come. */
+export async function within(promise, what) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not within ${DEADLINE_MS} ms: ${what}`)), DEADLINE_MS);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Values that come in at any time and are asked for one by one. */
+export class Inbox {
+  #values = [];
+  #waiting = [];
+
+  push(value) {
+    const waiting = this.#waiting.shift();
+    if (waiting) waiting(value);
+    else this.#values.push(value);
+  }
+
+  next(what) {
+    if (this.#values.length > 0) return Promise.resolve(this.#values.shift());
+    return within(new Promise((resolve) => this.#waiting.push(resolve)), what);
+  }
+
+  async take(count, what) {
+    const values = [];
+    while (values.length < count) values.push(await this.next(`${what}, ${values.length + 1} of ${count}`));
+    return values;
+  }
+}
+
+/** Starts a server on a free port of loopback; it is stopped when the test is over. */
+export async function serve(test, ...flags) {
+  const words = ["--listen", "127.0.0.1:0", ...flags];
+  if (!flags.includes("--drain")) words.push("--drain", "0s");
+  const child = spawn(process.env.FANFARE, words, { stdio: ["ignore", "pipe", "pipe"] });
+  running.add(child);
+  let log = "";
+  child.stderr.on("data", (data) => (log += data));
+  const exited = once(child, "exit").finally(() => running.delete(child));
+  const server = new Server(child, exited, () => log);
+  test.after(() => server.stop());
+  const lines = createInterface({ input: child.stdout });
+  const first = once(lines, "line").then(([line]) => line);
+  const line = await within(Promise.race([first, exited.then(() => log)]), "the line that says the address");
+  const address = /^listening on http:\/\/(127\.0\.0\.1:\d+)$/.exec(line);
+  if (!address) throw new Error(`the server did not say where it listens: ${line}`);
+  server.address = address[1];
+  return server;
+}
+
+class Server {
+  #child;
+  #exited;
+  #log;
+
+  constructor(child, exited, log) {
+    this.#child = child;
+    this.#exited = exited;
+    this.#log = log;
+  }
+
+  http(path) {
+    return `http://${this.address}${path}`;
+  }
+
+  ws(path) {
+    return `ws://${this.address}${path}`;
+  }
+
+  /** Sends SIGTERM and gives the exit status, or throws what the server said if it panicked. */
+  async stop() {
+    this.#child.kill("SIGTERM");
+    const [code, signal] = await within(this.#exited, "the end of the server after SIGTERM");
+    if (this.#log().includes("panicked")) throw new Error(this.#log());
+    return code ?? signal;
+  }
+
+  /** Runs curl against a path and gives the status and the body. */
+  curl(path, ...words) {
+    return this.#curl(path, words, "");
+  }
+
+  /** `curl -d text`: what the answer says, as an object. */
+  async publish(path, text) {
+    return this.#published(await this.curl(path, "-d", text));
+  }
+
+  /** `curl --data-binary @-` with a media type: what the answer says, as an object. */
+  async publishAs(mediaType, path, data) {
+    const words = ["-H", `Content-Type: ${mediaType}`, "--data-binary", "@-"];
+    return this.#published(await this.#curl(path, words, data));
+  }
+
+  async #curl(path, words, input) {
+    const all = ["-sS", "--noproxy", "*", "--max-time", "10", "-w", "\n%{http_code}", ...words, this.http(path)];
+    const printed = await new Promise((resolve, reject) => {
+      const curl = execFile("curl", all, (error, stdout) => (error ? reject(error) : resolve(stdout)));
+      curl.stdin.end(input);
+    });
+    const end = printed.lastIndexOf("\n");
+    return { status: Number(printed.slice(end + 1)), body: printed.slice(0, end) };
+  }
+
+  #published({ status, body }) {
+    if (status !== 200) throw new Error(`publishing was answered with ${status}: ${body}`);
+    return JSON.parse(body);
+  }
+}

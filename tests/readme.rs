@@ -1,0 +1,108 @@
+//! The README's words against the program: every command in it runs, every flag and default is the binary's.
+//!
+//! Commands that build, test or measure are run by `.ci/run`; here it is checked that they are.
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+
+use support::*;
+
+fn readme() -> String {
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
+}
+
+fn in_repository(path: &str) -> String {
+    fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_default()
+}
+
+/// The lines of all blocks of that language.
+fn blocks(language: &str) -> Vec<String> {
+    let text = readme();
+    let mut lines = text.lines();
+    let mut found = Vec::new();
+    while lines.any(|line| line == format!("```{language}")) {
+        found.extend(lines.by_ref().take_while(|line| *line != "```").map(str::to_owned));
+    }
+    found
+}
+
+/// Runs a command line of the README against this server instead of the one on port 8080.
+fn run_against(process: &Process, line: &str) -> String {
+    let line = line.replace("127.0.0.1:8080", &process.address.to_string());
+    let output = Command::new("sh").args(["-c", &format!("{line} -sS --fail-with-body")]).output().unwrap();
+    assert!(output.status.success(), "{line}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_command_is_one_that_a_test_runs() {
+    for line in blocks("sh") {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            // The two tests below, and the suite that opens the page.
+            ["curl", ..] | ["cargo", "run", "--release"] | ["cargo", "run", "--release", "--", ..] => {}
+            ["cargo", "test"] => assert!(in_repository(".ci/run").contains("cargo test")),
+            ["cargo", "bench", "--bench", name] => {
+                assert!(in_repository("Cargo.toml").contains(&format!("name = \"{name}\"")), "{line}");
+                assert!(in_repository(".ci/run").contains("cargo bench --no-run"), "{line}");
+            }
+            [script, ..] => assert!(in_repository(".ci/run").contains(script), "{line}: not run by .ci/run"),
+            [] => {}
+        }
+    }
+}
+
+#[test]
+fn the_first_curl_of_the_readme_reaches_a_subscriber() {
+    let process = spawn(&mut fanfare(&[]));
+    let mut subscriber = websocket(process.address, "/channels/news");
+    let line = blocks("sh").into_iter().find(|line| line.starts_with("curl")).unwrap();
+    assert!(run_against(&process, &line).contains("\"subscribers\":1"));
+    assert_eq!(text(&mut subscriber), "hello");
+}
+
+#[test]
+fn the_server_for_others_starts_with_the_flags_of_the_readme_and_its_curl_publishes() {
+    let lines = blocks("sh");
+    let line = lines.iter().find_map(|line| line.strip_prefix("cargo run --release -- ")).unwrap();
+    let flags = line.replace("--listen 0.0.0.0:8080", "--listen 127.0.0.1:0");
+    assert_ne!(line, flags, "loopback only in every test");
+    let binary = env!("CARGO_BIN_EXE_fanfare");
+    let process = spawn(Command::new("sh").args(["-c", &format!("exec {binary} {flags}")]));
+    let mut subscriber = websocket(process.address, "/channels/news");
+    let curl = lines.iter().find(|line| line.contains("Bearer SECRET")).unwrap();
+    run_against(&process, curl);
+    assert_eq!(text(&mut subscriber), "hello");
+    assert_eq!(request(process.address, "POST", "/channels/news", "", b"x").status, 401);
+}
+
+#[test]
+fn the_flags_and_defaults_are_the_binarys() {
+    let help = String::from_utf8(fanfare(&["--help"]).output().unwrap().stdout).unwrap();
+    let readme = readme();
+    let mut flags = 0;
+    for paragraph in help.split("\n      --").skip(1) {
+        let flag = paragraph.split_whitespace().next().unwrap();
+        let Some(row) = readme.lines().find(|line| line.starts_with(&format!("| `--{flag}"))) else {
+            panic!("--{flag} is not in the README's table");
+        };
+        flags += 1;
+        if let Some(default) = paragraph.split("[default: ").nth(1).and_then(|rest| rest.split(']').next())
+            && default.len() < 16
+            && !default.contains(' ')
+        {
+            assert!(row.contains(default), "--{flag}: {default} in --help, {row:?} in the README");
+        }
+    }
+    assert_eq!(flags, readme.lines().filter(|line| line.starts_with("| `--")).count(), "each once");
+    assert!(flags > 15);
+}
+
+#[test]
+fn the_page_of_the_readme_has_the_url_that_the_server_serves() {
+    let page = blocks("html").join("\n");
+    assert!(page.contains("ws://127.0.0.1:8080/channels/news"), "{page}");
+    assert!(page.lines().count() <= 12, "a ten-line page");
+}
