@@ -4,7 +4,9 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 
@@ -173,4 +175,20 @@ test("with --allow-origin, the listed page is served and another is not", async 
   }
   assert.equal((await server.publish("/channels/news", "for the listed")).subscribers, 1);
   assert.deepEqual(await received(listed, 1), [{ type: "String", text: "for the listed" }]);
+});
+
+test("the page of the README, opened as a file, shows what its curl publishes", async (t) => {
+  const server = await serve(t);
+  const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
+  const html = /```html\n(.*?)```/s.exec(readme)[1];
+  assert.ok(html.includes("127.0.0.1:8080"));
+  const folder = await mkdtemp(join(tmpdir(), "fanfare-"));
+  t.after(() => rm(folder, { recursive: true }));
+  const file = join(folder, "news.html");
+  await writeFile(file, html.replaceAll("127.0.0.1:8080", new URL(server.http("/")).host));
+  const page = await open(t, `file://${file}`);
+  await page.waitForFunction("socket.readyState === WebSocket.OPEN");
+  await server.publish("/channels/news", "hello");
+  await page.getByText("hello", { exact: true }).waitFor();
+  assert.deepEqual(page.faults, []);
 });

@@ -1,0 +1,114 @@
+//! The bodies of the fuzz targets, over their corpora and over random inputs.
+//!
+//! What each asserts stands in `fuzz/bodies/`; long runs are `fuzz/run.sh`'s.
+
+#[path = "../fuzz/bodies/mod.rs"]
+mod bodies;
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+/// Runs the body over each file of its corpus, and says which one it fails at.
+fn over_corpus(name: &str, body: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+    let mut files = 0;
+    for entry in fs::read_dir(&folder).expect("each target has a corpus") {
+        let path = entry.expect("the corpus is readable").path();
+        println!("{}", path.display());
+        body(&fs::read(&path).expect("the corpus is readable"));
+        files += 1;
+    }
+    assert!(files > 0, "{} is empty", folder.display());
+}
+
+/// Runs the body over random bytes, of which some are spliced from the corpus.
+fn over_random_inputs(name: &str, cases: u32, body: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+    let entries = fs::read_dir(&folder).expect("each target has a corpus");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("the corpus is readable").path()).collect();
+    paths.sort();
+    let seeds: Vec<_> = paths.iter().map(|path| fs::read(path).expect("the corpus is readable")).collect();
+    let spoilt =
+        (prop::sample::select(seeds), prop::collection::vec(any::<(prop::sample::Index, u8)>(), 0..6))
+            .prop_map(|(mut seed, changes)| {
+                for (at, byte) in changes {
+                    if !seed.is_empty() {
+                        let at = at.index(seed.len());
+                        seed[at] = byte;
+                    }
+                }
+                seed
+            });
+    let inputs = prop_oneof![prop::collection::vec(any::<u8>(), 0..400), spoilt];
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let run = TestRunner::new(config).run(&inputs, |input| {
+        body(&input);
+        Ok(())
+    });
+    if let Err(failure) = run {
+        panic!("{failure}");
+    }
+}
+
+#[test]
+fn frames_of_the_corpus_are_the_same_in_any_cut_and_as_the_rfc_says() {
+    over_corpus("frames", bodies::frames::run);
+}
+
+#[test]
+fn random_frames_are_the_same_in_any_cut_and_as_the_rfc_says() {
+    over_random_inputs("frames", 2_000, bodies::frames::run);
+}
+
+#[test]
+fn payloads_of_the_corpus_are_unmasked_as_by_the_oracle() {
+    over_corpus("mask", bodies::mask::run);
+}
+
+#[test]
+fn random_payloads_are_unmasked_as_by_the_oracle() {
+    over_random_inputs("mask", 4_000, bodies::mask::run);
+}
+
+#[test]
+fn texts_of_the_corpus_are_refused_where_std_says_in_any_cut() {
+    over_corpus("utf8", bodies::utf8::run);
+}
+
+#[test]
+fn random_texts_are_refused_where_std_says_in_any_cut() {
+    over_random_inputs("utf8", 4_000, bodies::utf8::run);
+}
+
+#[test]
+fn requests_of_the_corpus_are_the_same_in_any_cut_and_as_the_rfc_says() {
+    over_corpus("request", bodies::request::run);
+}
+
+#[test]
+fn random_requests_are_the_same_in_any_cut_and_as_the_rfc_says() {
+    over_random_inputs("request", 4_000, bodies::request::run);
+}
+
+#[test]
+fn handshakes_of_the_corpus_are_taken_exactly_if_they_meet_every_condition() {
+    over_corpus("upgrade", bodies::upgrade::run);
+}
+
+#[test]
+fn random_handshakes_are_taken_exactly_if_they_meet_every_condition() {
+    over_random_inputs("upgrade", 4_000, bodies::upgrade::run);
+}
+
+#[test]
+fn subscribers_of_the_corpus_receive_what_the_model_says() {
+    over_corpus("hub", bodies::hub::run);
+}
+
+#[test]
+fn subscribers_receive_what_the_model_says_after_any_operations() {
+    over_random_inputs("hub", 2_000, bodies::hub::run);
+}
