@@ -1,0 +1,21 @@
+//! What each fuzz target asserts, as functions from bytes to nothing: they return, or they panic.
+//!
+//! Shared by the targets in `fuzz_targets/`, where libFuzzer makes up the bytes, and by `tests/fuzz.rs`,
+//! which goes through the checked-in corpus and a few thousand random inputs. How a run is started is
+//! `run.sh`'s.
+
+// A target calls one body of these.
+#![allow(dead_code)]
+
+pub mod frames;
+pub mod hub;
+pub mod mask;
+pub mod request;
+pub mod upgrade;
+pub mod utf8;
+
+mod frames_model;
+mod frames_plan;
+mod hub_model;
+mod input;
+mod request_model;

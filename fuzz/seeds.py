@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+"""Writes the hand-made corpus: fuzz/corpus/TARGET/NAME. What the first bytes mean stands in fuzz/bodies/TARGET.rs.
+
+Run it after a change to an input's form, and check in what it wrote: it empties the corpus first. An input that
+found something becomes a line here, under a name that says what it is.
+"""
+
+import shutil
+from pathlib import Path
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+def put(target, name, data):
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+
+
+def frame(first, payload, key=b"\x37\xfa\x21\x3d"):
+    """A client's frame; `first` is FIN, RSV and opcode."""
+    if len(payload) < 126:
+        length = bytes([0x80 | len(payload)])
+    elif len(payload) < 65536:
+        length = b"\xfe" + len(payload).to_bytes(2, "big")
+    else:
+        length = b"\xff" + len(payload).to_bytes(8, "big")
+    return bytes([first]) + length + key + bytes(b ^ key[i % 4] for i, b in enumerate(payload))
+
+
+def frames():
+    # As it stands, a limit of 65,536 (5), the server closes before the last bytes, cut into 3 and 1.
+    def wire(data, limit=5):
+        return bytes([ord("R"), limit, len(data) // 2, 2, 3, 1]) + data
+
+    def plan(data, limit=7):
+        return bytes([ord("S"), limit, 200, 3, 7, 0, 120]) + data
+
+    accepted = {
+        "rfc-5.7-hello": frame(0x81, b"Hello"),
+        "rfc-5.7-hello-in-two-fragments": frame(0x01, b"Hel") + frame(0x80, b"lo"),
+        "rfc-5.7-ping": frame(0x89, b"Hello"),
+        "rfc-5.7-256-bytes": frame(0x82, bytes(range(256))),
+        "ping-between-fragments": frame(0x01, b"a") + frame(0x89, b"p") + frame(0x00, b"") + frame(0x80, b"b"),
+        "empty-messages": frame(0x81, b"") + frame(0x82, b"") + frame(0x8A, b""),
+        "character-over-two-fragments": frame(0x01, b"\xf0\x9f") + frame(0x80, b"\x8e\x89"),
+        "close-1000-with-reason": frame(0x88, b"\x03\xe8bye") + frame(0x89, b"late"),
+        "close-empty": frame(0x88, b"") + frame(0x81, b"late"),
+        "close-4999": frame(0x88, b"\x13\x87"),
+        "lengths-125-126": frame(0x82, b"x" * 125) + frame(0x82, b"x" * 126) + frame(0x89, b"x" * 125),
+    }
+    refused = {
+        "unmasked": b"\x81\x05Hello",
+        "rsv1": frame(0xC1, b"x"),
+        "opcode-3": frame(0x83, b""),
+        "opcode-b": frame(0x8B, b""),
+        "length-126-for-5": b"\x81\xfe\x00\x05\0\0\0\0Hello",
+        "length-126-for-125": b"\x82\xfe\x00\x7d\0\0\0\0" + b"x" * 125,
+        "length-127-for-65535": b"\x82\xff\0\0\0\0\0\0\xff\xff\0\0\0\0",
+        "length-top-bit": b"\x82\xff\x80\0\0\0\0\0\0\0\0\0\0\0",
+        "length-2-62": b"\x82\xff\x40\0\0\0\0\0\0\0\0\0\0\0xxx",
+        "ping-of-126": frame(0x89, b"x" * 126),
+        "ping-fragment": frame(0x09, b"x"),
+        "continuation-without-start": frame(0x80, b"x"),
+        "text-inside-text": frame(0x01, b"a") + frame(0x81, b"b"),
+        "close-of-one-byte": frame(0x88, b"\x03"),
+        "close-1005": frame(0x88, b"\x03\xed"),
+        "close-reason-not-utf8": frame(0x88, b"\x03\xe8\xed\xa0\x80"),
+        "text-not-utf8": frame(0x81, b"\xce\xba\xed\xa0\x80edited"),
+        "text-ends-inside-character": frame(0x81, b"\xf0\x9f\x8e"),
+        "text-not-utf8-in-cut-frame": frame(0x01, b"\xf4") + frame(0x80, b"\x90\x80\x80")[:-2],
+        "close-1005-in-cut-frame": frame(0x88, b"\x03\xedxyz")[:-3],
+        "close-reason-not-utf8-in-cut-frame": frame(0x88, b"\x03\xe8a\xffxyz")[:-3],
+        "reserved-in-cut-header": b"\x8b",
+    }
+    for name, data in (accepted | refused).items():
+        put("frames", f"raw-{name}", wire(data))
+    put("frames", "raw-over-limit-16", wire(frame(0x02, b"x" * 10) + frame(0x80, b"x" * 7), limit=2))
+    put("frames", "raw-at-limit-16", wire(frame(0x02, b"x" * 10) + frame(0x80, b"x" * 6), limit=2))
+    put("frames", "raw-message-where-none-is-taken", wire(frame(0x89, b"p") + frame(0x81, b"x"), limit=0))
+    plans = {
+        "fragments-and-pings": b"T\x04p\x02\x06\x0a\x14\x28" + b"B\x02p\x01\x02\x03" + b"I\x0aO\x0a",
+        "header-lengths": b"B\x00-\xfa" + b"B\x00-\xfb" + b"T\x00-\xfd" + b"T\x00-\xfe",
+        "close-behind-messages": b"T\x01p\x0a\x0bC\x03\xe8\x20T\x00-\x0a",
+        "byte-spoilt": b"T\x02p\x14\x14\x14B\x00-\x28X\x00\x1f\x80",
+        "lone-frames": b"F\x81\x03abcF\x00\x01xF\x82\x00F\x05\x02zz",
+    }
+    for name, data in plans.items():
+        put("frames", f"plan-{name}", plan(data))
+
+
+def mask():
+    def case(payload, key=b"\x37\xfa\x21\x3d", offset=0, place=0, cut=3):
+        return key + (offset << 2).to_bytes(8, "big") + bytes([place, cut]) + payload
+
+    put("mask", "rfc-5.7-hello", case(b"\x7f\x9f\x4d\x51\x58"))
+    put("mask", "empty", case(b""))
+    put("mask", "one-byte-at-offset-3", case(b"\x3d", offset=3))
+    put("mask", "key-of-zeros", case(bytes(range(64)), key=b"\0\0\0\0"))
+    put("mask", "odd-place-and-length", case(bytes(range(99)), place=13, offset=5, cut=17))
+    put("mask", "offset-near-2-62", case(bytes(range(40)), offset=(1 << 62) - 1, place=1))
+    put("mask", "words-and-a-tail", case(bytes(range(131)), place=7, offset=2, cut=66))
+
+
+def utf8():
+    texts = {
+        "ascii": b"Hello, world",
+        "kosme": "κόσμε".encode(),
+        "one-to-four-bytes": "a\u00e9\u20ac\U0001f389".encode() * 20,
+        "first-and-last-of-each-length": "\x00\x7f\x80\u07ff\u0800\uffff\U00010000\U0010ffff".encode(),
+        "around-surrogates": "\ud7ff\ue000".encode(),
+        "surrogate": b"ab\xed\xa0\x80",
+        "over-10ffff": b"\xf4\x90\x80\x80",
+        "overlong-slash-2": b"\xc0\xaf",
+        "overlong-slash-3": b"\xe0\x80\xaf",
+        "overlong-4": b"\xf0\x8f\xbf\xbf",
+        "lone-continuation": b"a\x80b",
+        "ff": b"\xfe\xff",
+        "ends-inside-2": b"\xce",
+        "ends-inside-4": b"abc\xf0\x9f\x8e",
+        "bad-behind-long-ascii": b"x" * 100 + b"\xc3x",
+        "interrupted-character": b"\xf0\x9f\x8ea",
+    }
+    for name, text in texts.items():
+        put("utf8", name, bytes([3, 1, 2, 5]) + text)
+
+
+def request():
+    host = b"Host: a\r\n"
+
+    def case(data, limits=0):
+        return bytes([limits, 3, 7, 1, 30]) + data
+
+    def post(fields, body=b"", line=b"POST /a HTTP/1.1"):
+        return line + b"\r\n" + host + fields + b"\r\n" + body
+
+    te = b"Transfer-Encoding: chunked\r\n"
+    accepted = {
+        "get": b"GET / HTTP/1.1\r\nHost: server.example.com\r\nAccept: */*\r\n\r\n",
+        "get-http-1.0": b"GET /a?b=c HTTP/1.0\r\n\r\n",
+        "empty-lines": b"\r\n\r\nGET / HTTP/1.1\r\n" + host + b"\r\n\r\n",
+        "options-asterisk": b"OPTIONS * HTTP/1.1\r\n" + host + b"\r\n",
+        "absolute-form": b"GET http://a:80?b=/1 HTTP/1.1\r\n" + host + b"\r\n",
+        "target-in-utf8": "GET /é?ü HTTP/1.1\r\n".encode() + host + b"\r\n",
+        "content-length": post(b"Content-Length: 5\r\n", b"hello"),
+        "content-length-0": post(b"Content-Length: 0\r\n"),
+        "chunked": post(te, b"2\r\nhi\r\n1;x=y\r\n!\r\n0\r\nA: b\r\n\r\n"),
+        "chunked-extension-behind-space": post(te, b"0002 \t;x\r\nhi\r\n00\r\n\r\n"),
+        "expect-continue": post(b"Expect: 100-continue\r\nContent-Length: 1\r\n", b"x"),
+        "pipelined": b"GET /1 HTTP/1.1\r\n" + host + b"\r\n" + post(te, b"3\r\none\r\n0\r\n\r\n") + post(b"Content-Length: 3\r\n", b"two"),
+        "values-trimmed": b"GET / HTTP/1.1\r\nHost:\ta \t\r\nX:\r\nX: \xff\t\"~ \r\n\r\n",
+    }
+    refused = {
+        "smuggling-cl-te": post(b"Content-Length: 5\r\n" + te, b"0\r\n\r\nG"),
+        "smuggling-cl-cl": post(b"Content-Length: 5\r\nContent-Length: 6\r\n", b"hello!"),
+        "smuggling-cl-list": post(b"Content-Length: 5, 5\r\n", b"hello"),
+        "smuggling-cl-plus": post(b"Content-Length: +5\r\n", b"hello"),
+        "smuggling-cl-2-64": post(b"Content-Length: 18446744073709551616\r\n"),
+        "smuggling-te-te": post(te + te, b"0\r\n\r\n"),
+        "smuggling-te-identity": post(b"Transfer-Encoding: identity, chunked\r\n", b"0\r\n\r\n"),
+        "smuggling-te-vertical-tab": post(b"Transfer-Encoding: \x0bchunked\r\n", b"0\r\n\r\n"),
+        "smuggling-te-space-before-colon": post(b"Transfer-Encoding : chunked\r\n", b"0\r\n\r\n"),
+        "smuggling-te-in-http-1.0": post(te, b"0\r\n\r\n", line=b"POST / HTTP/1.0"),
+        "smuggling-te-folded": post(b"Transfer-Encoding:\r\n chunked\r\n", b"0\r\n\r\n"),
+        "smuggling-bare-lf": b"GET / HTTP/1.1\nHost: a\n\n",
+        "smuggling-bare-lf-in-chunk-line": post(te, b"2;\nxx\r\nhi\r\n0\r\n\r\n"),
+        "smuggling-bare-cr-in-value": post(b"X: a\rContent-Length: 5\r\n"),
+        "smuggling-chunk-size-2-64": post(te, b"10000000000000002\r\nhi\r\n0\r\n\r\n"),
+        "smuggling-chunk-size-of-17-digits": post(te, b"00000000000000002\r\nhi\r\n0\r\n\r\n"),
+        "smuggling-bare-cr-in-trailer": post(te, b"0\r\nA: b\r C: d\r\n\r\n"),
+        "smuggling-chunk-end-without-cr": post(te, b"2\r\nhi!\n0\r\n\r\n"),
+        "smuggling-bare-cr-behind-chunk": post(te, b"2\r\nhi\r0\r\n\r\n"),
+        "smuggling-chunk-size-0x": post(te, b"0x2\r\nhi\r\n0\r\n\r\n"),
+        "smuggling-chunk-without-crlf": post(te, b"2\r\nhi!!0\r\n\r\n"),
+        "nul-in-value": post(b"X: a\0b\r\n"),
+        "nul-in-target": b"GET /\0 HTTP/1.1\r\n" + host + b"\r\n",
+        "host-missing": b"GET / HTTP/1.1\r\n\r\n",
+        "host-twice": b"GET / HTTP/1.1\r\n" + host + host + b"\r\n",
+        "host-list": b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
+        "http-2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        "two-spaces": b"GET  / HTTP/1.1\r\n" + host + b"\r\n",
+        "expectation": post(b"Expect: 200-ok\r\nContent-Length: 1\r\n"),
+        "length-required": post(b""),
+    }
+    for name, data in (accepted | refused).items():
+        put("request", name, case(data))
+    put("request", "limit-body-over-16", case(post(b"Content-Length: 17\r\n", b"x" * 17), limits=1))
+    put("request", "limit-chunks-over-16", case(post(te, b"a\r\n0123456789\r\n7\r\n"), limits=1))
+    put("request", "limit-head-of-64", case(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 32 + b"\r\n\r\n", limits=2))
+    put("request", "limit-head-over-64", case(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 33 + b"\r\n\r\n", limits=2))
+    put("request", "limit-three-fields-of-two", case(b"GET / HTTP/1.1\r\n" + host + b"A: 1\r\nB: 2\r\n\r\n", limits=3))
+    put("request", "limit-of-2-64", case(post(te, b"ffffffffffffffff\r\nhi"), limits=4))
+
+
+def upgrade():
+    fields = {
+        b"Host": b"server.example.com",
+        b"Upgrade": b"websocket",
+        b"Connection": b"Upgrade",
+        b"Sec-WebSocket-Key": b"dGhlIHNhbXBsZSBub25jZQ==",
+        b"Sec-WebSocket-Version": b"13",
+    }
+
+    def head(changes, line=b"GET /chat HTTP/1.1"):
+        lines = [name + b": " + value for name, value in (fields | changes).items() if value is not None]
+        return b"R" + b"\r\n".join([line, *lines, b"", b""])
+
+    cases = {
+        "rfc-1.2": head({b"Origin": b"http://example.com", b"Sec-WebSocket-Protocol": b"chat, superchat"}),
+        "firefox": head({b"Connection": b"keep-alive, Upgrade", b"Sec-WebSocket-Extensions": b"permessage-deflate"}),
+        "any-case": head({b"Upgrade": b"WebSocket", b"Connection": b"UPGRADE"}),
+        "upgrade-among-others": head({b"Upgrade": b"h2c, websocket"}),
+        "key-with-bits-left-over": head({b"Sec-WebSocket-Key": b"dGhlIHNhbXBsZSBub25jZR=="}),
+        "key-missing": head({b"Sec-WebSocket-Key": None}),
+        "key-of-15-bytes": head({b"Sec-WebSocket-Key": b"dGhlIHNhbXBsZSBub25j"}),
+        "key-unpadded": head({b"Sec-WebSocket-Key": b"dGhlIHNhbXBsZSBub25jZQ"}),
+        "key-url-safe": head({b"Sec-WebSocket-Key": b"--__IHNhbXBsZSBub25jZQ=="}),
+        "key-twice": head({b"sec-websocket-key": b"dGhlIHNhbXBsZSBub25jZQ=="}),
+        "version-8": head({b"Sec-WebSocket-Version": b"8"}),
+        "version-list": head({b"Sec-WebSocket-Version": b"13, 8"}),
+        "version-missing": head({b"Sec-WebSocket-Version": None}),
+        "connection-keep-alive": head({b"Connection": b"keep-alive"}),
+        "version-twice": head({b"sec-websocket-version": b"13"}),
+        "connection-close": head({b"Connection": b"close"}),
+        "upgrade-missing": head({b"Upgrade": None}),
+        "upgrade-other": head({b"Upgrade": b"websocket2"}),
+        "post": head({b"Content-Length": b"0"}, line=b"POST /chat HTTP/1.1"),
+        "http-1.0": head({}, line=b"GET /chat HTTP/1.0"),
+        "body": head({b"Content-Length": b"5"}),
+        "body-chunked": head({b"Transfer-Encoding": b"chunked"}),
+        "protocol-not-utf8": head({b"Sec-WebSocket-Protocol": b"chat, \xff\xfe,,x"}),
+        "changed-nothing": b"S" + bytes(7),
+        "changed-extras": b"S" + bytes(7) + b"\x00\x03\x11\x13",
+        "changed-key": b"S" + bytes([0, 0, 0, 0, 0, 220]) + b"AQIDBAUGBwgJCgsMDQ4PEA==\x00",
+        "changed-twice": b"S" + bytes([0, 0, 0, 0, 0, 250, 0]),
+    }
+    for name, data in cases.items():
+        put("upgrade", name, data)
+
+
+def hub():
+    # Channels 0 to 3, forms 0 and 1; a letter and its digits.
+    cases = {
+        "one-subscriber-reads-all": b"S00P05P09A R09",
+        "reads-in-part": b"S00P05R03R02P0:R09",
+        "two-forms": b"S00S01P05P00P01R09D D D",
+        "slow-beside-read": b"S00S00P0zP0zP0zR0\x9fR13AP0zAR13A",
+        "skip-oldest": b"S00P09P09P09R03O0@M0",
+        "skip-to-newest": b"S00S00P09P09P09R03L0M0L1M1A",
+        "no-frame-in-one-form": b"S00S01S00P05R09P00P01AR09R19R29",
+        "leaves-while-behind": b"S00S00P0zP0zR1\x9fU0A",
+        "channel-comes-back": b"S00P05U0S10S00P15P05DDDT0T1",
+        "last-of-form-leaves": b"S00S01P05U0DAP05U0",
+        "large-frames": b"S00S00P0\x2fP0\x2eP0\x2fR0\xf8AR0\xf8AR1\x2fA",
+        "all-channels": b"S00S10S20S30P05P15P25P35AF0F1L2O30A",
+        "stale-logs-trimmed": b"S00P05DU0T0S00P05T0S10P15DT1",
+    }
+    for name, data in cases.items():
+        put("hub", name, data.replace(b" ", b""))
+
+
+shutil.rmtree(CORPUS, ignore_errors=True)
+for target in (frames, mask, utf8, request, upgrade, hub):
+    target()
