@@ -231,6 +231,21 @@ fn a_stop_sends_what_is_owed_before_it_says_goodbye() {
 }
 
 #[test]
+fn what_is_published_just_before_a_stop_is_delivered_before_the_goodbye() {
+    for _ in 0..200 {
+        let server = start(config());
+        let mut client = websocket(server.address, "/channels/news");
+        for number in 0..20 {
+            server.handle.publish(Draft::text("news", number.to_string()).unwrap()).unwrap();
+        }
+        server.handle.shutdown();
+        for number in 0..20 {
+            assert_eq!(text(&mut client), number.to_string());
+        }
+    }
+}
+
+#[test]
 fn a_stop_is_spread_over_the_drain() {
     let server = start(Config { drain: Duration::from_millis(500), ..config() });
     let mut clients: Vec<_> = (0..10).map(|_| websocket(server.address, "/channels/news")).collect();

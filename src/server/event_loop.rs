@@ -190,7 +190,7 @@ impl EventLoop {
     }
 
     /// Appends what was published, here or on other loops, to the logs.
-    fn apply(&mut self) {
+    pub(super) fn apply(&mut self) {
         apply(self.shared.exchange.mailbox(self.index), &mut self.taken, &mut self.hub);
     }
 

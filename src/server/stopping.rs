@@ -19,6 +19,9 @@ impl EventLoop {
             return;
         }
         if self.drain.is_none() {
+            // What was published before the stop was asked for is in the mailbox by now, perhaps only since this
+            // turn looked there.
+            self.apply();
             self.acceptor = None;
             let millis =
                 |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4);
