@@ -101,6 +101,7 @@ fn a_reset_connection_leaves_its_channel() {
     assert!(publish(server.address, "news", "x").body.contains("\"subscribers\":0"));
 }
 
+#[cfg(target_os = "linux")] // for its /proc
 #[test]
 fn five_thousand_connections_come_and_go_and_leave_nothing_behind() {
     let process = spawn(&mut fanfare(&["--threads", "2"]));
@@ -130,6 +131,7 @@ fn five_thousand_connections_come_and_go_and_leave_nothing_behind() {
     assert!(grown < 1024, "{grown} KiB more than before");
 }
 
+#[cfg(target_os = "linux")]
 /// The number of descriptors once the connections that were closed last are gone.
 fn until_steady(process: &Process) -> usize {
     let healthz = || request(process.address, "GET", "/healthz", "", b"");
@@ -192,6 +194,19 @@ fn out_of_descriptors_clients_get_503_and_accepting_resumes_by_itself() {
     assert!(process.cpu_ticks() - ticks < 10, "the loop does not spin");
     drop(clients);
     until("there is room again", || handshake(process.address, "/channels/news", &[]).ok());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_soft_limit_on_descriptors_is_raised_to_the_hard_one() {
+    let mut shell = Command::new("sh");
+    let binary = env!("CARGO_BIN_EXE_fanfare");
+    shell.args(["-c", &format!("ulimit -n 500; ulimit -Sn 100; exec {binary} --listen 127.0.0.1:0")]);
+    let process = spawn(&mut shell);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.child.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers, ["500", "500"], "soft and hard");
 }
 
 #[test]

@@ -159,6 +159,7 @@ fn a_pong_goes_out_between_frames_and_ahead_of_a_log_that_is_behind() {
     assert!(ponged_after.is_some_and(|whole| whole < COUNT), "{ponged_after:?}");
 }
 
+#[cfg(target_os = "linux")] // for its /proc
 #[test]
 fn stalled_subscribers_do_not_make_the_server_grow() {
     for policy in ["close", "skip", "latest"] {
@@ -181,6 +182,7 @@ fn stalled_subscribers_do_not_make_the_server_grow() {
     }
 }
 
+#[cfg(target_os = "linux")] // for its /proc
 #[test]
 fn a_flood_of_pings_by_a_peer_that_does_not_read_stays_bounded() {
     use std::io::Write;

@@ -108,3 +108,35 @@ fn cost(publication: &Publication) -> usize {
 pub fn mailboxes(polls: &[mio::Poll], token: mio::Token) -> io::Result<Vec<Mailbox>> {
     polls.iter().map(|poll| Ok(Mailbox::new(Waker::new(poll.registry(), token)?))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mio::{Events, Poll, Token};
+
+    use super::*;
+
+    /// How often the loop is woken without waiting.
+    fn wakes(poll: &mut Poll) -> usize {
+        let mut events = Events::with_capacity(8);
+        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        events.iter().count()
+    }
+
+    #[test]
+    fn a_loop_is_woken_once_a_turn_and_not_while_it_is_at_work() {
+        let mut poll = Poll::new().unwrap();
+        let mailbox = mailboxes(std::slice::from_ref(&poll), Token(0)).unwrap().remove(0);
+        assert!(mailbox.may_sleep());
+        mailbox.wake();
+        mailbox.wake();
+        assert_eq!(wakes(&mut poll), 1);
+        mailbox.is_up();
+        mailbox.wake();
+        assert_eq!(wakes(&mut poll), 0, "it looks here before it waits");
+        assert!(mailbox.may_sleep());
+        mailbox.wake();
+        assert_eq!(wakes(&mut poll), 1);
+    }
+}

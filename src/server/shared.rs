@@ -94,3 +94,46 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mio::{Poll, Token};
+
+    use super::*;
+    use crate::server::mailbox::mailboxes;
+
+    /// What three loops share, and the polls that their wakers need.
+    fn shared(connections_max: usize) -> (Shared, Vec<Poll>) {
+        let polls: Vec<Poll> = (0..3).map(|_| Poll::new().unwrap()).collect();
+        let exchange = Exchange::new(mailboxes(&polls, Token(0)).unwrap(), 0);
+        (Shared::new(Config::default(), exchange, connections_max), polls)
+    }
+
+    #[test]
+    fn an_accepted_socket_goes_to_the_loop_with_the_fewest_connections() {
+        let (shared, _polls) = shared(10);
+        assert_eq!([shared.assign(), shared.assign(), shared.assign()], [0, 1, 2]);
+        shared.release(1);
+        assert_eq!(shared.assign(), 1);
+    }
+
+    #[test]
+    fn there_is_room_up_to_the_most_connections() {
+        let (shared, _polls) = shared(2);
+        assert_eq!(shared.room(), 2);
+        let index = shared.assign();
+        shared.assign();
+        assert_eq!((shared.room(), shared.connections_len()), (0, 2));
+        shared.release(index);
+        assert_eq!(shared.room(), 1);
+    }
+
+    #[test]
+    fn a_stop_does_not_become_less_urgent() {
+        let (shared, _polls) = shared(1);
+        assert_eq!(shared.stop(), Stop::No);
+        shared.request_stop(Stop::Now);
+        shared.request_stop(Stop::Drain);
+        assert_eq!(shared.stop(), Stop::Now);
+    }
+}
