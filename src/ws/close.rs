@@ -145,7 +145,8 @@ pub fn encode_close(out: &mut Vec<u8>, code: CloseCode, reason: &str) {
         end -= 1;
     }
     let payload_len = 2 + end as u64;
-    FrameHeader { fin: true, opcode: Opcode::Close, mask: None, payload_len }.encode(out);
+    FrameHeader { fin: true, is_compressed: false, opcode: Opcode::Close, mask: None, payload_len }
+        .encode(out);
     out.extend_from_slice(&code.0.to_be_bytes());
     out.extend_from_slice(&reason.as_bytes()[..end]);
 }

@@ -42,6 +42,8 @@ pub enum Error {
     ReasonNotUtf8,
     /// A text message is not UTF-8 (§5.6, §8.1).
     TextNotUtf8,
+    /// A compressed message is no DEFLATE (RFC 7692 §7.2.2).
+    NotDeflate,
     /// All frames of the message together would pass the limit (§7.4.1, 1009).
     TooBig {
         /// The limit in bytes.
@@ -67,7 +69,7 @@ impl Error {
             | Error::MessageInsideMessage
             | Error::CloseOfOneByte
             | Error::CloseCodeNotAllowed(_) => CloseCode::PROTOCOL_ERROR,
-            Error::ReasonNotUtf8 | Error::TextNotUtf8 => CloseCode::INVALID_PAYLOAD,
+            Error::ReasonNotUtf8 | Error::TextNotUtf8 | Error::NotDeflate => CloseCode::INVALID_PAYLOAD,
             Error::TooBig { .. } => CloseCode::MESSAGE_TOO_BIG,
             Error::MessageRefused => CloseCode::POLICY_VIOLATION,
         }
@@ -96,6 +98,7 @@ impl fmt::Display for Error {
             Error::CloseCodeNotAllowed(code) => write!(f, "close code {code} must not be sent"),
             Error::ReasonNotUtf8 => f.write_str("the close reason is not valid UTF-8"),
             Error::TextNotUtf8 => f.write_str("the text message is not valid UTF-8"),
+            Error::NotDeflate => f.write_str("the compressed message is not valid DEFLATE"),
             Error::TooBig { limit } => write!(f, "the message is over the limit of {limit} bytes"),
             Error::MessageRefused => f.write_str("publishing to this channel is not open to this connection"),
         }
@@ -110,7 +113,7 @@ mod tests {
     use super::*;
 
     /// One value a variant, the longest there is of each, with the code that the RFC names for it.
-    const FAULTS: [(Error, CloseCode); 15] = [
+    const FAULTS: [(Error, CloseCode); 16] = [
         (Error::ReservedBits, CloseCode::PROTOCOL_ERROR),
         (Error::ReservedOpcode(0xF), CloseCode::PROTOCOL_ERROR),
         (Error::Unmasked, CloseCode::PROTOCOL_ERROR),
@@ -124,6 +127,7 @@ mod tests {
         (Error::CloseCodeNotAllowed(u16::MAX), CloseCode::PROTOCOL_ERROR),
         (Error::ReasonNotUtf8, CloseCode::INVALID_PAYLOAD),
         (Error::TextNotUtf8, CloseCode::INVALID_PAYLOAD),
+        (Error::NotDeflate, CloseCode::INVALID_PAYLOAD),
         (Error::TooBig { limit: u64::MAX }, CloseCode::MESSAGE_TOO_BIG),
         (Error::MessageRefused, CloseCode::POLICY_VIOLATION),
     ];

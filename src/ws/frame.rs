@@ -17,6 +17,7 @@ pub const CONTROL_PAYLOAD_LEN_MAX: usize = 125;
 
 const FIN: u8 = 0x80;
 const RSV: u8 = 0x70;
+const RSV1: u8 = 0x40;
 const OPCODE: u8 = 0x0F;
 const MASK: u8 = 0x80;
 const LEN: u8 = 0x7F;
@@ -65,6 +66,15 @@ impl Opcode {
     }
 }
 
+/// What gives the reserved bits a meaning on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extensions {
+    /// Nothing: they are 0.
+    None,
+    /// permessage-deflate (RFC 7692): RSV1 marks the first frame of a compressed message.
+    Deflate,
+}
+
 /// The header of a frame (RFC 6455 §5.2).
 ///
 /// ```text
@@ -77,6 +87,8 @@ impl Opcode {
 pub struct FrameHeader {
     /// Whether this is the last frame of its message.
     pub fin: bool,
+    /// RSV1: whether this is the first frame of a compressed message (RFC 7692 §6).
+    pub is_compressed: bool,
     /// What the frame is.
     pub opcode: Opcode,
     /// The masking key; every frame of a client has one, and none of a server.
@@ -89,10 +101,11 @@ impl FrameHeader {
     /// Reads a client's header from the front of `bytes`: the header and its length, or `None` if it goes on
     /// behind them. A fault is reported at the first byte that shows it, one of the length at its last byte:
     /// it does not depend on the cut.
-    pub fn parse(bytes: &[u8]) -> Result<Option<(FrameHeader, usize)>, Error> {
+    pub fn parse(bytes: &[u8], extensions: Extensions) -> Result<Option<(FrameHeader, usize)>, Error> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        check_reserved_bits(first)?;
+        check_reserved_bits(first, extensions)?;
         let fin = first & FIN != 0;
+        let is_compressed = first & RSV1 != 0;
         let opcode = Opcode::from_bits(first & OPCODE)?;
         // RFC 6455 §5.5: "All control frames [...] MUST NOT be fragmented."
         if opcode.is_control() && !fin {
@@ -112,14 +125,15 @@ impl FrameHeader {
         let Some((payload_len, behind)) = parse_len(second & LEN, &bytes[2..])? else { return Ok(None) };
         let Some(key) = behind.first_chunk() else { return Ok(None) };
         let header_len = bytes.len() - behind.len() + key.len();
-        Ok(Some((FrameHeader { fin, opcode, mask: Some(*key), payload_len }, header_len)))
+        Ok(Some((FrameHeader { fin, is_compressed, opcode, mask: Some(*key), payload_len }, header_len)))
     }
 
     /// Appends the header, its length in the shortest form (RFC 6455 §5.2).
     pub fn encode(&self, out: &mut Vec<u8>) {
         let fin = if self.fin { FIN } else { 0 };
         let mask = if self.mask.is_some() { MASK } else { 0 };
-        out.push(fin | self.opcode as u8);
+        let rsv1 = if self.is_compressed { RSV1 } else { 0 };
+        out.push(fin | rsv1 | self.opcode as u8);
         match self.payload_len {
             len @ 0..=125 => out.push(mask | len as u8),
             len @ 126..=0xFFFF => {
@@ -137,15 +151,24 @@ impl FrameHeader {
 
 /// Appends a frame as a server sends it: unmasked, and the whole message.
 pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    encode_whole(out, opcode, false, payload);
+}
+
+/// Appends a compressed message in one frame; `deflated` is what [`Deflater`](super::Deflater) made of its payload.
+pub fn encode_compressed_frame(out: &mut Vec<u8>, opcode: Opcode, deflated: &[u8]) {
+    encode_whole(out, opcode, true, deflated);
+}
+
+fn encode_whole(out: &mut Vec<u8>, opcode: Opcode, is_compressed: bool, payload: &[u8]) {
     let payload_len = payload.len() as u64;
-    FrameHeader { fin: true, opcode, mask: None, payload_len }.encode(out);
+    FrameHeader { fin: true, is_compressed, opcode, mask: None, payload_len }.encode(out);
     out.extend_from_slice(payload);
 }
 
 /// Appends a frame as a client sends it: for tests, benches and fuzzing.
 pub fn encode_masked_frame(out: &mut Vec<u8>, fin: bool, opcode: Opcode, key: [u8; 4], payload: &[u8]) {
     let payload_len = payload.len() as u64;
-    FrameHeader { fin, opcode, mask: Some(key), payload_len }.encode(out);
+    FrameHeader { fin, is_compressed: false, opcode, mask: Some(key), payload_len }.encode(out);
     let start = out.len();
     out.extend_from_slice(payload);
     unmask(&mut out[start..], key, 0);
@@ -165,17 +188,21 @@ impl PartialHeader {
     pub(super) const NONE: PartialHeader = PartialHeader { bytes: [0; HEADER_LEN_MAX], len: 0 };
 
     /// Takes a header off the front of `input`, or all of `input` if the header goes on behind it.
-    pub(super) fn read(&mut self, input: &mut &mut [u8]) -> Result<Option<FrameHeader>, Error> {
+    pub(super) fn read(
+        &mut self,
+        input: &mut &mut [u8],
+        extensions: Extensions,
+    ) -> Result<Option<FrameHeader>, Error> {
         let kept = usize::from(self.len);
         if kept == 0
-            && let Some((header, header_len)) = FrameHeader::parse(input)?
+            && let Some((header, header_len)) = FrameHeader::parse(input, extensions)?
         {
             take_front(input, header_len);
             return Ok(Some(header));
         }
         let end = HEADER_LEN_MAX.min(kept + input.len());
         self.bytes[kept..end].copy_from_slice(&input[..end - kept]);
-        let Some((header, header_len)) = FrameHeader::parse(&self.bytes[..end])? else {
+        let Some((header, header_len)) = FrameHeader::parse(&self.bytes[..end], extensions)? else {
             debug_assert!(end < HEADER_LEN_MAX, "a header of the longest length is whole");
             take_front(input, end - kept);
             self.len = end as u8;
@@ -195,9 +222,22 @@ pub(super) fn take_front<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u
 }
 
 /// The one place that judges RSV1, RSV2 and RSV3.
-fn check_reserved_bits(first: u8) -> Result<(), Error> {
-    // RFC 6455 §5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values."
-    if first & RSV != 0 { Err(Error::ReservedBits) } else { Ok(()) }
+fn check_reserved_bits(first: u8, extensions: Extensions) -> Result<(), Error> {
+    let is_start = [Opcode::Text as u8, Opcode::Binary as u8].contains(&(first & OPCODE));
+    let allowed = match extensions {
+        // RFC 6455 §5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values."
+        Extensions::None => 0,
+        // RFC 7692 §6.1: RSV1 belongs to the first fragment; "An endpoint MUST NOT set the \"Per-Message
+        // Compressed\" bit of control frames and non-first fragments of a data message."
+        Extensions::Deflate => {
+            if is_start {
+                RSV1
+            } else {
+                0
+            }
+        }
+    };
+    if first & RSV & !allowed != 0 { Err(Error::ReservedBits) } else { Ok(()) }
 }
 
 /// Reads the length that the seven bits begin, and returns it with the bytes behind it.

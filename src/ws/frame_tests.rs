@@ -7,7 +7,7 @@ use super::*;
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 fn masked(fin: bool, opcode: Opcode, payload_len: u64) -> FrameHeader {
-    FrameHeader { fin, opcode, mask: Some(KEY), payload_len }
+    FrameHeader { fin, is_compressed: false, opcode, mask: Some(KEY), payload_len }
 }
 
 /// Asserts that the bytes are parsed to the header, written from it, and that no beginning of them is enough.
@@ -17,10 +17,10 @@ fn assert_header(bytes: &[u8], header: FrameHeader) {
     assert_eq!(written, bytes);
     let mut followed = bytes.to_vec();
     followed.extend_from_slice(b"payload");
-    assert_eq!(FrameHeader::parse(&followed), Ok(Some((header, bytes.len()))));
-    assert_eq!(FrameHeader::parse(bytes), Ok(Some((header, bytes.len()))));
+    assert_eq!(FrameHeader::parse(&followed, Extensions::None), Ok(Some((header, bytes.len()))));
+    assert_eq!(FrameHeader::parse(bytes, Extensions::None), Ok(Some((header, bytes.len()))));
     for end in 0..bytes.len() {
-        assert_eq!(FrameHeader::parse(&bytes[..end]), Ok(None), "{end} bytes");
+        assert_eq!(FrameHeader::parse(&bytes[..end], Extensions::None), Ok(None), "{end} bytes");
     }
     assert_read_in_two_at_every_cut(&followed, header, bytes.len());
 }
@@ -31,11 +31,11 @@ fn assert_read_in_two_at_every_cut(bytes: &[u8], header: FrameHeader, header_len
         let (mut front, mut back) = bytes.split_at_mut(cut);
         let front_len = front.len();
         let mut partial = PartialHeader::NONE;
-        let first = partial.read(&mut front).unwrap();
+        let first = partial.read(&mut front, Extensions::None).unwrap();
         assert_eq!(first, (cut >= header_len).then_some(header));
         if first.is_none() {
             assert!(front.is_empty());
-            assert_eq!(partial.read(&mut back), Ok(Some(header)));
+            assert_eq!(partial.read(&mut back, Extensions::None), Ok(Some(header)));
             assert_eq!(back, b"payload");
         } else {
             assert_eq!(front_len - front.len(), header_len);
@@ -46,10 +46,18 @@ fn assert_read_in_two_at_every_cut(bytes: &[u8], header: FrameHeader, header_len
 /// Asserts that the bytes are refused by their last byte, whatever follows, and by none before it.
 fn assert_refused_by_last_byte(bytes: &[u8], error: Error) {
     for end in 0..bytes.len() {
-        assert_eq!(FrameHeader::parse(&bytes[..end]), Ok(None), "{end} bytes of {bytes:02x?}");
+        assert_eq!(
+            FrameHeader::parse(&bytes[..end], Extensions::None),
+            Ok(None),
+            "{end} bytes of {bytes:02x?}"
+        );
     }
     for followed_by in [&b""[..], &[0; 16], &[0xff; 16]] {
-        assert_eq!(FrameHeader::parse(&[bytes, followed_by].concat()), Err(error), "{bytes:02x?}");
+        assert_eq!(
+            FrameHeader::parse(&[bytes, followed_by].concat(), Extensions::None),
+            Err(error),
+            "{bytes:02x?}"
+        );
     }
 }
 
@@ -183,8 +191,10 @@ fn a_server_sends_256_bytes_and_64_kib_as_in_rfc_6455_section_5_7() {
 #[test]
 fn a_server_writes_fragments_unmasked_as_in_rfc_6455_section_5_7() {
     let mut out = Vec::new();
-    FrameHeader { fin: false, opcode: Opcode::Text, mask: None, payload_len: 3 }.encode(&mut out);
-    FrameHeader { fin: true, opcode: Opcode::Continuation, mask: None, payload_len: 2 }.encode(&mut out);
+    FrameHeader { fin: false, is_compressed: false, opcode: Opcode::Text, mask: None, payload_len: 3 }
+        .encode(&mut out);
+    FrameHeader { fin: true, is_compressed: false, opcode: Opcode::Continuation, mask: None, payload_len: 2 }
+        .encode(&mut out);
     assert_eq!(out, b"\x01\x03\x80\x02");
 }
 
@@ -216,25 +226,25 @@ proptest! {
     ) {
         let fin = fin || opcode.is_control();
         let payload_len = if opcode.is_control() { payload_len % 126 } else { payload_len };
-        let header = FrameHeader { fin, opcode, mask: Some(key), payload_len };
+        let header = FrameHeader { fin, is_compressed: false, opcode, mask: Some(key), payload_len };
         let mut written = Vec::new();
         header.encode(&mut written);
-        prop_assert_eq!(FrameHeader::parse(&written), Ok(Some((header, written.len()))));
+        prop_assert_eq!(FrameHeader::parse(&written, Extensions::None), Ok(Some((header, written.len()))));
     }
 
     #[test]
     fn more_bytes_never_change_what_was_read(bytes: [u8; 16]) {
         for end in 0..bytes.len() {
-            let parsed = FrameHeader::parse(&bytes[..end]);
+            let parsed = FrameHeader::parse(&bytes[..end], Extensions::None);
             if parsed != Ok(None) {
-                prop_assert_eq!(FrameHeader::parse(&bytes), parsed);
+                prop_assert_eq!(FrameHeader::parse(&bytes, Extensions::None), parsed);
             }
         }
     }
 
     #[test]
     fn what_is_read_is_written_in_the_same_bytes(bytes: [u8; 16]) {
-        if let Ok(Some((header, header_len))) = FrameHeader::parse(&bytes) {
+        if let Ok(Some((header, header_len))) = FrameHeader::parse(&bytes, Extensions::None) {
             let mut written = Vec::new();
             header.encode(&mut written);
             prop_assert_eq!(written, &bytes[..header_len]);

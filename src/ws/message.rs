@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use super::deflate::Inflater;
 use super::error::Error;
 use super::utf8::Utf8Validator;
 
@@ -47,30 +48,47 @@ pub(super) struct Assembly {
     kind: MessageKind,
     check: Check,
     payload: Vec<u8>,
+    /// What the pieces pass through, if the message is compressed.
+    inflater: Option<Box<Inflater>>,
 }
 
 impl Assembly {
-    pub(super) fn new(kind: MessageKind) -> Self {
-        Assembly { kind, check: Check::new(kind), payload: Vec::new() }
+    /// Begins a message; with an inflater, a compressed one.
+    pub(super) fn new(kind: MessageKind, inflater: Option<Box<Inflater>>) -> Self {
+        Assembly { kind, check: Check::new(kind), payload: Vec::new(), inflater }
     }
 
-    /// Appends the next bytes, in whatever pieces they come.
-    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Error> {
-        self.check.push(piece)?;
-        self.payload.extend_from_slice(piece);
-        Ok(())
+    /// Appends the next bytes, in whatever pieces they come. What they inflate to is refused at the byte that
+    /// passes the limit: a little that inflates to much takes no more room than the limit.
+    pub(super) fn push(&mut self, piece: &[u8], len_max: u64) -> Result<(), Error> {
+        let Assembly { check, payload, inflater, .. } = self;
+        match inflater {
+            None => append(check, payload, piece, len_max),
+            Some(inflater) => inflater.push(piece, |bytes| append(check, payload, bytes, len_max)),
+        }
     }
 
-    /// Ends the message.
-    pub(super) fn finish(mut self) -> Result<Message<'static>, Error> {
+    /// Ends the message, and hands back what it was inflated with.
+    pub(super) fn finish(mut self, len_max: u64) -> Result<(Message<'static>, Option<Box<Inflater>>), Error> {
+        let Assembly { check, payload, inflater, .. } = &mut self;
+        if let Some(inflater) = inflater {
+            inflater.finish(|bytes| append(check, payload, bytes, len_max))?;
+        }
         self.check.finish()?;
-        Ok(Message { kind: self.kind, payload: Cow::Owned(self.payload) })
+        Ok((Message { kind: self.kind, payload: Cow::Owned(self.payload) }, self.inflater))
     }
 
-    /// The number of bytes so far.
-    pub(super) fn payload_len(&self) -> u64 {
-        self.payload.len() as u64
+    /// The number of bytes so far; `None` if their number on the wire says nothing about the message's.
+    pub(super) fn payload_len(&self) -> Option<u64> {
+        self.inflater.is_none().then_some(self.payload.len() as u64)
     }
+}
+
+fn append(check: &mut Check, payload: &mut Vec<u8>, bytes: &[u8], len_max: u64) -> Result<(), Error> {
+    check_message_len(payload.len() as u64, bytes.len() as u64, len_max)?;
+    check.push(bytes)?;
+    payload.extend_from_slice(bytes);
+    Ok(())
 }
 
 /// Refuses a frame that would bring its message over `limit`: by the length it declares, before its bytes
@@ -120,15 +138,17 @@ impl Check {
 mod tests {
     use super::*;
 
+    const LIMIT: u64 = 1000;
+
     /// Asserts that the pieces give the message, assembled and, joined, as a whole that is borrowed.
     fn assert_message(kind: MessageKind, pieces: &[&[u8]]) {
         let joined = pieces.concat();
-        let mut assembly = Assembly::new(kind);
+        let mut assembly = Assembly::new(kind, None);
         for piece in pieces {
-            assembly.push(piece).unwrap();
+            assembly.push(piece, LIMIT).unwrap();
         }
-        assert_eq!(assembly.payload_len(), joined.len() as u64);
-        let assembled = assembly.finish().unwrap();
+        assert_eq!(assembly.payload_len(), Some(joined.len() as u64));
+        let (assembled, _) = assembly.finish(LIMIT).unwrap();
         let whole = Message::whole(kind, &joined).unwrap();
         assert!(matches!(whole.payload, Cow::Borrowed(_)));
         assert_eq!(assembled, whole);
@@ -147,16 +167,16 @@ mod tests {
 
     #[test]
     fn a_text_is_refused_at_its_first_bad_byte() {
-        let mut assembly = Assembly::new(MessageKind::Text);
-        assert_eq!(assembly.push(b"ab\xed"), Ok(()));
-        assert_eq!(assembly.push(b"\xa0"), Err(Error::TextNotUtf8));
+        let mut assembly = Assembly::new(MessageKind::Text, None);
+        assert_eq!(assembly.push(b"ab\xed", LIMIT), Ok(()));
+        assert_eq!(assembly.push(b"\xa0", LIMIT), Err(Error::TextNotUtf8));
     }
 
     #[test]
     fn a_text_that_ends_inside_a_character_is_refused() {
-        let mut assembly = Assembly::new(MessageKind::Text);
-        assert_eq!(assembly.push(b"\xce"), Ok(()));
-        assert_eq!(assembly.finish(), Err(Error::TextNotUtf8));
+        let mut assembly = Assembly::new(MessageKind::Text, None);
+        assert_eq!(assembly.push(b"\xce", LIMIT), Ok(()));
+        assert_eq!(assembly.finish(LIMIT).unwrap_err(), Error::TextNotUtf8);
         assert_eq!(Message::whole(MessageKind::Text, b"\xce"), Err(Error::TextNotUtf8));
     }
 

@@ -5,7 +5,9 @@
 //! closes the connection is `server`. Begin reading at [`Protocol`].
 
 mod close;
+mod deflate;
 mod error;
+mod extension;
 mod frame;
 mod mask;
 mod message;
@@ -13,9 +15,12 @@ mod protocol;
 mod utf8;
 
 pub use close::{CloseCode, CloseFrame, REASON_LEN_MAX, encode_close};
+pub use deflate::Deflater;
 pub use error::Error;
+pub use extension::{Deflate, WINDOW_BITS_MAX};
 pub use frame::{
-    CONTROL_PAYLOAD_LEN_MAX, FrameHeader, HEADER_LEN_MAX, Opcode, encode_frame, encode_masked_frame,
+    CONTROL_PAYLOAD_LEN_MAX, Extensions, FrameHeader, HEADER_LEN_MAX, Opcode, encode_compressed_frame,
+    encode_frame, encode_masked_frame,
 };
 pub use mask::unmask;
 #[doc(hidden)]

@@ -5,8 +5,12 @@
 //! header is `frame`, the bytes of a message `message`.
 
 use super::close::{CloseCode, CloseFrame, encode_close};
+use super::deflate::Inflater;
 use super::error::Error;
-use super::frame::{CONTROL_PAYLOAD_LEN_MAX, FrameHeader, Opcode, PartialHeader, encode_frame, take_front};
+use super::extension::Deflate;
+use super::frame::{
+    CONTROL_PAYLOAD_LEN_MAX, Extensions, FrameHeader, Opcode, PartialHeader, encode_frame, take_front,
+};
 use super::mask::unmask;
 use super::message::{Assembly, Message, MessageKind, check_message_len};
 
@@ -99,9 +103,13 @@ pub enum Event<'a> {
 #[derive(Debug)]
 pub struct Protocol {
     state: State,
+    extensions: Extensions,
+    keeps_window: bool,
     inbound: Inbound,
     reading: Reading,
     message: Option<Box<Assembly>>,
+    /// The window that compressed messages refer back to, while none is under way; none if they must not.
+    inflater: Option<Box<Inflater>>,
     control: Option<Box<[u8; CONTROL_PAYLOAD_LEN_MAX]>>,
 }
 
@@ -109,7 +117,23 @@ impl Protocol {
     /// A connection whose handshake is done.
     #[must_use]
     pub fn new(inbound: Inbound) -> Self {
-        Protocol { state: State::Open, inbound, reading: Reading::NEXT, message: None, control: None }
+        Protocol {
+            state: State::Open,
+            extensions: Extensions::None,
+            keeps_window: false,
+            inbound,
+            reading: Reading::NEXT,
+            message: None,
+            inflater: None,
+            control: None,
+        }
+    }
+
+    /// The same with permessage-deflate, as agreed: compressed messages are inflated, and if the client may refer
+    /// back to its earlier ones, some 40 KiB are kept from the first of them on.
+    #[must_use]
+    pub fn with_deflate(self, deflate: Deflate) -> Self {
+        Protocol { extensions: Extensions::Deflate, keeps_window: deflate.client_context_takeover, ..self }
     }
 
     /// Takes bytes off the front of `input` up to the next event; `None`: all of them, and no event is whole.
@@ -194,7 +218,7 @@ impl Protocol {
         match &mut self.reading {
             Reading::Payload(frame) => Ok(Some(*frame)),
             Reading::Header(partial) => {
-                let Some(header) = partial.read(input)? else { return Ok(None) };
+                let Some(header) = partial.read(input, self.extensions)? else { return Ok(None) };
                 self.check_order(&header)?;
                 Ok(Some(Frame { header, taken: 0 }))
             }
@@ -206,13 +230,12 @@ impl Protocol {
         if header.opcode.is_control() || self.state != State::Open {
             return Ok(());
         }
-        let message_len_max = match self.inbound {
-            Inbound::Accept { message_len_max } => message_len_max,
-            // RFC 6455 §7.4.1: 1008 is for "a message that violates its policy".
-            Inbound::Refuse => return Err(Error::MessageRefused),
-        };
+        // RFC 6455 §7.4.1: 1008 is for "a message that violates its policy".
+        if self.inbound == Inbound::Refuse {
+            return Err(Error::MessageRefused);
+        }
         let assembled_len = match (&self.message, header.opcode == Opcode::Continuation) {
-            (None, false) => 0,
+            (None, false) => (!header.is_compressed).then_some(0),
             (Some(message), true) => message.payload_len(),
             // RFC 6455 §5.4: "A fragmented message consists of a single frame with the FIN bit clear and an
             // opcode other than 0, followed by zero or more frames with the FIN bit clear and the opcode set
@@ -222,7 +245,16 @@ impl Protocol {
             // another message unless an extension has been negotiated that can interpret the interleaving."
             (Some(_), false) => return Err(Error::MessageInsideMessage),
         };
-        check_message_len(assembled_len, header.payload_len, message_len_max)
+        // What a compressed message comes to is seen while it is inflated.
+        let Some(assembled_len) = assembled_len else { return Ok(()) };
+        check_message_len(assembled_len, header.payload_len, self.message_len_max())
+    }
+
+    fn message_len_max(&self) -> u64 {
+        match self.inbound {
+            Inbound::Accept { message_len_max } => message_len_max,
+            Inbound::Refuse => 0,
+        }
     }
 
     fn start_message<'a>(
@@ -232,10 +264,13 @@ impl Protocol {
         piece: &'a [u8],
     ) -> Result<Option<Event<'a>>, Error> {
         if self.state == State::Open {
-            if frame.header.fin && frame.is_all_in(piece) {
+            if frame.header.fin && frame.is_all_in(piece) && !frame.header.is_compressed {
                 return Ok(Some(Event::Message(Message::whole(kind, piece)?)));
             }
-            self.message.get_or_insert_with(|| Box::new(Assembly::new(kind)));
+            if self.message.is_none() {
+                let inflater = frame.header.is_compressed.then(|| self.inflater.take().unwrap_or_default());
+                self.message = Some(Box::new(Assembly::new(kind, inflater)));
+            }
         }
         self.continue_message(frame, piece)
     }
@@ -246,9 +281,11 @@ impl Protocol {
             debug_assert!(self.state != State::Open, "check_order lets no fragment in without a message");
             return Ok(None);
         };
-        message.push(piece)?;
+        message.push(piece, self.message_len_max())?;
         if frame.header.fin && frame.is_whole() {
-            return Ok(Some(Event::Message(message.finish()?)));
+            let (message, inflater) = message.finish(self.message_len_max())?;
+            self.inflater = inflater.filter(|_| self.keeps_window).or(self.inflater.take());
+            return Ok(Some(Event::Message(message)));
         }
         self.message = Some(message);
         Ok(None)
@@ -333,6 +370,7 @@ impl Protocol {
     fn end(&mut self) {
         self.state = State::Closed;
         self.message = None;
+        self.inflater = None;
         self.control = None;
     }
 }

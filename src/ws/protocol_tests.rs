@@ -323,7 +323,7 @@ fn no_memory_is_reserved_for_bytes_that_a_header_only_declares() {
     let mut connection = Connection::new(Inbound::Accept { message_len_max: u64::MAX });
     connection.read(b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0abc");
     let message = connection.protocol.message.as_ref().unwrap();
-    assert_eq!(message.payload_len(), 3);
+    assert_eq!(message.payload_len(), Some(3));
     assert_eq!((connection.seen.state, connection.seen.events.len()), (State::Open, 0));
 }
 
