@@ -205,7 +205,7 @@ fn bench_handshake(criterion: &mut Criterion) {
             let Ok(Some(HttpEvent::Head(request))) = reader.poll() else { unreachable!("the head is whole") };
             let upgrade = Upgrade::from_request(&request).expect("the handshake is right");
             let mut response = Vec::new();
-            upgrade.encode_response(&mut response, None);
+            upgrade.encode_response(&mut response, None, None);
             response
         });
     });

@@ -70,6 +70,18 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", env = "FANFARE_MAX_MESSAGE", default_value = "16MiB", value_parser = parse_size)]
     max_message: u64,
 
+    /// Compress for clients that offer it: 1 (least work) to 9 (smallest), 0 for not at all
+    #[arg(long, value_name = "N", env = "FANFARE_DEFLATE_LEVEL", default_value = "6")]
+    deflate_level: u32,
+
+    /// Payloads smaller than this go uncompressed
+    #[arg(long, value_name = "SIZE", env = "FANFARE_DEFLATE_MIN", default_value = "128", value_parser = parse_size)]
+    deflate_min: u64,
+
+    /// Let clients refer back to their earlier messages: some 40 KiB a connection that does
+    #[arg(long, env = "FANFARE_DEFLATE_CONTEXT_TAKEOVER", action = ArgAction::SetTrue)]
+    deflate_context_takeover: bool,
+
     /// How far a subscriber may be behind its channel
     #[arg(long, value_name = "SIZE", env = "FANFARE_MAX_LAG", default_value = "1MiB", value_parser = parse_size)]
     max_lag: u64,
@@ -134,6 +146,9 @@ impl Args {
             max_connections: self.max_connections,
             max_message: self.max_message,
             max_lag: self.max_lag,
+            deflate_level: self.deflate_level,
+            deflate_min: self.deflate_min,
+            deflate_context_takeover: self.deflate_context_takeover,
             lag_policy: self.lag_policy,
             handshake_timeout: self.handshake_timeout,
             body_timeout: self.body_timeout,

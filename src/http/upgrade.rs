@@ -90,7 +90,7 @@ impl Upgrade {
     ///
     /// If the client did not offer the subprotocol: "The value chosen MUST be derived from the client's
     /// handshake" (item 4).
-    pub fn encode_response(&self, out: &mut Vec<u8>, subprotocol: Option<&str>) {
+    pub fn encode_response(&self, out: &mut Vec<u8>, subprotocol: Option<&str>, extensions: Option<&str>) {
         line(out, &["HTTP/1.1 101 Switching Protocols"]);
         line(out, &["Upgrade: websocket"]);
         line(out, &["Connection: Upgrade"]);
@@ -98,6 +98,9 @@ impl Upgrade {
         if let Some(subprotocol) = subprotocol {
             assert!(self.offers(subprotocol), "the client did not offer the subprotocol {subprotocol}");
             line(out, &["Sec-WebSocket-Protocol: ", subprotocol]);
+        }
+        if let Some(extensions) = extensions {
+            line(out, &["Sec-WebSocket-Extensions: ", extensions]);
         }
         out.extend_from_slice(b"\r\n");
     }

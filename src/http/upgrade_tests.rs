@@ -39,7 +39,7 @@ fn the_handshake_of_the_rfc_is_answered_as_the_rfc_does() {
     let upgrade = upgrade_with(&FIELDS).unwrap();
     assert_eq!(upgrade.accept(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     let mut out = Vec::new();
-    upgrade.encode_response(&mut out, None);
+    upgrade.encode_response(&mut out, None, None);
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "HTTP/1.1 101 Switching Protocols\r\n\
@@ -136,7 +136,7 @@ fn a_subprotocol_is_chosen_only_from_those_offered() {
         assert!(!upgrade.offers(other), "{other}");
     }
     let mut out = Vec::new();
-    upgrade.encode_response(&mut out, Some("fanfare.v1.json"));
+    upgrade.encode_response(&mut out, Some("fanfare.v1.json"), None);
     assert!(out.ends_with(b"\r\nSec-WebSocket-Protocol: fanfare.v1.json\r\n\r\n"));
 }
 

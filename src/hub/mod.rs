@@ -11,5 +11,5 @@ mod registry;
 
 pub use channel::{ChannelName, InvalidChannelName};
 pub use log::{Cursor, Log};
-pub use publication::{Content, EventName, InvalidEventName, Publication, PublicationId, WireForm};
+pub use publication::{Content, EventName, Frames, InvalidEventName, Publication, PublicationId, WireForm};
 pub use registry::{Hub, LogId, Subscription};

@@ -3,6 +3,7 @@
 //! How a form looks as bytes is not known here; the server's `render` encodes.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 
@@ -27,6 +28,19 @@ pub struct Publication {
     pub content: Content,
     /// The payload. Valid UTF-8 if `content` is text or JSON.
     pub data: Bytes,
+    /// Its frames in the forms that somebody has asked for.
+    pub frames: Frames,
+}
+
+/// A publication in the wire forms that cost something to make, each made once for all loops.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frames([OnceLock<Bytes>; WireForm::ALL.len()]);
+
+impl Frames {
+    /// The frame of a form: what `encode` gave whoever asked first.
+    pub fn get_or_encode(&self, form: WireForm, encode: impl FnOnce() -> Bytes) -> &Bytes {
+        self.0[form.index()].get_or_init(encode)
+    }
 }
 
 /// What the payload of a publication is, as its publisher declared it.
@@ -119,16 +133,30 @@ pub enum WireForm {
     WebSocket,
     /// A WebSocket text frame with a `fanfare.v1.json` envelope.
     Envelope,
+    /// The same as `WebSocket`, compressed where that makes it smaller.
+    WebSocketDeflate,
+    /// The same as `Envelope`, compressed where that makes it smaller.
+    EnvelopeDeflate,
 }
 
 impl WireForm {
     /// Every form, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::WebSocket, Self::Envelope];
+    pub const ALL: [Self; 4] =
+        [Self::WebSocket, Self::Envelope, Self::WebSocketDeflate, Self::EnvelopeDeflate];
 
     /// The form's place in [`WireForm::ALL`].
     #[must_use]
     pub fn index(self) -> usize {
         self as usize
+    }
+
+    /// Whether the form carries envelopes.
+    #[must_use]
+    pub fn is_envelope(self) -> bool {
+        match self {
+            Self::WebSocket | Self::WebSocketDeflate => false,
+            Self::Envelope | Self::EnvelopeDeflate => true,
+        }
     }
 }
 
@@ -156,6 +184,13 @@ mod tests {
     #[test]
     fn the_servers_own_event_names_are_refused() {
         assert_eq!(EventName::new("fanfare:lagged"), Err(InvalidEventName::Reserved));
+    }
+
+    #[test]
+    fn a_frame_is_encoded_by_the_first_who_asks() {
+        let frames = Frames::default();
+        assert_eq!(frames.get_or_encode(WireForm::Envelope, || Bytes::from_static(b"once")), "once");
+        assert_eq!(frames.get_or_encode(WireForm::Envelope, || unreachable!("it is there")), "once");
     }
 
     #[test]

@@ -10,8 +10,8 @@ fn name(name: &str) -> ChannelName {
 fn publish(hub: &mut Hub, channel: &str, text: &str) {
     hub.append(channel, |form, out| {
         out.extend_from_slice(match form {
-            WireForm::WebSocket => b"w:",
-            WireForm::Envelope => b"e:",
+            WireForm::WebSocket | WireForm::WebSocketDeflate => b"w:",
+            WireForm::Envelope | WireForm::EnvelopeDeflate => b"e:",
         });
         out.extend_from_slice(text.as_bytes());
     });

@@ -15,7 +15,7 @@ use super::transmit::{Transmitted, transmit};
 use crate::config::LagPolicy;
 use crate::http::RequestReader;
 use crate::hub::{Hub, Subscription};
-use crate::ws::{CloseCode, Protocol, State};
+use crate::ws::{CloseCode, Deflate, Protocol, State};
 
 /// A socket and all that is known of it.
 #[derive(Debug)]
@@ -57,6 +57,8 @@ pub struct HttpPhase {
 #[derive(Debug)]
 pub struct WebSocketPhase {
     pub protocol: Protocol,
+    /// The compression that was agreed.
+    pub deflate: Option<Deflate>,
     /// What it reads; `None` for the echo, and once it is closing.
     pub subscription: Option<Subscription>,
     /// Whether it gets a Close frame as soon as it has read what it is owed: the server stops.

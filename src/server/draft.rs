@@ -158,17 +158,13 @@ pub fn from_body(
 
 /// A publication from a WebSocket message.
 pub fn from_message(channel: ChannelName, form: WireForm, message: Message<'_>) -> Result<Draft, DraftError> {
-    match (form, message.kind) {
-        (WireForm::WebSocket, kind) => {
-            let content = match kind {
-                MessageKind::Text => Content::Text,
-                MessageKind::Binary => Content::Binary,
-            };
-            Ok(Draft { channel, event: None, content, data: message.payload.into_owned().into() })
-        }
-        (WireForm::Envelope, MessageKind::Text) => from_envelope(channel, &message.payload),
-        (WireForm::Envelope, MessageKind::Binary) => Err(DraftError::BinaryEnvelope),
-    }
+    let content = match (form.is_envelope(), message.kind) {
+        (false, MessageKind::Text) => Content::Text,
+        (false, MessageKind::Binary) => Content::Binary,
+        (true, MessageKind::Text) => return from_envelope(channel, &message.payload),
+        (true, MessageKind::Binary) => return Err(DraftError::BinaryEnvelope),
+    };
+    Ok(Draft { channel, event: None, content, data: message.payload.into_owned().into() })
 }
 
 fn check_json(json: &[u8]) -> Result<(), DraftError> {

@@ -18,7 +18,7 @@ use super::exchange::Exchange;
 use super::liveness::{Due, Millis, Stage, Timeouts};
 use super::mailbox::Mailbox;
 use super::refusals::Kind;
-use super::render;
+use super::render::Renderer;
 use super::shared::{Shared, Stop};
 use crate::http::{Error, Limits, RequestReader};
 use crate::hub::{Hub, Publication};
@@ -60,6 +60,7 @@ pub struct EventLoop {
     pub(super) drain: Option<Drain>,
     pub(super) started: Instant,
     pub(super) now: Millis,
+    pub(super) renderer: Renderer,
     /// Room for what is taken from the mailbox; empty between uses.
     pub(super) taken: Vec<Arc<Publication>>,
 }
@@ -68,6 +69,7 @@ impl EventLoop {
     /// A loop with nothing in it.
     pub fn new(index: usize, shared: Arc<Shared>, poll: Poll, acceptor: Option<Acceptor>) -> Self {
         let timeouts = Timeouts::new(&shared.config);
+        let renderer = Renderer::new(&shared.config);
         Self {
             index,
             shared,
@@ -85,6 +87,7 @@ impl EventLoop {
             drain: None,
             started: Instant::now(),
             now: Millis::default(),
+            renderer,
             taken: Vec::new(),
         }
     }
@@ -191,7 +194,7 @@ impl EventLoop {
 
     /// Appends what was published, here or on other loops, to the logs.
     pub(super) fn apply(&mut self) {
-        apply(self.shared.exchange.mailbox(self.index), &mut self.taken, &mut self.hub);
+        apply(self.shared.exchange.mailbox(self.index), &mut self.taken, &mut self.renderer, &mut self.hub);
     }
 
     /// Does what is due by the time: silent peers, late requests, the stop.
@@ -284,9 +287,14 @@ impl EventLoop {
 }
 
 /// Takes what is in the mailbox and appends it to the logs, encoded once a form.
-pub(super) fn apply(mailbox: &Mailbox, taken: &mut Vec<Arc<Publication>>, hub: &mut Hub) {
+pub(super) fn apply(
+    mailbox: &Mailbox,
+    taken: &mut Vec<Arc<Publication>>,
+    renderer: &mut Renderer,
+    hub: &mut Hub,
+) {
     mailbox.take_publications(taken);
     for publication in taken.drain(..) {
-        hub.append(publication.channel.as_str(), |form, out| render::publication(&publication, form, out));
+        hub.append(publication.channel.as_str(), |form, out| renderer.publication(&publication, form, out));
     }
 }

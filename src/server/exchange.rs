@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use super::draft::Draft;
 use super::mailbox::{Mailbox, lock};
-use crate::hub::{ChannelName, Publication, PublicationId};
+use crate::hub::{ChannelName, Frames, Publication, PublicationId};
 
 /// Channels are spread over this many locks. A lock is held for some hundred nanoseconds, so a few per core keep
 /// publishers of different channels apart.
@@ -80,7 +80,8 @@ impl Exchange {
         order.sequence += 1;
         let id = PublicationId { epoch: order.epoch, sequence: order.sequence };
         let Draft { channel, event, content, data } = draft;
-        let publication = Arc::new(Publication { channel, id, event, content, data });
+        let publication =
+            Arc::new(Publication { channel, id, event, content, data, frames: Frames::default() });
         for (mailbox, &subscribers) in self.mailboxes.iter().zip(&order.subscribers) {
             if subscribers > 0 {
                 mailbox.post(Arc::clone(&publication));

@@ -9,7 +9,7 @@ use super::routes::Route;
 use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, PublicationId, WireForm};
-use crate::ws::Inbound;
+use crate::ws::{Deflate, Inbound, WINDOW_BITS_MAX};
 
 /// The page at `/` in development mode.
 const HOME: &str = include_str!("home.html");
@@ -22,6 +22,8 @@ pub struct Handlers {
     serves_echo: bool,
     message_len_max: u64,
     publication_len_max: u64,
+    deflates: bool,
+    deflate_context_takeover: bool,
 }
 
 /// What to do about a request.
@@ -55,6 +57,8 @@ pub struct Acceptance {
     pub upgrade: Upgrade,
     /// The subprotocol to answer with.
     pub subprotocol: Option<&'static str>,
+    /// The compression that is agreed.
+    pub deflate: Option<Deflate>,
     /// What becomes of the peer's messages.
     pub inbound: Inbound,
     /// The channel and the form in which it is read; none for the echo.
@@ -70,6 +74,8 @@ impl Handlers {
             serves_echo: config.is_development() || config.echo,
             message_len_max: config.max_message,
             publication_len_max: config.publication_len_max(),
+            deflates: config.deflate_level > 0,
+            deflate_context_takeover: config.deflate_context_takeover,
         }
     }
 
@@ -107,21 +113,38 @@ impl Handlers {
             ));
         }
         let upgrade = upgrade(request)?;
+        let deflate = self.deflate(request);
         let inbound = Inbound::Accept { message_len_max: self.message_len_max };
-        Ok(Answer::Upgrade(Acceptance { upgrade, subprotocol: None, inbound, subscribes: None }))
+        Ok(Answer::Upgrade(Acceptance { upgrade, subprotocol: None, deflate, inbound, subscribes: None }))
     }
 
     fn subscribe(&self, request: &Request, name: ChannelName) -> Result<Answer, Response> {
         let upgrade = upgrade(request)?;
         let is_envelope = upgrade.offers(ENVELOPE_SUBPROTOCOL);
-        let form = if is_envelope { WireForm::Envelope } else { WireForm::WebSocket };
+        let deflate = self.deflate(request);
+        let form = form(is_envelope, deflate);
         let inbound = if self.authority.may_client_publish(request, name.as_str()) {
             Inbound::Accept { message_len_max: self.publication_len_max }
         } else {
             Inbound::Refuse
         };
         let subprotocol = is_envelope.then_some(ENVELOPE_SUBPROTOCOL);
-        Ok(Answer::Upgrade(Acceptance { upgrade, subprotocol, inbound, subscribes: Some((name, form)) }))
+        Ok(Answer::Upgrade(Acceptance {
+            upgrade,
+            subprotocol,
+            deflate,
+            inbound,
+            subscribes: Some((name, form)),
+        }))
+    }
+
+    fn deflate(&self, request: &Request) -> Option<Deflate> {
+        if !self.deflates {
+            return None;
+        }
+        let fields =
+            request.headers("sec-websocket-extensions").filter_map(|field| std::str::from_utf8(field).ok());
+        Deflate::negotiate(fields, self.deflate_context_takeover)
     }
 
     fn publish(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
@@ -130,6 +153,18 @@ impl Handlers {
         let event = event.map_err(|error| Response::text(Status::BAD_REQUEST, &error.to_string()))?;
         let media_type = MediaType::of(request.header_str("content-type"));
         Ok(Answer::ReadBody(Intent { channel, event, media_type, len_max: self.publication_len_max }))
+    }
+}
+
+/// The form that a subscriber reads. What is deflated for everybody needs the largest window; RFC 7692 §6 lets a
+/// client with a smaller one be sent what is not compressed.
+fn form(is_envelope: bool, deflate: Option<Deflate>) -> WireForm {
+    let is_deflated = deflate.is_some_and(|deflate| deflate.server_max_window_bits == WINDOW_BITS_MAX);
+    match (is_envelope, is_deflated) {
+        (false, false) => WireForm::WebSocket,
+        (false, true) => WireForm::WebSocketDeflate,
+        (true, false) => WireForm::Envelope,
+        (true, true) => WireForm::EnvelopeDeflate,
     }
 }
 

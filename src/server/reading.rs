@@ -183,19 +183,25 @@ impl EventLoop {
     /// From HTTP to WebSocket. Bytes behind the handshake are frames already.
     fn upgrade(&mut self, key: Key, acceptance: Acceptance) {
         let subscription = acceptance.subscribes.map(|(name, form)| {
-            let Self { shared, hub, taken, index, .. } = self;
+            let Self { shared, hub, taken, index, renderer, .. } = self;
             shared.exchange.subscribe(&name, *index, || {
-                apply(shared.exchange.mailbox(*index), taken, hub);
+                apply(shared.exchange.mailbox(*index), taken, renderer, hub);
                 hub.subscribe(&name, form, key.to_u64())
             })
         });
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Phase::Http(http) = &mut connection.phase else { return };
         let mut rest = http.reader.take_rest();
-        acceptance.upgrade.encode_response(connection.outbox.tail(), acceptance.subprotocol);
-        let protocol = Protocol::new(acceptance.inbound);
+        let deflate = acceptance.deflate;
+        let extensions = deflate.map(|deflate| deflate.to_string());
+        let out = connection.outbox.tail();
+        acceptance.upgrade.encode_response(out, acceptance.subprotocol, extensions.as_deref());
+        let mut protocol = Protocol::new(acceptance.inbound);
+        if let Some(deflate) = deflate {
+            protocol = protocol.with_deflate(deflate);
+        }
         let is_leaving = self.shared.stop() != Stop::No;
-        connection.phase = Phase::WebSocket(WebSocketPhase { protocol, subscription, is_leaving });
+        connection.phase = Phase::WebSocket(WebSocketPhase { protocol, deflate, subscription, is_leaving });
         connection.liveness.enter(Stage::Open, self.now);
         self.receive_frames(key, &mut rest);
     }
@@ -221,13 +227,23 @@ impl EventLoop {
         let Some(connection) = self.connections.get_mut(key) else { return };
         match connection.subscription() {
             Some(subscription) => self.publish_message(key, subscription, message),
-            None => {
-                let opcode = match message.kind {
-                    MessageKind::Text => Opcode::Text,
-                    MessageKind::Binary => Opcode::Binary,
-                };
-                ws::encode_frame(connection.outbox.tail(), opcode, &message.payload);
+            None => self.echo(key, &message),
+        }
+    }
+
+    fn echo(&mut self, key: Key, message: &Message<'_>) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Connection { phase: Phase::WebSocket(websocket), outbox, .. } = connection else { return };
+        let opcode = match message.kind {
+            MessageKind::Text => Opcode::Text,
+            MessageKind::Binary => Opcode::Binary,
+        };
+        match websocket.deflate {
+            Some(deflate) => {
+                let window_bits = deflate.server_max_window_bits;
+                self.renderer.message(opcode, &message.payload, window_bits, outbox.tail());
             }
+            None => ws::encode_frame(outbox.tail(), opcode, &message.payload),
         }
     }
 

@@ -6,10 +6,12 @@ use std::io::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde::Serialize;
 
+use crate::config::Config;
 use crate::hub::{Content, Publication, WireForm};
-use crate::ws::{self, Opcode};
+use crate::ws::{self, Deflater, Opcode, WINDOW_BITS_MAX};
 
 /// The subprotocol whose frames are envelopes.
 pub const ENVELOPE_SUBPROTOCOL: &str = "fanfare.v1.json";
@@ -17,23 +19,76 @@ pub const ENVELOPE_SUBPROTOCOL: &str = "fanfare.v1.json";
 /// The name of the notice that publications were passed over.
 const LAGGED_EVENT: &str = "fanfare:lagged";
 
-/// Appends the publication in `form`.
-pub fn publication(publication: &Publication, form: WireForm, out: &mut Vec<u8>) {
-    match form {
-        WireForm::WebSocket => ws::encode_frame(out, opcode(publication.content), &publication.data),
-        WireForm::Envelope => ws::encode_frame(out, Opcode::Text, &envelope(publication)),
+/// Makes frames, and has what deflating takes: one a loop.
+#[derive(Debug)]
+pub struct Renderer {
+    level: u32,
+    deflate_len_min: u64,
+    /// By window bits, each from when it is first needed. All but the last are for the echo: channels are deflated
+    /// with the largest window for everybody.
+    deflaters: [Option<Deflater>; WINDOW_BITS_MAX as usize + 1],
+}
+
+impl Renderer {
+    /// As configured.
+    pub fn new(config: &Config) -> Self {
+        let (level, deflate_len_min) = (config.deflate_level, config.deflate_min);
+        Self { level, deflate_len_min, deflaters: Default::default() }
+    }
+
+    /// Appends the publication in `form`.
+    pub fn publication(&mut self, publication: &Publication, form: WireForm, out: &mut Vec<u8>) {
+        let opcode = opcode(publication.content);
+        let frame = match form {
+            // A header is all that there is to make.
+            WireForm::WebSocket => return ws::encode_frame(out, opcode, &publication.data),
+            WireForm::Envelope => publication.frames.get_or_encode(form, || {
+                let envelope = envelope(publication);
+                frame_of(|out| ws::encode_frame(out, Opcode::Text, &envelope))
+            }),
+            WireForm::WebSocketDeflate => publication.frames.get_or_encode(form, || {
+                frame_of(|out| self.message(opcode, &publication.data, WINDOW_BITS_MAX, out))
+            }),
+            WireForm::EnvelopeDeflate => publication.frames.get_or_encode(form, || {
+                let envelope = envelope(publication);
+                frame_of(|out| self.message(Opcode::Text, &envelope, WINDOW_BITS_MAX, out))
+            }),
+        };
+        out.extend_from_slice(frame);
+    }
+
+    /// Appends a message to a client that inflates with that window: compressed if that makes it smaller.
+    pub fn message(&mut self, opcode: Opcode, payload: &[u8], window_bits: u8, out: &mut Vec<u8>) {
+        match self.deflate(payload, window_bits) {
+            Some(deflated) => ws::encode_compressed_frame(out, opcode, deflated),
+            None => ws::encode_frame(out, opcode, payload),
+        }
+    }
+
+    fn deflate(&mut self, payload: &[u8], window_bits: u8) -> Option<&[u8]> {
+        if (payload.len() as u64) < self.deflate_len_min {
+            return None;
+        }
+        let deflater = &mut self.deflaters[usize::from(window_bits)];
+        if deflater.is_none() {
+            *deflater = Deflater::new(self.level, window_bits);
+        }
+        deflater.as_mut()?.deflate(payload)
     }
 }
 
 /// Appends the notice that `missed` publications were passed over, if the form can say so.
 pub fn lagged_notice(missed: u64, form: WireForm, out: &mut Vec<u8>) {
-    match form {
-        WireForm::WebSocket => {}
-        WireForm::Envelope => {
-            let notice = format!(r#"{{"event":"{LAGGED_EVENT}","data":{{"missed":{missed}}}}}"#);
-            ws::encode_frame(out, Opcode::Text, notice.as_bytes());
-        }
+    if form.is_envelope() {
+        let notice = format!(r#"{{"event":"{LAGGED_EVENT}","data":{{"missed":{missed}}}}}"#);
+        ws::encode_frame(out, Opcode::Text, notice.as_bytes());
     }
+}
+
+fn frame_of(encode: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut frame = Vec::new();
+    encode(&mut frame);
+    frame.into()
 }
 
 fn opcode(content: Content) -> Opcode {
@@ -77,10 +132,8 @@ fn push_json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
-    use crate::hub::{ChannelName, EventName, PublicationId};
+    use crate::hub::{ChannelName, EventName, Frames, PublicationId};
 
     fn published(content: Content, data: &'static [u8], event: Option<&str>) -> Publication {
         Publication {
@@ -89,12 +142,13 @@ mod tests {
             event: event.map(|name| EventName::new(name).unwrap()),
             content,
             data: Bytes::from_static(data),
+            frames: Frames::default(),
         }
     }
 
     fn rendered(publication: &Publication, form: WireForm) -> Vec<u8> {
         let mut out = Vec::new();
-        super::publication(publication, form, &mut out);
+        Renderer::new(&Config::default()).publication(publication, form, &mut out);
         out
     }
 
@@ -149,5 +203,50 @@ mod tests {
         assert_eq!(out, b"");
         lagged_notice(3, WireForm::Envelope, &mut out);
         assert_eq!(&out[2..], br#"{"event":"fanfare:lagged","data":{"missed":3}}"#);
+    }
+
+    const QUOTE: &[u8] = br#"{"symbol":"ACME","bid":101.25,"ask":101.50,"bidSize":300,"askSize":200,"symbolName":"ACME Corporation","symbolExchange":"XNYS"}"#;
+
+    #[test]
+    fn a_deflated_form_sets_rsv1_and_is_smaller() {
+        for form in [WireForm::WebSocketDeflate, WireForm::EnvelopeDeflate] {
+            let frame = rendered(&published(Content::Json, QUOTE, None), form);
+            assert_eq!(frame[0], 0xc1, "{form:?}");
+            assert!(frame.len() < QUOTE.len(), "{form:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_small_or_does_not_shrink_goes_uncompressed_in_the_deflated_form() {
+        let small = published(Content::Text, b"Hello", None);
+        assert_eq!(rendered(&small, WireForm::WebSocketDeflate), b"\x81\x05Hello");
+        static NOISE: [u8; 256] = {
+            let mut noise = [0; 256];
+            let mut n = 0;
+            while n < 256 {
+                noise[n] = n as u8;
+                n += 1;
+            }
+            noise
+        };
+        assert_eq!(rendered(&published(Content::Binary, &NOISE, None), WireForm::WebSocketDeflate)[0], 0x82);
+    }
+
+    #[test]
+    fn a_publication_is_deflated_once_for_all_loops() {
+        let publication = published(Content::Json, QUOTE, None);
+        let first = rendered(&publication, WireForm::WebSocketDeflate);
+        let mut nothing_left_to_deflate =
+            Renderer::new(&Config { deflate_min: u64::MAX, ..Config::default() });
+        let mut second = Vec::new();
+        nothing_left_to_deflate.publication(&publication, WireForm::WebSocketDeflate, &mut second);
+        assert_eq!(first, second);
+    }
+
+    #[test]
+    fn a_client_with_the_smallest_window_is_sent_what_is_not_compressed() {
+        let mut out = Vec::new();
+        Renderer::new(&Config::default()).message(Opcode::Text, QUOTE, 8, &mut out);
+        assert_eq!(out[0], 0x81);
     }
 }
