@@ -130,7 +130,7 @@ fn check_response(upgrade: &Upgrade, asked: &Asked) {
     let offered = offered.iter().flat_map(|token| str::from_utf8(token));
     for subprotocol in offered.map(Some).chain([None]) {
         let mut out = b"before".to_vec();
-        upgrade.encode_response(&mut out, subprotocol);
+        upgrade.encode_response(&mut out, subprotocol, None);
         let line = subprotocol.map(|chosen| format!("Sec-WebSocket-Protocol: {chosen}\r\n"));
         let expected = format!(
             "beforeHTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -143,7 +143,7 @@ fn a_subprotocol_is_chosen_only_from_those_offered() {
 #[test]
 #[should_panic(expected = "did not offer")]
 fn a_subprotocol_that_was_not_offered_is_a_bug() {
-    upgrade_with(&FIELDS).unwrap().encode_response(&mut Vec::new(), Some("chat"));
+    upgrade_with(&FIELDS).unwrap().encode_response(&mut Vec::new(), Some("chat"), None);
 }
 
 #[test]

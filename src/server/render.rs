@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(&out[2..], br#"{"event":"fanfare:lagged","data":{"missed":3}}"#);
     }
 
-    const QUOTE: &[u8] = br#"{"symbol":"ACME","bid":101.25,"ask":101.50,"bidSize":300,"askSize":200,"symbolName":"ACME Corporation","symbolExchange":"XNYS"}"#;
+    const QUOTE: &[u8] = br#"{"symbol":"ACME","bid":101.25,"ask":101.50,"bidSize":300,"askSize":200,"symbolName":"ACME Corporation","symbolExchange":"XNYS","symbolCurrency":"USD"}"#;
 
     #[test]
     fn a_deflated_form_sets_rsv1_and_is_smaller() {
@@ -236,6 +236,7 @@ mod tests {
     fn a_publication_is_deflated_once_for_all_loops() {
         let publication = published(Content::Json, QUOTE, None);
         let first = rendered(&publication, WireForm::WebSocketDeflate);
+        assert_eq!(first[0], 0xc1);
         let mut nothing_left_to_deflate =
             Renderer::new(&Config { deflate_min: u64::MAX, ..Config::default() });
         let mut second = Vec::new();

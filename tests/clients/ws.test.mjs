@@ -87,6 +87,23 @@ test("a binary body comes as a binary message, byte for byte", async (t) => {
   assert.deepEqual(await client.next(), bytes);
 });
 
+test("compression is agreed with a client that offers it, and both ways what was sent arrives", async (t) => {
+  const server = await serve(t);
+  const compressed = await connect(t, server.ws("/channels/news"), [], { perMessageDeflate: { threshold: 0 } });
+  const plain = await connect(t, server.ws("/channels/news"), [], { perMessageDeflate: false });
+  assert.equal(compressed.socket.extensions, "permessage-deflate");
+  assert.equal(plain.socket.extensions, "");
+  const quotes = JSON.stringify(Array.from({ length: 500 }, (_, bid) => ({ symbol: "ACME", bid })));
+  await server.publish("/channels/news", quotes);
+  for (const text of [quotes, "", "a"]) compressed.socket.send(text);
+  for (const client of [compressed, plain]) assert.deepEqual(await client.take(4), [quotes, quotes, "", "a"]);
+  const echo = await connect(t, server.ws("/echo"), [], { perMessageDeflate: { threshold: 0, serverMaxWindowBits: 10 } });
+  for (let i = 0; i < 3; i++) {
+    echo.socket.send(quotes);
+    assert.equal(await echo.next(), quotes);
+  }
+});
+
 test("a client's messages reach every subscriber on every loop, itself too, in one order", async (t) => {
   const server = await serve(t, "--threads", "3");
   const clients = [];
@@ -216,8 +233,10 @@ test("a channel name that breaks a rule, an unknown path and a bad version are r
 
 test("a subscriber that does not read is closed with 1013, and the others get everything", async (t) => {
   const server = await serve(t, "--max-lag", "256KiB");
-  const slow = await connect(t, server.ws("/channels/news"));
-  const quick = await connect(t, server.ws("/channels/news"));
+  // What is published would compress to nothing.
+  const plain = { perMessageDeflate: false };
+  const slow = await connect(t, server.ws("/channels/news"), [], plain);
+  const quick = await connect(t, server.ws("/channels/news"), [], plain);
   slow.socket.pause();
   const block = "x".repeat(200_000);
   let published = 0;
