@@ -70,6 +70,10 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", env = "FANFARE_MAX_MESSAGE", default_value = "16MiB", value_parser = parse_size)]
     max_message: u64,
 
+    /// What clients can make the server hold in all; past it the slowest go, then new ones get 503
+    #[arg(long, value_name = "SIZE", env = "FANFARE_MAX_MEMORY", default_value = "1GiB", value_parser = parse_size)]
+    max_memory: u64,
+
     /// Compress for clients that offer it: 1 (least work) to 9 (smallest), 0 for not at all
     #[arg(long, value_name = "N", env = "FANFARE_DEFLATE_LEVEL", default_value = "6")]
     deflate_level: u32,
@@ -145,6 +149,7 @@ impl Args {
             echo: self.echo,
             max_connections: self.max_connections,
             max_message: self.max_message,
+            max_memory: self.max_memory,
             max_lag: self.max_lag,
             deflate_level: self.deflate_level,
             deflate_min: self.deflate_min,

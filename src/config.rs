@@ -47,6 +47,10 @@ pub struct Config {
     /// Let clients compress with reference to their earlier messages. It costs some 40 KiB a connection from its
     /// first compressed message on.
     pub deflate_context_takeover: bool,
+    /// How many bytes clients can make the server hold in all: logs that somebody is behind in, messages and bodies
+    /// under way, answers not yet taken, and the connections themselves. 1 GiB leaves room on the smallest machines
+    /// that serve ten thousand.
+    pub max_memory: u64,
     /// How many bytes of its channel a subscriber may be behind after a flush. 1 MiB is some ten thousand
     /// ticks, or ten seconds of a 100 KB/s channel; the bytes are shared by all subscribers that are behind.
     pub max_lag: u64,
@@ -118,6 +122,7 @@ impl Default for Config {
             echo: false,
             max_connections: None,
             max_message: 16 * MIB,
+            max_memory: 1024 * MIB,
             max_lag: MIB,
             deflate_level: 6,
             deflate_min: 128,
@@ -186,7 +191,11 @@ impl Config {
         if self.deflate_level > DEFLATE_LEVEL_MAX {
             return Err(ConfigError::DeflateLevel);
         }
-        for (flag, value) in [("--max-message", self.max_message), ("--max-lag", self.max_lag)] {
+        for (flag, value) in [
+            ("--max-message", self.max_message),
+            ("--max-lag", self.max_lag),
+            ("--max-memory", self.max_memory),
+        ] {
             if value == 0 {
                 return Err(ConfigError::Zero(flag));
             }

@@ -15,6 +15,8 @@ pub struct Hub {
     names: HashMap<ChannelName, u32>,
     channels: Slab<Channel>,
     dirty: Vec<LogId>,
+    /// Invariant: the bytes that all logs keep.
+    log_bytes: usize,
 }
 
 /// A log of one channel in one form. Good until its last subscriber leaves.
@@ -78,12 +80,14 @@ impl Hub {
     /// Ends a subscription. What its owner had not read is forgotten.
     pub fn unsubscribe(&mut self, subscription: Subscription) {
         let LogId { channel, form } = subscription.log;
-        let feed = self.feed_mut(subscription.log);
-        let reader = feed.readers.remove(subscription.slot as usize);
-        if feed.log.lag(reader.cursor) > 0 {
-            feed.caught_up();
-        }
-        if !feed.readers.is_empty() {
+        let is_last = self.change(subscription.log, |feed| {
+            let reader = feed.readers.remove(subscription.slot as usize);
+            if feed.log.lag(reader.cursor) > 0 {
+                feed.caught_up();
+            }
+            feed.readers.is_empty()
+        });
+        if !is_last {
             return;
         }
         let channel = &mut self.channels[channel as usize];
@@ -102,6 +106,7 @@ impl Hub {
             let Some(feed) = &mut self.channels[channel as usize].feeds[form.index()] else { continue };
             let head_before = feed.log.head();
             feed.log.append(|out| encode(form, out));
+            self.log_bytes += (feed.log.head() - head_before) as usize;
             // A form that cannot say the publication has nothing new to read.
             if feed.log.head() == head_before {
                 continue;
@@ -165,10 +170,11 @@ impl Hub {
 
     /// Notes that the subscriber has read `len` more bytes.
     pub fn advance(&mut self, subscription: Subscription, len: usize) {
-        let feed = self.feed_mut(subscription.log);
-        let cursor = feed.readers[subscription.slot as usize].cursor;
-        let advanced = feed.log.advance(cursor, len);
-        feed.move_reader(subscription.slot, cursor, advanced);
+        self.change(subscription.log, |feed| {
+            let cursor = feed.readers[subscription.slot as usize].cursor;
+            let advanced = feed.log.advance(cursor, len);
+            feed.move_reader(subscription.slot, cursor, advanced);
+        });
     }
 
     /// Passes over the oldest publications until the subscriber is at most `lag_max` bytes behind. A started
@@ -193,8 +199,14 @@ impl Hub {
     /// Forgets what every subscriber of the log has read.
     pub fn trim(&mut self, log: LogId) {
         if self.feed(log).is_some() {
-            self.feed_mut(log).trim();
+            self.change(log, Feed::trim);
         }
+    }
+
+    /// The log that is read.
+    #[must_use]
+    pub fn log(&self, subscription: Subscription) -> LogId {
+        subscription.log
     }
 
     /// The name of the channel that is subscribed to.
@@ -212,8 +224,7 @@ impl Hub {
     /// How many bytes all logs keep.
     #[must_use]
     pub fn log_bytes(&self) -> usize {
-        let feeds = self.channels.iter().flat_map(|(_, channel)| channel.feeds.iter().flatten());
-        feeds.map(|feed| feed.log.len()).sum()
+        self.log_bytes
     }
 
     fn channel_index(&mut self, name: &ChannelName) -> u32 {
@@ -226,12 +237,23 @@ impl Hub {
     }
 
     fn skip(&mut self, subscription: Subscription, to: impl FnOnce(&Log, Cursor) -> (Cursor, u64)) {
-        let feed = self.feed_mut(subscription.log);
-        let reader = &mut feed.readers[subscription.slot as usize];
-        let before = reader.cursor;
-        let (cursor, missed) = to(&feed.log, before);
-        reader.missed += missed;
-        feed.move_reader(subscription.slot, before, cursor);
+        self.change(subscription.log, |feed| {
+            let reader = &mut feed.readers[subscription.slot as usize];
+            let before = reader.cursor;
+            let (cursor, missed) = to(&feed.log, before);
+            reader.missed += missed;
+            feed.move_reader(subscription.slot, before, cursor);
+        });
+    }
+
+    /// Changes a feed, and counts what its log keeps afterwards.
+    fn change<T>(&mut self, log: LogId, change: impl FnOnce(&mut Feed) -> T) -> T {
+        let feed = self.feed_mut(log);
+        let before = feed.log.len();
+        let result = change(feed);
+        let after = feed.log.len();
+        self.log_bytes = self.log_bytes - before + after;
+        result
     }
 
     fn feed(&self, log: LogId) -> Option<&Feed> {

@@ -28,6 +28,8 @@ pub struct Connection {
     pub timer_at: Millis,
     /// Whether the socket has room. Cleared by a write that did not fit, set by the edge that follows.
     pub is_writable: bool,
+    /// The private bytes that were last counted in the loop's sum.
+    pub held: usize,
     /// Whether reading stopped because the outbox was high. There may be no further edge.
     pub is_held: bool,
 }
@@ -91,8 +93,19 @@ impl Connection {
             liveness,
             timer_at,
             is_writable: true,
+            held: 0,
             is_held: false,
         }
+    }
+
+    /// The bytes that are held for this connection alone: what is under way in either direction.
+    pub fn private_len(&self) -> usize {
+        let inbound = match &self.phase {
+            Phase::Http(http) => http.reader.buffered(),
+            Phase::WebSocket(websocket) => websocket.protocol.held_len(),
+            Phase::Finishing | Phase::Lingering => 0,
+        };
+        inbound + self.outbox.unsent().len()
     }
 
     /// What the connection reads.

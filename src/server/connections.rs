@@ -97,6 +97,11 @@ impl<T> Connections<T> {
         Some(connection)
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.slab.is_empty()

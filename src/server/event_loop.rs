@@ -58,6 +58,10 @@ pub struct EventLoop {
     /// To be dropped at the end of this turn.
     pub(super) doomed: Vec<Key>,
     pub(super) drain: Option<Drain>,
+    /// Bytes that are held for single connections.
+    pub(super) private_len: usize,
+    /// Bytes read in this turn.
+    pub(super) read_len: usize,
     pub(super) started: Instant,
     pub(super) now: Millis,
     pub(super) renderer: Renderer,
@@ -85,6 +89,8 @@ impl EventLoop {
             touched: Vec::new(),
             doomed: Vec::new(),
             drain: None,
+            private_len: 0,
+            read_len: 0,
             started: Instant::now(),
             now: Millis::default(),
             renderer,
@@ -110,6 +116,7 @@ impl EventLoop {
         self.apply();
         self.expire();
         self.flush();
+        self.relieve();
         self.reap();
         Ok(!self.is_stopped())
     }
@@ -122,6 +129,7 @@ impl EventLoop {
             _ => self.mailbox().is_up(),
         }
         self.now = Millis(self.started.elapsed().as_millis() as u64);
+        self.read_len = 0;
         self.readable.append(&mut self.read_again);
         for event in events.iter() {
             self.sort(event);
@@ -243,6 +251,7 @@ impl EventLoop {
         for key in doomed.drain(..) {
             self.leave_channel(key);
             if let Some(mut connection) = self.connections.remove(key) {
+                self.private_len -= connection.held;
                 // Closing the descriptor would do; other systems than Linux want to be told.
                 let _ = self.poll.registry().deregister(&mut connection.socket);
                 self.shared.release(self.index);

@@ -17,6 +17,7 @@ mod mailbox;
 mod outbox;
 mod reading;
 mod refusals;
+mod relief;
 mod render;
 mod routes;
 mod shared;

@@ -20,6 +20,10 @@ use crate::ws::{self, Message, MessageKind, Opcode, Protocol};
 /// Reads of one socket in a turn: 256 KiB, then it is the others' turn.
 const READS_PER_TURN_MAX: usize = 4;
 
+/// Bytes read of all sockets in a turn. What they hold is compared with `--max-memory` once a turn, so this is how
+/// far past it a loop can get.
+const READ_LEN_PER_TURN_MAX: usize = 16 * 1024 * 1024;
+
 impl EventLoop {
     /// Reads until the socket has nothing more, its outbox is high, or its share of the turn is used up.
     pub(super) fn read_connection(&mut self, key: Key) {
@@ -51,7 +55,7 @@ impl EventLoop {
 
     /// Whether the next bytes should be taken. While a loop is behind, nothing that could be published is.
     fn may_read(&mut self, key: Key) -> bool {
-        let is_congested = self.exchange().is_congested();
+        let is_congested = self.exchange().is_congested() || self.read_len > READ_LEN_PER_TURN_MAX;
         let Some(connection) = self.connections.get_mut(key) else { return false };
         connection.is_held = connection.outbox.is_high();
         !is_congested && !connection.is_held
@@ -59,6 +63,7 @@ impl EventLoop {
 
     /// What was read may have left something to send, or brought a deadline nearer.
     fn settle(&mut self, key: Key) {
+        self.count(key);
         self.touched.push(key);
         self.schedule(key);
     }
@@ -85,6 +90,7 @@ impl EventLoop {
     fn receive(&mut self, key: Key, input: &mut [u8]) -> bool {
         let Some(connection) = self.connections.get_mut(key) else { return false };
         connection.liveness.heard(self.now);
+        self.read_len += input.len();
         match &mut connection.phase {
             Phase::Http(http) => {
                 http.reader.receive(input);
@@ -164,7 +170,7 @@ impl EventLoop {
         self.respond(key, &response, false, false);
     }
 
-    fn respond(&mut self, key: Key, response: &Response, keep_alive: bool, head_only: bool) {
+    pub(super) fn respond(&mut self, key: Key, response: &Response, keep_alive: bool, head_only: bool) {
         let keep_alive = keep_alive && self.shared.stop() == Stop::No;
         let date = httpdate::fmt_http_date(SystemTime::now());
         let Some(connection) = self.connections.get_mut(key) else { return };

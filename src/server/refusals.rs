@@ -20,9 +20,11 @@ pub enum Kind {
     Lagged,
     /// A peer that did not answer a ping.
     Silent,
+    /// A connection that held most when the memory was used up.
+    Memory,
 }
 
-const KINDS: usize = 5;
+const KINDS: usize = 6;
 
 /// When each kind was last named, and how many have been passed over since.
 #[derive(Debug, Default)]

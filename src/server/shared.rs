@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use super::exchange::Exchange;
 use super::handlers::Handlers;
 use super::liveness::Millis;
-use super::mailbox::lock;
+use super::mailbox::{Mailbox, lock};
 use super::refusals::{Kind, Refusals};
 use crate::config::Config;
 
@@ -22,6 +22,8 @@ pub struct Shared {
     /// How many connections each loop has, or is about to have.
     connections: Vec<AtomicUsize>,
     connections_max: usize,
+    /// How many bytes each loop holds for its clients.
+    held: Vec<AtomicUsize>,
     /// One line a kind for the whole server, not one a loop.
     refusals: Mutex<Refusals>,
     stop: AtomicU8,
@@ -42,14 +44,39 @@ impl Shared {
     /// For as many loops as the exchange has mailboxes.
     pub fn new(config: Config, exchange: Exchange, connections_max: usize) -> Self {
         let connections = exchange.mailboxes().iter().map(|_| AtomicUsize::new(0)).collect();
+        let held = exchange.mailboxes().iter().map(|_| AtomicUsize::new(0)).collect();
         let handlers = Handlers::new(&config);
         let stop = AtomicU8::new(Stop::No as u8);
-        Self { config, handlers, exchange, connections, connections_max, refusals: Mutex::default(), stop }
+        Self {
+            config,
+            handlers,
+            exchange,
+            connections,
+            connections_max,
+            held,
+            refusals: Mutex::default(),
+            stop,
+        }
     }
 
     /// How many more connections may be taken.
     pub fn room(&self) -> usize {
+        if self.is_over_memory() {
+            return 0;
+        }
         self.connections_max.saturating_sub(self.connections_len())
+    }
+
+    /// Says how many bytes a loop holds for its clients.
+    pub fn hold(&self, loop_index: usize, bytes: usize) {
+        self.held[loop_index].store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether all that is held for clients is more than the configured memory.
+    pub fn is_over_memory(&self) -> bool {
+        let held: usize = self.held.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
+        let waiting: usize = self.exchange.mailboxes().iter().map(Mailbox::publication_bytes).sum();
+        (held + waiting) as u64 > self.config.max_memory
     }
 
     /// How many connections there are.

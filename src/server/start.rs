@@ -196,3 +196,48 @@ fn first_epoch() -> io::Result<u64> {
     // 48 bits make an identifier of 12 digits; two starts in 2^24 would have to meet by chance.
     Ok(random >> 16)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::hub::{ChannelName, Content};
+    use crate::server::Draft;
+
+    /// What no caller outside can make: a text that is no text. Rendering it as an envelope panics.
+    fn poison() -> Draft {
+        let channel = ChannelName::new("poisoned").unwrap();
+        Draft { channel, event: None, content: Content::Text, data: b"\xff".as_slice().into() }
+    }
+
+    #[test]
+    fn a_panic_in_one_loop_stops_them_all_and_run_panics() {
+        let threads = 3.try_into().unwrap();
+        let config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], threads, ..Config::default() };
+        let server = Server::bind(config).unwrap();
+        let (address, handle) = (server.local_addrs()[0], server.handle());
+        let serving = thread::spawn(|| server.run());
+        let mut clients = Vec::new();
+        // One on each loop; the first of them, whichever loop it is on, listens to the poisoned channel.
+        for channel in ["poisoned", "other", "other"] {
+            let mut client = TcpStream::connect(address).unwrap();
+            let handshake = format!(
+                "GET /channels/{channel} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Protocol: fanfare.v1.json\r\n\r\n"
+            );
+            client.write_all(handshake.as_bytes()).unwrap();
+            assert_eq!(client.read(&mut [0; 12]).unwrap(), 12);
+            clients.push(client);
+        }
+        handle.publish(poison()).unwrap();
+        assert!(serving.join().is_err(), "run panics too");
+        for mut client in clients {
+            // The rest of the 101, then the end: no connection is left in the hands of a server that is half there.
+            let _ = client.read_to_end(&mut Vec::new());
+        }
+        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    }
+}

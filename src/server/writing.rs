@@ -34,7 +34,9 @@ impl EventLoop {
 
     fn flush_connection(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        match connection.flush(&mut self.hub, self.shared.config.max_lag) {
+        let flushed = connection.flush(&mut self.hub, self.shared.config.max_lag);
+        self.count(key);
+        match flushed {
             Ok(Flushed::Settled) => {}
             Ok(Flushed::ReadOn) => self.read_again.push(key),
             Ok(Flushed::Leave) => {
@@ -47,7 +49,7 @@ impl EventLoop {
     }
 
     /// A Close frame that was decided on while flushing goes out in the same turn.
-    fn flush_once_more(&mut self, key: Key) {
+    pub(super) fn flush_once_more(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.flush(&mut self.hub, self.shared.config.max_lag).is_err() {
             self.doomed.push(key);

@@ -63,6 +63,9 @@ impl fmt::Debug for Deflater {
     }
 }
 
+/// What an inflater takes: its window of 32 KiB and its tables, as the library has them.
+pub(super) const INFLATER_LEN: usize = 40 * 1024;
+
 /// Inflates one message after the other, in whatever pieces they come.
 pub(super) struct Inflater(Decompress);
 

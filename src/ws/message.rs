@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::deflate::Inflater;
+use super::deflate::{INFLATER_LEN, Inflater};
 use super::error::Error;
 use super::utf8::Utf8Validator;
 
@@ -76,6 +76,11 @@ impl Assembly {
         }
         self.check.finish()?;
         Ok((Message { kind: self.kind, payload: Cow::Owned(self.payload) }, self.inflater))
+    }
+
+    /// The room that the message takes so far.
+    pub(super) fn held_len(&self) -> usize {
+        self.payload.capacity() + if self.inflater.is_some() { INFLATER_LEN } else { 0 }
     }
 
     /// The number of bytes so far; `None` if their number on the wire says nothing about the message's.

@@ -5,7 +5,7 @@
 //! header is `frame`, the bytes of a message `message`.
 
 use super::close::{CloseCode, CloseFrame, encode_close};
-use super::deflate::Inflater;
+use super::deflate::{INFLATER_LEN, Inflater};
 use super::error::Error;
 use super::extension::Deflate;
 use super::frame::{
@@ -179,6 +179,13 @@ impl Protocol {
         if self.state == State::Open {
             encode_frame(outbox, Opcode::Ping, payload);
         }
+    }
+
+    /// Bytes held for the message under way, and for the window that compressed messages refer back to.
+    #[must_use]
+    pub fn held_len(&self) -> usize {
+        let window_len = if self.inflater.is_some() { INFLATER_LEN } else { 0 };
+        self.message.as_ref().map_or(0, |message| message.held_len()) + window_len
     }
 
     /// Where the connection is in its life.
