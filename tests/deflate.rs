@@ -148,6 +148,7 @@ fn a_compressed_message_is_published_and_echoed() {
     assert_eq!((first, inflate(&payload)), (0xc2, vec![7; 100_000]));
 }
 
+#[cfg(target_os = "linux")] // for its /proc
 #[test]
 fn a_bomb_is_refused_with_1009_before_its_memory_is_taken() {
     let mut process = spawn(&mut fanfare(&["--threads", "1", "--max-message", "1MiB", "--drain", "0s"]));

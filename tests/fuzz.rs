@@ -112,3 +112,23 @@ fn subscribers_of_the_corpus_receive_what_the_model_says() {
 fn subscribers_receive_what_the_model_says_after_any_operations() {
     over_random_inputs("hub", 2_000, bodies::hub::run);
 }
+
+#[test]
+fn offers_of_the_corpus_are_taken_exactly_if_the_grammar_and_rfc_7692_say_so() {
+    over_corpus("extension", bodies::extension::run);
+}
+
+#[test]
+fn random_offers_are_taken_exactly_if_the_grammar_and_rfc_7692_say_so() {
+    over_random_inputs("extension", 4_000, bodies::extension::run);
+}
+
+#[test]
+fn compressed_messages_of_the_corpus_are_what_was_deflated_in_any_cut() {
+    over_corpus("deflated", bodies::deflated::run);
+}
+
+#[test]
+fn random_compressed_messages_are_what_was_deflated_in_any_cut() {
+    over_random_inputs("deflated", 1_000, bodies::deflated::run);
+}

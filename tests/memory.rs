@@ -48,6 +48,7 @@ fn unfinished(address: SocketAddr, len: usize) -> TcpStream {
     stream
 }
 
+#[cfg(target_os = "linux")] // for its /proc
 #[test]
 fn the_slowest_subscribers_go_first_and_one_that_keeps_up_does_not_notice() {
     let flags = ["--max-memory", "16MiB", "--max-lag", "64MiB", "--threads", "1"];
@@ -74,6 +75,7 @@ fn the_slowest_subscribers_go_first_and_one_that_keeps_up_does_not_notice() {
     assert_eq!(text(&mut healthy), "still here");
 }
 
+#[cfg(target_os = "linux")] // for its /proc
 #[test]
 fn who_has_most_of_a_message_under_way_is_closed_with_1013() {
     let process = spawn(&mut fanfare(&["--max-memory", "8MiB", "--threads", "1"]));
