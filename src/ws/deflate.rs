@@ -87,12 +87,12 @@ impl Inflater {
         let mut room = [0; INFLATED_PIECE_LEN];
         loop {
             let (in_before, out_before) = (self.0.total_in(), self.0.total_out());
-            let status =
-                self.0.decompress(rest, &mut room, FlushDecompress::Sync).map_err(|_| Error::NotDeflate)?;
+            let status = self.0.decompress(rest, &mut room, FlushDecompress::Sync);
             rest = &rest[(self.0.total_in() - in_before) as usize..];
             let inflated_len = (self.0.total_out() - out_before) as usize;
+            // Also what comes before a fault: which one is told first does not depend on the cut.
             take(&room[..inflated_len])?;
-            match status {
+            match status.map_err(|_| Error::NotDeflate)? {
                 // RFC 7692 §7.2.3.4: a block with BFINAL set ends the stream, not the message.
                 Status::StreamEnd => self.0.reset(false),
                 Status::Ok | Status::BufError if inflated_len == 0 && !rest.is_empty() => {
@@ -173,6 +173,17 @@ mod tests {
     #[test]
     fn what_is_no_deflate_is_refused() {
         assert_eq!(inflate(&mut Inflater::default(), &[b"\xff\xff\xff"]), Err(Error::NotDeflate));
+    }
+
+    #[test]
+    fn what_comes_before_a_fault_is_inflated() {
+        // A stored block of 5 bytes, and one of the type that is none.
+        let mut inflated = Vec::new();
+        let result = Inflater::default().push(b"\x00\x05\x00\xfa\xffHello\xff", |bytes| {
+            inflated.extend_from_slice(bytes);
+            Ok(())
+        });
+        assert_eq!((result, &inflated[..]), (Err(Error::NotDeflate), &b"Hello"[..]));
     }
 
     #[test]

@@ -90,8 +90,17 @@ impl Assembly {
 }
 
 fn append(check: &mut Check, payload: &mut Vec<u8>, bytes: &[u8], len_max: u64) -> Result<(), Error> {
+    let payload_len_max = usize::try_from(len_max).unwrap_or(usize::MAX);
+    // Whether a text's first bad byte or the limit comes first does not depend on the cut.
+    let within = &bytes[..bytes.len().min(payload_len_max.saturating_sub(payload.len()))];
+    check.push(within)?;
     check_message_len(payload.len() as u64, bytes.len() as u64, len_max)?;
-    check.push(bytes)?;
+    let needed = payload.len() + bytes.len();
+    if needed > payload.capacity() {
+        // Doubled as it grows, but never past the limit.
+        let capacity = needed.max((2 * payload.capacity()).min(payload_len_max));
+        payload.reserve_exact(capacity - payload.len());
+    }
     payload.extend_from_slice(bytes);
     Ok(())
 }
@@ -183,6 +192,25 @@ mod tests {
         assert_eq!(assembly.push(b"\xce", LIMIT), Ok(()));
         assert_eq!(assembly.finish(LIMIT).unwrap_err(), Error::TextNotUtf8);
         assert_eq!(Message::whole(MessageKind::Text, b"\xce"), Err(Error::TextNotUtf8));
+    }
+
+    #[test]
+    fn a_bad_byte_before_the_limit_is_told_and_one_behind_it_is_not() {
+        let push = |bytes: &[u8]| {
+            append(&mut Check::new(MessageKind::Text), &mut Vec::new(), bytes, 2).map_err(|e| e.close_code())
+        };
+        assert_eq!(push(b"a\xff."), Err(Error::TextNotUtf8.close_code()));
+        assert_eq!(push(b"ab\xff"), Err(Error::TooBig { limit: 2 }.close_code()));
+        assert_eq!(push(b"a\xc3\xa9"), Err(Error::TooBig { limit: 2 }.close_code()));
+    }
+
+    #[test]
+    fn a_message_in_pieces_takes_no_more_room_than_the_limit() {
+        let mut assembly = Assembly::new(MessageKind::Binary, None);
+        for _ in 0..10 {
+            assembly.push(&[0; 100], LIMIT).unwrap();
+            assert!(assembly.held_len() as u64 <= LIMIT);
+        }
     }
 
     #[test]
