@@ -260,6 +260,100 @@ def hub():
         put("hub", name, data.replace(b" ", b""))
 
 
+def extension():
+    def fields(*values, flags=0):
+        return bytes([flags]) + b"\n".join(values)
+
+    cases = {
+        "chrome": fields(b"permessage-deflate; client_max_window_bits"),
+        "firefox": fields(b"permessage-deflate"),
+        "context-takeover": fields(b"permessage-deflate", flags=2),
+        "context-takeover-not-wanted": fields(b"permessage-deflate; client_no_context_takeover", flags=2),
+        "all-parameters": fields(
+            b"permessage-deflate; server_no_context_takeover; client_no_context_takeover; "
+            b"server_max_window_bits=10; client_max_window_bits=12"
+        ),
+        "rfc-7692-5.2-two-offers": fields(b"permessage-deflate; server_max_window_bits=9, permessage-deflate"),
+        "bits-quoted": fields(b'permessage-deflate; server_max_window_bits="10"'),
+        "bits-quoted-and-escaped": fields(b'permessage-deflate ;\tserver_max_window_bits = "1\\0" '),
+        "bits-quoted-then-more": fields(b'permessage-deflate; server_max_window_bits="10"1'),
+        "bits-of-7": fields(b"permessage-deflate; server_max_window_bits=7, permessage-deflate"),
+        "bits-of-16": fields(b"permessage-deflate; client_max_window_bits=16"),
+        "bits-with-zero": fields(b"permessage-deflate; server_max_window_bits=08"),
+        "bits-with-plus": fields(b"permessage-deflate; server_max_window_bits=+9"),
+        "bits-missing": fields(b"permessage-deflate; server_max_window_bits"),
+        "bits-empty": fields(b"permessage-deflate; client_max_window_bits="),
+        "parameter-twice": fields(b"permessage-deflate; client_max_window_bits; client_max_window_bits=9"),
+        "parameter-unknown": fields(b"permessage-deflate; x=y, permessage-deflate"),
+        "parameter-missing": fields(b"permessage-deflate;"),
+        "value-where-none-is": fields(b"permessage-deflate; server_no_context_takeover=1"),
+        "value-empty-where-none-is": fields(b'permessage-deflate; client_no_context_takeover=""'),
+        "another-with-commas-quoted": fields(b'foo; bar="a, b; permessage-deflate\\", x", permessage-deflate'),
+        "quote-without-end": fields(b'permessage-deflate; x="10, permessage-deflate', b"permessage-deflate"),
+        "name-in-capitals": fields(b"Permessage-Deflate"),
+        "name-quoted": fields(b'"permessage-deflate"'),
+        "empty-elements": fields(b" ,, ,permessage-deflate,", b"", flags=2),
+        "words": bytes([3]) + bytes(range(128, 256)),
+    }
+    for name, data in cases.items():
+        put("extension", name, data)
+
+
+def deflated():
+    # Level 6, a window of 2^15, cut into 3 and 1.
+    def case(plan, flags=0, limit=6, level=6, window=6):
+        return bytes([flags, limit, level, window, 2, 3, 1]) + plan
+
+    # A payload of a kind and a length, one block that ends with a sync flush, one fragment.
+    def message(letter=b"T", kind=0, length=20, more=b"", blocks=b"\0\0", fragments=b"\0."):
+        return letter + bytes([kind, length]) + more + blocks + fragments
+
+    def edge(length):
+        lens = [0, 1, 16, 17, 999, 1000, 1001, 8191, 8192, 8193, 16384, 32768, 32769, 65536, 65537, 150000]
+        return 224 + lens.index(length)
+
+    cases = {
+        "hello": case(message(kind=2, length=5, more=b"Hello")),
+        "empty": case(message(length=0) + message(b"B", length=0)),
+        "twice-with-context": case(message() + message() + message(b"B", kind=1), flags=2),
+        "twice-without-context": case(message() + message()),
+        "fragments-and-pings": case(message(fragments=b"\4p\1\0\3\2") + b"I" + message(b"B"), flags=2),
+        "blocks": case(message(length=90, blocks=b"\3\0\1\2\0") + message()),
+        "blocks-final": case(message(length=90, blocks=b"\2\3\3\3\3") + message(), flags=2),
+        "stored": case(message(length=200) + message(length=200), flags=2, level=0),
+        "window-of-512": case(message(kind=4, length=edge(32769)) + message(), flags=2, window=0),
+        "not-compressed-between": case(message() + message(b"U", blocks=b"", fragments=b"") + message(), flags=2),
+        "close-behind-messages": case(message() + b"C" + message()),
+        "spoilt": case(message() + message(b"X", length=90, fragments=b"\x08\x40\2p\5\4") + message(), flags=2),
+        "spoilt-noise": case(message(b"X", kind=4, length=200, fragments=b"\x80\xff\0.") + message()),
+        # Both blocks are stored; the header of the second is of the type that is none.
+        "spoilt-behind-text-not-utf8": case(
+            message(b"X", kind=2, length=6, more=b"ab\xffdef", blocks=b"\1\0\0", fragments=b"\x08\x07\0."), level=0
+        ),
+        "text-not-utf8": case(message(kind=5, length=100, more=b"\0\x32", fragments=b"\4p\1\2\3\4")),
+        "text-not-utf8-past-limit-16": case(message(kind=5, length=100, more=b"\0\x32"), limit=2),
+        "text-not-utf8-before-limit-16": case(message(kind=5, length=100, more=b"\0\x05"), limit=2),
+        "text-ends-inside-character": case(message(kind=2, length=3, more=b"a\xf0\x9f")),
+        "text-inside-character-at-limit-16": case(message(kind=2, length=17, more=b"x" * 15 + b"\xc3\xa9"), limit=2),
+        "over-limit-0": case(message(kind=1, length=1), limit=1),
+        "at-limit-1000": case(message(kind=1, length=edge(1000)) + message(), limit=3),
+        "over-limit-1000": case(message(kind=1, length=edge(1001), fragments=b"\1p\4"), limit=3),
+        "at-limit-8192": case(message(b"B", kind=1, length=edge(8192)), limit=4),
+        "over-limit-8192": case(message(b"B", kind=1, length=edge(8193)), limit=4),
+        "at-limit-65536": case(message(b"B", kind=3, length=edge(65536)), limit=5),
+        "bomb-over-limit-65536": case(message(b"B", kind=1, length=edge(150000)), limit=5),
+        "bomb-of-noughts": case(message(b"B", kind=1, length=edge(150000)), limit=7),
+        "message-where-none-is-taken": case(b"I" + message(), limit=0),
+        "nothing-agreed": case(message(b"U", blocks=b"", fragments=b"") + message(), flags=1),
+    }
+    for which, name in enumerate(["ping", "pong", "close", "continuation"]):
+        cases[f"rsv1-on-{name}"] = case(message() + b"V" + bytes([which]))
+    cases["rsv2"] = case(b"V\4")
+    cases["rsv3"] = case(b"V\5")
+    for name, data in cases.items():
+        put("deflated", name, data)
+
+
 shutil.rmtree(CORPUS, ignore_errors=True)
-for target in (frames, mask, utf8, request, upgrade, hub):
+for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated):
     target()

@@ -7,6 +7,8 @@
 // A target calls one body of these.
 #![allow(dead_code)]
 
+pub mod deflated;
+pub mod extension;
 pub mod frames;
 pub mod hub;
 pub mod mask;
@@ -14,6 +16,8 @@ pub mod request;
 pub mod upgrade;
 pub mod utf8;
 
+mod deflated_plan;
+mod extension_model;
 mod frames_model;
 mod frames_plan;
 mod hub_model;
