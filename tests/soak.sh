@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Runs the server under everything at once and fails if a message is lost or anything leaks.
+#
+#   tests/soak.sh                three minutes
+#   tests/soak.sh --minutes N    as long as you like; hours are fine
+#   FANFARE=FILE tests/soak.sh   that binary, not a fresh build
+#
+# Tickers, subscribers in every form, chat, clients that come and go, slow ones under each lag policy, hostile ones, big
+# messages and idle connections: tests/soak/soak.mjs has the list. Prints a line a minute and then the counts.
+#
+# Exits 0 if nothing was lost, doubled, reordered or altered, nobody was refused or closed without a reason, every
+# offence was answered as it has to be, resident memory did not grow (median of the last quarter against the second:
+# at most 10 % or 4 MiB), every descriptor came back, and the server stopped on SIGTERM with status 0.
+#
+# Needs what tests/clients/run.sh needs, and installs it the same way. Loopback only, on a free port. Takes about one of
+# two cores. CARGO_TARGET_DIR is honoured.
+set -euo pipefail
+
+readonly READY_SECONDS_MAX=10
+readonly STOP_SECONDS_MAX=15
+readonly SETTLE_SECONDS_MAX=300 # setting up, and waiting for the end of everything: 10 s when all is well
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+binary="${FANFARE:-}"
+work="$(mktemp -d)"
+server_pid=""
+
+cleanup() {
+  if [[ -n "$server_pid" ]]; then
+    kill -KILL "$server_pid" 2>/dev/null || true
+    wait "$server_pid" 2>/dev/null || true
+  fi
+  rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM HUP
+
+fail() {
+  echo "soak: $*" >&2
+  exit 1
+}
+
+# Short times, so that pings, timeouts and lag happen many times a minute.
+start_server() {
+  local flags=(--listen 127.0.0.1:0 --threads 2 --max-message 1MiB --max-lag 512KiB)
+  flags+=(--lag-policy 'slow-skip=skip' --lag-policy 'slow-latest=latest')
+  flags+=(--idle-timeout 5s --pong-timeout 25s --handshake-timeout 5s --body-timeout 8s --close-timeout 20s --drain 1s)
+  mkfifo "$work/stdout"
+  "$binary" "${flags[@]}" >"$work/stdout" 2>"$work/stderr" &
+  server_pid=$!
+  if ! read -r -t "$READY_SECONDS_MAX" line <"$work/stdout" || [[ "$line" != "listening on http://"* ]]; then
+    cat "$work/stderr" >&2
+    fail "the server did not say where it listens"
+  fi
+  address="${line#listening on http://}"
+}
+
+stop_server() {
+  local status=0 watchdog
+  kill -0 "$server_pid" 2>/dev/null || fail "the server did not survive: $(tail -n 20 "$work/stderr")"
+  (sleep "$STOP_SECONDS_MAX" && kill -KILL "$server_pid") 2>/dev/null &
+  watchdog=$!
+  kill -TERM "$server_pid"
+  wait "$server_pid" || status=$?
+  kill "$watchdog" 2>/dev/null || true
+  server_pid=""
+  if ((status != 0)) || grep -q panicked "$work/stderr"; then
+    tail -n 20 "$work/stderr" >&2
+    fail "the server ended with status $status after SIGTERM"
+  fi
+  echo "soak: the server stopped with status 0"
+}
+
+main() {
+  local minutes=3 status=0 line address
+  if (($# == 2)) && [[ "$1" == --minutes && "$2" =~ ^[1-9][0-9]{0,4}$ ]]; then
+    minutes="$2"
+  elif (($# > 0)); then
+    fail "usage: tests/soak.sh [--minutes N]"
+  fi
+  "$root/tests/clients/run.sh" --install
+  if [[ -z "$binary" ]]; then
+    (cd "$root" && cargo build --release --quiet)
+    binary="${CARGO_TARGET_DIR:-$root/target}/release/fanfare"
+  fi
+  start_server
+  timeout --kill-after=10 "$((minutes * 60 + SETTLE_SECONDS_MAX))" \
+    node "$root/tests/soak/soak.mjs" "$address" "$server_pid" "$minutes" || status=$?
+  stop_server
+  ((status == 0)) || fail "failed with status $status (124: not done in time)"
+  echo "soak: passed"
+}
+
+main "$@"
