@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
@@ -16,22 +16,6 @@ use tungstenite::{Error, Message};
 
 /// Long enough for a server that would do something to have done it.
 const A_WHILE: Duration = Duration::from_millis(300);
-
-fn raw_websocket(server: &Running, path: &str) -> TcpStream {
-    let mut stream = connect(server.address);
-    let handshake = format!(
-        "GET {path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    );
-    assert_eq!(exchange(&mut stream, handshake.as_bytes()).status, 101);
-    stream
-}
-
-fn rest(stream: &mut TcpStream) -> Vec<u8> {
-    let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).unwrap();
-    rest
-}
 
 #[test]
 fn a_silent_websocket_is_pinged_and_lives_if_it_answers() {
@@ -47,7 +31,7 @@ fn a_silent_websocket_is_pinged_and_lives_if_it_answers() {
 fn a_websocket_that_does_not_answer_a_ping_is_closed_and_then_cut() {
     let short = Duration::from_millis(50);
     let server = start(Config { idle_timeout: short, pong_timeout: short, close_timeout: short, ..config() });
-    let mut stream = raw_websocket(&server, "/channels/news");
+    let mut stream = raw_websocket(server.address, "/channels/news");
     let bytes = rest(&mut stream);
     assert_eq!(&bytes[..4], b"\x89\x00\x88\x15", "a Ping frame, then a Close frame");
     assert_eq!(&bytes[4..], b"\x03\xe9no answer to a ping");
@@ -57,7 +41,7 @@ fn a_websocket_that_does_not_answer_a_ping_is_closed_and_then_cut() {
 #[test]
 fn a_close_is_echoed_and_the_server_closes_tcp_first() {
     let server = start(config());
-    let mut stream = raw_websocket(&server, "/channels/news");
+    let mut stream = raw_websocket(server.address, "/channels/news");
     stream.write_all(b"\x88\x82\x00\x00\x00\x00\x0f\xa0").unwrap();
     assert_eq!(rest(&mut stream), b"\x88\x02\x0f\xa0", "the code is echoed, then the end of the stream");
 }
@@ -66,7 +50,7 @@ fn a_close_is_echoed_and_the_server_closes_tcp_first() {
 fn what_comes_after_a_close_is_ignored() {
     let server = start(config());
     let mut watcher = websocket(server.address, "/channels/news");
-    let mut stream = raw_websocket(&server, "/channels/news");
+    let mut stream = raw_websocket(server.address, "/channels/news");
     stream.write_all(b"\x88\x80\x00\x00\x00\x00\x81\x82\x00\x00\x00\x00hi").unwrap();
     assert_eq!(rest(&mut stream), b"\x88\x00");
     publish(server.address, "news", "next");
@@ -76,7 +60,7 @@ fn what_comes_after_a_close_is_ignored() {
 #[test]
 fn what_came_before_a_fault_is_echoed_before_the_close_frame() {
     let server = start(config());
-    let mut stream = raw_websocket(&server, "/echo");
+    let mut stream = raw_websocket(server.address, "/echo");
     stream.write_all(b"\x81\x82\x00\x00\x00\x00hi\x81\x02no").unwrap();
     let bytes = rest(&mut stream);
     assert_eq!(&bytes[..4], b"\x81\x02hi");
@@ -86,7 +70,7 @@ fn what_came_before_a_fault_is_echoed_before_the_close_frame() {
 #[test]
 fn a_peer_that_does_not_close_tcp_after_the_close_frames_is_cut() {
     let server = start(Config { close_timeout: Duration::from_millis(50), ..config() });
-    let mut stream = raw_websocket(&server, "/channels/news");
+    let mut stream = raw_websocket(server.address, "/channels/news");
     stream.write_all(b"\x88\x80\x00\x00\x00\x00").unwrap();
     until("it is gone", || (server.handle.connections_len() == 0).then_some(()));
 }
@@ -94,9 +78,8 @@ fn a_peer_that_does_not_close_tcp_after_the_close_frames_is_cut() {
 #[test]
 fn a_reset_connection_leaves_its_channel() {
     let server = start(config());
-    let stream = raw_websocket(&server, "/channels/news");
-    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
-    drop(stream);
+    let stream = raw_websocket(server.address, "/channels/news");
+    reset(stream);
     until("it is gone", || (server.handle.connections_len() == 0).then_some(()));
     assert!(publish(server.address, "news", "x").body.contains("\"subscribers\":0"));
 }
@@ -274,7 +257,7 @@ fn a_stop_is_spread_over_the_drain() {
 #[test]
 fn a_peer_that_ignores_the_goodbye_does_not_keep_the_server() {
     let server = start(Config { close_timeout: Duration::from_millis(50), ..config() });
-    let _stream = raw_websocket(&server, "/channels/news");
+    let _stream = raw_websocket(server.address, "/channels/news");
     server.handle.shutdown();
     server.join().unwrap();
 }

@@ -4,6 +4,8 @@
 
 #![allow(dead_code)] // each test binary uses a part
 
+pub mod steady;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -100,6 +102,34 @@ pub fn handshake(
 /// A WebSocket to this path.
 pub fn websocket(address: SocketAddr, path: &str) -> Client {
     handshake(address, path, &[]).unwrap().0
+}
+
+/// A WebSocket to this path by hand: what it says from now on, and whether it answers, is the test's.
+pub fn raw_websocket(address: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = connect(address);
+    assert_eq!(exchange(&mut stream, &upgrade_request(path)).status, 101);
+    stream
+}
+
+/// The handshake as a client writes it.
+pub fn upgrade_request(path: &str) -> Vec<u8> {
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    );
+    head.into_bytes()
+}
+
+/// All that comes until the end of the stream.
+pub fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    rest
+}
+
+/// Closes with a reset instead of an end.
+pub fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
 /// A subscriber of the channel that speaks envelopes.
@@ -232,8 +262,17 @@ impl Process {
 
     /// Its resident memory, in KiB.
     pub fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most resident memory that it ever had, in KiB.
+    pub fn resident_peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
