@@ -12,8 +12,8 @@
 # offence was answered as it has to be, resident memory did not grow (median of the last quarter against the second:
 # at most 10 % or 4 MiB), every descriptor came back, and the server stopped on SIGTERM with status 0.
 #
-# Needs Linux (/proc) and what tests/clients/run.sh needs, which it installs. Loopback only, on a free port. Takes about one of
-# two cores. CARGO_TARGET_DIR is honoured.
+# Needs Linux (/proc) and what tests/clients/run.sh needs, which it installs. Loopback only, on a free port. Takes
+# a third of a core. CARGO_TARGET_DIR is honoured.
 set -euo pipefail
 
 readonly READY_SECONDS_MAX=10
