@@ -1,6 +1,9 @@
-//! The pure rooms: masking, frames, UTF-8, the handshake and the log, each beside something to compare it with.
+//! The pure rooms: masking, frames, UTF-8, DEFLATE, the handshake and the log, most beside something to compare with.
 //!
 //! `cargo bench --bench codec`, with a filter such as `-- unmask` if wanted. No sockets here: those are `fan_out`.
+
+#[path = "support/payload.rs"]
+mod payload;
 
 use std::hint::black_box;
 use std::io::{self, Cursor, Read, Write};
@@ -16,13 +19,24 @@ use tungstenite::protocol::{Role, WebSocketConfig};
 use fanfare::http::{Event as HttpEvent, Limits, RequestReader, Upgrade};
 use fanfare::hub::{ChannelName, Cursor as LogCursor, Hub, Log, WireForm};
 use fanfare::ws::{
-    Event, Inbound, Opcode, Protocol, Utf8Validator, encode_frame, encode_masked_frame, unmask, unmask_naive,
+    Deflate, Deflater, Event, Inbound, Opcode, Protocol, Utf8Validator, WINDOW_BITS_MAX, encode_frame,
+    encode_masked_frame, unmask, unmask_naive,
 };
+
+use payload::Payload;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// What one read of the server takes.
 const READ_LEN: usize = 64 * 1024;
+
+/// RSV1 in the first byte of a frame: the message is compressed.
+const RSV1: u8 = 0x40;
+
+const DEFLATE_LEVELS: [u32; 4] = [1, 4, 6, 9];
+
+/// Payloads one after the other, so that none is met twice in a row.
+const PAYLOADS: usize = 64;
 
 const SUBSCRIBERS: u64 = 1000;
 
@@ -49,6 +63,8 @@ fn main() {
     bench_parse(&mut criterion);
     bench_write(&mut criterion);
     bench_utf8(&mut criterion);
+    bench_deflate(&mut criterion);
+    bench_inflate(&mut criterion);
     bench_handshake(&mut criterion);
     bench_log(&mut criterion);
     bench_hub(&mut criterion);
@@ -193,6 +209,65 @@ fn validate(bytes: &[u8], cut: usize) {
         validator.push(piece).expect("the text is UTF-8");
     }
     validator.finish().expect("the text ends with a character");
+}
+
+fn bench_deflate(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("deflate");
+    group.throughput(Throughput::Elements(PAYLOADS as u64));
+    for payload in [Payload::Quote, Payload::Tick] {
+        let payloads: Vec<_> = (0..PAYLOADS).map(|index| payload.bytes(index)).collect();
+        for level in DEFLATE_LEVELS {
+            let mut deflater = deflater(level);
+            group.bench_function(BenchmarkId::new(format!("{payload}, level"), level), |bencher| {
+                bencher.iter(|| {
+                    for payload in &payloads {
+                        black_box(deflater.deflate(black_box(payload)));
+                    }
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+/// A read of compressed messages, from the copy that stands for the system's `read` to the last message.
+fn bench_inflate(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("inflate");
+    group.throughput(Throughput::Elements(PAYLOADS as u64));
+    let deflate =
+        Deflate::negotiate(["permessage-deflate"].into_iter(), false).expect("this can be agreed on");
+    for payload in [Payload::Quote, Payload::Tick] {
+        for level in DEFLATE_LEVELS {
+            let run = compressed_run(payload, level);
+            let inbound = Inbound::Accept { message_len_max: 1 << 20 };
+            let mut protocol = Protocol::new(inbound).with_deflate(deflate);
+            let (mut buffer, mut outbox) = (run.clone(), Vec::new());
+            group.bench_function(BenchmarkId::new(format!("{payload}, level"), level), |bencher| {
+                bencher.iter(|| {
+                    buffer.copy_from_slice(&run);
+                    assert_eq!(receive_all(&mut protocol, &mut buffer, &mut outbox), PAYLOADS);
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+/// As a client sends them.
+fn compressed_run(payload: Payload, level: u32) -> Vec<u8> {
+    let (mut deflater, mut run) = (deflater(level), Vec::new());
+    for index in 0..PAYLOADS {
+        let start = run.len();
+        let payload = payload.bytes(index);
+        let deflated = deflater.deflate(&payload).expect("both payloads shrink at every level");
+        encode_masked_frame(&mut run, true, Opcode::Text, KEY, deflated);
+        run[start] |= RSV1;
+    }
+    run
+}
+
+fn deflater(level: u32) -> Deflater {
+    Deflater::new(level, WINDOW_BITS_MAX).expect("the library has the largest window")
 }
 
 fn bench_handshake(criterion: &mut Criterion) {

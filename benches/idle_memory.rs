@@ -1,4 +1,4 @@
-//! Resident memory of the release server for each idle WebSocket subscriber.
+//! Resident memory of the release server for each idle WebSocket subscriber, without and with compression.
 //!
 //! `cargo bench --bench idle_memory`; `FANFARE_BENCH_SUBSCRIBERS` sets how many, 10,000 without it. What is counted
 //! is the server process as the system sees it, not the kernel's socket buffers. Read from /proc: Linux only.
@@ -11,14 +11,18 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use support::Worker;
+use fanfare::config::Config;
+
+use support::{Feed, Payload, Worker};
 
 /// How often it is looked whether the server has closed what its clients have closed.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 fn main() {
     match support::role().as_deref() {
-        Some([role, address, count]) if role == support::CLIENTS => support::run_clients(address, count),
+        Some([role, address, count, payload, form]) if role == support::CLIENTS => {
+            support::run_clients(address, count, Feed::from_words(payload, form))
+        }
         Some(role) => unreachable!("the bench starts no role {role:?}"),
         None if cfg!(target_os = "linux") => measure(),
         None => {
@@ -28,16 +32,22 @@ fn main() {
 }
 
 fn measure() {
-    support::subscribers("10000").into_iter().for_each(measure_with);
+    let deflate_len_min = Some(Config::default().deflate_min);
+    for count in support::subscribers("10000") {
+        println!("{count} that read 100 bytes a message");
+        measure_with(count, Feed { payload: Payload::Tick, deflate_len_min: None });
+        println!("\n{count} that agreed on permessage-deflate and read 1,024 bytes a message, compressed");
+        measure_with(count, Feed { payload: Payload::Quote, deflate_len_min });
+    }
 }
 
-fn measure_with(count: usize) {
+fn measure_with(count: usize, feed: Feed) {
     let server = Server::start();
     let descriptors = server.descriptors();
     let before = server.resident_bytes();
     println!("{:<46}{before:>12} bytes", "resident, nobody connected");
 
-    let mut clients = Worker::start_clients(&server.address, count);
+    let mut clients = Worker::start_clients(&server.address, count, feed);
     let report = |when: &str| {
         let resident = server.resident_bytes();
         let each = (resident as f64 - before as f64) / count as f64;
@@ -49,7 +59,7 @@ fn measure_with(count: usize) {
     report("the same after one message to all");
     clients.tell("publish 128");
     assert_eq!(clients.hear(), "done");
-    report("the same after 128 messages in one turn");
+    report("the same after 128 messages at once");
     drop(clients);
     while server.descriptors() > descriptors {
         thread::sleep(LOOK_AGAIN);

@@ -4,20 +4,14 @@
 
 use std::io::{ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
-use std::num::NonZeroUsize;
-use std::thread;
-use std::time::Duration;
 
-use cpu_time::ProcessTime;
 use fanfare::config::Config;
-use fanfare::server::Server;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, Message, WebSocket};
 
-use crate::support::{self, frames, orders, say};
-
-/// Longer than the bench: no ping disturbs a round.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::FEED;
+use crate::rounds::{serve, serve_fanfare};
+use crate::support::{self, say};
 
 /// tungstenite's read buffer, allocated for each socket. Nothing is read; its default would be 1.3 GB here.
 const TUNGSTENITE_READ_LEN: usize = 4096;
@@ -52,16 +46,15 @@ impl Contestant {
     }
 }
 
-/// Plays a role: says its address, takes in the clients, then obeys `begin K`, `go` (if it is told) and `end`, which
-/// is answered with the CPU nanoseconds of this process since `begin`.
+/// Plays a role: says its address, takes in the clients, then obeys as [`serve`] says.
 pub fn run(role: &str, subscribers: &str) {
     support::raise_descriptor_limit();
     let subscribers = subscribers.parse().expect("the number of subscribers is a number");
     match role {
-        "fanfare" => serve_fanfare(),
+        "fanfare" => serve_fanfare(Config::default()),
         "floor" => {
             let sockets = accept(subscribers).into_iter().map(WebSocket::into_inner).collect::<Vec<_>>();
-            serve(frames, |run| sockets.iter().for_each(|socket| write(socket, run)));
+            serve(|count| FEED.frames(count), |run| sockets.iter().for_each(|socket| write(socket, run)));
         }
         "tungstenite" => {
             let mut sockets = accept(subscribers);
@@ -72,34 +65,6 @@ pub fn run(role: &str, subscribers: &str) {
             });
         }
         unknown => unreachable!("the bench starts no role {unknown}"),
-    }
-}
-
-fn serve_fanfare() {
-    let listen = vec!["127.0.0.1:0".parse().expect("this is an address")];
-    let config =
-        Config { listen, threads: NonZeroUsize::MIN, idle_timeout: IDLE_TIMEOUT, ..Config::default() };
-    let server = Server::bind(config).expect("a free port of the loopback interface");
-    say(&server.local_addrs()[0].to_string());
-    thread::spawn(move || server.run().expect("the loop goes on until the process ends"));
-    serve(|_| (), |()| unreachable!("nobody tells it to send"));
-}
-
-/// Obeys orders. What `prepare` makes of a number of messages is not measured, what `send` does with it is.
-fn serve<T>(prepare: impl Fn(usize) -> T, mut send: impl FnMut(&T)) {
-    let mut prepared = prepare(0);
-    let mut start = ProcessTime::now();
-    for (order, messages) in orders() {
-        match order.as_str() {
-            "begin" => {
-                prepared = prepare(messages);
-                say("begun");
-                start = ProcessTime::now();
-            }
-            "go" => send(&prepared),
-            "end" => say(&start.elapsed().as_nanos().to_string()),
-            unknown => unreachable!("the bench gives no order {unknown}"),
-        }
     }
 }
 
@@ -125,9 +90,8 @@ fn write(mut socket: &TcpStream, run: &[u8]) {
 }
 
 fn messages(count: usize) -> Vec<Message> {
-    let run = frames(count);
-    let payload_of = |frame: &[u8]| String::from_utf8(frame[2..].to_vec()).expect("the messages are text");
-    run.chunks_exact(run.len().max(1) / count.max(1)).map(|frame| Message::text(payload_of(frame))).collect()
+    let text_of = |index| String::from_utf8(FEED.payload.bytes(index)).expect("the messages are text");
+    (0..count).map(|index| Message::text(text_of(index))).collect()
 }
 
 fn send(socket: &mut WebSocket<TcpStream>, message: &Message) {

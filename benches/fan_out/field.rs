@@ -4,20 +4,15 @@
 
 use std::time::Duration;
 
+use crate::FEED;
 use crate::contestants::Contestant;
-use crate::support::Worker;
+use crate::rounds::Side;
 use crate::table::Pair;
 
 /// Contestants that are up, each with its clients.
 pub struct Field {
     subscribers: usize,
-    sides: Vec<Side>,
-}
-
-struct Side {
-    contestant: Contestant,
-    server: Worker,
-    clients: Worker,
+    sides: Vec<(Contestant, Side)>,
 }
 
 impl Field {
@@ -39,34 +34,13 @@ impl Field {
 
     /// The CPU time of one round: from before the publication until every client has received every byte.
     pub fn round(&mut self, contestant: Contestant, messages: usize) -> Duration {
-        let index = self.sides.iter().position(|side| side.contestant == contestant);
+        let index = self.sides.iter().position(|(side, _)| *side == contestant);
         let index = index.unwrap_or_else(|| {
-            self.sides.push(Side::start(contestant, self.subscribers));
+            let role = format!("{} {}", contestant.role(), self.subscribers);
+            let side = Side::start(&role, self.subscribers, FEED, contestant.is_told());
+            self.sides.push((contestant, side));
             self.sides.len() - 1
         });
-        self.sides[index].round(messages)
-    }
-}
-
-impl Side {
-    fn start(contestant: Contestant, subscribers: usize) -> Self {
-        let mut server = Worker::start(&format!("{} {subscribers}", contestant.role()));
-        let address = server.hear();
-        let clients = Worker::start_clients(&address, subscribers);
-        Self { contestant, server, clients }
-    }
-
-    fn round(&mut self, messages: usize) -> Duration {
-        self.server.tell(&format!("begin {messages}"));
-        assert_eq!(self.server.hear(), "begun");
-        if self.contestant.is_told() {
-            self.clients.tell(&format!("expect {messages}"));
-            self.server.tell("go");
-        } else {
-            self.clients.tell(&format!("publish {messages}"));
-        }
-        assert_eq!(self.clients.hear(), "done");
-        self.server.tell("end");
-        Duration::from_nanos(self.server.hear().parse().expect("`end` is answered with nanoseconds"))
+        self.sides[index].1.round(messages)
     }
 }

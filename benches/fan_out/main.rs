@@ -7,6 +7,10 @@
 
 mod contestants;
 mod field;
+#[path = "../support/figures.rs"]
+mod figures;
+#[path = "../support/rounds.rs"]
+mod rounds;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
@@ -17,7 +21,11 @@ use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, measurement
 
 use contestants::Contestant;
 use field::Field;
+use support::{Feed, Payload};
 use table::{Pair, Table};
+
+/// What is sent.
+const FEED: Feed = Feed { payload: Payload::Tick, deflate_len_min: None };
 
 /// Messages a turn.
 const MESSAGES: [usize; 3] = [1, 16, 128];
@@ -29,7 +37,9 @@ const NAIVE_TIME_MAX: Duration = Duration::from_secs(3);
 
 fn main() {
     match support::role().as_deref() {
-        Some([role, address, count]) if role == support::CLIENTS => support::run_clients(address, count),
+        Some([role, address, count, payload, form]) if role == support::CLIENTS => {
+            support::run_clients(address, count, Feed::from_words(payload, form))
+        }
         Some([role, subscribers]) => contestants::run(role, subscribers),
         Some(role) => unreachable!("the bench starts no role {role:?}"),
         None => bench(),

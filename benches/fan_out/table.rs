@@ -5,6 +5,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::figures::{micros, quartiles};
+
 /// CPU times of two rounds, one after the other.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair {
@@ -57,14 +59,12 @@ impl fmt::Display for Table {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let deliveries = (self.subscribers * self.messages) as f64;
-        let micros = |time: Duration| time.as_secs_f64() * 1e6 / deliveries;
-        let median = |times: Vec<f64>| quartiles(times)[1];
-        let floor = median(self.pairs.iter().map(|pair| micros(pair.floor)).collect());
-        let fanfare = median(self.pairs.iter().map(|pair| micros(pair.fanfare)).collect());
-        let naive = median(self.naive.iter().map(|&time| micros(time)).collect());
+        let micros = |time| micros(time, self.subscribers * self.messages);
+        let [_, floor, _] = quartiles(self.pairs.iter().map(|pair| micros(pair.floor)));
+        let [_, fanfare, _] = quartiles(self.pairs.iter().map(|pair| micros(pair.fanfare)));
+        let [_, naive, _] = quartiles(self.naive.iter().map(|&time| micros(time)));
         let ratio_of = |pair: &Pair| pair.floor.as_secs_f64() / pair.fanfare.as_secs_f64();
-        let [low, ratio, high] = quartiles(self.pairs.iter().map(ratio_of).collect());
+        let [low, ratio, high] = quartiles(self.pairs.iter().map(ratio_of));
         let (subscribers, messages, pairs) = (self.subscribers, self.messages, self.pairs.len());
         writeln!(
             f,
@@ -72,10 +72,4 @@ impl fmt::Display for Row {
              {ratio:.2} ({low:.2} - {high:.2})  {pairs:>6}"
         )
     }
-}
-
-/// The lower quartile, the median and the upper quartile of one value or more.
-fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
-    values.sort_by(f64::total_cmp);
-    [1, 2, 3].map(|quarter| values[(values.len() - 1) * quarter / 4])
 }

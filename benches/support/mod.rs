@@ -3,25 +3,26 @@
 //! Sockets are spread over processes for two reasons: their CPU time must not be counted with the server's, and a
 //! process may hold no more descriptors than its hard limit, often 20,000. What is measured is not known here.
 
+mod feed;
+mod payload;
+
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use fanfare::ws::{Opcode, encode_frame, encode_masked_frame};
+pub use feed::Feed;
+pub use payload::Payload;
 
 /// The channel that every client subscribes to.
 pub const CHANNEL: &str = "news";
 
-/// The role of a process with client sockets: `clients ADDRESS COUNT`, see [`run_clients`].
+/// The role of a process with client sockets: `clients ADDRESS COUNT PAYLOAD FORM`, see [`run_clients`].
 pub const CLIENTS: &str = "clients";
 
 /// The role that a started process plays, and its arguments.
 const ROLE: &str = "FANFARE_BENCH_ROLE";
-
-/// The payload of every message.
-const PAYLOAD_LEN: usize = 100;
 
 /// A client that waits longer than this has lost bytes: the slowest round takes some seconds.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -46,8 +47,8 @@ impl Worker {
     }
 
     /// Starts a process with `count` subscribers of a server, and waits until all are subscribed.
-    pub fn start_clients(address: &str, count: usize) -> Self {
-        let mut clients = Self::start(&format!("{CLIENTS} {address} {count}"));
+    pub fn start_clients(address: &str, count: usize, feed: Feed) -> Self {
+        let mut clients = Self::start(&format!("{CLIENTS} {address} {count} {feed}"));
         assert_eq!(clients.hear(), "ready");
         clients
     }
@@ -105,16 +106,16 @@ pub fn orders() -> impl Iterator<Item = (String, usize)> {
 /// The role [`CLIENTS`]: subscribes, says `ready`, and for every order `expect K` or `publish K` says `done` as soon
 /// as every socket has received exactly the frames of K messages. `publish`: the first socket sends them before, in
 /// one write.
-pub fn run_clients(address: &str, count: &str) {
+pub fn run_clients(address: &str, count: &str, feed: Feed) {
     raise_descriptor_limit();
     let count: usize = count.parse().expect("the number of clients is a number");
-    let mut clients: Vec<TcpStream> = (0..count).map(|_| subscribe(address)).collect();
+    let mut clients: Vec<TcpStream> = (0..count).map(|_| subscribe(address, feed)).collect();
     say("ready");
     for (order, messages) in orders() {
         if order == "publish" {
-            clients[0].write_all(&masked_frames(messages)).expect("the server reads its publisher");
+            clients[0].write_all(&feed.masked_frames(messages)).expect("the server reads its publisher");
         }
-        receive(&mut clients, &frames(messages));
+        receive(&mut clients, &feed.frames(messages));
         say("done");
     }
 }
@@ -122,24 +123,6 @@ pub fn run_clients(address: &str, count: &str) {
 /// Takes the soft limit to the hard one.
 pub fn raise_descriptor_limit() {
     rlimit::increase_nofile_limit(u64::MAX).expect("the soft limit may be raised to the hard one");
-}
-
-/// `messages` messages as a server sends them.
-pub fn frames(messages: usize) -> Vec<u8> {
-    let mut out = Vec::new();
-    (0..messages).for_each(|index| encode_frame(&mut out, Opcode::Text, &payload(index)));
-    out
-}
-
-fn masked_frames(messages: usize) -> Vec<u8> {
-    let mut out = Vec::new();
-    let key = [0x37, 0xfa, 0x21, 0x3d];
-    (0..messages).for_each(|index| encode_masked_frame(&mut out, true, Opcode::Text, key, &payload(index)));
-    out
-}
-
-fn payload(index: usize) -> Vec<u8> {
-    format!("{index:x<PAYLOAD_LEN$}").into_bytes()
 }
 
 /// Reads `expected` from every client. It begins with the one that is written to last: this process sleeps while
@@ -152,12 +135,13 @@ fn receive(clients: &mut [TcpStream], expected: &[u8]) {
     }
 }
 
-fn subscribe(address: &str) -> TcpStream {
+fn subscribe(address: &str, feed: Feed) -> TcpStream {
     let mut client = TcpStream::connect(address).expect("the server takes this many clients");
     client.set_read_timeout(Some(SILENCE_MAX)).expect("60 s is a timeout");
     let request = format!(
         "GET /channels/{CHANNEL} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{}\r\n",
+        feed.extension_field()
     );
     client.write_all(request.as_bytes()).expect("the server reads the handshake");
     let mut response = Vec::new();

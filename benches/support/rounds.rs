@@ -1,0 +1,78 @@
+//! A round, from both ends: the bench that asks for it, and the serving process that measures its own CPU time.
+//!
+//! `begin K`, `go` (if the server is told to send) and `end`, which is answered with the CPU nanoseconds since
+//! `begin`. What is served is not known here, but for the server of this crate.
+
+use std::num::NonZeroUsize;
+use std::thread;
+use std::time::Duration;
+
+use cpu_time::ProcessTime;
+use fanfare::config::Config;
+use fanfare::server::Server;
+
+use crate::support::{Feed, Worker, orders, say};
+
+/// Longer than a bench: no ping disturbs a round.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A serving process and its clients.
+pub struct Side {
+    server: Worker,
+    clients: Worker,
+    is_told: bool,
+}
+
+impl Side {
+    /// Starts the server in `role`, and `subscribers` clients. `is_told`: it is told to send; otherwise its first
+    /// subscriber publishes.
+    pub fn start(role: &str, subscribers: usize, feed: Feed, is_told: bool) -> Self {
+        let mut server = Worker::start(role);
+        let address = server.hear();
+        let clients = Worker::start_clients(&address, subscribers, feed);
+        Self { server, clients, is_told }
+    }
+
+    /// The CPU time of one round: from before the publication until every client has received every byte.
+    pub fn round(&mut self, messages: usize) -> Duration {
+        self.server.tell(&format!("begin {messages}"));
+        assert_eq!(self.server.hear(), "begun");
+        if self.is_told {
+            self.clients.tell(&format!("expect {messages}"));
+            self.server.tell("go");
+        } else {
+            self.clients.tell(&format!("publish {messages}"));
+        }
+        assert_eq!(self.clients.hear(), "done");
+        self.server.tell("end");
+        Duration::from_nanos(self.server.hear().parse().expect("`end` is answered with nanoseconds"))
+    }
+}
+
+/// The server of this crate, with one loop.
+pub fn serve_fanfare(config: Config) {
+    let listen = vec!["127.0.0.1:0".parse().expect("this is an address")];
+    let config = Config { listen, threads: NonZeroUsize::MIN, idle_timeout: IDLE_TIMEOUT, ..config };
+    let server = Server::bind(config).expect("a free port of the loopback interface");
+    say(&server.local_addrs()[0].to_string());
+    thread::spawn(move || server.run().expect("the loop goes on until the process ends"));
+    serve(|_| (), |()| unreachable!("nobody tells it to send"));
+}
+
+/// Obeys orders. What `prepare` makes of a number of messages is not measured, what `send` does with it is.
+pub fn serve<T>(prepare: impl Fn(usize) -> T, mut send: impl FnMut(&T)) {
+    let mut prepared = prepare(0);
+    let mut start = ProcessTime::now();
+    for (order, messages) in orders() {
+        match order.as_str() {
+            "begin" => {
+                prepared = prepare(messages);
+                say("begun");
+                start = ProcessTime::now();
+            }
+            "go" => send(&prepared),
+            "end" => say(&start.elapsed().as_nanos().to_string()),
+            unknown => unreachable!("the bench gives no order {unknown}"),
+        }
+    }
+}
