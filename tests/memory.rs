@@ -39,10 +39,7 @@ fn read_all(client: &mut Client) -> Result<(), String> {
 
 /// A WebSocket that has sent this much of a message of 4 MiB, and no more.
 fn unfinished(address: SocketAddr, len: usize) -> TcpStream {
-    let mut stream = connect(address);
-    let handshake = "GET /echo HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-    assert_eq!(exchange(&mut stream, handshake.as_bytes()).status, 101);
+    let mut stream = raw_websocket(address, "/echo");
     let header = [&[0x82, 0xff][..], &(4u64 << 20).to_be_bytes(), &[0; 4]].concat();
     stream.write_all(&[&header[..], &vec![0; len]].concat()).unwrap();
     stream

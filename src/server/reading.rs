@@ -53,12 +53,13 @@ impl EventLoop {
         self.settle(key);
     }
 
-    /// Whether the next bytes should be taken. While a loop is behind, nothing that could be published is.
+    /// Whether the next bytes should be taken: not while a loop is behind, nor past the turn's share, nor from a peer
+    /// that does not take its answers.
     fn may_read(&mut self, key: Key) -> bool {
-        let is_congested = self.exchange().is_congested() || self.read_len > READ_LEN_PER_TURN_MAX;
+        let is_enough = self.exchange().is_congested() || self.read_len > READ_LEN_PER_TURN_MAX;
         let Some(connection) = self.connections.get_mut(key) else { return false };
         connection.is_held = connection.outbox.is_high();
-        !is_congested && !connection.is_held
+        !is_enough && !connection.is_held
     }
 
     /// What was read may have left something to send, or brought a deadline nearer.

@@ -83,8 +83,7 @@ impl EventLoop {
         if let Some(log) = log {
             self.hub.trim(log);
         }
-        self.flush_once_more(key);
-        self.count(key);
+        self.flush_connection(key);
     }
 
     /// Drops what was to be sent, and the connection with it.

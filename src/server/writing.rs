@@ -32,7 +32,8 @@ impl EventLoop {
         self.touched = touched;
     }
 
-    fn flush_connection(&mut self, key: Key) {
+    /// Writes to one connection, and does what follows from it.
+    pub(super) fn flush_connection(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let flushed = connection.flush(&mut self.hub, self.shared.config.max_lag);
         self.count(key);
@@ -41,18 +42,11 @@ impl EventLoop {
             Ok(Flushed::ReadOn) => self.read_again.push(key),
             Ok(Flushed::Leave) => {
                 self.leave(key);
-                self.flush_once_more(key);
+                // The Close frame goes out in the same turn. It is not leaving any more, so this ends here.
+                self.flush_connection(key);
             }
             Ok(Flushed::Lagged(subscription)) => self.lagged(key, subscription),
             Err(_) => self.doomed.push(key),
-        }
-    }
-
-    /// A Close frame that was decided on while flushing goes out in the same turn.
-    pub(super) fn flush_once_more(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.flush(&mut self.hub, self.shared.config.max_lag).is_err() {
-            self.doomed.push(key);
         }
     }
 
