@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Runs the server against clients that are not ours: npm's `ws`, Python's `websockets`, Chromium and curl.
+# Runs the server against clients that are not ours: npm's `ws` and `eventsource`, Python's `websockets`, Chromium,
+# node's HTTP clients and curl.
 #
 #   tests/clients/run.sh                     all suites
-#   tests/clients/run.sh ws                  one: ws, websockets or chromium
+#   tests/clients/run.sh ws                  one: ws, eventsource, websockets or chromium
 #   tests/clients/run.sh --install           none, but what they need is installed
 #   SCREENSHOTS=FOLDER tests/clients/run.sh  pictures of the page are left there
 #
@@ -14,7 +15,7 @@
 set -euo pipefail
 
 readonly INSTALL_SECONDS_MAX=300
-readonly SUITE_SECONDS_MAX=180 # the longest takes 10 s on 2 cores
+readonly SUITE_SECONDS_MAX=180 # the longest takes 15 s on 2 cores
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 venv="$root/tests/.venv-clients"
@@ -78,15 +79,15 @@ suite() {
 
 run_suite() {
   case "$1" in
-    ws | chromium) suite "$1" node --test --test-reporter=spec "$1.test.mjs" ;;
+    ws | eventsource | chromium) suite "$1" node --test --test-reporter=spec "$1.test.mjs" ;;
     websockets) suite "$1" env PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" -m unittest -v test_websockets ;;
-    *) fail "no suite is called $1; there are ws, websockets and chromium" ;;
+    *) fail "no suite is called $1; there are ws, eventsource, websockets and chromium" ;;
   esac
 }
 
 main() {
   local name
-  (($# > 0)) || set -- ws websockets chromium
+  (($# > 0)) || set -- ws eventsource websockets chromium
   install_debian_packages
   install_npm_packages
   install_python_packages

@@ -35,6 +35,10 @@ export class Inbox {
     else this.#values.push(value);
   }
 
+  isEmpty() {
+    return this.#values.length === 0;
+  }
+
   next(what) {
     if (this.#values.length > 0) return Promise.resolve(this.#values.shift());
     return within(new Promise((resolve) => this.#waiting.push(resolve)), what);
