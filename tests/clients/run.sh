@@ -3,7 +3,7 @@
 # node's HTTP clients and curl.
 #
 #   tests/clients/run.sh                     all suites
-#   tests/clients/run.sh ws                  one: ws, eventsource, websockets or chromium
+#   tests/clients/run.sh ws                  one: ws, eventsource, websockets, chromium or cross_origin
 #   tests/clients/run.sh --install           none, but what they need is installed
 #   SCREENSHOTS=FOLDER tests/clients/run.sh  pictures of the page are left there
 #
@@ -79,15 +79,15 @@ suite() {
 
 run_suite() {
   case "$1" in
-    ws | eventsource | chromium) suite "$1" node --test --test-reporter=spec "$1.test.mjs" ;;
+    ws | eventsource | chromium | cross_origin) suite "$1" node --test --test-reporter=spec "$1.test.mjs" ;;
     websockets) suite "$1" env PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" -m unittest -v test_websockets ;;
-    *) fail "no suite is called $1; there are ws, eventsource, websockets and chromium" ;;
+    *) fail "no suite is called $1; there are ws, eventsource, websockets, chromium and cross_origin" ;;
   esac
 }
 
 main() {
   local name
-  (($# > 0)) || set -- ws eventsource websockets chromium
+  (($# > 0)) || set -- ws eventsource websockets chromium cross_origin
   install_debian_packages
   install_npm_packages
   install_python_packages
