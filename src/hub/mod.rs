@@ -6,6 +6,7 @@
 
 mod channel;
 mod log;
+mod longest;
 mod publication;
 mod registry;
 
