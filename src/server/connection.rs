@@ -11,6 +11,7 @@ use super::handlers::Intent;
 use super::liveness::{Liveness, Millis, Stage};
 use super::outbox::Outbox;
 use super::render;
+use super::tally::Transport;
 use super::transmit::{Transmitted, transmit};
 use crate::config::LagPolicy;
 use crate::http::RequestReader;
@@ -32,6 +33,19 @@ pub struct Connection {
     pub held: usize,
     /// Whether reading stopped because the outbox was high. There may be no further edge.
     pub is_held: bool,
+    /// What it is counted as in the loop's tally.
+    pub counted_as: Transport,
+    /// Where it came in.
+    pub door: Door,
+}
+
+/// Which listener a connection came in at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// One of `--listen`.
+    Public,
+    /// That of `--metrics-listen`.
+    Metrics,
 }
 
 /// The life of a connection, from top to bottom; `WebSocket` can be left out.
@@ -82,7 +96,7 @@ pub enum Flushed {
 
 impl Connection {
     /// A connection that has just been accepted and has not said anything.
-    pub fn new(socket: TcpStream, reader: RequestReader, now: Millis) -> Self {
+    pub fn new(socket: TcpStream, reader: RequestReader, now: Millis, door: Door) -> Self {
         let phase = Phase::Http(Box::new(HttpPhase { reader, awaited: None }));
         let liveness = Liveness::new(now);
         let timer_at = Millis(u64::MAX);
@@ -95,6 +109,17 @@ impl Connection {
             is_writable: true,
             held: 0,
             is_held: false,
+            counted_as: Transport::Http,
+            door,
+        }
+    }
+
+    /// How it is used; one that is ending as before.
+    pub fn transport(&self) -> Transport {
+        match self.phase {
+            Phase::Http(_) => Transport::Http,
+            Phase::WebSocket(_) => Transport::WebSocket,
+            Phase::Finishing | Phase::Lingering => self.counted_as,
         }
     }
 
@@ -143,17 +168,17 @@ impl Connection {
     }
 
     /// Writes what the socket takes, with one system call: the rest of a started frame, then the outbox, then the
-    /// log. That call is a connection's write budget of a turn.
+    /// log. That call is a connection's write budget of a turn. What was written is added to `sent`.
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn flush(&mut self, hub: &mut Hub, lag_max: u64) -> io::Result<Flushed> {
+    pub fn flush(&mut self, hub: &mut Hub, lag_max: u64, sent: &mut u64) -> io::Result<Flushed> {
         let subscription = self.subscription();
         if self.is_writable {
             if let Some(subscription) = subscription {
                 self.tell_missed(subscription, hub);
             }
-            self.write_once(subscription, hub)?;
+            self.write_once(subscription, hub, sent)?;
         }
         if !self.is_writable
             && let Some(subscription) = subscription
@@ -182,7 +207,12 @@ impl Connection {
         false
     }
 
-    fn write_once(&mut self, subscription: Option<Subscription>, hub: &mut Hub) -> io::Result<()> {
+    fn write_once(
+        &mut self,
+        subscription: Option<Subscription>,
+        hub: &mut Hub,
+        sent: &mut u64,
+    ) -> io::Result<()> {
         let started_len = subscription.map_or(0, |subscription| hub.started(subscription).len());
         let unread = subscription.map_or(&[][..], |subscription| hub.unread(subscription));
         let outbox_len = self.outbox.unsent().len();
@@ -202,6 +232,7 @@ impl Connection {
                 len
             }
         };
+        *sent += written as u64;
         let from_outbox = written.saturating_sub(started_len).min(outbox_len);
         self.outbox.consume(from_outbox);
         if let Some(subscription) = subscription {

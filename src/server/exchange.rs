@@ -40,6 +40,8 @@ pub struct Exchange {
 struct Order {
     epoch: u64,
     sequence: u64,
+    /// The sequence when [`Exchange::take_busy`] last looked.
+    seen: u64,
     /// How many subscribers each loop has. A loop without any is not disturbed.
     subscribers: Box<[u64]>,
 }
@@ -97,6 +99,7 @@ impl Exchange {
         let order = shard.entry(name.clone()).or_insert_with(|| Order {
             epoch: self.draw_epoch(),
             sequence: 0,
+            seen: 0,
             subscribers: vec![0; self.mailboxes.len()].into(),
         });
         order.subscribers[loop_index] += 1;
@@ -111,6 +114,28 @@ impl Exchange {
         if order.subscribers.iter().all(|&subscribers| subscribers == 0) {
             shard.remove(name);
         }
+    }
+
+    /// Shows every channel with the number of publications since this was last called, and of subscribers. It takes
+    /// the longer the more channels there are, and each lock for a 64th of that.
+    pub fn take_busy(&self, mut show: impl FnMut(&ChannelName, u64, u64)) {
+        for shard in &self.shards {
+            for (name, order) in lock(shard).iter_mut() {
+                let published = order.sequence - std::mem::replace(&mut order.seen, order.sequence);
+                show(name, published, order.subscribers.iter().sum());
+            }
+        }
+    }
+
+    /// How many subscribers a channel has.
+    pub fn subscribers_len(&self, name: &str) -> u64 {
+        let shard = lock(&self.shards[self.hasher.hash_one(name) as usize % SHARDS]);
+        shard.get(name).map_or(0, |order| order.subscribers.iter().sum())
+    }
+
+    /// How many channels there are.
+    pub fn channels_len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
     fn shard(&self, name: &ChannelName) -> &Mutex<HashMap<ChannelName, Order>> {
@@ -184,6 +209,24 @@ mod tests {
         let second = publish(&exchange, "x").id;
         assert_eq!((first.sequence, second.sequence), (1, 1));
         assert_ne!(first.epoch, second.epoch);
+    }
+
+    #[test]
+    fn a_channel_shows_what_was_published_since_it_was_last_looked_at() {
+        let (exchange, _polls) = exchange(2);
+        exchange.subscribe(&name(), 0, || ());
+        exchange.subscribe(&name(), 1, || ());
+        let shown = || {
+            let mut shown = Vec::new();
+            exchange.take_busy(|name, count, subscribers| shown.push((name.to_string(), count, subscribers)));
+            shown
+        };
+        publish(&exchange, "x");
+        publish(&exchange, "x");
+        assert_eq!(shown(), [("a".to_string(), 2, 2)]);
+        assert_eq!(shown(), [("a".to_string(), 0, 2)]);
+        assert_eq!((exchange.subscribers_len("a"), exchange.subscribers_len("b")), (2, 0));
+        assert_eq!(exchange.channels_len(), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use super::authority::Authority;
 use super::draft::MediaType;
+use super::figures;
 use super::render::ENVELOPE_SUBPROTOCOL;
 use super::routes::Route;
 use crate::config::Config;
@@ -13,6 +14,9 @@ use crate::ws::{Deflate, Inbound, WINDOW_BITS_MAX};
 
 /// The page at `/` in development mode.
 const HOME: &str = include_str!("home.html");
+
+/// The page at `/dashboard`.
+const DASHBOARD: &str = include_str!("pages/dashboard.html");
 
 /// The rules that answers follow.
 #[derive(Debug)]
@@ -31,10 +35,21 @@ pub struct Handlers {
 pub enum Answer {
     /// Send this.
     Respond(Response),
+    /// Send what the server has to say of itself.
+    Report(Report),
     /// Read the body, then publish it.
     ReadBody(Intent),
     /// Switch protocols.
     Upgrade(Acceptance),
+}
+
+/// What a server says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Its numbers, for Prometheus.
+    Metrics,
+    /// Whether it takes requests, or is stopping.
+    Readiness,
 }
 
 /// A publication whose body is still to come.
@@ -89,7 +104,20 @@ impl Handlers {
         self.authority.check_origin(request)?;
         match (route, request.method()) {
             (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home())),
-            (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(Response::text(Status::OK, "ok"))),
+            (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(health())),
+            (Route::Ready, "GET" | "HEAD") => Ok(Answer::Report(Report::Readiness)),
+            (Route::Metrics, "GET" | "HEAD") => {
+                self.authority.check_reader(request)?;
+                Ok(Answer::Report(Report::Metrics))
+            }
+            (Route::Dashboard, "GET" | "HEAD") => {
+                self.authority.check_reader(request)?;
+                Ok(Answer::Respond(Response::new(Status::OK).body("text/html; charset=utf-8", DASHBOARD)))
+            }
+            (Route::Figures, "GET" | "HEAD") => {
+                self.authority.check_reader(request)?;
+                self.subscribe(request, figures::channel())
+            }
             (Route::Echo, "GET" | "HEAD") => self.echo(request),
             (Route::Channel(name), "GET" | "HEAD") => self.subscribe(request, name),
             (Route::Channel(name), "POST") => self.publish(request, name),
@@ -185,6 +213,11 @@ pub fn too_long(len_max: u64) -> Response {
 pub fn over_capacity() -> Response {
     let sentence = "No more connections can be taken now; try again in some seconds.";
     Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
+}
+
+/// The answer at `/healthz`.
+pub fn health() -> Response {
+    Response::text(Status::OK, "ok")
 }
 
 fn upgrade(request: &Request) -> Result<Upgrade, Response> {

@@ -92,6 +92,7 @@ impl EventLoop {
         let Some(connection) = self.connections.get_mut(key) else { return false };
         connection.liveness.heard(self.now);
         self.read_len += input.len();
+        self.tally.bytes_received += input.len() as u64;
         match &mut connection.phase {
             Phase::Http(http) => {
                 http.reader.receive(input);
@@ -125,8 +126,13 @@ impl EventLoop {
     }
 
     fn answer(&mut self, key: Key, request: &Request) {
-        match self.shared.handlers.answer(request) {
+        match self.decide(key, request) {
             Answer::Respond(response) => {
+                let keep_alive = request.keep_alive() && !request.has_body();
+                self.respond(key, &response, keep_alive, request.method() == "HEAD");
+            }
+            Answer::Report(report) => {
+                let response = self.report_on(report);
                 let keep_alive = request.keep_alive() && !request.has_body();
                 self.respond(key, &response, keep_alive, request.method() == "HEAD");
             }
@@ -154,6 +160,7 @@ impl EventLoop {
         let (intent, keep_alive) = http.awaited.take().expect("a body is read for a publication");
         let response = match draft::from_body(intent.channel, intent.event, intent.media_type, body) {
             Ok(draft) => {
+                self.tally.publishes += 1;
                 let published = self.shared.exchange.publish(draft);
                 handlers::published(published.id, published.subscribers)
             }
@@ -176,9 +183,9 @@ impl EventLoop {
         let date = httpdate::fmt_http_date(SystemTime::now());
         let Some(connection) = self.connections.get_mut(key) else { return };
         response.encode(connection.outbox.tail(), Framing { date: &date, keep_alive, head_only });
-        if response.status().code() >= 400 {
+        if let Some(kind) = Kind::of_status(response.status()) {
             let code = response.status().code();
-            self.shared.note(Kind::Request, self.now, &format_args!("a request, with {code}"));
+            self.shared.note(kind, self.now, &format_args!("a request, with {code}"));
         }
         if !keep_alive {
             return connection.finish(self.now);
@@ -223,7 +230,7 @@ impl EventLoop {
                 Ok(Some(ws::Event::Ping | ws::Event::Pong)) => {}
                 Ok(Some(ws::Event::Close(_))) => return self.finish_connection(key),
                 Err(error) => {
-                    self.shared.note(Kind::Message, self.now, &error);
+                    self.shared.note(Kind::of_close(error.close_code()), self.now, &error);
                     return self.finish_connection(key);
                 }
             }
@@ -258,10 +265,11 @@ impl EventLoop {
         let channel = self.hub.channel(subscription).clone();
         match draft::from_message(channel, subscription.form(), message) {
             Ok(draft) => {
+                self.tally.publishes += 1;
                 let _ = self.exchange().publish(draft);
             }
             Err(error) => {
-                self.shared.note(Kind::Message, self.now, &error);
+                self.shared.note(Kind::of_close(error.close_code()), self.now, &error);
                 self.close_connection(key, error.close_code(), &error.to_string());
             }
         }
