@@ -12,6 +12,7 @@ use std::time::Duration;
 use fanfare::config::{Config, Glob, LagPolicy};
 use fanfare::server::{Draft, Server};
 use socket2::{Domain, Socket, Type};
+use support::streams::{Events, Poll, data_of};
 use support::*;
 use tungstenite::Message;
 use tungstenite::client::IntoClientRequest;
@@ -102,6 +103,51 @@ fn connections_are_counted_by_transport_as_they_come_and_go() {
     drop((clients, idle));
     let held = ("fanfare_memory_bytes{kind=\"connections\"}", 256);
     scraper.settles(&[(&http, 1), (&by_websocket, 0), accepted, held]);
+}
+
+#[test]
+fn every_transport_is_counted_as_what_it_is_and_what_it_is_sent() {
+    let server = start(config());
+    let mut scraper = Scraper::new(server.address);
+    let mut client = websocket(server.address, "/channels/a");
+    let mut streams = [
+        Events::open(server.address, "/channels/a", "").begun(),
+        Events::open(server.address, "/channels/a?protocol=fanfare.v1.json", "").begun(),
+    ];
+    let mut poll = Poll::new(server.address, "/channels/a");
+    poll.poll(0);
+    poll.ask(20);
+    let [http, by_websocket, sse, long_poll] =
+        ["http", "websocket", "sse", "long_poll"].map(|transport| connections(transport));
+    scraper.settles(&[(&http, 1), (&by_websocket, 1), (&sse, 2), (&long_poll, 1)]);
+    publish(server.address, "a", "live");
+    text(&mut client);
+    streams.iter_mut().for_each(|stream| while stream.next().unwrap().id.is_empty() {});
+    assert_eq!(data_of(&poll.answer()), ["live"]);
+    let delivered = |transport: &str| format!("fanfare_deliveries_total{{transport=\"{transport}\"}}");
+    let [to_websocket, to_sse, to_poll] = ["websocket", "sse", "long_poll"].map(delivered);
+    scraper.settles(&[(&to_websocket, 1), (&to_sse, 2), (&to_poll, 1)]);
+    // The poll is over, and its connection kept.
+    scraper.settles(&[(&http, 2), (&by_websocket, 1), (&sse, 2), (&long_poll, 0)]);
+    // What was kept is delivered to who comes later.
+    let mut late = Events::open(server.address, "/channels/a?last=1", "").begun();
+    while late.next().unwrap().data != "live" {}
+    let answer = request(server.address, "GET", "/channels/a?last=1", "", b"");
+    assert!(answer.body.contains("live"), "{answer:?}");
+    scraper.settles(&[(&to_websocket, 1), (&to_sse, 3), (&to_poll, 2), ("fanfare_publishes_total", 1)]);
+    drop((client, streams, late, poll));
+    scraper.settles(&[(&http, 1), (&by_websocket, 0), (&sse, 0), (&long_poll, 0)]);
+}
+
+#[test]
+fn a_retry_under_the_same_key_is_no_second_publication_and_another_body_is_a_conflict() {
+    let server = start(config());
+    let fields = "Content-Type: text/plain\r\nIdempotency-Key: k\r\n";
+    for (body, status) in [(b"x", 200), (b"x", 200), (b"y", 422)] {
+        assert_eq!(request(server.address, "POST", "/channels/a", fields, body).status, status);
+    }
+    let mut scraper = Scraper::new(server.address);
+    scraper.settles(&[("fanfare_publishes_total", 1), (&refusals("conflict"), 1)]);
 }
 
 #[test]
@@ -332,7 +378,7 @@ fn a_full_server_counts_whom_it_refuses_and_is_scraped_all_the_same() {
 #[test]
 fn a_connection_for_which_there_is_no_memory_is_counted() {
     let server = start(with_metrics(Config { max_memory: 300, ..one_loop() }));
-    let _clients = [websocket(server.address, "/channels/a"), websocket(server.address, "/channels/a")];
+    let _clients = [websocket(server.address, "/echo"), websocket(server.address, "/echo")];
     assert_eq!(read_answer(&mut connect(server.address)).status, 503);
     Scraper::new(server.metrics.unwrap()).settles(&[(&refusals("memory"), 1), (&refusals("no_room"), 0)]);
 }
@@ -604,6 +650,39 @@ fn whoever_watches_on_whichever_loop_gets_the_same_figures() {
     drop(watchers);
     let mut later = websocket(server.address, "/dashboard/figures");
     assert!(figures(&mut later)["at"].as_u64().unwrap() > 0, "it begins again");
+}
+
+#[test]
+fn the_figures_are_read_by_event_stream_and_long_poll_too() {
+    let server = start(with_key());
+    let basic = "Authorization: Basic YW55Ym9keTpzZWNyZXQ=\r\n";
+    let mut stream = Events::open(server.address, "/dashboard/figures", basic);
+    let mut next = || loop {
+        let figures: serde_json::Value = serde_json::from_str(&stream.next().unwrap().data).unwrap();
+        if figures["at"].is_u64() {
+            return figures;
+        }
+    };
+    assert_eq!(next()["connections"]["sse"], 1);
+    let path = "/dashboard/figures?wait=20";
+    let answer = request(server.address, "GET", path, basic, b"");
+    let polled: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let [figures] = &data_of(&polled)[..] else { panic!("{polled}") };
+    assert_eq!(figures["connections"]["long_poll"], 1);
+    while next() != *figures {}
+    let refused = request(server.address, "GET", path, "", b"");
+    assert_eq!(refused.status, 401);
+}
+
+#[test]
+fn polls_alone_keep_the_figures_coming() {
+    let server = start(config());
+    let mut poll = Poll::new(server.address, "/dashboard/figures");
+    poll.poll(0);
+    let at = |answer: serde_json::Value| answer["messages"][0]["data"]["at"].as_u64().unwrap();
+    let first = at(poll.poll(20));
+    let second = at(poll.poll(20));
+    assert!((900..PATIENCE.as_millis() as u64).contains(&(second - first)), "{first}, {second}");
 }
 
 #[test]

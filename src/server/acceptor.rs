@@ -194,8 +194,10 @@ impl Acceptor {
     fn refuse(&mut self, mut socket: TcpStream, now: Millis) -> usize {
         let date = httpdate::fmt_http_date(SystemTime::now());
         let mut answer = Vec::new();
-        handlers::over_capacity()
-            .encode(&mut answer, Framing { date: &date, keep_alive: false, head_only: false });
+        handlers::over_capacity().encode(
+            &mut answer,
+            Framing { date: &date, keep_alive: false, head_only: false, allow_origin: None },
+        );
         // A fresh socket has room for 300 bytes; a peer that is gone already needs none.
         let written = socket.write(&answer).unwrap_or(0);
         if written < answer.len() || socket.shutdown(Shutdown::Write).is_err() {

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -22,7 +22,7 @@ use super::refusals::Kind;
 use super::render::Renderer;
 use super::shared::{Shared, Stop};
 use super::tally::{Tally, Transport};
-use crate::http::{Error, Limits, RequestReader};
+use crate::http::{self, Error, Limits, RequestReader};
 use crate::hub::{Hub, Publication};
 use crate::ws::CloseCode;
 
@@ -42,6 +42,10 @@ pub const OPERATORS_MAX: usize = 32;
 
 /// While another loop is behind with its mailbox, publishers are looked at again after this long.
 const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
+
+/// How often the first loop looks for what the exchange should forget. A second is nothing against the minutes for
+/// which things are kept, and a look at ten thousand channels takes half a millisecond.
+const SWEEP_MS: u64 = 1000;
 
 /// An event loop. Nothing in it is shared but [`Shared`].
 #[derive(Debug)]
@@ -68,14 +72,15 @@ pub struct EventLoop {
     pub(super) private_len: usize,
     /// Bytes read in this turn.
     pub(super) read_len: usize,
+    /// When to look for what the exchange should forget; the first loop does.
+    pub(super) sweep_at: Millis,
     pub(super) tally: Tally,
     /// Connections that came in at the metrics listener.
     pub(super) operators_len: usize,
     pub(super) ticker: Ticker,
     /// Whether somebody subscribed to the figures in this turn.
     pub(super) has_new_watcher: bool,
-    pub(super) started: Instant,
-    /// When this turn's waiting was over, since `started`.
+    /// When this turn's waiting was over, since the server's start.
     pub(super) turn_began: Duration,
     pub(super) now: Millis,
     pub(super) renderer: Renderer,
@@ -105,11 +110,11 @@ impl EventLoop {
             drain: None,
             private_len: 0,
             read_len: 0,
+            sweep_at: Millis::default(),
             tally: Tally::default(),
             operators_len: 0,
             ticker: Ticker::default(),
             has_new_watcher: false,
-            started: Instant::now(),
             turn_began: Duration::ZERO,
             now: Millis::default(),
             renderer,
@@ -154,7 +159,7 @@ impl EventLoop {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => self.mailbox().is_up(),
         }
-        self.turn_began = self.started.elapsed();
+        self.turn_began = self.shared.elapsed();
         self.now = Millis(self.turn_began.as_millis() as u64);
         self.read_len = 0;
         self.readable.append(&mut self.read_again);
@@ -260,8 +265,17 @@ impl EventLoop {
                 None => self.schedule(key),
             }
         }
+        self.sweep();
         self.expire_figures();
         self.expire_drain();
+    }
+
+    /// Forgets channels and publications whose time is over.
+    fn sweep(&mut self) {
+        if self.index == 0 && self.now >= self.sweep_at {
+            self.exchange().sweep(self.now);
+            self.sweep_at = Millis(self.now.0 + SWEEP_MS);
+        }
     }
 
     fn expire_connection(&mut self, key: Key, due: Due) {
@@ -269,6 +283,11 @@ impl EventLoop {
         match (due, &mut connection.phase) {
             (Due::RequestTimeout, Phase::Http(http)) if !http.reader.is_idle() || http.awaited.is_some() => {
                 self.refuse_request(key, &Error::RequestTimeout);
+            }
+            (Due::Answer, Phase::Http(_)) => self.answer_poll(key),
+            (Due::Ping, Phase::EventStream(_)) => {
+                http::encode_comment(connection.outbox.tail(), "");
+                connection.liveness.enter(Stage::Open, self.now);
             }
             (Due::Ping, Phase::WebSocket(websocket)) => {
                 websocket.protocol.ping(b"", connection.outbox.tail());
@@ -335,9 +354,10 @@ impl EventLoop {
         }
         let acceptor = self.acceptor.as_ref().and_then(Acceptor::deadline);
         let drain = self.drain.as_ref().map(Drain::deadline);
+        let sweep = (self.index == 0 && self.exchange().channels_len() > 0).then_some(self.sweep_at);
         let figures = self.ticker.deadline();
-        let next = [self.timers.next(), acceptor, drain, figures].into_iter().flatten().min()?;
-        Some((self.started + Duration::from_millis(next.0)).saturating_duration_since(Instant::now()))
+        let next = [self.timers.next(), acceptor, drain, sweep, figures].into_iter().flatten().min()?;
+        Some(self.shared.until(next))
     }
 }
 

@@ -32,7 +32,7 @@ impl Handle {
             return Err(PublishError::Congested);
         }
         self.shared.meters.note_published();
-        Ok(self.shared.exchange.publish(draft))
+        Ok(self.shared.exchange.publish(draft, self.shared.now()))
     }
 
     /// How many connections there are.

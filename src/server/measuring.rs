@@ -50,7 +50,7 @@ impl EventLoop {
 
     /// Ends a turn for the figures: its length is counted, everything is put where others read it.
     pub(super) fn measure(&mut self) {
-        self.tally.turns.note(self.started.elapsed().saturating_sub(self.turn_began));
+        self.tally.turns.note(self.shared.elapsed().saturating_sub(self.turn_began));
         self.put_tally();
         if std::mem::take(&mut self.has_new_watcher) {
             // The subscription is there by now, so the first loop finds it when it looks.
@@ -71,7 +71,7 @@ impl EventLoop {
         let Some(elapsed_ms) = self.ticker.tick(self.now) else { return };
         // Said before it is looked: who subscribes from here on says it again.
         self.shared.meters.set_watched(false);
-        if self.exchange().subscribers_len(FIGURES_CHANNEL) == 0 {
+        if self.exchange().subscribers_len(FIGURES_CHANNEL).unwrap_or(0) == 0 {
             return self.ticker.stop();
         }
         self.shared.meters.set_watched(true);
@@ -92,7 +92,7 @@ impl EventLoop {
         let draft =
             Draft { channel: figures::channel(), event: None, content: Content::Json, data: json.into() };
         // Not counted as a publication: nobody made it.
-        let _ = self.exchange().publish(draft);
+        let _ = self.exchange().publish(draft, self.now);
     }
 
     /// Puts what is counted so far on this loop's board.

@@ -9,6 +9,9 @@ fn totals() -> Totals {
     let mut deliveries = [0; WireForm::ALL.len()];
     deliveries[WireForm::WebSocket.index()] = 30;
     deliveries[WireForm::EnvelopeDeflate.index()] = 4;
+    deliveries[WireForm::EventStream.index()] = 5;
+    let mut replayed = [0; WireForm::ALL.len()];
+    replayed[WireForm::LongPoll.index()] = 6;
     let mut turns = Turns { busy_ns: 1_250_000_000, ..Turns::default() };
     (turns.buckets[0], turns.buckets[4], turns.buckets[14]) = (7, 2, 1);
     let tally = Tally {
@@ -16,6 +19,7 @@ fn totals() -> Totals {
         accepted: 20,
         publishes: 12,
         deliveries,
+        replayed,
         bytes_sent: 1000,
         bytes_received: 200,
         lagged: [1, 2, 3],

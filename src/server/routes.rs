@@ -19,6 +19,10 @@ pub enum Route {
     Dashboard,
     /// `/dashboard/figures`
     Figures,
+    /// `/fanfare.js`, the client as a plain script.
+    Script,
+    /// `/fanfare.mjs`, the client as an ES module.
+    Module,
     /// `/echo`
     Echo,
     /// `/channels/{name}`
@@ -41,6 +45,8 @@ impl Route {
             "/metrics" => Ok(Self::Metrics),
             "/dashboard" => Ok(Self::Dashboard),
             FIGURES_PATH => Ok(Self::Figures),
+            "/fanfare.js" => Ok(Self::Script),
+            "/fanfare.mjs" => Ok(Self::Module),
             "/echo" => Ok(Self::Echo),
             path => match path.strip_prefix(CHANNELS) {
                 Some(segment) => channel(segment).map(Self::Channel),
@@ -55,9 +61,9 @@ impl Route {
     /// The methods that the route knows, as the `Allow` field names them.
     pub fn allow(&self) -> &'static str {
         match self {
-            Self::Home | Self::Health | Self::Ready | Self::Metrics | Self::Echo => "GET, HEAD",
-            Self::Dashboard | Self::Figures => "GET, HEAD",
-            Self::Channel(_) => "GET, HEAD, POST",
+            Self::Home | Self::Health | Self::Script | Self::Module | Self::Echo => "GET, HEAD, OPTIONS",
+            Self::Ready | Self::Metrics | Self::Dashboard | Self::Figures => "GET, HEAD, OPTIONS",
+            Self::Channel(_) => "GET, HEAD, POST, OPTIONS",
         }
     }
 }

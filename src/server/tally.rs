@@ -47,6 +47,8 @@ impl Transport {
             | WireForm::Envelope
             | WireForm::WebSocketDeflate
             | WireForm::EnvelopeDeflate => Self::WebSocket,
+            WireForm::EventStream | WireForm::EventStreamEnvelope => Self::Sse,
+            WireForm::LongPoll => Self::LongPoll,
         }
     }
 }
@@ -69,6 +71,8 @@ pub struct Tally {
     pub publishes: u64,
     /// Publications appended to logs times the readers that those had, by form.
     pub deliveries: [u64; WireForm::ALL.len()],
+    /// Publications that were kept and sent to who came later, by form.
+    pub replayed: [u64; WireForm::ALL.len()],
     /// Bytes that sockets took.
     pub bytes_sent: u64,
     /// Bytes that sockets gave.
@@ -122,10 +126,10 @@ impl Tally {
         self.connections[now as usize] += 1;
     }
 
-    /// Deliveries of one transport, over all its forms.
+    /// Deliveries by one transport, over all its forms.
     pub fn deliveries_by(&self, transport: Transport) -> u64 {
-        let counts = WireForm::ALL.iter().zip(&self.deliveries);
-        counts.filter(|(form, _)| Transport::of(**form) == transport).map(|(_, count)| count).sum()
+        let forms = WireForm::ALL.iter().filter(|&&form| Transport::of(form) == transport);
+        forms.map(|form| self.deliveries[form.index()] + self.replayed[form.index()]).sum()
     }
 
     /// Adds the numbers of another loop.
@@ -149,6 +153,7 @@ impl Tally {
             accepted,
             publishes,
             deliveries,
+            replayed,
             bytes_sent,
             bytes_received,
             lagged,
@@ -159,7 +164,7 @@ impl Tally {
             lag_max,
             turns: Turns { buckets, busy_ns },
         } = self;
-        let arrays = connections.iter_mut().chain(deliveries).chain(lagged).chain(buckets);
+        let arrays = connections.iter_mut().chain(deliveries).chain(replayed).chain(lagged).chain(buckets);
         let singles = [accepted, publishes, bytes_sent, bytes_received, passed_over, log_bytes];
         arrays.chain(singles).chain([private_bytes, connection_bytes, lag_max, busy_ns])
     }
@@ -248,8 +253,11 @@ mod tests {
         let mut tally = Tally::default();
         tally.deliveries[WireForm::WebSocket.index()] = 1;
         tally.deliveries[WireForm::EnvelopeDeflate.index()] = 2;
-        assert_eq!(tally.deliveries_by(Transport::WebSocket), 3);
-        assert_eq!(tally.deliveries_by(Transport::Http), 0);
+        tally.replayed[WireForm::Envelope.index()] = 4;
+        tally.deliveries[WireForm::EventStreamEnvelope.index()] = 8;
+        tally.replayed[WireForm::LongPoll.index()] = 16;
+        let by = Transport::ALL.map(|transport| tally.deliveries_by(transport));
+        assert_eq!(by, [0, 7, 8, 16]);
     }
 
     #[test]

@@ -3,10 +3,9 @@
 //! How they are written down is not here.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::figures::FIGURES_CHANNEL;
-use super::mailbox::Mailbox;
 use super::process::Process;
 use super::shared::Shared;
 use super::tally::{Board, Tally};
@@ -21,7 +20,7 @@ pub struct Totals {
     pub tally: Tally,
     /// Refusals by the label of their kind.
     pub refusals: Vec<(&'static str, u64)>,
-    /// Bytes of publications that are shared between loops.
+    /// Bytes of publications that are shared between loops or kept, and of what is known of their channels.
     pub publication_bytes: u64,
     /// The most bytes that may be held for clients in all.
     pub memory_max: u64,
@@ -51,7 +50,6 @@ pub struct Meters {
     published: AtomicU64,
     /// Whether somebody may have subscribed to the figures since they were last looked after.
     is_watched: AtomicBool,
-    began: Instant,
     /// What the system is asked about this process.
     pub process: Process,
 }
@@ -63,7 +61,6 @@ impl Meters {
             boards: (0..loops).map(|_| Board::default()).collect(),
             published: AtomicU64::new(0),
             is_watched: AtomicBool::new(false),
-            began: Instant::now(),
             process: Process::new(),
         }
     }
@@ -95,15 +92,14 @@ impl Shared {
         let meters = &self.meters;
         let mut tally = Tally { publishes: meters.published.load(Ordering::Relaxed), ..Tally::default() };
         meters.boards.iter().for_each(|board| tally.add(&board.tally()));
-        let waiting: usize = self.exchange.mailboxes().iter().map(Mailbox::publication_bytes).sum();
-        let own = usize::from(self.exchange.subscribers_len(FIGURES_CHANNEL) > 0);
+        let own = usize::from(self.exchange.subscribers_len(FIGURES_CHANNEL).is_some());
         Totals {
             tally,
             refusals: self.refusal_counts(),
-            publication_bytes: waiting as u64,
+            publication_bytes: self.exchange.held_len() as u64,
             memory_max: self.config.max_memory,
             channels: self.exchange.channels_len().saturating_sub(own) as u64,
-            uptime: meters.began.elapsed(),
+            uptime: self.elapsed(),
         }
     }
 }

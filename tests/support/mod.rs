@@ -5,6 +5,7 @@
 #![allow(dead_code)] // each test binary uses a part
 
 pub mod steady;
+pub mod streams;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

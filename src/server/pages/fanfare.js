@@ -1,0 +1,294 @@
+// The browser's client: subscribes to a channel over WebSocket, Server-Sent Events or long poll, whichever opens, and
+// after a loss goes on where it was. Served at /fanfare.js as a plain script that sets the global `fanfare`, and at
+// /fanfare.mjs with fanfare.module.js after it. It draws nothing, stores nothing, and depends on nothing.
+
+globalThis.fanfare = (() => {
+  "use strict";
+
+  const PROTOCOL = "fanfare.v1.json";
+  const CONNECT_MS_MAX = 10_000; // then the next transport has its turn
+  const BACKOFF_MS_BASE = 500;
+  const BACKOFF_MS_MAX = 30_000;
+  const STABLE_MS_MIN = 10_000; // what was open for so long starts its back-off anew
+  const LOYAL_TRIES = 3; // of the transport that was lost, before the others have their turn
+  const POLL_SECONDS = 25;
+  // Their sum is how long the server remembers an Idempotency-Key.
+  const PUBLISH_TRY_MS_MAX = 20_000;
+  const PUBLISH_LAST_TRY_MS = 40_000;
+
+  // Each starts one attempt to subscribe and returns what stops it. `receive` takes an envelope or notice (`hear` its
+  // text) and says whether to go on; `end` takes an error if there is no use in trying again.
+  const transports = {
+    "websocket": (url, { hear, end }) => {
+      const socket = new WebSocket(url.href.replace("http", "ws"), PROTOCOL);
+      socket.onmessage = ({ data }) => hear(data);
+      socket.onclose = ({ code, reason }) => end(code === 1008 && failure(reason, { code }));
+      return () => socket.close();
+    },
+
+    // EventSource's own reconnecting is not used: it has no jitter.
+    "sse": (url, { hear, end }) => {
+      url.searchParams.set("protocol", PROTOCOL);
+      const source = new EventSource(url.href);
+      source.onmessage = ({ data }) => hear(data);
+      source.onerror = () => end();
+      return () => source.close();
+    },
+
+    // The first poll does not wait, so that its answer says whether polling works.
+    "long-poll": (url, { receive, end }) => {
+      const stops = new Set();
+      const poll = async () => {
+        for (let wait = 0; ; wait = POLL_SECONDS) {
+          url.searchParams.set("wait", wait);
+          const { messages, next, gap } = await ask(url, {}, CONNECT_MS_MAX + wait * 1000, stops);
+          receive({ event: gap ? "fanfare:gap" : "fanfare:subscribed", data: { ...gap } });
+          messages.forEach(receive);
+          if (!receive({ event: "fanfare:subscribed", data: { since: next } })) return;
+          url.searchParams.delete("last");
+          url.searchParams.set("since", next);
+        }
+      };
+      poll().catch((error) => end(isForGood(error) && error));
+      return () => stops.forEach((stop) => stop());
+    },
+  };
+
+  function subscribe(name, onMessage, options = {}) {
+    const channel = channelUrl(name, options.server ?? api.server);
+    const names = options.transports ?? Object.keys(transports);
+    if (!names.length || !names.every((name) => Object.hasOwn(transports, name))) {
+      throw new TypeError(`fanfare: transports are some of ${Object.keys(transports).join(", ")}`);
+    }
+    const handlers = { message: [onMessage], gap: [], state: [], error: [] };
+    const stops = new Set(); // of the requests that are not the subscription's own
+    let state = "connecting";
+    let lastId = options.since || undefined;
+    let turn = 0; // which of the names is in use, or next
+    let lastOpen; // which was open last
+    let firstOpen = Infinity; // the first of those that ever were
+    let openedAt, loyalTries;
+    let failures = 0; // in a row
+    let attempt; // the one under way; the others are not listened to
+    let timer;
+
+    function connect() {
+      const mine = (attempt = { stop() {} });
+      const link = {
+        receive: (envelope) => attempt === mine && (receive(envelope), attempt === mine),
+        end: (error) => attempt === mine && end(error),
+        hear(text) {
+          try {
+            link.receive(JSON.parse(text));
+          } catch {
+            link.end();
+          }
+        },
+      };
+      timer = setTimeout(link.end, CONNECT_MS_MAX);
+      enter("connecting");
+      if (attempt !== mine) return; // a handler closed it
+      const url = new URL(channel);
+      url.searchParams.set("since", lastId ?? "");
+      if (options.last && lastOpen === undefined) url.searchParams.set("last", options.last);
+      try {
+        mine.stop = transports[names[turn]](url, link);
+      } catch {
+        link.end(); // the browser does not have it, or not for this page
+      }
+    }
+
+    function receive({ id, event, data, encoding }) {
+      if (state !== "open") opened();
+      if (state !== "open") return;
+      if (id) {
+        if (!isNewer(id, lastId)) return;
+        lastId = id;
+        emit("message", { id, event, data: encoding === "base64" ? bytesOf(data) : data });
+      } else if (event === "fanfare:subscribed") {
+        if (data.since && isNewer(data.since, lastId)) lastId = data.since;
+      } else if (event === "fanfare:gap" || event === "fanfare:lagged") {
+        // A gap begins a new position, which a long poll gives after the messages only.
+        if (event === "fanfare:gap") lastId = data.since;
+        emit("gap", { missed: data.missed });
+      }
+    }
+
+    function opened() {
+      clearTimeout(timer);
+      lastOpen = turn;
+      firstOpen = Math.min(firstOpen, turn);
+      openedAt = performance.now();
+      loyalTries = LOYAL_TRIES;
+      enter("open");
+    }
+
+    function end(error) {
+      const wasOpen = state === "open";
+      leave();
+      if (error) return close(error);
+      if (wasOpen) {
+        if (performance.now() - openedAt >= STABLE_MS_MIN) failures = 0;
+        turn = firstOpen;
+      } else if (turn !== lastOpen || --loyalTries <= 0) {
+        if (++turn < names.length) return connect();
+        turn = 0;
+        if (!names.includes("long-poll")) inquire();
+      }
+      const retryInMs = backoffMs(failures++);
+      timer = setTimeout(connect, retryInMs);
+      enter("waiting", { retryInMs });
+    }
+
+    // Why neither opens, WebSocket and EventSource keep to themselves; an answer to a poll says it.
+    function inquire() {
+      const url = new URL(channel);
+      url.search = "?since=&wait=0";
+      ask(url, {}, CONNECT_MS_MAX, stops).catch((error) => {
+        if (isForGood(error) && state !== "open") close(error);
+      });
+    }
+
+    // Back on the network, even what looks open may be dead; back in view, a wait is cut short.
+    function wake({ type }) {
+      if (type !== "online" && (state !== "waiting" || document.hidden)) return;
+      leave();
+      connect();
+    }
+
+    function leave() {
+      const left = attempt;
+      attempt = undefined;
+      clearTimeout(timer);
+      left?.stop();
+    }
+
+    function enter(next, more) {
+      state = next;
+      emit("state", { state, transport: names[turn], ...more });
+    }
+
+    function emit(name, value) {
+      for (const handler of handlers[name]) {
+        try {
+          handler?.(value);
+        } catch (error) {
+          (globalThis.reportError ?? console.error)(error);
+        }
+      }
+    }
+
+    // Every try has the same key, so that the server publishes once.
+    async function publish(data, { event } = {}) {
+      const url = new URL(channel);
+      if (event !== undefined) url.searchParams.set("event", event);
+      const [type, body] = encode(data);
+      const headers = { "Content-Type": type, "Idempotency-Key": crypto.getRandomValues(new Uint32Array(4)).join("-") };
+      if (options.key) headers.Authorization = `Bearer ${options.key}`;
+      const lastTryAt = performance.now() + PUBLISH_LAST_TRY_MS;
+      for (let failures = 0; state !== "closed"; failures++) {
+        try {
+          return await ask(url, { method: "POST", headers, body }, PUBLISH_TRY_MS_MAX, stops);
+        } catch (error) {
+          const delay = backoffMs(failures);
+          if (isForGood(error) || performance.now() + delay > lastTryAt) throw error;
+          if (state !== "closed") await pause(delay, stops);
+        }
+      }
+      throw failure("closed before the server answered");
+    }
+
+    // With an error if the server refuses for good.
+    function close(error) {
+      if (state === "closed") return;
+      state = "closed";
+      leave();
+      stops.forEach((stop) => stop());
+      globalThis.removeEventListener?.("online", wake);
+      globalThis.document?.removeEventListener("visibilitychange", wake);
+      if (error && !handlers.error.length) console.error(error);
+      if (error) emit("error", error);
+      enter("closed");
+    }
+
+    globalThis.addEventListener?.("online", wake);
+    globalThis.document?.addEventListener("visibilitychange", wake);
+    // Later, so that `on` can be called before anything happens.
+    queueMicrotask(() => state === "closed" || connect());
+
+    return {
+      get state() { return state; },
+      get transport() { return names[turn]; },
+      get lastId() { return lastId; },
+      on(name, handler) {
+        if (!Object.hasOwn(handlers, name)) throw new TypeError(`fanfare: there is no event ${name}`);
+        handlers[name].push(handler);
+        return this;
+      },
+      publish,
+      close: () => close(),
+    };
+  }
+
+  function channelUrl(name, server) {
+    const base = new URL(`${server}`.replace(/\/?$/, "/"), globalThis.location?.href);
+    if (!/^https?:$/.test(base.protocol)) throw new TypeError(`fanfare: the server ${base} is not one of HTTP`);
+    return new URL(`channels/${encodeURIComponent(name)}`, base);
+  }
+
+  // What the server answers, parsed, unless it takes longer than `ms` or is stopped.
+  async function ask(url, request, ms, stops) {
+    const abort = new AbortController();
+    const stop = () => abort.abort();
+    const timer = setTimeout(stop, ms);
+    stops.add(stop);
+    try {
+      const response = await fetch(url.href, { ...request, cache: "no-store", signal: abort.signal });
+      const text = await response.text();
+      if (response.ok) return JSON.parse(text);
+      const { status } = response;
+      throw failure(text.trim() || `the server answered with ${status}`, { status });
+    } finally {
+      clearTimeout(timer);
+      stops.delete(stop);
+    }
+  }
+
+  function pause(ms, stops) {
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        stops.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      stops.add(end);
+    });
+  }
+
+  // Full jitter: those that were cut off together do not come back together.
+  const backoffMs = (failures) => Math.random() * Math.min(BACKOFF_MS_MAX, BACKOFF_MS_BASE * 2 ** failures);
+
+  const failure = (sentence, more) => Object.assign(new Error(sentence), more);
+
+  const isForGood = ({ status }) => status >= 400 && status < 500 && status !== 408 && status !== 429;
+
+  // Ids are `epoch-sequence`; another epoch is another run of the server.
+  function isNewer(id, than = "") {
+    const [epoch, sequence] = id.split("-");
+    const [thanEpoch, thanSequence] = than.split("-");
+    return epoch !== thanEpoch || Number(sequence) > Number(thanSequence);
+  }
+
+  const bytesOf = (base64) => Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+
+  function encode(data) {
+    if (typeof data === "string") return ["text/plain; charset=utf-8", data];
+    if (data instanceof ArrayBuffer || ArrayBuffer.isView(data)) return ["application/octet-stream", data];
+    return ["application/json", JSON.stringify(data)];
+  }
+
+  const source = globalThis.document?.currentScript?.src || globalThis.location?.href;
+  const api = { subscribe, server: source?.replace(/[^/]*([?#].*)?$/, "") };
+  return api;
+})();
