@@ -11,11 +11,9 @@ use std::time::Duration;
 
 use fanfare::config::{Config, Glob, LagPolicy};
 use fanfare::server::{Draft, Server};
-use socket2::{Domain, Socket, Type};
 use support::streams::{Events, Poll, data_of};
 use support::*;
 use tungstenite::Message;
-use tungstenite::client::IntoClientRequest;
 
 const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n";
 
@@ -117,8 +115,7 @@ fn every_transport_is_counted_as_what_it_is_and_what_it_is_sent() {
     let mut poll = Poll::new(server.address, "/channels/a");
     poll.poll(0);
     poll.ask(20);
-    let [http, by_websocket, sse, long_poll] =
-        ["http", "websocket", "sse", "long_poll"].map(|transport| connections(transport));
+    let [http, by_websocket, sse, long_poll] = ["http", "websocket", "sse", "long_poll"].map(connections);
     scraper.settles(&[(&http, 1), (&by_websocket, 1), (&sse, 2), (&long_poll, 1)]);
     publish(server.address, "a", "live");
     text(&mut client);
@@ -198,16 +195,9 @@ fn a_frame_to_each_of_many_subscribers_is_counted_in_bytes_sent() {
     assert_eq!(moved, 20.0 * 102.0);
 }
 
-/// A subscriber whose kernel takes little, and that speaks envelopes.
+/// A subscriber that does not read, and that is told what it missed.
 fn slow_client(address: SocketAddr) -> Client {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&address.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut request = format!("ws://{address}/channels/slow").into_client_request().unwrap();
-    request.headers_mut().insert("Sec-WebSocket-Protocol", "fanfare.v1.json".parse().unwrap());
-    tungstenite::client(request, stream).unwrap().0
+    stalled(address, "/channels/slow", &[("Sec-WebSocket-Protocol", "fanfare.v1.json")])
 }
 
 /// Publishes to the slow client until the sample is no longer 0. How many that took. On one loop, which then has a turn

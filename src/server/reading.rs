@@ -12,7 +12,7 @@ use super::event_loop::EventLoop;
 use super::handlers::{self, Acceptance, Answer, Intent};
 use super::liveness::Stage;
 use super::refusals::Kind;
-use super::retries::{IdempotencyKey, KeyReused};
+use super::retries::{IdempotencyKey, KeyRefused};
 use super::shared::Stop;
 use crate::http::{self, Error, Framing, Request, Response, Status};
 use crate::hub::Subscription;
@@ -187,17 +187,20 @@ impl EventLoop {
             self.tally.publishes += 1;
             return handlers::published(self.exchange().publish(draft, self.now), false);
         };
-        // A key is remembered for its time, whatever comes; so it is not taken where there is no room for it.
-        if self.shared.is_over_memory() {
-            self.shared.note(Kind::Memory, self.now, &"a publication: --max-memory is reached");
-            return handlers::over_capacity();
-        }
-        match self.exchange().publish_once(draft, key, self.now) {
+        match self.exchange().publish_once(draft, key, !self.shared.is_over_memory(), self.now) {
             Ok((published, is_replay)) => {
                 self.tally.publishes += u64::from(!is_replay);
                 handlers::published(published, is_replay)
             }
-            Err(KeyReused) => handlers::key_reused(),
+            Err(KeyRefused::Reused) => handlers::key_reused(),
+            Err(KeyRefused::NoRoom) => {
+                self.shared.note(
+                    Kind::Memory,
+                    self.now,
+                    &"a publication with a key: --max-memory is reached",
+                );
+                handlers::over_capacity()
+            }
         }
     }
 
