@@ -14,7 +14,7 @@ use super::acceptor::Acceptor;
 use super::connection::{Connection, Door, Phase};
 use super::connections::{Connections, Key, special_token};
 use super::drain::Drain;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, SWEEPER};
 use super::figures::Ticker;
 use super::liveness::{Due, Millis, Stage, Timeouts};
 use super::mailbox::Mailbox;
@@ -43,7 +43,7 @@ pub const OPERATORS_MAX: usize = 32;
 /// While another loop is behind with its mailbox, publishers are looked at again after this long.
 const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
 
-/// How often the first loop looks for what the exchange should forget. A second is nothing against the minutes for
+/// How often a loop looks for what the exchange should forget. A second is nothing against the minutes for
 /// which things are kept, and a look at ten thousand channels takes half a millisecond.
 const SWEEP_MS: u64 = 1000;
 
@@ -72,7 +72,7 @@ pub struct EventLoop {
     pub(super) private_len: usize,
     /// Bytes read in this turn.
     pub(super) read_len: usize,
-    /// When to look for what the exchange should forget; the first loop does.
+    /// When to look for what the exchange should forget; one loop does.
     pub(super) sweep_at: Millis,
     pub(super) tally: Tally,
     /// Connections that came in at the metrics listener.
@@ -272,7 +272,7 @@ impl EventLoop {
 
     /// Forgets channels and publications whose time is over.
     fn sweep(&mut self) {
-        if self.index == 0 && self.now >= self.sweep_at {
+        if self.index == SWEEPER && self.now >= self.sweep_at {
             self.exchange().sweep(self.now);
             self.sweep_at = Millis(self.now.0 + SWEEP_MS);
         }
@@ -354,7 +354,7 @@ impl EventLoop {
         }
         let acceptor = self.acceptor.as_ref().and_then(Acceptor::deadline);
         let drain = self.drain.as_ref().map(Drain::deadline);
-        let sweep = (self.index == 0 && self.exchange().channels_len() > 0).then_some(self.sweep_at);
+        let sweep = (self.index == SWEEPER && self.exchange().channels_len() > 0).then_some(self.sweep_at);
         let figures = self.ticker.deadline();
         let next = [self.timers.next(), acceptor, drain, sweep, figures].into_iter().flatten().min()?;
         Some(self.shared.until(next))

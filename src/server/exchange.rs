@@ -27,6 +27,9 @@ const SHARDS: usize = 64;
 /// connection, then still finds the sequence that it knows.
 const RETENTION_MS: u64 = 60_000;
 
+/// The loop that calls [`Exchange::sweep`] every second while a channel is known.
+pub const SWEEPER: usize = 0;
+
 /// What a channel costs: its name, its state, its places in the table.
 const ORDER_LEN: usize = 512;
 
@@ -225,7 +228,10 @@ impl Exchange {
     /// The state of a channel, which begins if it is not known.
     fn order<'a>(&self, shard: &'a mut Shard, name: &ChannelName) -> &'a mut Order {
         shard.orders.entry(name.clone()).or_insert_with(|| {
-            self.channels_len.fetch_add(1, Ordering::Relaxed);
+            if self.channels_len.fetch_add(1, Ordering::Relaxed) == 0 {
+                // It sleeps without an end while there is nothing to forget.
+                self.mailboxes[SWEEPER].wake();
+            }
             Order {
                 epoch: self.next_epoch.fetch_add(1, Ordering::Relaxed),
                 sequence: 0,

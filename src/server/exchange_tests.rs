@@ -1,6 +1,8 @@
 //! The exchange without loops: the order, the positions of who comes back, what is forgotten and when.
 
-use mio::{Poll, Token};
+use std::time::Duration;
+
+use mio::{Events, Poll, Token};
 
 use super::*;
 use crate::config::{Config, Glob};
@@ -166,6 +168,24 @@ fn the_beginning_of_another_servers_channel_is_not_this_ones() {
         let (missed, _, gap) = resume(&exchange, 0, position);
         assert_eq!((missed, gap), (vec![1], Some(Gap { missed: None })));
     }
+}
+
+#[test]
+fn the_first_channel_wakes_the_loop_that_forgets_and_the_second_does_not() {
+    let (exchange, mut polls) = exchange(2);
+    let mut woken = |index: usize| {
+        exchange.mailbox(index).is_up();
+        exchange.mailbox(index).may_sleep();
+        let mut events = Events::with_capacity(1);
+        polls[index].poll(&mut events, Some(Duration::ZERO)).unwrap();
+        !events.is_empty()
+    };
+    exchange.mailbox(SWEEPER).may_sleep();
+    publish(&exchange, "to nobody");
+    assert!(woken(SWEEPER));
+    assert!(!woken(1));
+    exchange.publish(Draft::text("b", "x").unwrap(), NOW);
+    assert!(!woken(SWEEPER));
 }
 
 #[test]
