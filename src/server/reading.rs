@@ -150,7 +150,7 @@ impl EventLoop {
                 self.respond(key, &response, keep_alive, request.method() == "HEAD");
             }
             Answer::ReadBody(intent) => self.await_body(key, request, intent),
-            Answer::Stream(joining) => self.stream(key, request, joining),
+            Answer::Stream(joining) => self.stream(key, joining),
             Answer::Poll(polling) => self.poll_channel(key, request, &polling),
             Answer::Upgrade(acceptance) => self.upgrade(key, acceptance),
         }

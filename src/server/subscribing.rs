@@ -55,7 +55,7 @@ impl EventLoop {
     }
 
     /// Begins an event stream.
-    pub(super) fn stream(&mut self, key: Key, request: &Request, joining: Joining) {
+    pub(super) fn stream(&mut self, key: Key, joining: Joining) {
         let joined = self.join(key, &joining);
         let date = httpdate::fmt_http_date(SystemTime::now());
         let is_leaving = self.shared.stop() != Stop::No;
@@ -63,7 +63,8 @@ impl EventLoop {
         let allow_origin = connection.allow_origin();
         let framing = Framing {
             date: &date,
-            keep_alive: request.keep_alive(),
+            // RFC 9112 §9.6: behind the last chunk nothing more is answered on this connection.
+            keep_alive: false,
             head_only: false,
             allow_origin: allow_origin.as_deref(),
         };

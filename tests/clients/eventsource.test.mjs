@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { get } from "node:http";
+import { Agent, get } from "node:http";
 import test from "node:test";
 
 import { createParser } from "eventsource-parser";
@@ -184,9 +184,11 @@ test("an EventSource whose connection is cut comes back by itself and has missed
   const client = await openEventSource(t, proxy.http("/channels/news"));
   assert.doesNotMatch(await proxy.head(), /last-event-id/i);
   const publisher = publishEndlessly(server.http("/channels/news"));
-  for (const bytes of [5_000, 12_345]) {
-    proxy.cutAfter(bytes);
+  proxy.cutAfter(700);
+  for (const bytes of [1_500, Infinity]) {
     await client.lost();
+    // The second cut is where it is sent what it missed.
+    proxy.cutAfter(bytes);
     const lostAt = performance.now();
     await client.opened();
     // It is told to wait 2 s. Timers of node and the server's clock may differ by some milliseconds.
@@ -309,6 +311,39 @@ async function fill(url, isEnough) {
   }
   assert.fail("40 MB are more than the kernel holds");
 }
+
+test("the longest publication reaches who reads, also where its form makes it several times as long", async (t) => {
+  const server = await serve(t, "--max-lag", "2MiB");
+  const url = server.http("/channels/news");
+  const lines = await openEventSource(t, url);
+  const envelopes = await openWebSocket(t, server.ws("/channels/news"), [ENVELOPES], { perMessageDeflate: false });
+  // 14 MiB as lines and 12 MiB as escapes: more than the kernel takes at once.
+  for (const text of ["\n", "\u0001"].map((character) => character.repeat(2 * 1024 * 1024))) {
+    const { id } = await publish(url, text);
+    const event = await lines.next();
+    assert.deepEqual([event.id, event.data === text], [id, true]);
+    const envelope = JSON.parse(await envelopes.next());
+    assert.deepEqual([envelope.id, envelope.data === text], [id, true]);
+  }
+  assert.ok(lines.isUndisturbed());
+});
+
+test("behind its last chunk a stream's connection is not offered for another request", async (t) => {
+  const server = await serve(t, "--max-lag", "256KiB");
+  const url = server.http("/channels/news");
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  t.after(() => agent.destroy());
+  const request = get(url, { agent, headers: { Accept: "text/event-stream" } });
+  const [response] = await within(once(request, "response"), "the head of a stream");
+  response.pause();
+  await fill(url, ({ subscribers }) => subscribers === 0);
+  response.resume();
+  await within(once(response, "end"), "the end of the stream");
+  const [answer] = await within(once(get(server.http("/healthz"), { agent }), "response"), "the next answer");
+  assert.equal(answer.statusCode, 200);
+  assert.equal(response.headers.connection, "close");
+  answer.resume();
+});
 
 test("a stalled stream under the policy close ends with the sentence and the last chunk, after whole events", async (t) => {
   const server = await serve(t, "--max-lag", "256KiB");
