@@ -55,7 +55,7 @@ globalThis.fanfare = (() => {
   };
 
   function subscribe(name, onMessage, options = {}) {
-    const channel = channelUrl(name, options.server ?? api.server);
+    const channel = channelUrl(name, options.server);
     const names = options.transports ?? Object.keys(transports);
     if (!names.length || !names.every((name) => Object.hasOwn(transports, name))) {
       throw new TypeError(`fanfare: transports are some of ${Object.keys(transports).join(", ")}`);
@@ -231,8 +231,8 @@ globalThis.fanfare = (() => {
   }
 
   function channelUrl(name, server) {
-    const base = new URL(`${server}`.replace(/\/?$/, "/"), globalThis.location?.href);
-    if (!/^https?:$/.test(base.protocol)) throw new TypeError(`fanfare: the server ${base} is not one of HTTP`);
+    const base = new URL(server?.replace(/\/?$/, "/") ?? api.server, globalThis.location?.href);
+    if (!/^https?:$/.test(base.protocol)) throw new TypeError(`fanfare: ${base} is no server; give options.server`);
     return new URL(`channels/${encodeURIComponent(name)}`, base);
   }
 
@@ -288,7 +288,7 @@ globalThis.fanfare = (() => {
     return ["application/json", JSON.stringify(data)];
   }
 
-  const source = globalThis.document?.currentScript?.src || globalThis.location?.href;
-  const api = { subscribe, server: source?.replace(/[^/]*([?#].*)?$/, "") };
+  // Channels are beside the script.
+  const api = { subscribe, server: globalThis.document?.currentScript?.src || globalThis.location?.origin };
   return api;
 })();
