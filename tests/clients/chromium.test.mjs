@@ -3,69 +3,19 @@
 // With SCREENSHOTS set to a folder, pictures of the page are left there.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 
-import { chromium } from "playwright-core";
-
-import { serve, within } from "./server.mjs";
-
-const DEADLINE_MS = 20_000; // a browser's first page takes longest
-const FLAGS = [
-  "--no-sandbox",
-  "--no-proxy-server",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
-
-let browser;
-
-test.before(async () => {
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: FLAGS, timeout: DEADLINE_MS });
-});
-
-test.after(() => browser?.close());
-
-/** A page in a profile of its own, which must not log an error. */
-async function open(t, url, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 900, height: 600 }, ...options });
-  t.after(() => context.close());
-  context.setDefaultTimeout(DEADLINE_MS);
-  const page = await context.newPage();
-  page.faults = [];
-  page.on("pageerror", (error) => page.faults.push(error.message));
-  page.on("console", (message) => message.type() === "error" && page.faults.push(message.text()));
-  await page.goto(url);
-  return page;
-}
+import { open, openElsewhere } from "./browser.mjs";
+import { serve } from "./server.mjs";
 
 /** The page at `/`, once it is subscribed. */
 async function openHome(t, server, options) {
   const page = await open(t, server.http("/"), options);
   await page.getByText("connected", { exact: true }).waitFor();
   return page;
-}
-
-/** A page of another origin, with a frame that has none: what it runs says `Origin: null`. */
-async function openElsewhere(t) {
-  const html = "<!doctype html><link rel=icon href=data:,><iframe sandbox=allow-scripts srcdoc=empty>";
-  const elsewhere = createServer((_, response) => response.setHeader("Content-Type", "text/html").end(html));
-  elsewhere.listen(0, "127.0.0.1");
-  await within(once(elsewhere, "listening"), "a page's server");
-  t.after(() => elsewhere.close());
-  t.after(() => elsewhere.closeAllConnections());
-  const origin = `http://127.0.0.1:${elsewhere.address().port}`;
-  const page = await open(t, origin);
-  const frame = await (await page.waitForSelector("iframe")).contentFrame();
-  return { origin, page, frame };
 }
 
 /** In the page: subscribes, and gives whether that went well. */
