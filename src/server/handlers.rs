@@ -11,14 +11,14 @@ use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, PublicationId, WireForm};
 use crate::ws::{Deflate, Inbound, WINDOW_BITS_MAX};
 
-/// The page at `/` in development mode.
-const HOME: &str = include_str!("home.html");
+/// The page at `/` where the demo is served.
+const HOME: &str = include_str!("pages/home.html");
 
 /// The rules that answers follow.
 #[derive(Debug)]
 pub struct Handlers {
     authority: Authority,
-    is_development: bool,
+    serves_demo: bool,
     serves_echo: bool,
     message_len_max: u64,
     publication_len_max: u64,
@@ -70,7 +70,7 @@ impl Handlers {
     pub fn new(config: &Config) -> Self {
         Self {
             authority: Authority::new(config),
-            is_development: config.is_development(),
+            serves_demo: config.serves_demo(),
             serves_echo: config.is_development() || config.echo,
             message_len_max: config.max_message,
             publication_len_max: config.publication_len_max(),
@@ -98,7 +98,7 @@ impl Handlers {
     }
 
     fn home(&self) -> Response {
-        if self.is_development {
+        if self.serves_demo {
             Response::new(Status::OK).body("text/html; charset=utf-8", HOME)
         } else {
             Response::text(Status::OK, "Fanfare is running; channels are at /channels/{name}.")
