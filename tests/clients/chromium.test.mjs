@@ -1,6 +1,6 @@
-// The server as Chromium sees it: the page at `/`, and pages of other origins.
+// The server as Chromium sees it: its WebSockets in pages of other origins, and the README's page.
 //
-// With SCREENSHOTS set to a folder, pictures of the page are left there.
+// The server's own pages are in pages.test.mjs.
 
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -10,13 +10,6 @@ import test from "node:test";
 
 import { open, openElsewhere } from "./browser.mjs";
 import { serve } from "./server.mjs";
-
-/** The page at `/`, once it is subscribed. */
-async function openHome(t, server, options) {
-  const page = await open(t, server.http("/"), options);
-  await page.getByText("connected", { exact: true }).waitFor();
-  return page;
-}
 
 /** In the page: subscribes, and gives whether that went well. */
 function subscribe(page, url) {
@@ -36,57 +29,6 @@ async function received(page, count) {
   await page.waitForFunction((count) => window.received.length >= count, count);
   return page.evaluate(() => window.received);
 }
-
-async function items(page, count) {
-  await page.waitForFunction((count) => document.querySelectorAll("#messages li").length >= count, count);
-  return page.locator("#messages li").allTextContents();
-}
-
-async function photograph(page, name) {
-  if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
-}
-
-test("the page shows what curl publishes, newest first, and markup as text", async (t) => {
-  const server = await serve(t);
-  const page = await openHome(t, server);
-  await server.publish("/channels/news", "hello from curl");
-  await server.publish("/channels/news", "<img src=x onerror=alert(1)> & <b>bold</b>");
-  await server.publishAs("application/octet-stream", "/channels/news", "12345");
-  assert.deepEqual(await items(page, 3), [
-    "5 bytes",
-    "<img src=x onerror=alert(1)> & <b>bold</b>",
-    "hello from curl",
-  ]);
-  assert.equal(await page.locator("#curl").textContent(), `curl -d hello ${server.http("/channels/news")}`);
-  assert.deepEqual(page.faults, []);
-  await photograph(page, "home");
-});
-
-test("what is typed into the page's form is published, and shown in every page", async (t) => {
-  const server = await serve(t);
-  const page = await openHome(t, server);
-  const other = await openHome(t, server, { viewport: { width: 360, height: 640 }, colorScheme: "dark" });
-  await page.keyboard.type("typed without a click");
-  await page.keyboard.press("Enter");
-  await items(page, 1);
-  await page.getByRole("textbox", { name: "Message" }).fill("grüß dich, 世界");
-  await page.getByRole("button", { name: "Publish" }).click();
-  const expected = ["grüß dich, 世界", "typed without a click"];
-  assert.deepEqual(await items(page, 2), expected);
-  assert.deepEqual(await items(other, 2), expected);
-  assert.equal(await page.getByRole("textbox", { name: "Message" }).inputValue(), "");
-  assert.deepEqual(page.faults, []);
-  await photograph(other, "home-narrow-dark");
-  const isTooWide = await other.evaluate(() => document.documentElement.scrollWidth > innerWidth);
-  assert.equal(isTooWide, false, "a narrow screen scrolls down only");
-});
-
-test("the page says so when the server is gone", async (t) => {
-  const server = await serve(t, "--drain", "0s");
-  const page = await openHome(t, server);
-  assert.equal(await server.stop(), 0);
-  await page.getByText("disconnected, trying again").waitFor();
-});
 
 test("a page of another origin gets text as a string and binary as a Blob", async (t) => {
   const server = await serve(t);

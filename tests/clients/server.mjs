@@ -115,6 +115,8 @@ class Server {
     const all = ["-sS", "--noproxy", "*", "--max-time", "10", "-w", "\n%{http_code}", ...words, this.http(path)];
     const printed = await new Promise((resolve, reject) => {
       const curl = execFile("curl", all, (error, stdout) => (error ? reject(error) : resolve(stdout)));
+      // curl may have ended without reading; its status says how that went.
+      curl.stdin.on("error", () => {});
       curl.stdin.end(input);
     });
     const end = printed.lastIndexOf("\n");
