@@ -13,6 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::acceptor::Acceptor;
 use super::connection::{Connection, Phase};
 use super::connections::{Connections, Key, special_token};
+use super::demo::Demo;
 use super::drain::Drain;
 use super::exchange::Exchange;
 use super::liveness::{Due, Millis, Stage, Timeouts};
@@ -62,6 +63,8 @@ pub struct EventLoop {
     /// To be dropped at the end of this turn.
     pub(super) doomed: Vec<Key>,
     pub(super) drain: Option<Drain>,
+    /// The demo's prices, on the first loop of a server that has them.
+    pub(super) demo: Option<Demo>,
     /// Bytes that are held for single connections.
     pub(super) private_len: usize,
     /// Bytes read in this turn.
@@ -94,6 +97,7 @@ impl EventLoop {
             touched: Vec::new(),
             doomed: Vec::new(),
             drain: None,
+            demo: None,
             private_len: 0,
             read_len: 0,
             sweep_at: Millis::default(),
@@ -227,6 +231,7 @@ impl EventLoop {
             }
         }
         self.sweep();
+        self.expire_prices();
         self.expire_drain();
     }
 
@@ -304,13 +309,15 @@ impl EventLoop {
         }
         if self.acceptor.as_ref().is_some_and(Acceptor::has_more)
             || self.shared.stop() != Stop::No && self.drain.is_none()
+            || self.is_called_for_prices()
         {
             return Some(Duration::ZERO);
         }
         let acceptor = self.acceptor.as_ref().and_then(Acceptor::deadline);
         let drain = self.drain.as_ref().map(Drain::deadline);
         let sweep = (self.index == 0 && self.exchange().channels_len() > 0).then_some(self.sweep_at);
-        let next = [self.timers.next(), acceptor, drain, sweep].into_iter().flatten().min()?;
+        let prices = self.demo.as_ref().and_then(Demo::next);
+        let next = [self.timers.next(), acceptor, drain, sweep, prices].into_iter().flatten().min()?;
         Some(self.shared.until(next))
     }
 }

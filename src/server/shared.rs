@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::exchange::Exchange;
@@ -30,6 +30,8 @@ pub struct Shared {
     /// One line a kind for the whole server, not one a loop.
     refusals: Mutex<Refusals>,
     stop: AtomicU8,
+    /// Whether somebody has come for the demo's prices since the first loop looked.
+    pub has_call_for_prices: AtomicBool,
 }
 
 /// How far the stop has come.
@@ -60,6 +62,7 @@ impl Shared {
             held,
             refusals: Mutex::default(),
             stop,
+            has_call_for_prices: AtomicBool::new(false),
         }
     }
 
