@@ -2,7 +2,7 @@
 # Runs the server against clients that are not ours: npm's `ws`, Python's `websockets`, Chromium and curl.
 #
 #   tests/clients/run.sh                     all suites
-#   tests/clients/run.sh ws                  one: ws, websockets or chromium
+#   tests/clients/run.sh ws                  one: ws, websockets, chromium or fanfare_js
 #   tests/clients/run.sh --install           none, but what they need is installed
 #   SCREENSHOTS=FOLDER tests/clients/run.sh  pictures of the page are left there
 #
@@ -78,15 +78,15 @@ suite() {
 
 run_suite() {
   case "$1" in
-    ws | chromium) suite "$1" node --test --test-reporter=spec "$1.test.mjs" ;;
+    ws | chromium | fanfare_js) suite "$1" node --test --test-reporter=spec "$1.test.mjs" ;;
     websockets) suite "$1" env PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" -m unittest -v test_websockets ;;
-    *) fail "no suite is called $1; there are ws, websockets and chromium" ;;
+    *) fail "no suite is called $1; there are ws, websockets, chromium and fanfare_js" ;;
   esac
 }
 
 main() {
   local name
-  (($# > 0)) || set -- ws websockets chromium
+  (($# > 0)) || set -- ws websockets chromium fanfare_js
   install_debian_packages
   install_npm_packages
   install_python_packages
