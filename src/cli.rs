@@ -94,6 +94,18 @@ pub struct Args {
     #[arg(long, value_name = "POLICY", env = "FANFARE_LAG_POLICY", value_delimiter = ',', value_parser = parse_lag_policy)]
     lag_policy: Vec<(Glob, LagPolicy)>,
 
+    /// Publications of a channel kept for who comes back; GLOB=COUNT for some channels; repeatable [default: 100]
+    #[arg(long, value_name = "COUNT", env = "FANFARE_HISTORY", value_delimiter = ',', value_parser = parse_history)]
+    history: Vec<(Glob, usize)>,
+
+    /// Bytes of them; GLOB=SIZE for some channels; repeatable [default: 256KiB]
+    #[arg(long, value_name = "SIZE", env = "FANFARE_HISTORY_BYTES", value_delimiter = ',', value_parser = parse_history_bytes)]
+    history_bytes: Vec<(Glob, u64)>,
+
+    /// For how long; GLOB=TIME for some channels; repeatable [default: 5m]
+    #[arg(long, value_name = "TIME", env = "FANFARE_HISTORY_AGE", value_delimiter = ',', value_parser = parse_history_age)]
+    history_age: Vec<(Glob, Duration)>,
+
     /// From connecting to a complete request head
     #[arg(long, value_name = "TIME", env = "FANFARE_HANDSHAKE_TIMEOUT", default_value = "10s", value_parser = parse_time)]
     handshake_timeout: Duration,
@@ -155,6 +167,9 @@ impl Args {
             deflate_min: self.deflate_min,
             deflate_context_takeover: self.deflate_context_takeover,
             lag_policy: self.lag_policy,
+            history: self.history,
+            history_bytes: self.history_bytes,
+            history_age: self.history_age,
             handshake_timeout: self.handshake_timeout,
             body_timeout: self.body_timeout,
             idle_timeout: self.idle_timeout,
@@ -246,16 +261,38 @@ fn parse_origin(text: &str) -> Result<String, String> {
     Err("give an origin as browsers send it, such as https://example.com or http://localhost:3000, without a path".into())
 }
 
-/// `POLICY` for every channel, or `GLOB=POLICY`. Channel names may hold `=`, so the last one counts.
 fn parse_lag_policy(text: &str) -> Result<(Glob, LagPolicy), String> {
-    let (glob, policy) = text.rsplit_once('=').unwrap_or(("*", text));
+    let (glob, policy) = glob_and_value(text);
     let policy = match policy {
         "close" => LagPolicy::Close,
         "skip" => LagPolicy::Skip,
         "latest" => LagPolicy::Latest,
         _ => return Err("give close, skip or latest, or a glob before it such as prices*=latest".into()),
     };
-    Ok((Glob::new(glob), policy))
+    Ok((glob, policy))
+}
+
+fn parse_history(text: &str) -> Result<(Glob, usize), String> {
+    let (glob, count) = glob_and_value(text);
+    let count =
+        count.parse().map_err(|_| "give a number, 0 for none, or a glob before it such as chat*=50")?;
+    Ok((glob, count))
+}
+
+fn parse_history_bytes(text: &str) -> Result<(Glob, u64), String> {
+    let (glob, size) = glob_and_value(text);
+    Ok((glob, parse_size(size)?))
+}
+
+fn parse_history_age(text: &str) -> Result<(Glob, Duration), String> {
+    let (glob, time) = glob_and_value(text);
+    Ok((glob, parse_time(time)?))
+}
+
+/// `VALUE` for every channel, or `GLOB=VALUE`. Channel names may hold `=`, so the last one counts.
+fn glob_and_value(text: &str) -> (Glob, &str) {
+    let (glob, value) = text.rsplit_once('=').unwrap_or(("*", text));
+    (Glob::new(glob), value)
 }
 
 #[cfg(test)]

@@ -57,6 +57,13 @@ pub struct Config {
     /// What happens to a subscriber past `max_lag`, by channel; the first glob that fits decides.
     /// [`LagPolicy::Close`] where none does.
     pub lag_policy: Vec<(Glob, LagPolicy)>,
+    /// How many publications of a channel are kept for subscribers that come back, by channel; the first glob that
+    /// fits decides. [`Config::HISTORY`] where none does; 0 keeps none.
+    pub history: Vec<(Glob, usize)>,
+    /// How many bytes of them, by channel. [`Config::HISTORY_BYTES`] where none fits.
+    pub history_bytes: Vec<(Glob, u64)>,
+    /// For how long, by channel. [`Config::HISTORY_AGE`] where none fits.
+    pub history_age: Vec<(Glob, Duration)>,
     /// From the first byte's chance to come to a complete request head. 10 s: a phone on a bad line needs 2 to 3
     /// round trips of under a second each; a client that needs longer is holding a descriptor for nothing.
     pub handshake_timeout: Duration,
@@ -99,6 +106,11 @@ impl std::str::FromStr for Glob {
     }
 }
 
+/// The value of the first glob that fits the channel.
+pub(crate) fn by_channel<T: Copy>(rules: &[(Glob, T)], channel: &str) -> Option<T> {
+    rules.iter().find(|(glob, _)| glob.matches(channel)).map(|&(_, value)| value)
+}
+
 /// What happens to a subscriber that is more than `max_lag` bytes behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LagPolicy {
@@ -128,6 +140,9 @@ impl Default for Config {
             deflate_min: 128,
             deflate_context_takeover: false,
             lag_policy: Vec::new(),
+            history: Vec::new(),
+            history_bytes: Vec::new(),
+            history_age: Vec::new(),
             handshake_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
@@ -139,6 +154,16 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How many publications of a channel are kept where [`Config::history`] does not say. 100 are a page of a chat,
+    /// or the some seconds of a ticker that a reconnect takes.
+    pub const HISTORY: usize = 100;
+
+    /// How many bytes of them. 256 KiB are 100 publications of 2.5 KiB.
+    pub const HISTORY_BYTES: u64 = 256 * KIB;
+
+    /// For how long. 5 minutes are a tunnel, a lift, a laptop carried to the next room.
+    pub const HISTORY_AGE: Duration = Duration::from_secs(300);
+
     /// Whether this is the development mode: open to everybody, and so on loopback only.
     #[must_use]
     pub fn is_development(&self) -> bool {
@@ -156,8 +181,7 @@ impl Config {
     /// The policy for a channel.
     #[must_use]
     pub fn lag_policy(&self, channel: &str) -> LagPolicy {
-        let rule = self.lag_policy.iter().find(|(glob, _)| glob.matches(channel));
-        rule.map_or(LagPolicy::Close, |&(_, policy)| policy)
+        by_channel(&self.lag_policy, channel).unwrap_or(LagPolicy::Close)
     }
 
     /// Checks what no single value shows.

@@ -84,7 +84,16 @@ fn every_refusal_has_its_status_and_a_sentence() {
         ("GET /channels/ HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
         ("GET /channels/a%2Fb HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
         (format!("GET /channels/{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(201)), 400),
-        ("GET /channels/c HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 426),
+        ("GET /channels/c?since=7 HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
+        ("GET /channels/c?last=few HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
+        ("GET /channels/c?wait=soon HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
+        (
+            "GET /channels/c?protocol=x HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n".to_owned(),
+            400,
+        ),
+        ("GET /channels/c HTTP/1.0\r\nAccept: text/event-stream\r\n\r\n".to_owned(), 426),
+        (String::from_utf8(upgrade_request("/channels/c?since=")).unwrap(), 400),
+        (format!("{publish}Idempotency-Key: two words\r\nContent-Length: 0\r\n\r\n"), 400),
         ("PUT /channels/c HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 405),
         ("POST /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n".to_owned(), 405),
         (format!("{publish}\r\n"), 411),
@@ -109,7 +118,7 @@ fn every_refusal_has_its_status_and_a_sentence() {
 fn a_method_that_is_not_served_is_answered_with_those_that_are() {
     let server = start(config());
     let answer = request(server.address, "DELETE", "/channels/c", "", b"");
-    assert!(answer.head.contains("Allow: GET, HEAD, POST\r\n"), "{answer:?}");
+    assert!(answer.head.contains("Allow: GET, HEAD, POST, OPTIONS\r\n"), "{answer:?}");
 }
 
 #[test]

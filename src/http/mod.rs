@@ -1,4 +1,4 @@
-//! HTTP/1.1 (RFC 9112) as bytes: requests in, responses out, and the WebSocket handshake (RFC 6455 §4).
+//! HTTP/1.1 (RFC 9112) as bytes: requests in, responses and event streams out, and the WebSocket handshake (RFC 6455 §4).
 //!
 //! Nothing here opens a socket, reads a clock or throws dice: bytes go in, events and bytes come
 //! out, and the `Date` is handed in as a string. Frames are the `ws` room's, routes and authority the
@@ -15,6 +15,7 @@
 mod body;
 mod buffer;
 mod error;
+mod event_stream;
 mod length;
 mod query;
 mod reader;
@@ -26,6 +27,9 @@ mod target;
 mod upgrade;
 
 pub use error::Error;
+pub use event_stream::{
+    EVENT_STREAM, LAST_CHUNK, StreamEvent, encode_comment, encode_event, encode_stream_head,
+};
 pub use query::{decode_segment, parameter};
 pub use reader::{Event, RequestReader};
 pub use request::Request;

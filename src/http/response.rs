@@ -1,6 +1,6 @@
 //! Responses: a status, header fields and a body, written out as HTTP/1.1.
 //!
-//! The 101 of a handshake is `upgrade.rs`; a response without an end (an event stream) is not written here.
+//! The 101 of a handshake is `upgrade.rs`; a response without an end is `event_stream.rs`.
 
 use super::error::Error;
 use super::status::Status;
@@ -25,7 +25,13 @@ pub struct Framing<'a> {
     pub keep_alive: bool,
     /// Whether this answers a HEAD: the fields of the GET, without its body.
     pub head_only: bool,
+    /// The origin whose pages may read the answer, or `*` for all: the Fetch standard's CORS protocol. `None` if
+    /// no page asked.
+    pub allow_origin: Option<&'a str>,
 }
+
+/// Fields of answers that pages of other origins may read besides those that the Fetch standard lists.
+const EXPOSED_FIELDS: &str = "Idempotent-Replayed, Retry-After";
 
 impl Response {
     /// A response without a body.
@@ -87,9 +93,7 @@ impl Response {
         }
         // RFC 9110 §7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
         let offers_upgrade = self.headers.iter().any(|(name, _)| *name == "Upgrade");
-        let upgrade = if offers_upgrade { "Upgrade, " } else { "" };
-        // RFC 9112 §9.6 for close; keep-alive is for HTTP/1.0 clients, §9.3.
-        line(out, &["Connection: ", upgrade, if framing.keep_alive { "keep-alive" } else { "close" }]);
+        connection_fields(out, framing, if offers_upgrade { "Upgrade, " } else { "" });
         out.extend_from_slice(b"\r\n");
         if self.status.allows_body() && !framing.head_only {
             out.extend_from_slice(&self.body);
@@ -111,6 +115,20 @@ impl From<&Error> for Response {
     }
 }
 
+/// Writes what the connection says about a response; `options` are put before its own in the Connection field.
+pub(super) fn connection_fields(out: &mut Vec<u8>, framing: Framing, options: &str) {
+    if let Some(origin) = framing.allow_origin {
+        line(out, &["Access-Control-Allow-Origin: ", origin]);
+        line(out, &["Access-Control-Expose-Headers: ", EXPOSED_FIELDS]);
+        // What is sent to one origin must not be taken from a cache for another.
+        if origin != "*" {
+            line(out, &["Vary: Origin"]);
+        }
+    }
+    // RFC 9112 §9.6 for close; keep-alive is for HTTP/1.0 clients, §9.3.
+    line(out, &["Connection: ", options, if framing.keep_alive { "keep-alive" } else { "close" }]);
+}
+
 /// Writes one line of a head.
 pub(super) fn line(out: &mut Vec<u8>, parts: &[&str]) {
     for part in parts {
@@ -127,7 +145,7 @@ mod tests {
 
     fn encoded(response: &Response, keep_alive: bool, head_only: bool) -> String {
         let mut out = Vec::new();
-        response.encode(&mut out, Framing { date: DATE, keep_alive, head_only });
+        response.encode(&mut out, Framing { date: DATE, keep_alive, head_only, allow_origin: None });
         String::from_utf8(out).unwrap()
     }
 

@@ -28,6 +28,7 @@ impl Status {
     pub const CONTENT_TOO_LARGE: Status = Status::new(413, "Content Too Large");
     pub const UNSUPPORTED_MEDIA_TYPE: Status = Status::new(415, "Unsupported Media Type");
     pub const EXPECTATION_FAILED: Status = Status::new(417, "Expectation Failed");
+    pub const UNPROCESSABLE_CONTENT: Status = Status::new(422, "Unprocessable Content");
     pub const UPGRADE_REQUIRED: Status = Status::new(426, "Upgrade Required");
     pub const TOO_MANY_REQUESTS: Status = Status::new(429, "Too Many Requests");
     pub const REQUEST_HEADER_FIELDS_TOO_LARGE: Status = Status::new(431, "Request Header Fields Too Large");

@@ -107,6 +107,12 @@ impl Log {
         self.head() - cursor.offset
     }
 
+    /// How many frames begin at or behind the cursor.
+    #[must_use]
+    pub fn unread_frames(&self, cursor: Cursor) -> u64 {
+        (self.frames.len() - self.frames_before(cursor.offset)) as u64
+    }
+
     /// The cursor after `len` more bytes have been read.
     #[must_use]
     pub fn advance(&self, cursor: Cursor, len: usize) -> Cursor {

@@ -5,11 +5,16 @@
 //! decided elsewhere.
 
 mod channel;
+mod history;
 mod log;
 mod publication;
 mod registry;
 
 pub use channel::{ChannelName, InvalidChannelName};
+pub use history::{Gap, History, HistoryLimits, Position, Resumption};
 pub use log::{Cursor, Log};
-pub use publication::{Content, EventName, Frames, InvalidEventName, Publication, PublicationId, WireForm};
+pub use publication::{
+    Content, EventName, Frames, InvalidEventName, InvalidPublicationId, Ledger, Publication, PublicationId,
+    WireForm,
+};
 pub use registry::{Hub, LogId, Subscription};

@@ -3,7 +3,9 @@
 //! How a form looks as bytes is not known here; the server's `render` encodes.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -15,8 +17,8 @@ pub const EVENT_NAME_LEN_MAX: usize = 200;
 /// Event names with this prefix are the server's own notices; nobody publishes them.
 pub const RESERVED_EVENT_PREFIX: &str = "fanfare:";
 
-/// One publication, shared by every loop that has a subscriber of its channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One publication, shared by the history of its channel and every loop that has a subscriber of it.
+#[derive(Debug)]
 pub struct Publication {
     /// The channel that it was published to.
     pub channel: ChannelName,
@@ -33,13 +35,58 @@ pub struct Publication {
 }
 
 /// A publication in the wire forms that cost something to make, each made once for all loops.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Frames([OnceLock<Bytes>; WireForm::ALL.len()]);
+#[derive(Debug, Default)]
+pub struct Frames {
+    cells: [OnceLock<Box<[u8]>>; WireForm::ALL.len()],
+    ledger: Ledger,
+    /// What the publication costs besides its frames.
+    base: usize,
+}
 
 impl Frames {
+    /// No frames yet. As long as they live, `ledger` counts them and `base` bytes for what they are made of.
+    #[must_use]
+    pub fn counted(ledger: &Ledger, base: usize) -> Self {
+        ledger.add(base);
+        Self { cells: Default::default(), ledger: ledger.clone(), base }
+    }
+
     /// The frame of a form: what `encode` gave whoever asked first.
-    pub fn get_or_encode(&self, form: WireForm, encode: impl FnOnce() -> Bytes) -> &Bytes {
-        self.0[form.index()].get_or_init(encode)
+    pub fn get_or_encode(&self, form: WireForm, encode: impl FnOnce() -> Vec<u8>) -> &[u8] {
+        self.cells[form.index()].get_or_init(|| {
+            let frame = encode().into_boxed_slice();
+            self.ledger.add(frame.len());
+            frame
+        })
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        let frames: usize = self.cells.iter().filter_map(OnceLock::get).map(|frame| frame.len()).sum();
+        self.ledger.subtract(self.base + frames);
+    }
+}
+
+/// Counts bytes that are shared between loops. Clones are the same count.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger(Arc<AtomicUsize>);
+
+impl Ledger {
+    /// How many bytes are counted now.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts so many bytes more.
+    pub fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts so many bytes less.
+    pub fn subtract(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -71,6 +118,32 @@ impl fmt::Display for PublicationId {
         write!(f, "{:x}-{}", self.epoch, self.sequence)
     }
 }
+
+impl FromStr for PublicationId {
+    type Err = InvalidPublicationId;
+
+    /// Reads what [`fmt::Display`] writes, and nothing else.
+    fn from_str(text: &str) -> Result<Self, InvalidPublicationId> {
+        let parsed = text.split_once('-').and_then(|(epoch, sequence)| {
+            let epoch = u64::from_str_radix(epoch, 16).ok()?;
+            Some(Self { epoch, sequence: sequence.parse().ok()? })
+        });
+        // Signs, capitals and leading zeros are read by the standard library, and written by nobody.
+        parsed.filter(|id| id.to_string() == text).ok_or(InvalidPublicationId)
+    }
+}
+
+/// A text that is no identifier of a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidPublicationId;
+
+impl fmt::Display for InvalidPublicationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an identifier is the one of a publication, such as 8c1f5d0e7a21-7")
+    }
+}
+
+impl std::error::Error for InvalidPublicationId {}
 
 /// A checked event name: 1 to 200 bytes, no control character, not the server's own prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,12 +210,25 @@ pub enum WireForm {
     WebSocketDeflate,
     /// The same as `Envelope`, compressed where that makes it smaller.
     EnvelopeDeflate,
+    /// A chunk with an event of an event stream: the publication's name and lines.
+    EventStream,
+    /// A chunk with an event of an event stream whose data is a `fanfare.v1.json` envelope.
+    EventStreamEnvelope,
+    /// A comma and a `fanfare.v1.json` envelope: an element of a long poll's answer.
+    LongPoll,
 }
 
 impl WireForm {
     /// Every form, in the order of their numbers.
-    pub const ALL: [Self; 4] =
-        [Self::WebSocket, Self::Envelope, Self::WebSocketDeflate, Self::EnvelopeDeflate];
+    pub const ALL: [Self; 7] = [
+        Self::WebSocket,
+        Self::Envelope,
+        Self::WebSocketDeflate,
+        Self::EnvelopeDeflate,
+        Self::EventStream,
+        Self::EventStreamEnvelope,
+        Self::LongPoll,
+    ];
 
     /// The form's place in [`WireForm::ALL`].
     #[must_use]
@@ -154,8 +240,8 @@ impl WireForm {
     #[must_use]
     pub fn is_envelope(self) -> bool {
         match self {
-            Self::WebSocket | Self::WebSocketDeflate => false,
-            Self::Envelope | Self::EnvelopeDeflate => true,
+            Self::WebSocket | Self::WebSocketDeflate | Self::EventStream => false,
+            Self::Envelope | Self::EnvelopeDeflate | Self::EventStreamEnvelope | Self::LongPoll => true,
         }
     }
 }
@@ -167,6 +253,28 @@ mod tests {
     #[test]
     fn an_identifier_is_epoch_in_hexadecimal_dash_sequence() {
         assert_eq!(PublicationId { epoch: 0xbeef, sequence: 42 }.to_string(), "beef-42");
+    }
+
+    #[test]
+    fn an_identifier_is_read_as_it_is_written_and_in_no_other_way() {
+        let id = PublicationId { epoch: 0xbeef, sequence: 42 };
+        assert_eq!("beef-42".parse(), Ok(id));
+        for text in
+            ["", "-", "beef", "beef-", "-42", "BEEF-42", "0beef-42", "beef-042", "beef-+42", "beef-4 "]
+        {
+            assert_eq!(text.parse::<PublicationId>(), Err(InvalidPublicationId), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_ledger_counts_a_publication_and_its_frames_as_long_as_they_live() {
+        let ledger = Ledger::default();
+        let frames = Frames::counted(&ledger, 100);
+        let _ = frames.get_or_encode(WireForm::Envelope, || vec![0; 7]);
+        let _ = frames.get_or_encode(WireForm::Envelope, || unreachable!("it is there"));
+        assert_eq!(ledger.bytes(), 107);
+        drop(frames);
+        assert_eq!(ledger.bytes(), 0);
     }
 
     #[test]
@@ -189,8 +297,8 @@ mod tests {
     #[test]
     fn a_frame_is_encoded_by_the_first_who_asks() {
         let frames = Frames::default();
-        assert_eq!(frames.get_or_encode(WireForm::Envelope, || Bytes::from_static(b"once")), "once");
-        assert_eq!(frames.get_or_encode(WireForm::Envelope, || unreachable!("it is there")), "once");
+        assert_eq!(frames.get_or_encode(WireForm::Envelope, || b"once".to_vec()), b"once");
+        assert_eq!(frames.get_or_encode(WireForm::Envelope, || unreachable!("it is there")), b"once");
     }
 
     #[test]

@@ -168,6 +168,13 @@ impl Hub {
         feed.log.lag(reader.cursor)
     }
 
+    /// How many publications the subscriber has not begun to read.
+    #[must_use]
+    pub fn unread_publications(&self, subscription: Subscription) -> u64 {
+        let (feed, reader) = self.reader(subscription);
+        feed.log.unread_frames(reader.cursor)
+    }
+
     /// Notes that the subscriber has read `len` more bytes.
     pub fn advance(&mut self, subscription: Subscription, len: usize) {
         self.change(subscription.log, |feed| {

@@ -9,16 +9,24 @@ fn name(name: &str) -> ChannelName {
 /// Publishes a text that says its form: `w:` before what the plain form carries, `e:` before an envelope's.
 fn publish(hub: &mut Hub, channel: &str, text: &str) {
     hub.append(channel, |form, out| {
-        out.extend_from_slice(match form {
-            WireForm::WebSocket | WireForm::WebSocketDeflate => b"w:",
-            WireForm::Envelope | WireForm::EnvelopeDeflate => b"e:",
-        });
+        out.extend_from_slice(if form.is_envelope() { b"e:" } else { b"w:" });
         out.extend_from_slice(text.as_bytes());
     });
 }
 
 fn unread(hub: &Hub, subscription: Subscription) -> String {
     String::from_utf8(hub.unread(subscription).to_vec()).unwrap()
+}
+
+#[test]
+fn a_subscriber_can_be_told_how_many_publications_it_has_not_read() {
+    let mut hub = Hub::default();
+    publish(&mut hub, "a", "before");
+    let subscription = hub.subscribe(&name("a"), WireForm::LongPoll, 1);
+    assert_eq!(hub.unread_publications(subscription), 0);
+    publish(&mut hub, "a", "one");
+    publish(&mut hub, "a", "two");
+    assert_eq!(hub.unread_publications(subscription), 2);
 }
 
 fn dirty_len(hub: &mut Hub) -> usize {

@@ -166,8 +166,10 @@ impl Acceptor {
     fn refuse(&mut self, mut socket: TcpStream, now: Millis) {
         let date = httpdate::fmt_http_date(SystemTime::now());
         let mut answer = Vec::new();
-        handlers::over_capacity()
-            .encode(&mut answer, Framing { date: &date, keep_alive: false, head_only: false });
+        handlers::over_capacity().encode(
+            &mut answer,
+            Framing { date: &date, keep_alive: false, head_only: false, allow_origin: None },
+        );
         // A fresh socket has room for 300 bytes; a peer that is gone already needs none.
         let is_told = socket.write(&answer).is_ok_and(|len| len == answer.len());
         if !is_told || socket.shutdown(Shutdown::Write).is_err() {

@@ -46,6 +46,14 @@ impl Authority {
         Err(Refusal::Origin)
     }
 
+    /// The origin whose pages may read the answer, `*` for all; `None` if no page asked. The request passed
+    /// [`Authority::check_origin`].
+    pub fn allow_origin<'a>(&self, request: &'a Request) -> Option<&'a str> {
+        let origin = request.header_str("origin")?;
+        let is_open = self.origins.is_empty() || self.origins.iter().any(|allowed| allowed == "*");
+        Some(if is_open { "*" } else { origin })
+    }
+
     /// Whether the request may publish by its key.
     pub fn check_key(&self, request: &Request) -> Result<(), Refusal> {
         let Some(key) = &self.publish_key else { return Ok(()) };

@@ -10,11 +10,13 @@ use mio::net::TcpStream;
 use super::handlers::Intent;
 use super::liveness::{Liveness, Millis, Stage};
 use super::outbox::Outbox;
-use super::render;
+use super::render::{self, Notice, Renderer};
+use super::replay::Replay;
+use super::subscribing::Joined;
 use super::transmit::{Transmitted, transmit};
 use crate::config::LagPolicy;
-use crate::http::RequestReader;
-use crate::hub::{Hub, Subscription};
+use crate::http::{self, RequestReader};
+use crate::hub::{Hub, PublicationId, Subscription};
 use crate::ws::{CloseCode, Deflate, Protocol, State};
 
 /// A socket and all that is known of it.
@@ -23,6 +25,8 @@ pub struct Connection {
     pub socket: TcpStream,
     pub phase: Phase,
     pub outbox: Outbox,
+    /// What it missed and is still to be sent, ahead of its log.
+    pub replay: Option<Box<Replay>>,
     pub liveness: Liveness,
     /// When a timer is going to look here; never later than the deadline.
     pub timer_at: Millis,
@@ -34,13 +38,15 @@ pub struct Connection {
     pub is_held: bool,
 }
 
-/// The life of a connection, from top to bottom; `WebSocket` can be left out.
+/// The life of a connection, from top to bottom; at most one of `WebSocket` and `EventStream` comes between.
 #[derive(Debug)]
 pub enum Phase {
     /// Requests and their answers.
     Http(Box<HttpPhase>),
     /// Frames, until a Close frame has gone both ways or the peer broke the protocol.
     WebSocket(WebSocketPhase),
+    /// Chunks of an answer without an end. What the peer still sends is ignored.
+    EventStream(EventStreamPhase),
     /// The outbox is sent, then our half of TCP is closed.
     Finishing,
     /// Our half is closed; what the peer still sends is ignored until it closes its own.
@@ -51,8 +57,40 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct HttpPhase {
     pub reader: RequestReader,
-    /// The publication whose body is being read, and whether the connection is kept alive after it.
-    pub awaited: Option<(Intent, bool)>,
+    /// What the answer to the present request waits for.
+    pub awaited: Option<Awaited>,
+    /// The origin whose pages may read the answer.
+    pub allow_origin: Option<Box<str>>,
+}
+
+/// What an answer waits for.
+#[derive(Debug)]
+pub enum Awaited {
+    /// The body of this publication.
+    Body {
+        /// The publication.
+        intent: Intent,
+        /// Whether another request may follow.
+        keep_alive: bool,
+    },
+    /// A publication to be answered with: a long poll.
+    Publication {
+        /// Where it will be read.
+        subscription: Subscription,
+        /// The publication before it.
+        since: PublicationId,
+        /// Whether another request may follow.
+        keep_alive: bool,
+    },
+}
+
+/// An event stream.
+#[derive(Debug)]
+pub struct EventStreamPhase {
+    /// What it reads; `None` once it is ending.
+    pub subscription: Option<Subscription>,
+    /// Whether it is ended as soon as it has been sent what it is owed: the server stops.
+    pub is_leaving: bool,
 }
 
 /// A WebSocket connection.
@@ -76,6 +114,8 @@ pub enum Flushed {
     ReadOn,
     /// All is sent: say goodbye now.
     Leave,
+    /// What the long poll waits for is there.
+    Answer,
     /// The subscriber is too far behind.
     Lagged(Subscription),
 }
@@ -83,13 +123,14 @@ pub enum Flushed {
 impl Connection {
     /// A connection that has just been accepted and has not said anything.
     pub fn new(socket: TcpStream, reader: RequestReader, now: Millis) -> Self {
-        let phase = Phase::Http(Box::new(HttpPhase { reader, awaited: None }));
+        let phase = Phase::Http(Box::new(HttpPhase { reader, awaited: None, allow_origin: None }));
         let liveness = Liveness::new(now);
         let timer_at = Millis(u64::MAX);
         Self {
             socket,
             phase,
             outbox: Outbox::default(),
+            replay: None,
             liveness,
             timer_at,
             is_writable: true,
@@ -103,36 +144,90 @@ impl Connection {
         let inbound = match &self.phase {
             Phase::Http(http) => http.reader.buffered(),
             Phase::WebSocket(websocket) => websocket.protocol.held_len(),
-            Phase::Finishing | Phase::Lingering => 0,
+            Phase::EventStream(_) | Phase::Finishing | Phase::Lingering => 0,
         };
-        inbound + self.outbox.unsent().len()
+        inbound + self.outbox.unsent().len() + self.replay.as_ref().map_or(0, |replay| replay.held_len())
     }
 
     /// What the connection reads.
     pub fn subscription(&self) -> Option<Subscription> {
         match &self.phase {
             Phase::WebSocket(websocket) => websocket.subscription,
-            Phase::Http(_) | Phase::Finishing | Phase::Lingering => None,
+            Phase::EventStream(stream) => stream.subscription,
+            Phase::Http(http) => match http.awaited {
+                Some(Awaited::Publication { subscription, .. }) => Some(subscription),
+                Some(Awaited::Body { .. }) | None => None,
+            },
+            Phase::Finishing | Phase::Lingering => None,
         }
+    }
+
+    /// Whether a request came while the one before it is still to be answered by a long poll.
+    pub fn asks_ahead(&self) -> bool {
+        match &self.phase {
+            Phase::Http(http) => {
+                matches!(http.awaited, Some(Awaited::Publication { .. })) && http.reader.buffered() > 0
+            }
+            Phase::WebSocket(_) | Phase::EventStream(_) | Phase::Finishing | Phase::Lingering => false,
+        }
+    }
+
+    /// The origin whose pages may read the answer to the present request. Taken: the next request says its own.
+    pub fn allow_origin(&mut self) -> Option<Box<str>> {
+        match &mut self.phase {
+            Phase::Http(http) => http.allow_origin.take(),
+            Phase::WebSocket(_) | Phase::EventStream(_) | Phase::Finishing | Phase::Lingering => None,
+        }
+    }
+
+    /// Tells a subscriber where it begins, if it is to be told, and what it missed.
+    pub fn begin(&mut self, joined: Joined) {
+        if let Some(notice) = joined.notice {
+            render::notice(notice, joined.subscription.form(), self.outbox.tail());
+        }
+        self.replay = Replay::new(joined.missed);
     }
 
     /// Ends the subscription: the rest of a started frame is kept, the rest of the log is not. The caller tells
     /// the exchange.
     #[must_use]
     pub fn detach(&mut self, hub: &mut Hub) -> Option<Subscription> {
-        let Phase::WebSocket(websocket) = &mut self.phase else { return None };
-        let subscription = websocket.subscription.take()?;
+        let subscription = self.subscription()?;
+        match &mut self.phase {
+            Phase::WebSocket(websocket) => websocket.subscription = None,
+            Phase::EventStream(stream) => stream.subscription = None,
+            Phase::Http(http) => http.awaited = None,
+            Phase::Finishing | Phase::Lingering => {}
+        }
+        self.replay = None;
         self.take_started(subscription, hub);
         Some(subscription)
     }
 
-    /// Sends a Close frame, unless one went out before, and waits for the peer's. Detach first.
+    /// Says goodbye: a Close frame, unless one went out before, whose answer is awaited; or the end of the stream. Detach
+    /// first.
     pub fn close(&mut self, code: CloseCode, reason: &str, now: Millis) {
-        let Phase::WebSocket(websocket) = &mut self.phase else { return };
-        debug_assert!(websocket.subscription.is_none(), "nothing follows a Close frame");
-        if websocket.protocol.state() == State::Open {
-            websocket.protocol.close(code, reason, self.outbox.tail());
-            self.liveness.enter(Stage::Closing, now);
+        debug_assert!(self.subscription().is_none(), "nothing follows a goodbye");
+        match &mut self.phase {
+            Phase::WebSocket(websocket) if websocket.protocol.state() == State::Open => {
+                websocket.protocol.close(code, reason, self.outbox.tail());
+                self.liveness.enter(Stage::Closing, now);
+            }
+            Phase::EventStream(_) => {
+                http::encode_comment(self.outbox.tail(), reason);
+                self.outbox.tail().extend_from_slice(http::LAST_CHUNK);
+                self.finish(now);
+            }
+            Phase::WebSocket(_) | Phase::Http(_) | Phase::Finishing | Phase::Lingering => {}
+        }
+    }
+
+    /// Whether it gets a goodbye as soon as it has been sent what it is owed, from now on or not any more.
+    pub fn set_leaving(&mut self, leaving: bool) {
+        match &mut self.phase {
+            Phase::WebSocket(WebSocketPhase { is_leaving, .. })
+            | Phase::EventStream(EventStreamPhase { is_leaving, .. }) => *is_leaving = leaving,
+            Phase::Http(_) | Phase::Finishing | Phase::Lingering => {}
         }
     }
 
@@ -143,17 +238,24 @@ impl Connection {
     }
 
     /// Writes what the socket takes, with one system call: the rest of a started frame, then the outbox, then the
-    /// log. That call is a connection's write budget of a turn.
+    /// log. That call is a connection's write budget of a turn. Who came back and missed more than an outbox gets it
+    /// outbox by outbox, as quickly as the socket takes it.
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn flush(&mut self, hub: &mut Hub, lag_max: u64) -> io::Result<Flushed> {
+    pub fn flush(&mut self, hub: &mut Hub, renderer: &mut Renderer, lag_max: u64) -> io::Result<Flushed> {
         let subscription = self.subscription();
-        if self.is_writable {
-            if let Some(subscription) = subscription {
-                self.tell_missed(subscription, hub);
+        if let (Phase::Http(_), Some(poll)) = (&self.phase, subscription)
+            && hub.lag(poll) > 0
+        {
+            return Ok(Flushed::Answer);
+        }
+        while self.is_writable {
+            let is_whole = subscription.is_none_or(|subscription| self.prepare(subscription, hub, renderer));
+            self.write_once(subscription.filter(|_| is_whole), hub)?;
+            if is_whole {
+                break;
             }
-            self.write_once(subscription, hub)?;
         }
         if !self.is_writable
             && let Some(subscription) = subscription
@@ -162,6 +264,21 @@ impl Connection {
             return Ok(Flushed::Lagged(subscription));
         }
         self.after_flush(subscription, hub)
+    }
+
+    /// Fills the outbox with what comes before the log. False if there is more of it than an outbox takes.
+    fn prepare(&mut self, subscription: Subscription, hub: &mut Hub, renderer: &mut Renderer) -> bool {
+        if let Some(replay) = &mut self.replay {
+            if !replay.refill(subscription.form(), renderer, &mut self.outbox) {
+                return false;
+            }
+            self.replay = None;
+        }
+        let missed = hub.take_missed(subscription);
+        if missed > 0 {
+            render::notice(Notice::Lagged(missed), subscription.form(), self.outbox.tail());
+        }
+        true
     }
 
     /// What happens to a subscriber that is more than `lag_max` bytes behind. True if it has to be closed.
@@ -211,7 +328,8 @@ impl Connection {
     }
 
     fn after_flush(&mut self, subscription: Option<Subscription>, hub: &Hub) -> io::Result<Flushed> {
-        if let Phase::WebSocket(WebSocketPhase { is_leaving: true, .. }) = self.phase
+        if self.is_leaving()
+            && self.replay.is_none()
             && subscription.is_none_or(|subscription| hub.lag(subscription) == 0)
         {
             return Ok(Flushed::Leave);
@@ -231,10 +349,11 @@ impl Connection {
         Ok(Flushed::Settled)
     }
 
-    fn tell_missed(&mut self, subscription: Subscription, hub: &mut Hub) {
-        let missed = hub.take_missed(subscription);
-        if missed > 0 {
-            render::lagged_notice(missed, subscription.form(), self.outbox.tail());
+    fn is_leaving(&self) -> bool {
+        match self.phase {
+            Phase::WebSocket(WebSocketPhase { is_leaving, .. })
+            | Phase::EventStream(EventStreamPhase { is_leaving, .. }) => is_leaving,
+            Phase::Http(_) | Phase::Finishing | Phase::Lingering => false,
         }
     }
 

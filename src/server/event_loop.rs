@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -20,7 +20,7 @@ use super::mailbox::Mailbox;
 use super::refusals::Kind;
 use super::render::Renderer;
 use super::shared::{Shared, Stop};
-use crate::http::{Error, Limits, RequestReader};
+use crate::http::{self, Error, Limits, RequestReader};
 use crate::hub::{Hub, Publication};
 use crate::ws::CloseCode;
 
@@ -36,6 +36,10 @@ const READ_BUFFER_LEN: usize = 64 * 1024;
 
 /// While another loop is behind with its mailbox, publishers are looked at again after this long.
 const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
+
+/// How often the first loop looks for what the exchange should forget. A second is nothing against the minutes for
+/// which things are kept, and a look at ten thousand channels takes half a millisecond.
+const SWEEP_MS: u64 = 1000;
 
 /// An event loop. Nothing in it is shared but [`Shared`].
 #[derive(Debug)]
@@ -62,7 +66,8 @@ pub struct EventLoop {
     pub(super) private_len: usize,
     /// Bytes read in this turn.
     pub(super) read_len: usize,
-    pub(super) started: Instant,
+    /// When to look for what the exchange should forget; the first loop does.
+    pub(super) sweep_at: Millis,
     pub(super) now: Millis,
     pub(super) renderer: Renderer,
     /// Room for what is taken from the mailbox; empty between uses.
@@ -91,7 +96,7 @@ impl EventLoop {
             drain: None,
             private_len: 0,
             read_len: 0,
-            started: Instant::now(),
+            sweep_at: Millis::default(),
             now: Millis::default(),
             renderer,
             taken: Vec::new(),
@@ -128,7 +133,7 @@ impl EventLoop {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => self.mailbox().is_up(),
         }
-        self.now = Millis(self.started.elapsed().as_millis() as u64);
+        self.now = self.shared.now();
         self.read_len = 0;
         self.readable.append(&mut self.read_again);
         for event in events.iter() {
@@ -221,7 +226,16 @@ impl EventLoop {
                 None => self.schedule(key),
             }
         }
+        self.sweep();
         self.expire_drain();
+    }
+
+    /// Forgets channels and publications whose time is over.
+    fn sweep(&mut self) {
+        if self.index == 0 && self.now >= self.sweep_at {
+            self.exchange().sweep(self.now);
+            self.sweep_at = Millis(self.now.0 + SWEEP_MS);
+        }
     }
 
     fn expire_connection(&mut self, key: Key, due: Due) {
@@ -229,6 +243,11 @@ impl EventLoop {
         match (due, &mut connection.phase) {
             (Due::RequestTimeout, Phase::Http(http)) if !http.reader.is_idle() || http.awaited.is_some() => {
                 self.refuse_request(key, &Error::RequestTimeout);
+            }
+            (Due::Answer, Phase::Http(_)) => self.answer_poll(key),
+            (Due::Ping, Phase::EventStream(_)) => {
+                http::encode_comment(connection.outbox.tail(), "");
+                connection.liveness.enter(Stage::Open, self.now);
             }
             (Due::Ping, Phase::WebSocket(websocket)) => {
                 websocket.protocol.ping(b"", connection.outbox.tail());
@@ -290,8 +309,9 @@ impl EventLoop {
         }
         let acceptor = self.acceptor.as_ref().and_then(Acceptor::deadline);
         let drain = self.drain.as_ref().map(Drain::deadline);
-        let next = [self.timers.next(), acceptor, drain].into_iter().flatten().min()?;
-        Some((self.started + Duration::from_millis(next.0)).saturating_duration_since(Instant::now()))
+        let sweep = (self.index == 0 && self.exchange().channels_len() > 0).then_some(self.sweep_at);
+        let next = [self.timers.next(), acceptor, drain, sweep].into_iter().flatten().min()?;
+        Some(self.shared.until(next))
     }
 }
 

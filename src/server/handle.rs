@@ -31,7 +31,7 @@ impl Handle {
         if self.shared.exchange.is_congested() {
             return Err(PublishError::Congested);
         }
-        Ok(self.shared.exchange.publish(draft))
+        Ok(self.shared.exchange.publish(draft, self.shared.now()))
     }
 
     /// How many connections there are.

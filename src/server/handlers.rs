@@ -4,15 +4,30 @@
 
 use super::authority::Authority;
 use super::draft::MediaType;
+use super::exchange::Published;
+use super::position;
 use super::render::ENVELOPE_SUBPROTOCOL;
+use super::retries::IdempotencyKey;
 use super::routes::Route;
 use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
-use crate::hub::{ChannelName, EventName, PublicationId, WireForm};
+use crate::hub::{ChannelName, EventName, Position, WireForm};
 use crate::ws::{Deflate, Inbound, WINDOW_BITS_MAX};
 
 /// The page at `/` in development mode.
 const HOME: &str = include_str!("home.html");
+
+/// The client as a plain script.
+const SCRIPT: &str = include_str!("pages/fanfare.js");
+
+/// The client as an ES module: the script, and what makes a module of it.
+const MODULE: &str = concat!(include_str!("pages/fanfare.js"), include_str!("pages/fanfare.module.js"));
+
+/// What pages of other origins may send besides what the Fetch standard lists.
+const PREFLIGHT_FIELDS: &str = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID";
+
+/// How long a browser need not ask again. Chromium takes no more.
+const PREFLIGHT_SECONDS: &str = "7200";
 
 /// The rules that answers follow.
 #[derive(Debug)]
@@ -35,6 +50,34 @@ pub enum Answer {
     ReadBody(Intent),
     /// Switch protocols.
     Upgrade(Acceptance),
+    /// Send an event stream.
+    Stream(Joining),
+    /// Wait for a publication, and answer with what is there then.
+    Poll(Polling),
+}
+
+/// A subscription that is to begin.
+#[derive(Debug)]
+pub struct Joining {
+    /// Of this channel.
+    pub channel: ChannelName,
+    /// In this form.
+    pub form: WireForm,
+    /// From here on.
+    pub position: Position,
+    /// Whether the subscriber is told where it begins. Of a gap it is told in any case.
+    pub announces: bool,
+}
+
+/// A long poll.
+#[derive(Debug)]
+pub struct Polling {
+    /// Of this channel.
+    pub channel: ChannelName,
+    /// From here on.
+    pub position: Position,
+    /// How long to wait if there is nothing, in milliseconds; 0 is not at all.
+    pub wait_ms: u64,
 }
 
 /// A publication whose body is still to come.
@@ -48,6 +91,8 @@ pub struct Intent {
     pub media_type: MediaType,
     /// How long the body may be.
     pub len_max: u64,
+    /// What the publisher calls it by, if it might try again.
+    pub key: Option<IdempotencyKey>,
 }
 
 /// A handshake that is accepted, and what the connection becomes.
@@ -61,8 +106,8 @@ pub struct Acceptance {
     pub deflate: Option<Deflate>,
     /// What becomes of the peer's messages.
     pub inbound: Inbound,
-    /// The channel and the form in which it is read; none for the echo.
-    pub subscribes: Option<(ChannelName, WireForm)>,
+    /// What it reads; nothing for the echo.
+    pub subscribes: Option<Joining>,
 }
 
 impl Handlers {
@@ -90,9 +135,12 @@ impl Handlers {
         match (route, request.method()) {
             (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home())),
             (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(Response::text(Status::OK, "ok"))),
+            (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(script(SCRIPT))),
+            (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(script(MODULE))),
             (Route::Echo, "GET" | "HEAD") => self.echo(request),
             (Route::Channel(name), "GET" | "HEAD") => self.subscribe(request, name),
             (Route::Channel(name), "POST") => self.publish(request, name),
+            (route, "OPTIONS") => Ok(Answer::Respond(options(request, route.allow()))),
             (route, method) => Err(method_not_allowed(method, route.allow())),
         }
     }
@@ -118,12 +166,40 @@ impl Handlers {
         Ok(Answer::Upgrade(Acceptance { upgrade, subprotocol: None, deflate, inbound, subscribes: None }))
     }
 
-    fn subscribe(&self, request: &Request, name: ChannelName) -> Result<Answer, Response> {
+    /// The origin whose pages may read the answer to the request.
+    pub fn allow_origin<'a>(&self, request: &'a Request) -> Option<&'a str> {
+        self.authority.check_origin(request).ok()?;
+        self.authority.allow_origin(request)
+    }
+
+    /// By which transport, the request says: by an upgrade, by accepting an event stream, or by neither.
+    fn subscribe(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
+        if http::is_upgrade(request) {
+            return self.subscribe_websocket(request, channel);
+        }
+        if request.method() == "GET" && accepts_event_stream(request) {
+            return subscribe_stream(request, channel);
+        }
+        let position = position::position(request)?.unwrap_or(Position::Now);
+        let wait_ms = if request.method() == "HEAD" { 0 } else { position::wait_ms(request)? };
+        Ok(Answer::Poll(Polling { channel, position, wait_ms }))
+    }
+
+    fn subscribe_websocket(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
         let upgrade = upgrade(request)?;
         let is_envelope = upgrade.offers(ENVELOPE_SUBPROTOCOL);
         let deflate = self.deflate(request);
         let form = form(is_envelope, deflate);
-        let inbound = if self.authority.may_client_publish(request, name.as_str()) {
+        let position = position::position(request)?;
+        let announces = http::parameter(request.query(), "since").is_some();
+        if announces && !is_envelope {
+            return Err(Response::text(
+                Status::BAD_REQUEST,
+                "since needs Sec-WebSocket-Protocol: fanfare.v1.json; frames without it carry no ids.",
+            ));
+        }
+        let position = position.unwrap_or(Position::Now);
+        let inbound = if self.authority.may_client_publish(request, channel.as_str()) {
             Inbound::Accept { message_len_max: self.publication_len_max }
         } else {
             Inbound::Refuse
@@ -134,7 +210,7 @@ impl Handlers {
             subprotocol,
             deflate,
             inbound,
-            subscribes: Some((name, form)),
+            subscribes: Some(Joining { channel, form, position, announces }),
         }))
     }
 
@@ -151,8 +227,17 @@ impl Handlers {
         self.authority.check_key(request)?;
         let event = http::parameter(request.query(), "event").map(|name| EventName::new(&name)).transpose();
         let event = event.map_err(|error| Response::text(Status::BAD_REQUEST, &error.to_string()))?;
+        let key = request.header("idempotency-key").map(|value| {
+            IdempotencyKey::new(value).ok_or_else(|| {
+                Response::text(
+                    Status::BAD_REQUEST,
+                    "Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID.",
+                )
+            })
+        });
         let media_type = MediaType::of(request.header_str("content-type"));
-        Ok(Answer::ReadBody(Intent { channel, event, media_type, len_max: self.publication_len_max }))
+        let len_max = self.publication_len_max;
+        Ok(Answer::ReadBody(Intent { channel, event, media_type, len_max, key: key.transpose()? }))
     }
 }
 
@@ -168,9 +253,69 @@ fn form(is_envelope: bool, deflate: Option<Deflate>) -> WireForm {
     }
 }
 
+fn subscribe_stream(request: &Request, channel: ChannelName) -> Result<Answer, Response> {
+    // RFC 9112 §6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding request
+    // indicates HTTP/1.1 (or later minor revisions)."
+    if request.minor_version() == 0 {
+        return Err(Response::text(
+            Status::UPGRADE_REQUIRED,
+            "An event stream needs HTTP/1.1; in nginx: proxy_http_version 1.1.",
+        )
+        .header("Upgrade", "HTTP/1.1"));
+    }
+    let form = match position::wants_envelopes(request)? {
+        true => WireForm::EventStreamEnvelope,
+        false => WireForm::EventStream,
+    };
+    let position = position::stream_position(request)?;
+    Ok(Answer::Stream(Joining { channel, form, position, announces: true }))
+}
+
+/// The client. A browser asks whether its copy is still good: it goes with the server that it speaks to.
+fn script(text: &'static str) -> Response {
+    Response::new(Status::OK).body("text/javascript; charset=utf-8", text).header("Cache-Control", "no-cache")
+}
+
+/// Whether the `Accept` field names the media type of event streams.
+fn accepts_event_stream(request: &Request) -> bool {
+    let accepted = request.headers("accept").filter_map(|field| str::from_utf8(field).ok());
+    let mut media_types = accepted.flat_map(|field| field.split(','));
+    media_types.any(|range| {
+        range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(http::EVENT_STREAM))
+    })
+}
+
+/// The answer to a browser that asks what a page of another origin may send (the Fetch standard's CORS preflight),
+/// and to others that ask for methods.
+fn options(request: &Request, allow: &'static str) -> Response {
+    let response = Response::new(Status::NO_CONTENT).header("Allow", allow);
+    if request.header("access-control-request-method").is_none() {
+        return response;
+    }
+    let response = response
+        .header("Access-Control-Allow-Methods", allow)
+        .header("Access-Control-Allow-Headers", PREFLIGHT_FIELDS)
+        .header("Access-Control-Max-Age", PREFLIGHT_SECONDS);
+    match request.header("access-control-request-private-network") {
+        Some(_) => response.header("Access-Control-Allow-Private-Network", "true"),
+        None => response,
+    }
+}
+
 /// The answer to a publication: `{"id":…,"subscribers":N}`.
-pub fn published(id: PublicationId, subscribers: u64) -> Response {
-    Response::json(Status::OK, format!("{{\"id\":\"{id}\",\"subscribers\":{subscribers}}}\n"))
+pub fn published(published: Published, is_replay: bool) -> Response {
+    let Published { id, subscribers } = published;
+    let body = format!("{{\"id\":\"{id}\",\"subscribers\":{subscribers}}}\n");
+    let response = Response::json(Status::OK, body);
+    if is_replay { response.header("Idempotent-Replayed", "true") } else { response }
+}
+
+/// The answer to a key that comes with another publication than before.
+pub fn key_reused() -> Response {
+    Response::text(
+        Status::UNPROCESSABLE_CONTENT,
+        "This Idempotency-Key was used for another publication within the last minute; give each its own.",
+    )
 }
 
 /// The answer to a body that is too long to be published.

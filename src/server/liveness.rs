@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 
-/// Milliseconds since the loop started. Coarse on purpose: no rule here is finer than that.
+/// Milliseconds since the server was made. Coarse on purpose: no rule here is finer than that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
 
@@ -19,8 +19,10 @@ pub enum Stage {
     Body,
     /// Nothing: an HTTP connection between two requests.
     KeptAlive,
-    /// Nothing: an open WebSocket.
+    /// Nothing: an open WebSocket or event stream.
     Open,
+    /// Nothing: a long poll, for so many milliseconds.
+    Waiting(u32),
     /// Answer the ping.
     Pinged,
     /// Answer our Close frame.
@@ -36,8 +38,10 @@ pub enum Due {
     RequestTimeout,
     /// Close without a word: nothing was asked.
     Hangup,
-    /// Send a Ping frame; the stage becomes [`Stage::Pinged`].
+    /// Send a Ping frame, and the stage becomes [`Stage::Pinged`]; on an event stream a comment, and it stays.
     Ping,
+    /// Answer the long poll: nothing came.
+    Answer,
     /// Send a Close frame: the peer is gone.
     CloseSilent,
     /// Drop the socket.
@@ -79,6 +83,7 @@ impl Timeouts {
             Stage::Head => self.head,
             Stage::Body => self.body,
             Stage::KeptAlive | Stage::Open => self.idle,
+            Stage::Waiting(wait_ms) => u64::from(wait_ms),
             Stage::Pinged => self.pong,
             Stage::Closing | Stage::Lingering => self.close,
         }
@@ -106,7 +111,12 @@ impl Liveness {
     pub fn heard(&mut self, now: Millis) {
         match self.stage {
             Stage::Open | Stage::Pinged => self.enter(Stage::Open, now),
-            Stage::Head | Stage::Body | Stage::KeptAlive | Stage::Closing | Stage::Lingering => {}
+            Stage::Head
+            | Stage::Body
+            | Stage::KeptAlive
+            | Stage::Waiting(_)
+            | Stage::Closing
+            | Stage::Lingering => {}
         }
     }
 
@@ -124,6 +134,7 @@ impl Liveness {
             Stage::Head | Stage::Body => Due::RequestTimeout,
             Stage::KeptAlive => Due::Hangup,
             Stage::Open => Due::Ping,
+            Stage::Waiting(_) => Due::Answer,
             Stage::Pinged => Due::CloseSilent,
             Stage::Closing | Stage::Lingering => Due::Drop,
         })

@@ -59,11 +59,6 @@ impl Mailbox {
         self.publication_bytes.load(Ordering::Relaxed) > MAILBOX_BYTES_MAX
     }
 
-    /// How many bytes are waiting.
-    pub fn publication_bytes(&self) -> usize {
-        self.publication_bytes.load(Ordering::Relaxed)
-    }
-
     /// Takes the publications that are there, in order, into `into`, which must be empty.
     pub fn take_publications(&self, into: &mut Vec<Arc<Publication>>) {
         debug_assert!(into.is_empty());

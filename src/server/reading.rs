@@ -5,13 +5,14 @@
 use std::io::{ErrorKind, Read};
 use std::time::SystemTime;
 
-use super::connection::{Connection, Phase, WebSocketPhase};
+use super::connection::{Awaited, Connection, Phase, WebSocketPhase};
 use super::connections::Key;
-use super::draft;
-use super::event_loop::{EventLoop, apply};
+use super::draft::{self, Draft};
+use super::event_loop::EventLoop;
 use super::handlers::{self, Acceptance, Answer, Intent};
 use super::liveness::Stage;
 use super::refusals::Kind;
+use super::retries::{IdempotencyKey, KeyReused};
 use super::shared::Stop;
 use crate::http::{self, Error, Framing, Request, Response, Status};
 use crate::hub::Subscription;
@@ -54,11 +55,11 @@ impl EventLoop {
     }
 
     /// Whether the next bytes should be taken: not while a loop is behind, nor past the turn's share, nor from a peer
-    /// that does not take its answers.
+    /// that does not take its answers or asks for more while a long poll waits.
     fn may_read(&mut self, key: Key) -> bool {
         let is_enough = self.exchange().is_congested() || self.read_len > READ_LEN_PER_TURN_MAX;
         let Some(connection) = self.connections.get_mut(key) else { return false };
-        connection.is_held = connection.outbox.is_high();
+        connection.is_held = connection.outbox.is_high() || connection.asks_ahead();
         !is_enough && !connection.is_held
     }
 
@@ -80,9 +81,11 @@ impl EventLoop {
         match connection.phase {
             Phase::Http(_) if !connection.outbox.is_empty() => connection.finish(self.now),
             Phase::Finishing if !connection.outbox.is_empty() => {}
-            Phase::Http(_) | Phase::WebSocket(_) | Phase::Finishing | Phase::Lingering => {
-                return self.doom(key);
-            }
+            Phase::Http(_)
+            | Phase::WebSocket(_)
+            | Phase::EventStream(_)
+            | Phase::Finishing
+            | Phase::Lingering => return self.doom(key),
         }
         false
     }
@@ -101,8 +104,8 @@ impl EventLoop {
                 self.serve(key);
             }
             Phase::WebSocket(_) => self.receive_frames(key, input),
-            // After the Close frame nothing counts (RFC 6455 §5.5.1).
-            Phase::Finishing | Phase::Lingering => {}
+            // After the Close frame nothing counts (RFC 6455 §5.5.1), and an event stream has no end to ask behind.
+            Phase::EventStream(_) | Phase::Finishing | Phase::Lingering => {}
         }
         true
     }
@@ -111,6 +114,9 @@ impl EventLoop {
     fn serve(&mut self, key: Key) {
         while let Some(connection) = self.connections.get_mut(key) {
             let Phase::Http(http) = &mut connection.phase else { return };
+            if matches!(http.awaited, Some(Awaited::Publication { .. })) {
+                return;
+            }
             if connection.outbox.is_high() {
                 connection.is_held = true;
                 return;
@@ -125,12 +131,19 @@ impl EventLoop {
     }
 
     fn answer(&mut self, key: Key, request: &Request) {
-        match self.shared.handlers.answer(request) {
+        let answer = self.shared.handlers.answer(request);
+        if let Some(Phase::Http(http)) = self.connections.get_mut(key).map(|connection| &mut connection.phase)
+        {
+            http.allow_origin = self.shared.handlers.allow_origin(request).map(Into::into);
+        }
+        match answer {
             Answer::Respond(response) => {
                 let keep_alive = request.keep_alive() && !request.has_body();
                 self.respond(key, &response, keep_alive, request.method() == "HEAD");
             }
             Answer::ReadBody(intent) => self.await_body(key, request, intent),
+            Answer::Stream(joining) => self.stream(key, request, joining),
+            Answer::Poll(polling) => self.poll_channel(key, request, &polling),
             Answer::Upgrade(acceptance) => self.upgrade(key, acceptance),
         }
     }
@@ -141,7 +154,7 @@ impl EventLoop {
         if let Err(error) = http.reader.read_body(intent.len_max) {
             return self.refuse_request(key, &error);
         }
-        http.awaited = Some((intent, request.keep_alive()));
+        http.awaited = Some(Awaited::Body { intent, keep_alive: request.keep_alive() });
         if request.expects_continue() {
             connection.outbox.tail().extend_from_slice(http::CONTINUE);
         }
@@ -151,15 +164,28 @@ impl EventLoop {
     fn publish_body(&mut self, key: Key, body: Vec<u8>) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Phase::Http(http) = &mut connection.phase else { return };
-        let (intent, keep_alive) = http.awaited.take().expect("a body is read for a publication");
+        let Some(Awaited::Body { intent, keep_alive }) = http.awaited.take() else {
+            unreachable!("a body is read for a publication");
+        };
         let response = match draft::from_body(intent.channel, intent.event, intent.media_type, body) {
-            Ok(draft) => {
-                let published = self.shared.exchange.publish(draft);
-                handlers::published(published.id, published.subscribers)
-            }
+            Ok(draft) => self.publish(draft, intent.key),
             Err(error) => Response::text(Status::BAD_REQUEST, &error.to_string()),
         };
         self.respond(key, &response, keep_alive, false);
+    }
+
+    fn publish(&self, draft: Draft, key: Option<IdempotencyKey>) -> Response {
+        let Some(key) = key else {
+            return handlers::published(self.exchange().publish(draft, self.now), false);
+        };
+        // A key is remembered for its time, whatever comes; so it is not taken where there is no room for it.
+        if self.shared.is_over_memory() {
+            return handlers::over_capacity();
+        }
+        match self.exchange().publish_once(draft, key, self.now) {
+            Ok((published, is_replay)) => handlers::published(published, is_replay),
+            Err(KeyReused) => handlers::key_reused(),
+        }
     }
 
     /// Answers a request that cannot be read any further, and closes.
@@ -175,7 +201,11 @@ impl EventLoop {
         let keep_alive = keep_alive && self.shared.stop() == Stop::No;
         let date = httpdate::fmt_http_date(SystemTime::now());
         let Some(connection) = self.connections.get_mut(key) else { return };
-        response.encode(connection.outbox.tail(), Framing { date: &date, keep_alive, head_only });
+        let allow_origin = connection.allow_origin();
+        response.encode(
+            connection.outbox.tail(),
+            Framing { date: &date, keep_alive, head_only, allow_origin: allow_origin.as_deref() },
+        );
         if response.status().code() >= 400 {
             let code = response.status().code();
             self.shared.note(Kind::Request, self.now, &format_args!("a request, with {code}"));
@@ -189,13 +219,7 @@ impl EventLoop {
 
     /// From HTTP to WebSocket. Bytes behind the handshake are frames already.
     fn upgrade(&mut self, key: Key, acceptance: Acceptance) {
-        let subscription = acceptance.subscribes.map(|(name, form)| {
-            let Self { shared, hub, taken, index, renderer, .. } = self;
-            shared.exchange.subscribe(&name, *index, || {
-                apply(shared.exchange.mailbox(*index), taken, renderer, hub);
-                hub.subscribe(&name, form, key.to_u64())
-            })
-        });
+        let joined = acceptance.subscribes.map(|joining| self.join(key, &joining));
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Phase::Http(http) = &mut connection.phase else { return };
         let mut rest = http.reader.take_rest();
@@ -208,8 +232,12 @@ impl EventLoop {
             protocol = protocol.with_deflate(deflate);
         }
         let is_leaving = self.shared.stop() != Stop::No;
+        let subscription = joined.as_ref().map(|joined| joined.subscription);
         connection.phase = Phase::WebSocket(WebSocketPhase { protocol, deflate, subscription, is_leaving });
         connection.liveness.enter(Stage::Open, self.now);
+        if let Some(joined) = joined {
+            connection.begin(joined);
+        }
         self.receive_frames(key, &mut rest);
     }
 
@@ -258,7 +286,7 @@ impl EventLoop {
         let channel = self.hub.channel(subscription).clone();
         match draft::from_message(channel, subscription.form(), message) {
             Ok(draft) => {
-                let _ = self.exchange().publish(draft);
+                let _ = self.exchange().publish(draft, self.now);
             }
             Err(error) => {
                 self.shared.note(Kind::Message, self.now, &error);

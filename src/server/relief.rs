@@ -30,8 +30,14 @@ impl EventLoop {
 
     /// Tells the others how much this loop holds. If that is too much in all, those go that hold most here: who is
     /// furthest behind, or has most under way. Who has read everything and asks for nothing is never among them.
+    ///
+    /// What is kept for those that might come back goes before anybody.
     pub(super) fn relieve(&mut self) {
         self.report();
+        if !self.shared.is_over_memory() {
+            return;
+        }
+        self.shared.exchange.shed(|| !self.shared.is_over_memory());
         if !self.shared.is_over_memory() {
             return;
         }
@@ -76,6 +82,7 @@ impl EventLoop {
             self.leave_channel(key);
             self.cut(key);
         } else if matches!(connection.phase, Phase::Http(_)) {
+            self.leave_channel(key);
             self.respond(key, &handlers::over_capacity(), false, false);
         } else {
             self.close_connection(key, CloseCode::TRY_AGAIN_LATER, OUT_OF_MEMORY);

@@ -6,18 +6,21 @@ use std::io::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::hub::{Content, Publication, WireForm};
+use crate::http::{self, StreamEvent};
+use crate::hub::{Content, Gap, Publication, PublicationId, WireForm};
 use crate::ws::{self, Deflater, Opcode, WINDOW_BITS_MAX};
 
 /// The subprotocol whose frames are envelopes.
 pub const ENVELOPE_SUBPROTOCOL: &str = "fanfare.v1.json";
 
-/// The name of the notice that publications were passed over.
-const LAGGED_EVENT: &str = "fanfare:lagged";
+/// The event of binary publications in an event stream of lines; `fanfare:binary:NAME` if they have a name.
+const BINARY_EVENT: &str = "fanfare:binary";
+
+/// How long an EventSource waits before it reconnects. 2 s, so that a server that restarts is back by then.
+const STREAM_RETRY_MS: u64 = 2000;
 
 /// Makes frames, and has what deflating takes: one a loop.
 #[derive(Debug)]
@@ -53,6 +56,19 @@ impl Renderer {
                 let envelope = envelope(publication);
                 frame_of(|out| self.message(Opcode::Text, &envelope, WINDOW_BITS_MAX, out))
             }),
+            WireForm::EventStream => {
+                publication.frames.get_or_encode(form, || frame_of(|out| event_chunk(publication, out)))
+            }
+            WireForm::EventStreamEnvelope => publication.frames.get_or_encode(form, || {
+                let (id, envelope) = (publication.id.to_string(), envelope(publication));
+                let event = StreamEvent { id: Some(&id), data: Some(&envelope), ..StreamEvent::default() };
+                frame_of(|out| http::encode_event(out, &event))
+            }),
+            WireForm::LongPoll => publication.frames.get_or_encode(form, || {
+                let mut element = vec![b','];
+                element.extend_from_slice(&envelope(publication));
+                element
+            }),
         };
         out.extend_from_slice(frame);
     }
@@ -77,24 +93,109 @@ impl Renderer {
     }
 }
 
-/// Appends the notice that `missed` publications were passed over, if the form can say so.
-pub fn lagged_notice(missed: u64, form: WireForm, out: &mut Vec<u8>) {
-    if form.is_envelope() {
-        let notice = format!(r#"{{"event":"{LAGGED_EVENT}","data":{{"missed":{missed}}}}}"#);
-        ws::encode_frame(out, Opcode::Text, notice.as_bytes());
+/// What the server says of itself to a subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// What follows comes after this publication; nothing between it and where the subscriber began is lost.
+    Subscribed(PublicationId),
+    /// What follows comes after this publication; something before it is lost.
+    Gap(Gap, PublicationId),
+    /// So many publications were passed over.
+    Lagged(u64),
+}
+
+impl Notice {
+    fn event(self) -> &'static str {
+        match self {
+            Self::Subscribed(_) => "fanfare:subscribed",
+            Self::Gap(..) => "fanfare:gap",
+            Self::Lagged(_) => "fanfare:lagged",
+        }
+    }
+
+    fn data(self) -> String {
+        match self {
+            Self::Subscribed(since) => format!(r#"{{"since":"{since}"}}"#),
+            Self::Gap(gap, since) => format!(r#"{{"missed":{},"since":"{since}"}}"#, missed(gap)),
+            Self::Lagged(missed) => format!(r#"{{"missed":{missed}}}"#),
+        }
     }
 }
 
-fn frame_of(encode: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+/// Appends a notice, if the form can say it.
+pub fn notice(notice: Notice, form: WireForm, out: &mut Vec<u8>) {
+    let envelope = || format!(r#"{{"event":"{}","data":{}}}"#, notice.event(), notice.data());
+    match form {
+        WireForm::WebSocket | WireForm::WebSocketDeflate | WireForm::LongPoll => {}
+        WireForm::Envelope | WireForm::EnvelopeDeflate => {
+            ws::encode_frame(out, Opcode::Text, envelope().as_bytes());
+        }
+        WireForm::EventStream => stream_notice(notice, Some(notice.event()), &notice.data(), out),
+        WireForm::EventStreamEnvelope => stream_notice(notice, None, &envelope(), out),
+    }
+}
+
+/// The first notice of a stream also says how soon to reconnect, and where the client is: a browser sends that back
+/// even if nothing else came.
+fn stream_notice(notice: Notice, name: Option<&str>, data: &str, out: &mut Vec<u8>) {
+    let since = match notice {
+        Notice::Subscribed(since) | Notice::Gap(_, since) => Some(since.to_string()),
+        Notice::Lagged(_) => None,
+    };
+    let retry_ms = since.is_some().then_some(STREAM_RETRY_MS);
+    // Lines carry no `fanfare:subscribed`: what it says is in the identifier.
+    let is_silent = matches!((notice, name), (Notice::Subscribed(_), Some(_)));
+    let (name, data) = if is_silent { (None, None) } else { (name, Some(data.as_bytes())) };
+    http::encode_event(out, &StreamEvent { retry_ms, id: since.as_deref(), name, data });
+}
+
+/// The body of a long poll's answer; `elements` is what its form's frames are: each behind a comma.
+pub fn long_poll_answer(gap: Option<Gap>, elements: &[u8], next: PublicationId) -> Vec<u8> {
+    let mut out = Vec::with_capacity(elements.len() + 96);
+    out.push(b'{');
+    if let Some(gap) = gap {
+        push(&mut out, format_args!(r#""gap":{{"missed":{}}},"#, missed(gap)));
+    }
+    out.extend_from_slice(br#""messages":["#);
+    out.extend_from_slice(elements.strip_prefix(b",").unwrap_or(elements));
+    push(&mut out, format_args!("],\"next\":\"{next}\"}}\n"));
+    out
+}
+
+/// A number, or that it is not known.
+fn missed(gap: Gap) -> String {
+    gap.missed.map_or_else(|| "null".into(), |missed| missed.to_string())
+}
+
+fn frame_of(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut frame = Vec::new();
     encode(&mut frame);
-    frame.into()
+    frame
 }
 
 fn opcode(content: Content) -> Opcode {
     match content {
         Content::Text | Content::Json => Opcode::Text,
         Content::Binary => Opcode::Binary,
+    }
+}
+
+/// A publication as lines of an event stream; binary as base64, and its name says so.
+fn event_chunk(publication: &Publication, out: &mut Vec<u8>) {
+    let id = publication.id.to_string();
+    let name = publication.event.as_ref().map(|event| event.as_str());
+    let id = Some(id.as_str());
+    match publication.content {
+        Content::Text | Content::Json => {
+            let event = StreamEvent { id, name, data: Some(&publication.data), ..StreamEvent::default() };
+            http::encode_event(out, &event);
+        }
+        Content::Binary => {
+            let name = name.map_or_else(|| BINARY_EVENT.into(), |name| format!("{BINARY_EVENT}:{name}"));
+            let data = STANDARD.encode(&publication.data);
+            let (name, data) = (Some(name.as_str()), Some(data.as_bytes()));
+            http::encode_event(out, &StreamEvent { id, name, data, ..StreamEvent::default() });
+        }
     }
 }
 
@@ -141,7 +242,7 @@ mod tests {
             id: PublicationId { epoch: 0xa, sequence: 7 },
             event: event.map(|name| EventName::new(name).unwrap()),
             content,
-            data: Bytes::from_static(data),
+            data: bytes::Bytes::from_static(data),
             frames: Frames::default(),
         }
     }
@@ -196,13 +297,73 @@ mod tests {
         assert_eq!(envelope, r#"{"id":"a-7","event":"say \"hi\"","data":"x"}"#);
     }
 
-    #[test]
-    fn only_the_envelope_form_can_say_that_something_was_missed() {
+    fn noticed(said: Notice, form: WireForm) -> String {
         let mut out = Vec::new();
-        lagged_notice(3, WireForm::WebSocket, &mut out);
-        assert_eq!(out, b"");
-        lagged_notice(3, WireForm::Envelope, &mut out);
-        assert_eq!(&out[2..], br#"{"event":"fanfare:lagged","data":{"missed":3}}"#);
+        notice(said, form, &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    const SINCE: PublicationId = PublicationId { epoch: 0xa, sequence: 3 };
+
+    #[test]
+    fn a_form_of_payloads_cannot_say_that_something_was_missed_and_one_of_envelopes_can() {
+        assert_eq!(noticed(Notice::Lagged(3), WireForm::WebSocket), "");
+        let said = noticed(Notice::Lagged(3), WireForm::Envelope);
+        assert!(said.ends_with(r#"{"event":"fanfare:lagged","data":{"missed":3}}"#), "{said}");
+    }
+
+    #[test]
+    fn a_gap_says_how_much_is_lost_and_where_it_goes_on() {
+        let gap = |missed| Notice::Gap(Gap { missed }, SINCE);
+        let said = noticed(gap(Some(2)), WireForm::Envelope);
+        assert!(said.ends_with(r#"{"event":"fanfare:gap","data":{"missed":2,"since":"a-3"}}"#), "{said}");
+        let lines = noticed(gap(None), WireForm::EventStream);
+        let block = "retry: 2000\nid: a-3\nevent: fanfare:gap\ndata: {\"missed\":null,\"since\":\"a-3\"}\n\n";
+        assert!(lines.contains(block), "{lines}");
+    }
+
+    #[test]
+    fn a_stream_begins_with_its_identifier_and_no_event_in_lines_or_one_in_envelopes() {
+        let lines = noticed(Notice::Subscribed(SINCE), WireForm::EventStream);
+        assert_eq!(lines, "15\r\nretry: 2000\nid: a-3\n\n\r\n");
+        let envelopes = noticed(Notice::Subscribed(SINCE), WireForm::EventStreamEnvelope);
+        let data = r#"data: {"event":"fanfare:subscribed","data":{"since":"a-3"}}"#;
+        assert!(envelopes.contains(&format!("retry: 2000\nid: a-3\n{data}\n\n")), "{envelopes}");
+    }
+
+    #[test]
+    fn a_stream_of_lines_has_name_and_lines_and_says_of_binary_that_it_is() {
+        let streamed =
+            |publication| String::from_utf8(rendered(&publication, WireForm::EventStream)).unwrap();
+        let text = streamed(published(Content::Text, b"one\r\ntwo", Some("tick")));
+        assert_eq!(text, "29\r\nid: a-7\nevent: tick\ndata: one\ndata: two\n\n\r\n");
+        let binary = streamed(published(Content::Binary, b"\xff", None));
+        assert!(binary.contains("event: fanfare:binary\ndata: /w==\n\n"), "{binary}");
+        let named = streamed(published(Content::Binary, b"\xff", Some("tick")));
+        assert!(named.contains("event: fanfare:binary:tick\ndata: /w==\n\n"), "{named}");
+    }
+
+    #[test]
+    fn a_stream_of_envelopes_keeps_every_line_end_and_names_no_event() {
+        let publication = published(Content::Text, b"one\r\ntwo\rthree", Some("tick"));
+        let stream = String::from_utf8(rendered(&publication, WireForm::EventStreamEnvelope)).unwrap();
+        let data = r#"data: {"id":"a-7","event":"tick","data":"one\r\ntwo\rthree"}"#;
+        assert!(stream.contains(&format!("\r\nid: a-7\n{data}\n\n\r\n")), "{stream}");
+    }
+
+    #[test]
+    fn the_answer_to_a_long_poll_is_json_with_the_place_to_go_on_from() {
+        let answer =
+            |gap, elements: &[u8]| String::from_utf8(long_poll_answer(gap, elements, SINCE)).unwrap();
+        assert_eq!(answer(None, b""), "{\"messages\":[],\"next\":\"a-3\"}\n");
+        let elements = [
+            rendered(&published(Content::Json, b"1", None), WireForm::LongPoll),
+            rendered(&published(Content::Json, b"2", None), WireForm::LongPoll),
+        ];
+        assert_eq!(
+            answer(Some(Gap { missed: Some(4) }), &elements.concat()),
+            "{\"gap\":{\"missed\":4},\"messages\":[{\"id\":\"a-7\",\"data\":1},{\"id\":\"a-7\",\"data\":2}],\"next\":\"a-3\"}\n"
+        );
     }
 
     const QUOTE: &[u8] = br#"{"symbol":"ACME","bid":101.25,"ask":101.50,"bidSize":300,"askSize":200,"symbolName":"ACME Corporation","symbolExchange":"XNYS","symbolCurrency":"USD"}"#;

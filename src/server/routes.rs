@@ -10,6 +10,10 @@ pub enum Route {
     Home,
     /// `/healthz`
     Health,
+    /// `/fanfare.js`, the client as a plain script.
+    Script,
+    /// `/fanfare.mjs`, the client as an ES module.
+    Module,
     /// `/echo`
     Echo,
     /// `/channels/{name}`
@@ -25,6 +29,8 @@ impl Route {
         match request.path() {
             "/" => Ok(Self::Home),
             "/healthz" => Ok(Self::Health),
+            "/fanfare.js" => Ok(Self::Script),
+            "/fanfare.mjs" => Ok(Self::Module),
             "/echo" => Ok(Self::Echo),
             path => match path.strip_prefix(CHANNELS) {
                 Some(segment) => channel(segment).map(Self::Channel),
@@ -39,8 +45,8 @@ impl Route {
     /// The methods that the route knows, as the `Allow` field names them.
     pub fn allow(&self) -> &'static str {
         match self {
-            Self::Home | Self::Health | Self::Echo => "GET, HEAD",
-            Self::Channel(_) => "GET, HEAD, POST",
+            Self::Home | Self::Health | Self::Script | Self::Module | Self::Echo => "GET, HEAD, OPTIONS",
+            Self::Channel(_) => "GET, HEAD, POST, OPTIONS",
         }
     }
 }

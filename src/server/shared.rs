@@ -5,11 +5,12 @@
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use super::exchange::Exchange;
 use super::handlers::Handlers;
 use super::liveness::Millis;
-use super::mailbox::{Mailbox, lock};
+use super::mailbox::lock;
 use super::refusals::{Kind, Refusals};
 use crate::config::Config;
 
@@ -19,6 +20,8 @@ pub struct Shared {
     pub config: Config,
     pub handlers: Handlers,
     pub exchange: Exchange,
+    /// What [`Millis`] count from.
+    started: Instant,
     /// How many connections each loop has, or is about to have.
     connections: Vec<AtomicUsize>,
     connections_max: usize,
@@ -51,12 +54,23 @@ impl Shared {
             config,
             handlers,
             exchange,
+            started: Instant::now(),
             connections,
             connections_max,
             held,
             refusals: Mutex::default(),
             stop,
         }
+    }
+
+    /// The time. Every loop looks once a turn.
+    pub fn now(&self) -> Millis {
+        Millis(self.started.elapsed().as_millis() as u64)
+    }
+
+    /// How long it is until then.
+    pub fn until(&self, then: Millis) -> Duration {
+        (self.started + Duration::from_millis(then.0)).saturating_duration_since(Instant::now())
     }
 
     /// How many more connections may be taken.
@@ -75,8 +89,7 @@ impl Shared {
     /// Whether all that is held for clients is more than the configured memory.
     pub fn is_over_memory(&self) -> bool {
         let held: usize = self.held.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
-        let waiting: usize = self.exchange.mailboxes().iter().map(Mailbox::publication_bytes).sum();
-        (held + waiting) as u64 > self.config.max_memory
+        (held + self.exchange.held_len()) as u64 > self.config.max_memory
     }
 
     /// How many connections there are.
@@ -127,12 +140,14 @@ mod tests {
     use mio::{Poll, Token};
 
     use super::*;
+    use crate::server::history_rules::HistoryRules;
     use crate::server::mailbox::mailboxes;
 
     /// What three loops share, and the polls that their wakers need.
     fn shared(connections_max: usize) -> (Shared, Vec<Poll>) {
         let polls: Vec<Poll> = (0..3).map(|_| Poll::new().unwrap()).collect();
-        let exchange = Exchange::new(mailboxes(&polls, Token(0)).unwrap(), 0);
+        let exchange =
+            Exchange::new(mailboxes(&polls, Token(0)).unwrap(), 0, HistoryRules::new(&Config::default()));
         (Shared::new(Config::default(), exchange, connections_max), polls)
     }
 

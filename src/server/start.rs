@@ -14,6 +14,7 @@ use super::acceptor::{Acceptor, bind};
 use super::event_loop::{EventLoop, WAKER};
 use super::exchange::Exchange;
 use super::handle::Handle;
+use super::history_rules::HistoryRules;
 use super::mailbox::mailboxes;
 use super::shared::Shared;
 use crate::config::{Config, ConfigError};
@@ -66,7 +67,7 @@ impl Server {
         }
         let local_addrs = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
         let polls = (0..config.threads.get()).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>()?;
-        let exchange = Exchange::new(mailboxes(&polls, WAKER)?, first_epoch()?);
+        let exchange = Exchange::new(mailboxes(&polls, WAKER)?, first_epoch()?, HistoryRules::new(&config));
         let acceptor = Acceptor::new(listeners, polls[0].registry())?;
         let connections_max = connections_max(&config);
         let shared = Arc::new(Shared::new(config, exchange, connections_max));

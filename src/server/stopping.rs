@@ -2,7 +2,7 @@
 //!
 //! The spreading over time is `drain`'s.
 
-use super::connection::Phase;
+use super::connection::{Awaited, Phase};
 use super::connections::Key;
 use super::drain::Drain;
 use super::event_loop::EventLoop;
@@ -46,7 +46,7 @@ impl EventLoop {
         }
     }
 
-    /// The Close frame, once the subscriber has all that it is owed.
+    /// The Close frame or the last chunk, once the subscriber has all that it is owed.
     pub(super) fn leave(&mut self, key: Key) {
         self.close_connection(key, CloseCode::GOING_AWAY, GOODBYE);
     }
@@ -55,7 +55,10 @@ impl EventLoop {
         let Some(connection) = self.connections.get_mut(key) else { return };
         match &mut connection.phase {
             // The flush at the end of this turn finds out whether it is owed anything.
-            Phase::WebSocket(websocket) => websocket.is_leaving = true,
+            Phase::WebSocket(_) | Phase::EventStream(_) => connection.set_leaving(true),
+            Phase::Http(http) if matches!(http.awaited, Some(Awaited::Publication { .. })) => {
+                self.answer_poll(key)
+            }
             // A request that is under way is answered, with Connection: close.
             Phase::Http(http) if http.reader.is_idle() && http.awaited.is_none() => {
                 connection.finish(self.now)

@@ -35,7 +35,7 @@ impl EventLoop {
     /// Writes to one connection, and does what follows from it.
     pub(super) fn flush_connection(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let flushed = connection.flush(&mut self.hub, self.shared.config.max_lag);
+        let flushed = connection.flush(&mut self.hub, &mut self.renderer, self.shared.config.max_lag);
         self.count(key);
         match flushed {
             Ok(Flushed::Settled) => {}
@@ -43,6 +43,11 @@ impl EventLoop {
             Ok(Flushed::Leave) => {
                 self.leave(key);
                 // The Close frame goes out in the same turn. It is not leaving any more, so this ends here.
+                self.flush_connection(key);
+            }
+            Ok(Flushed::Answer) => {
+                self.answer_poll(key);
+                // It reads nothing any more, so this ends here too.
                 self.flush_connection(key);
             }
             Ok(Flushed::Lagged(subscription)) => self.lagged(key, subscription),
@@ -64,13 +69,12 @@ impl EventLoop {
         }
     }
 
-    /// Ends the subscription and sends a Close frame; the peer has some seconds to answer it.
+    /// Ends the subscription and says goodbye: the peer has some seconds to answer a Close frame, or to take the end
+    /// of its stream.
     pub(super) fn close_connection(&mut self, key: Key, code: CloseCode, reason: &str) {
         self.leave_channel(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if let Phase::WebSocket(websocket) = &mut connection.phase {
-            websocket.is_leaving = false;
-        }
+        connection.set_leaving(false);
         connection.close(code, reason, self.now);
         self.schedule(key);
     }
@@ -79,7 +83,7 @@ impl EventLoop {
     pub(super) fn leave_channel(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if let Some(subscription) = connection.detach(&mut self.hub) {
-            self.shared.exchange.unsubscribe(self.hub.channel(subscription), self.index);
+            self.shared.exchange.unsubscribe(self.hub.channel(subscription), self.index, self.now);
             self.hub.unsubscribe(subscription);
         }
     }

@@ -1,0 +1,243 @@
+//! The last publications of a channel, and what a subscriber that comes back has missed of them.
+//!
+//! When somebody comes back, and in which bytes it is told, is not known here. Times are milliseconds of whatever
+//! clock the caller has.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{Publication, PublicationId};
+
+/// How much of a channel is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryLimits {
+    /// At most so many publications; 0 keeps none.
+    pub count: usize,
+    /// At most so many bytes of payload.
+    pub bytes: u64,
+    /// None that is older, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// The last publications of a channel.
+///
+/// Invariants: sequences ascend without a hole, and the last is the channel's newest unless nothing is kept;
+/// `bytes` is the sum of the payloads' lengths.
+#[derive(Debug, Default)]
+pub struct History {
+    kept: VecDeque<Kept>,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    at_ms: u64,
+    publication: Arc<Publication>,
+}
+
+/// From where somebody wants to read a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// What is published from now on.
+    Now,
+    /// At most so many of the kept publications, then what comes.
+    Last(usize),
+    /// Everything after this publication.
+    After(PublicationId),
+    /// Everything after a publication of a channel that is not this one: all that is kept, and it is not all.
+    Elsewhere,
+}
+
+/// What somebody gets that reads from a position: what is kept of it, and whether that is all.
+#[derive(Clone, Debug)]
+pub struct Resumption {
+    /// What follows comes after this one, without a hole.
+    pub since: PublicationId,
+    /// Whether something between the position and `since` is lost.
+    pub gap: Option<Gap>,
+    /// The kept publications after `since`, oldest first.
+    pub publications: VecDeque<Arc<Publication>>,
+}
+
+/// That something is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// How many publications, where that is known: not if the channel has begun anew since.
+    pub missed: Option<u64>,
+}
+
+impl History {
+    /// Adds the channel's newest publication, and forgets what is past the limits then.
+    pub fn push(&mut self, publication: Arc<Publication>, now_ms: u64, limits: &HistoryLimits) {
+        debug_assert!(
+            self.newest().is_none_or(|newest| newest + 1 == publication.id.sequence),
+            "history has no hole"
+        );
+        self.bytes += publication.data.len() as u64;
+        self.kept.push_back(Kept { at_ms: now_ms, publication });
+        self.expire(now_ms, limits);
+    }
+
+    /// Forgets what is past the limits.
+    pub fn expire(&mut self, now_ms: u64, limits: &HistoryLimits) {
+        while let Some(oldest) = self.kept.front()
+            && (self.kept.len() > limits.count
+                || self.bytes > limits.bytes
+                || now_ms.saturating_sub(oldest.at_ms) >= limits.age_ms)
+        {
+            self.bytes -= oldest.publication.data.len() as u64;
+            self.kept.pop_front();
+        }
+        if self.kept.is_empty() {
+            self.kept = VecDeque::new();
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// What a reader from `position` gets; `newest` is the channel's newest publication, with the sequence 0 if
+    /// there was none.
+    #[must_use]
+    pub fn resume(&self, position: Position, newest: PublicationId) -> Resumption {
+        debug_assert!(self.newest().is_none_or(|sequence| sequence == newest.sequence));
+        let kept = self.kept.len() as u64;
+        let (count, gap) = match position {
+            Position::Now => (0, None),
+            Position::Last(count) => (kept.min(count as u64), None),
+            Position::After(id) if id.epoch == newest.epoch && id.sequence <= newest.sequence => {
+                let wanted = newest.sequence - id.sequence;
+                let lost = wanted.saturating_sub(kept);
+                (wanted - lost, (lost > 0).then_some(Gap { missed: Some(lost) }))
+            }
+            Position::After(_) | Position::Elsewhere => (kept, Some(Gap { missed: None })),
+        };
+        let publications = self.kept.iter().skip((kept - count) as usize);
+        Resumption {
+            since: PublicationId { epoch: newest.epoch, sequence: newest.sequence - count },
+            gap,
+            publications: publications.map(|kept| Arc::clone(&kept.publication)).collect(),
+        }
+    }
+
+    fn newest(&self) -> Option<u64> {
+        self.kept.back().map(|kept| kept.publication.id.sequence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::{ChannelName, Content, Frames};
+
+    const LIMITS: HistoryLimits = HistoryLimits { count: 3, bytes: 100, age_ms: 1000 };
+
+    fn id(sequence: u64) -> PublicationId {
+        PublicationId { epoch: 7, sequence }
+    }
+
+    fn publication(sequence: u64, len: usize) -> Arc<Publication> {
+        Arc::new(Publication {
+            channel: ChannelName::new("a").unwrap(),
+            id: id(sequence),
+            event: None,
+            content: Content::Binary,
+            data: vec![0; len].into(),
+            frames: Frames::default(),
+        })
+    }
+
+    /// A history of so many publications, all of time 0.
+    fn history_of(count: u64) -> History {
+        let mut history = History::default();
+        for sequence in 1..=count {
+            history.push(publication(sequence, 10), 0, &LIMITS);
+        }
+        history
+    }
+
+    fn sequences(resumption: &Resumption) -> Vec<u64> {
+        resumption.publications.iter().map(|publication| publication.id.sequence).collect()
+    }
+
+    /// What follows, after which sequence, and the gap.
+    fn resumed(history: &History, position: Position, newest: u64) -> (Vec<u64>, u64, Option<Gap>) {
+        let resumption = history.resume(position, id(newest));
+        (sequences(&resumption), resumption.since.sequence, resumption.gap)
+    }
+
+    #[test]
+    fn who_comes_back_gets_what_it_missed_and_nothing_twice() {
+        let history = history_of(3);
+        assert_eq!(resumed(&history, Position::After(id(0)), 3), (vec![1, 2, 3], 0, None));
+        assert_eq!(resumed(&history, Position::After(id(2)), 3), (vec![3], 2, None));
+        assert_eq!(resumed(&history, Position::After(id(3)), 3), (vec![], 3, None));
+    }
+
+    #[test]
+    fn who_missed_more_than_is_kept_is_told_how_many_are_lost() {
+        let history = history_of(5);
+        let gap = Some(Gap { missed: Some(1) });
+        assert_eq!(resumed(&history, Position::After(id(1)), 5), (vec![3, 4, 5], 2, gap));
+        assert_eq!(resumed(&history, Position::After(id(2)), 5), (vec![3, 4, 5], 2, None));
+        let gap = Some(Gap { missed: Some(2) });
+        assert_eq!(resumed(&History::default(), Position::After(id(3)), 5), (vec![], 5, gap));
+    }
+
+    #[test]
+    fn an_identifier_of_another_epoch_or_of_the_future_is_a_gap_of_unknown_length() {
+        let history = history_of(3);
+        let elsewhere = PublicationId { epoch: 8, sequence: 2 };
+        for position in [Position::After(elsewhere), Position::After(id(4)), Position::Elsewhere] {
+            let (kept, since, gap) = resumed(&history, position, 3);
+            assert_eq!((kept, since, gap), (vec![1, 2, 3], 0, Some(Gap { missed: None })), "{position:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_are_asked_for_by_number_and_are_never_a_gap() {
+        let history = history_of(5);
+        assert_eq!(resumed(&history, Position::Last(2), 5), (vec![4, 5], 3, None));
+        assert_eq!(resumed(&history, Position::Last(9), 5), (vec![3, 4, 5], 2, None));
+        assert_eq!(resumed(&history, Position::Now, 5), (vec![], 5, None));
+    }
+
+    #[test]
+    fn history_is_bounded_by_bytes_and_a_publication_over_them_empties_it() {
+        let mut history = history_of(1);
+        history.push(publication(2, 95), 0, &LIMITS);
+        assert_eq!(resumed(&history, Position::Last(9), 2).0, [2]);
+        history.push(publication(3, 101), 0, &LIMITS);
+        assert!(history.is_empty());
+        assert_eq!(history.bytes, 0);
+        history.push(publication(4, 100), 0, &LIMITS);
+        assert_eq!(resumed(&history, Position::Last(9), 4).0, [4]);
+    }
+
+    #[test]
+    fn history_is_bounded_by_age() {
+        let mut history = history_of(1);
+        history.push(publication(2, 10), 600, &LIMITS);
+        history.expire(999, &LIMITS);
+        assert_eq!(resumed(&history, Position::Last(9), 2).0, [1, 2]);
+        history.expire(1000, &LIMITS);
+        assert_eq!(resumed(&history, Position::Last(9), 2).0, [2]);
+        history.expire(1600, &LIMITS);
+        assert!(history.is_empty());
+    }
+
+    #[test]
+    fn a_count_of_0_keeps_nothing() {
+        let mut history = History::default();
+        history.push(publication(1, 10), 0, &HistoryLimits { count: 0, ..LIMITS });
+        assert!(history.is_empty());
+    }
+}

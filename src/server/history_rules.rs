@@ -1,0 +1,51 @@
+//! How much of which channel is kept, as configured.
+
+use crate::config::{Config, Glob, by_channel};
+use crate::hub::HistoryLimits;
+
+/// The rules of a configuration.
+#[derive(Clone, Debug)]
+pub struct HistoryRules {
+    count: Vec<(Glob, usize)>,
+    bytes: Vec<(Glob, u64)>,
+    age_ms: Vec<(Glob, u64)>,
+}
+
+impl HistoryRules {
+    /// The rules of a configuration.
+    pub fn new(config: &Config) -> Self {
+        let ages = config.history_age.iter();
+        let age_ms = |age: std::time::Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            count: config.history.clone(),
+            bytes: config.history_bytes.clone(),
+            age_ms: ages.map(|(glob, age)| (glob.clone(), age_ms(*age))).collect(),
+        }
+    }
+
+    /// The limits of a channel.
+    pub fn of(&self, channel: &str) -> HistoryLimits {
+        HistoryLimits {
+            count: by_channel(&self.count, channel).unwrap_or(Config::HISTORY),
+            bytes: by_channel(&self.bytes, channel).unwrap_or(Config::HISTORY_BYTES),
+            age_ms: by_channel(&self.age_ms, channel).unwrap_or(Config::HISTORY_AGE.as_millis() as u64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn each_limit_has_the_first_glob_that_fits_or_its_default() {
+        let history = vec![(Glob::new("chat*"), 7), (Glob::new("*"), 3)];
+        let history_age = vec![(Glob::new("chat*"), Duration::from_secs(2))];
+        let rules = HistoryRules::new(&Config { history, history_age, ..Config::default() });
+        let bytes = Config::HISTORY_BYTES;
+        assert_eq!(rules.of("chat-1"), HistoryLimits { count: 7, bytes, age_ms: 2000 });
+        assert_eq!(rules.of("news"), HistoryLimits { count: 3, bytes, age_ms: 300_000 });
+    }
+}

@@ -1,0 +1,149 @@
+//! How a connection comes to read a channel: it joins under the channel's lock, is told where it begins and what it
+//! missed, and then reads the log.
+//!
+//! From where it begins, `position` says; what is kept, the exchange.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::connection::{Awaited, EventStreamPhase, Phase};
+use super::connections::Key;
+use super::event_loop::{EventLoop, apply};
+use super::handlers::{Joining, Polling};
+use super::liveness::Stage;
+use super::render::{self, Notice};
+use super::shared::Stop;
+use crate::http::{self, Framing, Request, Response, Status};
+use crate::hub::{
+    ChannelName, Hub, Position, Publication, PublicationId, Resumption, Subscription, WireForm,
+};
+
+/// A subscription that has begun, and what its owner is sent first.
+#[derive(Debug)]
+pub struct Joined {
+    pub subscription: Subscription,
+    pub notice: Option<Notice>,
+    pub missed: VecDeque<Arc<Publication>>,
+}
+
+/// What is there for a long poll.
+enum Polled {
+    /// Something to answer with now.
+    Now(Resumption),
+    /// Nothing yet; it is subscribed to what comes after this publication.
+    Later(Subscription, PublicationId),
+}
+
+impl EventLoop {
+    /// Subscribes a connection.
+    pub(super) fn join(&mut self, key: Key, joining: &Joining) -> Joined {
+        let joined = self.under_lock(&joining.channel, joining.position, |hub, resumption| {
+            let subscription = hub.subscribe(&joining.channel, joining.form, key.to_u64());
+            let Resumption { since, gap, publications } = resumption;
+            let notice = match gap {
+                Some(gap) => Some(Notice::Gap(gap, since)),
+                None => joining.announces.then_some(Notice::Subscribed(since)),
+            };
+            Some(Joined { subscription, notice, missed: publications })
+        });
+        joined.expect("it joins in any case")
+    }
+
+    /// Begins an event stream.
+    pub(super) fn stream(&mut self, key: Key, request: &Request, joining: Joining) {
+        let joined = self.join(key, &joining);
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        let is_leaving = self.shared.stop() != Stop::No;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let allow_origin = connection.allow_origin();
+        let framing = Framing {
+            date: &date,
+            keep_alive: request.keep_alive(),
+            head_only: false,
+            allow_origin: allow_origin.as_deref(),
+        };
+        http::encode_stream_head(connection.outbox.tail(), framing);
+        let subscription = Some(joined.subscription);
+        connection.phase = Phase::EventStream(EventStreamPhase { subscription, is_leaving });
+        connection.liveness.enter(Stage::Open, self.now);
+        connection.begin(joined);
+    }
+
+    /// Answers a long poll with what is there, or has it wait.
+    pub(super) fn poll_channel(&mut self, key: Key, request: &Request, polling: &Polling) {
+        let keep_alive = request.keep_alive() && !request.has_body();
+        let wait_ms = if self.shared.stop() == Stop::No { polling.wait_ms } else { 0 };
+        let mut polled = None;
+        self.under_lock(&polling.channel, polling.position, |hub, resumption| {
+            if wait_ms == 0 || resumption.gap.is_some() || !resumption.publications.is_empty() {
+                polled = Some(Polled::Now(resumption));
+                return None;
+            }
+            let subscription = hub.subscribe(&polling.channel, WireForm::LongPoll, key.to_u64());
+            polled = Some(Polled::Later(subscription, resumption.since));
+            Some(())
+        });
+        match polled.expect("it is one or the other") {
+            Polled::Now(resumption) => {
+                let response = self.answer_of(resumption);
+                self.respond(key, &response, keep_alive, request.method() == "HEAD");
+            }
+            Polled::Later(subscription, since) => {
+                let Some(connection) = self.connections.get_mut(key) else { return };
+                let Phase::Http(http) = &mut connection.phase else { return };
+                http.awaited = Some(Awaited::Publication { subscription, since, keep_alive });
+                let wait_ms = u32::try_from(wait_ms).expect("a wait has an end");
+                connection.liveness.enter(Stage::Waiting(wait_ms), self.now);
+            }
+        }
+    }
+
+    /// Answers a long poll that waits: with what came, or with nothing.
+    pub(super) fn answer_poll(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Phase::Http(http) = &connection.phase else { return };
+        let Some(Awaited::Publication { subscription, since, keep_alive }) = http.awaited else { return };
+        // Every publication is one frame of this form, so the newest is found by counting.
+        let count = self.hub.unread_publications(subscription);
+        let next = PublicationId { sequence: since.sequence + count, ..since };
+        let body = render::long_poll_answer(None, self.hub.unread(subscription), next);
+        self.leave_channel(key);
+        self.respond(key, &answer(body), keep_alive, false);
+        // What was asked meanwhile is next.
+        self.read_again.push(key);
+    }
+
+    /// The answer to a long poll for which something is there. One over `--max-lag` is cut behind the publication
+    /// that goes over it; the rest is for the next poll.
+    fn answer_of(&mut self, resumption: Resumption) -> Response {
+        let Resumption { mut since, gap, publications } = resumption;
+        let mut elements = Vec::new();
+        for publication in publications {
+            if elements.len() as u64 > self.shared.config.max_lag {
+                break;
+            }
+            self.renderer.publication(&publication, WireForm::LongPoll, &mut elements);
+            since = publication.id;
+        }
+        answer(render::long_poll_answer(gap, &elements, since))
+    }
+
+    /// Decides, while nobody can publish to the channel and all that was published is in the logs, whether to join it.
+    fn under_lock<T>(
+        &mut self,
+        channel: &ChannelName,
+        position: Position,
+        join: impl FnOnce(&mut Hub, Resumption) -> Option<T>,
+    ) -> Option<T> {
+        let Self { shared, hub, taken, index, renderer, now, .. } = self;
+        shared.exchange.subscribe(channel, *index, position, *now, |resumption| {
+            apply(shared.exchange.mailbox(*index), taken, renderer, hub);
+            join(hub, resumption)
+        })
+    }
+}
+
+fn answer(body: Vec<u8>) -> Response {
+    Response::json(Status::OK, body).header("Cache-Control", "no-store")
+}
