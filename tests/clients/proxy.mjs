@@ -93,7 +93,8 @@ class Proxy {
 
   #upgrade(request, socket) {
     const treatment = this.#see(request, socket);
-    if (treatment === SILENCE) return;
+    socket.on("end", () => socket.destroy());
+    if (treatment === SILENCE) return socket.resume();
     if (treatment === REFUSE) return socket.end("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
     if (treatment !== FORWARD) return socket.destroy();
     const onward = this.#onward(request);

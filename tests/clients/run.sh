@@ -2,7 +2,7 @@
 # Runs the server against clients that are not ours: npm's `ws`, Python's `websockets`, Chromium and curl.
 #
 #   tests/clients/run.sh                     all suites
-#   tests/clients/run.sh ws                  one: ws, websockets, chromium or pages
+#   tests/clients/run.sh ws                  one: ws, websockets, chromium, fanfare_js or pages
 #   tests/clients/run.sh --install           none, but what they need is installed
 #   SCREENSHOTS=FOLDER tests/clients/run.sh  pictures of the pages are left there
 #
@@ -78,15 +78,15 @@ suite() {
 
 run_suite() {
   case "$1" in
-    ws | chromium | pages) suite "$1" node --test --test-reporter=spec "$1.test.mjs" ;;
+    ws | chromium | fanfare_js | pages) suite "$1" node --test --test-reporter=spec "$1.test.mjs" ;;
     websockets) suite "$1" env PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" -m unittest -v test_websockets ;;
-    *) fail "no suite is called $1; there are ws, websockets, chromium and pages" ;;
+    *) fail "no suite is called $1; there are ws, websockets, chromium, fanfare_js and pages" ;;
   esac
 }
 
 main() {
   local name
-  (($# > 0)) || set -- ws websockets chromium pages
+  (($# > 0)) || set -- ws websockets chromium fanfare_js pages
   install_debian_packages
   install_npm_packages
   install_python_packages

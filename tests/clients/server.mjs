@@ -115,8 +115,7 @@ class Server {
     const all = ["-sS", "--noproxy", "*", "--max-time", "10", "-w", "\n%{http_code}", ...words, this.http(path)];
     const printed = await new Promise((resolve, reject) => {
       const curl = execFile("curl", all, (error, stdout) => (error ? reject(error) : resolve(stdout)));
-      // curl may have ended without reading; its status says how that went.
-      curl.stdin.on("error", () => {});
+      curl.stdin.on("error", () => {}); // without --data-binary it may be done before this is
       curl.stdin.end(input);
     });
     const end = printed.lastIndexOf("\n");
