@@ -21,6 +21,8 @@ const DEFLATE_LEVEL_MAX: u32 = 9;
 pub struct Config {
     /// Addresses to listen on; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
+    /// One address more, at which only the metrics and the state are served, without a key. Any address will do.
+    pub metrics_listen: Option<SocketAddr>,
     /// How many event loops, each on a thread of its own. Default: the cores there are.
     pub threads: NonZeroUsize,
     /// The key that publishing by `POST` needs. Without one, everybody may publish.
@@ -128,6 +130,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            metrics_listen: None,
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             publish_key: None,
             client_publish: Vec::new(),

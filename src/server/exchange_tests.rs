@@ -248,3 +248,21 @@ fn a_loop_that_does_not_take_its_publications_holds_publishers_back_until_it_doe
     taken(&exchange, 0);
     assert!(!exchange.is_congested());
 }
+
+#[test]
+fn a_channel_shows_what_was_published_since_it_was_last_looked_at() {
+    let (exchange, _polls) = exchange(2);
+    join(&exchange, 0);
+    join(&exchange, 1);
+    let shown = || {
+        let mut shown = Vec::new();
+        exchange.take_busy(|name, count, subscribers| shown.push((name.to_string(), count, subscribers)));
+        shown
+    };
+    publish(&exchange, "x");
+    publish(&exchange, "x");
+    assert_eq!(shown(), [("a".to_string(), 2, 2)]);
+    leave(&exchange, 1);
+    assert_eq!(shown(), [("a".to_string(), 0, 1)]);
+    assert_eq!((exchange.subscribers_len("a"), exchange.subscribers_len("b")), (Some(1), None));
+}

@@ -38,7 +38,11 @@ impl EventLoop {
             let draft = Draft::json(demo::CHANNEL, tick).and_then(|draft| draft.event(demo::EVENT));
             let draft = draft.expect("a tick is JSON, its names are within the rules");
             let exchange = &self.shared.exchange;
-            if !exchange.is_congested() && exchange.publish(draft, self.now).subscribers > 0 {
+            if exchange.is_congested() {
+                continue;
+            }
+            self.tally.publishes += 1;
+            if exchange.publish(draft, self.now).subscribers > 0 {
                 demo.wake(self.now);
             }
         }
