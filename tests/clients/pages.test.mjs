@@ -240,7 +240,7 @@ test("messages that are lost for good are a line that counts them", async (t) =>
   network.treat = () => REFUSE;
   network.cut();
   for (let line = 1; line <= 22; line++) await server.publish(CHAT, `line ${line}`);
-  await says(page, "#chat", "Connection lost, waiting");
+  await says(page, "#chat", "Connection lost");
   network.treat = () => FORWARD;
   await chatEndsWith(page, "before", "17 messages missed", "line 18", "line 19", "line 20", "line 21", "line 22");
 });
@@ -251,7 +251,7 @@ test("a page outlives a restart of the server: it waits, says so, and goes on", 
   await server.publish(CHAT, "before");
   await chatEndsWith(page, "before");
   assert.equal(await server.stop(), 0);
-  for (const tile of ["#prices", "#chat", "#echo"]) await says(page, tile, "Connection lost, waiting");
+  for (const tile of ["#prices", "#chat", "#echo"]) await says(page, tile, "Connection lost");
   await page.locator("#chat .countdown").getByText(/^, next try in \d+ s$/).waitFor();
   const next = await serve(t, "--listen", server.address);
   for (const tile of ["#prices", "#chat", "#echo"]) await says(page, tile, "Open by WebSocket");
