@@ -48,7 +48,7 @@ fn prices_are_published_to_all_transports_and_kept_for_who_comes_later() {
     assert_eq!(data_of(&kept).len(), 8);
     let mut poll = Poll::new(server.address, PRICES);
     poll.next = kept["next"].as_str().unwrap().into();
-    assert_eq!(data_of(&poll.poll(20)).is_empty(), false, "the next tick ends the wait");
+    assert!(!data_of(&poll.poll(20)).is_empty(), "the next tick ends the wait");
     symbol(&text(&mut socket));
 }
 
