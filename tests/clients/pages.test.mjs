@@ -308,6 +308,14 @@ test("the dashboard names the channels that are busy", async (t) => {
   await page.getByRole("rowheader", { name: "busy", exact: true }).waitFor();
 });
 
+test("with a key, the dashboard is for who gives it as a password, and its figures come", async (t) => {
+  const server = await serve(t, "--publish-key", "secret");
+  assert.equal((await server.curl("/dashboard")).status, 401);
+  const page = await open(t, server.http("/dashboard"), { httpCredentials: { username: "", password: "secret" } });
+  await page.getByText("Live, once a second").waitFor();
+  await page.getByText(/^Version \d/).waitFor();
+});
+
 test("the dashboard shows a lost connection as a hole and goes on after it", async (t) => {
   const server = await serve(t);
   const page = await open(t, server.http("/dashboard"));
