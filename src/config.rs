@@ -55,7 +55,8 @@ pub struct Config {
     /// under way, answers not yet taken, and the connections themselves. 1 GiB leaves room on the smallest machines
     /// that serve ten thousand.
     pub max_memory: u64,
-    /// How many bytes of its channel a subscriber may be behind after a flush. 1 MiB is some ten thousand
+    /// How many bytes of its channel, in its wire form, a subscriber may be behind after a flush, unless it is by a
+    /// single publication. 1 MiB is some ten thousand
     /// ticks, or ten seconds of a 100 KB/s channel; the bytes are shared by all subscribers that are behind.
     pub max_lag: u64,
     /// What happens to a subscriber past `max_lag`, by channel; the first glob that fits decides.

@@ -598,15 +598,18 @@ fn who_watches_is_sent_figures_every_second_that_say_what_happened() {
         assert_eq!(text(&mut subscriber), "1");
     }
     request(server.address, "GET", "/nowhere", "", b"");
-    let (mut published, mut last) = (0, first);
-    while published < 5 {
-        last = figures(&mut watcher);
+    // Figures that are late give a second's share of what was published since those before them.
+    let (mut published, mut is_late, mut last) = (0, false, first);
+    while !is_late && published < 5 {
+        let next = figures(&mut watcher);
+        is_late = next["at"].as_u64() > last["at"].as_u64().map(|at| at + 1050);
+        last = next;
         let busiest = last["busiest"].as_array().unwrap();
         assert_eq!((busiest.len(), &busiest[0]["channel"]), (1, &"prices".into()), "{last}");
         assert_eq!(busiest[0]["subscribers"], 1);
         published += busiest[0]["publishes"].as_u64().unwrap();
     }
-    assert_eq!(published, 5, "each is of one second");
+    assert!(published == 5 || is_late && published < 5, "{published}: each is of one second");
     let last = until("the numbers settle", || {
         let next = std::mem::replace(&mut last, serde_json::Value::Null);
         if next["connections"]["http"] == 0 && next["deliveries"].as_u64() > Some(5) {

@@ -193,7 +193,14 @@ impl Hub {
         });
     }
 
-    /// Passes over the oldest publications until the subscriber is at most `lag_max` bytes behind. A started
+    /// Whether the subscriber is more than `lag_max` bytes behind, and that by more than one publication.
+    #[must_use]
+    pub fn is_lagged(&self, subscription: Subscription, lag_max: u64) -> bool {
+        let (feed, reader) = self.reader(subscription);
+        feed.log.is_lagged(reader.cursor, lag_max)
+    }
+
+    /// Passes over the oldest publications, but for the newest, until the subscriber is at most `lag_max` bytes behind. A started
     /// frame must have been read to its end. How many were passed over is added to [`Hub::take_missed`].
     pub fn skip_oldest(&mut self, subscription: Subscription, lag_max: u64) {
         self.skip(subscription, |log, cursor| log.skip_oldest(cursor, lag_max));

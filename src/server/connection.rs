@@ -294,7 +294,7 @@ impl Connection {
         }
         if !self.is_writable
             && let Some(subscription) = subscription
-            && hub.lag(subscription) > lag_max
+            && hub.is_lagged(subscription, lag_max)
         {
             return Ok(Flushed::Lagged(subscription));
         }
