@@ -354,6 +354,27 @@ def deflated():
         put("deflated", name, data)
 
 
+def event_stream():
+    def event(flags, text):
+        return bytes([flags, len(text)]) + text
+
+    cases = {
+        "id-name-data": event(7, b"tick"),
+        "data-alone": event(4, b"hello") + event(4, b""),
+        "id-alone": event(1, b"") + event(4, b"after it"),
+        "name-alone": event(2, b"tick") + event(4, b"after it"),
+        "every-line-end": event(4, b"a\rb\nc\r\nd\n\re"),
+        "line-ends-only": event(4, b"\n") + event(4, b"\r") + event(4, b"\r\n") + event(4, b"\n\n"),
+        "forged-event": event(5, b"x\n\nevent: forged\nid: 1\ndata: y"),
+        "forged-chunk": event(4, b"x\n\n\r\n0\r\n\r\n"),
+        "colons-and-spaces": event(4, b": a\n  b\n:\ndata: c"),
+        "not-ascii": event(6, "\ufeff\u00fc \u2028\u0085\0".encode()),
+        "comment": event(8, b"") + event(4, b"a") + event(8, b" said"),
+    }
+    for name, data in cases.items():
+        put("event_stream", name, data)
+
+
 shutil.rmtree(CORPUS, ignore_errors=True)
-for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated):
+for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream):
     target()

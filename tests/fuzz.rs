@@ -124,6 +124,16 @@ fn random_offers_are_taken_exactly_if_the_grammar_and_rfc_7692_say_so() {
 }
 
 #[test]
+fn a_client_dispatches_the_events_of_the_corpus_as_they_were_said() {
+    over_corpus("event_stream", bodies::event_stream::run);
+}
+
+#[test]
+fn a_client_dispatches_random_events_as_they_were_said() {
+    over_random_inputs("event_stream", 4_000, bodies::event_stream::run);
+}
+
+#[test]
 fn compressed_messages_of_the_corpus_are_what_was_deflated_in_any_cut() {
     over_corpus("deflated", bodies::deflated::run);
 }

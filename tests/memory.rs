@@ -5,22 +5,12 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use socket2::{Domain, Socket, Type};
+use serde_json::Value;
 use support::*;
 use tungstenite::Message;
 
 const PAYLOAD_LEN: usize = 256 * 1024;
 const PUBLICATIONS: usize = 48;
-
-/// A subscriber whose kernel takes little, and that does not read.
-fn stalled(address: SocketAddr, channel: &str) -> Client {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&address.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    tungstenite::client(format!("ws://{address}/channels/{channel}"), stream).unwrap().0
-}
 
 /// Reads until everything has come, or says with which reason it was closed.
 fn read_all(client: &mut Client) -> Result<(), String> {
@@ -52,7 +42,8 @@ fn the_slowest_subscribers_go_first_and_one_that_keeps_up_does_not_notice() {
     let process = spawn(&mut fanfare(&flags));
     let mut healthy = websocket(process.address, "/channels/healthy");
     let channels: Vec<String> = (0..8).map(|n| format!("stalled-{n}")).collect();
-    let mut slow: Vec<Client> = channels.iter().map(|channel| stalled(process.address, channel)).collect();
+    let stall = |channel| stalled(process.address, &format!("/channels/{channel}"), &[]);
+    let mut slow: Vec<Client> = channels.iter().map(stall).collect();
     let before = process.resident_kib();
     // 96 MiB in all, of which the kernel holds a few a connection: several times the budget.
     for number in 0..PUBLICATIONS {
@@ -94,6 +85,58 @@ fn who_has_most_of_a_message_under_way_is_closed_with_1013() {
     assert!(grown < 24 * 1024, "{grown} KiB");
     healthy.send(Message::text("still here")).unwrap();
     assert_eq!(text(&mut healthy), "still here");
+}
+
+#[cfg(target_os = "linux")] // for its /proc
+#[test]
+fn history_goes_before_anybody_and_who_comes_back_is_told() {
+    let flags = ["--max-memory", "16MiB", "--history-bytes", "64MiB", "--threads", "1"];
+    let process = spawn(&mut fanfare(&flags));
+    let mut healthy = envelopes(process.address, "healthy?since=");
+    let notice = |client: &mut Client| serde_json::from_str::<Value>(&text(client)).unwrap();
+    let beginning = notice(&mut healthy)["data"]["since"].as_str().unwrap().to_owned();
+    let first = publish(process.address, "kept-0", "first").body.split('"').nth(3).unwrap().to_owned();
+    let before = process.resident_kib();
+    for number in 0..PUBLICATIONS {
+        for channel in 0..8 {
+            publish(process.address, &format!("kept-{channel}"), &"x".repeat(PAYLOAD_LEN));
+        }
+        publish(process.address, "healthy", &format!("{number}"));
+        assert!(text(&mut healthy).ends_with(&format!("\"data\":\"{number}\"}}")));
+    }
+    let grown = process.resident_kib().saturating_sub(before);
+    assert!(grown < 40 * 1024, "{grown} KiB: the budget, its buffers' room to grow, a turn");
+    let mut unread = envelopes(process.address, &format!("kept-0?since={first}"));
+    assert_eq!(notice(&mut unread)["event"], "fanfare:gap", "channels that nobody reads go first");
+    let mut read = envelopes(process.address, &format!("healthy?since={beginning}"));
+    assert_eq!(notice(&mut read)["event"], "fanfare:subscribed");
+    assert!(text(&mut read).ends_with("\"data\":\"0\"}"));
+    healthy.send(Message::text(r#"{"data":"still here"}"#)).unwrap();
+    assert!(text(&mut healthy).contains("still here"));
+}
+
+#[test]
+fn keys_of_retries_are_kept_for_their_time_and_no_more_are_taken_than_there_is_room_for() {
+    let process = spawn(&mut fanfare(&["--max-memory", "64KiB", "--threads", "1"]));
+    let mut publisher = connect(process.address);
+    let mut post = |key: &str| {
+        let head = "POST /channels/news HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n";
+        exchange(&mut publisher, format!("{head}{key}\r\nx").as_bytes())
+    };
+    let mut taken = 0;
+    let refused = loop {
+        let answer = post(&format!("Idempotency-Key: {taken}\r\n"));
+        if answer.status != 200 {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken < 10_000);
+    };
+    assert_eq!(refused.status, 503);
+    assert!(refused.head.contains("\r\nRetry-After: "), "{refused:?}");
+    assert!(taken > 100, "{taken}");
+    assert!(post("Idempotency-Key: 0\r\n").head.contains("Idempotent-Replayed"), "the first is still known");
+    assert_eq!(post("").status, 200, "who does without a key is served");
 }
 
 #[test]

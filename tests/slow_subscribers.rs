@@ -3,14 +3,10 @@
 
 mod support;
 
-use std::net::{SocketAddr, TcpStream};
-
 use fanfare::config::{Config, Glob, LagPolicy};
 use fanfare::server::{Draft, Handle};
-use socket2::{Domain, Socket, Type};
 use support::*;
 use tungstenite::Message;
-use tungstenite::client::IntoClientRequest;
 
 /// Larger than what the kernel holds for a peer that does not read, by a factor.
 const PUBLICATIONS: usize = 600;
@@ -19,20 +15,6 @@ const LAG_MAX: u64 = 256 * 1024;
 
 fn with_policy(policy: LagPolicy) -> Config {
     Config { max_lag: LAG_MAX, lag_policy: vec![(Glob::new("slow*"), policy)], ..config() }
-}
-
-/// A client whose kernel takes little.
-fn slow_client(address: SocketAddr, path: &str, fields: &[(&'static str, &str)]) -> Client {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&address.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
-    for (name, value) in fields {
-        request.headers_mut().insert(*name, value.parse().unwrap());
-    }
-    tungstenite::client(request, stream).unwrap().0
 }
 
 fn payload(number: usize) -> String {
@@ -50,7 +32,7 @@ fn publish_all(handle: &Handle, prompt: &mut Client) {
 /// A server under this policy, and a slow client that all was published past, beside one that kept up.
 fn publish_past(policy: LagPolicy, fields: &[(&'static str, &str)]) -> (Running, Client) {
     let server = start(with_policy(policy));
-    let slow = slow_client(server.address, "/channels/slow", fields);
+    let slow = stalled(server.address, "/channels/slow", fields);
     let mut prompt = websocket(server.address, "/channels/slow");
     publish_all(&server.handle, &mut prompt);
     (server, slow)
@@ -59,7 +41,7 @@ fn publish_past(policy: LagPolicy, fields: &[(&'static str, &str)]) -> (Running,
 /// A server that forgives, and a slow client that `count` were published to.
 fn publish_ahead(count: usize) -> (Running, Client) {
     let server = start(Config { max_lag: 16 * 1024 * 1024, ..config() });
-    let slow = slow_client(server.address, "/channels/slow", &[]);
+    let slow = stalled(server.address, "/channels/slow", &[]);
     for number in 0..count {
         publish_draft(&server.handle, &Draft::text("slow", payload(number)).unwrap());
     }
@@ -166,7 +148,7 @@ fn stalled_subscribers_do_not_make_the_server_grow() {
         let mut process =
             spawn(&mut fanfare(&["--max-lag", "256KiB", "--lag-policy", policy, "--threads", "1"]));
         let mut prompt = websocket(process.address, "/channels/slow");
-        let stalled: Vec<_> = (0..20).map(|_| slow_client(process.address, "/channels/slow", &[])).collect();
+        let stalled: Vec<_> = (0..20).map(|_| stalled(process.address, "/channels/slow", &[])).collect();
         let before = process.resident_kib();
         for number in 0..PUBLICATIONS {
             prompt.send(Message::text(payload(number))).unwrap();
@@ -187,7 +169,7 @@ fn stalled_subscribers_do_not_make_the_server_grow() {
 fn a_flood_of_pings_by_a_peer_that_does_not_read_stays_bounded() {
     use std::io::Write;
     let process = spawn(&mut fanfare(&["--threads", "1"]));
-    let client = slow_client(process.address, "/echo", &[]);
+    let client = stalled(process.address, "/echo", &[]);
     let before = process.resident_kib();
     let mut stream = client.get_ref();
     stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();

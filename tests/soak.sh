@@ -43,7 +43,7 @@ fail() {
 # Short times, so that pings, timeouts and lag happen many times a minute.
 start_server() {
   local flags=(--listen 127.0.0.1:0 --threads 2 --max-message 1MiB --max-lag 512KiB)
-  flags+=(--lag-policy 'slow-skip=skip' --lag-policy 'slow-latest=latest')
+  flags+=(--lag-policy 'slow-skip=skip' --lag-policy 'slow-latest=latest' --history 'tick-*=300')
   flags+=(--idle-timeout 5s --pong-timeout 25s --handshake-timeout 5s --body-timeout 8s --close-timeout 20s --drain 1s)
   mkfifo "$work/stdout"
   "$binary" "${flags[@]}" >"$work/stdout" 2>"$work/stderr" &

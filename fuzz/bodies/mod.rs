@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 pub mod deflated;
+pub mod event_stream;
 pub mod extension;
 pub mod frames;
 pub mod hub;

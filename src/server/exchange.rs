@@ -13,7 +13,7 @@ use super::draft::Draft;
 use super::history_rules::HistoryRules;
 use super::liveness::Millis;
 use super::mailbox::{Mailbox, lock};
-use super::retries::{IdempotencyKey, KeyReused, Retries};
+use super::retries::{IdempotencyKey, KeyRefused, Retries};
 use crate::hub::{
     ChannelName, Frames, History, HistoryLimits, Ledger, Position, Publication, PublicationId, Resumption,
 };
@@ -126,19 +126,23 @@ impl Exchange {
     /// one's.
     ///
     /// # Errors
-    /// The key was used for another publication.
+    /// The key was used for another publication, or would have to be remembered and has no room.
     pub fn publish_once(
         &self,
         draft: Draft,
         key: IdempotencyKey,
+        has_room: bool,
         now: Millis,
-    ) -> Result<(Published, bool), KeyReused> {
+    ) -> Result<(Published, bool), KeyRefused> {
         let fingerprint = self.fingerprint(&draft);
         let mut shard = lock(self.shard(&draft.channel));
         let order = self.order(&mut shard, &draft.channel);
         order.retries.expire(now, &self.ledger);
         if let Some(published) = order.retries.find(&key, fingerprint)? {
             return Ok((published, true));
+        }
+        if !has_room {
+            return Err(KeyRefused::NoRoom);
         }
         let published = self.publish_in(order, draft, now);
         order.retries.insert(key, fingerprint, published, now, &self.ledger);

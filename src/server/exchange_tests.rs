@@ -48,9 +48,14 @@ fn key(text: &str) -> IdempotencyKey {
     IdempotencyKey::new(text.as_bytes()).unwrap()
 }
 
-fn publish_once(exchange: &Exchange, text: &str, key_text: &str, now: u64) -> Result<(u64, bool), KeyReused> {
+fn publish_once(
+    exchange: &Exchange,
+    text: &str,
+    key_text: &str,
+    now: u64,
+) -> Result<(u64, bool), KeyRefused> {
     let (published, is_replay) =
-        exchange.publish_once(Draft::text("a", text).unwrap(), key(key_text), Millis(now))?;
+        exchange.publish_once(Draft::text("a", text).unwrap(), key(key_text), true, Millis(now))?;
     Ok((published.id.sequence, is_replay))
 }
 
@@ -186,10 +191,19 @@ fn a_retry_within_a_minute_publishes_once_and_gets_the_same_answer() {
 fn a_key_that_comes_with_something_else_publishes_nothing() {
     let (exchange, _polls) = exchange(1);
     assert_eq!(publish_once(&exchange, "x", "k", 0), Ok((1, false)));
-    assert_eq!(publish_once(&exchange, "y", "k", 1), Err(KeyReused));
+    assert_eq!(publish_once(&exchange, "y", "k", 1), Err(KeyRefused::Reused));
     let binary = Draft::binary("a", &b"x"[..]).unwrap();
-    assert_eq!(exchange.publish_once(binary, key("k"), Millis(1)), Err(KeyReused));
+    assert_eq!(exchange.publish_once(binary, key("k"), true, Millis(1)), Err(KeyRefused::Reused));
     assert_eq!(publish(&exchange, "z").id.sequence, 2);
+}
+
+#[test]
+fn where_there_is_no_room_a_known_key_is_answered_and_a_new_one_refused() {
+    let (exchange, _polls) = exchange(1);
+    let once = |key_text| exchange.publish_once(Draft::text("a", "x").unwrap(), key(key_text), false, NOW);
+    assert_eq!(publish_once(&exchange, "x", "known", NOW.0), Ok((1, false)));
+    assert!(once("known").unwrap().1);
+    assert_eq!(once("new"), Err(KeyRefused::NoRoom));
 }
 
 #[test]

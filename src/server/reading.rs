@@ -12,7 +12,7 @@ use super::event_loop::EventLoop;
 use super::handlers::{self, Acceptance, Answer, Intent};
 use super::liveness::Stage;
 use super::refusals::Kind;
-use super::retries::{IdempotencyKey, KeyReused};
+use super::retries::{IdempotencyKey, KeyRefused};
 use super::shared::Stop;
 use crate::http::{self, Error, Framing, Request, Response, Status};
 use crate::hub::Subscription;
@@ -178,13 +178,10 @@ impl EventLoop {
         let Some(key) = key else {
             return handlers::published(self.exchange().publish(draft, self.now), false);
         };
-        // A key is remembered for its time, whatever comes; so it is not taken where there is no room for it.
-        if self.shared.is_over_memory() {
-            return handlers::over_capacity();
-        }
-        match self.exchange().publish_once(draft, key, self.now) {
+        match self.exchange().publish_once(draft, key, !self.shared.is_over_memory(), self.now) {
             Ok((published, is_replay)) => handlers::published(published, is_replay),
-            Err(KeyReused) => handlers::key_reused(),
+            Err(KeyRefused::Reused) => handlers::key_reused(),
+            Err(KeyRefused::NoRoom) => handlers::over_capacity(),
         }
     }
 

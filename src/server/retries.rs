@@ -30,9 +30,14 @@ impl IdempotencyKey {
     }
 }
 
-/// The key was used for another publication.
+/// Why nothing was published under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyReused;
+pub enum KeyRefused {
+    /// It was used for another publication.
+    Reused,
+    /// It would have to be remembered for its time, whatever comes, and there is no room.
+    NoRoom,
+}
 
 /// The known keys of a channel.
 #[derive(Debug, Default)]
@@ -45,10 +50,10 @@ pub struct Retries {
 impl Retries {
     /// What was answered when the key was first used, if it is known. `fingerprint` stands for what is to be
     /// published.
-    pub fn find(&self, key: &IdempotencyKey, fingerprint: u64) -> Result<Option<Published>, KeyReused> {
+    pub fn find(&self, key: &IdempotencyKey, fingerprint: u64) -> Result<Option<Published>, KeyRefused> {
         match self.answers.get(key) {
             Some(&(known, published)) if known == fingerprint => Ok(Some(published)),
-            Some(_) => Err(KeyReused),
+            Some(_) => Err(KeyRefused::Reused),
             None => Ok(None),
         }
     }
@@ -121,7 +126,7 @@ mod tests {
     fn a_key_for_something_else_is_an_error() {
         let mut retries = Retries::default();
         retries.insert(key("a"), 1, published(7), Millis(5), &Ledger::default());
-        assert_eq!(retries.find(&key("a"), 2), Err(KeyReused));
+        assert_eq!(retries.find(&key("a"), 2), Err(KeyRefused::Reused));
     }
 
     #[test]

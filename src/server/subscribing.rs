@@ -14,6 +14,8 @@ use super::handlers::{Joining, Polling};
 use super::liveness::Stage;
 use super::render::{self, Notice};
 use super::shared::Stop;
+#[cfg(target_os = "linux")]
+use super::transmit;
 use crate::http::{self, Framing, Request, Response, Status};
 use crate::hub::{
     ChannelName, Hub, Position, Publication, PublicationId, Resumption, Subscription, WireForm,
@@ -64,6 +66,12 @@ impl EventLoop {
             allow_origin: allow_origin.as_deref(),
         };
         http::encode_stream_head(connection.outbox.tail(), framing);
+        // A stream's peer says nothing. It gets the time that a WebSocket has to be silent and to answer a ping.
+        #[cfg(target_os = "linux")]
+        {
+            let config = &self.shared.config;
+            transmit::expect_acknowledgement(&connection.socket, config.idle_timeout + config.pong_timeout);
+        }
         let subscription = Some(joined.subscription);
         connection.phase = Phase::EventStream(EventStreamPhase { subscription, is_leaving });
         connection.liveness.enter(Stage::Open, self.now);

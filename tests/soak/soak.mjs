@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Chat, churn, idle, settle, tick } from "./healthy.mjs";
 import { dawdle, floodAgain, offend } from "./hostile.mjs";
 import { Ledger, Report } from "./ledger.mjs";
+import { Returner } from "./returning.mjs";
 import { Watch } from "./server.mjs";
 import { lagAndBeClosed, lagAndSkip } from "./slow.mjs";
 import { ENVELOPE, FORMS, RAW, World, within } from "./world.mjs";
@@ -21,6 +22,8 @@ const CHAT_MEMBERS = 12;
 const CHAT_MS = 500;
 const CHURN_LANES = 4;
 const CHURN_MS = 200;
+const RETURNERS = 6;
+const RETURN_MS = 300;
 const IDLE_COUNT = 40;
 const OFFENDERS = 2;
 const OFFENCE_MS = 400;
@@ -64,22 +67,29 @@ async function setUp(world, report) {
   const ticking = [ledger("tick-a", 20, 400), ledger("tick-b", 50, 300), ledger("tick-c", 0, 1000)];
   const [closing, skipping, latest] = ["slow-close", "slow-skip", "slow-latest"].map((name) => ledger(name, 32_000, 32_700));
   const big = new Ledger("big", [40_000, 60_000], report);
-  const stage = { ticking, closing, skipping, latest, big, readers: [], chat: new Chat(world), checkIdle: undefined };
+  const stage = { ticking, closing, skipping, latest, big, readers: [], returners: [], chat: new Chat(world), checkIdle: undefined };
   for (const each of ticking) stage.readers.push(...(await settle(world, each, FORMS, STEADY_A_FORM)));
   for (const each of [closing, skipping, latest]) stage.readers.push(...(await settle(world, each, [RAW], 1)));
   stage.readers.push(...(await settle(world, big, FORMS, 1)));
+  for (let lane = 0; lane < RETURNERS; lane++) {
+    const returner = new Returner(world, ticking[lane % ticking.length], lane);
+    await returner.begin();
+    stage.returners.push(returner);
+    stage.readers.push(returner.reader);
+  }
   await stage.chat.join(CHAT_MEMBERS);
   stage.checkIdle = await idle(world, IDLE_COUNT);
   return stage;
 }
 
-function perform(world, { ticking, closing, skipping, latest, big, chat }) {
+function perform(world, { ticking, closing, skipping, latest, big, returners, chat }) {
   const times = (count, actor) => Array.from({ length: count }, (_, lane) => actor(lane));
   return [
     ...ticking.map((ledger) => tick(world, ledger, TICK_MS)),
     ...[closing, skipping, latest].map((ledger) => tick(world, ledger, SLOW_TICK_MS)),
     tick(world, big, BIG_TICK_MS, { isBinary: true }),
     chat.speak(CHAT_MS),
+    ...returners.map((returner) => returner.come(RETURN_MS)),
     ...times(CHURN_LANES, () => churn(world, ticking, CHURN_MS)),
     ...times(2, () => lagAndBeClosed(world, closing, SLOW_PAUSE_COUNT)),
     ...[skipping, latest].flatMap((ledger) => [RAW, ENVELOPE].map((form) => lagAndSkip(world, ledger, form, SLOW_PAUSE_COUNT))),
@@ -101,6 +111,7 @@ async function tell(world, watch, report) {
 }
 
 async function judgeDeliveries(stage, report) {
+  await Promise.all(stage.returners.map((returner) => within(returner.catchUp(), "what a returning client missed").catch(() => {})));
   const arrived = stage.readers.map((reader) => reader.reached(reader.ledger.published));
   await within(Promise.all(arrived), "what was published last").catch(() => {});
   stage.readers.forEach((reader) => reader.finish());

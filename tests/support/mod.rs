@@ -5,6 +5,7 @@
 #![allow(dead_code)] // each test binary uses a part
 
 pub mod steady;
+pub mod streams;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,8 +17,9 @@ use std::time::{Duration, Instant};
 
 use fanfare::config::Config;
 use fanfare::server::{Draft, Handle, PublishError, Server};
+use socket2::{Domain, Socket, Type};
 use tungstenite::client::IntoClientRequest;
-use tungstenite::handshake::client::Response;
+use tungstenite::handshake::client::{Request, Response};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Message, WebSocket};
 
@@ -88,11 +90,7 @@ pub fn handshake(
     path: &str,
     fields: &[(&'static str, &str)],
 ) -> Result<(Client, Response), Box<Refused>> {
-    let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
-    for (name, value) in fields {
-        request.headers_mut().insert(*name, value.parse().unwrap());
-    }
-    match tungstenite::client(request, connect(address)) {
+    match tungstenite::client(websocket_request(address, path, fields), connect(address)) {
         Ok(accepted) => Ok(accepted),
         Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(response))) => Err(response),
         Err(error) => panic!("neither accepted nor refused: {error}"),
@@ -102,6 +100,24 @@ pub fn handshake(
 /// A WebSocket to this path.
 pub fn websocket(address: SocketAddr, path: &str) -> Client {
     handshake(address, path, &[]).unwrap().0
+}
+
+/// A WebSocket to this path whose kernel takes little, and that does not read by itself.
+pub fn stalled(address: SocketAddr, path: &str, fields: &[(&'static str, &str)]) -> Client {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    tungstenite::client(websocket_request(address, path, fields), stream).unwrap().0
+}
+
+fn websocket_request(address: SocketAddr, path: &str, fields: &[(&'static str, &str)]) -> Request {
+    let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+    for (name, value) in fields {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    request
 }
 
 /// A WebSocket to this path by hand: what it says from now on, and whether it answers, is the test's.

@@ -1,0 +1,176 @@
+//! Readers of event streams and long polls, by the standards' own rules and with none of the server's code.
+//!
+//! `Events` undoes chunks (RFC 9112 §7.1) and the WHATWG event stream format; `Poll` goes on from `next`.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+
+use super::{Answer, connect, exchange, read_answer};
+
+/// An event as an EventSource would dispatch it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub id: String,
+    pub name: String,
+    pub data: String,
+}
+
+/// An event stream that is being read.
+pub struct Events {
+    pub stream: TcpStream,
+    pub head: String,
+    /// The bytes of chunks that are not lines yet.
+    text: Vec<u8>,
+    ready: VecDeque<Event>,
+    /// What the client would send as `Last-Event-ID`.
+    pub last_id: String,
+    /// The last `retry` field.
+    pub retry: String,
+    /// How many comments came.
+    pub comments: usize,
+}
+
+impl Events {
+    /// Asks for a stream.
+    pub fn open(address: SocketAddr, path: &str, fields: &str) -> Self {
+        let stream = connect(address);
+        Self::on(stream, path, fields).unwrap_or_else(|answer| panic!("{answer:?}"))
+    }
+
+    /// Asks for a stream on this connection.
+    pub fn on(mut stream: TcpStream, path: &str, fields: &str) -> Result<Self, Answer> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n{fields}\r\n");
+        let answer = exchange(&mut stream, request.as_bytes());
+        if answer.status != 200 || !answer.head.contains("\r\nTransfer-Encoding: chunked\r\n") {
+            return Err(answer);
+        }
+        Ok(Self {
+            stream,
+            head: answer.head,
+            text: Vec::new(),
+            ready: VecDeque::new(),
+            last_id: String::new(),
+            retry: String::new(),
+            comments: 0,
+        })
+    }
+
+    /// The next event; `None` at the end of the stream, which must be its last chunk.
+    pub fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            if !self.read_chunk() {
+                return None;
+            }
+        }
+    }
+
+    /// Waits for the first block, which says where the stream begins.
+    pub fn begun(mut self) -> Self {
+        while self.last_id.is_empty() {
+            assert!(self.read_chunk(), "the stream ended before it began");
+        }
+        self
+    }
+
+    /// Waits for a comment.
+    pub fn comment(&mut self) {
+        let before = self.comments;
+        while self.comments == before {
+            assert!(self.read_chunk(), "the stream ended");
+        }
+    }
+
+    /// Reads one chunk. False at the last.
+    fn read_chunk(&mut self) -> bool {
+        let len = usize::from_str_radix(&self.line(), 16).unwrap();
+        let mut chunk = vec![0; len];
+        self.stream.read_exact(&mut chunk).unwrap();
+        assert_eq!(self.line(), "", "a chunk ends in CRLF");
+        self.text.extend_from_slice(&chunk);
+        self.dispatch();
+        len > 0
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let mut byte = [0];
+            self.stream.read_exact(&mut byte).unwrap();
+            line.push(byte[0]);
+        }
+        line.truncate(line.len() - 2);
+        String::from_utf8(line).unwrap()
+    }
+
+    /// Takes whole blocks. The server ends lines with LF; a CR would be a line's end too, and is not expected.
+    fn dispatch(&mut self) {
+        while let Some(end) = self.text.windows(2).position(|pair| pair == b"\n\n") {
+            let block: Vec<u8> = self.text.drain(..end + 2).collect();
+            let block = String::from_utf8(block).unwrap();
+            assert!(!block.contains('\r'), "{block:?}");
+            let (mut name, mut data) = ("message".to_owned(), None::<String>);
+            for line in block.lines().filter(|line| !line.is_empty()) {
+                let (field, value) = line.split_once(':').unwrap_or((line, ""));
+                let value = value.strip_prefix(' ').unwrap_or(value);
+                match field {
+                    "" => self.comments += 1,
+                    "id" => self.last_id = value.into(),
+                    "retry" => self.retry = value.into(),
+                    "event" => name = value.into(),
+                    "data" => data = Some(data.map_or(value.into(), |data| format!("{data}\n{value}"))),
+                    other => panic!("no such field: {other:?}"),
+                }
+            }
+            if let Some(data) = data {
+                self.ready.push_back(Event { id: self.last_id.clone(), name, data });
+            }
+        }
+    }
+}
+
+/// A client that polls, on one connection.
+pub struct Poll {
+    stream: TcpStream,
+    path: String,
+    /// What the next poll begins behind; empty before the first.
+    pub next: String,
+}
+
+impl Poll {
+    /// Nothing has been asked yet.
+    pub fn new(address: SocketAddr, path: &str) -> Self {
+        Self { stream: connect(address), path: path.into(), next: String::new() }
+    }
+
+    /// Asks, without waiting for the answer.
+    pub fn ask(&mut self, wait: u64) {
+        let query = format!("?since={}&wait={wait}", self.next);
+        write!(self.stream, "GET {}{query} HTTP/1.1\r\nHost: h\r\n\r\n", self.path).unwrap();
+    }
+
+    /// The answer.
+    pub fn answer(&mut self) -> Value {
+        let answer = read_answer(&mut self.stream);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let value: Value = serde_json::from_str(&answer.body).unwrap();
+        self.next = value["next"].as_str().unwrap().into();
+        value
+    }
+
+    /// Asks and waits.
+    pub fn poll(&mut self, wait: u64) -> Value {
+        self.ask(wait);
+        self.answer()
+    }
+}
+
+/// The `data` of each message of a poll's answer.
+pub fn data_of(answer: &Value) -> Vec<Value> {
+    answer["messages"].as_array().unwrap().iter().map(|message| message["data"].clone()).collect()
+}
