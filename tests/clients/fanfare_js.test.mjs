@@ -561,6 +561,65 @@ test("a handler that closes hears no more", async (t) => {
   }
 });
 
+/** Puts in place of the page's WebSocket one whose frames and closes the test writes; the latest is `socket`. Waits are over when
+ *  `wait` is called. */
+async function playServer(page) {
+  await freeze(page);
+  await page.evaluate(() => {
+    window.WebSocket = class {
+      constructor(url) {
+        this.url = url;
+        window.socket = this;
+      }
+      close() {}
+    };
+  });
+  await subscribe(page, {}, "connecting");
+  await page.waitForFunction("window.socket");
+  return {
+    send: (...frames) => page.evaluate((frames) => frames.forEach((data) => socket.onmessage({ data })), frames),
+    close: (code, reason) => page.evaluate((close) => socket.onclose(close), { code, reason }),
+    wait: () => page.clock.runFor(30_000 * 0.05),
+    since: () => page.evaluate("new URL(socket.url).searchParams.get('since')"),
+  };
+}
+
+const message = (id) => JSON.stringify({ id, data: id });
+const notice = (event, data) => JSON.stringify({ event: `fanfare:${event}`, data });
+
+test("what comes twice or out of order is not passed on, and what is no envelope ends the connection", async (t) => {
+  const page = await openClient(t, await start(t));
+  const socket = await playServer(page);
+  assert.equal(await socket.since(), "");
+  await socket.send(notice("subscribed", { since: "a-8" }));
+  assert.equal(await page.evaluate("news.lastId"), "a-8");
+  await socket.send(...["a-8", "a-9", "a-10", "a-9", "a-10", "a-11"].map(message), notice("of-the-future", 1));
+  await socket.send("no envelope", message("a-12"));
+  assert.deepEqual(await heardData(page, 3), ["a-9", "a-10", "a-11"]);
+  assert.equal(await page.evaluate("news.state"), "waiting");
+  await socket.wait();
+  assert.equal(await socket.since(), "a-11");
+  await socket.send(notice("gap", { missed: null, since: "b-2" }), ...["b-3", "b-2", "b-4"].map(message));
+  await socket.send(notice("lagged", { missed: 5 }), message("b-10"));
+  assert.deepEqual((await heardData(page, 6)).slice(3), ["b-3", "b-4", "b-10"]);
+  assert.deepEqual(await heard(page, "gap", 2), [{ missed: null }, { missed: 5 }]);
+});
+
+test("a WebSocket closed with 1008 is a refusal for good, and with another code it is not", async (t) => {
+  const page = await openClient(t, await start(t));
+  const socket = await playServer(page);
+  for (const code of [1000, 1001, 1006, 1007, 1009, 1011, 1013]) {
+    await socket.send(notice("subscribed", { since: "a-8" }));
+    await socket.close(code, "");
+    assert.equal(await page.evaluate("news.state"), "waiting", `${code}`);
+    await socket.wait();
+  }
+  await socket.send(notice("subscribed", { since: "a-8" }));
+  await socket.close(1008, "not for you");
+  assert.equal(await page.evaluate("news.state"), "closed");
+  assert.deepEqual(await heard(page, "error", 1), [{ message: "not for you", status: undefined }]);
+});
+
 test("without an error handler, a refusal is in the console", async (t) => {
   const server = await start(t);
   const page = await openClient(t, server);

@@ -24,7 +24,7 @@ globalThis.fanfare = (() => {
       // Who asks for the last messages is sent no notice before them.
       socket.onopen = () => url.searchParams.has("last") && receive({});
       socket.onmessage = ({ data }) => hear(data);
-      socket.onclose = ({ code, reason }) => end(code === 1008 && failure(reason, { code }));
+      socket.onclose = ({ code, reason }) => end(code === 1008 && failure(reason || "refused", { code }));
       return () => socket.close();
     },
 
