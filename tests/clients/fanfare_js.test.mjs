@@ -463,16 +463,21 @@ for (const transports of [undefined, ...TRANSPORTS.map((transport) => [transport
   });
 }
 
-test("a refusal that may pass is no refusal for good", async (t) => {
-  const server = await start(t);
-  const between = await proxy(t, server);
-  between.treat = () => REFUSE;
-  const page = await openClient(t, { http: server.http.bind(server) });
-  await subscribe(page, { server: between.http("/") }, "waiting");
-  between.treat = () => FORWARD;
-  await reach(page, "open");
-  assert.deepEqual(await tried(page), [...TRANSPORTS, "websocket"]);
-});
+for (const status of [408, 429, 502, 503]) {
+  test(`a refusal with ${status}, which may pass, is no refusal for good`, async (t) => {
+    const server = await start(t);
+    const between = await proxy(t, server);
+    between.treat = () => REFUSE;
+    between.refusal = status;
+    const page = await openClient(t, server);
+    await freeze(page);
+    await subscribe(page, { server: between.http("/") }, "waiting");
+    between.treat = () => FORWARD;
+    await page.clock.runFor(25);
+    await reach(page, "open");
+    assert.deepEqual(await tried(page), [...TRANSPORTS, "websocket"]);
+  });
+}
 
 test("a publication whose answer is lost is sent again with its key, and published once", async (t) => {
   const server = await start(t);
@@ -513,6 +518,7 @@ test("close() ends a publication that is not answered", async (t) => {
   const between = await proxy(t, server);
   const page = await openClient(t, between);
   await subscribe(page);
+  await freeze(page);
   for (const treatment of [SILENCE, CUT]) {
     between.treat = ({ method }) => (method === "POST" ? treatment : FORWARD);
     const posts = () => between.seen.filter(({ method }) => method === "POST").length;
@@ -520,7 +526,8 @@ test("close() ends a publication that is not answered", async (t) => {
     await page.evaluate(() => void (window.outcome = news.publish("x").catch((error) => error.message)));
     await eventually(() => posts() > before, "the publication");
     await page.evaluate("news.close()");
-    assert.equal(await page.evaluate("outcome"), "closed before the server answered");
+    const outcome = await within(page.evaluate("outcome"), "the end of the publication");
+    assert.equal(outcome, "closed before the server answered");
     assert.equal(await page.evaluate("held.timers.size"), 0);
     await eventually(() => between.underway === 0, "the end of every request");
     between.treat = () => FORWARD;
@@ -553,7 +560,8 @@ test("a handler that closes hears no more", async (t) => {
   const page = await openClient(t, server);
   for (const [index, transport] of TRANSPORTS.entries()) {
     await page.evaluate((transport) => {
-      listen(fanfare.subscribe("news", ({ data }) => data === "1" && news.close(), { transports: [transport], last: 5 }));
+      const close = ({ data }) => data === "1" && news.close();
+      listen(fanfare.subscribe("news", close, { transports: [transport], last: 5 }));
     }, transport);
     await reach(page, "closed");
     await server.curl("/healthz");
@@ -561,8 +569,8 @@ test("a handler that closes hears no more", async (t) => {
   }
 });
 
-/** Puts in place of the page's WebSocket one whose frames and closes the test writes; the latest is `socket`. Waits are over when
- *  `wait` is called. */
+/** Puts in place of the page's WebSocket one whose frames and closes the test writes; the latest is the page's
+ *  `socket`. A wait is over when `wait` is called. */
 async function playServer(page) {
   await freeze(page);
   await page.evaluate(() => {
@@ -602,7 +610,34 @@ test("what comes twice or out of order is not passed on, and what is no envelope
   await socket.send(notice("gap", { missed: null, since: "b-2" }), ...["b-3", "b-2", "b-4"].map(message));
   await socket.send(notice("lagged", { missed: 5 }), message("b-10"));
   assert.deepEqual((await heardData(page, 6)).slice(3), ["b-3", "b-4", "b-10"]);
-  assert.deepEqual(await heard(page, "gap", 2), [{ missed: null }, { missed: 5 }]);
+  await socket.send(notice("gap", { missed: null, since: "b-1" }), message("b-2"));
+  assert.deepEqual((await heardData(page, 7)).slice(6), ["b-2"], "a gap begins a new position");
+  assert.deepEqual(await heard(page, "gap", 3), [{ missed: null }, { missed: 5 }, { missed: null }]);
+});
+
+test("after ten seconds open, the waits are short again", async (t) => {
+  const page = await openClient(t, await start(t));
+  const socket = await playServer(page);
+  for (const openForMs of [0, 0, 9_999, 10_000, 0]) {
+    await socket.send(notice("subscribed", { since: "a-8" }));
+    await page.clock.runFor(openForMs);
+    await socket.close(1006, "");
+    await socket.wait();
+  }
+  const states = await heard(page, "state", 1);
+  const waits = states.flatMap(({ retryInMs }) => retryInMs ?? []);
+  assert.deepEqual(waits, [25, 50, 100, 25, 50]);
+});
+
+test("back on the network, a connection that looks open is made anew", async (t) => {
+  const page = await openClient(t, await start(t));
+  const socket = await playServer(page);
+  await socket.send(notice("subscribed", { since: "a-8" }), message("a-9"));
+  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  assert.equal(await page.evaluate("news.state"), "open", "in view, it is left alone");
+  await page.evaluate(() => window.dispatchEvent(new Event("online")));
+  assert.equal(await page.evaluate("news.state"), "connecting");
+  assert.equal(await socket.since(), "a-9");
 });
 
 test("a WebSocket closed with 1008 is a refusal for good, and with another code it is not", async (t) => {
