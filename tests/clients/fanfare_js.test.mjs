@@ -2,6 +2,7 @@
 // resumed on the way. What a network does, proxy.mjs does.
 
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import test from "node:test";
 
 import { open, openElsewhere } from "./browser.mjs";
@@ -12,8 +13,14 @@ const TRANSPORTS = ["websocket", "sse", "long-poll"];
 const CONNECT_MS_MAX = 10_000; // of the client
 const NEWS = "/channels/news";
 
-/** What the client of the page has heard, and what it holds on to; before any script of the page. */
+/** A server that does not wait for what Chromium keeps: connections that it made on suspicion and does not close. */
+function start(t, ...flags) {
+  return serve(t, "--close-timeout", "100ms", ...flags);
+}
+
+/** What the client of the page has heard, and what it holds on to. Its waits are a twentieth of the longest. */
 function observe() {
+  Math.random = () => 0.05;
   window.heard = [];
   window.listen = (news) => {
     window.news = news;
@@ -88,7 +95,7 @@ function isEventStream({ headers }) {
 
 for (const transport of TRANSPORTS) {
   test(`over ${transport}, every kind of data arrives with its id and event`, async (t) => {
-    const server = await serve(t);
+    const server = await start(t);
     const page = await openClient(t, server);
     await subscribe(page, { transports: [transport] });
     const ids = [];
@@ -114,7 +121,7 @@ for (const transport of TRANSPORTS) {
   });
 
   test(`over ${transport}, what the page publishes arrives as what it was`, async (t) => {
-    const server = await serve(t);
+    const server = await start(t);
     const page = await openClient(t, server);
     await subscribe(page, { transports: [transport] });
     const answers = await page.evaluate(async () => [
@@ -137,7 +144,7 @@ for (const transport of TRANSPORTS) {
   });
 
   test(`over ${transport}, connections that are cut while messages come lose none and double none`, async (t) => {
-    const server = await serve(t);
+    const server = await start(t);
     const between = await proxy(t, server);
     const page = await openClient(t, between);
     await subscribe(page, { transports: [transport] });
@@ -146,24 +153,23 @@ for (const transport of TRANSPORTS) {
       ids.push((await server.publish(NEWS, `${i}`)).id);
       if (i % 30 !== 15) continue;
       await reach(page, "open");
+      await eventually(() => between.underway > 0, "a request to cut");
       between.cut();
     }
     const messages = await heard(page, "message", 120);
     assert.deepEqual(messages.map(({ id }) => id), ids);
     assert.deepEqual(await heard(page, "gap", 0), []);
-    const states = await heard(page, "state", 1);
-    assert.equal(states.filter(({ state }) => state === "waiting").length, 4, "it was cut four times");
   });
 
   test(`over ${transport}, a server that is restarted is found again, and the page told of the gap`, async (t) => {
-    const server = await serve(t);
+    const server = await start(t);
     const page = await openClient(t, server);
     await subscribe(page, { transports: [transport] });
     await server.publish(NEWS, "before");
     await heard(page, "message", 1);
     assert.equal(await server.stop(), 0);
     await reach(page, "waiting");
-    const again = await serve(t, "--listen", server.address);
+    const again = await start(t, "--listen", server.address);
     assert.deepEqual(await heard(page, "gap", 1), [{ missed: null }]);
     await reach(page, "open");
     await again.publish(NEWS, "after");
@@ -172,7 +178,7 @@ for (const transport of TRANSPORTS) {
   });
 
   test(`over ${transport}, a page that is away for longer than the history is told how much it missed`, async (t) => {
-    const server = await serve(t, "--history", "5");
+    const server = await start(t, "--history", "5");
     const between = await proxy(t, server);
     const page = await openClient(t, between);
     await subscribe(page, { transports: [transport] });
@@ -188,7 +194,7 @@ for (const transport of TRANSPORTS) {
   });
 
   test(`over ${transport}, the last messages or those since an id come first`, async (t) => {
-    const server = await serve(t);
+    const server = await start(t);
     const ids = [];
     for (let i = 0; i < 5; i++) ids.push((await server.publish(NEWS, `${i}`)).id);
     const last = await openClient(t, server);
@@ -201,8 +207,16 @@ for (const transport of TRANSPORTS) {
     for (const page of [last, since]) assert.deepEqual(await heard(page, "gap", 0), []);
   });
 
+  test(`over ${transport}, whoever asks for the last messages of an empty channel waits for the first`, async (t) => {
+    const server = await start(t);
+    const page = await openClient(t, server);
+    await subscribe(page, { transports: [transport], last: 2 });
+    for (const text of ["one", "two", "three"]) await server.publish(NEWS, text);
+    assert.deepEqual(await heardData(page, 3), ["one", "two", "three"]);
+  });
+
   test(`over ${transport}, close() leaves no timer, no listener and no request`, async (t) => {
-    const server = await serve(t);
+    const server = await start(t);
     const between = await proxy(t, server);
     const page = await openClient(t, between);
     const before = await page.evaluate("held.listeners");
@@ -242,7 +256,7 @@ async function eventually(isSo, what) {
 }
 
 test("where WebSockets are refused, Server-Sent Events are used", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const between = await proxy(t, server);
   between.treat = (request) => (isUpgrade(request) ? REFUSE : FORWARD);
   const page = await openClient(t, between);
@@ -258,7 +272,7 @@ test("where WebSockets are refused, Server-Sent Events are used", async (t) => {
 });
 
 test("where event streams are refused as well, the page polls", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const between = await proxy(t, server);
   between.treat = (request) => (isUpgrade(request) || isEventStream(request) ? CUT : FORWARD);
   const page = await openClient(t, between);
@@ -269,7 +283,7 @@ test("where event streams are refused as well, the page polls", async (t) => {
 });
 
 test("where the page has no WebSocket and no EventSource, it polls", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const page = await openClient(t, server);
   await page.evaluate("delete window.WebSocket; delete window.EventSource;");
   await subscribe(page);
@@ -279,7 +293,7 @@ test("where the page has no WebSocket and no EventSource, it polls", async (t) =
 });
 
 test("a transport that neither opens nor fails is given up after ten seconds", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const between = await proxy(t, server);
   between.treat = (request) => (isUpgrade(request) ? SILENCE : isEventStream(request) ? BUFFER : FORWARD);
   const page = await openClient(t, between);
@@ -298,7 +312,7 @@ test("a transport that neither opens nor fails is given up after ten seconds", a
 });
 
 test("a WebSocket that was open and is lost is tried three times before the other transports", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const between = await proxy(t, server);
   const page = await openClient(t, between);
   await subscribe(page);
@@ -315,7 +329,7 @@ test("a WebSocket that was open and is lost is tried three times before the othe
 });
 
 test("the waits between tries are drawn from all of a range that doubles up to half a minute", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const between = await proxy(t, server);
   const page = await openClient(t, between);
   await freeze(page);
@@ -324,8 +338,8 @@ test("the waits between tries are drawn from all of a range that doubles up to h
   await page.evaluate((draws) => (Math.random = () => draws.shift()), [...draws]);
   await subscribe(page, { transports: ["websocket"] }, null);
   for (let i = 0; i < draws.length; i++) {
-    await heard(page, "state", 2 * i + 2);
-    if (i + 1 < draws.length) await page.clock.runFor(30_000);
+    const { retryInMs } = (await heard(page, "state", 2 * i + 2)).at(-1);
+    if (i + 1 < draws.length) await page.clock.runFor(Math.max(1, Math.ceil(retryInMs)));
   }
   const states = await heard(page, "state", 2 * draws.length);
   const waits = states.flatMap(({ retryInMs }) => (retryInMs === undefined ? [] : [retryInMs]));
@@ -334,7 +348,7 @@ test("the waits between tries are drawn from all of a range that doubles up to h
 });
 
 test("back on the network, a page does not wait any longer", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const between = await proxy(t, server);
   const page = await openClient(t, between);
   await freeze(page);
@@ -357,15 +371,15 @@ test("back on the network, a page does not wait any longer", async (t) => {
 });
 
 test("a page that reads too slowly is told how much was skipped, and goes on in order", async (t) => {
-  const server = await serve(t, "--max-lag", "512KiB", "--lag-policy", "skip");
+  const server = await start(t, "--max-lag", "512KiB", "--lag-policy", "skip");
   const between = await proxy(t, server);
   for (const transport of ["websocket", "sse"]) {
     const page = await openClient(t, between);
     await subscribe(page, { transports: [transport] });
     between.pause(true);
-    const block = "x".repeat(200_000);
+    const block = randomBytes(150_000).toString("base64"); // nothing that deflates
     const ids = [];
-    // More than the kernel holds.
+    // 20 MB are more than the kernel holds.
     for (let i = 0; i < 100; i++) ids.push((await server.publishAs("text/plain", NEWS, `${i} ${block}`)).id);
     between.pause(false);
     await page.waitForFunction((id) => news.lastId === id, ids.at(-1), { polling: 10 });
@@ -379,7 +393,7 @@ test("a page that reads too slowly is told how much was skipped, and goes on in 
 });
 
 test("a module imports it from the server, and a page of the server needs not say where it is", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const page = await open(t, server.http("/healthz"));
   await page.evaluate(observe);
   const content = 'import { subscribe } from "/fanfare.mjs"; listen(subscribe("news"));';
@@ -390,7 +404,7 @@ test("a module imports it from the server, and a page of the server needs not sa
 });
 
 test("a module of another origin's page subscribes to where it was imported from", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const { page } = await openElsewhere(t);
   await page.evaluate(observe);
   await page.evaluate(async (url) => listen((await import(url)).subscribe("news")), server.http("/fanfare.mjs"));
@@ -400,7 +414,7 @@ test("a module of another origin's page subscribes to where it was imported from
 });
 
 test("a frame without an origin subscribes over each transport, and publishes", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const { frame } = await openElsewhere(t);
   await frame.evaluate(observe);
   await frame.addScriptTag({ url: server.http("/fanfare.js") });
@@ -413,8 +427,8 @@ test("a frame without an origin subscribes over each transport, and publishes", 
 });
 
 test("a server that is named, with or without a path, is the one that is used", async (t) => {
-  const server = await serve(t);
-  const other = await serve(t);
+  const server = await start(t);
+  const other = await start(t);
   const page = await openClient(t, server);
   for (const [index, base] of [other.http(""), other.http("/")].entries()) {
     await subscribe(page, { server: base });
@@ -434,7 +448,7 @@ test("a server that is named, with or without a path, is the one that is used", 
 
 for (const transports of [undefined, ...TRANSPORTS.map((transport) => [transport])]) {
   test(`a subscription that the server refuses ends with its sentence, over ${transports ?? "all"}`, async (t) => {
-    const server = await serve(t);
+    const server = await start(t);
     const between = await proxy(t, server);
     const page = await openClient(t, between);
     const subscribeBadly = (transports) => listen(fanfare.subscribe("no spaces", undefined, { transports }));
@@ -449,19 +463,24 @@ for (const transports of [undefined, ...TRANSPORTS.map((transport) => [transport
   });
 }
 
-test("a refusal that may pass is no refusal for good", async (t) => {
-  const server = await serve(t);
-  const between = await proxy(t, server);
-  between.treat = () => REFUSE;
-  const page = await openClient(t, { http: server.http.bind(server) });
-  await subscribe(page, { server: between.http("/") }, "waiting");
-  between.treat = () => FORWARD;
-  await reach(page, "open");
-  assert.deepEqual(await tried(page), [...TRANSPORTS, "websocket"]);
-});
+for (const status of [408, 429, 502, 503]) {
+  test(`a refusal with ${status}, which may pass, is no refusal for good`, async (t) => {
+    const server = await start(t);
+    const between = await proxy(t, server);
+    between.treat = () => REFUSE;
+    between.refusal = status;
+    const page = await openClient(t, server);
+    await freeze(page);
+    await subscribe(page, { server: between.http("/") }, "waiting");
+    between.treat = () => FORWARD;
+    await page.clock.runFor(25);
+    await reach(page, "open");
+    assert.deepEqual(await tried(page), [...TRANSPORTS, "websocket"]);
+  });
+}
 
 test("a publication whose answer is lost is sent again with its key, and published once", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const between = await proxy(t, server);
   const page = await openClient(t, between);
   await subscribe(page);
@@ -480,7 +499,7 @@ test("a publication whose answer is lost is sent again with its key, and publish
 });
 
 test("publishing without the key is refused at once, and with it done", async (t) => {
-  const server = await serve(t, "--publish-key", "sesame");
+  const server = await start(t, "--publish-key", "sesame");
   const between = await proxy(t, server);
   const page = await openClient(t, between);
   await subscribe(page);
@@ -495,10 +514,11 @@ test("publishing without the key is refused at once, and with it done", async (t
 });
 
 test("close() ends a publication that is not answered", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const between = await proxy(t, server);
   const page = await openClient(t, between);
   await subscribe(page);
+  await freeze(page);
   for (const treatment of [SILENCE, CUT]) {
     between.treat = ({ method }) => (method === "POST" ? treatment : FORWARD);
     const posts = () => between.seen.filter(({ method }) => method === "POST").length;
@@ -506,7 +526,8 @@ test("close() ends a publication that is not answered", async (t) => {
     await page.evaluate(() => void (window.outcome = news.publish("x").catch((error) => error.message)));
     await eventually(() => posts() > before, "the publication");
     await page.evaluate("news.close()");
-    assert.equal(await page.evaluate("outcome"), "closed before the server answered");
+    const outcome = await within(page.evaluate("outcome"), "the end of the publication");
+    assert.equal(outcome, "closed before the server answered");
     assert.equal(await page.evaluate("held.timers.size"), 0);
     await eventually(() => between.underway === 0, "the end of every request");
     between.treat = () => FORWARD;
@@ -515,7 +536,7 @@ test("close() ends a publication that is not answered", async (t) => {
 });
 
 test("a handler that throws is reported, and the others and the next messages are served", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const page = await openClient(t, server);
   for (const [index, transport] of TRANSPORTS.entries()) {
     await page.evaluate((transport) => {
@@ -534,12 +555,13 @@ test("a handler that throws is reported, and the others and the next messages ar
 });
 
 test("a handler that closes hears no more", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   for (let i = 0; i < 5; i++) await server.publish(NEWS, `${i}`);
   const page = await openClient(t, server);
   for (const [index, transport] of TRANSPORTS.entries()) {
     await page.evaluate((transport) => {
-      listen(fanfare.subscribe("news", ({ data }) => data === "1" && news.close(), { transports: [transport], last: 5 }));
+      const close = ({ data }) => data === "1" && news.close();
+      listen(fanfare.subscribe("news", close, { transports: [transport], last: 5 }));
     }, transport);
     await reach(page, "closed");
     await server.curl("/healthz");
@@ -547,16 +569,103 @@ test("a handler that closes hears no more", async (t) => {
   }
 });
 
+/** Puts in place of the page's WebSocket one whose frames and closes the test writes; the latest is the page's
+ *  `socket`. A wait is over when `wait` is called. */
+async function playServer(page) {
+  await freeze(page);
+  await page.evaluate(() => {
+    window.WebSocket = class {
+      constructor(url) {
+        this.url = url;
+        window.socket = this;
+      }
+      close() {}
+    };
+  });
+  await subscribe(page, {}, "connecting");
+  await page.waitForFunction("window.socket");
+  return {
+    send: (...frames) => page.evaluate((frames) => frames.forEach((data) => socket.onmessage({ data })), frames),
+    close: (code, reason) => page.evaluate((close) => socket.onclose(close), { code, reason }),
+    wait: () => page.clock.runFor(30_000 * 0.05),
+    since: () => page.evaluate("new URL(socket.url).searchParams.get('since')"),
+  };
+}
+
+const message = (id) => JSON.stringify({ id, data: id });
+const notice = (event, data) => JSON.stringify({ event: `fanfare:${event}`, data });
+
+test("what comes twice or out of order is not passed on, and what is no envelope ends the connection", async (t) => {
+  const page = await openClient(t, await start(t));
+  const socket = await playServer(page);
+  assert.equal(await socket.since(), "");
+  await socket.send(notice("subscribed", { since: "a-8" }));
+  assert.equal(await page.evaluate("news.lastId"), "a-8");
+  await socket.send(...["a-8", "a-9", "a-10", "a-9", "a-10", "a-11"].map(message), notice("of-the-future", 1));
+  await socket.send("no envelope", message("a-12"));
+  assert.deepEqual(await heardData(page, 3), ["a-9", "a-10", "a-11"]);
+  assert.equal(await page.evaluate("news.state"), "waiting");
+  await socket.wait();
+  assert.equal(await socket.since(), "a-11");
+  await socket.send(notice("gap", { missed: null, since: "b-2" }), ...["b-3", "b-2", "b-4"].map(message));
+  await socket.send(notice("lagged", { missed: 5 }), message("b-10"));
+  assert.deepEqual((await heardData(page, 6)).slice(3), ["b-3", "b-4", "b-10"]);
+  await socket.send(notice("gap", { missed: null, since: "b-1" }), message("b-2"));
+  assert.deepEqual((await heardData(page, 7)).slice(6), ["b-2"], "a gap begins a new position");
+  assert.deepEqual(await heard(page, "gap", 3), [{ missed: null }, { missed: 5 }, { missed: null }]);
+});
+
+test("after ten seconds open, the waits are short again", async (t) => {
+  const page = await openClient(t, await start(t));
+  const socket = await playServer(page);
+  for (const openForMs of [0, 0, 9_999, 10_000, 0]) {
+    await socket.send(notice("subscribed", { since: "a-8" }));
+    await page.clock.runFor(openForMs);
+    await socket.close(1006, "");
+    await socket.wait();
+  }
+  const states = await heard(page, "state", 1);
+  const waits = states.flatMap(({ retryInMs }) => retryInMs ?? []);
+  assert.deepEqual(waits, [25, 50, 100, 25, 50]);
+});
+
+test("back on the network, a connection that looks open is made anew", async (t) => {
+  const page = await openClient(t, await start(t));
+  const socket = await playServer(page);
+  await socket.send(notice("subscribed", { since: "a-8" }), message("a-9"));
+  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  assert.equal(await page.evaluate("news.state"), "open", "in view, it is left alone");
+  await page.evaluate(() => window.dispatchEvent(new Event("online")));
+  assert.equal(await page.evaluate("news.state"), "connecting");
+  assert.equal(await socket.since(), "a-9");
+});
+
+test("a WebSocket closed with 1008 is a refusal for good, and with another code it is not", async (t) => {
+  const page = await openClient(t, await start(t));
+  const socket = await playServer(page);
+  for (const code of [1000, 1001, 1006, 1007, 1009, 1011, 1013]) {
+    await socket.send(notice("subscribed", { since: "a-8" }));
+    await socket.close(code, "");
+    assert.equal(await page.evaluate("news.state"), "waiting", `${code}`);
+    await socket.wait();
+  }
+  await socket.send(notice("subscribed", { since: "a-8" }));
+  await socket.close(1008, "not for you");
+  assert.equal(await page.evaluate("news.state"), "closed");
+  assert.deepEqual(await heard(page, "error", 1), [{ message: "not for you", status: undefined }]);
+});
+
 test("without an error handler, a refusal is in the console", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const page = await openClient(t, server);
-  const logged = page.waitForEvent("console", (message) => message.text().includes("A channel"));
+  const { body } = await server.curl("/channels/no%20spaces");
+  const logged = page.waitForEvent("console", (message) => message.text().includes(body.trim()));
   await page.evaluate(() => void fanfare.subscribe("no spaces"));
   await within(logged, "the sentence in the console");
 });
 
 test("what is asked for and is not there is an error at once", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const page = await openClient(t, server);
   const blunders = await page.evaluate(() => {
     const said = (act) => {
@@ -580,7 +689,7 @@ test("what is asked for and is not there is an error at once", async (t) => {
 });
 
 test("in Node, which has neither a page nor an EventSource, it polls", async (t) => {
-  const server = await serve(t);
+  const server = await start(t);
   const { body } = await server.curl("/fanfare.mjs");
   const { subscribe } = await import(`data:text/javascript,${encodeURIComponent(body)}`);
   const messages = [];

@@ -9,7 +9,7 @@ import { within } from "./server.mjs";
 
 /** What can be done to a request. */
 export const FORWARD = "forward"; // hand it on, and the answer back
-export const REFUSE = "refuse"; // answer 502
+export const REFUSE = "refuse"; // answer with the status `refusal`
 export const CUT = "cut"; // end its connection at once
 export const SILENCE = "silence"; // never answer
 export const BUFFER = "buffer"; // the answer's head, and never its body
@@ -31,6 +31,7 @@ export async function proxy(t, server) {
 class Proxy {
   server;
   treat = () => FORWARD;
+  refusal = 502;
   seen = []; // the requests, as { method, url, headers }
   underway = 0; // requests that are not answered to their end, WebSockets among them
   http_ = createServer();
@@ -76,7 +77,7 @@ class Proxy {
     const treatment = this.#see(request, response);
     if (treatment === SILENCE) return;
     if (treatment === CUT) return request.socket.destroy();
-    if (treatment === REFUSE) return response.writeHead(502).end();
+    if (treatment === REFUSE) return response.writeHead(this.refusal).end();
     const onward = this.#onward(request);
     request.pipe(onward);
     response.on("close", () => onward.destroy());
@@ -95,7 +96,7 @@ class Proxy {
     const treatment = this.#see(request, socket);
     socket.on("end", () => socket.destroy());
     if (treatment === SILENCE) return socket.resume();
-    if (treatment === REFUSE) return socket.end("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
+    if (treatment === REFUSE) return socket.end(`HTTP/1.1 ${this.refusal} Refused\r\nContent-Length: 0\r\n\r\n`);
     if (treatment !== FORWARD) return socket.destroy();
     const onward = this.#onward(request);
     onward.on("error", () => socket.destroy());
