@@ -18,7 +18,7 @@ pub fn position(request: &Request) -> Result<Option<Position>, Response> {
     let since = http::parameter(request.query(), "since");
     let last = http::parameter(request.query(), "last");
     match (since.as_deref(), last) {
-        (Some(id), Some(_)) if !id.is_empty() => Err(bad_request("Give since or last, not both.")),
+        (Some(_), Some(_)) => Err(bad_request("Give since or last, not both.")),
         (Some(""), None) => Ok(Some(Position::Now)),
         (Some(id), None) => match id.parse() {
             Ok(id) => Ok(Some(Position::After(id))),
@@ -26,8 +26,7 @@ pub fn position(request: &Request) -> Result<Option<Position>, Response> {
                 "since is the id of a publication, such as 8c1f5d0e7a21-7, or empty for from now on.",
             )),
         },
-        // An empty since asks to be told where it begins.
-        (_, Some(count)) => match count.parse() {
+        (None, Some(count)) => match count.parse() {
             Ok(count) => Ok(Some(Position::Last(count))),
             Err(_) => Err(bad_request("last is a number of publications.")),
         },
@@ -88,7 +87,6 @@ mod tests {
         assert_eq!(position("?since=beef-7"), Some(Position::After(ID)));
         assert_eq!(position("?since="), Some(Position::Now));
         assert_eq!(position("?last=5"), Some(Position::Last(5)));
-        assert_eq!(position("?since=&last=5"), Some(Position::Last(5)));
         assert_eq!(position(""), None);
     }
 
