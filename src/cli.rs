@@ -66,6 +66,10 @@ pub struct Args {
     #[arg(long, env = "FANFARE_ECHO", action = ArgAction::SetTrue)]
     echo: bool,
 
+    /// Serve the demo page and its prices outside development mode too
+    #[arg(long, env = "FANFARE_DEMO", action = ArgAction::SetTrue)]
+    demo: bool,
+
     /// Connections held at once; more get 503 [default: what the descriptor limit allows]
     #[arg(long, value_name = "N", env = "FANFARE_MAX_CONNECTIONS")]
     max_connections: Option<usize>,
@@ -164,6 +168,7 @@ impl Args {
             allow_origin: self.allow_origin,
             insecure: self.insecure,
             echo: self.echo,
+            demo: self.demo,
             max_connections: self.max_connections,
             max_message: self.max_message,
             max_memory: self.max_memory,

@@ -35,6 +35,8 @@ pub struct Config {
     pub insecure: bool,
     /// Serve `/echo` outside development mode too.
     pub echo: bool,
+    /// Serve the demo page and its prices outside development mode too.
+    pub demo: bool,
     /// How many connections are held at once. `None`: what the descriptor limit allows.
     pub max_connections: Option<usize>,
     /// The longest message, in bytes: one WebSocket message over all its fragments, or one request body. A
@@ -136,6 +138,7 @@ impl Default for Config {
             allow_origin: Vec::new(),
             insecure: false,
             echo: false,
+            demo: false,
             max_connections: None,
             max_message: 16 * MIB,
             max_memory: 1024 * MIB,
@@ -174,6 +177,12 @@ impl Config {
         self.publish_key.is_none()
             && !self.insecure
             && self.listen.iter().all(|address| address.ip().is_loopback())
+    }
+
+    /// Whether `/` is the demo page, and its prices are published.
+    #[must_use]
+    pub fn serves_demo(&self) -> bool {
+        self.demo || self.is_development()
     }
 
     /// The longest publication, in bytes.

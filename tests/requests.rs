@@ -207,5 +207,5 @@ fn a_peer_that_closes_its_half_still_gets_its_answer() {
 fn the_home_page_is_a_page_in_development_mode() {
     let server = start(config());
     let answer = request(server.address, "GET", "/", "", b"");
-    assert!(answer.head.contains("text/html") && answer.body.contains("/channels/news"), "{answer:?}");
+    assert!(answer.head.contains("text/html") && answer.body.contains("/channels/demo-chat"), "{answer:?}");
 }

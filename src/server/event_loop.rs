@@ -13,6 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::acceptor::Acceptor;
 use super::connection::{Connection, Door, Phase};
 use super::connections::{Connections, Key, special_token};
+use super::demo::Demo;
 use super::drain::Drain;
 use super::exchange::{Exchange, SWEEPER};
 use super::figures::Ticker;
@@ -68,6 +69,8 @@ pub struct EventLoop {
     /// To be dropped at the end of this turn.
     pub(super) doomed: Vec<Key>,
     pub(super) drain: Option<Drain>,
+    /// The demo's prices, on the first loop of a server that has them.
+    pub(super) demo: Option<Demo>,
     /// Bytes that are held for single connections.
     pub(super) private_len: usize,
     /// Bytes read in this turn.
@@ -108,6 +111,7 @@ impl EventLoop {
             touched: Vec::new(),
             doomed: Vec::new(),
             drain: None,
+            demo: None,
             private_len: 0,
             read_len: 0,
             sweep_at: Millis::default(),
@@ -266,6 +270,7 @@ impl EventLoop {
             }
         }
         self.sweep();
+        self.expire_prices();
         self.expire_figures();
         self.expire_drain();
     }
@@ -348,6 +353,7 @@ impl EventLoop {
         }
         if self.acceptor.as_ref().is_some_and(Acceptor::has_more)
             || self.shared.stop() != Stop::No && self.drain.is_none()
+            || self.is_called_for_prices()
             || self.is_to_watch()
         {
             return Some(Duration::ZERO);
@@ -356,8 +362,9 @@ impl EventLoop {
         let drain = self.drain.as_ref().map(Drain::deadline);
         let sweep = (self.index == SWEEPER && self.exchange().channels_len() > 0).then_some(self.sweep_at);
         let figures = self.ticker.deadline();
-        let next = [self.timers.next(), acceptor, drain, sweep, figures].into_iter().flatten().min()?;
-        Some(self.shared.until(next))
+        let prices = self.demo.as_ref().and_then(Demo::next);
+        let deadlines = [self.timers.next(), acceptor, drain, sweep, figures, prices];
+        Some(self.shared.until(deadlines.into_iter().flatten().min()?))
     }
 }
 

@@ -15,8 +15,8 @@ use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, Position, WireForm};
 use crate::ws::{Deflate, Inbound, WINDOW_BITS_MAX};
 
-/// The page at `/` in development mode.
-const HOME: &str = include_str!("home.html");
+/// The page at `/` where the demo is served.
+const HOME: &str = include_str!("pages/home.html");
 
 /// The page at `/dashboard`.
 const DASHBOARD: &str = include_str!("pages/dashboard.html");
@@ -36,7 +36,7 @@ const PREFLIGHT_SECONDS: &str = "7200";
 #[derive(Debug)]
 pub struct Handlers {
     authority: Authority,
-    is_development: bool,
+    serves_demo: bool,
     serves_echo: bool,
     message_len_max: u64,
     publication_len_max: u64,
@@ -129,7 +129,7 @@ impl Handlers {
     pub fn new(config: &Config) -> Self {
         Self {
             authority: Authority::new(config),
-            is_development: config.is_development(),
+            serves_demo: config.serves_demo(),
             serves_echo: config.is_development() || config.echo,
             message_len_max: config.max_message,
             publication_len_max: config.publication_len_max(),
@@ -173,7 +173,7 @@ impl Handlers {
     }
 
     fn home(&self) -> Response {
-        if self.is_development {
+        if self.serves_demo {
             Response::new(Status::OK).body("text/html; charset=utf-8", HOME)
         } else {
             Response::text(Status::OK, "Fanfare is running; channels are at /channels/{name}.")

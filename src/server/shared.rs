@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::exchange::Exchange;
@@ -32,6 +32,8 @@ pub struct Shared {
     /// One line a kind for the whole server, not one a loop.
     refusals: Mutex<Refusals>,
     stop: AtomicU8,
+    /// Whether somebody has come for the demo's prices since the first loop looked.
+    pub has_call_for_prices: AtomicBool,
     /// How many loops have not ended.
     loops_left: AtomicUsize,
 }
@@ -67,6 +69,7 @@ impl Shared {
             held,
             refusals: Mutex::default(),
             stop,
+            has_call_for_prices: AtomicBool::new(false),
             loops_left,
         }
     }

@@ -11,6 +11,7 @@ use std::thread;
 use mio::Poll;
 
 use super::acceptor::{Acceptor, bind};
+use super::demo::Demo;
 use super::event_loop::{EventLoop, OPERATORS_MAX, WAKER};
 use super::exchange::Exchange;
 use super::handle::Handle;
@@ -80,9 +81,12 @@ impl Server {
         let handle = Handle::new(Arc::clone(&shared));
         let mut acceptor = Some(acceptor);
         let numbered = polls.into_iter().enumerate();
-        let loops = numbered
+        let mut loops: Vec<_> = numbered
             .map(|(index, poll)| EventLoop::new(index, Arc::clone(&shared), poll, acceptor.take()))
             .collect();
+        if shared.config.serves_demo() {
+            loops[0].demo = Some(Demo::new(getrandom::u64().map_err(io::Error::other)?));
+        }
         Ok(Self { loops, local_addrs, metrics_addr, handle })
     }
 

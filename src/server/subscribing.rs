@@ -149,10 +149,12 @@ impl EventLoop {
         join: impl FnOnce(&mut Hub, Resumption) -> Option<T>,
     ) -> Option<T> {
         let Self { shared, hub, taken, index, renderer, now, .. } = self;
-        shared.exchange.subscribe(channel, *index, position, *now, |resumption| {
+        let joined = shared.exchange.subscribe(channel, *index, position, *now, |resumption| {
             apply(shared.exchange.mailbox(*index), taken, renderer, hub);
             join(hub, resumption)
-        })
+        });
+        self.call_for_prices(channel);
+        joined
     }
 }
 

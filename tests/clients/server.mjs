@@ -51,9 +51,10 @@ export class Inbox {
   }
 }
 
-/** Starts a server on a free port of loopback; it is stopped when the test is over. */
+/** Starts a server, on a free port of loopback if no flag says where; it is stopped when the test is over. */
 export async function serve(test, ...flags) {
-  const words = ["--listen", "127.0.0.1:0", ...flags];
+  const words = [...flags];
+  if (!flags.includes("--listen")) words.push("--listen", "127.0.0.1:0");
   if (!flags.includes("--drain")) words.push("--drain", "0s");
   const child = spawn(process.env.FANFARE, words, { stdio: ["ignore", "pipe", "pipe"] });
   running.add(child);
@@ -118,6 +119,7 @@ class Server {
     const all = ["-sS", "--noproxy", "*", "--max-time", "10", "-w", "\n%{http_code}", ...words, this.http(path)];
     const printed = await new Promise((resolve, reject) => {
       const curl = execFile("curl", all, (error, stdout) => (error ? reject(error) : resolve(stdout)));
+      curl.stdin.on("error", () => {}); // without --data-binary it may be done before this is
       curl.stdin.end(input);
     });
     const end = printed.lastIndexOf("\n");

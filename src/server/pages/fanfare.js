@@ -19,10 +19,12 @@ globalThis.fanfare = (() => {
   // Each starts one attempt to subscribe and returns what stops it. `receive` takes an envelope or notice (`hear` its
   // text) and says whether to go on; `end` takes an error if there is no use in trying again.
   const transports = {
-    "websocket": (url, { hear, end }) => {
+    "websocket": (url, { hear, receive, end }) => {
       const socket = new WebSocket(url.href.replace("http", "ws"), PROTOCOL);
+      // Who asks for the last messages is sent no notice before them.
+      socket.onopen = () => url.searchParams.has("last") && receive({});
       socket.onmessage = ({ data }) => hear(data);
-      socket.onclose = ({ code, reason }) => end(code === 1008 && failure(reason, { code }));
+      socket.onclose = ({ code, reason }) => end(code === 1008 && failure(reason || "refused", { code }));
       return () => socket.close();
     },
 
@@ -55,7 +57,7 @@ globalThis.fanfare = (() => {
   };
 
   function subscribe(name, onMessage, options = {}) {
-    const channel = channelUrl(name, options.server ?? api.server);
+    const channel = channelUrl(name, options.server);
     const names = options.transports ?? Object.keys(transports);
     if (!names.length || !names.every((name) => Object.hasOwn(transports, name))) {
       throw new TypeError(`fanfare: transports are some of ${Object.keys(transports).join(", ")}`);
@@ -89,8 +91,8 @@ globalThis.fanfare = (() => {
       enter("connecting");
       if (attempt !== mine) return; // a handler closed it
       const url = new URL(channel);
-      url.searchParams.set("since", lastId ?? "");
-      if (options.last && lastOpen === undefined) url.searchParams.set("last", options.last);
+      if (options.last && !lastId) url.searchParams.set("last", options.last);
+      else url.searchParams.set("since", lastId ?? "");
       try {
         mine.stop = transports[names[turn]](url, link);
       } catch {
@@ -231,8 +233,8 @@ globalThis.fanfare = (() => {
   }
 
   function channelUrl(name, server) {
-    const base = new URL(`${server}`.replace(/\/?$/, "/"), globalThis.location?.href);
-    if (!/^https?:$/.test(base.protocol)) throw new TypeError(`fanfare: the server ${base} is not one of HTTP`);
+    const base = new URL(server?.replace(/\/?$/, "/") ?? api.server, globalThis.location?.href);
+    if (!/^https?:$/.test(base.protocol)) throw new TypeError(`fanfare: ${base} is no server; give options.server`);
     return new URL(`channels/${encodeURIComponent(name)}`, base);
   }
 
@@ -288,7 +290,7 @@ globalThis.fanfare = (() => {
     return ["application/json", JSON.stringify(data)];
   }
 
-  const source = globalThis.document?.currentScript?.src || globalThis.location?.href;
-  const api = { subscribe, server: source?.replace(/[^/]*([?#].*)?$/, "") };
+  // Channels are beside the script.
+  const api = { subscribe, server: globalThis.document?.currentScript?.src || globalThis.location?.origin };
   return api;
 })();

@@ -1,0 +1,353 @@
+// The server's own pages in Chromium: the demo at `/` and the dashboard, by pointer and by keyboard, on wide and narrow
+// screens, light and dark, and through what a network does to them.
+//
+// With SCREENSHOTS set to a folder, pictures of the pages are left there.
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import test from "node:test";
+
+import WebSocket from "ws";
+
+import { open } from "./browser.mjs";
+import { FORWARD, REFUSE, proxy } from "./proxy.mjs";
+import { Inbox, serve, within } from "./server.mjs";
+
+const CHAT = "/channels/demo-chat";
+const PHONE = { width: 320, height: 640 };
+
+/** The demo page once both of its channels and the echo are open. */
+async function openDemo(t, server, options) {
+  const page = await open(t, server.http("/"), options);
+  for (const tile of ["#prices", "#chat", "#echo"]) await says(page, tile, "Open by WebSocket");
+  return page;
+}
+
+const status = (page, tile) => page.locator(`${tile} [role=status]`);
+
+/** Waits until a tile's state is told in these words. */
+const says = (page, tile, sentence) => status(page, tile).getByText(sentence, { exact: true }).waitFor();
+
+/** Waits for the last lines of the chat, names and times left out. */
+async function chatEndsWith(page, ...expected) {
+  await page.waitForFunction((expected) => {
+    const lines = [...document.querySelectorAll("#chat .log > li")].map((li) => (li.querySelector(".text") ?? li).textContent);
+    return JSON.stringify(lines.slice(-expected.length)) === JSON.stringify(expected);
+  }, expected);
+}
+
+async function photograph(page, name) {
+  if (!process.env.SCREENSHOTS) return;
+  await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`), fullPage: true });
+}
+
+/** A subscriber that is no page; gives the texts that it gets. */
+async function subscriber(t, server, path) {
+  const socket = new WebSocket(server.ws(path));
+  t.after(() => socket.terminate());
+  const texts = new Inbox();
+  socket.on("message", (data) => texts.push(data.toString()));
+  await within(new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject)), "an open WebSocket");
+  return texts;
+}
+
+/** Presses Tab until what has the focus is named so. */
+async function tabTo(page, name) {
+  for (let presses = 0; presses < 40; presses++) {
+    await page.keyboard.press("Tab");
+    const label = await page.evaluate(() => {
+      const element = document.activeElement;
+      return element.ariaLabel ?? element.labels?.[0]?.textContent.trim() ?? element.textContent.trim();
+    });
+    if (label === name) return;
+  }
+  assert.fail(`Tab does not lead to ${name}`);
+}
+
+/** Texts whose contrast to what is behind them is under 4.5 (WCAG 2.2 §1.4.3). */
+function paleTexts(page) {
+  return page.evaluate(() => {
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const rgba = (colour) => {
+      canvas.clearRect(0, 0, 1, 1);
+      canvas.fillStyle = colour;
+      canvas.fillRect(0, 0, 1, 1);
+      return canvas.getImageData(0, 0, 1, 1).data;
+    };
+    const luminance = (colour) => {
+      const [r, g, b] = [...rgba(colour)].map((value) => {
+        const share = value / 255;
+        return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+      });
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const background = (element) => {
+      const colour = getComputedStyle(element).backgroundColor;
+      return rgba(colour)[3] === 255 ? colour : background(element.parentElement);
+    };
+    document.getAnimations().forEach((animation) => animation.finish());
+    const pale = [];
+    for (const element of document.querySelectorAll("body *:not(script, style, noscript, template)")) {
+      const hasText = [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+      if (!hasText || !element.checkVisibility()) continue;
+      const pair = [luminance(getComputedStyle(element).color), luminance(background(element))];
+      const contrast = (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+      if (contrast < 4.5) pale.push(`${element.textContent.trim()}: ${contrast.toFixed(2)}`);
+    }
+    return pale;
+  });
+}
+
+const scrollsSideways = (page) => page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+
+test("what curl publishes is in the chat, and markup is shown as text", async (t) => {
+  const server = await serve(t);
+  const page = await openDemo(t, server);
+  await server.publish(CHAT, "hello from curl");
+  await server.publish(CHAT, "<script>document.title = 'taken'</script><img src=x onerror=alert(1)>");
+  await server.publishAs("application/octet-stream", CHAT, "12345");
+  await server.publishAs("application/json", CHAT, '{"name":"<b>Ada</b>","text":"<i>in JSON</i>","at":1e300}');
+  await server.publishAs("application/json", CHAT, "[null]");
+  await chatEndsWith(page, "hello from curl", "<script>document.title = 'taken'</script><img src=x onerror=alert(1)>",
+    "5 bytes", "<i>in JSON</i>", "[null]");
+  assert.equal(await page.locator("#chat .by").nth(3).textContent(), "<b>Ada</b>");
+  assert.equal(await page.locator("#chat .log :is(script, img, b, i)").count(), 0);
+  assert.equal(await page.title(), "Fanfare");
+  assert.deepEqual(page.faults, []);
+});
+
+test("a page shows what was said before it was opened, the last 50 lines", async (t) => {
+  const server = await serve(t);
+  for (let line = 1; line <= 60; line++) await server.publish(CHAT, `line ${line}`);
+  const page = await openDemo(t, server);
+  await chatEndsWith(page, "line 59", "line 60");
+  assert.equal(await page.locator("#chat .text").first().textContent(), "line 11");
+  assert.equal(await page.locator("#chat time").first().textContent(), "earlier");
+});
+
+test("what is said in one page is in the other, with name and time, and marked as one's own", async (t) => {
+  const server = await serve(t);
+  const [page, other] = [await openDemo(t, server), await openDemo(t, server)];
+  await page.getByRole("textbox", { name: "Your name" }).fill("Grüße");
+  await page.getByRole("textbox", { name: "Message" }).fill("世界 hello");
+  await page.locator("#chat").getByRole("button", { name: "Send" }).click();
+  for (const reader of [page, other]) {
+    await chatEndsWith(reader, "世界 hello");
+    assert.equal(await reader.locator("#chat .by").textContent(), "Grüße");
+    assert.match(await reader.locator("#chat time").textContent(), /^\d\d:\d\d/);
+  }
+  await page.locator("#chat .own").waitFor();
+  assert.equal(await other.locator("#chat .own").count(), 0);
+  assert.equal(await page.getByRole("textbox", { name: "Message" }).inputValue(), "");
+});
+
+test("the chat keeps its last 200 lines", async (t) => {
+  const server = await serve(t);
+  const page = await openDemo(t, server);
+  for (let line = 1; line <= 205; line++) await server.publish(CHAT, `line ${line}`);
+  await chatEndsWith(page, "line 204", "line 205");
+  assert.equal(await page.locator("#chat .log > li").count(), 200);
+});
+
+test("every price is there at once, goes on moving, and says its direction in signs", async (t) => {
+  const server = await serve(t);
+  const page = await openDemo(t, server);
+  await page.waitForFunction(() => document.querySelectorAll("#prices tbody tr").length === 8);
+  const cells = (column) => page.locator(`#prices tbody ${column}`).allTextContents();
+  const symbols = await cells("th");
+  assert.deepEqual(symbols, symbols.toSorted());
+  for (const change of await cells(".change")) assert.match(change, /^(▲ \+|▼ −)\d+\.\d\d[+−]\d+\.\d\d %$/);
+  const before = await cells(".price");
+  await page.waitForFunction((before) =>
+    [...document.querySelectorAll("#prices .price")].filter((cell, at) => cell.textContent !== before[at]).length >= 4, before);
+  assert.deepEqual(page.faults, []);
+});
+
+test("a second page has the prices of the first from history, before the next tick", async (t) => {
+  const server = await serve(t);
+  const first = await openDemo(t, server);
+  await first.waitForFunction(() => document.querySelectorAll("#prices tbody tr").length === 8);
+  const second = await openDemo(t, server);
+  await second.waitForFunction(() =>
+    [...document.querySelectorAll("#prices path")].filter((path) => path.getAttribute("d").length > 0).length === 8);
+});
+
+test("each tile is switched to another transport, says so, and goes on where it was", async (t) => {
+  const server = await serve(t);
+  const page = await openDemo(t, server);
+  const said = [];
+  for (const [choice, sentence] of [["SSE", "SSE"], ["Long poll", "Long poll"], ["WebSocket", "WebSocket"], ["Automatic", "WebSocket"]]) {
+    for (const tile of ["#prices", "#chat"]) await page.locator(tile).getByRole("radio", { name: choice }).check();
+    for (const tile of ["#prices", "#chat"]) await says(page, tile, `Open by ${sentence}`);
+    said.push(`by ${choice}`);
+    await server.publish(CHAT, said.at(-1));
+    await chatEndsWith(page, ...said);
+  }
+  assert.equal(await page.locator(".gap:visible").count(), 0);
+  assert.deepEqual(page.faults, []);
+});
+
+test("the page is used by the keyboard alone", async (t) => {
+  const server = await serve(t);
+  const page = await openDemo(t, server);
+  await tabTo(page, "Dashboard");
+  await tabTo(page, "Automatic");
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("ArrowRight");
+  await says(page, "#prices", "Open by SSE");
+  await tabTo(page, "Automatic");
+  await tabTo(page, "Message");
+  await page.keyboard.type("typed");
+  await page.keyboard.press("Enter");
+  await chatEndsWith(page, "typed");
+  await page.keyboard.type("twice");
+  await page.keyboard.press("Enter");
+  await chatEndsWith(page, "typed", "twice");
+  const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+  assert.equal(outline, "solid", "the focus is seen");
+});
+
+test("the echo says how long the round took, once and every second", async (t) => {
+  const server = await serve(t);
+  const page = await openDemo(t, server);
+  await page.getByText(/^“hello” came back; median of 1: \d+\.\d ms$/).waitFor();
+  await page.getByRole("textbox", { name: "What to send" }).fill("<b>ping</b>");
+  await page.locator("#echo").getByRole("button", { name: "Send" }).click();
+  await page.getByText(/^“<b>ping<\/b>” came back; median of 2/).waitFor();
+  await page.getByRole("checkbox", { name: "Once a second" }).check();
+  await page.getByText(/median of 4/).waitFor();
+  assert.match(await page.getByLabel("Round trip").textContent(), /^\d+\.\d ms$/);
+});
+
+test("with a key and --demo, the page says why the chat is not sent and that there is no echo", async (t) => {
+  const server = await serve(t, "--demo", "--publish-key", "secret");
+  const page = await open(t, server.http("/"));
+  await says(page, "#chat", "Open by WebSocket");
+  await page.waitForFunction(() => document.querySelectorAll("#prices tbody tr").length === 8);
+  await page.getByRole("textbox", { name: "Message" }).fill("refused");
+  await page.keyboard.press("Enter");
+  await page.getByText("Not sent. Publishing needs the key").waitFor();
+  assert.equal(await page.getByRole("textbox", { name: "Message" }).inputValue(), "refused");
+  await says(page, "#echo", "Closed: The echo is served in development mode only, or with the server's --echo.");
+});
+
+test("messages that are lost for good are a line that counts them", async (t) => {
+  const server = await serve(t, "--history", "demo-chat=5");
+  const network = await proxy(t, server);
+  const page = await openDemo(t, network);
+  await server.publish(CHAT, "before");
+  await chatEndsWith(page, "before");
+  network.treat = () => REFUSE;
+  network.cut();
+  for (let line = 1; line <= 22; line++) await server.publish(CHAT, `line ${line}`);
+  await says(page, "#chat", "Connection lost");
+  network.treat = () => FORWARD;
+  await chatEndsWith(page, "before", "17 messages missed", "line 18", "line 19", "line 20", "line 21", "line 22");
+});
+
+test("a page outlives a restart of the server: it waits, says so, and goes on", async (t) => {
+  const server = await serve(t);
+  const page = await openDemo(t, server);
+  await server.publish(CHAT, "before");
+  await chatEndsWith(page, "before");
+  assert.equal(await server.stop(), 0);
+  for (const tile of ["#prices", "#chat", "#echo"]) await says(page, tile, "Connection lost");
+  await page.locator("#chat .countdown").getByText(/^, next try in \d+ s$/).waitFor();
+  const next = await serve(t, "--listen", server.address);
+  for (const tile of ["#prices", "#chat", "#echo"]) await says(page, tile, "Open by WebSocket");
+  await next.publish(CHAT, "after");
+  await chatEndsWith(page, "before", "Some messages were missed", "after");
+  await page.locator("#prices .gap").getByText(/^Some messages were missed at/).waitFor();
+});
+
+test("the lines to copy are those of this server, and what they say works", async (t) => {
+  const server = await serve(t);
+  const page = await openDemo(t, server);
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.getByRole("button", { name: "Copy: Publish from a shell" }).click();
+  await page.getByText("Copied", { exact: true }).waitFor();
+  const line = await page.evaluate(() => navigator.clipboard.readText());
+  assert.equal(line, `curl -d hello ${server.http(CHAT)}`);
+  await page.getByRole("button", { name: "Copy: Subscribe in a page" }).click();
+  const logged = page.waitForEvent("console", (message) => message.text().includes("data"));
+  await page.evaluate(await page.evaluate(() => navigator.clipboard.readText()));
+  assert.ok(await logged);
+});
+
+test("the dashboard's figures follow what is known to happen", async (t) => {
+  const server = await serve(t);
+  const page = await open(t, server.http("/dashboard"));
+  await page.getByText("Live, once a second").waitFor();
+  const readers = [];
+  for (let reader = 0; reader < 3; reader++) readers.push(await subscriber(t, server, "/channels/known"));
+  for (let line = 1; line <= 20; line++) await server.publish("/channels/known", `line ${line}`);
+  for (const reader of readers) await reader.take(20, "what was published");
+  assert.equal((await server.curl("/nowhere")).status, 404);
+  const row = (tile, name) => page.locator(`${tile} tr`).filter({ has: page.getByRole("rowheader", { name }) });
+  await row("#connections", "WebSocket").getByRole("cell", { name: "3", exact: true }).first().waitFor();
+  await row("#connections", "SSE").getByRole("cell", { name: "1", exact: true }).first().waitFor();
+  const total = (tile, atLeast) => page.waitForFunction(([tile, atLeast]) => {
+    const found = /since start ([\d,]+)/.exec(document.querySelector(`${tile} .note`).innerText);
+    return found && Number(found[1].replace(",", "")) >= atLeast;
+  }, [tile, atLeast]);
+  await total("#publishes", 20);
+  await total("#deliveries", 60);
+  await page.getByText(/^Version \d+\.\d+\.\d+, up for \d+ s/).waitFor();
+  const lines = await page.locator("#deliveries .plot path").count();
+  assert.ok(lines > 0, "there is a plot");
+  assert.deepEqual(page.faults, []);
+});
+
+test("the dashboard names the channels that are busy", async (t) => {
+  const server = await serve(t);
+  const page = await open(t, server.http("/dashboard"));
+  await page.getByText("Live, once a second").waitFor();
+  await subscriber(t, server, "/channels/busy");
+  const publishing = setInterval(() => server.publish("/channels/busy", "x").catch(() => {}), 100);
+  t.after(() => clearInterval(publishing));
+  await page.getByRole("rowheader", { name: "busy", exact: true }).waitFor();
+});
+
+test("with a key, the dashboard is for who gives it as a password, and its figures come", async (t) => {
+  const server = await serve(t, "--publish-key", "secret");
+  assert.equal((await server.curl("/dashboard")).status, 401);
+  const page = await open(t, server.http("/dashboard"), { httpCredentials: { username: "", password: "secret" } });
+  await page.getByText("Live, once a second").waitFor();
+  await page.getByText(/^Version \d/).waitFor();
+});
+
+test("the dashboard shows a lost connection as a hole and goes on after it", async (t) => {
+  const server = await serve(t);
+  const page = await open(t, server.http("/dashboard"));
+  await page.waitForFunction(() => document.querySelectorAll("#lag .plot path").length >= 2);
+  assert.equal(await server.stop(), 0);
+  await page.getByText("Connection lost, trying again").waitFor();
+  await page.getByText(/newest figures \d+ s old/).waitFor();
+  await page.locator("#lag .plot rect").waitFor({ state: "attached" });
+  await serve(t, "--listen", server.address);
+  await page.getByText("Live, once a second").waitFor();
+  await page.waitForFunction(() => document.querySelectorAll("#lag .plot path:not(.area)").length >= 2);
+  assert.equal(await page.locator("#lag .plot rect").count(), 1, "the hole stays");
+});
+
+for (const colorScheme of ["light", "dark"]) {
+  for (const [size, viewport] of [["desktop", { width: 1280, height: 900 }], ["phone", PHONE]]) {
+    test(`both pages fit a ${size} and are legible in the ${colorScheme}`, async (t) => {
+      const server = await serve(t);
+      const options = { viewport, colorScheme, deviceScaleFactor: size === "phone" ? 2 : 1 };
+      const dashboard = await open(t, server.http("/dashboard"), options);
+      const demo = await openDemo(t, server, options);
+      await demo.getByRole("textbox", { name: "Message" }).fill("A line that is longer than a phone is wide, and aWordThatIsSoLongThatItHasToBeBrokenSomewhereInTheMiddle");
+      await demo.keyboard.press("Enter");
+      await demo.locator("#chat .own").waitFor();
+      await demo.getByText(/median of 1/).waitFor();
+      await dashboard.waitForFunction(() => document.querySelectorAll("#deliveries .plot path").length >= 2);
+      for (const [name, page] of [["demo", demo], ["dashboard", dashboard]]) {
+        assert.equal(await scrollsSideways(page), false, `${name} scrolls down only`);
+        assert.deepEqual(await paleTexts(page), []);
+        assert.deepEqual(page.faults, []);
+        await photograph(page, `${name}-${size}-${colorScheme}`);
+      }
+    });
+  }
+}
