@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -125,8 +126,29 @@ fn the_flags_and_defaults_are_the_binarys() {
 }
 
 #[test]
-fn the_page_of_the_readme_has_the_url_that_the_server_serves() {
-    let page = blocks("html").join("\n");
-    assert!(page.contains("ws://127.0.0.1:8080/channels/news"), "{page}");
-    assert!(page.lines().count() <= 12, "a ten-line page");
+fn the_pages_of_the_readme_have_the_urls_that_the_server_serves() {
+    let text = blocks("html").join("\n");
+    let pages: Vec<&str> = text.split("<!doctype html>\n").skip(1).collect();
+    for (page, url) in
+        pages.iter().zip(["ws://127.0.0.1:8080/channels/news", "http://127.0.0.1:8080/fanfare.js"])
+    {
+        assert!(page.contains(url), "{page}");
+        assert!(page.lines().count() <= 11, "a page of ten lines: {page}");
+    }
+    assert_eq!(pages.len(), 2);
+}
+
+#[test]
+fn the_metrics_of_the_readme_are_those_that_the_server_has() {
+    let process = spawn(&mut fanfare(&[]));
+    let scrape = request(process.address, "GET", "/metrics", "", b"").body;
+    let served: BTreeSet<&str> = scrape
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE fanfare_"))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    let text = readme();
+    let rows = text.lines().filter(|line| line.starts_with("| `fanfare_"));
+    let names = rows.flat_map(|row| row.split('`').filter_map(|word| word.strip_prefix("fanfare_")));
+    assert_eq!(names.collect::<BTreeSet<_>>(), served);
 }
