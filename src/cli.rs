@@ -38,6 +38,10 @@ pub struct Args {
     #[arg(long, value_name = "ADDR", env = "FANFARE_LISTEN", value_delimiter = ',', default_value = "127.0.0.1:8080", value_parser = parse_address)]
     listen: Vec<SocketAddr>,
 
+    /// Listen on this address too, for /metrics, /healthz and /readyz alone, without a key
+    #[arg(long, value_name = "ADDR", env = "FANFARE_METRICS_LISTEN", value_parser = parse_address)]
+    metrics_listen: Option<SocketAddr>,
+
     /// How many event loops, each on a thread [default: the cores there are]
     #[arg(long, value_name = "N", env = "FANFARE_THREADS", value_parser = parse_threads)]
     threads: Option<NonZeroUsize>,
@@ -153,6 +157,7 @@ impl Args {
     pub fn into_config(self) -> Config {
         Config {
             listen: self.listen,
+            metrics_listen: self.metrics_listen,
             threads: self.threads.unwrap_or_else(|| Config::default().threads),
             publish_key: self.publish_key,
             client_publish: self.client_publish,

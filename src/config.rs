@@ -21,6 +21,8 @@ const DEFLATE_LEVEL_MAX: u32 = 9;
 pub struct Config {
     /// Addresses to listen on; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
+    /// One address more, at which only the metrics and the state are served, without a key. Any address will do.
+    pub metrics_listen: Option<SocketAddr>,
     /// How many event loops, each on a thread of its own. Default: the cores there are.
     pub threads: NonZeroUsize,
     /// The key that publishing by `POST` needs. Without one, everybody may publish.
@@ -51,7 +53,8 @@ pub struct Config {
     /// under way, answers not yet taken, and the connections themselves. 1 GiB leaves room on the smallest machines
     /// that serve ten thousand.
     pub max_memory: u64,
-    /// How many bytes of its channel a subscriber may be behind after a flush. 1 MiB is some ten thousand
+    /// How many bytes of its channel, in its wire form, a subscriber may be behind after a flush, unless it is by a
+    /// single publication. 1 MiB is some ten thousand
     /// ticks, or ten seconds of a 100 KB/s channel; the bytes are shared by all subscribers that are behind.
     pub max_lag: u64,
     /// What happens to a subscriber past `max_lag`, by channel; the first glob that fits decides.
@@ -126,6 +129,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            metrics_listen: None,
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             publish_key: None,
             client_publish: Vec::new(),

@@ -50,11 +50,15 @@ fn serve(args: cli::Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One line an address to standard output, for people and for programs that asked for port 0.
+/// One line an address to standard output, that of the metrics last, for people and for programs that asked for port 0.
 fn announce(server: &Server) -> Result<(), std::io::Error> {
     let mut out = std::io::stdout().lock();
     for address in server.local_addrs() {
         writeln!(out, "listening on http://{address}")?;
+    }
+    // Behind those: programs read the first line.
+    if let Some(address) = server.metrics_addr() {
+        writeln!(out, "metrics on http://{address}/metrics")?;
     }
     out.flush()
 }

@@ -5,7 +5,8 @@
 mod support;
 
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use support::*;
 
@@ -41,7 +42,7 @@ fn every_command_is_one_that_a_test_runs() {
     for line in blocks("sh") {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
-            // The two tests below, and the suite that opens the page.
+            // The tests below, and the suite that opens the page.
             ["curl", ..] | ["cargo", "run", "--release"] | ["cargo", "run", "--release", "--", ..] => {}
             ["cargo", "test"] => assert!(in_repository(".ci/run").contains("cargo test")),
             ["cargo", "bench", "--bench", name] => {
@@ -61,6 +62,29 @@ fn the_first_curl_of_the_readme_reaches_a_subscriber() {
     let line = blocks("sh").into_iter().find(|line| line.starts_with("curl")).unwrap();
     assert!(run_against(&process, &line).contains("\"subscribers\":1"));
     assert_eq!(text(&mut subscriber), "hello");
+}
+
+#[test]
+fn the_curls_for_the_other_transports_and_for_a_retry_do_what_the_readme_says() {
+    let process = spawn(&mut fanfare(&[]));
+    let lines = blocks("sh");
+    let curl =
+        |part: &str| lines.iter().find(|line| line.starts_with("curl") && line.contains(part)).unwrap();
+    let stream = curl("text/event-stream").replace("127.0.0.1:8080", &process.address.to_string());
+    let mut reading = Command::new("sh")
+        .args(["-c", &format!("exec {stream} -sS --max-time 20")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut events = BufReader::new(reading.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(events.next().unwrap(), "retry: 2000");
+    let first = run_against(&process, curl("Idempotency-Key"));
+    assert_eq!(run_against(&process, curl("Idempotency-Key")), first);
+    assert!(events.any(|line| line == "data: hello"));
+    reading.kill().unwrap();
+    reading.wait().unwrap();
+    assert_eq!(run_against(&process, curl("last=10")).matches("\"data\":\"hello\"").count(), 1);
+    assert_eq!(lines.iter().filter(|line| line.starts_with("curl")).count(), 5, "each is run by a test here");
 }
 
 #[test]

@@ -121,11 +121,18 @@ impl Log {
         Cursor { offset, frame_end: self.boundary_from(offset) }
     }
 
-    /// The cursor moved forward to the first frame from which at most `lag_max` bytes are left, and how many
-    /// frames it passed over. The cursor must stand between two frames.
+    /// Whether the cursor is more than `lag_max` bytes behind, and that by more than one frame: who has only one to
+    /// read is not late with it, however long it is.
+    #[must_use]
+    pub fn is_lagged(&self, cursor: Cursor, lag_max: u64) -> bool {
+        self.lag(cursor) > lag_max && u64::from(cursor.is_inside_frame()) + self.unread_frames(cursor) > 1
+    }
+
+    /// The cursor moved forward to the first frame from which at most `lag_max` bytes are left, or to the last if that
+    /// alone is longer, and how many frames it passed over. The cursor must stand between two frames.
     #[must_use]
     pub fn skip_oldest(&self, cursor: Cursor, lag_max: u64) -> (Cursor, u64) {
-        let target = self.head().saturating_sub(lag_max).max(cursor.offset);
+        let target = self.head().saturating_sub(lag_max).min(self.newest()).max(cursor.offset);
         self.skip_to(cursor, self.boundary_from(target))
     }
 
@@ -133,8 +140,7 @@ impl Log {
     /// between two frames.
     #[must_use]
     pub fn skip_to_newest(&self, cursor: Cursor) -> (Cursor, u64) {
-        let newest = self.frames.back().copied().unwrap_or(self.head());
-        self.skip_to(cursor, newest.max(cursor.offset))
+        self.skip_to(cursor, self.newest().max(cursor.offset))
     }
 
     /// Forgets what lies before `offset`, which must be a cursor's.
@@ -174,6 +180,11 @@ impl Log {
         assert!(!cursor.is_inside_frame(), "a started frame is finished first");
         let missed = self.frames_before(offset) - self.frames_before(cursor.offset);
         (Cursor { offset, frame_end: offset }, missed as u64)
+    }
+
+    /// Where the last frame begins; the head if there is none.
+    fn newest(&self) -> u64 {
+        self.frames.back().copied().unwrap_or(self.head())
     }
 
     fn frames_before(&self, offset: u64) -> usize {
@@ -275,12 +286,23 @@ mod tests {
             (11, b"bbbbcccc", 1),
             (8, b"bbbbcccc", 1),
             (7, b"cccc", 2),
-            (3, b"", 3),
+            (3, b"cccc", 2),
         ] {
             let (cursor, count) = log.skip_oldest(start(), lag_max);
             assert_eq!((log.unread(cursor), count), (left, missed), "lag_max {lag_max}");
             assert!(!cursor.is_inside_frame());
         }
+    }
+
+    #[test]
+    fn who_has_one_frame_to_read_is_not_lagged_however_long_it_is() {
+        let log = log_of(&[b"aaaa", b"bbbb"]);
+        assert!(log.is_lagged(start(), 7));
+        assert!(!log.is_lagged(start(), 8));
+        assert!(log.is_lagged(log.advance(start(), 1), 4), "the rest of one and another");
+        assert!(!log.is_lagged(log.advance(start(), 4), 1));
+        assert!(!log.is_lagged(log.advance(start(), 5), 1));
+        assert!(!log.is_lagged(log.cursor_at_head(), 0));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod channel;
 mod history;
 mod log;
+mod longest;
 mod publication;
 mod registry;
 

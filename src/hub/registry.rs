@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use slab::Slab;
 
+use super::longest::Longest;
 use super::{ChannelName, Cursor, Log, WireForm};
 
 /// The local channels. A log of a form exists while it has a subscriber, a channel while it has a log.
@@ -17,10 +18,15 @@ pub struct Hub {
     dirty: Vec<LogId>,
     /// Invariant: the bytes that all logs keep.
     log_bytes: usize,
+    longest: Longest,
+    /// Publications appended to logs times the readers that those had, by form.
+    deliveries: [u64; WireForm::ALL.len()],
+    /// Publications that readers were moved past.
+    passed_over: u64,
 }
 
 /// A log of one channel in one form. Good until its last subscriber leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogId {
     channel: u32,
     form: WireForm,
@@ -56,6 +62,8 @@ struct Feed {
     readers: Slab<Reader>,
     behind: usize,
     is_dirty: bool,
+    /// The length under which the log is listed in `longest`.
+    listed: usize,
 }
 
 #[derive(Debug)]
@@ -112,6 +120,7 @@ impl Hub {
                 continue;
             }
             feed.behind = feed.readers.len();
+            self.deliveries[form.index()] += feed.readers.len() as u64;
             if !std::mem::replace(&mut feed.is_dirty, true) {
                 self.dirty.push(LogId { channel, form });
             }
@@ -184,7 +193,14 @@ impl Hub {
         });
     }
 
-    /// Passes over the oldest publications until the subscriber is at most `lag_max` bytes behind. A started
+    /// Whether the subscriber is more than `lag_max` bytes behind, and that by more than one publication.
+    #[must_use]
+    pub fn is_lagged(&self, subscription: Subscription, lag_max: u64) -> bool {
+        let (feed, reader) = self.reader(subscription);
+        feed.log.is_lagged(reader.cursor, lag_max)
+    }
+
+    /// Passes over the oldest publications, but for the newest, until the subscriber is at most `lag_max` bytes behind. A started
     /// frame must have been read to its end. How many were passed over is added to [`Hub::take_missed`].
     pub fn skip_oldest(&mut self, subscription: Subscription, lag_max: u64) {
         self.skip(subscription, |log, cursor| log.skip_oldest(cursor, lag_max));
@@ -203,10 +219,14 @@ impl Hub {
         std::mem::take(&mut reader.missed)
     }
 
-    /// Forgets what every subscriber of the log has read.
+    /// Forgets what every subscriber of the log has read, and notes how much is left.
     pub fn trim(&mut self, log: LogId) {
         if self.feed(log).is_some() {
             self.change(log, Feed::trim);
+            let Self { channels, longest, .. } = self;
+            if let Some(feed) = channels[log.channel as usize].feeds[log.form.index()].as_deref_mut() {
+                longest.list(log, &mut feed.listed, feed.log.len());
+            }
         }
     }
 
@@ -234,6 +254,24 @@ impl Hub {
         self.log_bytes
     }
 
+    /// How many bytes the longest log had when it was last trimmed, or has now if it has shrunk since.
+    #[must_use]
+    pub fn lag_max(&self) -> usize {
+        self.longest.len()
+    }
+
+    /// How many deliveries were appended, by form: each publication times the subscribers that the form had.
+    #[must_use]
+    pub fn deliveries(&self) -> &[u64; WireForm::ALL.len()] {
+        &self.deliveries
+    }
+
+    /// How many publications subscribers were moved past by [`Hub::skip_oldest`] and [`Hub::skip_to_newest`].
+    #[must_use]
+    pub fn passed_over(&self) -> u64 {
+        self.passed_over
+    }
+
     fn channel_index(&mut self, name: &ChannelName) -> u32 {
         if let Some(&channel) = self.names.get(name) {
             return channel;
@@ -244,22 +282,29 @@ impl Hub {
     }
 
     fn skip(&mut self, subscription: Subscription, to: impl FnOnce(&Log, Cursor) -> (Cursor, u64)) {
-        self.change(subscription.log, |feed| {
+        let passed_over = self.change(subscription.log, |feed| {
             let reader = &mut feed.readers[subscription.slot as usize];
             let before = reader.cursor;
             let (cursor, missed) = to(&feed.log, before);
             reader.missed += missed;
             feed.move_reader(subscription.slot, before, cursor);
+            missed
         });
+        self.passed_over += passed_over;
     }
 
     /// Changes a feed, and counts what its log keeps afterwards.
     fn change<T>(&mut self, log: LogId, change: impl FnOnce(&mut Feed) -> T) -> T {
-        let feed = self.feed_mut(log);
+        let Self { channels, longest, log_bytes, .. } = self;
+        let feed = channels[log.channel as usize].feeds[log.form.index()].as_deref_mut();
+        let feed = feed.expect("a log exists while it has a subscriber");
         let before = feed.log.len();
         let result = change(feed);
         let after = feed.log.len();
-        self.log_bytes = self.log_bytes - before + after;
+        *log_bytes = *log_bytes - before + after;
+        if after < feed.listed {
+            longest.list(log, &mut feed.listed, after);
+        }
         result
     }
 

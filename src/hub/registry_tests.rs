@@ -197,3 +197,51 @@ fn a_subscriber_is_as_many_bytes_behind_as_it_has_not_read() {
 fn a_reader_costs_a_few_words() {
     assert!(size_of::<Reader>() <= 32, "{}", size_of::<Reader>());
 }
+
+#[test]
+fn the_longest_log_is_that_of_the_reader_furthest_behind_once_it_is_trimmed() {
+    let mut hub = Hub::default();
+    let a = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
+    let b = hub.subscribe(&name("b"), WireForm::WebSocket, 2);
+    publish(&mut hub, "a", "12345678");
+    publish(&mut hub, "b", "1234");
+    assert_eq!(hub.lag_max(), 0, "who has not been written to yet is not behind");
+    hub.trim(hub.log(a));
+    hub.trim(hub.log(b));
+    assert_eq!(hub.lag_max(), 10);
+    publish(&mut hub, "b", "12345678");
+    hub.trim(hub.log(b));
+    assert_eq!(hub.lag_max(), 16);
+    hub.advance(b, 16);
+    assert_eq!(hub.lag_max(), 10, "a log that everybody has read is not listed");
+    hub.unsubscribe(a);
+    assert_eq!(hub.lag_max(), 0);
+}
+
+#[test]
+fn a_delivery_is_a_publication_for_a_subscriber_by_form() {
+    let mut hub = Hub::default();
+    let _ = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
+    let _ = hub.subscribe(&name("a"), WireForm::WebSocket, 2);
+    let _ = hub.subscribe(&name("a"), WireForm::Envelope, 3);
+    publish(&mut hub, "a", "1");
+    publish(&mut hub, "a", "2");
+    publish(&mut hub, "nobody", "3");
+    assert_eq!(hub.deliveries()[WireForm::WebSocket.index()], 4);
+    assert_eq!(hub.deliveries()[WireForm::Envelope.index()], 2);
+    assert_eq!(hub.deliveries().iter().sum::<u64>(), 6);
+}
+
+#[test]
+fn publications_that_subscribers_were_moved_past_are_counted_in_all() {
+    let mut hub = Hub::default();
+    let a = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
+    let b = hub.subscribe(&name("a"), WireForm::WebSocket, 2);
+    for text in ["1", "2", "3"] {
+        publish(&mut hub, "a", text);
+    }
+    hub.skip_to_newest(a);
+    hub.skip_oldest(b, 6);
+    assert_eq!(hub.passed_over(), 3);
+    assert_eq!((hub.take_missed(a), hub.passed_over()), (2, 3), "also when they have been told");
+}

@@ -45,6 +45,9 @@ const FIRST_LISTENER: usize = 1;
 #[derive(Debug)]
 pub struct Acceptor {
     listeners: Vec<TcpListener>,
+    /// Whether the first listener is that of `--metrics-listen`: it is looked at before the others, so that a storm
+    /// there does not keep a scrape waiting.
+    has_metrics: bool,
     /// Which listeners may have somebody waiting: there is no further edge until they have been emptied.
     is_ready: Vec<bool>,
     spares: Vec<File>,
@@ -57,8 +60,12 @@ pub struct Acceptor {
 pub struct Accepted {
     /// Those for whom there is room.
     pub sockets: Vec<TcpStream>,
+    /// The same of the metrics listener.
+    pub operators: Vec<TcpStream>,
     /// How many were told that there is none.
     pub refused: usize,
+    /// How many bytes that took.
+    pub refused_len: usize,
     /// Whether descriptors had run out.
     pub out_of_descriptors: bool,
 }
@@ -82,11 +89,17 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Acceptor {
-    /// Registers the listeners.
+    /// Registers the listeners, and that of the metrics if there is one.
     ///
     /// # Errors
     /// There are no descriptors to start with.
-    pub fn new(mut listeners: Vec<TcpListener>, registry: &Registry) -> io::Result<Self> {
+    pub fn new(
+        listeners: Vec<TcpListener>,
+        metrics: Option<TcpListener>,
+        registry: &Registry,
+    ) -> io::Result<Self> {
+        let has_metrics = metrics.is_some();
+        let mut listeners: Vec<TcpListener> = metrics.into_iter().chain(listeners).collect();
         for (index, listener) in listeners.iter_mut().enumerate() {
             registry.register(listener, special_token(FIRST_LISTENER + index), Interest::READABLE)?;
         }
@@ -95,7 +108,17 @@ impl Acceptor {
             spares.push(spare()?);
         }
         let is_ready = vec![false; listeners.len()];
-        Ok(Self { listeners, is_ready, spares, refused: VecDeque::new(), paused_until: None })
+        Ok(Self { listeners, has_metrics, is_ready, spares, refused: VecDeque::new(), paused_until: None })
+    }
+
+    /// Closes the listeners for clients; that of the metrics is kept if there is one.
+    pub fn into_metrics_only(mut self) -> Option<Self> {
+        if !self.has_metrics {
+            return None;
+        }
+        self.listeners.truncate(1);
+        self.is_ready.truncate(1);
+        Some(self)
     }
 
     /// Notes that somebody is waiting, if the token is a listener's.
@@ -106,8 +129,10 @@ impl Acceptor {
         }
     }
 
-    /// Takes in who is waiting: at most `room` for good, the others are refused.
-    pub fn accept(&mut self, mut room: usize, now: Millis) -> Accepted {
+    /// Takes in who is waiting: at most `room` clients for good, `operators_room` of the metrics listener; the others
+    /// are refused.
+    pub fn accept(&mut self, room: usize, operators_room: usize, now: Millis) -> Accepted {
+        let mut rooms = [room, operators_room];
         let mut accepted = Accepted::default();
         if self.paused_until.is_some_and(|until| now < until) {
             return accepted;
@@ -115,14 +140,17 @@ impl Acceptor {
         self.paused_until = None;
         for _ in 0..ACCEPTS_PER_TURN_MAX {
             let Some(index) = self.is_ready.iter().position(|&is_ready| is_ready) else { break };
+            let is_metrics = self.has_metrics && index == 0;
+            let room = &mut rooms[usize::from(is_metrics)];
             match self.listeners[index].accept() {
-                Ok((socket, _)) if room > 0 => {
-                    room -= 1;
-                    accepted.sockets.push(socket);
+                Ok((socket, _)) if *room > 0 => {
+                    *room -= 1;
+                    let sockets = if is_metrics { &mut accepted.operators } else { &mut accepted.sockets };
+                    sockets.push(socket);
                 }
                 Ok((socket, _)) => {
                     accepted.refused += 1;
-                    self.refuse(socket, now);
+                    accepted.refused_len += self.refuse(socket, now);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.is_ready[index] = false,
                 Err(error) if is_the_peers(&error) => {}
@@ -133,7 +161,7 @@ impl Acceptor {
                         break;
                     }
                     // The descriptor that was freed is for telling the next one, not for serving it.
-                    room = 0;
+                    rooms = [0; 2];
                 }
             }
         }
@@ -162,8 +190,8 @@ impl Acceptor {
         refused.into_iter().chain(self.paused_until).min()
     }
 
-    /// Answers 503 and closes our half. The socket is kept for a moment.
-    fn refuse(&mut self, mut socket: TcpStream, now: Millis) {
+    /// Answers 503 and closes our half. The socket is kept for a moment. How many bytes it took.
+    fn refuse(&mut self, mut socket: TcpStream, now: Millis) -> usize {
         let date = httpdate::fmt_http_date(SystemTime::now());
         let mut answer = Vec::new();
         handlers::over_capacity().encode(
@@ -171,14 +199,15 @@ impl Acceptor {
             Framing { date: &date, keep_alive: false, head_only: false, allow_origin: None },
         );
         // A fresh socket has room for 300 bytes; a peer that is gone already needs none.
-        let is_told = socket.write(&answer).is_ok_and(|len| len == answer.len());
-        if !is_told || socket.shutdown(Shutdown::Write).is_err() {
-            return;
+        let written = socket.write(&answer).unwrap_or(0);
+        if written < answer.len() || socket.shutdown(Shutdown::Write).is_err() {
+            return written;
         }
         if self.refused.len() == REFUSED_MAX {
             self.refused.pop_front();
         }
         self.refused.push_back((Millis(now.0 + REFUSED_MS), socket));
+        written
     }
 
     fn free_a_descriptor(&mut self) -> bool {

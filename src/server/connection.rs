@@ -13,6 +13,7 @@ use super::outbox::Outbox;
 use super::render::{self, Notice, Renderer};
 use super::replay::Replay;
 use super::subscribing::Joined;
+use super::tally::Transport;
 use super::transmit::{Transmitted, transmit};
 use crate::config::LagPolicy;
 use crate::http::{self, RequestReader};
@@ -36,6 +37,19 @@ pub struct Connection {
     pub held: usize,
     /// Whether reading stopped because the outbox was high. There may be no further edge.
     pub is_held: bool,
+    /// What it is counted as in the loop's tally.
+    pub counted_as: Transport,
+    /// Where it came in.
+    pub door: Door,
+}
+
+/// Which listener a connection came in at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// One of `--listen`.
+    Public,
+    /// That of `--metrics-listen`.
+    Metrics,
 }
 
 /// The life of a connection, from top to bottom; at most one of `WebSocket` and `EventStream` comes between.
@@ -122,7 +136,7 @@ pub enum Flushed {
 
 impl Connection {
     /// A connection that has just been accepted and has not said anything.
-    pub fn new(socket: TcpStream, reader: RequestReader, now: Millis) -> Self {
+    pub fn new(socket: TcpStream, reader: RequestReader, now: Millis, door: Door) -> Self {
         let phase = Phase::Http(Box::new(HttpPhase { reader, awaited: None, allow_origin: None }));
         let liveness = Liveness::new(now);
         let timer_at = Millis(u64::MAX);
@@ -136,6 +150,21 @@ impl Connection {
             is_writable: true,
             held: 0,
             is_held: false,
+            counted_as: Transport::Http,
+            door,
+        }
+    }
+
+    /// How it is used; one that is ending as before.
+    pub fn transport(&self) -> Transport {
+        match &self.phase {
+            Phase::Http(http) => match http.awaited {
+                Some(Awaited::Publication { .. }) => Transport::LongPoll,
+                Some(Awaited::Body { .. }) | None => Transport::Http,
+            },
+            Phase::WebSocket(_) => Transport::WebSocket,
+            Phase::EventStream(_) => Transport::Sse,
+            Phase::Finishing | Phase::Lingering => self.counted_as,
         }
     }
 
@@ -239,11 +268,17 @@ impl Connection {
 
     /// Writes what the socket takes, with one system call: the rest of a started frame, then the outbox, then the
     /// log. That call is a connection's write budget of a turn. Who came back and missed more than an outbox gets it
-    /// outbox by outbox, as quickly as the socket takes it.
+    /// outbox by outbox, as quickly as the socket takes it. What was written is added to `sent`.
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn flush(&mut self, hub: &mut Hub, renderer: &mut Renderer, lag_max: u64) -> io::Result<Flushed> {
+    pub fn flush(
+        &mut self,
+        hub: &mut Hub,
+        renderer: &mut Renderer,
+        lag_max: u64,
+        sent: &mut u64,
+    ) -> io::Result<Flushed> {
         let subscription = self.subscription();
         if let (Phase::Http(_), Some(poll)) = (&self.phase, subscription)
             && hub.lag(poll) > 0
@@ -252,14 +287,14 @@ impl Connection {
         }
         while self.is_writable {
             let is_whole = subscription.is_none_or(|subscription| self.prepare(subscription, hub, renderer));
-            self.write_once(subscription.filter(|_| is_whole), hub)?;
+            self.write_once(subscription.filter(|_| is_whole), hub, sent)?;
             if is_whole {
                 break;
             }
         }
         if !self.is_writable
             && let Some(subscription) = subscription
-            && hub.lag(subscription) > lag_max
+            && hub.is_lagged(subscription, lag_max)
         {
             return Ok(Flushed::Lagged(subscription));
         }
@@ -299,7 +334,12 @@ impl Connection {
         false
     }
 
-    fn write_once(&mut self, subscription: Option<Subscription>, hub: &mut Hub) -> io::Result<()> {
+    fn write_once(
+        &mut self,
+        subscription: Option<Subscription>,
+        hub: &mut Hub,
+        sent: &mut u64,
+    ) -> io::Result<()> {
         let started_len = subscription.map_or(0, |subscription| hub.started(subscription).len());
         let unread = subscription.map_or(&[][..], |subscription| hub.unread(subscription));
         let outbox_len = self.outbox.unsent().len();
@@ -319,6 +359,7 @@ impl Connection {
                 len
             }
         };
+        *sent += written as u64;
         let from_outbox = written.saturating_sub(started_len).min(outbox_len);
         self.outbox.consume(from_outbox);
         if let Some(subscription) = subscription {

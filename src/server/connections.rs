@@ -102,11 +102,6 @@ impl<T> Connections<T> {
         self.slab.len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.slab.is_empty()
-    }
-
     /// The keys of all that are there.
     pub fn keys(&self) -> impl Iterator<Item = Key> {
         self.slab.iter().map(|(index, (generation, _))| Key { generation: *generation, index: index as u32 })

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::figures;
 use crate::hub::{ChannelName, Content, EventName, InvalidChannelName, InvalidEventName, WireForm};
 use crate::ws::{CloseCode, Message, MessageKind};
 
@@ -59,6 +60,9 @@ impl Draft {
 
     fn new(channel: &str, content: Content, data: Bytes) -> Result<Self, DraftError> {
         let channel = ChannelName::new(channel).map_err(DraftError::Channel)?;
+        if figures::is_own(channel.as_str()) {
+            return Err(DraftError::Reserved);
+        }
         Ok(Self { channel, event: None, content, data })
     }
 }
@@ -105,6 +109,8 @@ pub enum DraftError {
     Event(InvalidEventName),
     /// A bad channel name.
     Channel(InvalidChannelName),
+    /// A channel of the server's own.
+    Reserved,
 }
 
 impl DraftError {
@@ -113,7 +119,7 @@ impl DraftError {
         match self {
             Self::NotUtf8 | Self::NotJson(_) | Self::NotEnvelope(_) => CloseCode::INVALID_PAYLOAD,
             Self::BinaryEnvelope => CloseCode::UNSUPPORTED_DATA,
-            Self::Event(_) | Self::Channel(_) => CloseCode::POLICY_VIOLATION,
+            Self::Event(_) | Self::Channel(_) | Self::Reserved => CloseCode::POLICY_VIOLATION,
         }
     }
 }
@@ -129,6 +135,7 @@ impl fmt::Display for DraftError {
             Self::BinaryEnvelope => f.write_str("fanfare.v1.json speaks text messages only"),
             Self::Event(error) => error.fmt(f),
             Self::Channel(error) => error.fmt(f),
+            Self::Reserved => f.write_str("channels whose names begin with @fanfare. are the server's own"),
         }
     }
 }
@@ -272,6 +279,13 @@ mod tests {
         let message = Message { kind: MessageKind::Binary, payload: Cow::Borrowed(b"x") };
         let error = from_message(channel(), WireForm::Envelope, message).unwrap_err();
         assert_eq!(error.close_code(), CloseCode::UNSUPPORTED_DATA);
+    }
+
+    #[test]
+    fn a_draft_for_a_channel_of_the_servers_own_is_refused() {
+        assert_eq!(Draft::text("@fanfare.dashboard", "x"), Err(DraftError::Reserved));
+        assert_eq!(Draft::binary("@fanfare.", "x"), Err(DraftError::Reserved));
+        assert!(Draft::text("@fanfare", "x").is_ok());
     }
 
     #[test]

@@ -11,15 +11,17 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::acceptor::Acceptor;
-use super::connection::{Connection, Phase};
+use super::connection::{Connection, Door, Phase};
 use super::connections::{Connections, Key, special_token};
 use super::drain::Drain;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, SWEEPER};
+use super::figures::Ticker;
 use super::liveness::{Due, Millis, Stage, Timeouts};
 use super::mailbox::Mailbox;
 use super::refusals::Kind;
 use super::render::Renderer;
 use super::shared::{Shared, Stop};
+use super::tally::{Tally, Transport};
 use crate::http::{self, Error, Limits, RequestReader};
 use crate::hub::{Hub, Publication};
 use crate::ws::CloseCode;
@@ -34,10 +36,14 @@ const EVENTS_PER_TURN_MAX: usize = 1024;
 /// the second-level cache.
 const READ_BUFFER_LEN: usize = 64 * 1024;
 
+/// Connections of the metrics listener at once; they are not among those that `--max-connections` counts, so that a
+/// full server can still be asked. Some scrapers and probes, and those of them that have not closed yet.
+pub const OPERATORS_MAX: usize = 32;
+
 /// While another loop is behind with its mailbox, publishers are looked at again after this long.
 const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
 
-/// How often the first loop looks for what the exchange should forget. A second is nothing against the minutes for
+/// How often a loop looks for what the exchange should forget. A second is nothing against the minutes for
 /// which things are kept, and a look at ten thousand channels takes half a millisecond.
 const SWEEP_MS: u64 = 1000;
 
@@ -66,8 +72,16 @@ pub struct EventLoop {
     pub(super) private_len: usize,
     /// Bytes read in this turn.
     pub(super) read_len: usize,
-    /// When to look for what the exchange should forget; the first loop does.
+    /// When to look for what the exchange should forget; one loop does.
     pub(super) sweep_at: Millis,
+    pub(super) tally: Tally,
+    /// Connections that came in at the metrics listener.
+    pub(super) operators_len: usize,
+    pub(super) ticker: Ticker,
+    /// Whether somebody subscribed to the figures in this turn.
+    pub(super) has_new_watcher: bool,
+    /// When this turn's waiting was over, since the server's start.
+    pub(super) turn_began: Duration,
     pub(super) now: Millis,
     pub(super) renderer: Renderer,
     /// Room for what is taken from the mailbox; empty between uses.
@@ -97,6 +111,11 @@ impl EventLoop {
             private_len: 0,
             read_len: 0,
             sweep_at: Millis::default(),
+            tally: Tally::default(),
+            operators_len: 0,
+            ticker: Ticker::default(),
+            has_new_watcher: false,
+            turn_began: Duration::ZERO,
             now: Millis::default(),
             renderer,
             taken: Vec::new(),
@@ -108,6 +127,12 @@ impl EventLoop {
     /// # Errors
     /// The system cannot tell what is ready any more.
     pub fn run(mut self) -> io::Result<()> {
+        let result = self.take_turns();
+        self.shared.end_loop();
+        result
+    }
+
+    fn take_turns(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
         while self.turn(&mut events)? {}
         Ok(())
@@ -123,6 +148,7 @@ impl EventLoop {
         self.flush();
         self.relieve();
         self.reap();
+        self.measure();
         Ok(!self.is_stopped())
     }
 
@@ -133,7 +159,8 @@ impl EventLoop {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => self.mailbox().is_up(),
         }
-        self.now = self.shared.now();
+        self.turn_began = self.shared.elapsed();
+        self.now = Millis(self.turn_began.as_millis() as u64);
         self.read_len = 0;
         self.readable.append(&mut self.read_again);
         for event in events.iter() {
@@ -160,37 +187,49 @@ impl EventLoop {
     /// Takes in new connections, and those that the first loop handed over.
     fn accept(&mut self) {
         if let Some(acceptor) = &mut self.acceptor {
-            let accepted = acceptor.accept(self.shared.room(), self.now);
+            let operators_room = OPERATORS_MAX.saturating_sub(self.operators_len);
+            let accepted = acceptor.accept(self.shared.room(), operators_room, self.now);
+            self.tally.accepted += (accepted.sockets.len() + accepted.operators.len()) as u64;
+            self.tally.bytes_sent += accepted.refused_len as u64;
             if accepted.refused > 0 || accepted.out_of_descriptors {
-                let reason = if accepted.out_of_descriptors {
-                    "no descriptors left"
+                let (kind, reason) = if accepted.out_of_descriptors {
+                    (Kind::Descriptors, "no descriptors left")
+                } else if self.shared.is_over_memory() {
+                    (Kind::Memory, "--max-memory is reached")
                 } else {
-                    "--max-connections reached"
+                    (Kind::NoRoom, "--max-connections reached")
                 };
-                self.shared.note(Kind::Connection, self.now, &reason);
+                self.shared.note_several(kind, accepted.refused, self.now, &reason);
             }
             for socket in accepted.sockets {
                 match self.shared.assign() {
-                    index if index == self.index => self.take_in(socket),
+                    index if index == self.index => self.take_in(socket, Door::Public),
                     index => self.shared.exchange.mailbox(index).hand_over(socket),
                 }
             }
+            for socket in accepted.operators {
+                self.operators_len += 1;
+                self.take_in(socket, Door::Metrics);
+            }
         }
         for socket in self.mailbox().take_sockets() {
-            self.take_in(socket);
+            self.take_in(socket, Door::Public);
         }
     }
 
-    fn take_in(&mut self, socket: TcpStream) {
+    fn take_in(&mut self, socket: TcpStream, door: Door) {
         // Nagle's delay would hold a small publication back until the one before it is acknowledged.
         let is_ready = socket.set_nodelay(true).is_ok();
         let now = self.now;
-        let key =
-            self.connections.insert(|_| Connection::new(socket, RequestReader::new(Limits::default()), now));
+        let reader = RequestReader::new(Limits::default());
+        let key = self.connections.insert(|_| Connection::new(socket, reader, now, door));
+        self.tally.connections[Transport::Http as usize] += 1;
         let connection = self.connections.get_mut(key).expect("it has just been inserted");
         let interest = Interest::READABLE | Interest::WRITABLE;
         let is_registered = self.poll.registry().register(&mut connection.socket, key.token(), interest);
-        if is_ready && is_registered.is_ok() && self.drain.is_none() {
+        // A probe is answered until the end.
+        let is_welcome = self.drain.is_none() || door == Door::Metrics;
+        if is_ready && is_registered.is_ok() && is_welcome {
             self.schedule(key);
         } else {
             self.doomed.push(key);
@@ -227,12 +266,13 @@ impl EventLoop {
             }
         }
         self.sweep();
+        self.expire_figures();
         self.expire_drain();
     }
 
     /// Forgets channels and publications whose time is over.
     fn sweep(&mut self) {
-        if self.index == 0 && self.now >= self.sweep_at {
+        if self.index == SWEEPER && self.now >= self.sweep_at {
             self.exchange().sweep(self.now);
             self.sweep_at = Millis(self.now.0 + SWEEP_MS);
         }
@@ -271,9 +311,13 @@ impl EventLoop {
             self.leave_channel(key);
             if let Some(mut connection) = self.connections.remove(key) {
                 self.private_len -= connection.held;
+                self.tally.connections[connection.counted_as as usize] -= 1;
                 // Closing the descriptor would do; other systems than Linux want to be told.
                 let _ = self.poll.registry().deregister(&mut connection.socket);
-                self.shared.release(self.index);
+                match connection.door {
+                    Door::Public => self.shared.release(self.index),
+                    Door::Metrics => self.operators_len -= 1,
+                }
             }
         }
         self.doomed = doomed;
@@ -304,13 +348,15 @@ impl EventLoop {
         }
         if self.acceptor.as_ref().is_some_and(Acceptor::has_more)
             || self.shared.stop() != Stop::No && self.drain.is_none()
+            || self.is_to_watch()
         {
             return Some(Duration::ZERO);
         }
         let acceptor = self.acceptor.as_ref().and_then(Acceptor::deadline);
         let drain = self.drain.as_ref().map(Drain::deadline);
-        let sweep = (self.index == 0 && self.exchange().channels_len() > 0).then_some(self.sweep_at);
-        let next = [self.timers.next(), acceptor, drain, sweep].into_iter().flatten().min()?;
+        let sweep = (self.index == SWEEPER && self.exchange().channels_len() > 0).then_some(self.sweep_at);
+        let figures = self.ticker.deadline();
+        let next = [self.timers.next(), acceptor, drain, sweep, figures].into_iter().flatten().min()?;
         Some(self.shared.until(next))
     }
 }

@@ -27,6 +27,9 @@ const SHARDS: usize = 64;
 /// connection, then still finds the sequence that it knows.
 const RETENTION_MS: u64 = 60_000;
 
+/// The loop that calls [`Exchange::sweep`] every second while a channel is known.
+pub const SWEEPER: usize = 0;
+
 /// What a channel costs: its name, its state, its places in the table.
 const ORDER_LEN: usize = 512;
 
@@ -67,6 +70,8 @@ struct Shard {
 struct Order {
     epoch: u64,
     sequence: u64,
+    /// The sequence when [`Exchange::take_busy`] last looked.
+    seen: u64,
     /// How many subscribers each loop has. A loop without any is not disturbed.
     subscribers: Box<[u64]>,
     limits: HistoryLimits,
@@ -223,10 +228,14 @@ impl Exchange {
     /// The state of a channel, which begins if it is not known.
     fn order<'a>(&self, shard: &'a mut Shard, name: &ChannelName) -> &'a mut Order {
         shard.orders.entry(name.clone()).or_insert_with(|| {
-            self.channels_len.fetch_add(1, Ordering::Relaxed);
+            if self.channels_len.fetch_add(1, Ordering::Relaxed) == 0 {
+                // It sleeps without an end while there is nothing to forget.
+                self.mailboxes[SWEEPER].wake();
+            }
             Order {
                 epoch: self.next_epoch.fetch_add(1, Ordering::Relaxed),
                 sequence: 0,
+                seen: 0,
                 subscribers: vec![0; self.mailboxes.len()].into(),
                 limits: self.history.of(name.as_str()),
                 history: History::default(),
@@ -272,6 +281,23 @@ impl Exchange {
                 shard.orders.shrink_to_fit();
             }
         }
+    }
+
+    /// Shows every channel with the number of publications since this was last called, and of subscribers. It takes
+    /// the longer the more channels there are, and each lock for a 64th of that.
+    pub fn take_busy(&self, mut show: impl FnMut(&ChannelName, u64, u64)) {
+        for shard in &self.shards {
+            for (name, order) in &mut lock(shard).orders {
+                let published = order.sequence - std::mem::replace(&mut order.seen, order.sequence);
+                show(name, published, order.subscribers_len());
+            }
+        }
+    }
+
+    /// How many subscribers a channel has, if it is known.
+    pub fn subscribers_len(&self, name: &str) -> Option<u64> {
+        let shard = lock(&self.shards[self.hasher.hash_one(name) as usize % SHARDS]);
+        shard.orders.get(name).map(Order::subscribers_len)
     }
 
     fn shard(&self, name: &ChannelName) -> &Mutex<Shard> {

@@ -1,6 +1,8 @@
 //! The exchange without loops: the order, the positions of who comes back, what is forgotten and when.
 
-use mio::{Poll, Token};
+use std::time::Duration;
+
+use mio::{Events, Poll, Token};
 
 use super::*;
 use crate::config::{Config, Glob};
@@ -169,6 +171,24 @@ fn the_beginning_of_another_servers_channel_is_not_this_ones() {
 }
 
 #[test]
+fn the_first_channel_wakes_the_loop_that_forgets_and_the_second_does_not() {
+    let (exchange, mut polls) = exchange(2);
+    let mut woken = |index: usize| {
+        exchange.mailbox(index).is_up();
+        exchange.mailbox(index).may_sleep();
+        let mut events = Events::with_capacity(1);
+        polls[index].poll(&mut events, Some(Duration::ZERO)).unwrap();
+        !events.is_empty()
+    };
+    exchange.mailbox(SWEEPER).may_sleep();
+    publish(&exchange, "to nobody");
+    assert!(woken(SWEEPER));
+    assert!(!woken(1));
+    exchange.publish(Draft::text("b", "x").unwrap(), NOW);
+    assert!(!woken(SWEEPER));
+}
+
+#[test]
 fn who_joins_nothing_is_not_counted() {
     let (exchange, _polls) = exchange(1);
     let joined: Option<()> = exchange.subscribe(&name(), 0, Position::Now, NOW, |_| None);
@@ -247,4 +267,22 @@ fn a_loop_that_does_not_take_its_publications_holds_publishers_back_until_it_doe
     assert!(exchange.is_congested());
     taken(&exchange, 0);
     assert!(!exchange.is_congested());
+}
+
+#[test]
+fn a_channel_shows_what_was_published_since_it_was_last_looked_at() {
+    let (exchange, _polls) = exchange(2);
+    join(&exchange, 0);
+    join(&exchange, 1);
+    let shown = || {
+        let mut shown = Vec::new();
+        exchange.take_busy(|name, count, subscribers| shown.push((name.to_string(), count, subscribers)));
+        shown
+    };
+    publish(&exchange, "x");
+    publish(&exchange, "x");
+    assert_eq!(shown(), [("a".to_string(), 2, 2)]);
+    leave(&exchange, 1);
+    assert_eq!(shown(), [("a".to_string(), 0, 1)]);
+    assert_eq!((exchange.subscribers_len("a"), exchange.subscribers_len("b")), (Some(1), None));
 }

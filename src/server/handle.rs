@@ -31,6 +31,7 @@ impl Handle {
         if self.shared.exchange.is_congested() {
             return Err(PublishError::Congested);
         }
+        self.shared.meters.note_published();
         Ok(self.shared.exchange.publish(draft, self.shared.now()))
     }
 

@@ -5,6 +5,7 @@
 use super::authority::Authority;
 use super::draft::MediaType;
 use super::exchange::Published;
+use super::figures;
 use super::position;
 use super::render::ENVELOPE_SUBPROTOCOL;
 use super::retries::IdempotencyKey;
@@ -17,6 +18,8 @@ use crate::ws::{Deflate, Inbound, WINDOW_BITS_MAX};
 /// The page at `/` in development mode.
 const HOME: &str = include_str!("home.html");
 
+/// The page at `/dashboard`.
+const DASHBOARD: &str = include_str!("pages/dashboard.html");
 /// The client as a plain script.
 const SCRIPT: &str = include_str!("pages/fanfare.js");
 
@@ -46,6 +49,8 @@ pub struct Handlers {
 pub enum Answer {
     /// Send this.
     Respond(Response),
+    /// Send what the server has to say of itself.
+    Report(Report),
     /// Read the body, then publish it.
     ReadBody(Intent),
     /// Switch protocols.
@@ -78,6 +83,15 @@ pub struct Polling {
     pub position: Position,
     /// How long to wait if there is nothing, in milliseconds; 0 is not at all.
     pub wait_ms: u64,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Its numbers, for Prometheus.
+    Metrics,
+    /// Whether it takes requests, or is stopping.
+    Readiness,
 }
 
 /// A publication whose body is still to come.
@@ -134,7 +148,20 @@ impl Handlers {
         self.authority.check_origin(request)?;
         match (route, request.method()) {
             (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home())),
-            (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(Response::text(Status::OK, "ok"))),
+            (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(health())),
+            (Route::Ready, "GET" | "HEAD") => Ok(Answer::Report(Report::Readiness)),
+            (Route::Metrics, "GET" | "HEAD") => {
+                self.authority.check_reader(request)?;
+                Ok(Answer::Report(Report::Metrics))
+            }
+            (Route::Dashboard, "GET" | "HEAD") => {
+                self.authority.check_reader(request)?;
+                Ok(Answer::Respond(Response::new(Status::OK).body("text/html; charset=utf-8", DASHBOARD)))
+            }
+            (Route::Figures, "GET" | "HEAD") => {
+                self.authority.check_reader(request)?;
+                self.subscribe(request, figures::channel())
+            }
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(script(SCRIPT))),
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(script(MODULE))),
             (Route::Echo, "GET" | "HEAD") => self.echo(request),
@@ -330,6 +357,11 @@ pub fn too_long(len_max: u64) -> Response {
 pub fn over_capacity() -> Response {
     let sentence = "No more connections can be taken now; try again in some seconds.";
     Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
+}
+
+/// The answer at `/healthz`.
+pub fn health() -> Response {
+    Response::text(Status::OK, "ok")
 }
 
 fn upgrade(request: &Request) -> Result<Upgrade, Response> {

@@ -84,7 +84,8 @@ impl Mailbox {
     /// Said by the loop before it waits: from now on it has to be woken. False if something came in meanwhile
     /// and it should not wait.
     pub fn may_sleep(&self) -> bool {
-        self.is_awake.store(false, Ordering::SeqCst);
+        // A swap, so that the loop sees all that was done before a wake that found it awake.
+        self.is_awake.swap(false, Ordering::SeqCst);
         lock(&self.publications).is_empty() && lock(&self.sockets).is_empty()
     }
 

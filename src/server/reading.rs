@@ -5,7 +5,7 @@
 use std::io::{ErrorKind, Read};
 use std::time::SystemTime;
 
-use super::connection::{Awaited, Connection, Phase, WebSocketPhase};
+use super::connection::{Awaited, Connection, Door, Phase, WebSocketPhase};
 use super::connections::Key;
 use super::draft::{self, Draft};
 use super::event_loop::EventLoop;
@@ -95,6 +95,7 @@ impl EventLoop {
         let Some(connection) = self.connections.get_mut(key) else { return false };
         connection.liveness.heard(self.now);
         self.read_len += input.len();
+        self.tally.bytes_received += input.len() as u64;
         match &mut connection.phase {
             Phase::Http(http) => {
                 http.reader.receive(input);
@@ -131,13 +132,20 @@ impl EventLoop {
     }
 
     fn answer(&mut self, key: Key, request: &Request) {
-        let answer = self.shared.handlers.answer(request);
-        if let Some(Phase::Http(http)) = self.connections.get_mut(key).map(|connection| &mut connection.phase)
+        let answer = self.decide(key, request);
+        if let Some(connection) = self.connections.get_mut(key)
+            && let Door::Public = connection.door
+            && let Phase::Http(http) = &mut connection.phase
         {
             http.allow_origin = self.shared.handlers.allow_origin(request).map(Into::into);
         }
         match answer {
             Answer::Respond(response) => {
+                let keep_alive = request.keep_alive() && !request.has_body();
+                self.respond(key, &response, keep_alive, request.method() == "HEAD");
+            }
+            Answer::Report(report) => {
+                let response = self.report_on(report);
                 let keep_alive = request.keep_alive() && !request.has_body();
                 self.respond(key, &response, keep_alive, request.method() == "HEAD");
             }
@@ -174,14 +182,25 @@ impl EventLoop {
         self.respond(key, &response, keep_alive, false);
     }
 
-    fn publish(&self, draft: Draft, key: Option<IdempotencyKey>) -> Response {
+    fn publish(&mut self, draft: Draft, key: Option<IdempotencyKey>) -> Response {
         let Some(key) = key else {
+            self.tally.publishes += 1;
             return handlers::published(self.exchange().publish(draft, self.now), false);
         };
         match self.exchange().publish_once(draft, key, !self.shared.is_over_memory(), self.now) {
-            Ok((published, is_replay)) => handlers::published(published, is_replay),
+            Ok((published, is_replay)) => {
+                self.tally.publishes += u64::from(!is_replay);
+                handlers::published(published, is_replay)
+            }
             Err(KeyRefused::Reused) => handlers::key_reused(),
-            Err(KeyRefused::NoRoom) => handlers::over_capacity(),
+            Err(KeyRefused::NoRoom) => {
+                self.shared.note(
+                    Kind::Memory,
+                    self.now,
+                    &"a publication with a key: --max-memory is reached",
+                );
+                handlers::over_capacity()
+            }
         }
     }
 
@@ -203,9 +222,9 @@ impl EventLoop {
             connection.outbox.tail(),
             Framing { date: &date, keep_alive, head_only, allow_origin: allow_origin.as_deref() },
         );
-        if response.status().code() >= 400 {
+        if let Some(kind) = Kind::of_status(response.status()) {
             let code = response.status().code();
-            self.shared.note(Kind::Request, self.now, &format_args!("a request, with {code}"));
+            self.shared.note(kind, self.now, &format_args!("a request, with {code}"));
         }
         if !keep_alive {
             return connection.finish(self.now);
@@ -248,7 +267,7 @@ impl EventLoop {
                 Ok(Some(ws::Event::Ping | ws::Event::Pong)) => {}
                 Ok(Some(ws::Event::Close(_))) => return self.finish_connection(key),
                 Err(error) => {
-                    self.shared.note(Kind::Message, self.now, &error);
+                    self.shared.note(Kind::of_close(error.close_code()), self.now, &error);
                     return self.finish_connection(key);
                 }
             }
@@ -283,10 +302,11 @@ impl EventLoop {
         let channel = self.hub.channel(subscription).clone();
         match draft::from_message(channel, subscription.form(), message) {
             Ok(draft) => {
+                self.tally.publishes += 1;
                 let _ = self.exchange().publish(draft, self.now);
             }
             Err(error) => {
-                self.shared.note(Kind::Message, self.now, &error);
+                self.shared.note(Kind::of_close(error.close_code()), self.now, &error);
                 self.close_connection(key, error.close_code(), &error.to_string());
             }
         }

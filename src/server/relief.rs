@@ -10,7 +10,7 @@ use super::refusals::Kind;
 use crate::ws::CloseCode;
 
 /// What a connection costs besides what it holds: its entry, its timer, its place in a log.
-const CONNECTION_LEN: usize = 256;
+pub const CONNECTION_LEN: usize = 256;
 
 /// A connection that holds less than this is not worth ending for its memory: it is a frame or a head under way.
 const BURDEN_MIN: u64 = 4 * 1024;
@@ -20,12 +20,17 @@ const OUT_OF_MEMORY: &str =
     "the server is out of memory (--max-memory), and you held most; come back in a moment";
 
 impl EventLoop {
-    /// Counts what a connection holds now, in the place of what it held before.
+    /// Counts what a connection holds and how it is used now, in the place of what was counted before.
     pub(super) fn count(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let held = connection.private_len();
         self.private_len = self.private_len - connection.held + held;
         connection.held = held;
+        let transport = connection.transport();
+        if transport != connection.counted_as {
+            self.tally.note_transport(connection.counted_as, transport);
+            connection.counted_as = transport;
+        }
     }
 
     /// Tells the others how much this loop holds. If that is too much in all, those go that hold most here: who is

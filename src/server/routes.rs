@@ -1,5 +1,6 @@
 //! From a path to what it names. What is done with it, `handlers` says.
 
+use super::figures;
 use crate::http::{self, Request, Response, Status};
 use crate::hub::ChannelName;
 
@@ -10,6 +11,14 @@ pub enum Route {
     Home,
     /// `/healthz`
     Health,
+    /// `/readyz`
+    Ready,
+    /// `/metrics`
+    Metrics,
+    /// `/dashboard`
+    Dashboard,
+    /// `/dashboard/figures`
+    Figures,
     /// `/fanfare.js`, the client as a plain script.
     Script,
     /// `/fanfare.mjs`, the client as an ES module.
@@ -23,12 +32,19 @@ pub enum Route {
 /// The prefix of every channel's path.
 const CHANNELS: &str = "/channels/";
 
+/// Where the figures of the dashboard are subscribed to.
+pub const FIGURES_PATH: &str = "/dashboard/figures";
+
 impl Route {
     /// The route of a request, or the answer that there is none.
     pub fn of(request: &Request) -> Result<Self, Response> {
         match request.path() {
             "/" => Ok(Self::Home),
             "/healthz" => Ok(Self::Health),
+            "/readyz" => Ok(Self::Ready),
+            "/metrics" => Ok(Self::Metrics),
+            "/dashboard" => Ok(Self::Dashboard),
+            FIGURES_PATH => Ok(Self::Figures),
             "/fanfare.js" => Ok(Self::Script),
             "/fanfare.mjs" => Ok(Self::Module),
             "/echo" => Ok(Self::Echo),
@@ -46,6 +62,7 @@ impl Route {
     pub fn allow(&self) -> &'static str {
         match self {
             Self::Home | Self::Health | Self::Script | Self::Module | Self::Echo => "GET, HEAD, OPTIONS",
+            Self::Ready | Self::Metrics | Self::Dashboard | Self::Figures => "GET, HEAD, OPTIONS",
             Self::Channel(_) => "GET, HEAD, POST, OPTIONS",
         }
     }
@@ -58,5 +75,14 @@ fn channel(segment: &str) -> Result<ChannelName, Response> {
             "The channel name is not UTF-8 when percent-decoded.",
         ));
     };
-    ChannelName::new(&name).map_err(|error| Response::text(Status::BAD_REQUEST, &error.to_string()))
+    let name =
+        ChannelName::new(&name).map_err(|error| Response::text(Status::BAD_REQUEST, &error.to_string()))?;
+    if figures::is_own(name.as_str()) {
+        return Err(Response::text(
+            Status::FORBIDDEN,
+            "Channels whose names begin with @fanfare. are the server's own; the dashboard's figures are at \
+             /dashboard/figures.",
+        ));
+    }
+    Ok(name)
 }

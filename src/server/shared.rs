@@ -12,6 +12,7 @@ use super::handlers::Handlers;
 use super::liveness::Millis;
 use super::mailbox::lock;
 use super::refusals::{Kind, Refusals};
+use super::totals::Meters;
 use crate::config::Config;
 
 /// Shared by reference between all threads of a server.
@@ -20,6 +21,7 @@ pub struct Shared {
     pub config: Config,
     pub handlers: Handlers,
     pub exchange: Exchange,
+    pub meters: Meters,
     /// What [`Millis`] count from.
     started: Instant,
     /// How many connections each loop has, or is about to have.
@@ -30,6 +32,8 @@ pub struct Shared {
     /// One line a kind for the whole server, not one a loop.
     refusals: Mutex<Refusals>,
     stop: AtomicU8,
+    /// How many loops have not ended.
+    loops_left: AtomicUsize,
 }
 
 /// How far the stop has come.
@@ -49,23 +53,32 @@ impl Shared {
         let connections = exchange.mailboxes().iter().map(|_| AtomicUsize::new(0)).collect();
         let held = exchange.mailboxes().iter().map(|_| AtomicUsize::new(0)).collect();
         let handlers = Handlers::new(&config);
+        let meters = Meters::new(exchange.mailboxes().len());
+        let loops_left = AtomicUsize::new(exchange.mailboxes().len());
         let stop = AtomicU8::new(Stop::No as u8);
         Self {
             config,
             handlers,
             exchange,
+            meters,
             started: Instant::now(),
             connections,
             connections_max,
             held,
             refusals: Mutex::default(),
             stop,
+            loops_left,
         }
     }
 
     /// The time. Every loop looks once a turn.
     pub fn now(&self) -> Millis {
-        Millis(self.started.elapsed().as_millis() as u64)
+        Millis(self.elapsed().as_millis() as u64)
+    }
+
+    /// The same, to the nanosecond.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// How long it is until then.
@@ -114,7 +127,17 @@ impl Shared {
 
     /// Counts a refusal, and logs it if it is time for a line.
     pub fn note(&self, kind: Kind, now: Millis, what: &dyn fmt::Display) {
-        lock(&self.refusals).note(kind, now, what);
+        self.note_several(kind, 1, now, what);
+    }
+
+    /// Counts refusals of one kind, and logs them if it is time for a line.
+    pub fn note_several(&self, kind: Kind, count: usize, now: Millis, what: &dyn fmt::Display) {
+        lock(&self.refusals).note(kind, count as u64, now, what);
+    }
+
+    /// How many refusals there have been, by the label of their kind.
+    pub fn refusal_counts(&self) -> Vec<(&'static str, u64)> {
+        lock(&self.refusals).counts().collect()
     }
 
     /// Whether to stop.
@@ -124,6 +147,17 @@ impl Shared {
             1 => Stop::Drain,
             _ => Stop::Now,
         }
+    }
+
+    /// Whether all loops but one have ended.
+    pub fn is_last_loop(&self) -> bool {
+        self.loops_left.load(Ordering::SeqCst) <= 1
+    }
+
+    /// A loop has ended. The first one may have waited for that.
+    pub fn end_loop(&self) {
+        self.loops_left.fetch_sub(1, Ordering::SeqCst);
+        self.exchange.mailbox(0).wake();
     }
 
     /// Tells every loop to stop. It does not become less urgent.

@@ -11,7 +11,7 @@ use std::thread;
 use mio::Poll;
 
 use super::acceptor::{Acceptor, bind};
-use super::event_loop::{EventLoop, WAKER};
+use super::event_loop::{EventLoop, OPERATORS_MAX, WAKER};
 use super::exchange::Exchange;
 use super::handle::Handle;
 use super::history_rules::HistoryRules;
@@ -50,6 +50,7 @@ const DESCRIPTORS_PER_LOOP: u64 = 2;
 pub struct Server {
     loops: Vec<EventLoop>,
     local_addrs: Vec<SocketAddr>,
+    metrics_addr: Option<SocketAddr>,
     handle: Handle,
 }
 
@@ -65,10 +66,15 @@ impl Server {
         for &address in &config.listen {
             listeners.push(bind(address).map_err(|error| StartError::Bind(address, error))?);
         }
+        let metrics = config
+            .metrics_listen
+            .map(|address| bind(address).map_err(|error| StartError::BindMetrics(address, error)));
+        let metrics = metrics.transpose()?;
+        let metrics_addr = metrics.as_ref().map(|listener| listener.local_addr()).transpose()?;
         let local_addrs = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
         let polls = (0..config.threads.get()).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>()?;
         let exchange = Exchange::new(mailboxes(&polls, WAKER)?, first_epoch()?, HistoryRules::new(&config));
-        let acceptor = Acceptor::new(listeners, polls[0].registry())?;
+        let acceptor = Acceptor::new(listeners, metrics, polls[0].registry())?;
         let connections_max = connections_max(&config);
         let shared = Arc::new(Shared::new(config, exchange, connections_max));
         let handle = Handle::new(Arc::clone(&shared));
@@ -77,13 +83,19 @@ impl Server {
         let loops = numbered
             .map(|(index, poll)| EventLoop::new(index, Arc::clone(&shared), poll, acceptor.take()))
             .collect();
-        Ok(Self { loops, local_addrs, handle })
+        Ok(Self { loops, local_addrs, metrics_addr, handle })
     }
 
     /// The bound addresses, in the order of the configuration, with the ports that were free.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// The bound address of `metrics_listen`, if it was configured.
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
     }
 
     /// A handle for other threads. It can be cloned, and outlives the server.
@@ -141,6 +153,9 @@ impl Drop for StopAll {
     }
 }
 
+/// What to do about an address that cannot be bound.
+const BIND_REMEDY: &str = "Give an address of this machine and a port that is free (0 finds one)";
+
 /// Why a server does not start.
 #[derive(Debug)]
 pub enum StartError {
@@ -148,6 +163,8 @@ pub enum StartError {
     Config(ConfigError),
     /// An address that cannot be listened on.
     Bind(SocketAddr, io::Error),
+    /// The address of the metrics, which cannot be listened on.
+    BindMetrics(SocketAddr, io::Error),
     /// The system refuses something else.
     Io(io::Error),
 }
@@ -162,11 +179,9 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::Bind(address, error) => {
-                write!(
-                    f,
-                    "--listen {address}: {error}. Give an address of this machine and a port that is free (0 finds one)"
-                )
+            Self::Bind(address, error) => write!(f, "--listen {address}: {error}. {BIND_REMEDY}"),
+            Self::BindMetrics(address, error) => {
+                write!(f, "--metrics-listen {address}: {error}. {BIND_REMEDY}")
             }
             Self::Io(error) => write!(f, "the system refuses what the event loops need: {error}"),
         }
@@ -178,7 +193,9 @@ impl std::error::Error for StartError {}
 /// How many connections may be held: as configured, else what the raised descriptor limit allows.
 fn connections_max(config: &Config) -> usize {
     let listeners = config.listen.len() as u64;
-    let kept = DESCRIPTORS_KEPT + listeners + DESCRIPTORS_PER_LOOP * config.threads.get() as u64;
+    let operators = if config.metrics_listen.is_some() { 1 + OPERATORS_MAX as u64 } else { 0 };
+    let loops = DESCRIPTORS_PER_LOOP * config.threads.get() as u64;
+    let kept = DESCRIPTORS_KEPT + listeners + operators + loops;
     let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(u64::MAX);
     let allowed = usize::try_from(limit.saturating_sub(kept).max(1)).unwrap_or(usize::MAX);
     let connections_max = config.max_connections.unwrap_or(allowed);

@@ -2,6 +2,7 @@
 //!
 //! The spreading over time is `drain`'s.
 
+use super::acceptor::Acceptor;
 use super::connection::{Awaited, Phase};
 use super::connections::Key;
 use super::drain::Drain;
@@ -22,7 +23,7 @@ impl EventLoop {
             // What was published before the stop was asked for is in the mailbox by now, perhaps only since this
             // turn looked there.
             self.apply();
-            self.acceptor = None;
+            self.acceptor = self.acceptor.take().and_then(Acceptor::into_metrics_only);
             let millis =
                 |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4);
             let config = &self.shared.config;
@@ -38,12 +39,18 @@ impl EventLoop {
     pub(super) fn is_stopped(&self) -> bool {
         match self.shared.stop() {
             Stop::No => false,
-            Stop::Drain => self
-                .drain
-                .as_ref()
-                .is_some_and(|drain| self.connections.is_empty() || drain.is_over(self.now)),
+            Stop::Drain => {
+                self.drain.as_ref().is_some_and(|drain| self.is_deserted() || drain.is_over(self.now))
+            }
             Stop::Now => true,
         }
+    }
+
+    /// Whether nobody is left to say goodbye to. The loop with the metrics listener goes last, so that a probe finds
+    /// out that the server is stopping; a probe keeps nobody.
+    fn is_deserted(&self) -> bool {
+        let is_empty = self.connections.len() == self.operators_len;
+        is_empty && (self.acceptor.is_none() || self.shared.is_last_loop())
     }
 
     /// The Close frame or the last chunk, once the subscriber has all that it is owed.

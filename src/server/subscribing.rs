@@ -49,7 +49,9 @@ impl EventLoop {
             };
             Some(Joined { subscription, notice, missed: publications })
         });
-        joined.expect("it joins in any case")
+        let joined = joined.expect("it joins in any case");
+        self.tally.replayed[joining.form.index()] += joined.missed.len() as u64;
+        joined
     }
 
     /// Begins an event stream.
@@ -132,6 +134,7 @@ impl EventLoop {
                 break;
             }
             self.renderer.publication(&publication, WireForm::LongPoll, &mut elements);
+            self.tally.replayed[WireForm::LongPoll.index()] += 1;
             since = publication.id;
         }
         answer(render::long_poll_answer(gap, &elements, since))

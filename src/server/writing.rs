@@ -35,7 +35,8 @@ impl EventLoop {
     /// Writes to one connection, and does what follows from it.
     pub(super) fn flush_connection(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let flushed = connection.flush(&mut self.hub, &mut self.renderer, self.shared.config.max_lag);
+        let (lag_max, sent) = (self.shared.config.max_lag, &mut self.tally.bytes_sent);
+        let flushed = connection.flush(&mut self.hub, &mut self.renderer, lag_max, sent);
         self.count(key);
         match flushed {
             Ok(Flushed::Settled) => {}
@@ -63,6 +64,7 @@ impl EventLoop {
             self.now,
             &format_args!("a subscriber of {channel} is past --max-lag: {policy:?}"),
         );
+        self.tally.note_lagged(policy);
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.lagged(policy, subscription, &mut self.hub, self.shared.config.max_lag) {
             self.close_connection(key, CloseCode::TRY_AGAIN_LATER, LAGGED);

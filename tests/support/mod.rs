@@ -35,6 +35,8 @@ pub type Client = WebSocket<TcpStream>;
 /// A server in this process, stopped when it goes out of scope.
 pub struct Running {
     pub address: SocketAddr,
+    /// That of the metrics, if there is one.
+    pub metrics: Option<SocketAddr>,
     pub handle: Handle,
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
@@ -52,8 +54,8 @@ pub fn config() -> Config {
 /// Starts a server.
 pub fn start(config: Config) -> Running {
     let server = Server::bind(config).unwrap();
-    let (address, handle) = (server.local_addrs()[0], server.handle());
-    Running { address, handle, thread: Some(thread::spawn(|| server.run())) }
+    let (address, metrics, handle) = (server.local_addrs()[0], server.metrics_addr(), server.handle());
+    Running { address, metrics, handle, thread: Some(thread::spawn(|| server.run())) }
 }
 
 impl Running {

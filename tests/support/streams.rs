@@ -123,7 +123,13 @@ impl Events {
                     "id" => self.last_id = value.into(),
                     "retry" => self.retry = value.into(),
                     "event" => name = value.into(),
-                    "data" => data = Some(data.map_or(value.into(), |data| format!("{data}\n{value}"))),
+                    "data" => match &mut data {
+                        None => data = Some(value.into()),
+                        Some(data) => {
+                            data.push('\n');
+                            data.push_str(value);
+                        }
+                    },
                     other => panic!("no such field: {other:?}"),
                 }
             }

@@ -1,0 +1,27 @@
+//! What is answered at the address of `--metrics-listen`: the state of the server, and no channel.
+//!
+//! No key is asked for: who gave the address decides who reaches it.
+
+use super::handlers::{Answer, Report, health};
+use crate::http::{Request, Response, Status};
+
+/// What there is.
+const PATHS: &str = "Only /metrics, /healthz and /readyz are served at this address.";
+
+/// The answer to a request whose head is complete.
+pub fn answer(request: &Request) -> Answer {
+    let answer = match request.path() {
+        "/metrics" => Answer::Report(Report::Metrics),
+        "/healthz" => Answer::Respond(health()),
+        "/readyz" => Answer::Report(Report::Readiness),
+        _ => return Answer::Respond(Response::text(Status::NOT_FOUND, PATHS)),
+    };
+    match request.method() {
+        "GET" | "HEAD" => answer,
+        method => {
+            let sentence = format!("{method} is not served here; GET, HEAD are.");
+            let response = Response::text(Status::METHOD_NOT_ALLOWED, &sentence);
+            Answer::Respond(response.header("Allow", "GET, HEAD"))
+        }
+    }
+}

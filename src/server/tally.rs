@@ -1,0 +1,271 @@
+//! What a loop counts while it works: plain numbers, put where other threads read them once a turn.
+//!
+//! What the numbers are called outside, `metrics` and `figures` know.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::config::LagPolicy;
+use crate::hub::WireForm;
+
+/// The upper bounds of the buckets of [`Turns`], in microseconds. From what an idle loop needs for one event to what
+/// a client notices; above a second the exact number does not matter.
+pub const TURN_BOUNDS_US: [u64; 14] =
+    [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000];
+
+/// How a connection is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Requests and their answers.
+    Http,
+    /// An open WebSocket.
+    WebSocket,
+    /// An event stream.
+    Sse,
+    /// A request that waits for the next publication.
+    LongPoll,
+}
+
+impl Transport {
+    /// Every transport, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Http, Self::WebSocket, Self::Sse, Self::LongPoll];
+
+    /// The name that figures have it under.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::WebSocket => "websocket",
+            Self::Sse => "sse",
+            Self::LongPoll => "long_poll",
+        }
+    }
+
+    /// What carries a form.
+    pub fn of(form: WireForm) -> Self {
+        match form {
+            WireForm::WebSocket
+            | WireForm::Envelope
+            | WireForm::WebSocketDeflate
+            | WireForm::EnvelopeDeflate => Self::WebSocket,
+            WireForm::EventStream | WireForm::EventStreamEnvelope => Self::Sse,
+            WireForm::LongPoll => Self::LongPoll,
+        }
+    }
+}
+
+/// How many numbers a tally has.
+const CELLS: usize = size_of::<Tally>() / size_of::<u64>();
+
+/// Policies in the order in which [`Tally::lagged`] counts them.
+pub const POLICIES: [(LagPolicy, &str); 3] =
+    [(LagPolicy::Close, "close"), (LagPolicy::Skip, "skip"), (LagPolicy::Latest, "latest")];
+
+/// The numbers of one loop, or of all loops together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Connections there are, by transport.
+    pub connections: [u64; Transport::ALL.len()],
+    /// Connections that were taken in.
+    pub accepted: u64,
+    /// Publications that clients made.
+    pub publishes: u64,
+    /// Publications appended to logs times the readers that those had, by form.
+    pub deliveries: [u64; WireForm::ALL.len()],
+    /// Publications that were kept and sent to who came later, by form.
+    pub replayed: [u64; WireForm::ALL.len()],
+    /// Bytes that sockets took.
+    pub bytes_sent: u64,
+    /// Bytes that sockets gave.
+    pub bytes_received: u64,
+    /// Subscribers found too far behind, by policy.
+    pub lagged: [u64; POLICIES.len()],
+    /// Publications that those were not sent.
+    pub passed_over: u64,
+    /// Bytes that logs keep.
+    pub log_bytes: u64,
+    /// Bytes that connections hold for themselves.
+    pub private_bytes: u64,
+    /// Bytes of the connections themselves.
+    pub connection_bytes: u64,
+    /// Bytes of the longest log. Over all loops it is the longest of all.
+    pub lag_max: u64,
+    /// How long turns were.
+    pub turns: Turns,
+}
+
+/// Turns by the time they were busy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// Those above the bound before and up to this one; the last is for those above all bounds.
+    pub buckets: [u64; TURN_BOUNDS_US.len() + 1],
+    /// All of them together, in nanoseconds.
+    pub busy_ns: u64,
+}
+
+impl Turns {
+    /// Counts one turn.
+    pub fn note(&mut self, busy: Duration) {
+        let busy_ns = u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = TURN_BOUNDS_US.partition_point(|&bound_us| bound_us * 1000 < busy_ns);
+        self.buckets[bucket] += 1;
+        self.busy_ns = self.busy_ns.saturating_add(busy_ns);
+    }
+}
+
+impl Tally {
+    /// Counts one subscriber that was too far behind.
+    pub fn note_lagged(&mut self, policy: LagPolicy) {
+        if let Some(at) = POLICIES.iter().position(|&(known, _)| known == policy) {
+            self.lagged[at] += 1;
+        }
+    }
+
+    /// Counts a connection that is used otherwise than before.
+    pub fn note_transport(&mut self, before: Transport, now: Transport) {
+        self.connections[before as usize] -= 1;
+        self.connections[now as usize] += 1;
+    }
+
+    /// Deliveries by one transport, over all its forms.
+    pub fn deliveries_by(&self, transport: Transport) -> u64 {
+        let forms = WireForm::ALL.iter().filter(|&&form| Transport::of(form) == transport);
+        forms.map(|form| self.deliveries[form.index()] + self.replayed[form.index()]).sum()
+    }
+
+    /// Adds the numbers of another loop.
+    pub fn add(&mut self, other: &Self) {
+        let lag_max = self.lag_max.max(other.lag_max);
+        self.cells_mut().zip(other.cells()).for_each(|(sum, number)| *sum += number);
+        self.lag_max = lag_max;
+    }
+
+    /// All numbers, in one order.
+    fn cells(mut self) -> [u64; CELLS] {
+        let mut cells = [0; CELLS];
+        cells.iter_mut().zip(self.cells_mut()).for_each(|(cell, number)| *cell = *number);
+        cells
+    }
+
+    fn cells_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+        // Without `..`: a number that is added to the tally is added here.
+        let Self {
+            connections,
+            accepted,
+            publishes,
+            deliveries,
+            replayed,
+            bytes_sent,
+            bytes_received,
+            lagged,
+            passed_over,
+            log_bytes,
+            private_bytes,
+            connection_bytes,
+            lag_max,
+            turns: Turns { buckets, busy_ns },
+        } = self;
+        let arrays = connections.iter_mut().chain(deliveries).chain(replayed).chain(lagged).chain(buckets);
+        let singles = [accepted, publishes, bytes_sent, bytes_received, passed_over, log_bytes];
+        arrays.chain(singles).chain([private_bytes, connection_bytes, lag_max, busy_ns])
+    }
+}
+
+/// Where a loop puts its tally for others to read. No other thread writes here.
+///
+/// Aligned to two cache lines, which is what a core fetches at once: loops do not disturb each other by writing.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Board([AtomicU64; CELLS]);
+
+impl Default for Board {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; CELLS])
+    }
+}
+
+impl Board {
+    /// Puts the numbers there. A reader may meet some of this turn beside some of the one before.
+    pub fn put(&self, tally: &Tally) {
+        for (cell, number) in self.0.iter().zip(tally.cells()) {
+            cell.store(number, Ordering::Relaxed);
+        }
+    }
+
+    /// The numbers that were put there last.
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for (number, cell) in tally.cells_mut().zip(&self.0) {
+            *number = cell.load(Ordering::Relaxed);
+        }
+        tally
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tally in which no two numbers are the same.
+    fn numbered() -> Tally {
+        let mut tally = Tally::default();
+        tally.cells_mut().zip(1..).for_each(|(cell, number)| *cell = number);
+        tally
+    }
+
+    #[test]
+    fn what_is_put_on_the_board_is_read_from_it() {
+        let board = Board::default();
+        assert_eq!(board.tally(), Tally::default());
+        board.put(&numbered());
+        assert_eq!(board.tally(), numbered());
+        assert_eq!(Tally::default().cells_mut().count(), CELLS, "every number has its cell");
+    }
+
+    #[test]
+    fn loops_add_up_but_for_the_longest_log() {
+        let mut sum = Tally { publishes: 3, lag_max: 50, ..Tally::default() };
+        sum.add(&Tally { publishes: 4, lag_max: 20, connections: [1, 0, 0, 2], ..Tally::default() });
+        assert_eq!((sum.publishes, sum.lag_max, sum.connections), (7, 50, [1, 0, 0, 2]));
+    }
+
+    #[test]
+    fn a_turn_is_in_the_first_bucket_whose_bound_it_does_not_pass() {
+        let mut turns = Turns::default();
+        for ns in [0, 50_000, 50_001, 100_000, 1_000_000_000, 1_000_000_001] {
+            turns.note(Duration::from_nanos(ns));
+        }
+        assert_eq!(turns.buckets, [2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(turns.busy_ns, 2_000_200_002);
+    }
+
+    #[test]
+    fn a_transport_stands_in_the_table_at_its_number() {
+        for (number, &transport) in Transport::ALL.iter().enumerate() {
+            assert_eq!(transport as usize, number);
+        }
+        let mut tally = Tally { connections: [1, 0, 0, 0], ..Tally::default() };
+        tally.note_transport(Transport::Http, Transport::Sse);
+        assert_eq!(tally.connections, [0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn deliveries_of_a_transport_are_those_of_all_its_forms() {
+        let mut tally = Tally::default();
+        tally.deliveries[WireForm::WebSocket.index()] = 1;
+        tally.deliveries[WireForm::EnvelopeDeflate.index()] = 2;
+        tally.replayed[WireForm::Envelope.index()] = 4;
+        tally.deliveries[WireForm::EventStreamEnvelope.index()] = 8;
+        tally.replayed[WireForm::LongPoll.index()] = 16;
+        let by = Transport::ALL.map(|transport| tally.deliveries_by(transport));
+        assert_eq!(by, [0, 7, 8, 16]);
+    }
+
+    #[test]
+    fn a_lagging_subscriber_is_counted_under_its_policy() {
+        let mut tally = Tally::default();
+        for policy in [LagPolicy::Skip, LagPolicy::Latest, LagPolicy::Latest] {
+            tally.note_lagged(policy);
+        }
+        assert_eq!(tally.lagged, [0, 1, 2]);
+    }
+}

@@ -1,0 +1,703 @@
+//! What the server counts, over real sockets: every number moves as far as the traffic says, and is shown to whom it
+//! should be.
+
+mod support;
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use fanfare::config::{Config, Glob, LagPolicy};
+use fanfare::server::{Draft, Server};
+use support::streams::{Events, Poll, data_of};
+use support::*;
+use tungstenite::Message;
+
+const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// More than the kernel holds for a peer that does not read.
+const PAYLOAD_LEN: usize = 32 * 1024;
+
+/// With a listener for metrics beside that for clients.
+fn with_metrics(config: Config) -> Config {
+    Config { metrics_listen: Some("127.0.0.1:0".parse().unwrap()), ..config }
+}
+
+fn with_key() -> Config {
+    Config { publish_key: Some("secret".into()), client_publish: vec![Glob::new("chat-*")], ..config() }
+}
+
+fn one_loop() -> Config {
+    Config { threads: NonZeroUsize::MIN, ..config() }
+}
+
+/// A connection that is kept and scrapes, so that it is one connection however often it asks.
+struct Scraper {
+    stream: TcpStream,
+}
+
+impl Scraper {
+    fn new(address: SocketAddr) -> Scraper {
+        Scraper { stream: connect(address) }
+    }
+
+    /// The samples by their names and labels.
+    fn scrape(&mut self) -> HashMap<String, f64> {
+        let answer = exchange(&mut self.stream, SCRAPE);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        samples(&answer.body)
+    }
+
+    fn value(&mut self, sample: &str) -> f64 {
+        self.scrape()[sample]
+    }
+
+    /// Scrapes until these samples are exactly so: a loop puts its numbers on the board at the end of its turn.
+    fn settles(&mut self, expected: &[(&str, u64)]) {
+        let mut last = Vec::new();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while std::time::Instant::now() < deadline {
+            let samples = self.scrape();
+            last = expected.iter().map(|(sample, _)| samples[*sample]).collect();
+            if expected.iter().zip(&last).all(|((_, number), found)| *number as f64 == *found) {
+                return;
+            }
+        }
+        panic!("expected {expected:?}, found {last:?}");
+    }
+}
+
+fn samples(text: &str) -> HashMap<String, f64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let split = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        (name.to_owned(), value.parse().unwrap())
+    };
+    lines.map(split).collect()
+}
+
+fn connections(transport: &str) -> String {
+    format!("fanfare_connections{{transport=\"{transport}\"}}")
+}
+
+fn refusals(reason: &str) -> String {
+    format!("fanfare_refusals_total{{reason=\"{reason}\"}}")
+}
+
+const DELIVERED_BY_WEBSOCKET: &str = "fanfare_deliveries_total{transport=\"websocket\"}";
+
+#[test]
+fn connections_are_counted_by_transport_as_they_come_and_go() {
+    let server = start(config());
+    let mut scraper = Scraper::new(server.address);
+    let clients: Vec<Client> = (0..3).map(|_| websocket(server.address, "/channels/news")).collect();
+    let idle: Vec<TcpStream> = (0..2).map(|_| connect(server.address)).collect();
+    let (http, by_websocket) = (connections("http"), connections("websocket"));
+    let accepted = ("fanfare_connections_accepted_total", 6);
+    let held = ("fanfare_memory_bytes{kind=\"connections\"}", 6 * 256);
+    scraper.settles(&[(&http, 3), (&by_websocket, 3), accepted, held]);
+    drop((clients, idle));
+    let held = ("fanfare_memory_bytes{kind=\"connections\"}", 256);
+    scraper.settles(&[(&http, 1), (&by_websocket, 0), accepted, held]);
+}
+
+#[test]
+fn every_transport_is_counted_as_what_it_is_and_what_it_is_sent() {
+    let server = start(config());
+    let mut scraper = Scraper::new(server.address);
+    let mut client = websocket(server.address, "/channels/a");
+    let mut streams = [
+        Events::open(server.address, "/channels/a", "").begun(),
+        Events::open(server.address, "/channels/a?protocol=fanfare.v1.json", "").begun(),
+    ];
+    let mut poll = Poll::new(server.address, "/channels/a");
+    poll.poll(0);
+    poll.ask(20);
+    let [http, by_websocket, sse, long_poll] = ["http", "websocket", "sse", "long_poll"].map(connections);
+    scraper.settles(&[(&http, 1), (&by_websocket, 1), (&sse, 2), (&long_poll, 1)]);
+    publish(server.address, "a", "live");
+    text(&mut client);
+    streams.iter_mut().for_each(|stream| while stream.next().unwrap().id.is_empty() {});
+    assert_eq!(data_of(&poll.answer()), ["live"]);
+    let delivered = |transport: &str| format!("fanfare_deliveries_total{{transport=\"{transport}\"}}");
+    let [to_websocket, to_sse, to_poll] = ["websocket", "sse", "long_poll"].map(delivered);
+    scraper.settles(&[(&to_websocket, 1), (&to_sse, 2), (&to_poll, 1)]);
+    // The poll is over, and its connection kept.
+    scraper.settles(&[(&http, 2), (&by_websocket, 1), (&sse, 2), (&long_poll, 0)]);
+    // What was kept is delivered to who comes later.
+    let mut late = Events::open(server.address, "/channels/a?last=1", "").begun();
+    while late.next().unwrap().data != "live" {}
+    let answer = request(server.address, "GET", "/channels/a?last=1", "", b"");
+    assert!(answer.body.contains("live"), "{answer:?}");
+    scraper.settles(&[(&to_websocket, 1), (&to_sse, 3), (&to_poll, 2), ("fanfare_publishes_total", 1)]);
+    drop((client, streams, late, poll));
+    scraper.settles(&[(&http, 1), (&by_websocket, 0), (&sse, 0), (&long_poll, 0)]);
+}
+
+#[test]
+fn a_retry_under_the_same_key_is_no_second_publication_and_another_body_is_a_conflict() {
+    let server = start(config());
+    let fields = "Content-Type: text/plain\r\nIdempotency-Key: k\r\n";
+    for (body, status) in [(b"x", 200), (b"x", 200), (b"y", 422)] {
+        assert_eq!(request(server.address, "POST", "/channels/a", fields, body).status, status);
+    }
+    let mut scraper = Scraper::new(server.address);
+    scraper.settles(&[("fanfare_publishes_total", 1), (&refusals("conflict"), 1)]);
+}
+
+#[test]
+fn a_publication_is_counted_once_and_a_delivery_for_each_subscriber() {
+    let server = start(config());
+    let mut scraper = Scraper::new(server.address);
+    let mut plain = [websocket(server.address, "/channels/a"), websocket(server.address, "/channels/a")];
+    let mut envelope = envelopes(server.address, "a");
+    publish(server.address, "a", "by post");
+    plain[0].send(Message::text("by message")).unwrap();
+    server.handle.publish(Draft::text("a", "by the program").unwrap()).unwrap();
+    for client in plain.iter_mut().chain([&mut envelope]) {
+        (0..3).for_each(|_| drop(text(client)));
+    }
+    publish(server.address, "nobody", "x");
+    scraper.settles(&[("fanfare_publishes_total", 4), (DELIVERED_BY_WEBSOCKET, 9)]);
+    let refused = request(server.address, "POST", "/channels/a?event=fanfare:x", "", b"x");
+    assert_eq!(refused.status, 400);
+    scraper.settles(&[("fanfare_publishes_total", 4), (DELIVERED_BY_WEBSOCKET, 9)]);
+}
+
+#[test]
+fn every_byte_in_either_direction_is_counted() {
+    let server = start(one_loop());
+    let mut stream = connect(server.address);
+    let before = exchange(&mut stream, SCRAPE);
+    let request = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+    let answer = exchange(&mut stream, request);
+    let after = exchange(&mut stream, SCRAPE);
+    let len = |answer: &Answer| (answer.head.len() + answer.body.len()) as f64;
+    let moved = |sample: &str| samples(&after.body)[sample] - samples(&before.body)[sample];
+    // The answer to a scrape is sent after it is written, the scrape itself is read before.
+    assert_eq!(moved("fanfare_sent_bytes_total"), len(&before) + len(&answer));
+    assert_eq!(moved("fanfare_received_bytes_total"), (request.len() + SCRAPE.len()) as f64);
+}
+
+#[test]
+fn a_frame_to_each_of_many_subscribers_is_counted_in_bytes_sent() {
+    let server = start(one_loop());
+    let mut clients: Vec<Client> = (0..20).map(|_| websocket(server.address, "/channels/a")).collect();
+    let mut scraper = Scraper::new(server.address);
+    let before = exchange(&mut scraper.stream, SCRAPE);
+    server.handle.publish(Draft::text("a", "x".repeat(100)).unwrap()).unwrap();
+    clients.iter_mut().for_each(|client| drop(text(client)));
+    let moved = scraper.value("fanfare_sent_bytes_total")
+        - samples(&before.body)["fanfare_sent_bytes_total"]
+        - (before.head.len() + before.body.len()) as f64;
+    assert_eq!(moved, 20.0 * 102.0);
+}
+
+/// A subscriber that does not read, and that is told what it missed.
+fn slow_client(address: SocketAddr) -> Client {
+    stalled(address, "/channels/slow", &[("Sec-WebSocket-Protocol", "fanfare.v1.json")])
+}
+
+/// Publishes to the slow client until the sample is no longer 0. How many that took. On one loop, which then has a turn
+/// between any two.
+fn publish_until(server: &Running, scraper: &mut Scraper, sample: &str) -> u64 {
+    let draft = Draft::text("slow", "x".repeat(PAYLOAD_LEN)).unwrap();
+    let mut count = 0;
+    until("the sample moves", || {
+        publish_draft(&server.handle, &draft);
+        count += 1;
+        (scraper.value(sample) > 0.0).then_some(count)
+    })
+}
+
+#[test]
+fn who_is_closed_for_its_lag_is_counted_once_and_not_as_a_refusal() {
+    let server = start(Config { max_lag: 64 * 1024, ..one_loop() });
+    let mut scraper = Scraper::new(server.address);
+    let _slow = slow_client(server.address);
+    publish_until(&server, &mut scraper, "fanfare_lagged_total{policy=\"close\"}");
+    let samples = scraper.scrape();
+    assert_eq!(samples["fanfare_lagged_total{policy=\"close\"}"], 1.0);
+    assert_eq!(samples["fanfare_passed_over_publications_total"], 0.0);
+    let refused: f64 = samples
+        .iter()
+        .filter(|(name, _)| name.starts_with("fanfare_refusals_total"))
+        .map(|(_, number)| number)
+        .sum();
+    assert_eq!(refused, 0.0, "{samples:?}");
+}
+
+#[test]
+fn what_a_lagging_subscriber_is_moved_past_is_counted_to_the_last_publication() {
+    for (policy, label) in [(LagPolicy::Skip, "skip"), (LagPolicy::Latest, "latest")] {
+        let lag_policy = vec![(Glob::new("slow"), policy)];
+        let server = start(Config { max_lag: 64 * 1024, lag_policy, ..one_loop() });
+        let mut scraper = Scraper::new(server.address);
+        let mut slow = slow_client(server.address);
+        let sample = format!("fanfare_lagged_total{{policy=\"{label}\"}}");
+        let published = publish_until(&server, &mut scraper, &sample) + 1;
+        publish_draft(&server.handle, &Draft::text("slow", "last").unwrap());
+        let (mut received, mut missed) = (0, 0);
+        while received + missed < published {
+            let envelope: serde_json::Value = serde_json::from_str(&text(&mut slow)).unwrap();
+            match envelope["event"].as_str() {
+                Some("fanfare:lagged") => missed += envelope["data"]["missed"].as_u64().unwrap(),
+                _ => received += 1,
+            }
+        }
+        assert!(missed > 0 && received + missed == published, "{label}: {received}, {missed}, {published}");
+        scraper.settles(&[("fanfare_passed_over_publications_total", missed)]);
+    }
+}
+
+#[test]
+fn the_largest_lag_is_what_is_kept_for_the_slowest_and_nothing_when_it_has_read_all() {
+    let server = start(one_loop());
+    let mut scraper = Scraper::new(server.address);
+    let mut slow = slow_client(server.address);
+    let published = publish_until(&server, &mut scraper, "fanfare_lag_max_bytes");
+    let samples = scraper.scrape();
+    let lag = samples["fanfare_lag_max_bytes"];
+    assert!(lag > 0.0 && lag <= 1024.0 * 1024.0 + PAYLOAD_LEN as f64, "{lag}");
+    assert_eq!(samples["fanfare_memory_bytes{kind=\"logs\"}"], lag, "there is no other log");
+    (0..published).for_each(|_| drop(text(&mut slow)));
+    scraper.settles(&[("fanfare_lag_max_bytes", 0), ("fanfare_memory_bytes{kind=\"logs\"}", 0)]);
+}
+
+#[test]
+fn what_is_under_way_from_a_client_is_private_memory() {
+    let server = start(Config { max_memory: 64 * 1024 * 1024, ..config() });
+    let mut scraper = Scraper::new(server.address);
+    scraper.settles(&[("fanfare_memory_max_bytes", 64 * 1024 * 1024)]);
+    let mut stream = raw_websocket(server.address, "/echo");
+    let header = [&[0x82, 0xff][..], &100_000u64.to_be_bytes(), &[0; 4]].concat();
+    stream.write_all(&[&header[..], &[0; 60_000]].concat()).unwrap();
+    let private = "fanfare_memory_bytes{kind=\"private\"}";
+    until("it is counted", || (scraper.value(private) >= 60_000.0).then_some(()));
+    drop(stream);
+    scraper.settles(&[(private, 0)]);
+}
+
+#[test]
+fn every_refused_request_is_counted_under_its_reason() {
+    let server = start(Config { max_message: 100, handshake_timeout: PATIENCE, ..with_key() });
+    let mut scraper = Scraper::new(server.address);
+    let authorized = "Authorization: Bearer secret\r\n";
+    scraper.stream.write_all(b"").unwrap();
+    let post = format!("POST /channels/c HTTP/1.1\r\nHost: h\r\n{authorized}");
+    let requests = [
+        ("nonsense\r\n\r\n".to_owned(), "bad_request"),
+        (format!("{post}\r\n"), "bad_request"),
+        (format!("{post}Content-Type: application/json\r\nContent-Length: 1\r\n\r\n{{"), "bad_request"),
+        ("POST /channels/c HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n".to_owned(), "unauthorized"),
+        ("GET /channels/@fanfare.x HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), "forbidden"),
+        ("GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), "not_found"),
+        ("PUT /channels/c HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), "method_not_allowed"),
+        (format!("{post}Content-Length: 101\r\n\r\n"), "too_large"),
+        (format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "a".repeat(20_000)), "too_large"),
+        (format!("{post}Transfer-Encoding: gzip, chunked\r\n\r\n"), "unsupported"),
+        ("GET / HTTP/2.0\r\nHost: h\r\n\r\n".to_owned(), "unsupported"),
+    ];
+    let mut counts: HashMap<&str, u64> = HashMap::new();
+    for (request, reason) in &requests {
+        assert!(exchange(&mut connect(server.address), request.as_bytes()).status >= 400);
+        *counts.entry(*reason).or_default() += 1;
+    }
+    let scrape = format!("GET /metrics HTTP/1.1\r\nHost: h\r\n{authorized}\r\n");
+    let samples = samples(&exchange(&mut scraper.stream, scrape.as_bytes()).body);
+    let found: HashMap<&str, u64> = samples
+        .iter()
+        .filter_map(|(name, &count)| {
+            let reason = name.strip_prefix("fanfare_refusals_total{reason=\"")?.strip_suffix("\"}")?;
+            (count > 0.0).then_some((reason, count as u64))
+        })
+        .collect();
+    assert_eq!(found, counts);
+}
+
+#[test]
+fn a_websocket_that_is_closed_for_what_it_sent_is_counted_under_its_reason() {
+    let server = start(with_metrics(Config { max_message: 100, echo: true, ..with_key() }));
+    let mut scraper = Scraper::new(server.metrics.unwrap());
+    for (path, frame, reason) in [
+        ("/echo", &b"\x81\x02no"[..], "protocol_error"),
+        ("/echo", b"\x81\x81\x00\x00\x00\x00\xff", "invalid_payload"),
+        ("/echo", b"\x82\xfe\x01\x00\x00\x00\x00\x00", "too_large"),
+        ("/channels/prices", b"\x81\x81\x00\x00\x00\x00x", "policy"),
+    ] {
+        let mut stream = raw_websocket(server.address, path);
+        stream.write_all(frame).unwrap();
+        assert_eq!(rest(&mut stream)[0], 0x88, "{reason}");
+        scraper.settles(&[(&refusals(reason), 1)]);
+    }
+}
+
+#[test]
+fn who_is_silent_or_late_is_counted() {
+    let short = Duration::from_millis(50);
+    let server = start(with_metrics(Config {
+        idle_timeout: short,
+        pong_timeout: short,
+        close_timeout: short,
+        handshake_timeout: short,
+        ..config()
+    }));
+    let _silent = raw_websocket(server.address, "/channels/news");
+    let late = exchange(&mut connect(server.address), b"GET /healthz HTT");
+    assert_eq!(late.status, 408);
+    until("both are counted", || {
+        let samples = Scraper::new(server.metrics.unwrap()).scrape();
+        (samples[&refusals("silent")] == 1.0 && samples[&refusals("timeout")] == 1.0).then_some(())
+    });
+}
+
+#[test]
+fn a_full_server_counts_whom_it_refuses_and_is_scraped_all_the_same() {
+    let server = start(with_metrics(Config { max_connections: Some(1), ..config() }));
+    let _client = websocket(server.address, "/channels/news");
+    for _ in 0..3 {
+        assert_eq!(read_answer(&mut connect(server.address)).status, 503);
+    }
+    let mut scraper = Scraper::new(server.metrics.unwrap());
+    scraper.settles(&[(&refusals("no_room"), 3), ("fanfare_connections_accepted_total", 2)]);
+    assert_eq!(server.handle.connections_len(), 1, "a scraper takes nobody's place");
+}
+
+#[test]
+fn a_connection_for_which_there_is_no_memory_is_counted() {
+    let server = start(with_metrics(Config { max_memory: 300, ..one_loop() }));
+    let _clients = [websocket(server.address, "/echo"), websocket(server.address, "/echo")];
+    assert_eq!(read_answer(&mut connect(server.address)).status, 503);
+    Scraper::new(server.metrics.unwrap()).settles(&[(&refusals("memory"), 1), (&refusals("no_room"), 0)]);
+}
+
+#[test]
+fn channels_are_counted_once_over_all_loops_and_without_the_dashboards() {
+    let server = start(config());
+    let mut clients: Vec<Client> = (0..4).map(|_| websocket(server.address, "/channels/a")).collect();
+    clients.push(websocket(server.address, "/channels/b"));
+    clients.push(websocket(server.address, "/dashboard/figures"));
+    let mut scraper = Scraper::new(server.address);
+    scraper.settles(&[("fanfare_channels", 2)]);
+}
+
+#[test]
+fn every_turn_is_in_the_histogram() {
+    let server = start(config());
+    let mut scraper = Scraper::new(server.address);
+    let name = "fanfare_loop_turn_duration_seconds";
+    let first = scraper.value(&format!("{name}_count"));
+    let samples = scraper.scrape();
+    assert!(samples[&format!("{name}_count")] > first, "a scrape takes a turn");
+    assert!(samples[&format!("{name}_sum")] > 0.0);
+    let mut buckets: Vec<(f64, f64)> = samples
+        .iter()
+        .filter_map(|(sample, &count)| {
+            let bound = sample.strip_prefix(&format!("{name}_bucket{{le=\""))?.strip_suffix("\"}")?;
+            Some((bound.parse().unwrap_or(f64::INFINITY), count))
+        })
+        .collect();
+    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+    assert_eq!(buckets.len(), 15);
+    assert!(buckets.is_sorted_by(|a, b| a.1 <= b.1), "cumulative: {buckets:?}");
+    assert_eq!(buckets[14].1, samples[&format!("{name}_count")]);
+}
+
+#[cfg(target_os = "linux")] // for its /proc
+#[test]
+fn the_process_tells_of_itself_on_linux() {
+    let process = spawn(&mut fanfare(&["--threads", "2"]));
+    let samples = Scraper::new(process.address).scrape();
+    assert_eq!(samples["fanfare_build_info{version=\"0.1.0\"}"], 1.0);
+    let resident_kib = process.resident_kib() as f64;
+    let told_kib = samples["process_resident_memory_bytes"] / 1024.0;
+    assert!((told_kib - resident_kib).abs() < 1024.0, "{told_kib} KiB told, {resident_kib} KiB");
+    assert!(samples["process_max_fds"] >= 100.0);
+    assert!(samples["process_cpu_seconds_total"] < 60.0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let age = now - samples["process_start_time_seconds"];
+    assert!((-2.0..60.0).contains(&age), "started {age} s ago");
+    // Where the kernel tells it: Linux 6.2 and later.
+    if let Some(&open) = samples.get("process_open_fds") {
+        assert!((open - process.descriptors() as f64).abs() <= 1.0, "{open}");
+    }
+}
+
+#[test]
+fn with_a_key_the_state_is_shown_to_its_holders_only() {
+    let server = start(with_key());
+    // The second is `anybody:secret`.
+    let bearer = "Authorization: Bearer secret\r\n";
+    let basic = "Authorization: Basic YW55Ym9keTpzZWNyZXQ=\r\n";
+    for path in ["/metrics", "/dashboard"] {
+        for fields in ["", "Authorization: Bearer wrong\r\n", "Authorization: Basic d3Jvbmc6d3Jvbmc=\r\n"] {
+            let answer = request(server.address, "GET", path, fields, b"");
+            assert_eq!(answer.status, 401, "{path} {fields}");
+            assert!(answer.head.contains("WWW-Authenticate: Basic realm=\"Fanfare\"\r\n"), "{answer:?}");
+            assert!(answer.body.contains("--publish-key"), "{answer:?}");
+        }
+        for fields in [bearer, basic] {
+            assert_eq!(request(server.address, "GET", path, fields, b"").status, 200, "{path} {fields}");
+        }
+    }
+    assert_eq!(handshake(server.address, "/dashboard/figures", &[]).unwrap_err().status(), 401);
+    for value in ["Bearer secret", "Basic YW55Ym9keTpzZWNyZXQ="] {
+        assert!(handshake(server.address, "/dashboard/figures", &[("Authorization", value)]).is_ok());
+    }
+    let elsewhere = [("Authorization", "Basic YW55Ym9keTpzZWNyZXQ="), ("Origin", "https://evil.example")];
+    assert_eq!(handshake(server.address, "/dashboard/figures", &elsewhere).unwrap_err().status(), 401);
+    let fields = format!("Content-Type: text/plain\r\n{basic}");
+    assert_eq!(
+        request(server.address, "POST", "/channels/news", &fields, b"x").status,
+        401,
+        "not to publish"
+    );
+}
+
+#[test]
+fn without_a_key_outside_development_mode_the_state_is_shown_to_nobody() {
+    let server = start(Config { insecure: true, ..config() });
+    for path in ["/metrics", "/dashboard", "/dashboard/figures"] {
+        let answer = request(server.address, "GET", path, "", b"");
+        assert_eq!(answer.status, 403, "{path}");
+        assert!(
+            answer.body.contains("--metrics-listen") && answer.body.contains("--publish-key"),
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn the_answer_to_a_scrape_names_the_format_and_head_has_no_body() {
+    let server = start(config());
+    let answer = request(server.address, "GET", "/metrics", "", b"");
+    let content_type = "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n";
+    assert!(answer.head.contains(content_type), "{answer:?}");
+    let mut stream = connect(server.address);
+    stream.write_all(b"HEAD /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    let head = String::from_utf8(rest(&mut stream)).unwrap();
+    assert!(head.contains(content_type) && head.ends_with("\r\n\r\n"), "{head}");
+    assert_eq!(request(server.address, "POST", "/metrics", "", b"").status, 405);
+}
+
+#[test]
+fn at_the_address_of_the_metrics_the_state_is_served_without_a_key_and_nothing_else() {
+    let server = start(with_metrics(with_key()));
+    let address = server.metrics.unwrap();
+    let get = |path| request(address, "GET", path, "", b"");
+    assert!(get("/metrics").body.contains("fanfare_publishes_total 0\n"));
+    assert_eq!((get("/healthz").status, get("/healthz").body.as_str()), (200, "ok\n"));
+    assert_eq!((get("/readyz").status, get("/readyz").body.as_str()), (200, "ready\n"));
+    for path in ["/", "/channels/news", "/dashboard", "/dashboard/figures", "/echo", "/nowhere"] {
+        let answer = get(path);
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.body.contains("/metrics, /healthz and /readyz"), "{answer:?}");
+    }
+    assert_eq!(handshake(address, "/channels/news", &[]).unwrap_err().status(), 404);
+    let fields = "Authorization: Bearer secret\r\n";
+    assert_eq!(request(address, "POST", "/channels/news", fields, b"x").status, 404);
+    let answer = request(address, "DELETE", "/metrics", "", b"");
+    assert!(answer.status == 405 && answer.head.contains("Allow: GET, HEAD\r\n"), "{answer:?}");
+}
+
+#[test]
+fn more_than_some_connections_for_metrics_are_refused_and_clients_do_not_notice() {
+    let server = start(with_metrics(config()));
+    let address = server.metrics.unwrap();
+    let mut held: Vec<TcpStream> = (0..32).map(|_| connect(address)).collect();
+    assert_eq!(read_answer(&mut connect(address)).status, 503);
+    let mut client = websocket(server.address, "/channels/news");
+    client.send(Message::text("x")).unwrap();
+    assert_eq!(text(&mut client), "x");
+    held.truncate(1);
+    until("there is room again", || {
+        let mut stream = connect(address);
+        (exchange(&mut stream, SCRAPE).status == 200).then_some(())
+    });
+}
+
+#[test]
+fn the_address_of_the_metrics_is_announced_behind_the_others() {
+    use std::io::BufRead;
+    let mut process = spawn(&mut fanfare(&["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]));
+    let mut line = || {
+        let mut line = String::new();
+        process.output.read_line(&mut line).unwrap();
+        line
+    };
+    assert!(line().starts_with("listening on http://127.0.0.1:"));
+    let last = line();
+    let url = last.trim().strip_prefix("metrics on http://").unwrap_or_else(|| panic!("{last:?}"));
+    let address: SocketAddr = url.strip_suffix("/metrics").unwrap().parse().unwrap();
+    assert!(Scraper::new(address).scrape().contains_key("fanfare_publishes_total"));
+}
+
+#[test]
+fn an_address_of_the_metrics_that_cannot_be_had_is_named_with_its_flag() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = Config { metrics_listen: Some(taken.local_addr().unwrap()), ..config() };
+    let error = Server::bind(config).unwrap_err().to_string();
+    assert!(error.contains("--metrics-listen 127.0.0.1:"), "{error}");
+}
+
+#[test]
+fn a_server_that_is_stopping_says_that_it_is_not_ready_until_it_ends() {
+    let server = start(with_metrics(Config { drain: PATIENCE, ..config() }));
+    let clients: Vec<Client> = (0..20).map(|_| websocket(server.address, "/channels/news")).collect();
+    let ready = b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n";
+    // Behind the others on its loop, so that its turn to be closed comes late.
+    let mut kept = connect(server.address);
+    assert_eq!(exchange(&mut kept, ready).status, 200);
+    server.handle.shutdown();
+    let address = server.metrics.unwrap();
+    until("a probe finds it out", || {
+        let mut stream = connect(address);
+        (exchange(&mut stream, ready).status == 503).then_some(())
+    });
+    let answer = exchange(&mut kept, ready);
+    assert_eq!(answer.status, 503);
+    assert!(answer.head.contains("Connection: close\r\n") && answer.body.contains("stopping"), "{answer:?}");
+    until("nobody new is taken", || TcpStream::connect(server.address).is_err().then_some(()));
+    let samples = Scraper::new(address).scrape();
+    assert!(samples[&connections("websocket")] > 0.0, "the drain is long");
+    assert!(samples.iter().all(|(name, &count)| !name.contains("refusals") || count == 0.0), "{samples:?}");
+    drop(clients);
+}
+
+#[test]
+fn a_probe_that_is_connected_does_not_hold_up_the_stop() {
+    let server = start(with_metrics(Config { close_timeout: PATIENCE * 10, ..config() }));
+    let address = server.metrics.unwrap();
+    let _silent = connect(address);
+    let mut scraper = Scraper::new(address);
+    scraper.settles(&[(&connections("http"), 2)]);
+    server.handle.shutdown();
+    let begun = std::time::Instant::now();
+    server.join().unwrap();
+    assert!(begun.elapsed() < PATIENCE);
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+}
+
+/// The next figures that somebody who watches is sent.
+fn figures(client: &mut Client) -> serde_json::Value {
+    serde_json::from_str(&text(client)).unwrap()
+}
+
+#[test]
+fn who_watches_is_sent_figures_every_second_that_say_what_happened() {
+    let server = start(config());
+    let mut subscriber = websocket(server.address, "/channels/prices");
+    let mut watcher = websocket(server.address, "/dashboard/figures");
+    let first = figures(&mut watcher);
+    assert_eq!((&first["version"], &first["publishes"]), (&"0.1.0".into(), &0.into()), "{first}");
+    assert!(first["at"].as_u64().unwrap() > 1_700_000_000_000, "{first}");
+    for _ in 0..5 {
+        publish(server.address, "prices", "1");
+        assert_eq!(text(&mut subscriber), "1");
+    }
+    request(server.address, "GET", "/nowhere", "", b"");
+    // Figures that are late give a second's share of what was published since those before them.
+    let (mut published, mut is_late, mut last) = (0, false, first);
+    while !is_late && published < 5 {
+        let next = figures(&mut watcher);
+        is_late = next["at"].as_u64() > last["at"].as_u64().map(|at| at + 1050);
+        last = next;
+        let busiest = last["busiest"].as_array().unwrap();
+        assert_eq!((busiest.len(), &busiest[0]["channel"]), (1, &"prices".into()), "{last}");
+        assert_eq!(busiest[0]["subscribers"], 1);
+        published += busiest[0]["publishes"].as_u64().unwrap();
+    }
+    assert!(published == 5 || is_late && published < 5, "{published}: each is of one second");
+    let last = until("the numbers settle", || {
+        let next = std::mem::replace(&mut last, serde_json::Value::Null);
+        if next["connections"]["http"] == 0 && next["deliveries"].as_u64() > Some(5) {
+            return Some(next);
+        }
+        last = figures(&mut watcher);
+        None
+    });
+    let expected = serde_json::json!({"http": 0, "websocket": 2, "sse": 0, "long_poll": 0});
+    assert_eq!(
+        (&last["connections"], &last["publishes"], &last["channels"]),
+        (&expected, &5.into(), &1.into())
+    );
+    assert_eq!(last["refusals"], serde_json::json!({"not_found": 1}));
+    assert_eq!((&last["lag_bytes_max"], &last["memory"]["max"]), (&0.into(), &(1u64 << 30).into()));
+    assert_eq!(last["memory"]["connections"], 512);
+}
+
+#[test]
+fn whoever_watches_on_whichever_loop_gets_the_same_figures() {
+    let server = start(Config { threads: NonZeroUsize::new(3).unwrap(), ..config() });
+    let mut watchers: Vec<Client> = (0..3).map(|_| websocket(server.address, "/dashboard/figures")).collect();
+    let latest: Vec<u64> = watchers
+        .iter_mut()
+        .map(|watcher| {
+            figures(watcher);
+            figures(watcher)["at"].as_u64().unwrap()
+        })
+        .collect();
+    assert!(latest.iter().max().unwrap() - latest.iter().min().unwrap() < 5000, "{latest:?}");
+    drop(watchers);
+    let mut later = websocket(server.address, "/dashboard/figures");
+    assert!(figures(&mut later)["at"].as_u64().unwrap() > 0, "it begins again");
+}
+
+#[test]
+fn the_figures_are_read_by_event_stream_and_long_poll_too() {
+    let server = start(with_key());
+    let basic = "Authorization: Basic YW55Ym9keTpzZWNyZXQ=\r\n";
+    let mut stream = Events::open(server.address, "/dashboard/figures", basic);
+    let mut next = || loop {
+        let figures: serde_json::Value = serde_json::from_str(&stream.next().unwrap().data).unwrap();
+        if figures["at"].is_u64() {
+            return figures;
+        }
+    };
+    assert_eq!(next()["connections"]["sse"], 1);
+    let path = "/dashboard/figures?wait=20";
+    let answer = request(server.address, "GET", path, basic, b"");
+    let polled: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let [figures] = &data_of(&polled)[..] else { panic!("{polled}") };
+    assert_eq!(figures["connections"]["long_poll"], 1);
+    while next() != *figures {}
+    let refused = request(server.address, "GET", path, "", b"");
+    assert_eq!(refused.status, 401);
+}
+
+#[test]
+fn polls_alone_keep_the_figures_coming() {
+    let server = start(config());
+    let mut poll = Poll::new(server.address, "/dashboard/figures");
+    poll.poll(0);
+    let at = |answer: serde_json::Value| answer["messages"][0]["data"]["at"].as_u64().unwrap();
+    let first = at(poll.poll(20));
+    let second = at(poll.poll(20));
+    assert!((900..PATIENCE.as_millis() as u64).contains(&(second - first)), "{first}, {second}");
+}
+
+#[test]
+fn nobody_publishes_to_a_channel_of_the_servers_own() {
+    let server = start(config());
+    for method in ["GET", "POST"] {
+        let answer = request(server.address, method, "/channels/@fanfare.dashboard", "", b"x");
+        assert_eq!(answer.status, 403);
+        assert!(answer.body.contains("/dashboard/figures"), "{answer:?}");
+    }
+    let error = Draft::text("@fanfare.dashboard", "x").unwrap_err();
+    assert!(error.to_string().contains("@fanfare."), "{error}");
+    let mut watcher = websocket(server.address, "/dashboard/figures");
+    watcher.send(Message::text("x")).unwrap();
+    assert_eq!(u16::from(close_frame(&mut watcher).unwrap().code), 1008);
+}
+
+#[test]
+fn the_dashboard_is_a_page_in_development_mode() {
+    let server = start(config());
+    let answer = request(server.address, "GET", "/dashboard", "", b"");
+    assert_eq!(answer.status, 200);
+    assert!(answer.head.contains("Content-Type: text/html; charset=utf-8\r\n"), "{answer:?}");
+    assert!(answer.body.starts_with("<!doctype html>"), "{answer:?}");
+}
