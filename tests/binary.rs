@@ -111,3 +111,21 @@ fn the_log_has_a_line_for_the_start_the_limit_and_the_stop_and_none_for_messages
     assert_eq!(log.matches("refused").count(), 1, "twenty refusals, one line:\n{log}");
     assert!(log.lines().count() < 10, "{log}");
 }
+
+#[cfg(unix)] // for its signals
+#[test]
+fn a_server_whose_log_nobody_reads_any_more_goes_on_and_stops_when_told() {
+    let mut child =
+        fanfare(&["--drain", "0s"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on http://").unwrap().parse().unwrap();
+    drop(child.stderr.take());
+    let mut process = Process { child, address, output };
+    // Each is worth a line in the log.
+    assert_eq!(request(address, "GET", "/nowhere", "", b"").status, 404);
+    assert_eq!(request(address, "GET", "/healthz", "", b"").status, 200);
+    process.signal("TERM");
+    assert!(process.wait().success());
+}

@@ -241,6 +241,7 @@ fn the_last_publications_are_there_for_who_asks() {
     let mut plain = websocket(server.address, "/channels/news?last=2");
     let mut socket = envelopes(server.address, "news?last=2");
     let mut events = Events::open(server.address, "/channels/news?last=2", "");
+    assert_eq!(envelope(&mut socket)["event"], "fanfare:subscribed");
     for expected in ["3", "4"] {
         assert_eq!(text(&mut plain), expected);
         assert_eq!(envelope(&mut socket)["data"], expected);

@@ -218,8 +218,9 @@ impl Handlers {
         let deflate = self.deflate(request);
         let form = form(is_envelope, deflate);
         let position = position::position(request)?;
-        let announces = http::parameter(request.query(), "since").is_some();
-        if announces && !is_envelope {
+        // Who says where to begin is told where that is.
+        let announces = position.is_some();
+        if http::parameter(request.query(), "since").is_some() && !is_envelope {
             return Err(Response::text(
                 Status::BAD_REQUEST,
                 "since needs Sec-WebSocket-Protocol: fanfare.v1.json; frames without it carry no ids.",

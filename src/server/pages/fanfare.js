@@ -19,10 +19,8 @@ globalThis.fanfare = (() => {
   // Each starts one attempt to subscribe and returns what stops it. `receive` takes an envelope or notice (`hear` its
   // text) and says whether to go on; `end` takes an error if there is no use in trying again.
   const transports = {
-    "websocket": (url, { hear, receive, end }) => {
+    "websocket": (url, { hear, end }) => {
       const socket = new WebSocket(url.href.replace("http", "ws"), PROTOCOL);
-      // Who asks for the last messages is sent no notice before them.
-      socket.onopen = () => url.searchParams.has("last") && receive({});
       socket.onmessage = ({ data }) => hear(data);
       socket.onclose = ({ code, reason }) => end(code === 1008 && failure(reason || "refused", { code }));
       return () => socket.close();
