@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long, value_name = "KEY", env = "FANFARE_PUBLISH_KEY", hide_env_values = true)]
     publish_key: Option<String>,
 
-    /// With a key set, WebSocket clients may publish to channels that fit; repeatable
+    /// With a key set, clients without it may publish to channels that fit; repeatable
     #[arg(long, value_name = "GLOB", env = "FANFARE_CLIENT_PUBLISH", value_delimiter = ',')]
     client_publish: Vec<Glob>,
 

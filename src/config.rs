@@ -27,7 +27,7 @@ pub struct Config {
     pub threads: NonZeroUsize,
     /// The key that publishing by `POST` needs. Without one, everybody may publish.
     pub publish_key: Option<String>,
-    /// With a key set, the channels that WebSocket clients may publish to all the same.
+    /// With a key set, the channels that clients may publish to without it.
     pub client_publish: Vec<Glob>,
     /// The browser origins that are served. Empty: all. `*` stands for all as well.
     pub allow_origin: Vec<String>,

@@ -54,6 +54,16 @@ fn a_client_publishes_where_a_glob_says_so() {
 }
 
 #[test]
+fn a_post_without_the_key_publishes_where_a_glob_says_so() {
+    let server = start(with_key());
+    let mut subscriber = websocket(server.address, "/channels/chat-1");
+    publish(server.address, "chat-1", "x");
+    assert_eq!(text(&mut subscriber), "x");
+    let wrong = "Authorization: Bearer wrong\r\n";
+    assert_eq!(request(server.address, "POST", "/channels/chat-1", wrong, b"y").status, 401);
+}
+
+#[test]
 fn a_client_that_sends_the_key_with_its_handshake_publishes_everywhere() {
     let server = start(with_key());
     let fields = [("Authorization", "Bearer secret")];

@@ -72,6 +72,15 @@ impl Authority {
         if is_same(sent, key) { Ok(()) } else { Err(Refusal::WrongKey) }
     }
 
+    /// Whether the request may publish to `channel` by `POST`: by its key or, if it sent none, because the channel is
+    /// open to clients. A page whose transport is not WebSocket has no other way to say something there.
+    pub fn check_publish(&self, request: &Request, channel: &str) -> Result<(), Refusal> {
+        match self.check_key(request) {
+            Err(Refusal::NoKey) if self.is_open_to_clients(channel) => Ok(()),
+            checked => checked,
+        }
+    }
+
     /// Whether the request may read the server's state: its metrics, and the dashboard. In development mode everybody
     /// may, else who has the key. Browsers ask for it and send it as the password of Basic, with any name.
     pub fn check_reader(&self, request: &Request) -> Result<(), Refusal> {
@@ -93,7 +102,11 @@ impl Authority {
         if figures::is_own(channel) {
             return false;
         }
-        self.check_key(request).is_ok() || self.client_publish.iter().any(|glob| glob.matches(channel))
+        self.check_key(request).is_ok() || self.is_open_to_clients(channel)
+    }
+
+    fn is_open_to_clients(&self, channel: &str) -> bool {
+        self.client_publish.iter().any(|glob| glob.matches(channel))
     }
 
     fn is_allowed_origin(&self, origin: &[u8]) -> bool {
@@ -202,6 +215,15 @@ mod tests {
         assert_eq!(check("Authorization: Bearer secre\r\n"), Err(Refusal::WrongKey));
         assert_eq!(check("Authorization: Bearer secret\r\n"), Ok(()));
         assert_eq!(check("authorization: bearer  secret\r\n"), Ok(()));
+    }
+
+    #[test]
+    fn with_a_key_a_post_without_it_publishes_where_a_glob_says_so() {
+        let check = |fields, channel| with_key().check_publish(&request(fields), channel);
+        assert_eq!(check("", "chat-1"), Ok(()));
+        assert_eq!(check("", "prices"), Err(Refusal::NoKey));
+        assert_eq!(check("Authorization: Bearer wrong\r\n", "chat-1"), Err(Refusal::WrongKey));
+        assert_eq!(check("Authorization: Bearer secret\r\n", "prices"), Ok(()));
     }
 
     #[test]

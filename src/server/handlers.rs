@@ -252,7 +252,7 @@ impl Handlers {
     }
 
     fn publish(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
-        self.authority.check_key(request)?;
+        self.authority.check_publish(request, channel.as_str())?;
         let event = http::parameter(request.query(), "event").map(|name| EventName::new(&name)).transpose();
         let event = event.map_err(|error| Response::text(Status::BAD_REQUEST, &error.to_string()))?;
         let key = request.header("idempotency-key").map(|value| {
