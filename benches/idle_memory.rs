@@ -1,4 +1,5 @@
-//! Resident memory of the release server for each idle WebSocket subscriber, without and with compression.
+//! Resident memory of the release server for each idle subscriber: WebSocket without and with compression, event
+//! stream, and long poll.
 //!
 //! `cargo bench --bench idle_memory`; `FANFARE_BENCH_SUBSCRIBERS` sets how many, 10,000 without it. What is counted
 //! is the server process as the system sees it, not the kernel's socket buffers. Read from /proc: Linux only.
@@ -13,35 +14,39 @@ use std::time::Duration;
 
 use fanfare::config::Config;
 
-use support::{Feed, Payload, Worker};
+use support::clients::{POST, PUBLISH};
+use support::{Feed, Form, Payload, Worker};
 
-/// How often it is looked whether the server has closed what its clients have closed.
+/// How often it is looked whether the server has caught up with its clients.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// So many looks that all find the same: the server has read what there is to read.
+const SAME_LOOKS: usize = 10;
+
 fn main() {
-    match support::role().as_deref() {
-        Some([role, address, count, payload, form]) if role == support::CLIENTS => {
-            support::run_clients(address, count, Feed::from_words(payload, form))
-        }
-        Some(role) => unreachable!("the bench starts no role {role:?}"),
-        None if cfg!(target_os = "linux") => measure(),
-        None => {
-            println!("idle_memory reads /proc/PID/status, which this system does not have: nothing measured")
-        }
-    }
+    support::run(measure, |unknown| unreachable!("the bench starts no role {unknown:?}"));
 }
 
 fn measure() {
-    let deflate_len_min = Some(Config::default().deflate_min);
+    if !cfg!(target_os = "linux") {
+        return println!("idle_memory reads /proc, which this system does not have: nothing measured");
+    }
+    let (tick, quote) = (Payload::Tick, Payload::Quote);
+    let deflated = Form::WebSocket { deflate_len_min: Some(Config::default().deflate_min) };
     for count in support::subscribers("10000") {
         println!("{count} that read 100 bytes a message");
-        measure_with(count, Feed { payload: Payload::Tick, deflate_len_min: None });
+        measure_with(count, Feed { payload: tick, form: Form::WEBSOCKET }, PUBLISH, &[1, 128]);
         println!("\n{count} that agreed on permessage-deflate and read 1,024 bytes a message, compressed");
-        measure_with(count, Feed { payload: Payload::Quote, deflate_len_min });
+        measure_with(count, Feed { payload: quote, form: deflated }, PUBLISH, &[1, 128]);
+        println!("\n{count} event streams that read 100 bytes a message");
+        measure_with(count, Feed { payload: tick, form: Form::EventStream }, POST, &[1, 128]);
+        println!("\n{count} long polls that wait for a message of 100 bytes, and stay connected after it");
+        measure_with(count, Feed { payload: tick, form: Form::LongPoll }, POST, &[1]);
     }
 }
 
-fn measure_with(count: usize, feed: Feed) {
+/// `order` says how messages are published, `publications` how many at a time.
+fn measure_with(count: usize, feed: Feed, order: &str, publications: &[usize]) {
     let server = Server::start();
     let descriptors = server.descriptors();
     let before = server.resident_bytes();
@@ -53,13 +58,14 @@ fn measure_with(count: usize, feed: Feed) {
         let each = (resident as f64 - before as f64) / count as f64;
         println!("{when:<46}{resident:>12} bytes{each:>8.0} a connection");
     };
+    // A poll that waits has been answered nothing yet.
+    server.settle(descriptors + count);
     report(&format!("{count} idle subscribers"));
-    clients.tell("publish 1");
-    assert_eq!(clients.hear(), "done");
-    report("the same after one message to all");
-    clients.tell("publish 128");
-    assert_eq!(clients.hear(), "done");
-    report("the same after 128 messages at once");
+    for messages in publications {
+        clients.tell(&format!("{order} {messages}"));
+        assert_eq!(clients.hear(), "done");
+        report(&format!("the same after {messages} more to all"));
+    }
     drop(clients);
     while server.descriptors() > descriptors {
         thread::sleep(LOOK_AGAIN);
@@ -96,6 +102,18 @@ impl Server {
 
     fn descriptors(&self) -> usize {
         fs::read_dir(self.proc_path("fd")).expect("the server runs").count()
+    }
+
+    /// Waits until it has so many descriptors, and its memory stays the same.
+    fn settle(&self, descriptors: usize) {
+        let (mut same, mut resident) = (0, 0);
+        while same < SAME_LOOKS {
+            thread::sleep(LOOK_AGAIN);
+            let now = self.resident_bytes();
+            let is_same = now == resident && self.descriptors() >= descriptors;
+            same = if is_same { same + 1 } else { 0 };
+            resident = now;
+        }
     }
 
     fn proc_path(&self, file: &str) -> String {

@@ -10,8 +10,9 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, Message, WebSocket};
 
 use crate::FEED;
-use crate::rounds::{serve, serve_fanfare};
-use crate::support::{self, say};
+use crate::support::clients::{EXPECT, PUBLISH};
+use crate::support::say;
+use crate::versus::rounds::{serve, serve_fanfare};
 
 /// tungstenite's read buffer, allocated for each socket. Nothing is read; its default would be 1.3 GB here.
 const TUNGSTENITE_READ_LEN: usize = 4096;
@@ -37,18 +38,17 @@ impl Contestant {
         }
     }
 
-    /// Whether it is told by the bench to send; the other way is a publication.
-    pub fn is_told(self) -> bool {
+    /// What its clients are told: to wait for what it sends of itself, or to publish.
+    pub fn order(self) -> &'static str {
         match self {
-            Self::Fanfare => false,
-            Self::Floor | Self::Tungstenite => true,
+            Self::Fanfare => PUBLISH,
+            Self::Floor | Self::Tungstenite => EXPECT,
         }
     }
 }
 
 /// Plays a role: says its address, takes in the clients, then obeys as [`serve`] says.
 pub fn run(role: &str, subscribers: &str) {
-    support::raise_descriptor_limit();
     let subscribers = subscribers.parse().expect("the number of subscribers is a number");
     match role {
         "fanfare" => serve_fanfare(Config::default()),

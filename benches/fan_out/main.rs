@@ -6,26 +6,21 @@
 //! in `contestants`, the clients are in `support`.
 
 mod contestants;
-mod field;
-#[path = "../support/figures.rs"]
-mod figures;
-#[path = "../support/rounds.rs"]
-mod rounds;
 #[path = "../support/mod.rs"]
 mod support;
-mod table;
+#[path = "../support/versus/mod.rs"]
+mod versus;
 
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, measurement::WallTime};
-
 use contestants::Contestant;
-use field::Field;
-use support::{Feed, Payload};
-use table::{Pair, Table};
+use support::{Feed, Form, Payload};
+use versus::Versus;
+use versus::rounds::Side;
+use versus::table::{Table, median_micros};
 
 /// What is sent.
-const FEED: Feed = Feed { payload: Payload::Tick, deflate_len_min: None };
+const FEED: Feed = Feed { payload: Payload::Tick, form: Form::WEBSOCKET };
 
 /// Messages a turn.
 const MESSAGES: [usize; 3] = [1, 16, 128];
@@ -35,65 +30,58 @@ const MESSAGES: [usize; 3] = [1, 16, 128];
 const NAIVE_ROUNDS_MAX: usize = 5;
 const NAIVE_TIME_MAX: Duration = Duration::from_secs(3);
 
+/// The sides.
+const FLOOR: usize = 0;
+const FANFARE: usize = 1;
+
+const NOTE: &str = "CPU µs of the serving side a delivery of 100 bytes (medians; ratio: median of the pairs and\n\
+                    quartiles, 1.00 = no more than the bare writes)";
+
+const HEADS: [&str; 7] =
+    ["subscribers", "messages a turn", "floor", "fanfare", "tungstenite", "floor/fanfare", "pairs"];
+
 fn main() {
-    match support::role().as_deref() {
-        Some([role, address, count, payload, form]) if role == support::CLIENTS => {
-            support::run_clients(address, count, Feed::from_words(payload, form))
-        }
-        Some([role, subscribers]) => contestants::run(role, subscribers),
-        Some(role) => unreachable!("the bench starts no role {role:?}"),
-        None => bench(),
-    }
+    support::run(bench, |role| match role {
+        [role, subscribers] => contestants::run(role, subscribers),
+        unknown => unreachable!("the bench starts no role {unknown:?}"),
+    });
 }
 
 fn bench() {
-    let mut criterion = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(6))
-        .without_plots()
-        .configure_from_args();
-    let mut table = Table::default();
-    for subscribers in support::subscribers("1000,10000") {
-        let mut field = Field::new(subscribers);
-        for messages in MESSAGES {
-            let mut group = criterion.benchmark_group(format!("fan_out/{subscribers}x{messages}"));
-            group.throughput(Throughput::Elements((subscribers * messages) as u64));
-            group.sampling_mode(SamplingMode::Flat);
-            let pairs = measure_pairs(&mut group, &mut field, messages);
-            group.finish();
-            if !pairs.is_empty() {
-                let naive = measure_naive(&mut field, messages);
-                table.add(subscribers, messages, pairs, naive);
+    versus::bench(Table::new(NOTE, &HEADS), |criterion, table| {
+        for subscribers in support::subscribers("1000,10000") {
+            let side = |contestant: Contestant| {
+                let role = format!("{} {subscribers}", contestant.role());
+                Side::new(role, subscribers, FEED, contestant.order())
+            };
+            let sides = [("floor", side(Contestant::Floor)), ("fanfare", side(Contestant::Fanfare))];
+            let mut versus = Versus::new(subscribers, sides);
+            let mut naive = side(Contestant::Tungstenite);
+            for messages in MESSAGES {
+                let rounds = versus.measure(criterion, "fan_out", messages);
+                if rounds.is_empty() {
+                    continue;
+                }
+                let naive = measure_naive(&mut naive, messages).into_iter();
+                table.add(vec![
+                    subscribers.to_string(),
+                    messages.to_string(),
+                    rounds.micros(FLOOR),
+                    rounds.micros(FANFARE),
+                    median_micros(naive, subscribers * messages),
+                    rounds.ratio(FLOOR, FANFARE),
+                    rounds.count(),
+                ]);
             }
         }
-    }
-    criterion.final_summary();
-    if !table.is_empty() {
-        println!("{table}");
-    }
+    });
 }
 
-/// Every iteration of either benchmark is one round of both; Criterion is told the CPU time of the one that it asks
-/// for.
-fn measure_pairs(group: &mut BenchmarkGroup<'_, WallTime>, field: &mut Field, messages: usize) -> Vec<Pair> {
-    let mut pairs = Vec::new();
-    let mut rounds = |count: u64, time_of: fn(&Pair) -> Duration| -> Duration {
-        let first = pairs.len();
-        pairs.extend((0..count).map(|index| field.pair(messages, index % 2 == 0)));
-        pairs[first..].iter().map(time_of).sum()
-    };
-    group.bench_function("floor", |bencher| bencher.iter_custom(|count| rounds(count, |pair| pair.floor)));
-    group
-        .bench_function("fanfare", |bencher| bencher.iter_custom(|count| rounds(count, |pair| pair.fanfare)));
-    pairs
-}
-
-fn measure_naive(field: &mut Field, messages: usize) -> Vec<Duration> {
+fn measure_naive(naive: &mut Side, messages: usize) -> Vec<Duration> {
     let start = Instant::now();
     let mut rounds = Vec::new();
     while rounds.len() < NAIVE_ROUNDS_MAX && (rounds.is_empty() || start.elapsed() < NAIVE_TIME_MAX) {
-        rounds.push(field.round(Contestant::Tungstenite, messages));
+        rounds.push(naive.round(messages));
     }
     rounds
 }

@@ -5,42 +5,124 @@
 use std::fmt;
 
 use fanfare::config::Config;
+use fanfare::hub::PublicationId;
 use fanfare::ws::{
     Deflater, Opcode, WINDOW_BITS_MAX, encode_compressed_frame, encode_frame, encode_masked_frame,
 };
 
+use super::CHANNEL;
 use super::payload::Payload;
 
 /// The publisher's.
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// A wire form without compression, in a role.
 const PLAIN: &str = "plain";
+const LINES: &str = "lines";
+const ENVELOPES: &str = "envelopes";
+const LONG_POLL: &str = "long-poll";
+
+/// How messages come to the clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// WebSocket frames with the payload and nothing else.
+    WebSocket {
+        /// From how many bytes on they come compressed; `None`: the clients do not offer permessage-deflate.
+        deflate_len_min: Option<u64>,
+    },
+    /// Events whose data is the payload.
+    EventStream,
+    /// Events whose data is an envelope.
+    EventStreamEnvelope,
+    /// One answer to a request that waits for it.
+    LongPoll,
+}
+
+impl Form {
+    /// WebSocket without compression.
+    pub const WEBSOCKET: Self = Self::WebSocket { deflate_len_min: None };
+
+    /// The other way of `Display`.
+    fn from_word(word: &str) -> Self {
+        match word {
+            PLAIN => Self::WEBSOCKET,
+            LINES => Self::EventStream,
+            ENVELOPES => Self::EventStreamEnvelope,
+            LONG_POLL => Self::LongPoll,
+            len => {
+                let len_min = len.parse().expect("a form is a word or a number of bytes");
+                Self::WebSocket { deflate_len_min: Some(len_min) }
+            }
+        }
+    }
+
+    /// How a client asks for it.
+    pub fn request(self, address: &str) -> String {
+        let (query, fields) = match self {
+            Self::WebSocket { deflate_len_min } => {
+                let extensions = deflate_len_min.map(|_| "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+                let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+                ("", format!("{upgrade}{}", extensions.unwrap_or_default()))
+            }
+            Self::EventStream => ("", "Accept: text/event-stream\r\n".into()),
+            Self::EventStreamEnvelope => {
+                ("?protocol=fanfare.v1.json", "Accept: text/event-stream\r\n".into())
+            }
+            Self::LongPoll => ("?wait=50", String::new()),
+        };
+        format!("GET /channels/{CHANNEL}{query} HTTP/1.1\r\nHost: {address}\r\n{fields}\r\n")
+    }
+
+    /// How what the server says at once begins and ends.
+    pub fn greeting(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::WebSocket { .. } => Some(("HTTP/1.1 101 ", "\r\n\r\n")),
+            // The end of a chunk that ends an event: where the stream begins.
+            Self::EventStream | Self::EventStreamEnvelope => Some(("HTTP/1.1 200 ", "\n\n\r\n")),
+            Self::LongPoll => None,
+        }
+    }
+}
+
+/// One word, in a role.
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WebSocket { deflate_len_min: None } => f.write_str(PLAIN),
+            Self::WebSocket { deflate_len_min: Some(len_min) } => write!(f, "{len_min}"),
+            Self::EventStream => f.write_str(LINES),
+            Self::EventStreamEnvelope => f.write_str(ENVELOPES),
+            Self::LongPoll => f.write_str(LONG_POLL),
+        }
+    }
+}
 
 /// One payload in one form. `Display` and [`Feed::from_words`] are its two words in a role.
 #[derive(Clone, Copy, Debug)]
 pub struct Feed {
     /// What the messages say.
     pub payload: Payload,
-    /// From how many bytes on they come compressed; `None`: the clients do not offer permessage-deflate.
-    pub deflate_len_min: Option<u64>,
+    /// How they come.
+    pub form: Form,
 }
 
 impl Feed {
     /// The other way of `Display`.
     pub fn from_words(payload: &str, form: &str) -> Self {
-        let parse = |len: &str| len.parse().expect("a form is `plain` or a number of bytes");
         let Ok(payload) = payload.parse();
-        Self { payload, deflate_len_min: (form != PLAIN).then(|| parse(form)) }
+        Self { payload, form: Form::from_word(form) }
     }
 
-    /// `messages` messages as a server sends them.
+    /// `messages` messages as WebSocket clients get them.
     pub fn frames(self, messages: usize) -> Vec<u8> {
+        let Form::WebSocket { deflate_len_min } = self.form else {
+            unreachable!("what else there is has identifiers: see `delivered`")
+        };
         let level = Config::default().deflate_level;
         let mut deflater = Deflater::new(level, WINDOW_BITS_MAX).expect("the library has the largest window");
         let mut out = Vec::new();
-        for payload in (0..messages).map(|index| self.payload.bytes(index)) {
-            let deflates = self.deflate_len_min.is_some_and(|len_min| payload.len() as u64 >= len_min);
+        for payload in self.payloads(messages) {
+            let deflates = deflate_len_min.is_some_and(|len_min| payload.len() as u64 >= len_min);
             match deflates.then(|| deflater.deflate(&payload)).flatten() {
                 Some(deflated) => encode_compressed_frame(&mut out, Opcode::Text, deflated),
                 None => encode_frame(&mut out, Opcode::Text, &payload),
@@ -49,29 +131,64 @@ impl Feed {
         out
     }
 
-    /// The same as their publisher sends them.
+    /// `messages` messages as clients get them, the first of which has the identifier `first`. Written out here, not
+    /// by the server's encoder.
+    pub fn delivered(self, messages: usize, first: PublicationId) -> Vec<u8> {
+        let id_of = |index| PublicationId { sequence: first.sequence + index as u64, ..first };
+        let texts = self.payloads(messages).map(|payload| String::from_utf8(payload).expect("JSON is text"));
+        let with_ids = texts.enumerate().map(|(index, text)| (id_of(index), text));
+        let envelope = |(id, text): (PublicationId, String)| format!("{{\"id\":\"{id}\",\"data\":{text}}}");
+        match self.form {
+            Form::WebSocket { .. } => self.frames(messages),
+            Form::EventStream => with_ids.flat_map(|(id, text)| event(id, &text)).collect(),
+            Form::EventStreamEnvelope => {
+                with_ids.flat_map(|(id, text)| event(id, &envelope((id, text)))).collect()
+            }
+            Form::LongPoll => {
+                let envelopes: Vec<_> = with_ids.map(envelope).collect();
+                let next = id_of(messages - 1);
+                format!("{{\"messages\":[{}],\"next\":\"{next}\"}}\n", envelopes.join(",")).into()
+            }
+        }
+    }
+
+    /// The same as a WebSocket sends them to publish them.
     pub fn masked_frames(self, messages: usize) -> Vec<u8> {
         let mut out = Vec::new();
-        for payload in (0..messages).map(|index| self.payload.bytes(index)) {
+        for payload in self.payloads(messages) {
             encode_masked_frame(&mut out, true, Opcode::Text, KEY, &payload);
         }
         out
     }
 
-    /// What the clients' requests say of extensions.
-    pub fn extension_field(self) -> &'static str {
-        match self.deflate_len_min {
-            Some(_) => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
-            None => "",
+    /// The same as requests that publish them.
+    pub fn posts(self, messages: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        for payload in self.payloads(messages) {
+            let head = format!(
+                "POST /channels/{CHANNEL} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n\
+                 Content-Length: {}\r\n\r\n",
+                payload.len()
+            );
+            out.extend_from_slice(head.as_bytes());
+            out.extend_from_slice(&payload);
         }
+        out
+    }
+
+    fn payloads(self, messages: usize) -> impl Iterator<Item = Vec<u8>> {
+        (0..messages).map(move |index| self.payload.bytes(index))
     }
 }
 
 impl fmt::Display for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.deflate_len_min {
-            Some(len_min) => write!(f, "{} {len_min}", self.payload),
-            None => write!(f, "{} {PLAIN}", self.payload),
-        }
+        write!(f, "{} {}", self.payload, self.form)
     }
+}
+
+/// One event in one chunk.
+fn event(id: PublicationId, data: &str) -> Vec<u8> {
+    let block = format!("id: {id}\ndata: {data}\n\n");
+    format!("{:x}\r\n{block}\r\n", block.len()).into()
 }

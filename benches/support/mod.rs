@@ -1,31 +1,27 @@
-//! Processes that a bench starts of itself, and the client sockets that live in them.
+//! Processes that a bench starts of itself, and what they say to each other.
 //!
 //! Sockets are spread over processes for two reasons: their CPU time must not be counted with the server's, and a
 //! process may hold no more descriptors than its hard limit, often 20,000. What is measured is not known here.
 
+pub mod clients;
 mod feed;
 mod payload;
 
 use std::env;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
-pub use feed::Feed;
+pub use feed::{Feed, Form};
 pub use payload::Payload;
 
 /// The channel that every client subscribes to.
 pub const CHANNEL: &str = "news";
 
-/// The role of a process with client sockets: `clients ADDRESS COUNT PAYLOAD FORM`, see [`run_clients`].
-pub const CLIENTS: &str = "clients";
+/// The role of a process with client sockets: `clients ADDRESS COUNT PAYLOAD FORM`.
+const CLIENTS: &str = "clients";
 
 /// The role that a started process plays, and its arguments.
 const ROLE: &str = "FANFARE_BENCH_ROLE";
-
-/// A client that waits longer than this has lost bytes: the slowest round takes some seconds.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// This program once more, in another role. Both sides talk in lines.
 pub struct Worker {
@@ -35,7 +31,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a process that finds `role` in [`role`].
+    /// Starts a process that plays `role`.
     pub fn start(role: &str) -> Self {
         let program = env::current_exe().expect("a running program has a path");
         let mut command = Command::new(program);
@@ -75,10 +71,17 @@ impl Drop for Worker {
     }
 }
 
-/// The words of the role that this process was started in; `None`: it is the bench itself.
-pub fn role() -> Option<Vec<String>> {
-    let role = env::var(ROLE).ok()?;
-    Some(role.split_whitespace().map(str::to_owned).collect())
+/// The `main` of a bench: the bench itself, or the role that this process was started in. `serve` plays those of
+/// serving processes.
+pub fn run(bench: impl FnOnce(), serve: impl FnOnce(&[&str])) {
+    let Ok(role) = env::var(ROLE) else { return bench() };
+    raise_descriptor_limit();
+    match role.split_whitespace().collect::<Vec<_>>()[..] {
+        [CLIENTS, address, count, payload, form] => {
+            clients::run(address, count, Feed::from_words(payload, form))
+        }
+        ref role => serve(role),
+    }
 }
 
 /// How many subscribers: the numbers in `FANFARE_BENCH_SUBSCRIBERS`, or else those in `default`.
@@ -103,54 +106,7 @@ pub fn orders() -> impl Iterator<Item = (String, usize)> {
     })
 }
 
-/// The role [`CLIENTS`]: subscribes, says `ready`, and for every order `expect K` or `publish K` says `done` as soon
-/// as every socket has received exactly the frames of K messages. `publish`: the first socket sends them before, in
-/// one write.
-pub fn run_clients(address: &str, count: &str, feed: Feed) {
-    raise_descriptor_limit();
-    let count: usize = count.parse().expect("the number of clients is a number");
-    let mut clients: Vec<TcpStream> = (0..count).map(|_| subscribe(address, feed)).collect();
-    say("ready");
-    for (order, messages) in orders() {
-        if order == "publish" {
-            clients[0].write_all(&feed.masked_frames(messages)).expect("the server reads its publisher");
-        }
-        receive(&mut clients, &feed.frames(messages));
-        say("done");
-    }
-}
-
 /// Takes the soft limit to the hard one.
-pub fn raise_descriptor_limit() {
+fn raise_descriptor_limit() {
     rlimit::increase_nofile_limit(u64::MAX).expect("the soft limit may be raised to the hard one");
-}
-
-/// Reads `expected` from every client. It begins with the one that is written to last: this process sleeps while
-/// the server is at work, and neither wakes it up for nothing nor takes its cores away.
-fn receive(clients: &mut [TcpStream], expected: &[u8]) {
-    let mut received = vec![0; expected.len()];
-    for client in clients.iter_mut().rev() {
-        client.read_exact(&mut received).expect("every client gets every message");
-        assert!(received == expected, "every client gets the bytes of every message in order");
-    }
-}
-
-fn subscribe(address: &str, feed: Feed) -> TcpStream {
-    let mut client = TcpStream::connect(address).expect("the server takes this many clients");
-    client.set_read_timeout(Some(SILENCE_MAX)).expect("60 s is a timeout");
-    let request = format!(
-        "GET /channels/{CHANNEL} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{}\r\n",
-        feed.extension_field()
-    );
-    client.write_all(request.as_bytes()).expect("the server reads the handshake");
-    let mut response = Vec::new();
-    let mut piece = [0; 512];
-    while !response.ends_with(b"\r\n\r\n") {
-        let len = client.read(&mut piece).expect("the server answers the handshake");
-        assert!(len > 0, "the server closed instead of answering: {}", String::from_utf8_lossy(&response));
-        response.extend_from_slice(&piece[..len]);
-    }
-    assert!(response.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&response));
-    client
 }

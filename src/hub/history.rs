@@ -73,6 +73,9 @@ impl History {
             self.newest().is_none_or(|newest| newest + 1 == publication.id.sequence),
             "history has no hole"
         );
+        if limits.count == 0 {
+            return;
+        }
         self.bytes += publication.data.len() as u64;
         self.kept.push_back(Kept { at_ms: now_ms, publication });
         self.expire(now_ms, limits);

@@ -11,41 +11,49 @@ use cpu_time::ProcessTime;
 use fanfare::config::Config;
 use fanfare::server::Server;
 
+use crate::support::clients::EXPECT;
 use crate::support::{Feed, Worker, orders, say};
 
 /// Longer than a bench: no ping disturbs a round.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A serving process and its clients.
+/// A serving process and its clients; started when first needed.
 pub struct Side {
+    role: String,
+    subscribers: usize,
+    feed: Feed,
+    order: &'static str,
+    workers: Option<Workers>,
+}
+
+struct Workers {
     server: Worker,
     clients: Worker,
-    is_told: bool,
 }
 
 impl Side {
-    /// Starts the server in `role`, and `subscribers` clients. `is_told`: it is told to send; otherwise its first
-    /// subscriber publishes.
-    pub fn start(role: &str, subscribers: usize, feed: Feed, is_told: bool) -> Self {
-        let mut server = Worker::start(role);
-        let address = server.hear();
-        let clients = Worker::start_clients(&address, subscribers, feed);
-        Self { server, clients, is_told }
+    /// A server in `role`, and `subscribers` clients. `order` is what these are told each round; if it is
+    /// [`EXPECT`], the server is told to send.
+    pub fn new(role: String, subscribers: usize, feed: Feed, order: &'static str) -> Self {
+        Self { role, subscribers, feed, order, workers: None }
     }
 
     /// The CPU time of one round: from before the publication until every client has received every byte.
     pub fn round(&mut self, messages: usize) -> Duration {
-        self.server.tell(&format!("begin {messages}"));
-        assert_eq!(self.server.hear(), "begun");
-        if self.is_told {
-            self.clients.tell(&format!("expect {messages}"));
-            self.server.tell("go");
-        } else {
-            self.clients.tell(&format!("publish {messages}"));
+        let Workers { server, clients } = self.workers.get_or_insert_with(|| {
+            let mut server = Worker::start(&self.role);
+            let clients = Worker::start_clients(&server.hear(), self.subscribers, self.feed);
+            Workers { server, clients }
+        });
+        server.tell(&format!("begin {messages}"));
+        assert_eq!(server.hear(), "begun");
+        clients.tell(&format!("{} {messages}", self.order));
+        if self.order == EXPECT {
+            server.tell("go");
         }
-        assert_eq!(self.clients.hear(), "done");
-        self.server.tell("end");
-        Duration::from_nanos(self.server.hear().parse().expect("`end` is answered with nanoseconds"))
+        assert_eq!(clients.hear(), "done");
+        server.tell("end");
+        Duration::from_nanos(server.hear().parse().expect("`end` is answered with nanoseconds"))
     }
 }
 

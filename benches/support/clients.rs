@@ -1,0 +1,109 @@
+//! The clients of a bench: they subscribe, one publishes if told so, and each compares every byte that it gets.
+//!
+//! Which bytes those are is decided in `feed`.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use fanfare::hub::PublicationId;
+
+use super::feed::{Feed, Form};
+use super::{orders, say};
+
+/// The server publishes by itself.
+pub const EXPECT: &str = "expect";
+
+/// The first socket, a WebSocket, publishes in one write.
+pub const PUBLISH: &str = "publish";
+
+/// A socket that is no subscriber publishes by POST, all requests in one write.
+pub const POST: &str = "post";
+
+/// A client that waits longer than this has lost bytes: the slowest round takes some seconds.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Subscribes, says `ready`, and for every order such as `post K` says `done` as soon as every socket has received
+/// exactly K messages.
+pub fn run(address: &str, count: &str, feed: Feed) {
+    let count: usize = count.parse().expect("the number of clients is a number");
+    let mut clients: Vec<TcpStream> = (0..count).map(|_| subscribe(address, feed.form)).collect();
+    let mut poster = None;
+    say("ready");
+    for (order, messages) in orders() {
+        let expected = match order.as_str() {
+            EXPECT => feed.frames(messages),
+            PUBLISH => {
+                clients[0].write_all(&feed.masked_frames(messages)).expect("the server reads its publisher");
+                feed.frames(messages)
+            }
+            POST => {
+                let poster = poster.get_or_insert_with(|| connect(address));
+                feed.delivered(messages, post(poster, &feed.posts(messages), messages, count))
+            }
+            unknown => unreachable!("the bench gives no order {unknown}"),
+        };
+        receive(&mut clients, feed.form, &expected);
+        say("done");
+    }
+}
+
+fn connect(address: &str) -> TcpStream {
+    let client = TcpStream::connect(address).expect("the server takes this many clients");
+    client.set_read_timeout(Some(SILENCE_MAX)).expect("60 s is a timeout");
+    client
+}
+
+fn subscribe(address: &str, form: Form) -> TcpStream {
+    let mut client = connect(address);
+    client.write_all(form.request(address).as_bytes()).expect("the server reads the request");
+    if let Some((begin, end)) = form.greeting() {
+        let greeting = read_until(&mut client, |greeting| greeting.ends_with(end));
+        assert!(greeting.starts_with(begin), "{greeting}");
+    }
+    client
+}
+
+/// Publishes, and waits for the answers, which come after the publications: this process sleeps meanwhile. Gives the
+/// identifier of the first.
+fn post(poster: &mut TcpStream, requests: &[u8], messages: usize, subscribers: usize) -> PublicationId {
+    poster.write_all(requests).expect("the server reads its publisher");
+    let end = format!(",\"subscribers\":{subscribers}}}\n");
+    let answers = read_until(poster, |answers| answers.matches(&end).count() == messages);
+    let id_of = |answer: &str| answer.split('"').next().and_then(|id| id.parse().ok());
+    let ids: Vec<PublicationId> =
+        answers.split("{\"id\":\"").skip(1).map(|answer| id_of(answer).expect("answers have ids")).collect();
+    for (index, id) in ids.iter().enumerate() {
+        assert_eq!((id.epoch, id.sequence), (ids[0].epoch, ids[0].sequence + index as u64));
+    }
+    ids[0]
+}
+
+/// Reads `expected` from every client. It begins with the one that is written to last: this process sleeps while
+/// the server is at work, and neither wakes it up for nothing nor takes its cores away.
+fn receive(clients: &mut [TcpStream], form: Form, expected: &[u8]) {
+    let mut received = vec![0; expected.len()];
+    for client in clients.iter_mut().rev() {
+        if form == Form::LongPoll {
+            let answer = read_until(client, |answer| answer.ends_with("}\n"));
+            let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            assert!(body.as_bytes() == expected, "every poll is answered with every message");
+        } else {
+            client.read_exact(&mut received).expect("every client gets every message");
+            assert!(received == expected, "every client gets the bytes of every message in order");
+        }
+    }
+}
+
+/// Reads until what has come is all.
+fn read_until(client: &mut TcpStream, is_all: impl Fn(&str) -> bool) -> String {
+    let mut text = String::new();
+    let mut piece = [0; 4096];
+    while !is_all(&text) {
+        let len = client.read(&mut piece).expect("the server answers");
+        assert!(len > 0, "the server closed instead of answering: {text}");
+        text.push_str(str::from_utf8(&piece[..len]).expect("answers are ASCII"));
+    }
+    text
+}
