@@ -209,3 +209,19 @@ fn the_home_page_is_a_page_in_development_mode() {
     let answer = request(server.address, "GET", "/", "", b"");
     assert!(answer.head.contains("text/html") && answer.body.contains("/channels/demo-chat"), "{answer:?}");
 }
+
+#[test]
+fn a_page_is_compressed_for_who_takes_that_and_for_nobody_else() {
+    let server = start(config());
+    for (fields, is_compressed) in
+        [("", false), ("Accept-Encoding: gzip;q=0\r\n", false), ("Accept-Encoding: br, gzip\r\n", true)]
+    {
+        let head = format!("HEAD /fanfare.js HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+        let mut stream = connect(server.address);
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let head = String::from_utf8(rest(&mut stream)).unwrap();
+        assert_eq!(head.contains("\r\nContent-Encoding: gzip\r\n"), is_compressed, "{head}");
+        assert!(head.contains("\r\nVary: Accept-Encoding\r\n"), "{head}");
+    }
+}

@@ -6,6 +6,7 @@ use super::authority::Authority;
 use super::draft::MediaType;
 use super::exchange::Published;
 use super::figures;
+use super::files;
 use super::position;
 use super::render::ENVELOPE_SUBPROTOCOL;
 use super::retries::IdempotencyKey;
@@ -14,17 +15,6 @@ use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, Position, WireForm};
 use crate::ws::{Deflate, Inbound, WINDOW_BITS_MAX};
-
-/// The page at `/` where the demo is served.
-const HOME: &str = include_str!("pages/home.html");
-
-/// The page at `/dashboard`.
-const DASHBOARD: &str = include_str!("pages/dashboard.html");
-/// The client as a plain script.
-const SCRIPT: &str = include_str!("pages/fanfare.js");
-
-/// The client as an ES module: the script, and what makes a module of it.
-const MODULE: &str = concat!(include_str!("pages/fanfare.js"), include_str!("pages/fanfare.module.js"));
 
 /// What pages of other origins may send besides what the Fetch standard lists.
 const PREFLIGHT_FIELDS: &str = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID";
@@ -147,7 +137,7 @@ impl Handlers {
         let route = Route::of(request)?;
         self.authority.check_origin(request)?;
         match (route, request.method()) {
-            (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home())),
+            (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home(request))),
             (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(health())),
             (Route::Ready, "GET" | "HEAD") => Ok(Answer::Report(Report::Readiness)),
             (Route::Metrics, "GET" | "HEAD") => {
@@ -156,14 +146,14 @@ impl Handlers {
             }
             (Route::Dashboard, "GET" | "HEAD") => {
                 self.authority.check_reader(request)?;
-                Ok(Answer::Respond(Response::new(Status::OK).body("text/html; charset=utf-8", DASHBOARD)))
+                Ok(Answer::Respond(files::DASHBOARD.response(request)))
             }
             (Route::Figures, "GET" | "HEAD") => {
                 self.authority.check_reader(request)?;
                 self.subscribe(request, figures::channel())
             }
-            (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(script(SCRIPT))),
-            (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(script(MODULE))),
+            (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(files::SCRIPT.response(request))),
+            (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(files::MODULE.response(request))),
             (Route::Echo, "GET" | "HEAD") => self.echo(request),
             (Route::Channel(name), "GET" | "HEAD") => self.subscribe(request, name),
             (Route::Channel(name), "POST") => self.publish(request, name),
@@ -172,9 +162,9 @@ impl Handlers {
         }
     }
 
-    fn home(&self) -> Response {
+    fn home(&self, request: &Request) -> Response {
         if self.serves_demo {
-            Response::new(Status::OK).body("text/html; charset=utf-8", HOME)
+            files::HOME.response(request)
         } else {
             Response::text(Status::OK, "Fanfare is running; channels are at /channels/{name}.")
         }
@@ -297,11 +287,6 @@ fn subscribe_stream(request: &Request, channel: ChannelName) -> Result<Answer, R
     };
     let position = position::stream_position(request)?;
     Ok(Answer::Stream(Joining { channel, form, position, announces: true }))
-}
-
-/// The client. A browser asks whether its copy is still good: it goes with the server that it speaks to.
-fn script(text: &'static str) -> Response {
-    Response::new(Status::OK).body("text/javascript; charset=utf-8", text).header("Cache-Control", "no-cache")
 }
 
 /// Whether the `Accept` field names the media type of event streams.

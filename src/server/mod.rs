@@ -12,6 +12,7 @@ mod drain;
 mod event_loop;
 mod exchange;
 mod figures;
+mod files;
 mod handle;
 mod handlers;
 mod history_rules;
