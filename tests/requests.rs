@@ -91,7 +91,7 @@ fn every_refusal_has_its_status_and_a_sentence() {
             "GET /channels/c?protocol=x HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n".to_owned(),
             400,
         ),
-        ("GET /channels/c HTTP/1.0\r\nAccept: text/event-stream\r\n\r\n".to_owned(), 426),
+        ("GET /channels/c HTTP/1.0\r\nAccept: text/event-stream\r\n\r\n".to_owned(), 505),
         (String::from_utf8(upgrade_request("/channels/c?since=")).unwrap(), 400),
         (format!("{publish}Idempotency-Key: two words\r\nContent-Length: 0\r\n\r\n"), 400),
         ("PUT /channels/c HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 405),

@@ -2,6 +2,8 @@
 //!
 //! The 101 of a handshake is `upgrade.rs`; a response without an end is `event_stream.rs`.
 
+use std::fmt::Display;
+
 use super::error::Error;
 use super::status::Status;
 
@@ -42,6 +44,16 @@ impl Response {
     /// A response whose body is one line of text.
     pub fn text(status: Status, sentence: &str) -> Self {
         Self::new(status).body("text/plain; charset=utf-8", format!("{sentence}\n"))
+    }
+
+    /// A response whose body is what is wrong, made a sentence of: errors begin with a small letter and have no full
+    /// stop, for they are also parts of longer lines.
+    pub fn error(status: Status, error: &dyn Display) -> Self {
+        let mut sentence = error.to_string();
+        if let Some(first) = sentence.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        Self::text(status, &format!("{sentence}."))
     }
 
     /// A response whose body is JSON.
@@ -161,6 +173,12 @@ mod tests {
              \r\n\
              No such channel.\n"
         );
+    }
+
+    #[test]
+    fn an_error_is_made_a_sentence_of() {
+        let refused = encoded(&Response::error(Status::BAD_REQUEST, &"the name is empty"), true, false);
+        assert!(refused.ends_with("\r\n\r\nThe name is empty.\n"), "{refused}");
     }
 
     #[test]

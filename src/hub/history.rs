@@ -13,7 +13,8 @@ use super::{Publication, PublicationId};
 pub struct HistoryLimits {
     /// At most so many publications; 0 keeps none.
     pub count: usize,
-    /// At most so many bytes of payload.
+    /// At most so many bytes of payload, but the newest in any case: else a long one would be lost to everybody who
+    /// polls. 0 keeps none.
     pub bytes: u64,
     /// None that is older, in milliseconds.
     pub age_ms: u64,
@@ -85,7 +86,7 @@ impl History {
     pub fn expire(&mut self, now_ms: u64, limits: &HistoryLimits) {
         while let Some(oldest) = self.kept.front()
             && (self.kept.len() > limits.count
-                || self.bytes > limits.bytes
+                || self.bytes > limits.bytes && (self.kept.len() > 1 || limits.bytes == 0)
                 || now_ms.saturating_sub(oldest.at_ms) >= limits.age_ms)
         {
             self.bytes -= oldest.publication.data.len() as u64;
@@ -214,15 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn history_is_bounded_by_bytes_and_a_publication_over_them_empties_it() {
+    fn history_is_bounded_by_bytes_but_for_the_newest() {
         let mut history = history_of(1);
         history.push(publication(2, 95), 0, &LIMITS);
         assert_eq!(resumed(&history, Position::Last(9), 2).0, [2]);
         history.push(publication(3, 101), 0, &LIMITS);
-        assert!(history.is_empty());
-        assert_eq!(history.bytes, 0);
+        assert_eq!(resumed(&history, Position::Last(9), 3).0, [3]);
         history.push(publication(4, 100), 0, &LIMITS);
-        assert_eq!(resumed(&history, Position::Last(9), 4).0, [4]);
+        assert_eq!((resumed(&history, Position::Last(9), 4).0, history.bytes), (vec![4], 100));
     }
 
     #[test]
@@ -238,9 +238,11 @@ mod tests {
     }
 
     #[test]
-    fn a_count_of_0_keeps_nothing() {
-        let mut history = History::default();
-        history.push(publication(1, 10), 0, &HistoryLimits { count: 0, ..LIMITS });
-        assert!(history.is_empty());
+    fn a_count_or_bytes_of_0_keep_nothing() {
+        for limits in [HistoryLimits { count: 0, ..LIMITS }, HistoryLimits { bytes: 0, ..LIMITS }] {
+            let mut history = History::default();
+            history.push(publication(1, 10), 0, &limits);
+            assert!(history.is_empty());
+        }
     }
 }

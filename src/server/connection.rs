@@ -262,6 +262,7 @@ impl Connection {
 
     /// Sends what is owed, then closes TCP from our side (RFC 6455 §7.1.1: the server first). Detach first.
     pub fn finish(&mut self, now: Millis) {
+        debug_assert!(self.subscription().is_none(), "nothing follows the end");
         self.phase = Phase::Finishing;
         self.liveness.enter(Stage::Lingering, now);
     }

@@ -291,7 +291,10 @@ impl EventLoop {
             }
             (Due::Answer, Phase::Http(_)) => self.answer_poll(key),
             (Due::Ping, Phase::EventStream(_)) => {
-                http::encode_comment(connection.outbox.tail(), "");
+                // Who has not taken the last one needs no other.
+                if connection.outbox.is_empty() {
+                    http::encode_comment(connection.outbox.tail(), "");
+                }
                 connection.liveness.enter(Stage::Open, self.now);
             }
             (Due::Ping, Phase::WebSocket(websocket)) => {

@@ -244,7 +244,7 @@ impl Handlers {
     fn publish(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
         self.authority.check_publish(request, channel.as_str())?;
         let event = http::parameter(request.query(), "event").map(|name| EventName::new(&name)).transpose();
-        let event = event.map_err(|error| Response::text(Status::BAD_REQUEST, &error.to_string()))?;
+        let event = event.map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
         let key = request.header("idempotency-key").map(|value| {
             IdempotencyKey::new(value).ok_or_else(|| {
                 Response::text(
@@ -276,10 +276,9 @@ fn subscribe_stream(request: &Request, channel: ChannelName) -> Result<Answer, R
     // indicates HTTP/1.1 (or later minor revisions)."
     if request.minor_version() == 0 {
         return Err(Response::text(
-            Status::UPGRADE_REQUIRED,
+            Status::HTTP_VERSION_NOT_SUPPORTED,
             "An event stream needs HTTP/1.1; in nginx: proxy_http_version 1.1.",
-        )
-        .header("Upgrade", "HTTP/1.1"));
+        ));
     }
     let form = match position::wants_envelopes(request)? {
         true => WireForm::EventStreamEnvelope,

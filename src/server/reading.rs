@@ -75,17 +75,22 @@ impl EventLoop {
         false
     }
 
-    /// The peer has closed its half. What it asked before that is still answered; a WebSocket is over.
+    /// The peer has closed its half. Answers that it is owed are still sent; a WebSocket and a stream are over. So is a
+    /// long poll that waits: nobody closes its half and stays for that, and who has gone would be counted until then.
     fn end_of_input(&mut self, key: Key) -> bool {
         let Some(connection) = self.connections.get_mut(key) else { return false };
+        if connection.outbox.is_empty() {
+            return self.doom(key);
+        }
         match connection.phase {
-            Phase::Http(_) if !connection.outbox.is_empty() => connection.finish(self.now),
-            Phase::Finishing if !connection.outbox.is_empty() => {}
-            Phase::Http(_)
-            | Phase::WebSocket(_)
-            | Phase::EventStream(_)
-            | Phase::Finishing
-            | Phase::Lingering => return self.doom(key),
+            Phase::Http(_) => {
+                self.leave_channel(key);
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.finish(self.now);
+                }
+            }
+            Phase::Finishing => {}
+            Phase::WebSocket(_) | Phase::EventStream(_) | Phase::Lingering => return self.doom(key),
         }
         false
     }
@@ -177,7 +182,7 @@ impl EventLoop {
         };
         let response = match draft::from_body(intent.channel, intent.event, intent.media_type, body) {
             Ok(draft) => self.publish(draft, intent.key),
-            Err(error) => Response::text(Status::BAD_REQUEST, &error.to_string()),
+            Err(error) => Response::error(Status::BAD_REQUEST, &error),
         };
         self.respond(key, &response, keep_alive, false);
     }

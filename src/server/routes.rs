@@ -75,8 +75,7 @@ fn channel(segment: &str) -> Result<ChannelName, Response> {
             "The channel name is not UTF-8 when percent-decoded.",
         ));
     };
-    let name =
-        ChannelName::new(&name).map_err(|error| Response::text(Status::BAD_REQUEST, &error.to_string()))?;
+    let name = ChannelName::new(&name).map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
     if figures::is_own(name.as_str()) {
         return Err(Response::text(
             Status::FORBIDDEN,

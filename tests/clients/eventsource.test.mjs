@@ -426,11 +426,11 @@ test("on SIGTERM a stream is sent what is owed, then a sentence and the last chu
   assert.equal(await stopped, 0);
 });
 
-test("HTTP/1.0 asks for an event stream and is told with 426 what it takes", async (t) => {
+test("HTTP/1.0 asks for an event stream and is told with 505 what it takes", async (t) => {
   const server = await serve(t);
   const words = ["--http1.0", "-H", "Accept: text/event-stream"];
   const { status, body } = await server.curl("/channels/news", ...words);
-  assert.deepEqual([status, body], [426, "An event stream needs HTTP/1.1; in nginx: proxy_http_version 1.1.\n"]);
+  assert.deepEqual([status, body], [505, "An event stream needs HTTP/1.1; in nginx: proxy_http_version 1.1.\n"]);
   const polled = await server.curl("/channels/news?wait=0", "--http1.0");
   assert.deepEqual([polled.status, JSON.parse(polled.body).messages], [200, []]);
 });
