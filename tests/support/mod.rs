@@ -106,12 +106,18 @@ pub fn websocket(address: SocketAddr, path: &str) -> Client {
 
 /// A WebSocket to this path whose kernel takes little, and that does not read by itself.
 pub fn stalled(address: SocketAddr, path: &str, fields: &[(&'static str, &str)]) -> Client {
+    let stream = connect_narrowly(address, 4096);
+    tungstenite::client(websocket_request(address, path, fields), stream).unwrap().0
+}
+
+/// A plain connection whose kernel takes about so many bytes.
+pub fn connect_narrowly(address: SocketAddr, bytes: usize) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
+    socket.set_recv_buffer_size(bytes).unwrap();
     socket.connect(&address.into()).unwrap();
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    tungstenite::client(websocket_request(address, path, fields), stream).unwrap().0
+    stream
 }
 
 fn websocket_request(address: SocketAddr, path: &str, fields: &[(&'static str, &str)]) -> Request {
