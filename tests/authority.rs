@@ -2,14 +2,10 @@
 
 mod support;
 
-use fanfare::config::{Config, Glob};
+use fanfare::config::Config;
 use fanfare::server::{Server, StartError};
 use support::*;
 use tungstenite::Message;
-
-fn with_key() -> Config {
-    Config { publish_key: Some("secret".into()), client_publish: vec![Glob::new("chat-*")], ..config() }
-}
 
 #[test]
 fn posting_needs_the_key() {

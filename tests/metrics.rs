@@ -25,10 +25,6 @@ fn with_metrics(config: Config) -> Config {
     Config { metrics_listen: Some("127.0.0.1:0".parse().unwrap()), ..config }
 }
 
-fn with_key() -> Config {
-    Config { publish_key: Some("secret".into()), client_publish: vec![Glob::new("chat-*")], ..config() }
-}
-
 fn one_loop() -> Config {
     Config { threads: NonZeroUsize::MIN, ..config() }
 }

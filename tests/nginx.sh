@@ -11,7 +11,6 @@
 # tests/clients/run.sh --install does. Loopback only, on free ports. CARGO_TARGET_DIR is honoured.
 set -euo pipefail
 
-readonly INSTALL_SECONDS_MAX=300
 readonly SUITE_SECONDS_MAX=180 # 80 s on 2 cores
 readonly STOP_SECONDS_MAX=10
 readonly SERVICE_PID_FILE=/run/nginx.pid # Debian's own nginx
@@ -20,6 +19,8 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 export FANFARE="${CARGO_TARGET_DIR:-$root/target}/release/fanfare"
+
+source "$root/tests/debian.sh"
 
 fail() {
   echo "nginx: $*" >&2
@@ -43,16 +44,7 @@ install_debian_packages() {
     is_new=yes
   fi
   command -v openssl >/dev/null || missing+=(openssl)
-  if ((${#missing[@]} == 0)); then
-    return
-  fi
-  if ! command -v apt-get >/dev/null || ((EUID != 0)); then
-    fail "missing: ${missing[*]}; install them, or run this as root on Debian"
-  fi
-  echo "nginx: installing ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  timeout "$INSTALL_SECONDS_MAX" apt-get update -qq
-  timeout "$INSTALL_SECONDS_MAX" apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+  install_debian nginx "${missing[@]}"
   if [[ -n "$is_new" ]]; then
     stop_installed_service
   fi

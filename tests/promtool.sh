@@ -9,7 +9,6 @@
 # service is started for it. Loopback only, on free ports. CARGO_TARGET_DIR is honoured.
 set -euo pipefail
 
-readonly INSTALL_SECONDS_MAX=300
 readonly READY_SECONDS_MAX=10
 readonly REQUEST_SECONDS_MAX=10
 readonly SERVER_SECONDS_MAX=60 # it is asked for seconds of work
@@ -27,6 +26,8 @@ clean_up() {
 }
 trap clean_up EXIT
 
+source "$root/tests/debian.sh"
+
 fail() {
   echo "promtool: $*" >&2
   exit 1
@@ -36,18 +37,8 @@ install_debian_packages() {
   local missing=()
   command -v curl >/dev/null || missing+=(curl ca-certificates)
   command -v promtool >/dev/null || missing+=(prometheus)
-  if ((${#missing[@]} == 0)); then
-    return
-  fi
-  if ! command -v apt-get >/dev/null || ((EUID != 0)); then
-    fail "missing: ${missing[*]}; install them, or run this as root on Debian"
-  fi
-  echo "promtool: installing ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
   # In run level 1 the package does not start what it brings: only the tool is wanted.
-  timeout "$INSTALL_SECONDS_MAX" apt-get update -qq
-  RUNLEVEL=1 timeout "$INSTALL_SECONDS_MAX" \
-    apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+  RUNLEVEL=1 install_debian promtool "${missing[@]}"
 }
 
 # Starts the server and sets `address` and `metrics`. Descriptor 3 stays open: it is where the server's output goes.

@@ -185,8 +185,9 @@ impl Handlers {
 
     /// The origin whose pages may read the answer to the request.
     pub fn allow_origin<'a>(&self, request: &'a Request) -> Option<&'a str> {
+        let origin = self.authority.allow_origin(request)?;
         self.authority.check_origin(request).ok()?;
-        self.authority.allow_origin(request)
+        Some(origin)
     }
 
     /// By which transport, the request says: by an upgrade, by accepting an event stream, or by neither.
@@ -210,7 +211,7 @@ impl Handlers {
         let position = position::position(request)?;
         // Who says where to begin is told where that is.
         let announces = position.is_some();
-        if http::parameter(request.query(), "since").is_some() && !is_envelope {
+        if !is_envelope && matches!(position, Some(Position::Now | Position::After(_))) {
             return Err(Response::text(
                 Status::BAD_REQUEST,
                 "since needs Sec-WebSocket-Protocol: fanfare.v1.json; frames without it carry no ids.",
@@ -344,6 +345,12 @@ pub fn over_capacity() -> Response {
     Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
 }
 
+/// The answer to a publication whose key would have to be remembered.
+pub fn no_room_for_key() -> Response {
+    let sentence = "There is no memory to remember an Idempotency-Key with now; try again in some seconds.";
+    Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
+}
+
 /// The answer at `/healthz`.
 pub fn health() -> Response {
     Response::text(Status::OK, "ok")
@@ -353,7 +360,8 @@ fn upgrade(request: &Request) -> Result<Upgrade, Response> {
     Upgrade::from_request(request).map_err(|error| Response::from(&error))
 }
 
-fn method_not_allowed(method: &str, allow: &'static str) -> Response {
+/// The answer to a method that is not served where others are.
+pub fn method_not_allowed(method: &str, allow: &'static str) -> Response {
     let sentence = format!("{method} is not served here; {allow} are.");
     Response::text(Status::METHOD_NOT_ALLOWED, &sentence).header("Allow", allow)
 }

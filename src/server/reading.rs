@@ -145,20 +145,22 @@ impl EventLoop {
             http.allow_origin = self.shared.handlers.allow_origin(request).map(Into::into);
         }
         match answer {
-            Answer::Respond(response) => {
-                let keep_alive = request.keep_alive() && !request.has_body();
-                self.respond(key, &response, keep_alive, request.method() == "HEAD");
-            }
+            Answer::Respond(response) => self.respond_to(key, request, &response),
             Answer::Report(report) => {
                 let response = self.report_on(report);
-                let keep_alive = request.keep_alive() && !request.has_body();
-                self.respond(key, &response, keep_alive, request.method() == "HEAD");
+                self.respond_to(key, request, &response);
             }
             Answer::ReadBody(intent) => self.await_body(key, request, intent),
             Answer::Stream(joining) => self.stream(key, joining),
             Answer::Poll(polling) => self.poll_channel(key, request, &polling),
             Answer::Upgrade(acceptance) => self.upgrade(key, acceptance),
         }
+    }
+
+    /// Answers a request whose body, if it announced one, is not wanted.
+    pub(super) fn respond_to(&mut self, key: Key, request: &Request, response: &Response) {
+        let keep_alive = request.keep_alive() && !request.has_body();
+        self.respond(key, response, keep_alive, request.method() == "HEAD");
     }
 
     fn await_body(&mut self, key: Key, request: &Request, intent: Intent) {
@@ -204,7 +206,7 @@ impl EventLoop {
                     self.now,
                     &"a publication with a key: --max-memory is reached",
                 );
-                handlers::over_capacity()
+                handlers::no_room_for_key()
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! No key is asked for: who gave the address decides who reaches it.
 
-use super::handlers::{Answer, Report, health};
+use super::handlers::{Answer, Report, health, method_not_allowed};
 use crate::http::{Request, Response, Status};
 
 /// What there is.
@@ -18,10 +18,6 @@ pub fn answer(request: &Request) -> Answer {
     };
     match request.method() {
         "GET" | "HEAD" => answer,
-        method => {
-            let sentence = format!("{method} is not served here; GET, HEAD are.");
-            let response = Response::text(Status::METHOD_NOT_ALLOWED, &sentence);
-            Answer::Respond(response.header("Allow", "GET, HEAD"))
-        }
+        method => Answer::Respond(method_not_allowed(method, "GET, HEAD")),
     }
 }

@@ -83,7 +83,6 @@ impl EventLoop {
 
     /// Answers a long poll with what is there, or has it wait.
     pub(super) fn poll_channel(&mut self, key: Key, request: &Request, polling: &Polling) {
-        let keep_alive = request.keep_alive() && !request.has_body();
         let wait_ms = if self.shared.stop() == Stop::No { polling.wait_ms } else { 0 };
         let mut polled = None;
         self.under_lock(&polling.channel, polling.position, |hub, resumption| {
@@ -98,11 +97,12 @@ impl EventLoop {
         match polled.expect("it is one or the other") {
             Polled::Now(resumption) => {
                 let response = self.answer_of(resumption);
-                self.respond(key, &response, keep_alive, request.method() == "HEAD");
+                self.respond_to(key, request, &response);
             }
             Polled::Later(subscription, since) => {
                 let Some(connection) = self.connections.get_mut(key) else { return };
                 let Phase::Http(http) = &mut connection.phase else { return };
+                let keep_alive = request.keep_alive() && !request.has_body();
                 http.awaited = Some(Awaited::Publication { subscription, since, keep_alive });
                 let wait_ms = u32::try_from(wait_ms).expect("a wait has an end");
                 connection.liveness.enter(Stage::Waiting(wait_ms), self.now);

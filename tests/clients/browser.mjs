@@ -2,13 +2,12 @@
 //
 // What is expected of the pages stands in the *.test.mjs files. The browser is started before a file's first test.
 
-import { once } from "node:events";
 import { createServer } from "node:http";
 import test from "node:test";
 
 import { chromium } from "playwright-core";
 
-import { within } from "./server.mjs";
+import { listen } from "./server.mjs";
 
 const DEADLINE_MS = 20_000; // a browser's first page takes longest
 const FLAGS = [
@@ -47,11 +46,9 @@ export async function open(t, url, options = {}) {
 export async function openElsewhere(t, html = "") {
   const whole = `<!doctype html><link rel=icon href=data:,><iframe sandbox=allow-scripts srcdoc=empty></iframe>${html}`;
   const elsewhere = createServer((_, response) => response.setHeader("Content-Type", "text/html").end(whole));
-  elsewhere.listen(0, "127.0.0.1");
-  await within(once(elsewhere, "listening"), "a page's server");
+  const origin = `http://${await listen(elsewhere, "a page's server")}`;
   t.after(() => elsewhere.close());
   t.after(() => elsewhere.closeAllConnections());
-  const origin = `http://127.0.0.1:${elsewhere.address().port}`;
   const page = await open(t, origin);
   const frame = await (await page.waitForSelector("iframe")).contentFrame();
   return { origin, page, frame };

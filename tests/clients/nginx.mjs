@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-import { within } from "./server.mjs";
+import { listen, within } from "./server.mjs";
 
 const ATTEMPTS_MAX = 5; // a port that was free may be taken by the time nginx asks for it
 const running = new Set();
@@ -120,8 +120,8 @@ ${block}}
 }
 
 async function freePort() {
-  const listener = createServer().listen(0, "127.0.0.1");
-  await within(once(listener, "listening"), "a free port");
+  const listener = createServer();
+  await listen(listener, "a free port");
   const { port } = listener.address();
   listener.close();
   await within(once(listener, "close"), "the port is free again");

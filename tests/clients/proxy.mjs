@@ -2,10 +2,9 @@
 //
 // It knows nothing of channels. What is done to a request the test says, in `treat`; connections it cuts by `cut`.
 
-import { once } from "node:events";
 import { createServer, request as httpRequest } from "node:http";
 
-import { within } from "./server.mjs";
+import { listen } from "./server.mjs";
 
 /** What can be done to a request. */
 export const FORWARD = "forward"; // hand it on, and the answer back
@@ -18,9 +17,7 @@ export const SWALLOW = "swallow"; // hand it on, and cut when the server has ans
 /** A proxy for `server`, on a free port; it ends with the test. */
 export async function proxy(t, server) {
   const made = new Proxy(server);
-  made.http_.listen(0, "127.0.0.1");
-  await within(once(made.http_, "listening"), "a proxy");
-  made.address = `127.0.0.1:${made.http_.address().port}`;
+  made.address = await listen(made.http_, "a proxy");
   t.after(() => {
     made.http_.close();
     made.cut();

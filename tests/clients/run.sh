@@ -23,6 +23,8 @@ venv="$root/tests/.venv-clients"
 export FANFARE="${CARGO_TARGET_DIR:-$root/target}/release/fanfare"
 export CHROMIUM="${CHROMIUM:-/usr/bin/chromium}"
 
+source "$root/tests/debian.sh"
+
 fail() {
   echo "clients: $*" >&2
   exit 1
@@ -34,16 +36,7 @@ install_debian_packages() {
   command -v node >/dev/null || missing+=(nodejs)
   command -v npm >/dev/null || missing+=(npm)
   [[ -x "$CHROMIUM" ]] || missing+=(chromium)
-  if ((${#missing[@]} == 0)); then
-    return
-  fi
-  if ! command -v apt-get >/dev/null || ((EUID != 0)); then
-    fail "missing: ${missing[*]}; install them, or run this as root on Debian"
-  fi
-  echo "clients: installing ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  timeout "$INSTALL_SECONDS_MAX" apt-get update -qq
-  timeout "$INSTALL_SECONDS_MAX" apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+  install_debian clients "${missing[@]}"
 }
 
 # No lock file: it would record where the packages were downloaded from.

@@ -24,6 +24,13 @@ export async function within(promise, what) {
   }
 }
 
+/** Has a listener of a test's own listen on a free port, and gives the address. */
+export async function listen(listener, what) {
+  listener.listen(0, "127.0.0.1");
+  await within(once(listener, "listening"), what);
+  return `127.0.0.1:${listener.address().port}`;
+}
+
 /** Values that come in at any time and are asked for one by one. */
 export class Inbox {
   #values = [];

@@ -2,17 +2,14 @@
 //
 // It knows no protocol, so a cut is as likely inside an event as between two.
 
-import { once } from "node:events";
 import { connect, createServer } from "node:net";
 
-import { Inbox, within } from "./server.mjs";
+import { Inbox, listen } from "./server.mjs";
 
 /** A proxy for `server` on a free port; it ends with the test. */
 export async function severing(t, server) {
   const made = new Severing(server);
-  made.listener.listen(0, "127.0.0.1");
-  await within(once(made.listener, "listening"), "a proxy");
-  made.address = `127.0.0.1:${made.listener.address().port}`;
+  made.address = await listen(made.listener, "a proxy");
   t.after(() => {
     made.listener.close();
     made.cut();

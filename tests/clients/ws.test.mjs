@@ -6,27 +6,8 @@ import test from "node:test";
 
 import WebSocket from "ws";
 
-import { Inbox, serve, within } from "./server.mjs";
-
-const ENVELOPES = "fanfare.v1.json";
-
-/** An open client: its messages as strings or Buffers, and how it was closed. */
-async function connect(t, url, protocols = [], options = {}) {
-  const socket = new WebSocket(url, protocols, options);
-  t.after(() => socket.terminate());
-  const messages = new Inbox();
-  socket.on("message", (data, isBinary) => messages.push(isBinary ? data : data.toString()));
-  const closed = new Promise((resolve) => {
-    socket.on("close", (code, reason) => resolve({ code, reason: reason.toString() }));
-  });
-  await within(once(socket, "open"), `the handshake with ${url}`);
-  return {
-    socket,
-    next: () => messages.next("a message"),
-    take: (count) => messages.take(count, "a message"),
-    closed: () => within(closed, "the close"),
-  };
-}
+import { serve, within } from "./server.mjs";
+import { ENVELOPES, openWebSocket } from "./transports.mjs";
 
 /** The status with which a handshake is refused. */
 async function refusal(t, url, options) {
@@ -39,7 +20,7 @@ async function refusal(t, url, options) {
 test("raw subscribers get what curl publishes, in order and as it was sent", async (t) => {
   const server = await serve(t);
   const clients = [];
-  for (let i = 0; i < 5; i++) clients.push(await connect(t, server.ws("/channels/news")));
+  for (let i = 0; i < 5; i++) clients.push(await openWebSocket(t, server.ws("/channels/news")));
   const texts = ["hello", "", "grüß dich, 世界", "<b>&amp;</b>", "x".repeat(70_000)];
   for (const text of texts) {
     const answer = await server.publish("/channels/news", text);
@@ -51,7 +32,7 @@ test("raw subscribers get what curl publishes, in order and as it was sent", asy
 
 test("envelope subscribers get the id that curl was answered, the event and the data", async (t) => {
   const server = await serve(t);
-  const client = await connect(t, server.ws("/channels/news"), ["other", ENVELOPES]);
+  const client = await openWebSocket(t, server.ws("/channels/news"), ["other", ENVELOPES]);
   assert.equal(client.socket.protocol, ENVELOPES);
   const first = await server.publish("/channels/news", "hello");
   const second = await server.publish("/channels/news?event=price", "2");
@@ -69,8 +50,8 @@ test("envelope subscribers get the id that curl was answered, the event and the 
 
 test("a channel's subscribers hear nothing of another channel", async (t) => {
   const server = await serve(t);
-  const news = await connect(t, server.ws("/channels/news"));
-  const sport = await connect(t, server.ws("/channels/sport"));
+  const news = await openWebSocket(t, server.ws("/channels/news"));
+  const sport = await openWebSocket(t, server.ws("/channels/sport"));
   assert.equal((await server.publish("/channels/news", "to news")).subscribers, 1);
   assert.equal((await server.publish("/channels/sport", "to sport")).subscribers, 1);
   assert.equal((await server.publish("/channels/nobody", "to nobody")).subscribers, 0);
@@ -81,7 +62,7 @@ test("a channel's subscribers hear nothing of another channel", async (t) => {
 
 test("a binary body comes as a binary message, byte for byte", async (t) => {
   const server = await serve(t);
-  const client = await connect(t, server.ws("/channels/news"));
+  const client = await openWebSocket(t, server.ws("/channels/news"));
   const bytes = Buffer.from(Array.from({ length: 100_000 }, (_, i) => (i * 31) % 256));
   await server.publishAs("image/png", "/channels/news", bytes);
   assert.deepEqual(await client.next(), bytes);
@@ -89,15 +70,15 @@ test("a binary body comes as a binary message, byte for byte", async (t) => {
 
 test("compression is agreed with a client that offers it, and both ways what was sent arrives", async (t) => {
   const server = await serve(t);
-  const compressed = await connect(t, server.ws("/channels/news"), [], { perMessageDeflate: { threshold: 0 } });
-  const plain = await connect(t, server.ws("/channels/news"), [], { perMessageDeflate: false });
+  const compressed = await openWebSocket(t, server.ws("/channels/news"), [], { perMessageDeflate: { threshold: 0 } });
+  const plain = await openWebSocket(t, server.ws("/channels/news"), [], { perMessageDeflate: false });
   assert.equal(compressed.socket.extensions, "permessage-deflate");
   assert.equal(plain.socket.extensions, "");
   const quotes = JSON.stringify(Array.from({ length: 500 }, (_, bid) => ({ symbol: "ACME", bid })));
   await server.publish("/channels/news", quotes);
   for (const text of [quotes, "", "a"]) compressed.socket.send(text);
   for (const client of [compressed, plain]) assert.deepEqual(await client.take(4), [quotes, quotes, "", "a"]);
-  const echo = await connect(t, server.ws("/echo"), [], { perMessageDeflate: { threshold: 0, serverMaxWindowBits: 10 } });
+  const echo = await openWebSocket(t, server.ws("/echo"), [], { perMessageDeflate: { threshold: 0, serverMaxWindowBits: 10 } });
   for (let i = 0; i < 3; i++) {
     echo.socket.send(quotes);
     assert.equal(await echo.next(), quotes);
@@ -107,7 +88,7 @@ test("compression is agreed with a client that offers it, and both ways what was
 test("a client's messages reach every subscriber on every loop, itself too, in one order", async (t) => {
   const server = await serve(t, "--threads", "3");
   const clients = [];
-  for (let i = 0; i < 6; i++) clients.push(await connect(t, server.ws("/channels/chat")));
+  for (let i = 0; i < 6; i++) clients.push(await openWebSocket(t, server.ws("/channels/chat")));
   for (let i = 0; i < 50; i++) for (const [sender, { socket }] of clients.entries()) socket.send(`${sender}:${i}`);
   const heard = await Promise.all(clients.map((client) => client.take(300)));
   for (const [sender] of clients.entries()) {
@@ -119,8 +100,8 @@ test("a client's messages reach every subscriber on every loop, itself too, in o
 
 test("an envelope client publishes text and JSON, and a raw one hears the data", async (t) => {
   const server = await serve(t);
-  const raw = await connect(t, server.ws("/channels/chat"));
-  const client = await connect(t, server.ws("/channels/chat"), [ENVELOPES]);
+  const raw = await openWebSocket(t, server.ws("/channels/chat"));
+  const client = await openWebSocket(t, server.ws("/channels/chat"), [ENVELOPES]);
   client.socket.send(JSON.stringify({ event: "said", data: "hi" }));
   client.socket.send(JSON.stringify({ data: { n: 1 } }));
   assert.deepEqual(await raw.take(2), ["hi", '{"n":1}']);
@@ -130,7 +111,7 @@ test("an envelope client publishes text and JSON, and a raw one hears the data",
 
 test("the echo gives back fragments as one message, text as text and binary as binary", async (t) => {
   const server = await serve(t);
-  const client = await connect(t, server.ws("/echo"));
+  const client = await openWebSocket(t, server.ws("/echo"));
   client.socket.send("frag", { fin: false });
   client.socket.ping("between");
   client.socket.send("mented", { fin: true });
@@ -141,7 +122,7 @@ test("the echo gives back fragments as one message, text as text and binary as b
 
 test("a ping is answered with its payload", async (t) => {
   const server = await serve(t);
-  const client = await connect(t, server.ws("/channels/news"));
+  const client = await openWebSocket(t, server.ws("/channels/news"));
   const pong = once(client.socket, "pong");
   client.socket.ping("are you there?");
   const [payload] = await within(pong, "a pong");
@@ -150,8 +131,8 @@ test("a ping is answered with its payload", async (t) => {
 
 test("a silent client that answers pings stays, and one that does not is closed with 1001", async (t) => {
   const server = await serve(t, "--idle-timeout", "100ms", "--pong-timeout", "500ms");
-  const mute = await connect(t, server.ws("/channels/news"), [], { autoPong: false });
-  const alive = await connect(t, server.ws("/channels/news"));
+  const mute = await openWebSocket(t, server.ws("/channels/news"), [], { autoPong: false });
+  const alive = await openWebSocket(t, server.ws("/channels/news"));
   assert.deepEqual(await mute.closed(), { code: 1001, reason: "no answer to a ping" });
   assert.equal((await server.publish("/channels/news", "still here")).subscribers, 1);
   assert.equal(await alive.next(), "still here");
@@ -160,20 +141,20 @@ test("a silent client that answers pings stays, and one that does not is closed 
 test("a close is answered with its code", async (t) => {
   const server = await serve(t);
   for (const code of [1000, 1001, 3000, 4999]) {
-    const client = await connect(t, server.ws("/channels/news"));
+    const client = await openWebSocket(t, server.ws("/channels/news"));
     client.socket.close(code, "goodbye");
     assert.deepEqual(await client.closed(), { code, reason: "" });
   }
-  const client = await connect(t, server.ws("/channels/news"));
+  const client = await openWebSocket(t, server.ws("/channels/news"));
   client.socket.close();
   assert.equal((await client.closed()).code, 1005, "no code is answered with no code");
 });
 
 test("a message over --max-message is closed with 1009, and a body with 413", async (t) => {
   const server = await serve(t, "--max-message", "100");
-  const other = await connect(t, server.ws("/channels/news"));
+  const other = await openWebSocket(t, server.ws("/channels/news"));
   for (const path of ["/echo", "/channels/news"]) {
-    const client = await connect(t, server.ws(path));
+    const client = await openWebSocket(t, server.ws(path));
     client.socket.send("x".repeat(100));
     assert.equal(await client.next(), "x".repeat(100));
     client.socket.send("x".repeat(60), { fin: false });
@@ -193,7 +174,7 @@ test("with --publish-key, POST needs the key, and a WebSocket client a --client-
   assert.equal((await post()).status, 401);
   assert.equal((await post("-H", "Authorization: Bearer wrong")).status, 401);
   assert.match((await post()).body, /Authorization: Bearer/);
-  const client = await connect(t, server.ws("/channels/news"));
+  const client = await openWebSocket(t, server.ws("/channels/news"));
   assert.equal((await post("-H", "Authorization: Bearer sesame")).status, 200);
   assert.equal(await client.next(), "hello");
 
@@ -201,11 +182,11 @@ test("with --publish-key, POST needs the key, and a WebSocket client a --client-
   assert.deepEqual(await client.closed(), {
     code: 1008, reason: "publishing to this channel is not open to this connection",
   });
-  const chat = await connect(t, server.ws("/channels/chat-1"));
+  const chat = await openWebSocket(t, server.ws("/channels/chat-1"));
   chat.socket.send("I may here");
   assert.equal(await chat.next(), "I may here");
   const headers = { Authorization: "Bearer sesame" };
-  const trusted = await connect(t, server.ws("/channels/news"), [], { headers });
+  const trusted = await openWebSocket(t, server.ws("/channels/news"), [], { headers });
   trusted.socket.send("I have the key");
   assert.equal(await trusted.next(), "I have the key");
 });
@@ -214,8 +195,8 @@ test("with --allow-origin, other origins get 403 and clients without one pass", 
   const server = await serve(t, "--allow-origin", "https://example.com");
   const url = server.ws("/channels/news");
   assert.equal(await refusal(t, url, { origin: "https://evil.example" }), 403);
-  const listed = await connect(t, url, [], { origin: "https://example.com" });
-  const native = await connect(t, url);
+  const listed = await openWebSocket(t, url, [], { origin: "https://example.com" });
+  const native = await openWebSocket(t, url);
   const post = (...words) => server.curl("/channels/news", "-d", "hello", ...words);
   assert.equal((await post("-H", "Origin: https://evil.example")).status, 403);
   assert.equal((await post()).status, 200);
@@ -235,8 +216,8 @@ test("a subscriber that does not read is closed with 1013, and the others get ev
   const server = await serve(t, "--max-lag", "256KiB");
   // What is published would compress to nothing.
   const plain = { perMessageDeflate: false };
-  const slow = await connect(t, server.ws("/channels/news"), [], plain);
-  const quick = await connect(t, server.ws("/channels/news"), [], plain);
+  const slow = await openWebSocket(t, server.ws("/channels/news"), [], plain);
+  const quick = await openWebSocket(t, server.ws("/channels/news"), [], plain);
   slow.socket.pause();
   const block = "x".repeat(200_000);
   let published = 0;
@@ -253,8 +234,8 @@ test("a subscriber that does not read is closed with 1013, and the others get ev
 test("on SIGTERM what was published is delivered, then 1001, and the exit status is 0", async (t) => {
   const server = await serve(t, "--drain", "200ms");
   const clients = [];
-  for (let i = 0; i < 10; i++) clients.push(await connect(t, server.ws("/channels/news"), i % 2 ? [ENVELOPES] : []));
-  const echo = await connect(t, server.ws("/echo"));
+  for (let i = 0; i < 10; i++) clients.push(await openWebSocket(t, server.ws("/channels/news"), i % 2 ? [ENVELOPES] : []));
+  const echo = await openWebSocket(t, server.ws("/echo"));
   await server.publish("/channels/news", "the last one");
   assert.equal(await server.stop(), 0);
   for (const client of clients) {

@@ -15,7 +15,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use fanfare::config::Config;
+use fanfare::config::{Config, Glob};
 use fanfare::server::{Draft, Handle, PublishError, Server};
 use socket2::{Domain, Socket, Type};
 use tungstenite::client::IntoClientRequest;
@@ -49,6 +49,11 @@ pub fn config() -> Config {
         drain: Duration::ZERO,
         ..Config::default()
     }
+}
+
+/// With the key `secret`, and channels `chat-*` open to clients.
+pub fn with_key() -> Config {
+    Config { publish_key: Some("secret".into()), client_publish: vec![Glob::new("chat-*")], ..config() }
 }
 
 /// Starts a server.
