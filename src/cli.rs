@@ -15,7 +15,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 
-use fanfare::config::{Config, Glob, LagPolicy};
+use fanfare::config::{Config, Glob, Host, LagPolicy};
 
 /// A broadcast server: one URL a channel, for WebSocket clients and curl.
 ///
@@ -54,9 +54,14 @@ pub struct Args {
     #[arg(long, value_name = "GLOB", env = "FANFARE_CLIENT_PUBLISH", value_delimiter = ',')]
     client_publish: Vec<Glob>,
 
-    /// Serve pages of this origin only, such as https://example.com; repeatable [default: all]
+    /// Serve pages of this origin, such as https://example.com; * is all, null a file; repeatable [default: all, in
+    /// development mode those of this machine, which are served in any case there]
     #[arg(long, value_name = "ORIGIN", env = "FANFARE_ALLOW_ORIGIN", value_delimiter = ',', value_parser = parse_origin)]
     allow_origin: Vec<String>,
+
+    /// Answer to this name in Host, and to localhost; repeatable [default: any, in development mode localhost alone]
+    #[arg(long, value_name = "HOST", env = "FANFARE_ALLOW_HOST", value_delimiter = ',')]
+    allow_host: Vec<Host>,
 
     /// Listen beyond loopback without a key: everybody may publish
     #[arg(long, env = "FANFARE_INSECURE", action = ArgAction::SetTrue)]
@@ -166,6 +171,7 @@ impl Args {
             publish_key: self.publish_key,
             client_publish: self.client_publish,
             allow_origin: self.allow_origin,
+            allow_host: self.allow_host,
             insecure: self.insecure,
             echo: self.echo,
             demo: self.demo,
@@ -394,10 +400,21 @@ mod tests {
             (&["--lag-policy", "chat=drop"], "--lag-policy", "prices*=latest"),
             (&["--allow-origin", "example.com"], "--allow-origin", "https://example.com"),
             (&["--allow-origin", "https://example.com/"], "--allow-origin", "without a path"),
+            (&["--allow-host", "http://example.test"], "--allow-host", "without scheme and port"),
+            (&["--allow-host", "example.test:8080"], "--allow-host", "such as example.test"),
+            (&["--allow-host", "*"], "--allow-host", "such as example.test"),
+            (&["--allow-host", ""], "--allow-host", "such as example.test"),
         ] {
             let error = parse(words).unwrap_err();
             assert!(error.contains(flag) && error.contains(remedy), "{error}");
         }
+    }
+
+    #[test]
+    fn hosts_add_up_and_an_address_is_one() {
+        let config = parse(&["--allow-host", "Example.test,192.0.2.7", "--allow-host", "[fd00::1]"]).unwrap();
+        let hosts: Vec<String> = config.allow_host.iter().map(ToString::to_string).collect();
+        assert_eq!(hosts, ["example.test", "192.0.2.7", "[fd00::1]"]);
     }
 
     #[test]

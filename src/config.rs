@@ -2,12 +2,16 @@
 //!
 //! Where the values come from (flags, environment, file) is `cli`'s business, and no text is parsed here.
 
+mod host;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use wildmatch::WildMatch;
+
+pub use host::{Host, NoHost};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -29,8 +33,13 @@ pub struct Config {
     pub publish_key: Option<String>,
     /// With a key set, the channels that clients may publish to without it.
     pub client_publish: Vec<Glob>,
-    /// The browser origins that are served. Empty: all. `*` stands for all as well.
+    /// The browser origins that are served; `*` stands for all, `null` for pages that have none. In development mode
+    /// those of loopback are served besides; elsewhere an empty list serves all.
     pub allow_origin: Vec<String>,
+    /// The names that are answered to besides those of loopback. Empty: in development mode no other, elsewhere any.
+    /// Without the check a page whose name is resolved anew to 127.0.0.1 is of the same origin as the server (DNS
+    /// rebinding).
+    pub allow_host: Vec<Host>,
     /// Listen beyond loopback without a key.
     pub insecure: bool,
     /// Serve `/echo` outside development mode too.
@@ -136,6 +145,7 @@ impl Default for Config {
             publish_key: None,
             client_publish: Vec::new(),
             allow_origin: Vec::new(),
+            allow_host: Vec::new(),
             insecure: false,
             echo: false,
             demo: false,

@@ -70,7 +70,7 @@ fn inflate(deflated: &[u8]) -> Vec<u8> {
 fn offer(address: SocketAddr, path: &str, extensions: &str) -> (TcpStream, Option<String>) {
     let mut stream = connect(address);
     let handshake = format!(
-        "GET {path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Extensions: {extensions}\r\n\r\n"
     );

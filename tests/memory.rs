@@ -120,7 +120,7 @@ fn keys_of_retries_are_kept_for_their_time_and_no_more_are_taken_than_there_is_r
     let process = spawn(&mut fanfare(&["--max-memory", "64KiB", "--threads", "1"]));
     let mut publisher = connect(process.address);
     let mut post = |key: &str| {
-        let head = "POST /channels/news HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n";
+        let head = "POST /channels/news HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n";
         exchange(&mut publisher, format!("{head}{key}\r\nx").as_bytes())
     };
     let mut taken = 0;

@@ -26,7 +26,8 @@ pub(super) fn reduce(method: &str, target: &str) -> Result<String, Error> {
 }
 
 /// RFC 9112 §3.2.2: "a server MUST accept the absolute-form in requests". Host is then outranked by the
-/// target's authority; nothing here depends on either.
+/// target's authority; nothing here depends on either. Where a name is checked it is the one in Host, which no page can
+/// make differ from the target's.
 fn reduce_absolute(target: &str) -> Result<String, Error> {
     let (scheme, rest) = target.split_once("://").ok_or(Error::Target)?;
     if !SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {

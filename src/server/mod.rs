@@ -20,6 +20,7 @@ mod liveness;
 mod mailbox;
 mod measuring;
 mod metrics;
+mod origins;
 mod outbox;
 mod position;
 mod prices;

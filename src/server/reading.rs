@@ -225,9 +225,12 @@ impl EventLoop {
         let date = httpdate::fmt_http_date(SystemTime::now());
         let Some(connection) = self.connections.get_mut(key) else { return };
         let allow_origin = connection.allow_origin();
+        let varies_by_origin =
+            matches!(connection.door, Door::Public) && self.shared.handlers.varies_by_origin();
+        let allow_origin = allow_origin.as_deref();
         response.encode(
             connection.outbox.tail(),
-            Framing { date: &date, keep_alive, head_only, allow_origin: allow_origin.as_deref() },
+            Framing { date: &date, keep_alive, head_only, allow_origin, varies_by_origin },
         );
         if let Some(kind) = Kind::of_status(response.status()) {
             let code = response.status().code();

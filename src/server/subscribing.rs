@@ -67,6 +67,7 @@ impl EventLoop {
             keep_alive: false,
             head_only: false,
             allow_origin: allow_origin.as_deref(),
+            varies_by_origin: self.shared.handlers.varies_by_origin(),
         };
         http::encode_stream_head(connection.outbox.tail(), framing);
         // A stream's peer says nothing. It gets the time that a WebSocket has to be silent and to answer a ping.
