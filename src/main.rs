@@ -46,7 +46,8 @@ fn serve(args: cli::Args) -> Result<(), Box<dyn Error>> {
     announce(&server)?;
     if is_development {
         tracing::info!(
-            "development mode: everybody on this machine may publish. For others: --listen 0.0.0.0:8080 --publish-key KEY"
+            "development mode: programs and pages of this machine may publish, pages of other sites get 403. \
+             For others: --listen 0.0.0.0:8080 --publish-key KEY"
         );
     }
     tracing::info!(%threads, "started");

@@ -185,7 +185,8 @@ impl From<Refusal> for Response {
     }
 }
 
-/// What is said to who asks for a name that is not answered to. The name was parsed: it is letters, digits and dots.
+/// What is said to who asks for a name that is not answered to. The name was parsed, so it
+/// holds nothing that a header or a page could not.
 fn misnamed(asked: Option<Host>, is_development: bool) -> String {
     let rule = match is_development {
         true => "This is development mode: it answers to localhost",

@@ -413,14 +413,29 @@ test("a module of another origin's page subscribes to where it was imported from
   assert.deepEqual(await heardData(page, 1), ["hello"]);
 });
 
-test("a frame without an origin subscribes over each transport, and publishes", async (t) => {
-  const server = await start(t);
+test("a frame without an origin that may, subscribes over each transport and publishes", async (t) => {
+  const server = await start(t, "--allow-origin", "null");
   const { frame } = await openElsewhere(t);
   await frame.evaluate(observe);
   await frame.addScriptTag({ url: server.http("/fanfare.js") });
   for (const [index, transport] of TRANSPORTS.entries()) {
     await subscribe(frame, { transports: [transport] });
     await frame.evaluate((text) => news.publish(text), transport);
+    assert.deepEqual(await heardData(frame, index + 1), TRANSPORTS.slice(0, index + 1));
+    await frame.evaluate("news.close()");
+  }
+});
+
+test("in development mode a frame without an origin hears over each transport, and why it does not publish", async (t) => {
+  const server = await start(t);
+  const { frame } = await openElsewhere(t);
+  await frame.evaluate(observe);
+  await frame.addScriptTag({ url: server.http("/fanfare.js") });
+  for (const [index, transport] of TRANSPORTS.entries()) {
+    await subscribe(frame, { transports: [transport] });
+    const refusal = await frame.evaluate(() => news.publish("hello").catch(({ status, message }) => ({ status, message })));
+    assert.deepEqual([refusal.status, /--allow-origin null/.test(refusal.message)], [403, true], refusal.message);
+    await server.publish(NEWS, transport);
     assert.deepEqual(await heardData(frame, index + 1), TRANSPORTS.slice(0, index + 1));
     await frame.evaluate("news.close()");
   }
