@@ -76,8 +76,8 @@ impl Origins {
         if origin == b"null" {
             return Access::Read;
         }
-        let is_served = is_of_loopback(origin) || is_of_host(origin, request);
-        if is_served { Access::Full } else { Access::Refused }
+        let is_own = || is_of_host(origin, request) && self.check_host(request).is_ok();
+        if is_of_loopback(origin) || is_own() { Access::Full } else { Access::Refused }
     }
 }
 
@@ -89,7 +89,7 @@ pub fn is_same_origin(request: &Request) -> bool {
 /// Whether the origin has the name and port that the request asks for. What is in front of this server may have taken
 /// TLS off, so the scheme does not count.
 fn is_of_host(origin: &[u8], request: &Request) -> bool {
-    let host = request.header("host").unwrap_or(b"");
+    let Some(host) = request.header("host").filter(|host| !host.is_empty()) else { return false };
     let from = str::from_utf8(origin).ok().and_then(|origin| origin.split_once("://"));
     from.is_some_and(|(_, authority)| authority.as_bytes().eq_ignore_ascii_case(host))
 }
@@ -236,6 +236,13 @@ mod tests {
         assert_eq!(access("Origin: http://example.test:8080"), Access::Full);
         assert_eq!(access("Origin: https://Example.Test:8080"), Access::Full);
         assert_eq!(access("Origin: http://example.test:9090"), Access::Refused);
+        let rebound = of(&["Host: evil.example", "Origin: http://evil.example"]);
+        assert_eq!(origins.access(&rebound), Access::Refused);
+        assert_eq!(
+            origins.access(&request("1.0", "Origin: http://\r\n")),
+            Access::Refused,
+            "no name is no name"
+        );
     }
 
     #[test]
