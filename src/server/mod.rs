@@ -24,6 +24,7 @@ mod outbox;
 mod position;
 mod prices;
 mod process;
+mod read_queue;
 mod reading;
 mod refusals;
 mod relief;
