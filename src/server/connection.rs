@@ -10,6 +10,7 @@ use mio::net::TcpStream;
 use super::handlers::Intent;
 use super::liveness::{Liveness, Millis, Stage};
 use super::outbox::Outbox;
+use super::read_queue::Input;
 use super::render::{self, Notice, Renderer};
 use super::replay::Replay;
 use super::subscribing::Joined;
@@ -35,8 +36,14 @@ pub struct Connection {
     pub is_writable: bool,
     /// The private bytes that were last counted in the loop's sum.
     pub held: usize,
-    /// Whether reading stopped because the outbox was high. There may be no further edge.
-    pub is_held: bool,
+    /// Whether there is something to be read. There may be no further edge.
+    pub input: Input,
+    /// Whether the system has told that the peer closed its half, or all: behind the bytes that are unread comes the end.
+    pub has_ended: bool,
+    /// How many subscribers the publication had that its last bytes brought; 0 if they brought none.
+    pub audience: u64,
+    /// Bytes that came in after they had ceased to count.
+    pub discarded: u64,
     /// What it is counted as in the loop's tally.
     pub counted_as: Transport,
     /// Where it came in.
@@ -149,7 +156,10 @@ impl Connection {
             timer_at,
             is_writable: true,
             held: 0,
-            is_held: false,
+            input: Input::Drained,
+            has_ended: false,
+            audience: 0,
+            discarded: 0,
             counted_as: Transport::Http,
             door,
         }
@@ -199,6 +209,11 @@ impl Connection {
             }
             Phase::WebSocket(_) | Phase::EventStream(_) | Phase::Finishing | Phase::Lingering => false,
         }
+    }
+
+    /// Whether it is read no further for now: it does not take its answers, or asks for more while a long poll waits.
+    pub fn is_to_be_held(&self) -> bool {
+        self.outbox.is_high() || self.asks_ahead()
     }
 
     /// The origin whose pages may read the answer to the present request. Taken: the next request says its own.
@@ -384,8 +399,7 @@ impl Connection {
                 _ => Ok(Flushed::ReadOn),
             };
         }
-        if self.is_held && !self.outbox.is_high() {
-            self.is_held = false;
+        if self.input == Input::Held && !self.is_to_be_held() {
             return Ok(Flushed::ReadOn);
         }
         Ok(Flushed::Settled)

@@ -19,6 +19,7 @@ use super::exchange::{Exchange, SWEEPER};
 use super::figures::Ticker;
 use super::liveness::{Due, Millis, Stage, Timeouts};
 use super::mailbox::Mailbox;
+use super::read_queue::ReadQueue;
 use super::refusals::Kind;
 use super::render::Renderer;
 use super::shared::{Shared, Stop};
@@ -30,18 +31,18 @@ use crate::ws::CloseCode;
 /// The waker's token.
 pub const WAKER: Token = special_token(0);
 
-/// Events taken from the system at once; more wait for the next turn.
-const EVENTS_PER_TURN_MAX: usize = 1024;
+/// Events taken from the system at once; if there are more, they are taken before the turn goes on.
+const EVENTS_PER_POLL_MAX: usize = 1024;
 
 /// One read's buffer, shared by all connections of a loop. 64 KiB holds a turn of a busy publisher and stays in
 /// the second-level cache.
-const READ_BUFFER_LEN: usize = 64 * 1024;
+pub(super) const READ_BUFFER_LEN: usize = 64 * 1024;
 
 /// Connections of the metrics listener at once; they are not among those that `--max-connections` counts, so that a
 /// full server can still be asked. Some scrapers and probes, and those of them that have not closed yet.
 pub const OPERATORS_MAX: usize = 32;
 
-/// While another loop is behind with its mailbox, publishers are looked at again after this long.
+/// While another loop is behind with its mailbox, waiting publishers are looked at again after this long.
 const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
 
 /// How often a loop looks for what the exchange should forget. A second is nothing against the minutes for
@@ -60,10 +61,8 @@ pub struct EventLoop {
     pub(super) timers: super::timers::Timers,
     pub(super) timeouts: Timeouts,
     pub(super) read_buffer: Vec<u8>,
-    /// To be read in this turn.
-    pub(super) readable: Vec<Key>,
-    /// To be read in the next turn, without waiting for an edge.
-    pub(super) read_again: Vec<Key>,
+    /// Those that are to be read.
+    pub(super) reads: ReadQueue,
     /// To be flushed in this turn, besides the subscribers of dirty logs.
     pub(super) touched: Vec<Key>,
     /// To be dropped at the end of this turn.
@@ -106,8 +105,7 @@ impl EventLoop {
             timers: Default::default(),
             timeouts,
             read_buffer: vec![0; READ_BUFFER_LEN],
-            readable: Vec::new(),
-            read_again: Vec::new(),
+            reads: ReadQueue::default(),
             touched: Vec::new(),
             doomed: Vec::new(),
             drain: None,
@@ -137,7 +135,7 @@ impl EventLoop {
     }
 
     fn take_turns(&mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
+        let mut events = Events::with_capacity(EVENTS_PER_POLL_MAX);
         while self.turn(&mut events)? {}
         Ok(())
     }
@@ -166,11 +164,23 @@ impl EventLoop {
         self.turn_began = self.shared.elapsed();
         self.now = Millis(self.turn_began.as_millis() as u64);
         self.read_len = 0;
-        self.readable.append(&mut self.read_again);
+        self.sort_all(events);
+        // Whoever is not known of by now would look silent, and come after those that were read before.
+        for _ in 0..=self.connections.len() / EVENTS_PER_POLL_MAX {
+            if events.iter().count() < EVENTS_PER_POLL_MAX
+                || self.poll.poll(events, Some(Duration::ZERO)).is_err()
+            {
+                break;
+            }
+            self.sort_all(events);
+        }
+        Ok(())
+    }
+
+    fn sort_all(&mut self, events: &Events) {
         for event in events.iter() {
             self.sort(event);
         }
-        Ok(())
     }
 
     fn sort(&mut self, event: &Event) {
@@ -180,8 +190,9 @@ impl EventLoop {
                 connection.is_writable = true;
                 self.touched.push(key);
             }
-            if event.is_readable() || event.is_read_closed() || event.is_error() {
-                self.readable.push(key);
+            let is_end = event.is_read_closed() || event.is_error();
+            if event.is_readable() || is_end {
+                self.note_readable(key, is_end);
             }
         } else if let Some(acceptor) = &mut self.acceptor {
             acceptor.notice(event.token());
@@ -240,14 +251,6 @@ impl EventLoop {
         }
     }
 
-    fn read(&mut self) {
-        let mut readable = std::mem::take(&mut self.readable);
-        for key in readable.drain(..) {
-            self.read_connection(key);
-        }
-        self.readable = readable;
-    }
-
     /// Appends what was published, here or on other loops, to the logs.
     pub(super) fn apply(&mut self) {
         apply(self.shared.exchange.mailbox(self.index), &mut self.taken, &mut self.renderer, &mut self.hub);
@@ -265,6 +268,8 @@ impl EventLoop {
             }
             connection.timer_at = Millis(u64::MAX);
             match connection.liveness.due(self.now, &self.timeouts) {
+                // Once it has been read, it is looked at again.
+                Some(due) if connection.is_excused(due) => {}
                 Some(due) => self.expire_connection(key, due),
                 None => self.schedule(key),
             }
@@ -350,11 +355,9 @@ impl EventLoop {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if !self.read_again.is_empty() {
-            // What is to be read again waits for another loop only if every publisher does.
-            return Some(if self.exchange().is_congested() { CONGESTION_PAUSE } else { Duration::ZERO });
-        }
-        if self.acceptor.as_ref().is_some_and(Acceptor::has_more)
+        if self.reads.has_queued()
+            || self.reads.has_parked() && !self.exchange().is_congested()
+            || self.acceptor.as_ref().is_some_and(Acceptor::has_more)
             || self.shared.stop() != Stop::No && self.drain.is_none()
             || self.is_called_for_prices()
             || self.is_to_watch()
@@ -367,7 +370,9 @@ impl EventLoop {
         let figures = self.ticker.deadline();
         let prices = self.demo.as_ref().and_then(Demo::next);
         let deadlines = [self.timers.next(), acceptor, drain, sweep, figures, prices];
-        Some(self.shared.until(deadlines.into_iter().flatten().min()?))
+        let until = deadlines.into_iter().flatten().min().map(|then| self.shared.until(then));
+        let pause = self.reads.has_parked().then_some(CONGESTION_PAUSE);
+        until.into_iter().chain(pause).min()
     }
 }
 

@@ -222,7 +222,7 @@ impl Exchange {
         let publication = Arc::new(Publication { channel, id, event, content, data, frames });
         for (mailbox, &subscribers) in self.mailboxes.iter().zip(&order.subscribers) {
             if subscribers > 0 {
-                mailbox.post(Arc::clone(&publication));
+                mailbox.post(Arc::clone(&publication), subscribers);
             }
         }
         order.history.push(publication, now.0, &order.limits);

@@ -270,6 +270,23 @@ fn a_loop_that_does_not_take_its_publications_holds_publishers_back_until_it_doe
 }
 
 #[test]
+fn a_loop_that_has_much_to_write_for_what_it_has_not_taken_holds_publishers_back() {
+    let (exchange, _polls) = exchange(2);
+    let text = "x".repeat(1024 * 1024);
+    for _ in 0..20 {
+        join(&exchange, 1);
+    }
+    publish(&exchange, &text);
+    assert!(!exchange.is_congested(), "20 MiB are to be written");
+    publish(&exchange, &text);
+    assert!(exchange.is_congested(), "40 MiB are to be written");
+    taken(&exchange, 0);
+    assert!(exchange.is_congested(), "by the other loop");
+    taken(&exchange, 1);
+    assert!(!exchange.is_congested());
+}
+
+#[test]
 fn a_channel_shows_what_was_published_since_it_was_last_looked_at() {
     let (exchange, _polls) = exchange(2);
     join(&exchange, 0);

@@ -120,6 +120,16 @@ impl Liveness {
         }
     }
 
+    /// The peer was not read from `since` until now: where it is expected to say something, that time does not count.
+    pub fn excuse(&mut self, since: Millis, now: Millis) {
+        match self.stage {
+            Stage::Head | Stage::Body | Stage::KeptAlive | Stage::Open | Stage::Pinged => {
+                self.since.0 += now.0.saturating_sub(since.0);
+            }
+            Stage::Waiting(_) | Stage::Closing | Stage::Lingering => {}
+        }
+    }
+
     /// When the stage is over.
     pub fn deadline(&self, timeouts: &Timeouts) -> Millis {
         Millis(self.since.0 + timeouts.of(self.stage))
@@ -202,6 +212,26 @@ mod tests {
             let mut liveness = in_stage(stage);
             liveness.heard(at(104));
             assert_eq!(liveness.due(at(105), &timeouts()), Some(Due::Drop), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn the_time_in_which_a_peer_was_not_read_does_not_count_against_it() {
+        for (stage, due) in [(Stage::Body, Due::RequestTimeout), (Stage::Pinged, Due::CloseSilent)] {
+            let mut liveness = in_stage(stage);
+            let deadline = liveness.deadline(&timeouts()).0;
+            liveness.excuse(at(103), at(110));
+            assert_eq!(liveness.due(Millis(deadline + 6_999), &timeouts()), None, "{stage:?}");
+            assert_eq!(liveness.due(Millis(deadline + 7_000), &timeouts()), Some(due), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn not_being_read_does_not_prolong_a_wait_or_the_end() {
+        for (stage, due) in [(Stage::Waiting(1000), Due::Answer), (Stage::Lingering, Due::Drop)] {
+            let mut liveness = in_stage(stage);
+            liveness.excuse(at(100), at(110));
+            assert_eq!(liveness.due(at(110), &timeouts()), Some(due), "{stage:?}");
         }
     }
 

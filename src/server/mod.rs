@@ -25,6 +25,7 @@ mod outbox;
 mod position;
 mod prices;
 mod process;
+mod read_queue;
 mod reading;
 mod refusals;
 mod relief;

@@ -123,7 +123,7 @@ impl EventLoop {
         self.leave_channel(key);
         self.respond(key, &answer(body), keep_alive, false);
         // What was asked meanwhile is next.
-        self.read_again.push(key);
+        self.queue_to_read(key);
     }
 
     /// The answer to a long poll for which something is there. One over `--max-lag` is cut behind the publication

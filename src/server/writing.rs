@@ -40,7 +40,7 @@ impl EventLoop {
         self.count(key);
         match flushed {
             Ok(Flushed::Settled) => {}
-            Ok(Flushed::ReadOn) => self.read_again.push(key),
+            Ok(Flushed::ReadOn) => self.queue_to_read(key),
             Ok(Flushed::Leave) => {
                 self.leave(key);
                 // The Close frame goes out in the same turn. It is not leaving any more, so this ends here.
