@@ -103,6 +103,10 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", env = "FANFARE_MAX_LAG", default_value = "1MiB", value_parser = parse_size)]
     max_lag: u64,
 
+    /// For how long it may be further behind, up to eight times --max-lag
+    #[arg(long, value_name = "TIME", env = "FANFARE_LAG_GRACE", default_value = "5s", value_parser = parse_time)]
+    lag_grace: Duration,
+
     /// What happens past --max-lag: close, skip or latest; GLOB=POLICY for some channels; repeatable [default: close]
     #[arg(long, value_name = "POLICY", env = "FANFARE_LAG_POLICY", value_delimiter = ',', value_parser = parse_lag_policy)]
     lag_policy: Vec<(Glob, LagPolicy)>,
@@ -179,6 +183,7 @@ impl Args {
             max_message: self.max_message,
             max_memory: self.max_memory,
             max_lag: self.max_lag,
+            lag_grace: self.lag_grace,
             deflate_level: self.deflate_level,
             deflate_min: self.deflate_min,
             deflate_context_takeover: self.deflate_context_takeover,

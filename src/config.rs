@@ -64,10 +64,13 @@ pub struct Config {
     /// under way, answers not yet taken, and the connections themselves. 1 GiB leaves room on the smallest machines
     /// that serve ten thousand.
     pub max_memory: u64,
-    /// How many bytes of its channel, in its wire form, a subscriber may be behind after a flush, unless it is by a
-    /// single publication. 1 MiB is some ten thousand
-    /// ticks, or ten seconds of a 100 KB/s channel; the bytes are shared by all subscribers that are behind.
+    /// How many bytes of its channel, in its wire form, a subscriber may be behind for longer than `lag_grace`, unless it
+    /// is by a single publication. 1 MiB is some ten thousand ticks, or ten seconds of a 100 KB/s channel; the bytes are
+    /// shared by all subscribers that are behind. At eight times as much nothing is waited for.
     pub max_lag: u64,
+    /// How long a subscriber may be past `max_lag`, under [`LagPolicy::Close`] and [`LagPolicy::Skip`]. 5 s are a burst
+    /// over a line that carries the channel on average, or a Wi-Fi that roams; zero judges the moment.
+    pub lag_grace: Duration,
     /// What happens to a subscriber past `max_lag`, by channel; the first glob that fits decides.
     /// [`LagPolicy::Close`] where none does.
     pub lag_policy: Vec<(Glob, LagPolicy)>,
@@ -125,14 +128,15 @@ pub(crate) fn by_channel<T: Copy>(rules: &[(Glob, T)], channel: &str) -> Option<
     rules.iter().find(|(glob, _)| glob.matches(channel)).map(|&(_, value)| value)
 }
 
-/// What happens to a subscriber that is more than `max_lag` bytes behind.
+/// What happens to a subscriber that does not keep up: one past [`Config::max_lag`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LagPolicy {
     /// It is closed with 1013: it can come back and start again.
     Close,
     /// The oldest publications are passed over until it is within the bound.
     Skip,
-    /// It jumps to the newest publication.
+    /// It jumps to the newest publication: without a grace, and also once it has been behind by whatever amount for half
+    /// a second, so that what it reads is new.
     Latest,
 }
 
@@ -153,6 +157,7 @@ impl Default for Config {
             max_message: 16 * MIB,
             max_memory: 1024 * MIB,
             max_lag: MIB,
+            lag_grace: Duration::from_secs(5),
             deflate_level: 6,
             deflate_min: 128,
             deflate_context_takeover: false,

@@ -17,8 +17,8 @@ use tungstenite::Message;
 
 /// Long polls with something behind them: the beginning of another request, and a body that nobody wants.
 const POLLS_AND_MORE: [&str; 2] = [
-    "GET /channels/a?wait=1 HTTP/1.1\r\nHost: h\r\n\r\nG",
-    "GET /channels/a?wait=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello",
+    "GET /channels/a?wait=1 HTTP/1.1\r\nHost: localhost\r\n\r\nG",
+    "GET /channels/a?wait=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello",
 ];
 
 #[test]
@@ -40,7 +40,7 @@ fn a_request_behind_a_long_poll_is_answered_after_it() {
     let mut stream = connect(server.address);
     stream
         .write_all(
-            b"GET /channels/a?wait=20 HTTP/1.1\r\nHost: h\r\n\r\nGET /healthz HTTP/1.1\r\nHost: h\r\n\r\n",
+            b"GET /channels/a?wait=20 HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
         )
         .unwrap();
     until("it waits", || publish(server.address, "a", "x").body.contains("\"subscribers\":1").then_some(()));
@@ -176,7 +176,8 @@ fn a_body_that_was_sent_whole_before_its_refusal_was_read_does_not_lose_the_refu
 fn what_follows_a_refusal_is_read_up_to_a_bound() {
     let server = start(with_short_messages());
     let mut stream = connect(server.address);
-    let head = format!("POST /channels/a HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", 1u64 << 40);
+    let head =
+        format!("POST /channels/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", 1u64 << 40);
     assert_eq!(exchange(&mut stream, head.as_bytes()).status, 413);
     let written = write_on(&mut stream);
     assert!((8 << 20..TAKEN_MAX).contains(&written), "{written} bytes");
@@ -196,7 +197,7 @@ fn what_follows_a_close_frame_is_read_up_to_a_bound() {
 fn what_the_reader_of_an_event_stream_sends_is_read_up_to_a_bound() {
     let server = start(with_short_messages());
     let mut stream = connect(server.address);
-    let head = b"GET /channels/a HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n";
+    let head = b"GET /channels/a HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
     assert_eq!(exchange(&mut stream, head).status, 200);
     let written = write_on(&mut stream);
     assert!((8 << 20..TAKEN_MAX).contains(&written), "{written} bytes");
@@ -206,7 +207,7 @@ fn what_the_reader_of_an_event_stream_sends_is_read_up_to_a_bound() {
 fn the_reader_of_an_event_stream_that_goes_on_sending_gets_its_comments() {
     let server = start(Config { idle_timeout: Duration::from_millis(200), ..config() });
     let mut stream = connect(server.address);
-    let head = b"GET /channels/a HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n";
+    let head = b"GET /channels/a HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
     assert_eq!(exchange(&mut stream, head).status, 200);
     stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     let mut received = Vec::new();

@@ -8,6 +8,7 @@ use std::net::Shutdown;
 use mio::net::TcpStream;
 
 use super::handlers::Intent;
+use super::lag::{LagRules, Lateness};
 use super::liveness::{Liveness, Millis, Stage};
 use super::outbox::Outbox;
 use super::read_queue::Input;
@@ -15,7 +16,7 @@ use super::render::{self, Notice, Renderer};
 use super::replay::Replay;
 use super::subscribing::Joined;
 use super::tally::Transport;
-use super::transmit::{Transmitted, transmit};
+use super::transmit::{self, Transmitted};
 use crate::config::LagPolicy;
 use crate::http::{self, RequestReader};
 use crate::hub::{Hub, PublicationId, Subscription};
@@ -34,6 +35,10 @@ pub struct Connection {
     pub timer_at: Millis,
     /// Whether the socket has room. Cleared by a write that did not fit, set by the edge that follows.
     pub is_writable: bool,
+    /// Whether the last write did not fit: what the socket takes after it, the peer has made room for.
+    pub is_refused: bool,
+    /// Since when it is too far behind what it reads.
+    pub lateness: Lateness,
     /// The private bytes that were last counted in the loop's sum.
     pub held: usize,
     /// Whether there is something to be read. There may be no further edge.
@@ -155,6 +160,8 @@ impl Connection {
             liveness,
             timer_at,
             is_writable: true,
+            is_refused: false,
+            lateness: Lateness::none(LagPolicy::Close),
             held: 0,
             input: Input::Drained,
             has_ended: false,
@@ -230,6 +237,11 @@ impl Connection {
             render::notice(notice, joined.subscription.form(), self.outbox.tail());
         }
         self.replay = Replay::new(joined.missed);
+        self.lateness = Lateness::none(joined.policy);
+        #[cfg(target_os = "linux")]
+        if joined.policy == LagPolicy::Latest {
+            transmit::bound_unsent(&self.socket, transmit::UNSENT_LATEST_MAX);
+        }
     }
 
     /// Ends the subscription: the rest of a started frame is kept, the rest of the log is not. The caller tells
@@ -244,6 +256,7 @@ impl Connection {
             Phase::Finishing | Phase::Lingering => {}
         }
         self.replay = None;
+        self.lateness.clear();
         self.take_started(subscription, hub);
         Some(subscription)
     }
@@ -292,7 +305,8 @@ impl Connection {
         &mut self,
         hub: &mut Hub,
         renderer: &mut Renderer,
-        lag_max: u64,
+        rules: &LagRules,
+        now: Millis,
         sent: &mut u64,
     ) -> io::Result<Flushed> {
         let subscription = self.subscription();
@@ -301,6 +315,14 @@ impl Connection {
         {
             return Ok(Flushed::Answer);
         }
+        if self.is_writable
+            && let Some(subscription) = subscription
+            && self.lateness.is_stale(now)
+            && hub.unread_publications(subscription) > 1
+        {
+            return Ok(Flushed::Lagged(subscription));
+        }
+        let (was_refused, sent_before) = (self.is_refused, *sent);
         while self.is_writable {
             let is_whole = subscription.is_none_or(|subscription| self.prepare(subscription, hub, renderer));
             self.write_once(subscription.filter(|_| is_whole), hub, sent)?;
@@ -308,11 +330,15 @@ impl Connection {
                 break;
             }
         }
-        if !self.is_writable
-            && let Some(subscription) = subscription
-            && hub.is_lagged(subscription, lag_max)
-        {
-            return Ok(Flushed::Lagged(subscription));
+        if was_refused && *sent > sent_before {
+            self.liveness.took(now, self.input == Input::Held);
+        }
+        if let Some(subscription) = subscription {
+            if self.is_writable || hub.lag(subscription) == 0 {
+                self.lateness.clear();
+            } else if self.lateness.is_due(|bound| hub.is_lagged(subscription, bound), now, rules) {
+                return Ok(Flushed::Lagged(subscription));
+            }
         }
         self.after_flush(subscription, hub)
     }
@@ -332,17 +358,13 @@ impl Connection {
         true
     }
 
-    /// What happens to a subscriber that is more than `lag_max` bytes behind. True if it has to be closed.
+    /// What happens to a subscriber that is too far behind; who is moved is at most `lag_max` bytes behind then. True if
+    /// it has to be closed.
     #[must_use]
-    pub fn lagged(
-        &mut self,
-        policy: LagPolicy,
-        subscription: Subscription,
-        hub: &mut Hub,
-        lag_max: u64,
-    ) -> bool {
+    pub fn lagged(&mut self, subscription: Subscription, hub: &mut Hub, lag_max: u64) -> bool {
         self.take_started(subscription, hub);
-        match policy {
+        self.lateness.clear();
+        match self.lateness.policy() {
             LagPolicy::Close => return true,
             LagPolicy::Skip => hub.skip_oldest(subscription, lag_max),
             LagPolicy::Latest => hub.skip_to_newest(subscription),
@@ -368,10 +390,14 @@ impl Connection {
         if outbox_len == 0 && unread.is_empty() {
             return Ok(());
         }
-        let written = match transmit(&self.socket, &runs)? {
-            Transmitted::All(len) => len,
+        let written = match transmit::transmit(&self.socket, &runs)? {
+            Transmitted::All(len) => {
+                self.is_refused = false;
+                len
+            }
             Transmitted::Part(len) => {
                 self.is_writable = false;
+                self.is_refused = true;
                 len
             }
         };

@@ -2,6 +2,7 @@
 //!
 //! What a peer's bytes mean is in `reading`, what goes out in `writing`.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::demo::Demo;
 use super::drain::Drain;
 use super::exchange::{Exchange, SWEEPER};
 use super::figures::Ticker;
+use super::lag::LagRules;
 use super::liveness::{Due, Millis, Stage, Timeouts};
 use super::mailbox::Mailbox;
 use super::read_queue::ReadQueue;
@@ -24,6 +26,8 @@ use super::refusals::Kind;
 use super::render::Renderer;
 use super::shared::{Shared, Stop};
 use super::tally::{Tally, Transport};
+#[cfg(target_os = "linux")]
+use super::transmit;
 use crate::http::{self, Error, Limits, RequestReader};
 use crate::hub::{Hub, Publication};
 use crate::ws::CloseCode;
@@ -37,6 +41,13 @@ const EVENTS_PER_POLL_MAX: usize = 1024;
 /// One read's buffer, shared by all connections of a loop. 64 KiB holds a turn of a busy publisher and stays in
 /// the second-level cache.
 pub(super) const READ_BUFFER_LEN: usize = 64 * 1024;
+
+/// What a turn appends to the logs is a fourth of `--max-lag`: a burst goes out in slices, and a subscriber that reads
+/// between them is never far behind.
+const SLICES_PER_LAG: u64 = 4;
+
+/// A slice is at least this long, one read's worth: what every socket takes at once needs no further cutting.
+const SLICE_MIN: u64 = READ_BUFFER_LEN as u64;
 
 /// Connections of the metrics listener at once; they are not among those that `--max-connections` counts, so that a
 /// full server can still be asked. Some scrapers and probes, and those of them that have not closed yet.
@@ -60,6 +71,7 @@ pub struct EventLoop {
     pub(super) hub: Hub,
     pub(super) timers: super::timers::Timers,
     pub(super) timeouts: Timeouts,
+    pub(super) lag_rules: LagRules,
     pub(super) read_buffer: Vec<u8>,
     /// Those that are to be read.
     pub(super) reads: ReadQueue,
@@ -87,13 +99,14 @@ pub struct EventLoop {
     pub(super) now: Millis,
     pub(super) renderer: Renderer,
     /// Room for what is taken from the mailbox; empty between uses.
-    pub(super) taken: Vec<Arc<Publication>>,
+    pub(super) taken: VecDeque<Arc<Publication>>,
 }
 
 impl EventLoop {
     /// A loop with nothing in it.
     pub fn new(index: usize, shared: Arc<Shared>, poll: Poll, acceptor: Option<Acceptor>) -> Self {
         let timeouts = Timeouts::new(&shared.config);
+        let lag_rules = LagRules::new(&shared.config);
         let renderer = Renderer::new(&shared.config);
         Self {
             index,
@@ -104,6 +117,7 @@ impl EventLoop {
             hub: Hub::default(),
             timers: Default::default(),
             timeouts,
+            lag_rules,
             read_buffer: vec![0; READ_BUFFER_LEN],
             reads: ReadQueue::default(),
             touched: Vec::new(),
@@ -120,7 +134,7 @@ impl EventLoop {
             turn_began: Duration::ZERO,
             now: Millis::default(),
             renderer,
-            taken: Vec::new(),
+            taken: VecDeque::new(),
         }
     }
 
@@ -235,6 +249,8 @@ impl EventLoop {
     fn take_in(&mut self, socket: TcpStream, door: Door) {
         // Nagle's delay would hold a small publication back until the one before it is acknowledged.
         let is_ready = socket.set_nodelay(true).is_ok();
+        #[cfg(target_os = "linux")]
+        transmit::bound_unsent(&socket, transmit::UNSENT_MAX);
         let now = self.now;
         let reader = RequestReader::new(Limits::default());
         let key = self.connections.insert(|_| Connection::new(socket, reader, now, door));
@@ -251,9 +267,20 @@ impl EventLoop {
         }
     }
 
-    /// Appends what was published, here or on other loops, to the logs.
-    pub(super) fn apply(&mut self) {
-        apply(self.shared.exchange.mailbox(self.index), &mut self.taken, &mut self.renderer, &mut self.hub);
+    /// Appends a slice of what was published, here or on other loops, to the logs. The next turn takes the next without
+    /// waiting, after sockets have told that they have room again.
+    fn apply(&mut self) {
+        self.apply_up_to((self.lag_rules.lag_max / SLICES_PER_LAG).max(SLICE_MIN) as usize);
+    }
+
+    /// Appends all that was published so far.
+    pub(super) fn apply_all(&mut self) {
+        self.apply_up_to(usize::MAX);
+    }
+
+    fn apply_up_to(&mut self, len_max: usize) {
+        let mailbox = self.shared.exchange.mailbox(self.index);
+        apply(mailbox, len_max, &mut self.taken, &mut self.renderer, &mut self.hub);
     }
 
     /// Does what is due by the time: silent peers, late requests, the stop.
@@ -267,6 +294,10 @@ impl EventLoop {
                 continue;
             }
             connection.timer_at = Millis(u64::MAX);
+            if connection.lateness.deadline(&self.lag_rules) <= self.now {
+                // The flush judges it once more.
+                self.touched.push(key);
+            }
             match connection.liveness.due(self.now, &self.timeouts) {
                 // Once it has been read, it is looked at again.
                 Some(due) if connection.is_excused(due) => {}
@@ -339,7 +370,12 @@ impl EventLoop {
     /// Sets the timer of a connection whose deadline may have come nearer.
     pub(super) fn schedule(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let deadline = connection.liveness.deadline(&self.timeouts);
+        let mut deadline = connection.liveness.deadline(&self.timeouts);
+        let grace_end = connection.lateness.deadline(&self.lag_rules);
+        // One that is over has been seen, and the flush of this turn is going to judge it.
+        if grace_end > self.now {
+            deadline = deadline.min(grace_end);
+        }
         if deadline < connection.timer_at {
             connection.timer_at = deadline;
             self.timers.push(deadline, key);
@@ -376,14 +412,15 @@ impl EventLoop {
     }
 }
 
-/// Takes what is in the mailbox and appends it to the logs, encoded once a form.
+/// Takes about `len_max` bytes out of the mailbox and appends them to the logs, encoded once a form.
 pub(super) fn apply(
     mailbox: &Mailbox,
-    taken: &mut Vec<Arc<Publication>>,
+    len_max: usize,
+    taken: &mut VecDeque<Arc<Publication>>,
     renderer: &mut Renderer,
     hub: &mut Hub,
 ) {
-    mailbox.take_publications(taken);
+    mailbox.take_publications(len_max, taken);
     for publication in taken.drain(..) {
         hub.append(publication.channel.as_str(), |form, out| renderer.publication(&publication, form, out));
     }

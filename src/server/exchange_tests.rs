@@ -62,8 +62,8 @@ fn publish_once(
 }
 
 fn taken(exchange: &Exchange, loop_index: usize) -> Vec<u64> {
-    let mut taken = Vec::new();
-    exchange.mailbox(loop_index).take_publications(&mut taken);
+    let mut taken = Default::default();
+    exchange.mailbox(loop_index).take_publications(usize::MAX, &mut taken);
     taken.iter().map(|publication| publication.id.sequence).collect()
 }
 

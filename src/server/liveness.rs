@@ -10,6 +10,11 @@ use crate::config::Config;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
 
+/// A duration on this clock. One that no server lives to see is cut to a quarter of the clock's range.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(u64::MAX / 4)
+}
+
 /// What a connection is expected to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -68,13 +73,14 @@ pub struct Timeouts {
 impl Timeouts {
     /// The configured ones.
     pub fn new(config: &Config) -> Self {
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4).max(1);
+        // A timeout of less than a millisecond is one of a millisecond.
+        let at_least_one = |duration| millis(duration).max(1);
         Self {
-            head: millis(config.handshake_timeout),
-            body: millis(config.body_timeout),
-            idle: millis(config.idle_timeout),
-            pong: millis(config.pong_timeout),
-            close: millis(config.close_timeout),
+            head: at_least_one(config.handshake_timeout),
+            body: at_least_one(config.body_timeout),
+            idle: at_least_one(config.idle_timeout),
+            pong: at_least_one(config.pong_timeout),
+            close: at_least_one(config.close_timeout),
         }
     }
 
@@ -127,6 +133,18 @@ impl Liveness {
                 self.since.0 += now.0.saturating_sub(since.0);
             }
             Stage::Waiting(_) | Stage::Closing | Stage::Lingering => {}
+        }
+    }
+
+    /// The peer took bytes, after the kernel had refused some. It proves an open WebSocket alive as bytes from it do, and
+    /// an answer, a Close frame or the end is given its time anew: what is still to be sent is finite. A request is only
+    /// given more time while it is not read any further, which `is_held` tells.
+    pub fn took(&mut self, now: Millis, is_held: bool) {
+        match self.stage {
+            Stage::Open | Stage::Pinged => self.enter(Stage::Open, now),
+            Stage::KeptAlive | Stage::Closing | Stage::Lingering => self.since = now,
+            Stage::Head | Stage::Body if is_held => self.since = now,
+            Stage::Head | Stage::Body | Stage::Waiting(_) => {}
         }
     }
 
@@ -227,11 +245,47 @@ mod tests {
     }
 
     #[test]
+    fn who_takes_bytes_is_alive() {
+        for stage in [Stage::Open, Stage::Pinged] {
+            let mut liveness = in_stage(stage);
+            liveness.took(at(119), false);
+            assert_eq!(liveness.stage(), Stage::Open);
+            assert_eq!(liveness.due(Millis(148_999), &timeouts()), None);
+            assert_eq!(liveness.due(at(149), &timeouts()), Some(Due::Ping));
+        }
+    }
+
+    #[test]
     fn not_being_read_does_not_prolong_a_wait_or_the_end() {
         for (stage, due) in [(Stage::Waiting(1000), Due::Answer), (Stage::Lingering, Due::Drop)] {
             let mut liveness = in_stage(stage);
             liveness.excuse(at(100), at(110));
             assert_eq!(liveness.due(at(110), &timeouts()), Some(due), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn who_takes_bytes_has_the_time_of_an_answer_a_close_or_the_end_anew() {
+        for (stage, seconds, due) in [
+            (Stage::KeptAlive, 30, Due::Hangup),
+            (Stage::Closing, 5, Due::Drop),
+            (Stage::Lingering, 5, Due::Drop),
+        ] {
+            let mut liveness = in_stage(stage);
+            liveness.took(at(104), false);
+            assert_eq!(liveness.due(Millis(103_999 + seconds * 1000), &timeouts()), None, "{stage:?}");
+            assert_eq!(liveness.due(at(104 + seconds), &timeouts()), Some(due), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn taking_answers_prolongs_a_request_only_while_it_is_not_read() {
+        for (stage, seconds) in [(Stage::Head, 10), (Stage::Body, 30)] {
+            for (is_held, due) in [(true, None), (false, Some(Due::RequestTimeout))] {
+                let mut liveness = in_stage(stage);
+                liveness.took(at(105), is_held);
+                assert_eq!(liveness.due(at(100 + seconds), &timeouts()), due, "{stage:?}");
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The order of publications is the exchange's to keep; a mailbox keeps the order in which it was filled.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +27,7 @@ const PUBLICATION_OVERHEAD: usize = 160;
 /// The way into one loop.
 #[derive(Debug)]
 pub struct Mailbox {
-    publications: Mutex<Vec<Arc<Publication>>>,
+    publications: Mutex<VecDeque<Arc<Publication>>>,
     publication_bytes: AtomicUsize,
     /// What is to be written for them. Changed under the lock of the publications.
     fan_out: AtomicU64,
@@ -55,7 +56,7 @@ impl Mailbox {
         let fan_out = (publication.data.len() as u64).saturating_mul(subscribers);
         let mut publications = lock(&self.publications);
         self.fan_out.fetch_add(fan_out, Ordering::Relaxed);
-        publications.push(publication);
+        publications.push_back(publication);
         drop(publications);
         self.wake();
     }
@@ -72,14 +73,29 @@ impl Mailbox {
             || self.fan_out.load(Ordering::Relaxed) > FAN_OUT_MAX
     }
 
-    /// Takes the publications that are there, in order, into `into`, which must be empty.
-    pub fn take_publications(&self, into: &mut Vec<Arc<Publication>>) {
+    /// Takes publications from the front, in order, into `into`, which must be empty: those that begin within the first
+    /// `len_max` bytes, so at least one if there is one. The loop looks here again before it waits.
+    pub fn take_publications(&self, len_max: usize, into: &mut VecDeque<Arc<Publication>>) {
         debug_assert!(into.is_empty());
         let mut publications = lock(&self.publications);
-        self.fan_out.store(0, Ordering::Relaxed);
-        std::mem::swap(&mut *publications, into);
+        let (mut count, mut bytes) = (0, 0);
+        while bytes < len_max
+            && let Some(publication) = publications.get(count)
+        {
+            bytes += cost(publication);
+            count += 1;
+        }
+        let fan_out = self.fan_out.load(Ordering::Relaxed);
+        if count == publications.len() {
+            self.fan_out.store(0, Ordering::Relaxed);
+            std::mem::swap(&mut *publications, into);
+        } else {
+            // In proportion to the number: what each stands for is not kept.
+            let rest = fan_out as u128 * (publications.len() - count) as u128 / publications.len() as u128;
+            self.fan_out.store(rest as u64, Ordering::Relaxed);
+            into.extend(publications.drain(..count));
+        }
         drop(publications);
-        let bytes: usize = into.iter().map(|publication| cost(publication)).sum();
         self.publication_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
@@ -133,12 +149,45 @@ mod tests {
     use mio::{Events, Poll, Token};
 
     use super::*;
+    use crate::hub::{ChannelName, Content, Frames, PublicationId};
+
+    fn publication(sequence: u64, len: usize) -> Arc<Publication> {
+        Arc::new(Publication {
+            channel: ChannelName::new("a").unwrap(),
+            id: PublicationId { epoch: 1, sequence },
+            event: None,
+            content: Content::Binary,
+            data: vec![0; len].into(),
+            frames: Frames::default(),
+        })
+    }
 
     /// How often the loop is woken without waiting.
     fn wakes(poll: &mut Poll) -> usize {
         let mut events = Events::with_capacity(8);
         poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
         events.iter().count()
+    }
+
+    #[test]
+    fn what_does_not_fit_a_slice_is_taken_next_in_order_and_keeps_the_loop_awake() {
+        let poll = Poll::new().unwrap();
+        let mailbox = mailboxes(std::slice::from_ref(&poll), Token(0)).unwrap().remove(0);
+        for sequence in 1..=5 {
+            mailbox.post(publication(sequence, 1000 - PUBLICATION_OVERHEAD));
+        }
+        let mut take = |len_max| {
+            let mut taken = VecDeque::new();
+            mailbox.take_publications(len_max, &mut taken);
+            taken.iter().map(|publication| publication.id.sequence).collect::<Vec<_>>()
+        };
+        assert_eq!(take(2001), [1, 2, 3], "those that begin within the slice");
+        assert!(!mailbox.may_sleep());
+        assert_eq!(take(1), [4], "one at least");
+        assert_eq!(take(usize::MAX), [5]);
+        assert!(take(usize::MAX).is_empty());
+        assert!(mailbox.may_sleep());
+        assert_eq!(mailbox.publication_bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]

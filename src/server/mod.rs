@@ -16,6 +16,7 @@ mod files;
 mod handle;
 mod handlers;
 mod history_rules;
+mod lag;
 mod liveness;
 mod mailbox;
 mod measuring;

@@ -22,7 +22,7 @@ impl EventLoop {
         if self.drain.is_none() {
             // What was published before the stop was asked for is in the mailbox by now, perhaps only since this
             // turn looked there.
-            self.apply();
+            self.apply_all();
             self.acceptor = self.acceptor.take().and_then(Acceptor::into_metrics_only);
             let millis =
                 |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4);

@@ -16,6 +16,7 @@ use super::render::{self, Notice};
 use super::shared::Stop;
 #[cfg(target_os = "linux")]
 use super::transmit;
+use crate::config::LagPolicy;
 use crate::http::{self, Framing, Request, Response, Status};
 use crate::hub::{
     ChannelName, Hub, Position, Publication, PublicationId, Resumption, Subscription, WireForm,
@@ -26,6 +27,7 @@ use crate::hub::{
 pub struct Joined {
     pub subscription: Subscription,
     pub notice: Option<Notice>,
+    pub policy: LagPolicy,
     pub missed: VecDeque<Arc<Publication>>,
 }
 
@@ -40,6 +42,7 @@ enum Polled {
 impl EventLoop {
     /// Subscribes a connection.
     pub(super) fn join(&mut self, key: Key, joining: &Joining) -> Joined {
+        let policy = self.shared.config.lag_policy(joining.channel.as_str());
         let joined = self.under_lock(&joining.channel, joining.position, |hub, resumption| {
             let subscription = hub.subscribe(&joining.channel, joining.form, key.to_u64());
             let Resumption { since, gap, publications } = resumption;
@@ -47,7 +50,7 @@ impl EventLoop {
                 Some(gap) => Some(Notice::Gap(gap, since)),
                 None => joining.announces.then_some(Notice::Subscribed(since)),
             };
-            Some(Joined { subscription, notice, missed: publications })
+            Some(Joined { subscription, notice, policy, missed: publications })
         });
         let joined = joined.expect("it joins in any case");
         self.tally.replayed[joining.form.index()] += joined.missed.len() as u64;
@@ -151,7 +154,8 @@ impl EventLoop {
     ) -> Option<T> {
         let Self { shared, hub, taken, index, renderer, now, .. } = self;
         let joined = shared.exchange.subscribe(channel, *index, position, *now, |resumption| {
-            apply(shared.exchange.mailbox(*index), taken, renderer, hub);
+            // All of it, whatever a turn's slice is: what comes after the join is in the logs after this.
+            apply(shared.exchange.mailbox(*index), usize::MAX, taken, renderer, hub);
             join(hub, resumption)
         });
         self.call_for_prices(channel);
