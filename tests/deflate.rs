@@ -179,6 +179,23 @@ fn what_is_no_deflate_is_closed_with_1007_and_rsv1_without_agreement_with_1002()
 }
 
 #[test]
+fn a_message_whose_stream_ends_inside_a_block_is_closed_with_1007_and_never_published() {
+    let server = start(config());
+    let mut subscriber = websocket(server.address, "/channels/news");
+    let whole = deflate(quote().as_bytes());
+    for cut in [1, 2, whole.len() / 2, whole.len() - 1] {
+        let (mut client, _) = offer(server.address, "/channels/news", "permessage-deflate");
+        client.write_all(&masked(0xc1, &whole[..whole.len() - cut])).unwrap();
+        let (first, payload) = frame(&mut client);
+        assert_eq!((first, &payload[..2]), (0x88, &1007u16.to_be_bytes()[..]), "{cut}");
+        assert_eq!(&payload[2..], b"the compressed message is not valid DEFLATE");
+    }
+    let (mut client, _) = offer(server.address, "/channels/news", "permessage-deflate");
+    client.write_all(&masked(0xc1, &whole)).unwrap();
+    assert_eq!(text(&mut subscriber), quote(), "and nothing before it");
+}
+
+#[test]
 fn text_that_inflates_to_no_utf8_is_closed_with_1007_at_its_first_bad_byte() {
     let server = start(config());
     let (mut echo, _) = offer(server.address, "/echo", "permessage-deflate");

@@ -19,8 +19,8 @@ use super::input::{byte, cuts, pick, pieces};
 /// Longer wires are not read byte by byte.
 const BY_BYTE_LEN_MAX: usize = 512;
 
-/// What is held besides the message: what an inflater takes.
-const HELD_LEN_BESIDES_MAX: usize = 40 * 1024;
+/// What is held besides the message: what an inflater takes, and the window that messages refer back to.
+const HELD_LEN_BESIDES_MAX: usize = (40 + 32) * 1024;
 
 const INBOUNDS: [Inbound; 8] = [
     Inbound::Refuse,

@@ -68,14 +68,13 @@ impl Assembly {
         }
     }
 
-    /// Ends the message, and hands back what it was inflated with.
-    pub(super) fn finish(mut self, len_max: u64) -> Result<(Message<'static>, Option<Box<Inflater>>), Error> {
-        let Assembly { check, payload, inflater, .. } = &mut self;
-        if let Some(inflater) = inflater {
-            inflater.finish(|bytes| append(check, payload, bytes, len_max))?;
+    /// Ends the message.
+    pub(super) fn finish(mut self) -> Result<Message<'static>, Error> {
+        if let Some(inflater) = self.inflater {
+            inflater.finish()?;
         }
         self.check.finish()?;
-        Ok((Message { kind: self.kind, payload: Cow::Owned(self.payload) }, self.inflater))
+        Ok(Message { kind: self.kind, payload: Cow::Owned(self.payload) })
     }
 
     /// The room that the message takes so far.
@@ -162,7 +161,7 @@ mod tests {
             assembly.push(piece, LIMIT).unwrap();
         }
         assert_eq!(assembly.payload_len(), Some(joined.len() as u64));
-        let (assembled, _) = assembly.finish(LIMIT).unwrap();
+        let assembled = assembly.finish().unwrap();
         let whole = Message::whole(kind, &joined).unwrap();
         assert!(matches!(whole.payload, Cow::Borrowed(_)));
         assert_eq!(assembled, whole);
@@ -190,7 +189,7 @@ mod tests {
     fn a_text_that_ends_inside_a_character_is_refused() {
         let mut assembly = Assembly::new(MessageKind::Text, None);
         assert_eq!(assembly.push(b"\xce", LIMIT), Ok(()));
-        assert_eq!(assembly.finish(LIMIT).unwrap_err(), Error::TextNotUtf8);
+        assert_eq!(assembly.finish().unwrap_err(), Error::TextNotUtf8);
         assert_eq!(Message::whole(MessageKind::Text, b"\xce"), Err(Error::TextNotUtf8));
     }
 

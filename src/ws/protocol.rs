@@ -5,7 +5,7 @@
 //! header is `frame`, the bytes of a message `message`.
 
 use super::close::{CloseCode, CloseFrame, encode_close};
-use super::deflate::{INFLATER_LEN, Inflater};
+use super::deflate::{Inflater, Window};
 use super::error::Error;
 use super::extension::Deflate;
 use super::frame::{
@@ -108,8 +108,8 @@ pub struct Protocol {
     inbound: Inbound,
     reading: Reading,
     message: Option<Box<Assembly>>,
-    /// The window that compressed messages refer back to, while none is under way; none if they must not.
-    inflater: Option<Box<Inflater>>,
+    /// What compressed messages refer back to; none if they must not, or none has come.
+    window: Option<Box<Window>>,
     control: Option<Box<[u8; CONTROL_PAYLOAD_LEN_MAX]>>,
 }
 
@@ -124,13 +124,13 @@ impl Protocol {
             inbound,
             reading: Reading::NEXT,
             message: None,
-            inflater: None,
+            window: None,
             control: None,
         }
     }
 
     /// The same with permessage-deflate, as agreed: compressed messages are inflated, and if the client may refer
-    /// back to its earlier ones, some 40 KiB are kept from the first of them on.
+    /// back to its earlier ones, their last bytes are kept, 32 KiB at most.
     #[must_use]
     pub fn with_deflate(self, deflate: Deflate) -> Self {
         Protocol { extensions: Extensions::Deflate, keeps_window: deflate.client_context_takeover, ..self }
@@ -184,7 +184,7 @@ impl Protocol {
     /// Bytes held for the message under way, and for the window that compressed messages refer back to.
     #[must_use]
     pub fn held_len(&self) -> usize {
-        let window_len = if self.inflater.is_some() { INFLATER_LEN } else { 0 };
+        let window_len = self.window.as_ref().map_or(0, |window| window.held_len());
         self.message.as_ref().map_or(0, |message| message.held_len()) + window_len
     }
 
@@ -275,8 +275,9 @@ impl Protocol {
                 return Ok(Some(Event::Message(Message::whole(kind, piece)?)));
             }
             if self.message.is_none() {
-                let inflater = frame.header.is_compressed.then(|| self.inflater.take().unwrap_or_default());
-                self.message = Some(Box::new(Assembly::new(kind, inflater)));
+                let inflater =
+                    || Box::new(Inflater::new(self.window.as_deref().unwrap_or(&Window::default())));
+                self.message = Some(Box::new(Assembly::new(kind, frame.header.is_compressed.then(inflater))));
             }
         }
         self.continue_message(frame, piece)
@@ -290,8 +291,11 @@ impl Protocol {
         };
         message.push(piece, self.message_len_max())?;
         if frame.header.fin && frame.is_whole() {
-            let (message, inflater) = message.finish(self.message_len_max())?;
-            self.inflater = inflater.filter(|_| self.keeps_window).or(self.inflater.take());
+            let is_compressed = message.payload_len().is_none();
+            let message = message.finish()?;
+            if is_compressed && self.keeps_window {
+                self.window.get_or_insert_default().slide(&message.payload);
+            }
             return Ok(Some(Event::Message(message)));
         }
         self.message = Some(message);
@@ -377,7 +381,7 @@ impl Protocol {
     fn end(&mut self) {
         self.state = State::Closed;
         self.message = None;
-        self.inflater = None;
+        self.window = None;
         self.control = None;
     }
 }
