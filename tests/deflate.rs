@@ -225,3 +225,28 @@ fn with_the_flag_a_client_may_refer_back_to_its_earlier_messages() {
         assert_eq!(inflate(&frame(&mut echo).1), quote().as_bytes());
     }
 }
+
+#[cfg(target_os = "linux")] // for its /proc
+#[test]
+fn messages_that_inflate_to_much_are_taken_no_quicker_than_their_answers() {
+    const MESSAGES: usize = 32;
+    let mut process = spawn(&mut fanfare(&["--threads", "1", "--drain", "0s"]));
+    // What the echo cannot make small: the client takes a window of 256 bytes, in which the server has no compressor.
+    let (mut echo, _) = offer(process.address, "/echo", "permessage-deflate; server_max_window_bits=8");
+    let before = process.resident_peak_kib();
+    // All in one read: 64 KiB, which come to 32 MiB.
+    let messages = masked(0xc2, &deflate(&vec![7; 1 << 20])).repeat(MESSAGES);
+    assert!(messages.len() < 64 * 1024, "{}", messages.len());
+    echo.write_all(&messages).unwrap();
+    let mut payloads = Vec::new();
+    for _ in 0..MESSAGES {
+        let (first, payload) = frame(&mut echo);
+        assert_eq!(first, 0x82);
+        payloads.push(payload);
+    }
+    assert!(payloads.iter().all(|payload| *payload == vec![7; 1 << 20]));
+    let grown = process.resident_peak_kib() - before;
+    assert!(grown < 12 * 1024, "{grown} KiB: a message and its echo, and their buffers' room to grow");
+    process.signal("TERM");
+    assert!(process.wait().success());
+}

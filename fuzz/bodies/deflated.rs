@@ -129,6 +129,8 @@ fn receive(protocol: &mut Protocol, read: &[u8], len_max: u64, seen: &mut Seen) 
     let mut input = &mut bytes[..];
     loop {
         match protocol.receive(&mut input, &mut seen.outbox) {
+            // Where a step ends depends on the cut, and is nothing to be seen.
+            Ok(Some(Event::Inflating)) => {}
             Ok(Some(event)) => seen.events.push(owned(event, len_max)),
             Ok(None) => break,
             Err(error) => {
@@ -147,6 +149,7 @@ fn owned(event: Event<'_>, len_max: u64) -> Event<'static> {
             assert!(kind == MessageKind::Binary || str::from_utf8(&payload).is_ok(), "a text is UTF-8");
             Event::Message(Message { kind, payload: Cow::Owned(payload.into_owned()) })
         }
+        Event::Inflating => unreachable!("it is passed over"),
         Event::Ping => Event::Ping,
         Event::Pong => Event::Pong,
         Event::Close(close) => Event::Close(close),

@@ -111,6 +111,8 @@ pub struct EventStreamPhase {
 #[derive(Debug)]
 pub struct WebSocketPhase {
     pub protocol: Protocol,
+    /// What was read and is still to be taken: how far it was is `protocol`'s to know. None once all is.
+    pub rest: Option<Box<[u8]>>,
     /// The compression that was agreed.
     pub deflate: Option<Deflate>,
     /// What it reads; `None` for the echo, and once it is closing.
@@ -172,7 +174,9 @@ impl Connection {
     pub fn private_len(&self) -> usize {
         let inbound = match &self.phase {
             Phase::Http(http) => http.reader.held_len(),
-            Phase::WebSocket(websocket) => websocket.protocol.held_len(),
+            Phase::WebSocket(websocket) => {
+                websocket.protocol.held_len() + websocket.rest.as_ref().map_or(0, |rest| rest.len())
+            }
             Phase::EventStream(_) | Phase::Finishing | Phase::Lingering => 0,
         };
         inbound + self.outbox.held_len() + self.replay.as_ref().map_or(0, |replay| replay.held_len())

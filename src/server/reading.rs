@@ -21,6 +21,9 @@ use crate::ws::{self, Message, MessageKind, Opcode, Protocol};
 /// Reads of one socket in a turn: 256 KiB, then it is the others' turn.
 const READS_PER_TURN_MAX: usize = 4;
 
+/// Bytes of one socket in a turn, if what it sends is inflated: as many as its reads bring at most.
+const TAKEN_LEN_PER_TURN_MAX: usize = 256 * 1024;
+
 /// Bytes read of all sockets in a turn. What they hold is compared with `--max-memory` once a turn, so this is how
 /// far past it a loop can get.
 const READ_LEN_PER_TURN_MAX: usize = 16 * 1024 * 1024;
@@ -28,7 +31,9 @@ const READ_LEN_PER_TURN_MAX: usize = 16 * 1024 * 1024;
 impl EventLoop {
     /// Reads until the socket has nothing more, its outbox is high, or its share of the turn is used up.
     pub(super) fn read_connection(&mut self, key: Key) {
+        self.taken_len = 0;
         self.serve(key);
+        self.go_on(key);
         for _ in 0..READS_PER_TURN_MAX {
             if !self.may_read(key) {
                 break;
@@ -57,10 +62,30 @@ impl EventLoop {
     /// Whether the next bytes should be taken: not while a loop is behind, nor past the turn's share, nor from a peer
     /// that does not take its answers or asks for more while a long poll waits.
     fn may_read(&mut self, key: Key) -> bool {
-        let is_enough = self.exchange().is_congested() || self.read_len > READ_LEN_PER_TURN_MAX;
+        let may_take = self.may_take(key);
+        let rest = self.connections.get(key).is_some_and(
+            |connection| matches!(&connection.phase, Phase::WebSocket(websocket) if websocket.rest.is_some()),
+        );
+        may_take && !rest
+    }
+
+    /// Whether more should be taken of what was read: the bounds of reading, looked at after each event as well.
+    fn may_take(&mut self, key: Key) -> bool {
+        let is_enough = self.exchange().is_congested()
+            || self.read_len > READ_LEN_PER_TURN_MAX
+            || self.taken_len > TAKEN_LEN_PER_TURN_MAX;
         let Some(connection) = self.connections.get_mut(key) else { return false };
         connection.is_held = connection.outbox.is_high() || connection.asks_ahead();
         !is_enough && !connection.is_held
+    }
+
+    /// Takes what was read in an earlier turn and was too much for that.
+    fn go_on(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Phase::WebSocket(websocket) = &mut connection.phase else { return };
+        if let Some(mut rest) = websocket.rest.take() {
+            self.receive_frames(key, &mut rest);
+        }
     }
 
     /// What was read may have left something to send, or brought a deadline nearer.
@@ -100,6 +125,7 @@ impl EventLoop {
         let Some(connection) = self.connections.get_mut(key) else { return false };
         connection.liveness.heard(self.now);
         self.read_len += input.len();
+        self.taken_len += input.len();
         self.tally.bytes_received += input.len() as u64;
         match &mut connection.phase {
             Phase::Http(http) => {
@@ -256,7 +282,8 @@ impl EventLoop {
         }
         let is_leaving = self.shared.stop() != Stop::No;
         let subscription = joined.as_ref().map(|joined| joined.subscription);
-        connection.phase = Phase::WebSocket(WebSocketPhase { protocol, deflate, subscription, is_leaving });
+        connection.phase =
+            Phase::WebSocket(WebSocketPhase { protocol, rest: None, deflate, subscription, is_leaving });
         connection.liveness.enter(Stage::Open, self.now);
         if let Some(joined) = joined {
             connection.begin(joined);
@@ -266,12 +293,22 @@ impl EventLoop {
 
     fn receive_frames(&mut self, key: Key, input: &mut [u8]) {
         let mut input = input;
-        while let Some(connection) = self.connections.get_mut(key) {
+        loop {
+            let may_take = self.may_take(key);
+            let Some(connection) = self.connections.get_mut(key) else { return };
             let Connection { phase: Phase::WebSocket(websocket), outbox, .. } = connection else { return };
-            match websocket.protocol.receive(&mut input, outbox.tail()) {
+            if !may_take {
+                websocket.rest = Some((&*input).into());
+                return;
+            }
+            let received = websocket.protocol.receive(&mut input, outbox.tail());
+            let inflated_len = websocket.protocol.take_inflated_len();
+            self.read_len += inflated_len;
+            self.taken_len += inflated_len;
+            match received {
                 Ok(None) => return,
                 Ok(Some(ws::Event::Message(message))) => self.receive_message(key, message),
-                Ok(Some(ws::Event::Ping | ws::Event::Pong)) => {}
+                Ok(Some(ws::Event::Inflating | ws::Event::Ping | ws::Event::Pong)) => {}
                 Ok(Some(ws::Event::Close(_))) => return self.finish_connection(key),
                 Err(error) => {
                     self.shared.note(Kind::of_close(error.close_code()), self.now, &error);

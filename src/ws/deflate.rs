@@ -100,7 +100,11 @@ impl Window {
 }
 
 /// Inflates one message, in whatever pieces it comes.
-pub(super) struct Inflater(Decompress);
+pub(super) struct Inflater {
+    decompress: Decompress,
+    /// Whether the last piece was left before all that it inflates to had come.
+    is_paused: bool,
+}
 
 impl Inflater {
     /// With the largest window, which takes what was deflated with any, and what earlier messages left in it.
@@ -110,34 +114,47 @@ impl Inflater {
             let set = decompress.set_dictionary(&window.0);
             assert!(set.is_ok(), "without a header, any window is taken: {set:?}");
         }
-        Self(decompress)
+        Self { decompress, is_paused: false }
     }
 
-    /// Inflates the next piece of a message into `take`, which may refuse to go on.
+    /// Whether there is more to be inflated without another byte of input.
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Inflates the next piece of a message into `take`, which may refuse to go on; no more than `step` bytes, from
+    /// which is taken what came. Returns how many bytes of the piece were used.
     pub(super) fn push(
         &mut self,
         piece: &[u8],
+        step: &mut usize,
         mut take: impl FnMut(&[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         let mut rest = piece;
         let mut room = [0; INFLATED_PIECE_LEN];
         loop {
-            let (in_before, out_before) = (self.0.total_in(), self.0.total_out());
-            let status = self.0.decompress(rest, &mut room, FlushDecompress::Sync);
-            rest = &rest[(self.0.total_in() - in_before) as usize..];
-            let inflated_len = (self.0.total_out() - out_before) as usize;
+            let room = &mut room[..INFLATED_PIECE_LEN.min(*step)];
+            self.is_paused = room.is_empty();
+            if self.is_paused {
+                return Ok(piece.len() - rest.len());
+            }
+            let (in_before, out_before) = (self.decompress.total_in(), self.decompress.total_out());
+            let status = self.decompress.decompress(rest, room, FlushDecompress::Sync);
+            rest = &rest[(self.decompress.total_in() - in_before) as usize..];
+            let inflated_len = (self.decompress.total_out() - out_before) as usize;
+            *step -= inflated_len;
             // Also what comes before a fault: which one is told first does not depend on the cut.
             take(&room[..inflated_len])?;
             match status.map_err(|_| Error::NotDeflate)? {
                 // RFC 7692 §7.2.3.4: a block with BFINAL set ends the stream, not the message.
-                Status::StreamEnd => self.0.reset(false),
+                Status::StreamEnd => self.decompress.reset(false),
                 Status::Ok | Status::BufError if inflated_len == 0 && !rest.is_empty() => {
                     return Err(Error::NotDeflate);
                 }
                 Status::Ok | Status::BufError => {}
             }
             if rest.is_empty() && inflated_len < room.len() {
-                return Ok(());
+                return Ok(piece.len());
             }
         }
     }
@@ -160,12 +177,12 @@ impl Inflater {
 
     /// Takes what is appended: all of it, and without a byte of output.
     fn end(&mut self, appended: &[u8]) -> Result<Status, Error> {
-        let (in_before, out_before) = (self.0.total_in(), self.0.total_out());
+        let (in_before, out_before) = (self.decompress.total_in(), self.decompress.total_out());
         let mut room = [0];
-        let status = self.0.decompress(appended, &mut room, FlushDecompress::Sync);
+        let status = self.decompress.decompress(appended, &mut room, FlushDecompress::Sync);
         let status = status.map_err(|_| Error::NotDeflate)?;
-        let is_all = self.0.total_in() - in_before == appended.len() as u64;
-        if is_all && self.0.total_out() == out_before { Ok(status) } else { Err(Error::NotDeflate) }
+        let is_all = self.decompress.total_in() - in_before == appended.len() as u64;
+        if is_all && self.decompress.total_out() == out_before { Ok(status) } else { Err(Error::NotDeflate) }
     }
 }
 
@@ -184,7 +201,7 @@ mod tests {
         let mut inflater = Inflater::new(window);
         let mut inflated = Vec::new();
         for piece in pieces {
-            inflater.push(piece, |bytes| {
+            inflater.push(piece, &mut usize::MAX.clone(), |bytes| {
                 inflated.extend_from_slice(bytes);
                 Ok(())
             })?;
@@ -329,10 +346,14 @@ mod tests {
     fn what_comes_before_a_fault_is_inflated() {
         // A stored block of 5 bytes, and one of the type that is none.
         let mut inflated = Vec::new();
-        let result = Inflater::new(&Window::default()).push(b"\x00\x05\x00\xfa\xffHello\xff", |bytes| {
-            inflated.extend_from_slice(bytes);
-            Ok(())
-        });
+        let result = Inflater::new(&Window::default()).push(
+            b"\x00\x05\x00\xfa\xffHello\xff",
+            &mut usize::MAX.clone(),
+            |bytes| {
+                inflated.extend_from_slice(bytes);
+                Ok(())
+            },
+        );
         assert_eq!((result, &inflated[..]), (Err(Error::NotDeflate), &b"Hello"[..]));
     }
 
@@ -374,7 +395,7 @@ mod tests {
         let bomb = deflater().deflate(&vec![0; 10_000_000]).unwrap().to_vec();
         assert!(bomb.len() < 20_000);
         let mut len = 0;
-        let result = Inflater::new(&Window::default()).push(&bomb, |bytes| {
+        let result = Inflater::new(&Window::default()).push(&bomb, &mut usize::MAX.clone(), |bytes| {
             len += bytes.len();
             if len > 100_000 { Err(Error::TooBig { limit: 100_000 }) } else { Ok(()) }
         });

@@ -61,11 +61,21 @@ impl Assembly {
     /// Appends the next bytes, in whatever pieces they come. What they inflate to is refused at the byte that
     /// passes the limit: a little that inflates to much takes no more room than the limit.
     pub(super) fn push(&mut self, piece: &[u8], len_max: u64) -> Result<(), Error> {
+        debug_assert!(self.inflater.is_none(), "a compressed message is inflated");
+        append(&mut self.check, &mut self.payload, piece, len_max)
+    }
+
+    /// The same for a compressed message: inflates at most `step` bytes, from which is taken what came, and returns how
+    /// many bytes of the piece were used.
+    pub(super) fn inflate(&mut self, piece: &[u8], step: &mut usize, len_max: u64) -> Result<usize, Error> {
         let Assembly { check, payload, inflater, .. } = self;
-        match inflater {
-            None => append(check, payload, piece, len_max),
-            Some(inflater) => inflater.push(piece, |bytes| append(check, payload, bytes, len_max)),
-        }
+        let Some(inflater) = inflater else { unreachable!("the message is not compressed") };
+        inflater.push(piece, step, |bytes| append(check, payload, bytes, len_max))
+    }
+
+    /// Whether there is more to be inflated without another byte of input.
+    pub(super) fn is_paused(&self) -> bool {
+        self.inflater.as_ref().is_some_and(|inflater| inflater.is_paused())
     }
 
     /// Ends the message.
