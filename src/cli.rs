@@ -95,7 +95,7 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", env = "FANFARE_DEFLATE_MIN", default_value = "128", value_parser = parse_size)]
     deflate_min: u64,
 
-    /// Let clients refer back to their earlier messages: some 40 KiB a connection that does
+    /// Let clients refer back to their earlier messages: up to 32 KiB a connection that does
     #[arg(long, env = "FANFARE_DEFLATE_CONTEXT_TAKEOVER", action = ArgAction::SetTrue)]
     deflate_context_takeover: bool,
 

@@ -57,7 +57,7 @@ pub struct Config {
     pub deflate_level: u32,
     /// Payloads of fewer bytes go uncompressed: what compressing saves on them is a fraction of a packet.
     pub deflate_min: u64,
-    /// Let clients compress with reference to their earlier messages. It costs some 40 KiB a connection from its
+    /// Let clients compress with reference to their earlier messages. It costs up to 32 KiB a connection from its
     /// first compressed message on.
     pub deflate_context_takeover: bool,
     /// How many bytes clients can make the server hold in all: logs that somebody is behind in, messages and bodies

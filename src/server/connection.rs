@@ -123,6 +123,8 @@ pub struct EventStreamPhase {
 #[derive(Debug)]
 pub struct WebSocketPhase {
     pub protocol: Protocol,
+    /// What was read and is still to be taken: how far it was is `protocol`'s to know. None once all is.
+    pub rest: Option<Box<[u8]>>,
     /// The compression that was agreed.
     pub deflate: Option<Deflate>,
     /// What it reads; `None` for the echo, and once it is closing.
@@ -185,14 +187,16 @@ impl Connection {
         }
     }
 
-    /// The bytes that are held for this connection alone: what is under way in either direction.
+    /// The room that is held for this connection alone: for what is under way in either direction.
     pub fn private_len(&self) -> usize {
         let inbound = match &self.phase {
-            Phase::Http(http) => http.reader.buffered(),
-            Phase::WebSocket(websocket) => websocket.protocol.held_len(),
+            Phase::Http(http) => http.reader.held_len(),
+            Phase::WebSocket(websocket) => {
+                websocket.protocol.held_len() + websocket.rest.as_ref().map_or(0, |rest| rest.len())
+            }
             Phase::EventStream(_) | Phase::Finishing | Phase::Lingering => 0,
         };
-        inbound + self.outbox.unsent().len() + self.replay.as_ref().map_or(0, |replay| replay.held_len())
+        inbound + self.outbox.held_len() + self.replay.as_ref().map_or(0, |replay| replay.held_len())
     }
 
     /// What the connection reads.
@@ -216,6 +220,11 @@ impl Connection {
             }
             Phase::WebSocket(_) | Phase::EventStream(_) | Phase::Finishing | Phase::Lingering => false,
         }
+    }
+
+    /// Whether something that was read is still to be taken.
+    pub fn has_rest(&self) -> bool {
+        matches!(&self.phase, Phase::WebSocket(websocket) if websocket.rest.is_some())
     }
 
     /// Whether it is read no further for now: it does not take its answers, or asks for more while a long poll waits.
@@ -452,10 +461,65 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::outbox::OUTBOX_HIGH;
 
     #[test]
     fn a_connection_at_rest_is_small() {
         // 10,000 of them: the aim is 400 bytes each with everything else that they own.
         assert!(size_of::<Connection>() <= 200, "{}", size_of::<Connection>());
+    }
+
+    /// A connection whose kernel takes little at a time, and the peer's end of it.
+    fn narrow() -> (Connection, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket.set_nodelay(true).unwrap();
+        peer.set_nonblocking(true).unwrap();
+        socket2::SockRef::from(&socket).set_send_buffer_size(8 * 1024).unwrap();
+        let reader = RequestReader::new(http::Limits::default());
+        (Connection::new(TcpStream::from_std(socket), reader, Millis(0), Door::Public), peer)
+    }
+
+    #[test]
+    fn answers_to_a_peer_that_reads_slowly_but_steadily_take_no_more_room_the_longer_it_asks() {
+        const ANSWER_LEN: usize = 200;
+        const TOTAL: usize = 4 * 1024 * 1024;
+        let (mut connection, mut peer) = narrow();
+        let (mut hub, mut renderer) = (Hub::default(), Renderer::new(&crate::config::Config::default()));
+        let rules = LagRules::new(&crate::config::Config::default());
+        let (mut sent, mut taken, mut drained) = (0, vec![0; 4096], 0);
+        for round in 0.. {
+            while !connection.outbox.is_high() {
+                connection.outbox.tail().extend_from_slice(&[round as u8; ANSWER_LEN]);
+            }
+            connection.is_writable = true;
+            connection.flush(&mut hub, &mut renderer, &rules, Millis(0), &mut sent).unwrap();
+            drained += usize::from(connection.outbox.is_empty());
+            let held = connection.private_len();
+            assert!(held >= connection.outbox.unsent().len());
+            assert!(held <= 4 * OUTBOX_HIGH, "{held} bytes are held after {sent} were sent");
+            if sent >= TOTAL as u64 {
+                break;
+            }
+            // Nothing has come yet, or something.
+            let _ = io::Read::read(&mut peer, &mut taken);
+        }
+        assert_eq!(drained, 0, "or this says nothing");
+    }
+
+    #[test]
+    fn a_request_counts_with_the_room_it_takes() {
+        let (mut connection, _peer) = narrow();
+        let Phase::Http(http) = &mut connection.phase else { unreachable!("it has just been accepted") };
+        http.reader.receive(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5000\r\n\r\n");
+        assert!(matches!(http.reader.poll(), Ok(Some(http::Event::Head(_)))));
+        http.reader.read_body(5000).unwrap();
+        for _ in 0..3 {
+            http.reader.receive(&[b'x'; 1500]);
+            assert_eq!(http.reader.poll(), Ok(None));
+        }
+        assert_eq!(connection.private_len(), 6000, "twice the first piece, and twice that");
     }
 }

@@ -84,8 +84,10 @@ pub struct EventLoop {
     pub(super) demo: Option<Demo>,
     /// Bytes that are held for single connections.
     pub(super) private_len: usize,
-    /// Bytes read in this turn.
+    /// Bytes read in this turn, and inflated from them.
     pub(super) read_len: usize,
+    /// The same of the connection that is being read.
+    pub(super) taken_len: usize,
     /// When to look for what the exchange should forget; one loop does.
     pub(super) sweep_at: Millis,
     pub(super) tally: Tally,
@@ -126,6 +128,7 @@ impl EventLoop {
             demo: None,
             private_len: 0,
             read_len: 0,
+            taken_len: 0,
             sweep_at: Millis::default(),
             tally: Tally::default(),
             operators_len: 0,

@@ -174,7 +174,7 @@ mod tests {
         let poll = Poll::new().unwrap();
         let mailbox = mailboxes(std::slice::from_ref(&poll), Token(0)).unwrap().remove(0);
         for sequence in 1..=5 {
-            mailbox.post(publication(sequence, 1000 - PUBLICATION_OVERHEAD));
+            mailbox.post(publication(sequence, 1000 - PUBLICATION_OVERHEAD), 1);
         }
         let mut take = |len_max| {
             let mut taken = VecDeque::new();

@@ -13,7 +13,7 @@ use super::liveness::{Due, Millis};
 
 /// Bytes read of all sockets in a turn. What they hold is compared with `--max-memory` once a turn, so this is how
 /// far past it a loop can get.
-const READ_LEN_PER_TURN_MAX: usize = 16 * 1024 * 1024;
+pub(super) const READ_LEN_PER_TURN_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a turn reads; those that were not read keep their places. The answers leave at the end of the turn, so
 /// this is what a busy loop adds to a round trip, and it is below what a person notices.

@@ -13,7 +13,7 @@ use super::exchange::Published;
 use super::handlers::{self, Acceptance, Answer, Intent};
 use super::liveness::Stage;
 use super::mailbox::FAN_OUT_MAX;
-use super::read_queue::Input;
+use super::read_queue::{Input, READ_LEN_PER_TURN_MAX};
 use super::refusals::Kind;
 use super::retries::{IdempotencyKey, KeyRefused};
 use super::shared::Stop;
@@ -24,6 +24,10 @@ use crate::ws::{self, Message, MessageKind, Opcode, Protocol};
 /// Reads of one socket in a turn, unless the first fills the buffer: one for what is there, one to find that there is
 /// no more, and two for what comes meanwhile.
 const READS_PER_SHARE_MAX: usize = 4;
+
+/// Bytes of one socket in a turn, with what they inflate to: four full reads, since inflating a byte costs less than
+/// reading one.
+const TAKEN_LEN_PER_SHARE_MAX: usize = 256 * 1024;
 
 /// What a publisher with a large audience is read of at least: with less, a subscriber's write would cost more than
 /// the bytes in it.
@@ -39,7 +43,9 @@ impl EventLoop {
     /// Reads until the socket has nothing more, something stands in the way, or its share of the turn is used up: one
     /// full read. Says what is left.
     pub(super) fn read_connection(&mut self, key: Key) -> Input {
+        self.taken_len = 0;
         self.serve(key);
+        self.go_on(key);
         let input = self.read_share(key);
         // What was read may have left something to send, or brought a deadline nearer.
         self.count(key);
@@ -93,7 +99,28 @@ impl EventLoop {
             }
             return Some(Input::Held);
         }
-        (connection.is_publisher() && self.exchange().is_congested()).then_some(Input::Parked)
+        if connection.is_publisher() && self.exchange().is_congested() {
+            return Some(Input::Parked);
+        }
+        connection.has_rest().then_some(Input::Queued)
+    }
+
+    /// Whether more should be taken of what was read: the bounds of reading, looked at after each event as well.
+    fn may_take(&self, key: Key) -> bool {
+        let is_used_up = self.read_len > READ_LEN_PER_TURN_MAX || self.taken_len > TAKEN_LEN_PER_SHARE_MAX;
+        !is_used_up
+            && self.connections.get(key).is_some_and(|connection| {
+                !connection.is_to_be_held() && !(connection.is_publisher() && self.exchange().is_congested())
+            })
+    }
+
+    /// Takes what was read in an earlier turn and was too much for that.
+    fn go_on(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Phase::WebSocket(websocket) = &mut connection.phase else { return };
+        if let Some(mut rest) = websocket.rest.take() {
+            self.receive_frames(key, &mut rest);
+        }
     }
 
     fn doom(&mut self, key: Key) -> bool {
@@ -126,6 +153,7 @@ impl EventLoop {
         let Some(connection) = self.connections.get_mut(key) else { return false };
         connection.audience = 0;
         self.read_len += input.len();
+        self.taken_len += input.len();
         self.tally.bytes_received += input.len() as u64;
         match &mut connection.phase {
             Phase::Http(http) => {
@@ -314,7 +342,8 @@ impl EventLoop {
         }
         let is_leaving = self.shared.stop() != Stop::No;
         let subscription = joined.as_ref().map(|joined| joined.subscription);
-        connection.phase = Phase::WebSocket(WebSocketPhase { protocol, deflate, subscription, is_leaving });
+        connection.phase =
+            Phase::WebSocket(WebSocketPhase { protocol, rest: None, deflate, subscription, is_leaving });
         connection.liveness.enter(Stage::Open, self.now);
         if let Some(joined) = joined {
             connection.begin(joined);
@@ -324,12 +353,22 @@ impl EventLoop {
 
     fn receive_frames(&mut self, key: Key, input: &mut [u8]) {
         let mut input = input;
-        while let Some(connection) = self.connections.get_mut(key) {
+        loop {
+            let may_take = self.may_take(key);
+            let Some(connection) = self.connections.get_mut(key) else { return };
             let Connection { phase: Phase::WebSocket(websocket), outbox, .. } = connection else { return };
-            match websocket.protocol.receive(&mut input, outbox.tail()) {
+            if !may_take {
+                websocket.rest = Some((&*input).into());
+                return;
+            }
+            let received = websocket.protocol.receive(&mut input, outbox.tail());
+            let inflated_len = websocket.protocol.take_inflated_len();
+            self.read_len += inflated_len;
+            self.taken_len += inflated_len;
+            match received {
                 Ok(None) => return,
                 Ok(Some(ws::Event::Message(message))) => self.receive_message(key, message),
-                Ok(Some(ws::Event::Ping | ws::Event::Pong)) => {}
+                Ok(Some(ws::Event::Inflating | ws::Event::Ping | ws::Event::Pong)) => {}
                 Ok(Some(ws::Event::Close(_))) => return self.finish_connection(key),
                 Err(error) => {
                     self.shared.note(Kind::of_close(error.close_code()), self.now, &error);

@@ -5,7 +5,7 @@
 //! header is `frame`, the bytes of a message `message`.
 
 use super::close::{CloseCode, CloseFrame, encode_close};
-use super::deflate::{INFLATER_LEN, Inflater};
+use super::deflate::{Inflater, Window};
 use super::error::Error;
 use super::extension::Deflate;
 use super::frame::{
@@ -13,6 +13,12 @@ use super::frame::{
 };
 use super::mask::unmask;
 use super::message::{Assembly, Message, MessageKind, check_message_len};
+
+/// Bytes of a compressed message that one call inflates: as many as one read of the server brings.
+const INFLATED_STEP_LEN: usize = 64 * 1024;
+
+/// Bytes of a compressed message that are unmasked at once: those not used when a step is over are masked again.
+const DEFLATED_PIECE_LEN: usize = 4 * 1024;
 
 /// Whether the peer may send messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +49,9 @@ pub enum State {
 pub enum Event<'a> {
     /// It sent a message.
     Message(Message<'a>),
+    /// Of a compressed message, as much is inflated as one call does. Nothing is to be done but to call again, at once
+    /// or later.
+    Inflating,
     /// It asked for a sign of life. The pong is in the outbox already.
     Ping,
     /// It gave a sign of life.
@@ -59,6 +68,8 @@ pub enum Event<'a> {
 /// 1. Have an outbox, a `Vec<u8>`: the bytes that the socket owes the peer besides a channel's.
 /// 2. After a read, call [`receive`](Self::receive) with what was read until it returns `Ok(None)`: all is
 ///    consumed then, and a frame that the read cut is kept inside.
+///    You may stop after any event, keep what is left of the input, even if that is nothing, and go on with it later,
+///    before what is read then: [`take_inflated_len`](Self::take_inflated_len) tells how much came of a little.
 /// 3. Deal with an event before the next call: what it makes you append to the outbox stands there before
 ///    what the next call appends, so that an answer goes out ahead of a Close frame that comes after it.
 /// 4. On `Err`, do nothing but note it: the Close frame that names the fault is in the outbox.
@@ -81,7 +92,7 @@ pub enum Event<'a> {
 /// while let Some(event) = protocol.receive(&mut input, &mut outbox)? {
 ///     match event {
 ///         Event::Message(message) => messages.push(message.payload),
-///         Event::Ping | Event::Pong | Event::Close(_) => {}
+///         Event::Inflating | Event::Ping | Event::Pong | Event::Close(_) => {}
 ///     }
 /// }
 /// assert_eq!(messages, [&b"Hello"[..]]);
@@ -108,8 +119,10 @@ pub struct Protocol {
     inbound: Inbound,
     reading: Reading,
     message: Option<Box<Assembly>>,
-    /// The window that compressed messages refer back to, while none is under way; none if they must not.
-    inflater: Option<Box<Inflater>>,
+    /// What compressed messages refer back to; none if they must not, or none has come.
+    window: Option<Box<Window>>,
+    /// Bytes inflated since that was last asked.
+    inflated_len: u32,
     control: Option<Box<[u8; CONTROL_PAYLOAD_LEN_MAX]>>,
 }
 
@@ -124,13 +137,14 @@ impl Protocol {
             inbound,
             reading: Reading::NEXT,
             message: None,
-            inflater: None,
+            window: None,
+            inflated_len: 0,
             control: None,
         }
     }
 
     /// The same with permessage-deflate, as agreed: compressed messages are inflated, and if the client may refer
-    /// back to its earlier ones, some 40 KiB are kept from the first of them on.
+    /// back to its earlier ones, their last bytes are kept, 32 KiB at most.
     #[must_use]
     pub fn with_deflate(self, deflate: Deflate) -> Self {
         Protocol { extensions: Extensions::Deflate, keeps_window: deflate.client_context_takeover, ..self }
@@ -184,8 +198,14 @@ impl Protocol {
     /// Bytes held for the message under way, and for the window that compressed messages refer back to.
     #[must_use]
     pub fn held_len(&self) -> usize {
-        let window_len = if self.inflater.is_some() { INFLATER_LEN } else { 0 };
+        let window_len = self.window.as_ref().map_or(0, |window| window.held_len());
         self.message.as_ref().map_or(0, |message| message.held_len()) + window_len
+    }
+
+    /// Bytes that were inflated since this was last asked.
+    #[must_use]
+    pub fn take_inflated_len(&mut self) -> usize {
+        std::mem::take(&mut self.inflated_len) as usize
     }
 
     /// Where the connection is in its life.
@@ -199,8 +219,15 @@ impl Protocol {
         input: &mut &'a mut [u8],
         outbox: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Error> {
+        let mut step = INFLATED_STEP_LEN;
         while self.state != State::Closed {
             let Some(mut frame) = self.frame(input)? else { return Ok(None) };
+            if self.is_inflated(&frame.header) {
+                match self.inflate(frame, input, &mut step)? {
+                    Inflated::Event(event) => return Ok(event),
+                    Inflated::NextFrame => continue,
+                }
+            }
             let piece = frame.take_piece(input);
             self.reading = if frame.is_whole() { Reading::NEXT } else { Reading::Payload(frame) };
             // A header and none of its payload starts nothing: what comes next may be the whole of it.
@@ -271,12 +298,11 @@ impl Protocol {
         piece: &'a [u8],
     ) -> Result<Option<Event<'a>>, Error> {
         if self.state == State::Open {
-            if frame.header.fin && frame.is_all_in(piece) && !frame.header.is_compressed {
+            if frame.header.fin && frame.is_all_in(piece) {
                 return Ok(Some(Event::Message(Message::whole(kind, piece)?)));
             }
             if self.message.is_none() {
-                let inflater = frame.header.is_compressed.then(|| self.inflater.take().unwrap_or_default());
-                self.message = Some(Box::new(Assembly::new(kind, inflater)));
+                self.message = Some(Box::new(Assembly::new(kind, None)));
             }
         }
         self.continue_message(frame, piece)
@@ -290,12 +316,77 @@ impl Protocol {
         };
         message.push(piece, self.message_len_max())?;
         if frame.header.fin && frame.is_whole() {
-            let (message, inflater) = message.finish(self.message_len_max())?;
-            self.inflater = inflater.filter(|_| self.keeps_window).or(self.inflater.take());
-            return Ok(Some(Event::Message(message)));
+            return Ok(Some(Event::Message(message.finish()?)));
         }
         self.message = Some(message);
         Ok(None)
+    }
+
+    /// Whether a data frame belongs to a compressed message.
+    fn is_inflated(&self, header: &FrameHeader) -> bool {
+        let goes_on = || self.message.as_ref().is_some_and(|message| message.payload_len().is_none());
+        self.state == State::Open && !header.opcode.is_control() && (header.is_compressed || goes_on())
+    }
+
+    /// Inflates what is there of a frame, until the step is over. What is not used of the input is left there as it was.
+    fn inflate<'a>(
+        &mut self,
+        mut frame: Frame,
+        input: &mut &mut [u8],
+        step: &mut usize,
+    ) -> Result<Inflated<'a>, Error> {
+        loop {
+            self.reading = Reading::Payload(frame);
+            let is_paused = self.message.as_ref().is_some_and(|message| message.is_paused());
+            if input.is_empty() && !frame.is_whole() && !is_paused {
+                return Ok(Inflated::Event(None));
+            }
+            self.inflate_piece(&mut frame, input, step)?;
+            self.reading = Reading::Payload(frame);
+            if self.message.as_ref().is_some_and(|message| message.is_paused()) {
+                return Ok(Inflated::Event(Some(Event::Inflating)));
+            }
+            if frame.is_whole() {
+                break;
+            }
+        }
+        self.reading = Reading::NEXT;
+        if !frame.header.fin {
+            return Ok(Inflated::NextFrame);
+        }
+        let Some(message) = self.message.take() else { unreachable!("it has just been inflated") };
+        let message = message.finish()?;
+        if self.keeps_window {
+            self.window.get_or_insert_default().slide(&message.payload);
+        }
+        Ok(Inflated::Event(Some(Event::Message(message))))
+    }
+
+    fn inflate_piece(
+        &mut self,
+        frame: &mut Frame,
+        input: &mut &mut [u8],
+        step: &mut usize,
+    ) -> Result<(), Error> {
+        let (len_max, step_before) = (self.message_len_max(), *step);
+        let window = self.window.as_deref();
+        let message = self.message.get_or_insert_with(|| {
+            let kind =
+                if frame.header.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
+            let inflater = Inflater::new(window.unwrap_or(&Window::default()));
+            Box::new(Assembly::new(kind, Some(Box::new(inflater))))
+        });
+        let front_len = input.len().min(DEFLATED_PIECE_LEN);
+        let mut front = &mut input[..front_len];
+        let piece = Frame { ..*frame }.take_piece(&mut front);
+        let used_len = message.inflate(piece, step, len_max)?;
+        frame.taken += used_len as u64;
+        if let Some(key) = frame.header.mask {
+            unmask(&mut piece[used_len..], key, frame.taken);
+        }
+        take_front(input, used_len);
+        self.inflated_len = self.inflated_len.saturating_add((step_before - *step) as u32);
+        Ok(())
     }
 
     fn receive_control<'a>(
@@ -377,9 +468,17 @@ impl Protocol {
     fn end(&mut self) {
         self.state = State::Closed;
         self.message = None;
-        self.inflater = None;
+        self.window = None;
         self.control = None;
     }
+}
+
+/// What came of the bytes of a compressed message.
+enum Inflated<'a> {
+    /// What to tell the caller.
+    Event(Option<Event<'a>>),
+    /// The message goes on in another frame.
+    NextFrame,
 }
 
 /// Where in a frame the input stopped.
@@ -396,7 +495,7 @@ impl Reading {
 
 /// A frame whose header is whole and allowed.
 ///
-/// Invariant: `taken <= header.payload_len`; in [`Reading::Payload`] it is less.
+/// Invariant: `taken <= header.payload_len`; in [`Reading::Payload`] it is less, but while the message is paused.
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     header: FrameHeader,
