@@ -5,7 +5,7 @@
 //! header is `frame`, the bytes of a message `message`.
 
 use super::close::{CloseCode, CloseFrame, encode_close};
-use super::deflate::{Inflater, Window};
+use super::deflate::Window;
 use super::error::Error;
 use super::extension::Deflate;
 use super::frame::{
@@ -13,12 +13,6 @@ use super::frame::{
 };
 use super::mask::unmask;
 use super::message::{Assembly, Message, MessageKind, check_message_len};
-
-/// Bytes of a compressed message that one call inflates: as many as one read of the server brings.
-const INFLATED_STEP_LEN: usize = 64 * 1024;
-
-/// Bytes of a compressed message that are unmasked at once: those not used when a step is over are masked again.
-const DEFLATED_PIECE_LEN: usize = 4 * 1024;
 
 /// Whether the peer may send messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,13 +213,13 @@ impl Protocol {
         input: &mut &'a mut [u8],
         outbox: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Error> {
-        let mut step = INFLATED_STEP_LEN;
+        let mut step = inflating::INFLATED_STEP_LEN;
         while self.state != State::Closed {
             let Some(mut frame) = self.frame(input)? else { return Ok(None) };
             if self.is_inflated(&frame.header) {
                 match self.inflate(frame, input, &mut step)? {
-                    Inflated::Event(event) => return Ok(event),
-                    Inflated::NextFrame => continue,
+                    inflating::Inflated::Event(event) => return Ok(event),
+                    inflating::Inflated::NextFrame => continue,
                 }
             }
             let piece = frame.take_piece(input);
@@ -322,73 +316,6 @@ impl Protocol {
         Ok(None)
     }
 
-    /// Whether a data frame belongs to a compressed message.
-    fn is_inflated(&self, header: &FrameHeader) -> bool {
-        let goes_on = || self.message.as_ref().is_some_and(|message| message.payload_len().is_none());
-        self.state == State::Open && !header.opcode.is_control() && (header.is_compressed || goes_on())
-    }
-
-    /// Inflates what is there of a frame, until the step is over. What is not used of the input is left there as it was.
-    fn inflate<'a>(
-        &mut self,
-        mut frame: Frame,
-        input: &mut &mut [u8],
-        step: &mut usize,
-    ) -> Result<Inflated<'a>, Error> {
-        loop {
-            self.reading = Reading::Payload(frame);
-            let is_paused = self.message.as_ref().is_some_and(|message| message.is_paused());
-            if input.is_empty() && !frame.is_whole() && !is_paused {
-                return Ok(Inflated::Event(None));
-            }
-            self.inflate_piece(&mut frame, input, step)?;
-            self.reading = Reading::Payload(frame);
-            if self.message.as_ref().is_some_and(|message| message.is_paused()) {
-                return Ok(Inflated::Event(Some(Event::Inflating)));
-            }
-            if frame.is_whole() {
-                break;
-            }
-        }
-        self.reading = Reading::NEXT;
-        if !frame.header.fin {
-            return Ok(Inflated::NextFrame);
-        }
-        let Some(message) = self.message.take() else { unreachable!("it has just been inflated") };
-        let message = message.finish()?;
-        if self.keeps_window {
-            self.window.get_or_insert_default().slide(&message.payload);
-        }
-        Ok(Inflated::Event(Some(Event::Message(message))))
-    }
-
-    fn inflate_piece(
-        &mut self,
-        frame: &mut Frame,
-        input: &mut &mut [u8],
-        step: &mut usize,
-    ) -> Result<(), Error> {
-        let (len_max, step_before) = (self.message_len_max(), *step);
-        let window = self.window.as_deref();
-        let message = self.message.get_or_insert_with(|| {
-            let kind =
-                if frame.header.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
-            let inflater = Inflater::new(window.unwrap_or(&Window::default()));
-            Box::new(Assembly::new(kind, Some(Box::new(inflater))))
-        });
-        let front_len = input.len().min(DEFLATED_PIECE_LEN);
-        let mut front = &mut input[..front_len];
-        let piece = Frame { ..*frame }.take_piece(&mut front);
-        let used_len = message.inflate(piece, step, len_max)?;
-        frame.taken += used_len as u64;
-        if let Some(key) = frame.header.mask {
-            unmask(&mut piece[used_len..], key, frame.taken);
-        }
-        take_front(input, used_len);
-        self.inflated_len = self.inflated_len.saturating_add((step_before - *step) as u32);
-        Ok(())
-    }
-
     fn receive_control<'a>(
         &mut self,
         frame: Frame,
@@ -473,14 +400,6 @@ impl Protocol {
     }
 }
 
-/// What came of the bytes of a compressed message.
-enum Inflated<'a> {
-    /// What to tell the caller.
-    Event(Option<Event<'a>>),
-    /// The message goes on in another frame.
-    NextFrame,
-}
-
 /// Where in a frame the input stopped.
 #[derive(Clone, Copy, Debug)]
 enum Reading {
@@ -524,6 +443,9 @@ impl Frame {
         self.header.payload_len == piece.len() as u64
     }
 }
+
+#[path = "inflating.rs"]
+mod inflating;
 
 #[cfg(test)]
 #[path = "protocol_tests.rs"]
