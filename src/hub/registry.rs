@@ -27,7 +27,7 @@ pub struct Hub {
 }
 
 /// A log of one channel in one form. Good until its last subscriber leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogId {
     channel: u32,
     form: WireForm,
