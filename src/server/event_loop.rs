@@ -56,8 +56,8 @@ pub const OPERATORS_MAX: usize = 32;
 /// While another loop is behind with its mailbox, waiting publishers are looked at again after this long.
 const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
 
-/// How often a loop looks for what the exchange should forget. A second is nothing against the minutes for
-/// which things are kept, and a look at ten thousand channels takes half a millisecond.
+/// The least time between two looks for what the exchange should forget: what is due within a second is forgotten
+/// together. A second is nothing against the minutes for which things are kept.
 const SWEEP_MS: u64 = 1000;
 
 /// An event loop. Nothing in it is shared but [`Shared`].
@@ -88,8 +88,12 @@ pub struct EventLoop {
     pub(super) read_len: usize,
     /// The same of the connection that is being read.
     pub(super) taken_len: usize,
-    /// When to look for what the exchange should forget; one loop does.
+    /// From when on to look for what the exchange should forget, if something is due; one loop does.
     pub(super) sweep_at: Millis,
+    /// From when on to look for those that hold most, if memory is short.
+    pub(super) relief_at: Millis,
+    /// Whether memory was short at the end of the last turn, and that look was put off.
+    pub(super) is_relief_due: bool,
     pub(super) tally: Tally,
     /// Connections that came in at the metrics listener.
     pub(super) operators_len: usize,
@@ -130,6 +134,8 @@ impl EventLoop {
             read_len: 0,
             taken_len: 0,
             sweep_at: Millis::default(),
+            relief_at: Millis::default(),
+            is_relief_due: false,
             tally: Tally::default(),
             operators_len: 0,
             ticker: Ticker::default(),
@@ -316,10 +322,18 @@ impl EventLoop {
 
     /// Forgets channels and publications whose time is over.
     fn sweep(&mut self) {
-        if self.index == SWEEPER && self.now >= self.sweep_at {
-            self.exchange().sweep(self.now);
-            self.sweep_at = Millis(self.now.0 + SWEEP_MS);
+        if self.next_sweep().is_none_or(|at| at > self.now) {
+            return;
         }
+        self.exchange().sweep(self.now);
+        // What was too much for one turn is for the next ones.
+        let is_more_due = self.exchange().due_at().is_some_and(|at| at <= self.now);
+        self.sweep_at = if is_more_due { self.now } else { Millis(self.now.0 + SWEEP_MS) };
+    }
+
+    fn next_sweep(&self) -> Option<Millis> {
+        let due_at = self.exchange().due_at().filter(|_| self.index == SWEEPER)?;
+        Some(due_at.max(self.sweep_at))
     }
 
     fn expire_connection(&mut self, key: Key, due: Due) {
@@ -405,10 +419,11 @@ impl EventLoop {
         }
         let acceptor = self.acceptor.as_ref().and_then(Acceptor::deadline);
         let drain = self.drain.as_ref().map(Drain::deadline);
-        let sweep = (self.index == SWEEPER && self.exchange().channels_len() > 0).then_some(self.sweep_at);
+        let sweep = self.next_sweep();
+        let relief = self.is_relief_due.then_some(self.relief_at);
         let figures = self.ticker.deadline();
         let prices = self.demo.as_ref().and_then(Demo::next);
-        let deadlines = [self.timers.next(), acceptor, drain, sweep, figures, prices];
+        let deadlines = [self.timers.next(), acceptor, drain, sweep, relief, figures, prices];
         let until = deadlines.into_iter().flatten().min().map(|then| self.shared.until(then));
         let pause = self.reads.has_parked().then_some(CONGESTION_PAUSE);
         until.into_iter().chain(pause).min()

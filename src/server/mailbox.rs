@@ -176,7 +176,7 @@ mod tests {
         for sequence in 1..=5 {
             mailbox.post(publication(sequence, 1000 - PUBLICATION_OVERHEAD), 1);
         }
-        let mut take = |len_max| {
+        let take = |len_max| {
             let mut taken = VecDeque::new();
             mailbox.take_publications(len_max, &mut taken);
             taken.iter().map(|publication| publication.id.sequence).collect::<Vec<_>>()

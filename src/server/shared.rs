@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::exchange::Exchange;
@@ -14,6 +14,10 @@ use super::mailbox::lock;
 use super::refusals::{Kind, Refusals};
 use super::totals::Meters;
 use crate::config::Config;
+
+/// When this long no history was evicted, the next eviction is another one and logged: at the limit it is a few
+/// publications at a time, with pauses, for as long as clients publish.
+const EVICTION_OVER_MS: u64 = 60_000;
 
 /// Shared by reference between all threads of a server.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub struct Shared {
     held: Vec<AtomicUsize>,
     /// One line a kind for the whole server, not one a loop.
     refusals: Mutex<Refusals>,
+    /// When history was last evicted, in milliseconds and one; 0 for never.
+    evicted_at: AtomicU64,
     stop: AtomicU8,
     /// Whether somebody has come for the demo's prices since the first loop looked.
     pub has_call_for_prices: AtomicBool,
@@ -68,6 +74,7 @@ impl Shared {
             connections_max,
             held,
             refusals: Mutex::default(),
+            evicted_at: AtomicU64::new(0),
             stop,
             has_call_for_prices: AtomicBool::new(false),
             loops_left,
@@ -104,8 +111,28 @@ impl Shared {
 
     /// Whether all that is held for clients is more than the configured memory.
     pub fn is_over_memory(&self) -> bool {
+        self.excess() > 0
+    }
+
+    /// By how many bytes it is more.
+    pub fn excess(&self) -> u64 {
         let held: usize = self.held.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
-        (held + self.exchange.held_len()) as u64 > self.config.max_memory
+        ((held + self.exchange.held_len()) as u64).saturating_sub(self.config.max_memory)
+    }
+
+    /// Evicts history until memory is not short any more, and logs that once.
+    pub fn shed(&self, now: Millis) {
+        let evicted = self.exchange.shed(|| !self.is_over_memory());
+        if evicted == 0 {
+            return;
+        }
+        let before = self.evicted_at.swap(now.0 + 1, Ordering::Relaxed);
+        if before == 0 || now.0 >= before + EVICTION_OVER_MS {
+            tracing::warn!(
+                evicted,
+                "--max-memory is reached: history is evicted, reconnecting subscribers get a gap"
+            );
+        }
     }
 
     /// How many connections there are.

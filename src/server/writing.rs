@@ -17,8 +17,9 @@ impl EventLoop {
     /// Writes to everybody who is owed something and whose socket has room.
     pub(super) fn flush(&mut self) {
         while let Some(log) = self.hub.pop_dirty() {
-            for slot in 0..self.hub.slot_end(log) {
-                if let Some((_, owner)) = self.hub.subscriber(log, slot) {
+            // From the last to the first: nobody is passed over when one leaves meanwhile.
+            for place in (0..self.hub.readers_len(log)).rev() {
+                if let Some((_, owner)) = self.hub.reader_at(log, place) {
                     self.flush_connection(Key::from_u64(owner));
                 }
             }
