@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -52,9 +53,9 @@ fn main() -> ExitCode {
 fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>> {
     let config = args.into_config();
     let is_development = config.is_development();
-    let threads = config.threads;
+    let (threads, lame_duck) = (config.threads, config.lame_duck);
     let server = Server::bind(config)?;
-    obey_signals(server.handle(), Arc::clone(lines))?;
+    obey_signals(server.handle(), lame_duck, Arc::clone(lines))?;
     announce(&server)?;
     if is_development {
         tracing::info!(
@@ -92,15 +93,22 @@ fn print_addresses(addresses: &[SocketAddr], metrics: Option<SocketAddr>) -> Res
 }
 
 /// The first SIGTERM or SIGINT stops the server gently, the second at once.
-fn obey_signals(handle: Handle, lines: Arc<log::Lines>) -> Result<(), io::Error> {
+fn obey_signals(handle: Handle, lame_duck: Duration, lines: Arc<log::Lines>) -> Result<(), io::Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     thread::Builder::new().name("fanfare-signals".into()).spawn(move || {
         let mut signals = signals.forever();
         if signals.next().is_some() {
-            tracing::info!(
-                "stopping: saying goodbye to {} connections; once more to end at once",
-                handle.connections_len()
-            );
+            let connections = handle.connections_len();
+            if lame_duck.is_zero() {
+                tracing::info!(
+                    "stopping: saying goodbye to {connections} connections; once more to end at once"
+                );
+            } else {
+                tracing::info!(
+                    "stopping: /readyz says 503 for {lame_duck:?}, {connections} connections and new ones are served; \
+                     once more to end at once"
+                );
+            }
             handle.shutdown();
         }
         if let Some(signal) = signals.next() {

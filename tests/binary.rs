@@ -46,6 +46,16 @@ fn an_exposed_address_without_a_key_ends_with_the_line_to_add() {
 }
 
 #[test]
+fn a_rule_that_can_never_apply_ends_with_the_flag_and_the_remedy() {
+    for (rules, glob) in [(["5", "*=6"], "all channels"), (["chat*=5", "chat-1=6"], "chat-1=")] {
+        let (code, words) =
+            refusal(&["--listen", "127.0.0.1:0", "--history", rules[0], "--history", rules[1]]);
+        assert_eq!(code, Some(1));
+        assert!(words.contains("--history") && words.contains(glob), "{words}");
+    }
+}
+
+#[test]
 fn an_address_in_use_is_named() {
     let server = start(config());
     let (code, words) = refusal(&["--listen", &server.address.to_string()]);

@@ -21,7 +21,7 @@ use super::liveness::{Due, Millis, Stage, Timeouts};
 use super::mailbox::Mailbox;
 use super::refusals::Kind;
 use super::render::Renderer;
-use super::shared::{Shared, Stop};
+use super::shared::Shared;
 use super::tally::{Tally, Transport};
 use crate::http::{self, Error, Limits, RequestReader};
 use crate::hub::{Hub, Publication};
@@ -355,7 +355,7 @@ impl EventLoop {
             return Some(if self.exchange().is_congested() { CONGESTION_PAUSE } else { Duration::ZERO });
         }
         if self.acceptor.as_ref().is_some_and(Acceptor::has_more)
-            || self.shared.stop() != Stop::No && self.drain.is_none()
+            || self.shared.stop().is_leaving() && self.drain.is_none()
             || self.is_called_for_prices()
             || self.is_to_watch()
         {
@@ -366,7 +366,8 @@ impl EventLoop {
         let sweep = (self.index == SWEEPER && self.exchange().channels_len() > 0).then_some(self.sweep_at);
         let figures = self.ticker.deadline();
         let prices = self.demo.as_ref().and_then(Demo::next);
-        let deadlines = [self.timers.next(), acceptor, drain, sweep, figures, prices];
+        let lame_duck = self.shared.drain_at();
+        let deadlines = [self.timers.next(), acceptor, drain, lame_duck, sweep, figures, prices];
         Some(self.shared.until(deadlines.into_iter().flatten().min()?))
     }
 }
