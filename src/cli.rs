@@ -143,7 +143,11 @@ pub struct Args {
     #[arg(long, value_name = "TIME", env = "FANFARE_CLOSE_TIMEOUT", default_value = "5s", value_parser = parse_time)]
     close_timeout: Duration,
 
-    /// On SIGTERM or SIGINT, spread the Close frames over this time
+    /// On SIGTERM or SIGINT, first say 503 at /readyz for this long and serve everything else, for load balancers
+    #[arg(long, value_name = "TIME", env = "FANFARE_LAME_DUCK", default_value = "0s", value_parser = parse_time)]
+    lame_duck: Duration,
+
+    /// After that, spread the Close frames over this time
     #[arg(long, value_name = "TIME", env = "FANFARE_DRAIN", default_value = "5s", value_parser = parse_time)]
     drain: Duration,
 }
@@ -196,6 +200,7 @@ impl Args {
             idle_timeout: self.idle_timeout,
             pong_timeout: self.pong_timeout,
             close_timeout: self.close_timeout,
+            lame_duck: self.lame_duck,
             drain: self.drain,
         }
     }

@@ -3,6 +3,7 @@
 //! Where the values come from (flags, environment, file) is `cli`'s business, and no text is parsed here.
 
 mod host;
+mod rules;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,6 +13,8 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 pub use host::{Host, NoHost};
+pub use rules::DeadRule;
+pub(crate) use rules::by_channel;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -71,11 +74,12 @@ pub struct Config {
     /// How long a subscriber may be past `max_lag`, under [`LagPolicy::Close`] and [`LagPolicy::Skip`]. 5 s are a burst
     /// over a line that carries the channel on average, or a Wi-Fi that roams; zero judges the moment.
     pub lag_grace: Duration,
-    /// What happens to a subscriber past `max_lag`, by channel; the first glob that fits decides.
+    /// What happens to a subscriber past `max_lag`, by channel; the first glob that fits decides, `*` after all
+    /// others.
     /// [`LagPolicy::Close`] where none does.
     pub lag_policy: Vec<(Glob, LagPolicy)>,
     /// How many publications of a channel are kept for subscribers that come back, by channel; the first glob that
-    /// fits decides. [`Config::HISTORY`] where none does; 0 keeps none.
+    /// fits decides, `*` after all others. [`Config::HISTORY`] where none does; 0 keeps none.
     pub history: Vec<(Glob, usize)>,
     /// How many bytes of them, by channel. [`Config::HISTORY_BYTES`] where none fits.
     pub history_bytes: Vec<(Glob, u64)>,
@@ -93,6 +97,9 @@ pub struct Config {
     pub pong_timeout: Duration,
     /// How long a peer may take to answer a Close frame and to close TCP. 5 s: it has nothing else left to do.
     pub close_timeout: Duration,
+    /// For how long a stop says that the server is not ready, with everything served as before, ahead of the drain: time
+    /// for a load balancer to look. None: who has no load balancer need not wait for it.
+    pub lame_duck: Duration,
     /// Over how long a stop spreads its Close frames, so that the clients do not all come back at once.
     pub drain: Duration,
 }
@@ -121,11 +128,6 @@ impl std::str::FromStr for Glob {
     fn from_str(pattern: &str) -> Result<Self, Self::Err> {
         Ok(Self::new(pattern))
     }
-}
-
-/// The value of the first glob that fits the channel.
-pub(crate) fn by_channel<T: Copy>(rules: &[(Glob, T)], channel: &str) -> Option<T> {
-    rules.iter().find(|(glob, _)| glob.matches(channel)).map(|&(_, value)| value)
 }
 
 /// What happens to a subscriber that does not keep up: one past [`Config::max_lag`].
@@ -170,6 +172,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(30),
             pong_timeout: Duration::from_secs(20),
             close_timeout: Duration::from_secs(5),
+            lame_duck: Duration::ZERO,
             drain: Duration::from_secs(5),
         }
     }
@@ -243,6 +246,7 @@ impl Config {
         if self.deflate_level > DEFLATE_LEVEL_MAX {
             return Err(ConfigError::DeflateLevel);
         }
+        self.check_rules()?;
         for (flag, value) in [
             ("--max-message", self.max_message),
             ("--max-lag", self.max_lag),
@@ -267,6 +271,16 @@ impl Config {
     }
 }
 
+impl Config {
+    fn check_rules(&self) -> Result<(), ConfigError> {
+        let dead = rules::find_dead("--lag-policy", &self.lag_policy)
+            .or_else(|| rules::find_dead("--history", &self.history))
+            .or_else(|| rules::find_dead("--history-bytes", &self.history_bytes))
+            .or_else(|| rules::find_dead("--history-age", &self.history_age));
+        dead.map_or(Ok(()), |dead| Err(ConfigError::DeadRule(dead)))
+    }
+}
+
 /// Values that do not go together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigError {
@@ -280,6 +294,8 @@ pub enum ConfigError {
     ClientPublishWithoutKey,
     /// A compression level that there is not.
     DeflateLevel,
+    /// A rule that can never apply.
+    DeadRule(DeadRule),
     /// A limit or timeout of nothing.
     Zero(&'static str),
 }
@@ -304,6 +320,7 @@ impl fmt::Display for ConfigError {
             Self::DeflateLevel => {
                 f.write_str("--deflate-level: give 1 (least work) to 9 (smallest), or 0 for no compression")
             }
+            Self::DeadRule(dead) => dead.fmt(f),
             Self::Zero(flag) => write!(f, "{flag}: 0 would refuse everybody; give a value above 0"),
         }
     }

@@ -24,7 +24,7 @@ use super::mailbox::Mailbox;
 use super::read_queue::ReadQueue;
 use super::refusals::Kind;
 use super::render::Renderer;
-use super::shared::{Shared, Stop};
+use super::shared::Shared;
 use super::tally::{Tally, Transport};
 #[cfg(target_os = "linux")]
 use super::transmit;
@@ -411,7 +411,7 @@ impl EventLoop {
         if self.reads.has_queued()
             || self.reads.has_parked() && !self.exchange().is_congested()
             || self.acceptor.as_ref().is_some_and(Acceptor::has_more)
-            || self.shared.stop() != Stop::No && self.drain.is_none()
+            || self.shared.stop().is_leaving() && self.drain.is_none()
             || self.is_called_for_prices()
             || self.is_to_watch()
         {
@@ -423,7 +423,8 @@ impl EventLoop {
         let relief = self.is_relief_due.then_some(self.relief_at);
         let figures = self.ticker.deadline();
         let prices = self.demo.as_ref().and_then(Demo::next);
-        let deadlines = [self.timers.next(), acceptor, drain, sweep, relief, figures, prices];
+        let lame_duck = self.shared.drain_at();
+        let deadlines = [self.timers.next(), acceptor, drain, lame_duck, sweep, relief, figures, prices];
         let until = deadlines.into_iter().flatten().min().map(|then| self.shared.until(then));
         let pause = self.reads.has_parked().then_some(CONGESTION_PAUSE);
         until.into_iter().chain(pause).min()

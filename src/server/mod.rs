@@ -10,6 +10,7 @@ mod demo;
 mod draft;
 mod drain;
 mod event_loop;
+mod excerpt;
 mod exchange;
 mod figures;
 mod files;

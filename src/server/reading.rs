@@ -16,7 +16,6 @@ use super::mailbox::FAN_OUT_MAX;
 use super::read_queue::{Input, READ_LEN_PER_TURN_MAX};
 use super::refusals::Kind;
 use super::retries::{IdempotencyKey, KeyRefused};
-use super::shared::Stop;
 use crate::http::{self, Error, Framing, Request, Response, Status};
 use crate::hub::Subscription;
 use crate::ws::{self, Message, MessageKind, Opcode, Protocol};
@@ -304,7 +303,7 @@ impl EventLoop {
     }
 
     pub(super) fn respond(&mut self, key: Key, response: &Response, keep_alive: bool, head_only: bool) {
-        let keep_alive = keep_alive && self.shared.stop() == Stop::No;
+        let keep_alive = keep_alive && !self.shared.stop().is_leaving();
         let date = httpdate::fmt_http_date(SystemTime::now());
         let Some(connection) = self.connections.get_mut(key) else { return };
         let allow_origin = connection.allow_origin();
@@ -340,7 +339,7 @@ impl EventLoop {
         if let Some(deflate) = deflate {
             protocol = protocol.with_deflate(deflate);
         }
-        let is_leaving = self.shared.stop() != Stop::No;
+        let is_leaving = self.shared.stop().is_leaving();
         let subscription = joined.as_ref().map(|joined| joined.subscription);
         connection.phase =
             Phase::WebSocket(WebSocketPhase { protocol, rest: None, deflate, subscription, is_leaving });

@@ -38,6 +38,8 @@ pub struct Shared {
     /// When history was last evicted, in milliseconds and one; 0 for never.
     evicted_at: AtomicU64,
     stop: AtomicU8,
+    /// When the lame duck's time is over, in milliseconds; set once, when the stop is asked for.
+    drain_at: AtomicU64,
     /// Whether somebody has come for the demo's prices since the first loop looked.
     pub has_call_for_prices: AtomicBool,
     /// How many loops have not ended.
@@ -49,10 +51,19 @@ pub struct Shared {
 pub enum Stop {
     /// The server runs.
     No,
+    /// It says that it is not ready, and serves everything else, for the configured time.
+    LameDuck,
     /// It says goodbye to everybody.
     Drain,
     /// It ends.
     Now,
+}
+
+impl Stop {
+    /// Whether connections are to go.
+    pub fn is_leaving(self) -> bool {
+        self >= Self::Drain
+    }
 }
 
 impl Shared {
@@ -76,6 +87,7 @@ impl Shared {
             refusals: Mutex::default(),
             evicted_at: AtomicU64::new(0),
             stop,
+            drain_at: AtomicU64::new(u64::MAX),
             has_call_for_prices: AtomicBool::new(false),
             loops_left,
         }
@@ -174,7 +186,8 @@ impl Shared {
     pub fn stop(&self) -> Stop {
         match self.stop.load(Ordering::SeqCst) {
             0 => Stop::No,
-            1 => Stop::Drain,
+            1 => Stop::LameDuck,
+            2 => Stop::Drain,
             _ => Stop::Now,
         }
     }
@@ -188,6 +201,21 @@ impl Shared {
     pub fn end_loop(&self) {
         self.loops_left.fetch_sub(1, Ordering::SeqCst);
         self.exchange.mailbox(0).wake();
+    }
+
+    /// Begins the stop: by the lame duck if one is configured, else by the drain. The first to ask sets the time.
+    pub fn request_shutdown(&self) {
+        if self.config.lame_duck.is_zero() {
+            return self.request_stop(Stop::Drain);
+        }
+        let lame_duck_ms = u64::try_from(self.config.lame_duck.as_millis()).unwrap_or(u64::MAX);
+        self.drain_at.fetch_min(self.now().0.saturating_add(lame_duck_ms), Ordering::SeqCst);
+        self.request_stop(Stop::LameDuck);
+    }
+
+    /// When the lame duck's time is over, if it is one.
+    pub fn drain_at(&self) -> Option<Millis> {
+        (self.stop() == Stop::LameDuck).then(|| Millis(self.drain_at.load(Ordering::SeqCst)))
     }
 
     /// Tells every loop to stop. It does not become less urgent.
@@ -232,6 +260,18 @@ mod tests {
         assert_eq!((shared.room(), shared.connections_len()), (0, 2));
         shared.release(index);
         assert_eq!(shared.room(), 1);
+    }
+
+    #[test]
+    fn asked_twice_a_lame_duck_does_not_begin_anew() {
+        let (mut shared, _polls) = shared(1);
+        assert_eq!(shared.drain_at(), None);
+        shared.config.lame_duck = Duration::from_millis(1);
+        shared.request_shutdown();
+        shared.config.lame_duck = Duration::from_secs(600);
+        shared.request_shutdown();
+        assert_eq!(shared.stop(), Stop::LameDuck);
+        assert!(shared.drain_at().unwrap().0 < 600_000);
     }
 
     #[test]

@@ -13,7 +13,6 @@ use super::event_loop::{EventLoop, apply};
 use super::handlers::{Joining, Polling};
 use super::liveness::Stage;
 use super::render::{self, Notice};
-use super::shared::Stop;
 #[cfg(target_os = "linux")]
 use super::transmit;
 use crate::config::LagPolicy;
@@ -61,7 +60,7 @@ impl EventLoop {
     pub(super) fn stream(&mut self, key: Key, joining: Joining) {
         let joined = self.join(key, &joining);
         let date = httpdate::fmt_http_date(SystemTime::now());
-        let is_leaving = self.shared.stop() != Stop::No;
+        let is_leaving = self.shared.stop().is_leaving();
         let Some(connection) = self.connections.get_mut(key) else { return };
         let allow_origin = connection.allow_origin();
         let framing = Framing {
@@ -87,7 +86,7 @@ impl EventLoop {
 
     /// Answers a long poll with what is there, or has it wait.
     pub(super) fn poll_channel(&mut self, key: Key, request: &Request, polling: &Polling) {
-        let wait_ms = if self.shared.stop() == Stop::No { polling.wait_ms } else { 0 };
+        let wait_ms = if self.shared.stop().is_leaving() { 0 } else { polling.wait_ms };
         let mut polled = None;
         self.under_lock(&polling.channel, polling.position, |hub, resumption| {
             if wait_ms == 0 || resumption.gap.is_some() || !resumption.publications.is_empty() {
