@@ -259,6 +259,9 @@ impl EventLoop {
         connection.phase = Phase::WebSocket(WebSocketPhase { protocol, deflate, subscription, is_leaving });
         connection.liveness.enter(Stage::Open, self.now);
         if let Some(joined) = joined {
+            if joined.subscription.form().is_envelope() {
+                connection.liveness.begin_notices(self.now, &self.timeouts);
+            }
             connection.begin(joined);
         }
         self.receive_frames(key, &mut rest);
