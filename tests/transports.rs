@@ -99,10 +99,8 @@ fn a_page_hears_every_idle_timeout_that_the_server_is_there_over_websockets_and_
     let server = start(Config { idle_timeout: Duration::from_millis(50), ..config() });
     let mut by_websocket = envelopes(server.address, "news?since=");
     let mut without_since = envelopes(server.address, "news");
-    let deflated = [
-        ("Sec-WebSocket-Protocol", "fanfare.v1.json"),
-        ("Sec-WebSocket-Extensions", "permessage-deflate"),
-    ];
+    let deflated =
+        [("Sec-WebSocket-Protocol", "fanfare.v1.json"), ("Sec-WebSocket-Extensions", "permessage-deflate")];
     let (mut deflated, _) = handshake(server.address, "/channels/news", &deflated).unwrap();
     let mut by_stream = Events::open(server.address, "/channels/news?protocol=fanfare.v1.json", "").begun();
     assert_eq!(envelope(&mut by_websocket)["data"]["idle"], 50);
@@ -230,7 +228,10 @@ fn who_comes_back_gets_what_it_missed_first_on_every_transport() {
     let mut by_query = Events::open(server.address, &format!("/channels/news?since={seen}"), "");
     publish(server.address, "news", "three");
 
-    assert_eq!(envelope(&mut socket), json!({"event": "fanfare:subscribed", "data": {"since": seen, "idle": 30000}}));
+    assert_eq!(
+        envelope(&mut socket),
+        json!({"event": "fanfare:subscribed", "data": {"since": seen, "idle": 30000}})
+    );
     for expected in ["one", "two", "three"] {
         assert_eq!(envelope(&mut socket)["data"], expected);
         assert_eq!(events.next().unwrap().data, expected);

@@ -169,8 +169,7 @@ impl Liveness {
     pub fn due(&self, now: Millis, timeouts: &Timeouts) -> Option<Due> {
         let end = self.end_of_stage(timeouts);
         if now < end {
-            let is_ping_near =
-                self.stage == Stage::Open && now.0 + timeouts.idle / PING_EARLY_PART >= end.0;
+            let is_ping_near = self.stage == Stage::Open && now.0 + timeouts.idle / PING_EARLY_PART >= end.0;
             let due = if is_ping_near { Due::Ping } else { Due::Notice };
             return (now >= self.notice_at).then_some(due);
         }
