@@ -131,7 +131,8 @@ pub struct Args {
     #[arg(long, value_name = "TIME", env = "FANFARE_BODY_TIMEOUT", default_value = "30s", value_parser = parse_time)]
     body_timeout: Duration,
 
-    /// Silence after which a WebSocket client is pinged and an HTTP connection closed
+    /// Silence after which a WebSocket client is pinged and an HTTP connection closed; how often pages are told that the
+    /// server is there
     #[arg(long, value_name = "TIME", env = "FANFARE_IDLE_TIMEOUT", default_value = "30s", value_parser = parse_time)]
     idle_timeout: Duration,
 

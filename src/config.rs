@@ -90,8 +90,9 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// From a request's head to the end of its body. 30 s carries 16 MiB over 5 Mbit/s.
     pub body_timeout: Duration,
-    /// Silence after which a WebSocket peer is pinged and a kept-alive HTTP connection closed. 30 s is half of
-    /// nginx's and most load balancers' 60 s limit for a silent connection.
+    /// Silence after which a WebSocket peer is pinged and a kept-alive HTTP connection closed, and how often a subscriber
+    /// by envelopes is told that the server is there. 30 s is half of nginx's and most load balancers' 60 s limit for a
+    /// silent connection.
     pub idle_timeout: Duration,
     /// How long the answer to a ping may take. 20 s, as Python's websockets and Socket.IO have it.
     pub pong_timeout: Duration,

@@ -9,7 +9,7 @@ use mio::net::TcpStream;
 
 use super::handlers::Intent;
 use super::lag::{LagRules, Lateness};
-use super::liveness::{Liveness, Millis, Stage};
+use super::liveness::{Liveness, Millis, Stage, Timeouts};
 use super::outbox::Outbox;
 use super::read_queue::Input;
 use super::render::{self, Notice, Renderer};
@@ -250,6 +250,26 @@ impl Connection {
         #[cfg(target_os = "linux")]
         if joined.policy == LagPolicy::Latest {
             transmit::bound_unsent(&self.socket, transmit::UNSENT_LATEST_MAX);
+        }
+    }
+
+    /// Says that the server is there, as far as the form of its subscription has words for it. Who has not taken what
+    /// came before needs no other.
+    pub fn say_alive(&mut self, idle_ms: u64) {
+        if let Some(subscription) = self.subscription()
+            && self.outbox.is_empty()
+        {
+            render::notice(Notice::Alive { idle_ms }, subscription.form(), self.outbox.tail());
+        }
+    }
+
+    /// Asks an open WebSocket whether its peer is there, and says in the same write that the server is.
+    pub fn ping(&mut self, now: Millis, timeouts: &Timeouts) {
+        self.say_alive(timeouts.idle_ms());
+        self.liveness.told(now, timeouts);
+        if let Phase::WebSocket(websocket) = &mut self.phase {
+            websocket.protocol.ping(b"", self.outbox.tail());
+            self.liveness.enter(Stage::Pinged, now);
         }
     }
 

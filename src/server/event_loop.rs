@@ -28,7 +28,7 @@ use super::shared::Shared;
 use super::tally::{Tally, Transport};
 #[cfg(target_os = "linux")]
 use super::transmit;
-use crate::http::{self, Error, Limits, RequestReader};
+use crate::http::{Error, Limits, RequestReader};
 use crate::hub::{Hub, Publication};
 use crate::ws::CloseCode;
 
@@ -344,16 +344,14 @@ impl EventLoop {
             }
             (Due::Answer, Phase::Http(_)) => self.answer_poll(key),
             (Due::Ping, Phase::EventStream(_)) => {
-                // Who has not taken the last one needs no other.
-                if connection.outbox.is_empty() {
-                    http::encode_comment(connection.outbox.tail(), "");
-                }
+                connection.say_alive(self.timeouts.idle_ms());
                 connection.liveness.enter(Stage::Open, self.now);
             }
-            (Due::Ping, Phase::WebSocket(websocket)) => {
-                websocket.protocol.ping(b"", connection.outbox.tail());
-                connection.liveness.enter(Stage::Pinged, self.now);
+            (Due::Notice, Phase::WebSocket(_)) => {
+                connection.say_alive(self.timeouts.idle_ms());
+                connection.liveness.told(self.now, &self.timeouts);
             }
+            (Due::Ping, Phase::WebSocket(_)) => connection.ping(self.now, &self.timeouts),
             (Due::CloseSilent, Phase::WebSocket(_)) => {
                 self.shared.note(Kind::Silent, self.now, &"no answer to a ping");
                 self.close_connection(key, CloseCode::GOING_AWAY, "no answer to a ping");

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use crate::config::Config;
 
+/// A notice that is due takes the ping along if that is due within this part of the idle timeout: one write and one
+/// wake of the peer for both. An eighth is 3.75 s of 30 s, more than a pong takes.
+const PING_EARLY_PART: u64 = 8;
+
 /// Milliseconds since the server was made. Coarse on purpose: no rule here is finer than that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
@@ -45,6 +49,8 @@ pub enum Due {
     Hangup,
     /// Send a Ping frame, and the stage becomes [`Stage::Pinged`]; on an event stream a comment, and it stays.
     Ping,
+    /// Say that the server is there, to a subscriber that cannot see pings.
+    Notice,
     /// Answer the long poll: nothing came.
     Answer,
     /// Send a Close frame: the peer is gone.
@@ -53,12 +59,16 @@ pub enum Due {
     Drop,
 }
 
-/// The stage of one connection and when it began.
+/// The stage of one connection and when it began, and when its peer is next told that the server is there.
 #[derive(Clone, Copy, Debug)]
 pub struct Liveness {
     stage: Stage,
     since: Millis,
+    /// [`NEVER`] for who is told nothing.
+    notice_at: Millis,
 }
+
+const NEVER: Millis = Millis(u64::MAX);
 
 /// How long each stage may last, in milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +94,11 @@ impl Timeouts {
         }
     }
 
+    /// How often a subscriber that hears notices gets one at least, in milliseconds.
+    pub fn idle_ms(&self) -> u64 {
+        self.idle
+    }
+
     fn of(&self, stage: Stage) -> u64 {
         match stage {
             Stage::Head => self.head,
@@ -99,7 +114,7 @@ impl Timeouts {
 impl Liveness {
     /// A connection that has just been accepted.
     pub fn new(now: Millis) -> Self {
-        Self { stage: Stage::Head, since: now }
+        Self { stage: Stage::Head, since: now, notice_at: NEVER }
     }
 
     /// The present stage.
@@ -107,9 +122,30 @@ impl Liveness {
         self.stage
     }
 
-    /// Begins a stage.
+    /// Begins a stage. Notices end with the open stages.
     pub fn enter(&mut self, stage: Stage, now: Millis) {
-        *self = Self { stage, since: now };
+        let notice_at = match stage {
+            Stage::Open | Stage::Pinged => self.notice_at,
+            Stage::Head
+            | Stage::Body
+            | Stage::KeptAlive
+            | Stage::Waiting(_)
+            | Stage::Closing
+            | Stage::Lingering => NEVER,
+        };
+        *self = Self { stage, since: now, notice_at };
+    }
+
+    /// The peer hears notices from now on, one every idle timeout, whatever it says itself.
+    pub fn begin_notices(&mut self, now: Millis, timeouts: &Timeouts) {
+        self.notice_at = Millis(now.0 + timeouts.idle);
+    }
+
+    /// The peer was told, if it is one that hears notices.
+    pub fn told(&mut self, now: Millis, timeouts: &Timeouts) {
+        if self.notice_at != NEVER {
+            self.begin_notices(now, timeouts);
+        }
     }
 
     /// Bytes came in. They prove an open WebSocket alive; they do not prolong a request, a Close or the end:
@@ -148,15 +184,22 @@ impl Liveness {
         }
     }
 
-    /// When the stage is over.
+    /// When something is due.
     pub fn deadline(&self, timeouts: &Timeouts) -> Millis {
+        self.end_of_stage(timeouts).min(self.notice_at)
+    }
+
+    fn end_of_stage(&self, timeouts: &Timeouts) -> Millis {
         Millis(self.since.0 + timeouts.of(self.stage))
     }
 
     /// What is to be done now, if anything.
     pub fn due(&self, now: Millis, timeouts: &Timeouts) -> Option<Due> {
-        if now < self.deadline(timeouts) {
-            return None;
+        let end = self.end_of_stage(timeouts);
+        if now < end {
+            let is_ping_near = self.stage == Stage::Open && now.0 + timeouts.idle / PING_EARLY_PART >= end.0;
+            let due = if is_ping_near { Due::Ping } else { Due::Notice };
+            return (now >= self.notice_at).then_some(due);
         }
         Some(match self.stage {
             Stage::Head | Stage::Body => Due::RequestTimeout,
@@ -183,7 +226,7 @@ mod tests {
     }
 
     fn in_stage(stage: Stage) -> Liveness {
-        Liveness { stage, since: at(100) }
+        Liveness { stage, since: at(100), notice_at: NEVER }
     }
 
     #[test]
@@ -231,6 +274,57 @@ mod tests {
             liveness.heard(at(104));
             assert_eq!(liveness.due(at(105), &timeouts()), Some(Due::Drop), "{stage:?}");
         }
+    }
+
+    /// Open since 100 s, told since then.
+    fn hearing() -> Liveness {
+        let mut liveness = in_stage(Stage::Open);
+        liveness.begin_notices(at(100), &timeouts());
+        liveness
+    }
+
+    #[test]
+    fn a_notice_is_due_in_every_idle_timeout_whatever_the_peer_says() {
+        let mut liveness = hearing();
+        for round in 0..3 {
+            liveness.heard(at(115 + 30 * round));
+            assert_eq!(liveness.due(Millis(129_999 + 30_000 * round), &timeouts()), None);
+            assert_eq!(liveness.deadline(&timeouts()), at(130 + 30 * round));
+            assert_eq!(liveness.due(at(130 + 30 * round), &timeouts()), Some(Due::Notice));
+            liveness.told(at(130 + 30 * round), &timeouts());
+        }
+    }
+
+    #[test]
+    fn a_notice_goes_along_with_a_ping_that_is_nearly_due() {
+        let mut liveness = hearing();
+        assert_eq!(liveness.due(at(130), &timeouts()), Some(Due::Ping));
+        liveness.told(at(130), &timeouts());
+        liveness.enter(Stage::Pinged, at(130));
+        liveness.heard(Millis(133_750));
+        assert_eq!(liveness.due(Millis(159_999), &timeouts()), None);
+        assert_eq!(liveness.due(at(160), &timeouts()), Some(Due::Ping), "the pong came within an eighth");
+        liveness.heard(Millis(133_751));
+        assert_eq!(liveness.due(at(160), &timeouts()), Some(Due::Notice));
+    }
+
+    #[test]
+    fn a_peer_that_does_not_answer_a_ping_is_closed_notices_or_not_and_a_closing_one_is_told_nothing() {
+        let mut liveness = hearing();
+        liveness.enter(Stage::Pinged, at(115));
+        assert_eq!(liveness.due(at(130), &timeouts()), Some(Due::Notice));
+        liveness.told(at(130), &timeouts());
+        assert_eq!(liveness.due(at(135), &timeouts()), Some(Due::CloseSilent));
+        liveness.enter(Stage::Closing, at(128));
+        assert_eq!(liveness.deadline(&timeouts()), at(133));
+    }
+
+    #[test]
+    fn who_hears_no_notices_is_told_none() {
+        let mut liveness = in_stage(Stage::Open);
+        liveness.told(at(100), &timeouts());
+        liveness.heard(at(115));
+        assert_eq!(liveness.due(at(130), &timeouts()), None);
     }
 
     #[test]

@@ -150,7 +150,7 @@ impl Connection {
                 Due::RequestTimeout | Due::Hangup | Due::CloseSilent => true,
                 // To an event stream it is no question.
                 Due::Ping => matches!(self.phase, Phase::WebSocket(_)),
-                Due::Answer | Due::Drop => false,
+                Due::Answer | Due::Notice | Due::Drop => false,
             }
     }
 }

@@ -345,6 +345,9 @@ impl EventLoop {
             Phase::WebSocket(WebSocketPhase { protocol, rest: None, deflate, subscription, is_leaving });
         connection.liveness.enter(Stage::Open, self.now);
         if let Some(joined) = joined {
+            if joined.subscription.form().is_envelope() {
+                connection.liveness.begin_notices(self.now, &self.timeouts);
+            }
             connection.begin(joined);
         }
         self.receive_frames(key, &mut rest);

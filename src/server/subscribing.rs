@@ -42,12 +42,13 @@ impl EventLoop {
     /// Subscribes a connection.
     pub(super) fn join(&mut self, key: Key, joining: &Joining) -> Joined {
         let policy = self.shared.config.lag_policy(joining.channel.as_str());
+        let idle_ms = self.timeouts.idle_ms();
         let joined = self.under_lock(&joining.channel, joining.position, |hub, resumption| {
             let subscription = hub.subscribe(&joining.channel, joining.form, key.to_u64());
             let Resumption { since, gap, publications } = resumption;
             let notice = match gap {
-                Some(gap) => Some(Notice::Gap(gap, since)),
-                None => joining.announces.then_some(Notice::Subscribed(since)),
+                Some(gap) => Some(Notice::Gap { gap, since, idle_ms }),
+                None => joining.announces.then_some(Notice::Subscribed { since, idle_ms }),
             };
             Some(Joined { subscription, notice, policy, missed: publications })
         });
