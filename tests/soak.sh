@@ -5,27 +5,33 @@
 #   tests/soak.sh --minutes N    as long as you like; hours are fine
 #   FANFARE=FILE tests/soak.sh   that binary, not a fresh build
 #
-# Tickers, subscribers in every form, chat, clients that come and go, slow ones under each lag policy, hostile ones, big
-# messages and idle connections: tests/soak/soak.mjs has the list. Prints a line a minute and then the counts.
+# Tickers, subscribers in every form, chat, clients that come and go, paused and paced ones under each lag policy, hostile
+# ones, floods of publications, big messages and idle connections: tests/soak/soak.mjs has the list. All the while the
+# server's standard error is a full pipe that nobody reads. Prints a line a minute and then the counts.
 #
 # Exits 0 if nothing was lost, doubled, reordered or altered, nobody was refused or closed without a reason, every
 # offence was answered as it has to be, resident memory did not grow (median of the last quarter against the second:
 # at most 10 % or 4 MiB), every descriptor came back, and the server stopped on SIGTERM with status 0.
 #
 # Needs Linux (/proc) and what tests/clients/run.sh needs, which it installs. Loopback only, on a free port. Takes
-# a third of a core. CARGO_TARGET_DIR is honoured.
+# a half a core. CARGO_TARGET_DIR is honoured.
 set -euo pipefail
 
 readonly READY_SECONDS_MAX=10
 readonly STOP_SECONDS_MAX=15
+readonly PIPE_BYTES=65536 # what a pipe of Linux holds
 readonly SETTLE_SECONDS_MAX=300 # setting up, and waiting for the end of everything: 10 s when all is well
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 binary="${FANFARE:-}"
 work="$(mktemp -d)"
 server_pid=""
+reader_pid=""
 
 cleanup() {
+  if [[ -n "$reader_pid" ]]; then
+    kill "$reader_pid" 2>/dev/null || true
+  fi
   if [[ -n "$server_pid" ]]; then
     kill -KILL "$server_pid" 2>/dev/null || true
     wait "$server_pid" 2>/dev/null || true
@@ -45,18 +51,28 @@ start_server() {
   local flags=(--listen 127.0.0.1:0 --threads 2 --max-message 1MiB --max-lag 512KiB)
   flags+=(--lag-policy 'slow-skip=skip' --lag-policy 'slow-latest=latest' --history 'tick-*=300')
   flags+=(--idle-timeout 5s --pong-timeout 25s --handshake-timeout 5s --body-timeout 8s --close-timeout 20s --drain 1s)
-  mkfifo "$work/stdout"
-  "$binary" "${flags[@]}" >"$work/stdout" 2>"$work/stderr" &
+  mkfifo "$work/stdout" "$work/log"
+  exec {log}<>"$work/log" # both ends, so that it is not closed and no open of it waits
+  head -c "$PIPE_BYTES" /dev/zero >&"$log"
+  "$binary" "${flags[@]}" >"$work/stdout" 2>"$work/log" &
   server_pid=$!
   if ! read -r -t "$READY_SECONDS_MAX" line <"$work/stdout" || [[ "$line" != "listening on http://"* ]]; then
+    read_log
     cat "$work/stderr" >&2
     fail "the server did not say where it listens"
   fi
   address="${line#listening on http://}"
 }
 
+# From here on standard error is read, after the zeros that filled it.
+read_log() {
+  tr -d '\000' <&"$log" >"$work/stderr" &
+  reader_pid=$!
+}
+
 stop_server() {
   local status=0 watchdog
+  read_log
   kill -0 "$server_pid" 2>/dev/null || fail "the server did not survive: $(tail -n 20 "$work/stderr")"
   (sleep "$STOP_SECONDS_MAX" && kill -KILL "$server_pid") 2>/dev/null &
   watchdog=$!
@@ -64,10 +80,13 @@ stop_server() {
   wait "$server_pid" || status=$?
   kill "$watchdog" 2>/dev/null || true
   server_pid=""
+  sleep 1 # the reader's last lines; both ends of the pipe are this script's, so it has no end
+  kill "$reader_pid" 2>/dev/null || true
   if ((status != 0)) || grep -q panicked "$work/stderr"; then
     tail -n 20 "$work/stderr" >&2
     fail "the server ended with status $status after SIGTERM"
   fi
+  grep -q "log lines" "$work/stderr" || fail "no count of the log lines that a full pipe left out: $(cat "$work/stderr")"
   echo "soak: the server stopped with status 0"
 }
 

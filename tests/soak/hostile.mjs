@@ -1,16 +1,21 @@
 // Clients that break the rules, each with what the server has to answer: the code of a Close frame, or the end of TCP.
 //
-// All of it goes to channels that nobody publishes to, so that the first frame that comes is the Close frame.
+// All of it but the flood of publications goes to channels that nobody publishes to, so that the first frame that comes is
+// the Close frame.
 
 import { constants, deflateRawSync } from "node:zlib";
 
 import { closed, within } from "./world.mjs";
 
 const PATH = "/channels/hostile";
+const FLOODED_PATH = "/channels/flooded";
 const MASK = Buffer.from([0x37, 0xfa, 0x21, 0x3d]);
 const SLOW_BYTE_MS = 700;
 const FLOOD_BYTES_MAX = 8 * 1024 * 1024;
 const FLOOD_STEPS_MAX = 64;
+const PUBLISHING_FLOOD_MS = 4_000; // long enough that a starved bystander would miss a ping's deadline in several floods
+const PUBLISHING_FLOOD_BATCH = 1_000; // messages a write: 106 KB, more than one read of the server
+const HEALTH_MS_MAX = 2_000; // a fraction of a second, and what this process itself may be late on two busy cores
 
 /** A client's frame; `first` is the first byte. */
 function frame(first, payload, { masked = true } = {}) {
@@ -63,11 +68,11 @@ const REQUESTS = [
   ["WebSocket version 7", `${upgrade()}`.replace("Version: 13", "Version: 7"), 426],
 ];
 
-function upgrade(extensions = "") {
+function upgrade(extensions = "", path = PATH) {
   const fields = ["Host: localhost", "Upgrade: websocket", "Connection: Upgrade"];
   fields.push("Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==");
   if (extensions) fields.push(`Sec-WebSocket-Extensions: ${extensions}`);
-  return `GET ${PATH} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n`;
+  return `GET ${path} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n`;
 }
 
 /** Everything that comes until TCP ends. */
@@ -78,10 +83,10 @@ function drained(tcp) {
 }
 
 /** An upgraded bare connection that is paused. */
-async function handshake(world, extensions) {
+async function handshake(world, extensions, path) {
   const tcp = await world.dial();
   const answered = new Promise((resolve) => tcp.once("data", resolve));
-  tcp.write(upgrade(extensions));
+  tcp.write(upgrade(extensions, path));
   const answer = await within(Promise.race([answered, closed(tcp)]), "the answer to a handshake");
   if (!String(answer).startsWith("HTTP/1.1 101")) {
     world.report.fault("refused", `a handshake: ${String(answer).slice(0, 40)}`);
@@ -141,6 +146,43 @@ async function flood(world) {
   tcp.resetAndDestroy();
   await within(closed(tcp), "the end of a ping flood");
   world.report.count("hostile: ping floods");
+}
+
+/** Publishes messages of 100 bytes as quickly as the kernel takes them, and reads what comes back. */
+async function floodByPublishing(world) {
+  const tcp = await handshake(world, "", FLOODED_PATH);
+  tcp.resume(); // it may be closed with 1013 for reading too slowly: that is what it deserves
+  const messages = Buffer.concat(Array.from({ length: PUBLISHING_FLOOD_BATCH }, () => frame(0x82, Buffer.alloc(100))));
+  const end = performance.now() + PUBLISHING_FLOOD_MS;
+  while (performance.now() < end && !tcp.destroyed && !world.isOver) {
+    world.report.count("hostile: flooded publications", PUBLISHING_FLOOD_BATCH);
+    if (!tcp.write(messages)) await Promise.race([new Promise((resolve) => tcp.once("drain", resolve)), closed(tcp)]);
+    await world.pause(0); // the bystanders are in this process too
+  }
+  tcp.resetAndDestroy();
+  await within(closed(tcp), "the end of a flood of publications");
+  world.report.count("hostile: floods of publications");
+}
+
+/** Floods with publications, again and again. Bystanders are judged by whether they are closed, and by `probe`. */
+export async function publishAgain(world, period) {
+  for await (const _ of world.every(period)) await floodByPublishing(world);
+}
+
+/** Asks for /healthz on a connection of its own each time: a flood must not keep it waiting. */
+export async function probe(world, period) {
+  for await (const _ of world.every(period)) {
+    const started = performance.now();
+    const tcp = await world.dial();
+    const rest = drained(tcp);
+    tcp.write(`GET /healthz HTTP/1.1\r\nHost: ${world.address}\r\nConnection: close\r\n\r\n`);
+    const answer = String(await within(rest, "the answer to /healthz"));
+    const ms = Math.round(performance.now() - started);
+    world.report.count("health checks");
+    world.report.most("slowest health check, ms", ms);
+    if (!answer.startsWith("HTTP/1.1 200")) world.report.fault("wrong answer", `/healthz: ${answer.slice(0, 40)}`);
+    if (ms > HEALTH_MS_MAX) world.report.fault("starved", `/healthz took ${ms} ms`);
+  }
 }
 
 /** A message in thousands of one-byte fragments that never ends. */

@@ -16,6 +16,11 @@ export class Report {
     this.counts.set(what, (this.counts.get(what) ?? 0) + by);
   }
 
+  /** Keeps the largest value of what is not a sum. */
+  most(what, value) {
+    this.counts.set(what, Math.max(this.counts.get(what) ?? 0, value));
+  }
+
   of(what) {
     return this.counts.get(what) ?? 0;
   }

@@ -6,11 +6,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { Chat, churn, idle, settle, tick } from "./healthy.mjs";
-import { dawdle, floodAgain, offend } from "./hostile.mjs";
+import { dawdle, floodAgain, offend, probe, publishAgain } from "./hostile.mjs";
 import { Ledger, Report } from "./ledger.mjs";
 import { Returner } from "./returning.mjs";
 import { Watch } from "./server.mjs";
-import { lagAndBeClosed, lagAndSkip } from "./slow.mjs";
+import { lagAndBeClosed, lagAndSkip, readSlowly } from "./slow.mjs";
 import { ENVELOPE, FORMS, RAW, World, within } from "./world.mjs";
 
 const TICK_MS = 20; // 50 a second on each of three channels
@@ -29,6 +29,9 @@ const OFFENDERS = 2;
 const OFFENCE_MS = 400;
 const DAWDLERS = 12;
 const FLOOD_MS = 3_000;
+const PUBLISHING_FLOOD_MS = 20_000;
+const PROBE_MS = 250;
+const PACED_BYTES_A_SECOND = 200_000; // a quarter of what the slow channels have
 const SAMPLE_MS = 2_000;
 const PROGRESS_MS = 60_000;
 const DESCRIPTORS_BACK_SECONDS_MAX = 60; // twice what a peer that does not answer may keep its connection
@@ -95,7 +98,10 @@ function perform(world, { ticking, closing, skipping, latest, big, returners, ch
     ...[skipping, latest].flatMap((ledger) => [RAW, ENVELOPE].map((form) => lagAndSkip(world, ledger, form, SLOW_PAUSE_COUNT))),
     ...times(OFFENDERS, () => offend(world, OFFENCE_MS)),
     ...times(DAWDLERS, (lane) => dawdle(world, lane)),
+    ...[closing, skipping, latest].flatMap((ledger) => [RAW, ENVELOPE].map((form) => readSlowly(world, ledger, form, PACED_BYTES_A_SECOND))),
     floodAgain(world, FLOOD_MS),
+    publishAgain(world, PUBLISHING_FLOOD_MS),
+    probe(world, PROBE_MS),
   ];
 }
 
