@@ -33,7 +33,7 @@ const SOCKETS: [usize; 3] = [1, 200, 2000];
 const MESSAGES_MIN: usize = 400;
 
 /// Rounds of a row go on for this long, and there are at least this many.
-const ROW_TIME: Duration = Duration::from_secs(2);
+const ROW_TIME: Duration = Duration::from_millis(1500);
 const ROUNDS_MIN: usize = 7;
 
 const NOTE: &str = "CPU µs of the serving side a message, one under way a socket (medians; ratios to the floor: medians\n\

@@ -22,6 +22,7 @@ use super::mailbox::Mailbox;
 use super::refusals::Kind;
 use super::render::Renderer;
 use super::shared::{Shared, Stop};
+use super::spares::Spares;
 use super::tally::{Tally, Transport};
 use crate::http::{self, Error, Limits, RequestReader};
 use crate::hub::{Hub, Publication};
@@ -60,6 +61,7 @@ pub struct EventLoop {
     pub(super) timers: super::timers::Timers,
     pub(super) timeouts: Timeouts,
     pub(super) read_buffer: Vec<u8>,
+    pub(super) spares: Spares,
     /// To be read in this turn.
     pub(super) readable: Vec<Key>,
     /// To be read in the next turn, without waiting for an edge.
@@ -106,6 +108,7 @@ impl EventLoop {
             timers: Default::default(),
             timeouts,
             read_buffer: vec![0; READ_BUFFER_LEN],
+            spares: Spares::default(),
             readable: Vec::new(),
             read_again: Vec::new(),
             touched: Vec::new(),

@@ -1,6 +1,7 @@
 //! The read phase: bytes come in, requests are answered, messages echoed or published.
 //!
-//! What is answered is decided in `handlers`, what is published in `draft`; nothing is written to a socket here.
+//! What is answered is decided in `handlers`, what is published in `draft`, how a message is sent back in `echo`;
+//! nothing is written to a socket here.
 
 use std::io::{ErrorKind, Read};
 use std::time::SystemTime;
@@ -16,7 +17,7 @@ use super::retries::{IdempotencyKey, KeyRefused};
 use super::shared::Stop;
 use crate::http::{self, Error, Framing, Request, Response, Status};
 use crate::hub::Subscription;
-use crate::ws::{self, Message, MessageKind, Opcode, Protocol};
+use crate::ws::{self, Message, Protocol};
 
 /// Reads of one socket in a turn: 256 KiB, then it is the others' turn.
 const READS_PER_TURN_MAX: usize = 4;
@@ -266,42 +267,46 @@ impl EventLoop {
 
     fn receive_frames(&mut self, key: Key, input: &mut [u8]) {
         let mut input = input;
+        let mut room = self.room(key);
         while let Some(connection) = self.connections.get_mut(key) {
-            let Connection { phase: Phase::WebSocket(websocket), outbox, .. } = connection else { return };
-            match websocket.protocol.receive(&mut input, outbox.tail()) {
-                Ok(None) => return,
-                Ok(Some(ws::Event::Message(message))) => self.receive_message(key, message),
+            let Connection { phase: Phase::WebSocket(websocket), outbox, .. } = connection else { break };
+            match websocket.protocol.receive_with(&mut input, outbox.tail(), &mut room) {
+                Ok(None) => break,
+                Ok(Some(ws::Event::Message(message))) => {
+                    self.receive_message(key, message, input.is_empty());
+                    if room.capacity() == 0 {
+                        room = self.room(key);
+                    }
+                }
                 Ok(Some(ws::Event::Ping | ws::Event::Pong)) => {}
-                Ok(Some(ws::Event::Close(_))) => return self.finish_connection(key),
+                Ok(Some(ws::Event::Close(_))) => {
+                    self.finish_connection(key);
+                    break;
+                }
                 Err(error) => {
                     self.shared.note(Kind::of_close(error.close_code()), self.now, &error);
-                    return self.finish_connection(key);
+                    self.finish_connection(key);
+                    break;
                 }
             }
         }
+        self.spares.give(room);
     }
 
-    fn receive_message(&mut self, key: Key, message: Message<'_>) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        match connection.subscription() {
-            Some(subscription) => self.publish_message(key, subscription, message),
-            None => self.echo(key, &message),
+    /// What a message of that connection is assembled in, if it does not lie whole in what was read. A publication
+    /// keeps its bytes, so its room is its own.
+    fn room(&mut self, key: Key) -> Vec<u8> {
+        match self.connections.get(key) {
+            Some(connection) if connection.subscription().is_none() => self.spares.take(),
+            _ => Vec::new(),
         }
     }
 
-    fn echo(&mut self, key: Key, message: &Message<'_>) {
+    fn receive_message(&mut self, key: Key, message: Message<'_>, is_last: bool) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let Connection { phase: Phase::WebSocket(websocket), outbox, .. } = connection else { return };
-        let opcode = match message.kind {
-            MessageKind::Text => Opcode::Text,
-            MessageKind::Binary => Opcode::Binary,
-        };
-        match websocket.deflate {
-            Some(deflate) => {
-                let window_bits = deflate.server_max_window_bits;
-                self.renderer.message(opcode, &message.payload, window_bits, outbox.tail());
-            }
-            None => ws::encode_frame(outbox.tail(), opcode, &message.payload),
+        match connection.subscription() {
+            Some(subscription) => self.publish_message(key, subscription, message),
+            None => self.echo(key, message, is_last),
         }
     }
 
