@@ -33,6 +33,8 @@ pub struct Connection {
     pub timer_at: Millis,
     /// Whether the socket has room. Cleared by a write that did not fit, set by the edge that follows.
     pub is_writable: bool,
+    /// Whether an event said that the peer's end or an error is there to be read.
+    pub is_read_closed: bool,
     /// The private bytes that were last counted in the loop's sum.
     pub held: usize,
     /// Whether reading stopped because the outbox was high. There may be no further edge.
@@ -148,6 +150,7 @@ impl Connection {
             liveness,
             timer_at,
             is_writable: true,
+            is_read_closed: false,
             held: 0,
             is_held: false,
             counted_as: Transport::Http,

@@ -34,9 +34,9 @@ pub const WAKER: Token = special_token(0);
 /// Events taken from the system at once; more wait for the next turn.
 const EVENTS_PER_TURN_MAX: usize = 1024;
 
-/// One read's buffer, shared by all connections of a loop. 64 KiB holds a turn of a busy publisher and stays in
-/// the second-level cache.
-const READ_BUFFER_LEN: usize = 64 * 1024;
+/// One read's buffer, shared by all connections of a loop. 128 KiB holds a message of 64 KiB with its header and the end
+/// of the one before it, and stays in the second-level cache.
+const READ_BUFFER_LEN: usize = 128 * 1024;
 
 /// Connections of the metrics listener at once; they are not among those that `--max-connections` counts, so that a
 /// full server can still be asked. Some scrapers and probes, and those of them that have not closed yet.
@@ -183,7 +183,8 @@ impl EventLoop {
                 connection.is_writable = true;
                 self.touched.push(key);
             }
-            if event.is_readable() || event.is_read_closed() || event.is_error() {
+            connection.is_read_closed |= event.is_read_closed() || event.is_error();
+            if event.is_readable() || connection.is_read_closed {
                 self.readable.push(key);
             }
         } else if let Some(acceptor) = &mut self.acceptor {
@@ -246,7 +247,11 @@ impl EventLoop {
     fn read(&mut self) {
         let mut readable = std::mem::take(&mut self.readable);
         for key in readable.drain(..) {
-            self.read_connection(key);
+            if self.has_read_enough() {
+                self.read_again.push(key);
+            } else {
+                self.read_connection(key);
+            }
         }
         self.readable = readable;
     }

@@ -20,25 +20,33 @@ use crate::hub::Subscription;
 use crate::ws::{self, Message, Protocol};
 
 /// Reads of one socket in a turn: 256 KiB, then it is the others' turn.
-const READS_PER_TURN_MAX: usize = 4;
+const READS_PER_TURN_MAX: usize = 2;
 
-/// Bytes read of all sockets in a turn. What they hold is compared with `--max-memory` once a turn, so this is how
-/// far past it a loop can get.
-const READ_LEN_PER_TURN_MAX: usize = 16 * 1024 * 1024;
+/// Bytes read of all sockets in a turn. What is published in a turn is written twice before it goes out, for the channel
+/// and for its logs: 1 MiB of it is still in a cache then, and the memory of the last turn serves for this one. What the
+/// sockets hold is compared with `--max-memory` once a turn, so this is also how far past it a loop can get.
+const READ_LEN_PER_TURN_MAX: usize = 1024 * 1024;
 
 impl EventLoop {
     /// Reads until the socket has nothing more, its outbox is high, or its share of the turn is used up.
     pub(super) fn read_connection(&mut self, key: Key) {
         self.serve(key);
+        let mut is_drained = false;
         for _ in 0..READS_PER_TURN_MAX {
             if !self.may_read(key) {
                 break;
+            }
+            if is_drained {
+                return self.settle(key);
             }
             let mut buffer = std::mem::take(&mut self.read_buffer);
             let read = self.connections.get_mut(key).map(|connection| connection.socket.read(&mut buffer));
             let is_more = match read {
                 Some(Ok(0)) => self.end_of_input(key),
-                Some(Ok(len)) => self.receive(key, &mut buffer[..len]),
+                Some(Ok(len)) => {
+                    is_drained = len < buffer.len() && !self.is_read_closed(key);
+                    self.receive(key, &mut buffer[..len])
+                }
                 Some(Err(error)) if error.kind() == ErrorKind::Interrupted => true,
                 Some(Err(error)) if error.kind() == ErrorKind::WouldBlock => false,
                 Some(Err(_)) => self.doom(key),
@@ -55,13 +63,24 @@ impl EventLoop {
         self.settle(key);
     }
 
+    /// Whether the peer's end is there to be read, or an error: no further edge tells of either. Without, a read that
+    /// does not fill the buffer has left nothing, and what comes after it is an edge of its own.
+    fn is_read_closed(&self, key: Key) -> bool {
+        self.connections.get(key).is_none_or(|connection| connection.is_read_closed)
+    }
+
     /// Whether the next bytes should be taken: not while a loop is behind, nor past the turn's share, nor from a peer
     /// that does not take its answers or asks for more while a long poll waits.
     fn may_read(&mut self, key: Key) -> bool {
-        let is_enough = self.exchange().is_congested() || self.read_len > READ_LEN_PER_TURN_MAX;
+        let is_enough = self.exchange().is_congested() || self.has_read_enough();
         let Some(connection) = self.connections.get_mut(key) else { return false };
         connection.is_held = connection.outbox.is_high() || connection.asks_ahead();
         !is_enough && !connection.is_held
+    }
+
+    /// Whether the turn's share of reading is used up.
+    pub(super) fn has_read_enough(&self) -> bool {
+        self.read_len > READ_LEN_PER_TURN_MAX
     }
 
     /// What was read may have left something to send, or brought a deadline nearer.
