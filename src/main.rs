@@ -18,10 +18,10 @@ use fanfare::server::{Handle, Server};
 /// What a process exits with that a signal ended, less the signal's number.
 const SIGNAL_EXIT_BASE: i32 = 128;
 
-/// What glibc may keep of freed memory at the end of each of its heaps. Two copies of what is read in a turn, 1 MiB, and
-/// as much again for what lies between them. Its own 128 KiB are less than two messages of 64 KiB: it would give pages
+/// What glibc may keep of freed memory at the end of each of its heaps. Two copies of what is read in a turn, 256 KiB, and
+/// half as much again for what lies between them. Its own 128 KiB are less than two messages of 64 KiB: it would give pages
 /// back to the system after every turn and take them again, zeroed, in the next, for half of a publication's time.
-const KEPT_LEN: usize = 4 * 1024 * 1024;
+const KEPT_LEN: usize = 768 * 1024;
 
 fn main() -> ExitCode {
     keep_freed_memory();

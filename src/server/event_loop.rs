@@ -244,16 +244,18 @@ impl EventLoop {
         }
     }
 
+    /// Reads from those that have something, until the turn's share is used up. The rest come first in the next turn,
+    /// ahead of those that had theirs in this one.
     fn read(&mut self) {
         let mut readable = std::mem::take(&mut self.readable);
-        for key in readable.drain(..) {
-            if self.has_read_enough() {
-                self.read_again.push(key);
-            } else {
-                self.read_connection(key);
-            }
+        let mut served = 0;
+        while served < readable.len() && !self.has_read_enough() {
+            self.read_connection(readable[served]);
+            served += 1;
         }
-        self.readable = readable;
+        readable.drain(..served);
+        readable.append(&mut self.read_again);
+        self.readable = std::mem::replace(&mut self.read_again, readable);
     }
 
     /// Appends what was published, here or on other loops, to the logs.

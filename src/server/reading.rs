@@ -22,10 +22,11 @@ use crate::ws::{self, Message, Protocol};
 /// Reads of one socket in a turn: 256 KiB, then it is the others' turn.
 const READS_PER_TURN_MAX: usize = 2;
 
-/// Bytes read of all sockets in a turn. What is published in a turn is written twice before it goes out, for the channel
-/// and for its logs: 1 MiB of it is still in a cache then, and the memory of the last turn serves for this one. What the
-/// sockets hold is compared with `--max-memory` once a turn, so this is also how far past it a loop can get.
-const READ_LEN_PER_TURN_MAX: usize = 1024 * 1024;
+/// Bytes read of all sockets in a turn; the rest come first in the next. What is published in a turn is written twice before
+/// it goes out, for the channel and for its logs: 256 KiB of it are still in a cache then, and are what one busy publisher
+/// may send. What the sockets hold is compared with `--max-memory` once a turn, so this is also how far past it a loop can
+/// get, but for one socket's share.
+const READ_LEN_PER_TURN_MAX: usize = 256 * 1024;
 
 impl EventLoop {
     /// Reads until the socket has nothing more, its outbox is high, or its share of the turn is used up.
