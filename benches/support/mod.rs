@@ -50,6 +50,7 @@ impl Worker {
     }
 
     /// The system's number for it.
+    #[allow(dead_code)] // one bench measures its workers from outside
     pub fn id(&self) -> u32 {
         self.process.id()
     }
