@@ -93,7 +93,7 @@ fn measure(sides: &[Side], workload: Workload, sockets: usize, len: usize) -> Ve
     let mut rounds: Vec<Vec<Duration>> = Vec::new();
     let start = Instant::now();
     while rounds.len() < ROUNDS_MIN || start.elapsed() < ROW_TIME {
-        let times = running.round(turns, rounds.len() % 2 == 0);
+        let times = running.round(turns, rounds.len().is_multiple_of(2));
         rounds.push(times);
     }
     let micros = |side: usize| median_micros(rounds.iter().map(|times| times[side]), sockets * turns);
