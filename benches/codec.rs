@@ -378,8 +378,8 @@ fn bench_hub(criterion: &mut Criterion) {
 fn read_all(hub: &mut Hub) -> usize {
     let mut read = 0;
     while let Some(log) = hub.pop_dirty() {
-        for slot in 0..hub.slot_end(log) {
-            let Some((subscription, _)) = hub.subscriber(log, slot) else { continue };
+        for place in (0..hub.readers_len(log)).rev() {
+            let Some((subscription, _)) = hub.reader_at(log, place) else { continue };
             let len = black_box(hub.unread(subscription)).len();
             hub.advance(subscription, len);
             read += len;

@@ -254,6 +254,7 @@ def hub():
         "last-of-form-leaves": b"S00S01P05U0DAP05U0",
         "large-frames": b"S00S00P0\x2fP0\x2eP0\x2fR0\xf8AR0\xf8AR1\x2fA",
         "all-channels": b"S00S10S20S30P05P15P25P35AF0F1L2O30A",
+        "leaves-in-the-walk": b"S00S00S00S00P05DW0:S00P05DW0>A",
         "stale-logs-trimmed": b"S00P05DU0T0S00P05T0S10P15DT1",
     }
     for name, data in cases.items():

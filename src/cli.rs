@@ -15,7 +15,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 
-use fanfare::config::{Config, Glob, LagPolicy};
+use fanfare::config::{Config, Glob, Host, LagPolicy};
 
 /// A broadcast server: one URL a channel, for WebSocket clients and curl.
 ///
@@ -54,9 +54,14 @@ pub struct Args {
     #[arg(long, value_name = "GLOB", env = "FANFARE_CLIENT_PUBLISH", value_delimiter = ',')]
     client_publish: Vec<Glob>,
 
-    /// Serve pages of this origin only, such as https://example.com; repeatable [default: all]
+    /// Serve pages of this origin, such as https://example.com; * is all, null a file; repeatable [default: all, in
+    /// development mode those of this machine, which are served in any case there]
     #[arg(long, value_name = "ORIGIN", env = "FANFARE_ALLOW_ORIGIN", value_delimiter = ',', value_parser = parse_origin)]
     allow_origin: Vec<String>,
+
+    /// Answer to this name in Host, and to localhost; repeatable [default: any, in development mode localhost alone]
+    #[arg(long, value_name = "HOST", env = "FANFARE_ALLOW_HOST", value_delimiter = ',')]
+    allow_host: Vec<Host>,
 
     /// Listen beyond loopback without a key: everybody may publish
     #[arg(long, env = "FANFARE_INSECURE", action = ArgAction::SetTrue)]
@@ -90,13 +95,17 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", env = "FANFARE_DEFLATE_MIN", default_value = "128", value_parser = parse_size)]
     deflate_min: u64,
 
-    /// Let clients refer back to their earlier messages: some 40 KiB a connection that does
+    /// Let clients refer back to their earlier messages: up to 32 KiB a connection that does
     #[arg(long, env = "FANFARE_DEFLATE_CONTEXT_TAKEOVER", action = ArgAction::SetTrue)]
     deflate_context_takeover: bool,
 
     /// How far a subscriber may be behind its channel
     #[arg(long, value_name = "SIZE", env = "FANFARE_MAX_LAG", default_value = "1MiB", value_parser = parse_size)]
     max_lag: u64,
+
+    /// For how long it may be further behind, up to eight times --max-lag
+    #[arg(long, value_name = "TIME", env = "FANFARE_LAG_GRACE", default_value = "5s", value_parser = parse_time)]
+    lag_grace: Duration,
 
     /// What happens past --max-lag: close, skip or latest; GLOB=POLICY for some channels; repeatable [default: close]
     #[arg(long, value_name = "POLICY", env = "FANFARE_LAG_POLICY", value_delimiter = ',', value_parser = parse_lag_policy)]
@@ -122,7 +131,8 @@ pub struct Args {
     #[arg(long, value_name = "TIME", env = "FANFARE_BODY_TIMEOUT", default_value = "30s", value_parser = parse_time)]
     body_timeout: Duration,
 
-    /// Silence after which a WebSocket client is pinged and an HTTP connection closed
+    /// Silence after which a WebSocket client is pinged and an HTTP connection closed; how often pages are told that the
+    /// server is there
     #[arg(long, value_name = "TIME", env = "FANFARE_IDLE_TIMEOUT", default_value = "30s", value_parser = parse_time)]
     idle_timeout: Duration,
 
@@ -134,7 +144,11 @@ pub struct Args {
     #[arg(long, value_name = "TIME", env = "FANFARE_CLOSE_TIMEOUT", default_value = "5s", value_parser = parse_time)]
     close_timeout: Duration,
 
-    /// On SIGTERM or SIGINT, spread the Close frames over this time
+    /// On SIGTERM or SIGINT, first say 503 at /readyz for this long and serve everything else, for load balancers
+    #[arg(long, value_name = "TIME", env = "FANFARE_LAME_DUCK", default_value = "0s", value_parser = parse_time)]
+    lame_duck: Duration,
+
+    /// After that, spread the Close frames over this time
     #[arg(long, value_name = "TIME", env = "FANFARE_DRAIN", default_value = "5s", value_parser = parse_time)]
     drain: Duration,
 }
@@ -166,6 +180,7 @@ impl Args {
             publish_key: self.publish_key,
             client_publish: self.client_publish,
             allow_origin: self.allow_origin,
+            allow_host: self.allow_host,
             insecure: self.insecure,
             echo: self.echo,
             demo: self.demo,
@@ -173,6 +188,7 @@ impl Args {
             max_message: self.max_message,
             max_memory: self.max_memory,
             max_lag: self.max_lag,
+            lag_grace: self.lag_grace,
             deflate_level: self.deflate_level,
             deflate_min: self.deflate_min,
             deflate_context_takeover: self.deflate_context_takeover,
@@ -185,6 +201,7 @@ impl Args {
             idle_timeout: self.idle_timeout,
             pong_timeout: self.pong_timeout,
             close_timeout: self.close_timeout,
+            lame_duck: self.lame_duck,
             drain: self.drain,
         }
     }
@@ -394,10 +411,21 @@ mod tests {
             (&["--lag-policy", "chat=drop"], "--lag-policy", "prices*=latest"),
             (&["--allow-origin", "example.com"], "--allow-origin", "https://example.com"),
             (&["--allow-origin", "https://example.com/"], "--allow-origin", "without a path"),
+            (&["--allow-host", "http://example.test"], "--allow-host", "without scheme and port"),
+            (&["--allow-host", "example.test:8080"], "--allow-host", "such as example.test"),
+            (&["--allow-host", "*"], "--allow-host", "such as example.test"),
+            (&["--allow-host", ""], "--allow-host", "such as example.test"),
         ] {
             let error = parse(words).unwrap_err();
             assert!(error.contains(flag) && error.contains(remedy), "{error}");
         }
+    }
+
+    #[test]
+    fn hosts_add_up_and_an_address_is_one() {
+        let config = parse(&["--allow-host", "Example.test,192.0.2.7", "--allow-host", "[fd00::1]"]).unwrap();
+        let hosts: Vec<String> = config.allow_host.iter().map(ToString::to_string).collect();
+        assert_eq!(hosts, ["example.test", "192.0.2.7", "[fd00::1]"]);
     }
 
     #[test]

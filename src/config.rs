@@ -2,12 +2,19 @@
 //!
 //! Where the values come from (flags, environment, file) is `cli`'s business, and no text is parsed here.
 
+mod host;
+mod rules;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use wildmatch::WildMatch;
+
+pub use host::{Host, NoHost};
+pub use rules::DeadRule;
+pub(crate) use rules::by_channel;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -29,8 +36,13 @@ pub struct Config {
     pub publish_key: Option<String>,
     /// With a key set, the channels that clients may publish to without it.
     pub client_publish: Vec<Glob>,
-    /// The browser origins that are served. Empty: all. `*` stands for all as well.
+    /// The browser origins that are served; `*` stands for all, `null` for pages that have none. In development mode
+    /// those of loopback are served besides; elsewhere an empty list serves all.
     pub allow_origin: Vec<String>,
+    /// The names that are answered to besides those of loopback. Empty: in development mode no other, elsewhere any.
+    /// Without the check a page whose name is resolved anew to 127.0.0.1 is of the same origin as the server (DNS
+    /// rebinding).
+    pub allow_host: Vec<Host>,
     /// Listen beyond loopback without a key.
     pub insecure: bool,
     /// Serve `/echo` outside development mode too.
@@ -48,22 +60,26 @@ pub struct Config {
     pub deflate_level: u32,
     /// Payloads of fewer bytes go uncompressed: what compressing saves on them is a fraction of a packet.
     pub deflate_min: u64,
-    /// Let clients compress with reference to their earlier messages. It costs some 40 KiB a connection from its
+    /// Let clients compress with reference to their earlier messages. It costs up to 32 KiB a connection from its
     /// first compressed message on.
     pub deflate_context_takeover: bool,
     /// How many bytes clients can make the server hold in all: logs that somebody is behind in, messages and bodies
     /// under way, answers not yet taken, and the connections themselves. 1 GiB leaves room on the smallest machines
     /// that serve ten thousand.
     pub max_memory: u64,
-    /// How many bytes of its channel, in its wire form, a subscriber may be behind after a flush, unless it is by a
-    /// single publication. 1 MiB is some ten thousand
-    /// ticks, or ten seconds of a 100 KB/s channel; the bytes are shared by all subscribers that are behind.
+    /// How many bytes of its channel, in its wire form, a subscriber may be behind for longer than `lag_grace`, unless it
+    /// is by a single publication. 1 MiB is some ten thousand ticks, or ten seconds of a 100 KB/s channel; the bytes are
+    /// shared by all subscribers that are behind. At eight times as much nothing is waited for.
     pub max_lag: u64,
-    /// What happens to a subscriber past `max_lag`, by channel; the first glob that fits decides.
+    /// How long a subscriber may be past `max_lag`, under [`LagPolicy::Close`] and [`LagPolicy::Skip`]. 5 s are a burst
+    /// over a line that carries the channel on average, or a Wi-Fi that roams; zero judges the moment.
+    pub lag_grace: Duration,
+    /// What happens to a subscriber past `max_lag`, by channel; the first glob that fits decides, `*` after all
+    /// others.
     /// [`LagPolicy::Close`] where none does.
     pub lag_policy: Vec<(Glob, LagPolicy)>,
     /// How many publications of a channel are kept for subscribers that come back, by channel; the first glob that
-    /// fits decides. [`Config::HISTORY`] where none does; 0 keeps none.
+    /// fits decides, `*` after all others. [`Config::HISTORY`] where none does; 0 keeps none.
     pub history: Vec<(Glob, usize)>,
     /// How many bytes of them, by channel. [`Config::HISTORY_BYTES`] where none fits.
     pub history_bytes: Vec<(Glob, u64)>,
@@ -74,13 +90,17 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// From a request's head to the end of its body. 30 s carries 16 MiB over 5 Mbit/s.
     pub body_timeout: Duration,
-    /// Silence after which a WebSocket peer is pinged and a kept-alive HTTP connection closed. 30 s is half of
-    /// nginx's and most load balancers' 60 s limit for a silent connection.
+    /// Silence after which a WebSocket peer is pinged and a kept-alive HTTP connection closed, and how often a subscriber
+    /// by envelopes is told that the server is there. 30 s is half of nginx's and most load balancers' 60 s limit for a
+    /// silent connection.
     pub idle_timeout: Duration,
     /// How long the answer to a ping may take. 20 s, as Python's websockets and Socket.IO have it.
     pub pong_timeout: Duration,
     /// How long a peer may take to answer a Close frame and to close TCP. 5 s: it has nothing else left to do.
     pub close_timeout: Duration,
+    /// For how long a stop says that the server is not ready, with everything served as before, ahead of the drain: time
+    /// for a load balancer to look. None: who has no load balancer need not wait for it.
+    pub lame_duck: Duration,
     /// Over how long a stop spreads its Close frames, so that the clients do not all come back at once.
     pub drain: Duration,
 }
@@ -111,19 +131,15 @@ impl std::str::FromStr for Glob {
     }
 }
 
-/// The value of the first glob that fits the channel.
-pub(crate) fn by_channel<T: Copy>(rules: &[(Glob, T)], channel: &str) -> Option<T> {
-    rules.iter().find(|(glob, _)| glob.matches(channel)).map(|&(_, value)| value)
-}
-
-/// What happens to a subscriber that is more than `max_lag` bytes behind.
+/// What happens to a subscriber that does not keep up: one past [`Config::max_lag`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LagPolicy {
     /// It is closed with 1013: it can come back and start again.
     Close,
     /// The oldest publications are passed over until it is within the bound.
     Skip,
-    /// It jumps to the newest publication.
+    /// It jumps to the newest publication: without a grace, and also once it has been behind by whatever amount for half
+    /// a second, so that what it reads is new.
     Latest,
 }
 
@@ -136,6 +152,7 @@ impl Default for Config {
             publish_key: None,
             client_publish: Vec::new(),
             allow_origin: Vec::new(),
+            allow_host: Vec::new(),
             insecure: false,
             echo: false,
             demo: false,
@@ -143,6 +160,7 @@ impl Default for Config {
             max_message: 16 * MIB,
             max_memory: 1024 * MIB,
             max_lag: MIB,
+            lag_grace: Duration::from_secs(5),
             deflate_level: 6,
             deflate_min: 128,
             deflate_context_takeover: false,
@@ -155,6 +173,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(30),
             pong_timeout: Duration::from_secs(20),
             close_timeout: Duration::from_secs(5),
+            lame_duck: Duration::ZERO,
             drain: Duration::from_secs(5),
         }
     }
@@ -228,6 +247,7 @@ impl Config {
         if self.deflate_level > DEFLATE_LEVEL_MAX {
             return Err(ConfigError::DeflateLevel);
         }
+        self.check_rules()?;
         for (flag, value) in [
             ("--max-message", self.max_message),
             ("--max-lag", self.max_lag),
@@ -252,6 +272,16 @@ impl Config {
     }
 }
 
+impl Config {
+    fn check_rules(&self) -> Result<(), ConfigError> {
+        let dead = rules::find_dead("--lag-policy", &self.lag_policy)
+            .or_else(|| rules::find_dead("--history", &self.history))
+            .or_else(|| rules::find_dead("--history-bytes", &self.history_bytes))
+            .or_else(|| rules::find_dead("--history-age", &self.history_age));
+        dead.map_or(Ok(()), |dead| Err(ConfigError::DeadRule(dead)))
+    }
+}
+
 /// Values that do not go together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigError {
@@ -265,6 +295,8 @@ pub enum ConfigError {
     ClientPublishWithoutKey,
     /// A compression level that there is not.
     DeflateLevel,
+    /// A rule that can never apply.
+    DeadRule(DeadRule),
     /// A limit or timeout of nothing.
     Zero(&'static str),
 }
@@ -289,6 +321,7 @@ impl fmt::Display for ConfigError {
             Self::DeflateLevel => {
                 f.write_str("--deflate-level: give 1 (least work) to 9 (smallest), or 0 for no compression")
             }
+            Self::DeadRule(dead) => dead.fmt(f),
             Self::Zero(flag) => write!(f, "{flag}: 0 would refuse everybody; give a value above 0"),
         }
     }

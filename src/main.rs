@@ -3,12 +3,16 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod cli;
+mod log;
 
 use std::error::Error;
 use std::hint::black_box;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -29,31 +33,41 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => error.exit(),
     };
+    let lines = match log::start(io::stderr()) {
+        Ok(lines) => lines,
+        Err(error) => {
+            eprintln!("fanfare: no thread for the log: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let _flush = log::FlushAtEnd(Arc::clone(&lines));
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        // It would say so on standard error, and panic because that fails too.
+        .with_writer(Arc::clone(&lines))
+        .with_ansi(io::stderr().is_terminal())
+        // It would say so on standard error itself.
         .log_internal_errors(false)
         .init();
-    match serve(args) {
+    std::panic::set_hook(Box::new(log::note_panic));
+    match serve(args, &lines) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("fanfare: {error}");
+            lines.say(&format!("fanfare: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn serve(args: cli::Args) -> Result<(), Box<dyn Error>> {
+fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>> {
     let config = args.into_config();
     let is_development = config.is_development();
-    let threads = config.threads;
+    let (threads, lame_duck) = (config.threads, config.lame_duck);
     let server = Server::bind(config)?;
-    obey_signals(server.handle())?;
+    obey_signals(server.handle(), lame_duck, Arc::clone(lines))?;
     announce(&server)?;
     if is_development {
         tracing::info!(
-            "development mode: everybody on this machine may publish. For others: --listen 0.0.0.0:8080 --publish-key KEY"
+            "development mode: programs and pages of this machine may publish, pages of other sites get 403. \
+             For others: --listen 0.0.0.0:8080 --publish-key KEY"
         );
     }
     tracing::info!(%threads, "started");
@@ -69,33 +83,52 @@ fn keep_freed_memory() {
     drop(black_box(Vec::<u8>::with_capacity(KEPT_LEN / 2)));
 }
 
+/// Prints the addresses, on a thread of its own: standard output may be a full pipe too.
+fn announce(server: &Server) -> Result<(), io::Error> {
+    let (addresses, metrics) = (server.local_addrs().to_vec(), server.metrics_addr());
+    thread::Builder::new().name("fanfare-announce".into()).spawn(move || {
+        if let Err(error) = print_addresses(&addresses, metrics) {
+            tracing::warn!("the addresses could not be printed to standard output: {error}");
+        }
+    })?;
+    Ok(())
+}
+
 /// One line an address to standard output, that of the metrics last, for people and for programs that asked for port 0.
-fn announce(server: &Server) -> Result<(), std::io::Error> {
-    let mut out = std::io::stdout().lock();
-    for address in server.local_addrs() {
+fn print_addresses(addresses: &[SocketAddr], metrics: Option<SocketAddr>) -> Result<(), io::Error> {
+    let mut out = io::stdout().lock();
+    for address in addresses {
         writeln!(out, "listening on http://{address}")?;
     }
-    // Behind those: programs read the first line.
-    if let Some(address) = server.metrics_addr() {
+    // After those: programs read the first line.
+    if let Some(address) = metrics {
         writeln!(out, "metrics on http://{address}/metrics")?;
     }
     out.flush()
 }
 
 /// The first SIGTERM or SIGINT stops the server gently, the second at once.
-fn obey_signals(handle: Handle) -> Result<(), std::io::Error> {
+fn obey_signals(handle: Handle, lame_duck: Duration, lines: Arc<log::Lines>) -> Result<(), io::Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     thread::Builder::new().name("fanfare-signals".into()).spawn(move || {
         let mut signals = signals.forever();
         if signals.next().is_some() {
-            tracing::info!(
-                "stopping: saying goodbye to {} connections; once more to end at once",
-                handle.connections_len()
-            );
+            let connections = handle.connections_len();
+            if lame_duck.is_zero() {
+                tracing::info!(
+                    "stopping: saying goodbye to {connections} connections; once more to end at once"
+                );
+            } else {
+                tracing::info!(
+                    "stopping: /readyz says 503 for {lame_duck:?}, {connections} connections and new ones are served; \
+                     once more to end at once"
+                );
+            }
             handle.shutdown();
         }
         if let Some(signal) = signals.next() {
             tracing::warn!("ended at once");
+            lines.flush();
             std::process::exit(SIGNAL_EXIT_BASE + signal);
         }
     })?;

@@ -46,6 +46,16 @@ fn an_exposed_address_without_a_key_ends_with_the_line_to_add() {
 }
 
 #[test]
+fn a_rule_that_can_never_apply_ends_with_the_flag_and_the_remedy() {
+    for (rules, glob) in [(["5", "*=6"], "all channels"), (["chat*=5", "chat-1=6"], "chat-1=")] {
+        let (code, words) =
+            refusal(&["--listen", "127.0.0.1:0", "--history", rules[0], "--history", rules[1]]);
+        assert_eq!(code, Some(1));
+        assert!(words.contains("--history") && words.contains(glob), "{words}");
+    }
+}
+
+#[test]
 fn an_address_in_use_is_named() {
     let server = start(config());
     let (code, words) = refusal(&["--listen", &server.address.to_string()]);
@@ -128,4 +138,61 @@ fn a_server_whose_log_nobody_reads_any_more_goes_on_and_stops_when_told() {
     assert_eq!(request(address, "GET", "/healthz", "", b"").status, 200);
     process.signal("TERM");
     assert!(process.wait().success());
+}
+
+/// A standard error that is full: nothing can be written until the other end is read.
+#[cfg(unix)]
+fn full_pipe() -> (std::os::unix::net::UnixStream, Stdio) {
+    let (reader, mut writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    reader.set_read_timeout(Some(PATIENCE)).unwrap();
+    writer.set_nonblocking(true).unwrap();
+    for chunk in [&[b'#'; 4096][..], b"#"] {
+        while writer.write(chunk).is_ok() {}
+    }
+    writer.set_nonblocking(false).unwrap();
+    (reader, std::os::fd::OwnedFd::from(writer).into())
+}
+
+/// The binary with a standard error that is full, and its other end.
+#[cfg(unix)]
+fn spawn_unread(flags: &[&str]) -> (Process, std::os::unix::net::UnixStream) {
+    let (reader, stderr) = full_pipe();
+    let mut child = fanfare(flags).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on http://").unwrap().parse().unwrap();
+    (Process { child, address, output }, reader)
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_standard_error_stops_nobody_and_has_its_lines_once_it_is_read() {
+    let (mut process, reader) = spawn_unread(&["--drain", "0s"]);
+    for _ in 0..4 {
+        assert_eq!(request(process.address, "GET", "/nowhere", "", b"").status, 404);
+        assert_eq!(request(process.address, "PATCH", "/", "", b"").status, 405);
+        assert_eq!(request(process.address, "GET", "/healthz", "", b"").status, 200);
+    }
+    let mut log = BufReader::new(reader).lines().map(Result::unwrap);
+    for words in ["descriptor limit", "with 404", "with 405"] {
+        assert!(log.any(|line| line.contains(words)), "{words}");
+    }
+    process.signal("TERM");
+    assert!(process.wait().success());
+    assert!(log.any(|line| line.contains("stopped")));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_standard_error_does_not_keep_a_process_that_is_to_end() {
+    let (mut process, _reader) = spawn_unread(&["--drain", "0s"]);
+    process.signal("TERM");
+    assert!(process.wait().success());
+    let (mut process, _reader) = spawn_unread(&["--drain", "10m"]);
+    let mut clients: Vec<_> = (0..20).map(|_| websocket(process.address, "/channels/news")).collect();
+    process.signal("TERM");
+    assert!(close_frame(&mut clients[0]).is_some());
+    process.signal("TERM");
+    assert_eq!(process.wait().code(), Some(128 + 15));
 }

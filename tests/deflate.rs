@@ -70,7 +70,7 @@ fn inflate(deflated: &[u8]) -> Vec<u8> {
 fn offer(address: SocketAddr, path: &str, extensions: &str) -> (TcpStream, Option<String>) {
     let mut stream = connect(address);
     let handshake = format!(
-        "GET {path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Extensions: {extensions}\r\n\r\n"
     );
@@ -179,6 +179,23 @@ fn what_is_no_deflate_is_closed_with_1007_and_rsv1_without_agreement_with_1002()
 }
 
 #[test]
+fn a_message_whose_stream_ends_inside_a_block_is_closed_with_1007_and_never_published() {
+    let server = start(config());
+    let mut subscriber = websocket(server.address, "/channels/news");
+    let whole = deflate(quote().as_bytes());
+    for cut in [1, 2, whole.len() / 2, whole.len() - 1] {
+        let (mut client, _) = offer(server.address, "/channels/news", "permessage-deflate");
+        client.write_all(&masked(0xc1, &whole[..whole.len() - cut])).unwrap();
+        let (first, payload) = frame(&mut client);
+        assert_eq!((first, &payload[..2]), (0x88, &1007u16.to_be_bytes()[..]), "{cut}");
+        assert_eq!(&payload[2..], b"the compressed message is not valid DEFLATE");
+    }
+    let (mut client, _) = offer(server.address, "/channels/news", "permessage-deflate");
+    client.write_all(&masked(0xc1, &whole)).unwrap();
+    assert_eq!(text(&mut subscriber), quote(), "and nothing before it");
+}
+
+#[test]
 fn text_that_inflates_to_no_utf8_is_closed_with_1007_at_its_first_bad_byte() {
     let server = start(config());
     let (mut echo, _) = offer(server.address, "/echo", "permessage-deflate");
@@ -207,4 +224,29 @@ fn with_the_flag_a_client_may_refer_back_to_its_earlier_messages() {
         echo.write_all(&masked(0xc1, &deflated)).unwrap();
         assert_eq!(inflate(&frame(&mut echo).1), quote().as_bytes());
     }
+}
+
+#[cfg(target_os = "linux")] // for its /proc
+#[test]
+fn messages_that_inflate_to_much_are_taken_no_quicker_than_their_answers() {
+    const MESSAGES: usize = 32;
+    let mut process = spawn(&mut fanfare(&["--threads", "1", "--drain", "0s"]));
+    // What the echo cannot make small: the client takes a window of 256 bytes, in which the server has no compressor.
+    let (mut echo, _) = offer(process.address, "/echo", "permessage-deflate; server_max_window_bits=8");
+    let before = process.resident_peak_kib();
+    // All in one read: 64 KiB, which come to 32 MiB.
+    let messages = masked(0xc2, &deflate(&vec![7; 1 << 20])).repeat(MESSAGES);
+    assert!(messages.len() < 64 * 1024, "{}", messages.len());
+    echo.write_all(&messages).unwrap();
+    let mut payloads = Vec::new();
+    for _ in 0..MESSAGES {
+        let (first, payload) = frame(&mut echo);
+        assert_eq!(first, 0x82);
+        payloads.push(payload);
+    }
+    assert!(payloads.iter().all(|payload| *payload == vec![7; 1 << 20]));
+    let grown = process.resident_peak_kib() - before;
+    assert!(grown < 12 * 1024, "{grown} KiB: a message and its echo, and their buffers' room to grow");
+    process.signal("TERM");
+    assert!(process.wait().success());
 }

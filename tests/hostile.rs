@@ -74,7 +74,7 @@ fn slow_heads_and_bodies_by_the_hundred_end_with_408() {
         let mut stream = connect(process.address);
         let what = [
             "GET /channels/ticks HTTP/1.1\r\nX-Slow: ",
-            "POST /channels/ticks HTTP/1.1\r\nHost: h\r\nContent-Length: 900000\r\n\r\n",
+            "POST /channels/ticks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n",
         ][number % 2];
         stream.write_all(what.as_bytes()).unwrap();
         stream
@@ -113,8 +113,10 @@ fn two_to_the_62_bytes_are_refused_at_the_header_and_take_no_room() {
         for mut stream in peers {
             assert_eq!(close_code(&rest(&mut stream)), Some(1009));
         }
-        let head =
-            format!("POST /channels/ticks HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", 1u64 << 62);
+        let head = format!(
+            "POST /channels/ticks HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            1u64 << 62
+        );
         for _ in 0..CROWD {
             assert_eq!(exchange(&mut connect(process.address), head.as_bytes()).status, 413);
         }

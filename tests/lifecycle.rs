@@ -262,6 +262,39 @@ fn a_peer_that_ignores_the_goodbye_does_not_keep_the_server() {
     server.join().unwrap();
 }
 
+#[test]
+fn a_lame_duck_serves_everybody_but_is_not_ready_and_then_drains() {
+    let lame_duck = Duration::from_millis(1000);
+    let metrics_listen = Some("127.0.0.1:0".parse().unwrap());
+    let server = start(Config { lame_duck, metrics_listen, ..config() });
+    let mut client = websocket(server.address, "/channels/news");
+    let ready = |address| request(address, "GET", "/readyz", "", b"").status;
+    assert_eq!((ready(server.address), ready(server.metrics.unwrap())), (200, 200));
+    let begun = std::time::Instant::now();
+    server.handle.shutdown();
+    assert_eq!((ready(server.address), ready(server.metrics.unwrap())), (503, 503));
+    let mut newcomer = websocket(server.address, "/channels/news");
+    assert!(!request(server.address, "GET", "/healthz", "", b"").head.contains("Connection: close"));
+    publish(server.address, "news", "still here");
+    assert_eq!((text(&mut client), text(&mut newcomer)), ("still here".into(), "still here".into()));
+    for mut client in [client, newcomer] {
+        assert_eq!(close_frame(&mut client).unwrap().code, CloseCode::Away);
+        while client.read().is_ok() {}
+    }
+    // The server's clock counts whole milliseconds.
+    assert!(begun.elapsed() + Duration::from_millis(1) >= lame_duck, "{:?}", begun.elapsed());
+    server.join().unwrap();
+}
+
+#[test]
+fn a_lame_duck_that_is_told_to_end_at_once_does() {
+    let server = start(Config { lame_duck: Duration::MAX, ..config() });
+    server.handle.shutdown();
+    assert_eq!(request(server.address, "GET", "/readyz", "", b"").status, 503);
+    server.handle.shutdown_now();
+    server.join().unwrap();
+}
+
 #[cfg(unix)]
 #[test]
 fn both_signals_end_the_process_with_0() {

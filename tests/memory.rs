@@ -38,7 +38,8 @@ fn unfinished(address: SocketAddr, len: usize) -> TcpStream {
 #[cfg(target_os = "linux")] // for its /proc
 #[test]
 fn the_slowest_subscribers_go_first_and_one_that_keeps_up_does_not_notice() {
-    let flags = ["--max-memory", "16MiB", "--max-lag", "64MiB", "--threads", "1"];
+    // Whoever is closed reads that at the end of the test, however long the machine takes until then.
+    let flags = ["--max-memory", "16MiB", "--max-lag", "64MiB", "--close-timeout", "60s", "--threads", "1"];
     let process = spawn(&mut fanfare(&flags));
     let mut healthy = websocket(process.address, "/channels/healthy");
     let channels: Vec<String> = (0..8).map(|n| format!("stalled-{n}")).collect();
@@ -115,12 +116,43 @@ fn history_goes_before_anybody_and_who_comes_back_is_told() {
     assert!(text(&mut healthy).contains("still here"));
 }
 
+#[cfg(unix)] // for its sh
+#[test]
+fn past_the_limit_only_as_much_history_goes_as_is_needed_and_it_is_counted_and_logged_once() {
+    let flags = "--listen 127.0.0.1:0 --threads 1 --max-memory 4MiB --history 1000 --history-bytes 64MiB";
+    let log = format!("{}/eviction-{}.log", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let line = format!("exec {} {flags} 2>{log}", env!("CARGO_BIN_EXE_fanfare"));
+    let process = spawn(std::process::Command::new("sh").args(["-c", &line]));
+    for channel in ["small-1", "small-2", "small-3"] {
+        (0..10).for_each(|_| drop(publish(process.address, channel, "x")));
+    }
+    let metric = |name: &str| {
+        let scrape = request(process.address, "GET", "/metrics", "", b"").body;
+        let line = scrape.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(metric("fanfare_evicted_publications_total"), 0);
+    let payload = "x".repeat(64 * 1024);
+    (0..100).for_each(|_| drop(publish(process.address, "large", &payload)));
+    let kept = |channel: &str| {
+        let path = format!("/channels/{channel}?last=1000");
+        let body = request(process.address, "GET", &path, "", b"").body;
+        serde_json::from_str::<Value>(&body).unwrap()["messages"].as_array().unwrap().len()
+    };
+    assert_eq!(["small-1", "small-2", "small-3"].map(kept), [10; 3]);
+    let evicted = metric("fanfare_evicted_publications_total");
+    assert!((36..=45).contains(&evicted), "{evicted} of 100, of which 63 have room");
+    assert!(metric("fanfare_memory_bytes{kind=\"publications\"}") > 3 * 1024 * 1024, "and no more");
+    let log = std::fs::read_to_string(log).unwrap();
+    assert_eq!(log.matches("history is evicted").count(), 1, "{log}");
+}
+
 #[test]
 fn keys_of_retries_are_kept_for_their_time_and_no_more_are_taken_than_there_is_room_for() {
     let process = spawn(&mut fanfare(&["--max-memory", "64KiB", "--threads", "1"]));
     let mut publisher = connect(process.address);
     let mut post = |key: &str| {
-        let head = "POST /channels/news HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n";
+        let head = "POST /channels/news HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n";
         exchange(&mut publisher, format!("{head}{key}\r\nx").as_bytes())
     };
     let mut taken = 0;

@@ -15,7 +15,7 @@ use support::streams::{Events, Poll, data_of};
 use support::*;
 use tungstenite::Message;
 
-const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n";
+const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// More than the kernel holds for a peer that does not read.
 const PAYLOAD_LEN: usize = 32 * 1024;
@@ -167,7 +167,7 @@ fn every_byte_in_either_direction_is_counted() {
     let server = start(one_loop());
     let mut stream = connect(server.address);
     let before = exchange(&mut stream, SCRAPE);
-    let request = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let answer = exchange(&mut stream, request);
     let after = exchange(&mut stream, SCRAPE);
     let len = |answer: &Answer| (answer.head.len() + answer.body.len()) as f64;
@@ -282,26 +282,29 @@ fn every_refused_request_is_counted_under_its_reason() {
     let mut scraper = Scraper::new(server.address);
     let authorized = "Authorization: Bearer secret\r\n";
     scraper.stream.write_all(b"").unwrap();
-    let post = format!("POST /channels/c HTTP/1.1\r\nHost: h\r\n{authorized}");
+    let post = format!("POST /channels/c HTTP/1.1\r\nHost: localhost\r\n{authorized}");
     let requests = [
         ("nonsense\r\n\r\n".to_owned(), "bad_request"),
         (format!("{post}\r\n"), "bad_request"),
         (format!("{post}Content-Type: application/json\r\nContent-Length: 1\r\n\r\n{{"), "bad_request"),
-        ("POST /channels/c HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n".to_owned(), "unauthorized"),
-        ("GET /channels/@fanfare.x HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), "forbidden"),
-        ("GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), "not_found"),
-        ("PUT /channels/c HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), "method_not_allowed"),
+        (
+            "POST /channels/c HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            "unauthorized",
+        ),
+        ("GET /channels/@fanfare.x HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), "forbidden"),
+        ("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), "not_found"),
+        ("PUT /channels/c HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), "method_not_allowed"),
         (format!("{post}Content-Length: 101\r\n\r\n"), "too_large"),
-        (format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "a".repeat(20_000)), "too_large"),
+        (format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "a".repeat(20_000)), "too_large"),
         (format!("{post}Transfer-Encoding: gzip, chunked\r\n\r\n"), "unsupported"),
-        ("GET / HTTP/2.0\r\nHost: h\r\n\r\n".to_owned(), "unsupported"),
+        ("GET / HTTP/2.0\r\nHost: localhost\r\n\r\n".to_owned(), "unsupported"),
     ];
     let mut counts: HashMap<&str, u64> = HashMap::new();
     for (request, reason) in &requests {
         assert!(exchange(&mut connect(server.address), request.as_bytes()).status >= 400);
         *counts.entry(*reason).or_default() += 1;
     }
-    let scrape = format!("GET /metrics HTTP/1.1\r\nHost: h\r\n{authorized}\r\n");
+    let scrape = format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\n{authorized}\r\n");
     let samples = samples(&exchange(&mut scraper.stream, scrape.as_bytes()).body);
     let found: HashMap<&str, u64> = samples
         .iter()
@@ -472,7 +475,7 @@ fn the_answer_to_a_scrape_names_the_format_and_head_has_no_body() {
     let content_type = "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n";
     assert!(answer.head.contains(content_type), "{answer:?}");
     let mut stream = connect(server.address);
-    stream.write_all(b"HEAD /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    stream.write_all(b"HEAD /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let head = String::from_utf8(rest(&mut stream)).unwrap();
     assert!(head.contains(content_type) && head.ends_with("\r\n\r\n"), "{head}");
     assert_eq!(request(server.address, "POST", "/metrics", "", b"").status, 405);
@@ -542,7 +545,7 @@ fn an_address_of_the_metrics_that_cannot_be_had_is_named_with_its_flag() {
 fn a_server_that_is_stopping_says_that_it_is_not_ready_until_it_ends() {
     let server = start(with_metrics(Config { drain: PATIENCE, ..config() }));
     let clients: Vec<Client> = (0..20).map(|_| websocket(server.address, "/channels/news")).collect();
-    let ready = b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n";
+    let ready = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     // Behind the others on its loop, so that its turn to be closed comes late.
     let mut kept = connect(server.address);
     assert_eq!(exchange(&mut kept, ready).status, 200);

@@ -229,8 +229,7 @@ fn publish_at_once(publishers: &mut [Publisher], message: usize) {
         match publisher {
             Publisher::Post(number, stream) => {
                 let body = format!("{number} {message}");
-                let head =
-                    "POST /channels/all HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nContent-Length:";
+                let head = "POST /channels/all HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length:";
                 stream.write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
             }
             Publisher::WebSocket(number, client) => {

@@ -24,7 +24,7 @@ fn healthz_says_ok() {
 fn head_is_get_without_the_body() {
     let server = start(config());
     let mut stream = connect(server.address);
-    stream.write_all(b"HEAD /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    stream.write_all(b"HEAD /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(
@@ -39,7 +39,7 @@ fn one_connection_carries_many_requests_and_pipelined_ones() {
     let server = start(config());
     let mut stream = connect(server.address);
     let one =
-        b"POST /channels/c HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\nx";
+        b"POST /channels/c HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\nx";
     for _ in 0..3 {
         assert_eq!(exchange(&mut stream, one).status, 200);
     }
@@ -57,7 +57,7 @@ fn a_flood_of_pipelined_requests_by_a_peer_that_reads_late_is_answered_in_full()
     let mut writer = stream.try_clone().unwrap();
     let writing = std::thread::spawn(move || {
         for _ in 0..REQUESTS / 100 {
-            writer.write_all(&b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100)).unwrap();
+            writer.write_all(&b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100)).unwrap();
         }
     });
     let mut answers = vec![0; 1];
@@ -76,26 +76,27 @@ fn a_flood_of_pipelined_requests_by_a_peer_that_reads_late_is_answered_in_full()
 #[test]
 fn every_refusal_has_its_status_and_a_sentence() {
     let server = start(Config { max_message: 100, ..config() });
-    let publish = "POST /channels/c HTTP/1.1\r\nHost: h\r\n";
+    let publish = "POST /channels/c HTTP/1.1\r\nHost: localhost\r\n";
     for (request, status) in [
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
         ("nonsense\r\n\r\n".to_owned(), 400),
-        ("GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 404),
-        ("GET /channels/ HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
-        ("GET /channels/a%2Fb HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
-        (format!("GET /channels/{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(201)), 400),
-        ("GET /channels/c?since=7 HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
-        ("GET /channels/c?last=few HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
-        ("GET /channels/c?wait=soon HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
+        ("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 404),
+        ("GET /channels/ HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 400),
+        ("GET /channels/a%2Fb HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 400),
+        (format!("GET /channels/{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(201)), 400),
+        ("GET /channels/c?since=7 HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 400),
+        ("GET /channels/c?last=few HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 400),
+        ("GET /channels/c?wait=soon HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 400),
         (
-            "GET /channels/c?protocol=x HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n".to_owned(),
+            "GET /channels/c?protocol=x HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+                .to_owned(),
             400,
         ),
         ("GET /channels/c HTTP/1.0\r\nAccept: text/event-stream\r\n\r\n".to_owned(), 505),
         (String::from_utf8(upgrade_request("/channels/c?since=")).unwrap(), 400),
         (format!("{publish}Idempotency-Key: two words\r\nContent-Length: 0\r\n\r\n"), 400),
-        ("PUT /channels/c HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 405),
-        ("POST /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n".to_owned(), 405),
+        ("PUT /channels/c HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 405),
+        ("POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".to_owned(), 405),
         (format!("{publish}\r\n"), 411),
         (format!("{publish}Content-Length: 101\r\n\r\n"), 413),
         (format!("{publish}Content-Length: 1\r\nContent-Length: 2\r\n\r\n"), 400),
@@ -103,10 +104,14 @@ fn every_refusal_has_its_status_and_a_sentence() {
         (format!("{publish}Transfer-Encoding: gzip, chunked\r\n\r\n"), 501),
         (format!("{publish}Transfer-Encoding: chunked\r\n\r\nFF\r\n"), 413),
         (format!("{publish}Content-Type: application/json\r\nContent-Length: 1\r\n\r\n{{"), 400),
-        ("POST /channels/c?event=fanfare:x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n".to_owned(), 400),
-        (format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "a".repeat(20_000)), 431),
-        (format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "X: y\r\n".repeat(100)), 431),
-        ("GET / HTTP/2.0\r\nHost: h\r\n\r\n".to_owned(), 505),
+        (
+            "POST /channels/c?event=fanfare:x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+                .to_owned(),
+            400,
+        ),
+        (format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "a".repeat(20_000)), 431),
+        (format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(100)), 431),
+        ("GET / HTTP/2.0\r\nHost: localhost\r\n\r\n".to_owned(), 505),
     ] {
         let answer = exchange(&mut connect(server.address), request.as_bytes());
         assert_eq!(answer.status, status, "{request:.60}: {answer:?}");
@@ -126,7 +131,7 @@ fn another_websocket_version_is_answered_with_426_and_13() {
     let server = start(config());
     let fields = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
         Sec-WebSocket-Version: 8\r\n";
-    let request = format!("GET /echo HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+    let request = format!("GET /echo HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
     let answer = exchange(&mut connect(server.address), request.as_bytes());
     assert_eq!(answer.status, 426);
     assert!(answer.head.contains("Sec-WebSocket-Version: 13\r\n"), "{answer:?}");
@@ -136,7 +141,8 @@ fn another_websocket_version_is_answered_with_426_and_13() {
 fn a_body_that_is_not_wanted_ends_the_connection_after_the_answer() {
     let server = start(config());
     let mut stream = connect(server.address);
-    let answer = exchange(&mut stream, b"GET /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nGET ");
+    let answer =
+        exchange(&mut stream, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nGET ");
     assert_eq!(answer.status, 200);
     assert!(answer.head.contains("Connection: close\r\n"), "{answer:?}");
     assert!(closes(&mut stream));
@@ -146,7 +152,8 @@ fn a_body_that_is_not_wanted_ends_the_connection_after_the_answer() {
 fn a_client_that_expects_continue_is_told_to_go_on() {
     let server = start(config());
     let mut stream = connect(server.address);
-    let head = b"POST /channels/c HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
+    let head =
+        b"POST /channels/c HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
     assert_eq!(exchange(&mut stream, head).status, 100);
     assert_eq!(exchange(&mut stream, b"hi").status, 200);
 }
@@ -155,7 +162,7 @@ fn a_client_that_expects_continue_is_told_to_go_on() {
 fn a_chunked_body_is_published_whole() {
     let server = start(config());
     let mut client = websocket(server.address, "/channels/c");
-    let head = b"POST /channels/c HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = b"POST /channels/c HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n";
     let mut stream = connect(server.address);
     stream.write_all(head).unwrap();
     assert_eq!(exchange(&mut stream, b"3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n").status, 200);
@@ -170,9 +177,10 @@ fn a_request_that_is_not_finished_in_time_is_answered_with_408() {
         ..config()
     };
     let server = start(timeouts);
-    for unfinished in
-        [&b"GET /healthz HTT"[..], b"POST /channels/c HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhel"]
-    {
+    for unfinished in [
+        &b"GET /healthz HTT"[..],
+        b"POST /channels/c HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhel",
+    ] {
         let mut stream = connect(server.address);
         assert_eq!(exchange(&mut stream, unfinished).status, 408);
         assert!(closes(&mut stream));
@@ -189,7 +197,7 @@ fn a_connection_that_says_nothing_is_hung_up_on_without_a_word() {
 fn a_kept_alive_connection_is_closed_when_idle() {
     let server = start(Config { idle_timeout: Duration::from_millis(50), ..config() });
     let mut stream = connect(server.address);
-    assert_eq!(exchange(&mut stream, b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
+    assert_eq!(exchange(&mut stream, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 200);
     assert!(closes(&mut stream));
 }
 
@@ -197,7 +205,7 @@ fn a_kept_alive_connection_is_closed_when_idle() {
 fn a_peer_that_closes_its_half_still_gets_its_answer() {
     let server = start(config());
     let mut stream = connect(server.address);
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(read_answer(&mut stream).status, 200);
     assert!(closes(&mut stream));
@@ -216,7 +224,7 @@ fn a_page_is_compressed_for_who_takes_that_and_for_nobody_else() {
     for (fields, is_compressed) in
         [("", false), ("Accept-Encoding: gzip;q=0\r\n", false), ("Accept-Encoding: br, gzip\r\n", true)]
     {
-        let head = format!("HEAD /fanfare.js HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+        let head = format!("HEAD /fanfare.js HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
         let mut stream = connect(server.address);
         stream.write_all(head.as_bytes()).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();

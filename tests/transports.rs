@@ -2,12 +2,14 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fanfare::config::{Config, Glob, LagPolicy};
 use serde_json::{Value, json};
+use support::steady::next_text;
 use support::streams::*;
 use support::*;
+use tungstenite::Message;
 
 const TEXT: &str = "Content-Type: text/plain\r\n";
 const JSON: &str = "Content-Type: application/json\r\n";
@@ -87,6 +89,62 @@ fn lines_arrive_as_lines_names_as_names_and_binary_says_so() {
     assert_eq!(next(), json!({"data": ""}));
 }
 
+/// The notice of a server with this idle timeout, in milliseconds.
+fn alive(idle: u64) -> Value {
+    json!({"event": "fanfare:alive", "data": {"idle": idle}})
+}
+
+#[test]
+fn a_page_hears_every_idle_timeout_that_the_server_is_there_over_websockets_and_streams_of_envelopes() {
+    let server = start(Config { idle_timeout: Duration::from_millis(50), ..config() });
+    let mut by_websocket = envelopes(server.address, "news?since=");
+    let mut without_since = envelopes(server.address, "news");
+    let deflated =
+        [("Sec-WebSocket-Protocol", "fanfare.v1.json"), ("Sec-WebSocket-Extensions", "permessage-deflate")];
+    let (mut deflated, _) = handshake(server.address, "/channels/news", &deflated).unwrap();
+    let mut by_stream = Events::open(server.address, "/channels/news?protocol=fanfare.v1.json", "").begun();
+    assert_eq!(envelope(&mut by_websocket)["data"]["idle"], 50);
+    assert!(by_stream.next().unwrap().data.ends_with(r#","idle":50}}"#));
+    let began_at = by_stream.last_id.clone();
+    for _ in 0..3 {
+        for client in [&mut by_websocket, &mut without_since, &mut deflated] {
+            assert_eq!(serde_json::from_str::<Value>(&next_text(client)).unwrap(), alive(50));
+        }
+        let event = by_stream.next().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&event.data).unwrap(), alive(50));
+        assert_eq!(event.id, began_at, "where the client is stays as it was");
+    }
+}
+
+#[test]
+fn a_client_that_talks_in_a_silent_channel_is_told_too_that_the_server_is_there() {
+    let server = start(Config { idle_timeout: Duration::from_millis(200), ..config() });
+    let mut client = envelopes(server.address, "news");
+    let began = Instant::now();
+    client.get_ref().set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    loop {
+        // It says so much that no ping comes due.
+        client.send(Message::Pong(Vec::new().into())).unwrap();
+        if let Ok(Message::Text(text)) = client.read() {
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), alive(200));
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "it is not told");
+    }
+}
+
+#[test]
+fn a_websocket_of_payloads_hears_pings_and_nothing_else() {
+    let server = start(Config { idle_timeout: Duration::from_millis(50), ..config() });
+    let mut client = websocket(server.address, "/channels/news");
+    for _ in 0..3 {
+        assert!(matches!(client.read().unwrap(), Message::Ping(_)));
+        client.flush().unwrap();
+    }
+    publish(server.address, "news", "still here");
+    assert_eq!(text(&mut client), "still here");
+}
+
 #[test]
 fn a_silent_stream_hears_a_comment_now_and_then() {
     let server = start(Config { idle_timeout: Duration::from_millis(50), ..config() });
@@ -126,8 +184,7 @@ fn a_long_poll_for_which_nothing_comes_is_answered_when_its_wait_is_over() {
 fn what_is_asked_while_a_long_poll_waits_is_answered_behind_it() {
     let server = start(config());
     let mut stream = connect(server.address);
-    let requests =
-        "GET /channels/news?wait=20 HTTP/1.1\r\nHost: h\r\n\r\nGET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+    let requests = "GET /channels/news?wait=20 HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let first = {
         use std::io::Write;
         stream.write_all(requests.as_bytes()).unwrap();
@@ -170,7 +227,10 @@ fn who_comes_back_gets_what_it_missed_first_on_every_transport() {
     let mut by_query = Events::open(server.address, &format!("/channels/news?since={seen}"), "");
     publish(server.address, "news", "three");
 
-    assert_eq!(envelope(&mut socket), json!({"event": "fanfare:subscribed", "data": {"since": seen}}));
+    assert_eq!(
+        envelope(&mut socket),
+        json!({"event": "fanfare:subscribed", "data": {"since": seen, "idle": 30000}})
+    );
     for expected in ["one", "two", "three"] {
         assert_eq!(envelope(&mut socket)["data"], expected);
         assert_eq!(events.next().unwrap().data, expected);
@@ -193,7 +253,8 @@ fn who_missed_more_than_is_kept_is_told_on_every_transport() {
 
     let mut socket = envelopes(server.address, &format!("news?since={seen}"));
     let gap = json!({"missed": 1, "since": lost});
-    assert_eq!(envelope(&mut socket), json!({"event": "fanfare:gap", "data": gap}));
+    let told = json!({"missed": 1, "since": lost, "idle": 30000});
+    assert_eq!(envelope(&mut socket), json!({"event": "fanfare:gap", "data": told}));
     let mut events = Events::open(server.address, "/channels/news", &format!("Last-Event-ID: {seen}\r\n"));
     let told = events.next().unwrap();
     assert_eq!((told.name.as_str(), told.id.as_str()), ("fanfare:gap", lost.as_str()));
@@ -340,7 +401,7 @@ fn pages_of_other_origins_may_ask_and_read() {
         "{origin}Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: idempotency-key\r\n"
     );
     for (allow_origin, expected) in
-        [(vec![], "*"), (vec!["https://a.example".to_owned()], "https://a.example")]
+        [(vec!["*".to_owned()], "*"), (vec!["https://a.example".to_owned()], "https://a.example")]
     {
         let server = start(Config { allow_origin, ..config() });
         let allowed = format!("\r\nAccess-Control-Allow-Origin: {expected}\r\n");

@@ -166,7 +166,7 @@ impl Feed {
         let mut out = Vec::new();
         for payload in self.payloads(messages) {
             let head = format!(
-                "POST /channels/{CHANNEL} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n\
+                "POST /channels/{CHANNEL} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                  Content-Length: {}\r\n\r\n",
                 payload.len()
             );

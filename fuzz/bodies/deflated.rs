@@ -19,8 +19,8 @@ use super::input::{byte, cuts, pick, pieces};
 /// Longer wires are not read byte by byte.
 const BY_BYTE_LEN_MAX: usize = 512;
 
-/// What is held besides the message: what an inflater takes.
-const HELD_LEN_BESIDES_MAX: usize = 40 * 1024;
+/// What is held besides the message: what an inflater takes, and the window that messages refer back to.
+const HELD_LEN_BESIDES_MAX: usize = (40 + 32) * 1024;
 
 const INBOUNDS: [Inbound; 8] = [
     Inbound::Refuse,
@@ -129,6 +129,8 @@ fn receive(protocol: &mut Protocol, read: &[u8], len_max: u64, seen: &mut Seen) 
     let mut input = &mut bytes[..];
     loop {
         match protocol.receive(&mut input, &mut seen.outbox) {
+            // Where a step ends depends on the cut, and is nothing to be seen.
+            Ok(Some(Event::Inflating)) => {}
             Ok(Some(event)) => seen.events.push(owned(event, len_max)),
             Ok(None) => break,
             Err(error) => {
@@ -147,6 +149,7 @@ fn owned(event: Event<'_>, len_max: u64) -> Event<'static> {
             assert!(kind == MessageKind::Binary || str::from_utf8(&payload).is_ok(), "a text is UTF-8");
             Event::Message(Message { kind, payload: Cow::Owned(payload.into_owned()) })
         }
+        Event::Inflating => unreachable!("it is passed over"),
         Event::Ping => Event::Ping,
         Event::Pong => Event::Pong,
         Event::Close(close) => Event::Close(close),

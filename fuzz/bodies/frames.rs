@@ -151,6 +151,7 @@ fn owned(event: Event<'_>) -> Event<'static> {
         Event::Message(Message { kind, payload }) => {
             Event::Message(Message { kind, payload: Cow::Owned(payload.into_owned()) })
         }
+        Event::Inflating => unreachable!("it is passed over"),
         Event::Ping => Event::Ping,
         Event::Pong => Event::Pong,
         Event::Close(close) => Event::Close(close),

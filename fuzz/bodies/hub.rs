@@ -16,6 +16,7 @@
 //! | `M` subscriber | ask how many were passed over |
 //! | `D` | take a log that has something new |
 //! | `T` log | trim a log that was taken, gone or not |
+//! | `W` log leaving | walk over a log that was taken from the last place to the first, of each eight those leave that the number's bits say |
 //! | `A` | take all logs that have something new, and trim all that were taken: the end of a turn |
 
 use arbitrary::Unstructured;
@@ -23,7 +24,7 @@ use arbitrary::Unstructured;
 use super::hub_model::{CHANNELS, Pair};
 use super::input::byte;
 
-const LETTERS: &[u8] = b"SUPRFOLMDTA";
+const LETTERS: &[u8] = b"SUPRFOLMDTAW";
 
 /// Enough to come and go in; what one run does is then quick.
 const OPERATIONS_MAX: usize = 300;
@@ -64,6 +65,7 @@ fn operate(pair: &mut Pair, input: &mut Unstructured) {
         b'D' => pair.take_dirty(),
         b'T' => pair.trim(number(input)),
         b'A' => pair.end_turn(),
+        b'W' => pair.walk(number(input), number(input)),
         letter => operate_on_subscriber(pair, letter, input),
     }
 }

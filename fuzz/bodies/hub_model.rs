@@ -211,6 +211,26 @@ impl Pair {
         self.ever_taken.push(log);
     }
 
+    /// Walks over a log that was taken as a flush does: everybody is met once, whoever is met and chosen leaves.
+    pub fn walk(&mut self, number: usize, chosen: usize) {
+        let Some((&(channel, form), &log)) = self.taken.iter().cycle().nth(number) else { return };
+        let mut expected: Vec<u64> = self.readers((channel, form)).map(|reader| reader.owner).collect();
+        let mut met = Vec::new();
+        for place in (0..self.hub.readers_len(log)).rev() {
+            let (subscription, owner) = self.hub.reader_at(log, place).expect("places have no holes");
+            met.push(owner);
+            if chosen >> (met.len() % 8) & 1 == 1 {
+                let all = &self.channels[&channel];
+                let index = all.iter().position(|reader| reader.owner == owner).expect("it has not left");
+                assert_eq!(all[index].subscription, subscription);
+                self.unsubscribe((channel, index));
+            }
+        }
+        met.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(met, expected);
+    }
+
     pub fn trim(&mut self, number: usize) {
         if !self.ever_taken.is_empty() {
             self.hub.trim(self.ever_taken[number % self.ever_taken.len()]);
@@ -244,8 +264,9 @@ impl Pair {
 
     /// Which log this is, by its subscribers, all of which must be there.
     fn identify(&self, log: LogId) -> (usize, WireForm) {
-        let slots = (0..self.hub.slot_end(log)).filter_map(|slot| self.hub.subscriber(log, slot));
-        let mut subscribers: Vec<(Subscription, u64)> = slots.collect();
+        let places = 0..self.hub.readers_len(log);
+        let mut subscribers: Vec<(Subscription, u64)> =
+            places.map(|place| self.hub.reader_at(log, place).expect("places have no holes")).collect();
         subscribers.sort_by_key(|&(_, owner)| owner);
         let &(first, _) = subscribers.first().expect("a log has a subscriber");
         let name = self.hub.channel(first).as_str();

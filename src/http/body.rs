@@ -100,6 +100,11 @@ impl Body {
         &self.bytes
     }
 
+    /// The room that they take.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The decoded bytes of a complete body.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {

@@ -64,7 +64,6 @@ impl Buffer {
     }
 
     /// What it owns on the heap, in bytes.
-    #[cfg(test)]
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()
     }

@@ -168,7 +168,13 @@ mod tests {
     #[test]
     fn a_stream_has_no_length_and_is_not_stored_nor_held_back() {
         let mut out = Vec::new();
-        let framing = Framing { date: "now", keep_alive: true, head_only: false, allow_origin: Some("*") };
+        let framing = Framing {
+            date: "now",
+            keep_alive: true,
+            head_only: false,
+            allow_origin: Some("*"),
+            varies_by_origin: false,
+        };
         encode_stream_head(&mut out, framing);
         let head = "HTTP/1.1 200 OK\r\nDate: now\r\nContent-Type: text/event-stream\r\n\
                     Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\

@@ -16,6 +16,7 @@ mod body;
 mod buffer;
 mod error;
 mod event_stream;
+mod host;
 mod length;
 mod query;
 mod reader;

@@ -138,6 +138,15 @@ impl RequestReader {
         self.buffer.unread().len() + body_len
     }
 
+    /// The room that it takes on the heap for those bytes.
+    pub fn held_len(&self) -> usize {
+        let body_len = match &self.state {
+            State::Body(body) => body.capacity(),
+            State::Head { .. } | State::Announced(_) | State::Failed(_) => 0,
+        };
+        self.buffer.capacity() + body_len
+    }
+
     /// The bytes behind the last event, given away: after a handshake, the first frames.
     #[must_use]
     pub fn take_rest(&mut self) -> Vec<u8> {

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::error::Error;
+use super::host::is_host;
 use super::length::BodyLength;
 use super::target;
 
@@ -140,7 +141,8 @@ impl Request {
         if hosts.next().is_some() {
             return Err(Error::HostRepeated);
         }
-        if host.iter().all(|&byte| is_host_byte(byte)) { Ok(()) } else { Err(Error::HostInvalid) }
+        // Empty where the target has no authority: RFC 9112 §3.2.
+        if host.is_empty() || is_host(host) { Ok(()) } else { Err(Error::HostInvalid) }
     }
 
     /// RFC 9110 §10.1.1: "A server that receives an Expect field value containing a member other than
@@ -199,12 +201,6 @@ fn names_version(line: &[u8]) -> bool {
     version
         .strip_prefix(b"HTTP/")
         .is_some_and(|digits| digits.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.'))
-}
-
-/// RFC 3986 §3.2.2: what a host and a port are made of, but for the comma, which is what joins
-/// two Host fields into one. An empty Host is allowed (RFC 9112 §3.2).
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%:[]".contains(&byte)
 }
 
 /// Where in `whole` the subslice `part` lies.

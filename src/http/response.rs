@@ -30,6 +30,8 @@ pub struct Framing<'a> {
     /// The origin whose pages may read the answer, or `*` for all: the Fetch standard's CORS protocol. `None` if
     /// no page asked.
     pub allow_origin: Option<&'a str>,
+    /// Whether pages of another origin, or programs, may be answered otherwise.
+    pub varies_by_origin: bool,
 }
 
 /// Fields of answers that pages of other origins may read besides those that the Fetch standard lists.
@@ -132,10 +134,10 @@ pub(super) fn connection_fields(out: &mut Vec<u8>, framing: Framing, options: &s
     if let Some(origin) = framing.allow_origin {
         line(out, &["Access-Control-Allow-Origin: ", origin]);
         line(out, &["Access-Control-Expose-Headers: ", EXPOSED_FIELDS]);
-        // What is sent to one origin must not be taken from a cache for another.
-        if origin != "*" {
-            line(out, &["Vary: Origin"]);
-        }
+    }
+    // What is sent to one origin, or to none, must not be taken from a cache for another.
+    if framing.varies_by_origin {
+        line(out, &["Vary: Origin"]);
     }
     // RFC 9112 §9.6 for close; keep-alive is for HTTP/1.0 clients, §9.3.
     line(out, &["Connection: ", options, if framing.keep_alive { "keep-alive" } else { "close" }]);
@@ -157,7 +159,9 @@ mod tests {
 
     fn encoded(response: &Response, keep_alive: bool, head_only: bool) -> String {
         let mut out = Vec::new();
-        response.encode(&mut out, Framing { date: DATE, keep_alive, head_only, allow_origin: None });
+        let framing =
+            Framing { date: DATE, keep_alive, head_only, allow_origin: None, varies_by_origin: false };
+        response.encode(&mut out, framing);
         String::from_utf8(out).unwrap()
     }
 

@@ -3,6 +3,7 @@
 //! Splitting it into segments and decoding them is the router's, with `query.rs`.
 
 use super::error::Error;
+use super::host::is_host;
 
 /// Schemes of an absolute-form target; `ws` and `wss` because a WebSocket client behind a proxy may write
 /// its own.
@@ -26,7 +27,8 @@ pub(super) fn reduce(method: &str, target: &str) -> Result<String, Error> {
 }
 
 /// RFC 9112 §3.2.2: "a server MUST accept the absolute-form in requests". Host is then outranked by the
-/// target's authority; nothing here depends on either.
+/// target's authority; nothing here depends on either. Where a name is checked it is the one in Host, which no page can
+/// make differ from the target's.
 fn reduce_absolute(target: &str) -> Result<String, Error> {
     let (scheme, rest) = target.split_once("://").ok_or(Error::Target)?;
     if !SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
@@ -35,7 +37,7 @@ fn reduce_absolute(target: &str) -> Result<String, Error> {
     let (authority, path_and_query) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     // RFC 9110 §4.2.1 for the empty host: "A recipient that processes such a URI reference MUST reject it as
     // invalid"; §4.2.4 for user information.
-    if authority.is_empty() || authority.starts_with(':') || authority.contains('@') {
+    if !is_host(authority.as_bytes()) {
         return Err(Error::Target);
     }
     if path_and_query.starts_with('/') {
@@ -71,7 +73,17 @@ mod tests {
 
     #[test]
     fn a_target_without_a_path_is_refused() {
-        for target in ["a", "example.org:80", "ftp://a/b", "http:/a", "http:///a", "http://:80/", "*", "?a"] {
+        for target in [
+            "a",
+            "example.org:80",
+            "ftp://a/b",
+            "http:/a",
+            "http:///a",
+            "http://:80/",
+            "http://a:b/",
+            "*",
+            "?a",
+        ] {
             assert_eq!(reduce("GET", target), Err(Error::Target), "{target}");
         }
     }

@@ -84,22 +84,44 @@ impl History {
 
     /// Forgets what is past the limits.
     pub fn expire(&mut self, now_ms: u64, limits: &HistoryLimits) {
-        while let Some(oldest) = self.kept.front()
+        self.expire_some(now_ms, limits, usize::MAX);
+    }
+
+    /// Forgets what is past the limits, at most `most` publications. How many that were.
+    pub fn expire_some(&mut self, now_ms: u64, limits: &HistoryLimits, most: usize) -> usize {
+        let mut expired = 0;
+        while expired < most
+            && let Some(oldest) = self.kept.front()
             && (self.kept.len() > limits.count
                 || self.bytes > limits.bytes && (self.kept.len() > 1 || limits.bytes == 0)
                 || now_ms.saturating_sub(oldest.at_ms) >= limits.age_ms)
         {
-            self.bytes -= oldest.publication.data.len() as u64;
-            self.kept.pop_front();
+            self.evict_oldest();
+            expired += 1;
         }
+        expired
+    }
+
+    /// Forgets the oldest publication. False if nothing is kept.
+    pub fn evict_oldest(&mut self) -> bool {
+        let Some(oldest) = self.kept.pop_front() else { return false };
+        self.bytes -= oldest.publication.data.len() as u64;
         if self.kept.is_empty() {
             self.kept = VecDeque::new();
         }
+        true
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        *self = Self::default();
+    /// When the oldest of the kept publications was added.
+    #[must_use]
+    pub fn oldest_ms(&self) -> Option<u64> {
+        self.kept.front().map(|oldest| oldest.at_ms)
+    }
+
+    /// How many bytes are kept, if each publication costs `each` besides its payload.
+    #[must_use]
+    pub fn held_len(&self, each: usize) -> usize {
+        self.bytes as usize + self.kept.len() * each
     }
 
     /// Whether nothing is kept.

@@ -9,6 +9,7 @@ mod history;
 mod log;
 mod longest;
 mod publication;
+mod readers;
 mod registry;
 
 pub use channel::{ChannelName, InvalidChannelName};

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use slab::Slab;
 
 use super::longest::Longest;
+use super::readers::{Reader, Readers};
 use super::{ChannelName, Cursor, Log, WireForm};
 
 /// The local channels. A log of a form exists while it has a subscriber, a channel while it has a log.
@@ -26,7 +27,7 @@ pub struct Hub {
 }
 
 /// A log of one channel in one form. Good until its last subscriber leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogId {
     channel: u32,
     form: WireForm,
@@ -59,19 +60,11 @@ struct Channel {
 #[derive(Debug, Default)]
 struct Feed {
     log: Log,
-    readers: Slab<Reader>,
+    readers: Readers,
     behind: usize,
     is_dirty: bool,
     /// The length under which the log is listed in `longest`.
     listed: usize,
-}
-
-#[derive(Debug)]
-struct Reader {
-    owner: u64,
-    cursor: Cursor,
-    /// Publications passed over and not yet told to the owner.
-    missed: u64,
 }
 
 impl Hub {
@@ -80,8 +73,7 @@ impl Hub {
     pub fn subscribe(&mut self, name: &ChannelName, form: WireForm, owner: u64) -> Subscription {
         let channel = self.channel_index(name);
         let feed = self.channels[channel as usize].feeds[form.index()].get_or_insert_default();
-        let reader = Reader { owner, cursor: feed.log.cursor_at_head(), missed: 0 };
-        let slot = feed.readers.insert(reader) as u32;
+        let slot = feed.readers.insert(owner, feed.log.cursor_at_head());
         Subscription { log: LogId { channel, form }, slot }
     }
 
@@ -89,11 +81,11 @@ impl Hub {
     pub fn unsubscribe(&mut self, subscription: Subscription) {
         let LogId { channel, form } = subscription.log;
         let is_last = self.change(subscription.log, |feed| {
-            let reader = feed.readers.remove(subscription.slot as usize);
+            let reader = feed.readers.remove(subscription.slot);
             if feed.log.lag(reader.cursor) > 0 {
                 feed.caught_up();
             }
-            feed.readers.is_empty()
+            feed.readers.len() == 0
         });
         if !is_last {
             return;
@@ -143,16 +135,17 @@ impl Hub {
         None
     }
 
-    /// Slots of the log's subscribers are below this number; not each need be taken.
+    /// How many subscribers the log has.
     #[must_use]
-    pub fn slot_end(&self, log: LogId) -> u32 {
-        self.feed(log).map_or(0, |feed| feed.readers.capacity() as u32)
+    pub fn readers_len(&self, log: LogId) -> usize {
+        self.feed(log).map_or(0, |feed| feed.readers.len())
     }
 
-    /// The subscription in a slot of the log, and its owner.
+    /// The subscription at a place below [`Hub::readers_len`], and its owner. The last subscriber takes the place of
+    /// one that leaves: a walk from the last place to the first passes over nobody, whoever leaves meanwhile.
     #[must_use]
-    pub fn subscriber(&self, log: LogId, slot: u32) -> Option<(Subscription, u64)> {
-        let reader = self.feed(log)?.readers.get(slot as usize)?;
+    pub fn reader_at(&self, log: LogId, place: usize) -> Option<(Subscription, u64)> {
+        let (slot, reader) = self.feed(log)?.readers.at(place)?;
         Some((Subscription { log, slot }, reader.owner))
     }
 
@@ -187,7 +180,7 @@ impl Hub {
     /// Notes that the subscriber has read `len` more bytes.
     pub fn advance(&mut self, subscription: Subscription, len: usize) {
         self.change(subscription.log, |feed| {
-            let cursor = feed.readers[subscription.slot as usize].cursor;
+            let cursor = feed.readers.get(subscription.slot).cursor;
             let advanced = feed.log.advance(cursor, len);
             feed.move_reader(subscription.slot, cursor, advanced);
         });
@@ -215,8 +208,8 @@ impl Hub {
     /// How many publications were passed over since this was last asked.
     #[must_use]
     pub fn take_missed(&mut self, subscription: Subscription) -> u64 {
-        let reader = &mut self.feed_mut(subscription.log).readers[subscription.slot as usize];
-        std::mem::take(&mut reader.missed)
+        let reader = self.feed_mut(subscription.log).readers.get_mut(subscription.slot);
+        std::mem::take(&mut reader.missed).into()
     }
 
     /// Forgets what every subscriber of the log has read, and notes how much is left.
@@ -283,10 +276,10 @@ impl Hub {
 
     fn skip(&mut self, subscription: Subscription, to: impl FnOnce(&Log, Cursor) -> (Cursor, u64)) {
         let passed_over = self.change(subscription.log, |feed| {
-            let reader = &mut feed.readers[subscription.slot as usize];
+            let reader = feed.readers.get_mut(subscription.slot);
             let before = reader.cursor;
             let (cursor, missed) = to(&feed.log, before);
-            reader.missed += missed;
+            reader.missed = reader.missed.saturating_add(u32::try_from(missed).unwrap_or(u32::MAX));
             feed.move_reader(subscription.slot, before, cursor);
             missed
         });
@@ -319,13 +312,13 @@ impl Hub {
 
     fn reader(&self, subscription: Subscription) -> (&Feed, &Reader) {
         let feed = self.feed(subscription.log).expect("a log exists while it has a subscriber");
-        (feed, &feed.readers[subscription.slot as usize])
+        (feed, feed.readers.get(subscription.slot))
     }
 }
 
 impl Feed {
     fn move_reader(&mut self, slot: u32, from: Cursor, to: Cursor) {
-        self.readers[slot as usize].cursor = to;
+        self.readers.get_mut(slot).cursor = to;
         if self.log.lag(from) > 0 && self.log.lag(to) == 0 {
             self.caught_up();
         }
@@ -340,7 +333,7 @@ impl Feed {
     }
 
     fn trim(&mut self) {
-        let slowest = self.readers.iter().map(|(_, reader)| reader.cursor.offset()).min();
+        let slowest = self.readers.iter().map(|reader| reader.cursor.offset()).min();
         self.log.trim(slowest.unwrap_or(self.log.head()));
     }
 }

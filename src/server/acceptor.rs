@@ -196,7 +196,13 @@ impl Acceptor {
         let mut answer = Vec::new();
         handlers::over_capacity().encode(
             &mut answer,
-            Framing { date: &date, keep_alive: false, head_only: false, allow_origin: None },
+            Framing {
+                date: &date,
+                keep_alive: false,
+                head_only: false,
+                allow_origin: None,
+                varies_by_origin: false,
+            },
         );
         // A fresh socket has room for 300 bytes; a peer that is gone already needs none.
         let written = socket.write(&answer).unwrap_or(0);

@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
 
 use super::figures;
-use crate::config::{Config, Glob};
+use super::origins::{Access, Misnamed, Origins, is_same_origin};
+use crate::config::{Config, Glob, Host};
 use crate::http::{Request, Response, Status};
 
 /// The rules, as configured.
@@ -15,15 +16,27 @@ use crate::http::{Request, Response, Status};
 pub struct Authority {
     publish_key: Option<String>,
     client_publish: Vec<Glob>,
-    origins: Vec<String>,
+    origins: Origins,
     is_development: bool,
 }
 
 /// Why a request is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// The server does not answer to this name, which is not given if it is none.
+    Host {
+        /// The name.
+        asked: Option<Host>,
+        /// Whether that is so without a flag.
+        is_development: bool,
+    },
     /// The page that asks is of an origin that is not served.
-    Origin,
+    Origin {
+        /// Whether that is so without a flag.
+        is_development: bool,
+    },
+    /// The page that would publish has no origin, and may read only.
+    NoOrigin,
     /// Publishing needs the key, and none was sent.
     NoKey,
     /// A key was sent, and it is not the one.
@@ -40,27 +53,40 @@ impl Authority {
         Self {
             publish_key: config.publish_key.clone(),
             client_publish: config.client_publish.clone(),
-            origins: config.allow_origin.clone(),
+            origins: Origins::new(config),
             is_development: config.is_development(),
         }
     }
 
-    /// Whether a page of this origin is served. Clients that are no browsers send no `Origin` and pass
-    /// (RFC 6455 §10.2).
+    /// Whether the server answers to the name that the request asks for.
+    pub fn check_host(&self, request: &Request) -> Result<(), Refusal> {
+        let is_development = self.is_development;
+        self.origins.check_host(request).map_err(|Misnamed(asked)| Refusal::Host { asked, is_development })
+    }
+
+    /// Whether the page that asks is served.
     pub fn check_origin(&self, request: &Request) -> Result<(), Refusal> {
-        let mut sent = request.headers("origin");
-        if self.origins.is_empty() || sent.all(|origin| self.is_allowed_origin(origin)) {
-            return Ok(());
+        match self.origins.access(request) {
+            Access::Refused => Err(Refusal::Origin { is_development: self.is_development }),
+            Access::Read | Access::Full => Ok(()),
         }
-        Err(Refusal::Origin)
+    }
+
+    /// Whether the page that asks may do what a client that is no browser may.
+    pub fn is_fully_served(&self, request: &Request) -> bool {
+        self.origins.access(request) == Access::Full
     }
 
     /// The origin whose pages may read the answer, `*` for all; `None` if no page asked. The request passed
     /// [`Authority::check_origin`].
     pub fn allow_origin<'a>(&self, request: &'a Request) -> Option<&'a str> {
         let origin = request.header_str("origin")?;
-        let is_open = self.origins.is_empty() || self.origins.iter().any(|allowed| allowed == "*");
-        Some(if is_open { "*" } else { origin })
+        Some(if self.origins.are_all_served() { "*" } else { origin })
+    }
+
+    /// Whether what is answered depends on the origin of the page that asks.
+    pub fn varies_by_origin(&self) -> bool {
+        !self.origins.are_all_served()
     }
 
     /// Whether the request may publish by its key.
@@ -75,6 +101,9 @@ impl Authority {
     /// Whether the request may publish to `channel` by `POST`: by its key or, if it sent none, because the channel is
     /// open to clients. A page whose transport is not WebSocket has no other way to say something there.
     pub fn check_publish(&self, request: &Request, channel: &str) -> Result<(), Refusal> {
+        if !self.is_fully_served(request) {
+            return Err(Refusal::NoOrigin);
+        }
         match self.check_key(request) {
             Err(Refusal::NoKey) if self.is_open_to_clients(channel) => Ok(()),
             checked => checked,
@@ -97,9 +126,10 @@ impl Authority {
     }
 
     /// Whether messages of this WebSocket client are published to `channel`: nobody needs a key, it sent the key
-    /// with its handshake, or the channel is open to clients. The server's own channels never are.
+    /// with its handshake, or the channel is open to clients; and it is no page that may read only. The server's own
+    /// channels never are.
     pub fn may_client_publish(&self, request: &Request, channel: &str) -> bool {
-        if figures::is_own(channel) {
+        if figures::is_own(channel) || !self.is_fully_served(request) {
             return false;
         }
         self.check_key(request).is_ok() || self.is_open_to_clients(channel)
@@ -108,18 +138,27 @@ impl Authority {
     fn is_open_to_clients(&self, channel: &str) -> bool {
         self.client_publish.iter().any(|glob| glob.matches(channel))
     }
-
-    fn is_allowed_origin(&self, origin: &[u8]) -> bool {
-        self.origins.iter().any(|allowed| allowed == "*" || allowed.as_bytes().eq_ignore_ascii_case(origin))
-    }
 }
 
 impl From<Refusal> for Response {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Origin => Response::text(
+            Refusal::Host { asked, is_development } => {
+                Response::text(Status::FORBIDDEN, &misnamed(asked, is_development))
+            }
+            Refusal::Origin { is_development: true } => Response::text(
+                Status::FORBIDDEN,
+                "This is development mode: it serves pages of this machine, not of other origins; add --allow-origin \
+                 ORIGIN, with what this request has in Origin.",
+            ),
+            Refusal::Origin { is_development: false } => Response::text(
                 Status::FORBIDDEN,
                 "Pages of this origin are not served here; the server's --allow-origin lists those that are.",
+            ),
+            Refusal::NoOrigin => Response::text(
+                Status::FORBIDDEN,
+                "This is development mode: a page without an origin, such as a file, may read and not publish; serve \
+                 it from http://localhost, or add --allow-origin null.",
             ),
             Refusal::NoKey => Response::text(
                 Status::UNAUTHORIZED,
@@ -146,6 +185,21 @@ impl From<Refusal> for Response {
     }
 }
 
+/// What is said to who asks for a name that is not answered to. The name was parsed, so it
+/// holds nothing that a header or a page could not.
+fn misnamed(asked: Option<Host>, is_development: bool) -> String {
+    let rule = match is_development {
+        true => "This is development mode: it answers to localhost",
+        false => "This server answers to localhost and to the names of its --allow-host",
+    };
+    match asked {
+        Some(host) => format!("{rule}, not to {host}; add --allow-host {host}."),
+        None => {
+            format!("{rule}, not to what Host is here, which is no host name; --allow-host HOST adds one.")
+        }
+    }
+}
+
 /// RFC 6750 §2.1, the scheme in any case (RFC 9110 §11.1).
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, key) = authorization.split_once(' ')?;
@@ -166,16 +220,6 @@ fn is_same(sent: &str, key: &str) -> bool {
     sent.as_bytes().ct_eq(key.as_bytes()).into()
 }
 
-/// Whether no page asks, or one that was served under the name that is asked for here. What is in front of this server
-/// may have taken TLS off, so the scheme does not count.
-fn is_same_origin(request: &Request) -> bool {
-    let host = request.header("host").unwrap_or(b"");
-    request.headers("origin").all(|origin| {
-        let origin = std::str::from_utf8(origin).unwrap_or("");
-        origin.split_once("://").is_some_and(|(_, from)| from.as_bytes().eq_ignore_ascii_case(host))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,11 +235,6 @@ mod tests {
     fn with_key() -> Authority {
         let client_publish = vec![Glob::new("chat-*")];
         Authority::new(&Config { publish_key: Some("secret".into()), client_publish, ..Config::default() })
-    }
-
-    fn with_origins(origins: &[&str]) -> Authority {
-        let allow_origin = origins.iter().map(ToString::to_string).collect();
-        Authority::new(&Config { allow_origin, ..Config::default() })
     }
 
     #[test]
@@ -277,29 +316,24 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_that_is_not_listed_is_refused_and_none_passes() {
-        let authority = with_origins(&["https://example.com", "http://localhost:3000"]);
-        let check = |fields| authority.check_origin(&request(fields));
-        assert_eq!(check(""), Ok(()));
-        assert_eq!(check("Origin: https://example.com\r\n"), Ok(()));
-        assert_eq!(check("Origin: HTTPS://Example.com\r\n"), Ok(()));
-        assert_eq!(check("Origin: http://example.com\r\n"), Err(Refusal::Origin));
-        assert_eq!(check("Origin: https://example.com:8443\r\n"), Err(Refusal::Origin));
-        assert_eq!(check("Origin: https://example.com.evil.net\r\n"), Err(Refusal::Origin));
-        assert_eq!(check("Origin: null\r\n"), Err(Refusal::Origin));
+    fn a_page_without_an_origin_reads_and_does_not_publish_in_development_mode() {
+        let authority = Authority::new(&Config::default());
+        let page = request("Origin: null\r\n");
+        assert_eq!(authority.check_origin(&page), Ok(()));
+        assert_eq!(authority.allow_origin(&page), Some("null"));
+        assert_eq!(authority.check_publish(&page, "c"), Err(Refusal::NoOrigin));
+        assert!(!authority.may_client_publish(&page, "c"));
+        assert_eq!(with_key().check_publish(&page, "chat-1"), Ok(()), "with a key every origin is served");
     }
 
     #[test]
-    fn a_second_origin_does_not_hide_behind_an_allowed_one() {
-        let authority = with_origins(&["https://example.com"]);
-        let both = request("Origin: https://example.com\r\nOrigin: https://evil.net\r\n");
-        assert_eq!(authority.check_origin(&both), Err(Refusal::Origin));
-    }
-
-    #[test]
-    fn without_a_list_or_with_a_star_every_origin_passes() {
-        for authority in [with_origins(&[]), with_origins(&["*"])] {
-            assert_eq!(authority.check_origin(&request("Origin: https://anything.net\r\n")), Ok(()));
-        }
+    fn who_asks_for_another_name_is_told_what_to_add() {
+        let said = |asked: &str, is_development| misnamed(asked.parse().ok(), is_development);
+        assert_eq!(
+            said("example.test", true),
+            "This is development mode: it answers to localhost, not to example.test; add --allow-host example.test."
+        );
+        assert!(said("fd00::1", false).ends_with("not to [fd00::1]; add --allow-host [fd00::1]."));
+        assert!(said("", true).contains("no host name"));
     }
 }

@@ -8,13 +8,15 @@ use std::net::Shutdown;
 use mio::net::TcpStream;
 
 use super::handlers::Intent;
-use super::liveness::{Liveness, Millis, Stage};
+use super::lag::{LagRules, Lateness};
+use super::liveness::{Liveness, Millis, Stage, Timeouts};
 use super::outbox::Outbox;
+use super::read_queue::Input;
 use super::render::{self, Notice, Renderer};
 use super::replay::Replay;
 use super::subscribing::Joined;
 use super::tally::Transport;
-use super::transmit::{Transmitted, transmit};
+use super::transmit::{self, Transmitted};
 use crate::config::LagPolicy;
 use crate::http::{self, RequestReader};
 use crate::hub::{Hub, PublicationId, Subscription};
@@ -33,12 +35,20 @@ pub struct Connection {
     pub timer_at: Millis,
     /// Whether the socket has room. Cleared by a write that did not fit, set by the edge that follows.
     pub is_writable: bool,
-    /// Whether an event said that the peer's end or an error is there to be read.
-    pub is_read_closed: bool,
+    /// Whether the last write did not fit: what the socket takes after it, the peer has made room for.
+    pub is_refused: bool,
+    /// Since when it is too far behind what it reads.
+    pub lateness: Lateness,
     /// The private bytes that were last counted in the loop's sum.
     pub held: usize,
-    /// Whether reading stopped because the outbox was high. There may be no further edge.
-    pub is_held: bool,
+    /// Whether there is something to be read. There may be no further edge.
+    pub input: Input,
+    /// Whether the system has told that the peer closed its half, or all: behind the bytes that are unread comes the end.
+    pub has_ended: bool,
+    /// How many subscribers the publication had that its last bytes brought; 0 if they brought none.
+    pub audience: u64,
+    /// Bytes that came in after they had ceased to count.
+    pub discarded: u64,
     /// What it is counted as in the loop's tally.
     pub counted_as: Transport,
     /// Where it came in.
@@ -113,6 +123,8 @@ pub struct EventStreamPhase {
 #[derive(Debug)]
 pub struct WebSocketPhase {
     pub protocol: Protocol,
+    /// What was read and is still to be taken: how far it was is `protocol`'s to know. None once all is.
+    pub rest: Option<Box<[u8]>>,
     /// The compression that was agreed.
     pub deflate: Option<Deflate>,
     /// What it reads; `None` for the echo, and once it is closing.
@@ -150,9 +162,13 @@ impl Connection {
             liveness,
             timer_at,
             is_writable: true,
-            is_read_closed: false,
+            is_refused: false,
+            lateness: Lateness::none(LagPolicy::Close),
             held: 0,
-            is_held: false,
+            input: Input::Drained,
+            has_ended: false,
+            audience: 0,
+            discarded: 0,
             counted_as: Transport::Http,
             door,
         }
@@ -171,14 +187,16 @@ impl Connection {
         }
     }
 
-    /// The bytes that are held for this connection alone: what is under way in either direction.
+    /// The room that is held for this connection alone: for what is under way in either direction.
     pub fn private_len(&self) -> usize {
         let inbound = match &self.phase {
-            Phase::Http(http) => http.reader.buffered(),
-            Phase::WebSocket(websocket) => websocket.protocol.held_len(),
+            Phase::Http(http) => http.reader.held_len(),
+            Phase::WebSocket(websocket) => {
+                websocket.protocol.held_len() + websocket.rest.as_ref().map_or(0, |rest| rest.len())
+            }
             Phase::EventStream(_) | Phase::Finishing | Phase::Lingering => 0,
         };
-        inbound + self.outbox.unsent().len() + self.replay.as_ref().map_or(0, |replay| replay.held_len())
+        inbound + self.outbox.held_len() + self.replay.as_ref().map_or(0, |replay| replay.held_len())
     }
 
     /// What the connection reads.
@@ -204,6 +222,16 @@ impl Connection {
         }
     }
 
+    /// Whether something that was read is still to be taken.
+    pub fn has_rest(&self) -> bool {
+        matches!(&self.phase, Phase::WebSocket(websocket) if websocket.rest.is_some())
+    }
+
+    /// Whether it is read no further for now: it does not take its answers, or asks for more while a long poll waits.
+    pub fn is_to_be_held(&self) -> bool {
+        self.outbox.is_high() || self.asks_ahead()
+    }
+
     /// The origin whose pages may read the answer to the present request. Taken: the next request says its own.
     pub fn allow_origin(&mut self) -> Option<Box<str>> {
         match &mut self.phase {
@@ -218,6 +246,31 @@ impl Connection {
             render::notice(notice, joined.subscription.form(), self.outbox.tail());
         }
         self.replay = Replay::new(joined.missed);
+        self.lateness = Lateness::none(joined.policy);
+        #[cfg(target_os = "linux")]
+        if joined.policy == LagPolicy::Latest {
+            transmit::bound_unsent(&self.socket, transmit::UNSENT_LATEST_MAX);
+        }
+    }
+
+    /// Says that the server is there, as far as the form of its subscription has words for it. Who has not taken what
+    /// came before needs no other.
+    pub fn say_alive(&mut self, idle_ms: u64) {
+        if let Some(subscription) = self.subscription()
+            && self.outbox.is_empty()
+        {
+            render::notice(Notice::Alive { idle_ms }, subscription.form(), self.outbox.tail());
+        }
+    }
+
+    /// Asks an open WebSocket whether its peer is there, and says in the same write that the server is.
+    pub fn ping(&mut self, now: Millis, timeouts: &Timeouts) {
+        self.say_alive(timeouts.idle_ms());
+        self.liveness.told(now, timeouts);
+        if let Phase::WebSocket(websocket) = &mut self.phase {
+            websocket.protocol.ping(b"", self.outbox.tail());
+            self.liveness.enter(Stage::Pinged, now);
+        }
     }
 
     /// Ends the subscription: the rest of a started frame is kept, the rest of the log is not. The caller tells
@@ -232,6 +285,7 @@ impl Connection {
             Phase::Finishing | Phase::Lingering => {}
         }
         self.replay = None;
+        self.lateness.clear();
         self.take_started(subscription, hub);
         Some(subscription)
     }
@@ -280,7 +334,8 @@ impl Connection {
         &mut self,
         hub: &mut Hub,
         renderer: &mut Renderer,
-        lag_max: u64,
+        rules: &LagRules,
+        now: Millis,
         sent: &mut u64,
     ) -> io::Result<Flushed> {
         let subscription = self.subscription();
@@ -289,6 +344,14 @@ impl Connection {
         {
             return Ok(Flushed::Answer);
         }
+        if self.is_writable
+            && let Some(subscription) = subscription
+            && self.lateness.is_stale(now)
+            && hub.unread_publications(subscription) > 1
+        {
+            return Ok(Flushed::Lagged(subscription));
+        }
+        let (was_refused, sent_before) = (self.is_refused, *sent);
         while self.is_writable {
             let is_whole = subscription.is_none_or(|subscription| self.prepare(subscription, hub, renderer));
             self.write_once(subscription.filter(|_| is_whole), hub, sent)?;
@@ -296,11 +359,15 @@ impl Connection {
                 break;
             }
         }
-        if !self.is_writable
-            && let Some(subscription) = subscription
-            && hub.is_lagged(subscription, lag_max)
-        {
-            return Ok(Flushed::Lagged(subscription));
+        if was_refused && *sent > sent_before {
+            self.liveness.took(now, self.input == Input::Held);
+        }
+        if let Some(subscription) = subscription {
+            if self.is_writable || hub.lag(subscription) == 0 {
+                self.lateness.clear();
+            } else if self.lateness.is_due(|bound| hub.is_lagged(subscription, bound), now, rules) {
+                return Ok(Flushed::Lagged(subscription));
+            }
         }
         self.after_flush(subscription, hub)
     }
@@ -320,17 +387,13 @@ impl Connection {
         true
     }
 
-    /// What happens to a subscriber that is more than `lag_max` bytes behind. True if it has to be closed.
+    /// What happens to a subscriber that is too far behind; who is moved is at most `lag_max` bytes behind then. True if
+    /// it has to be closed.
     #[must_use]
-    pub fn lagged(
-        &mut self,
-        policy: LagPolicy,
-        subscription: Subscription,
-        hub: &mut Hub,
-        lag_max: u64,
-    ) -> bool {
+    pub fn lagged(&mut self, subscription: Subscription, hub: &mut Hub, lag_max: u64) -> bool {
         self.take_started(subscription, hub);
-        match policy {
+        self.lateness.clear();
+        match self.lateness.policy() {
             LagPolicy::Close => return true,
             LagPolicy::Skip => hub.skip_oldest(subscription, lag_max),
             LagPolicy::Latest => hub.skip_to_newest(subscription),
@@ -356,10 +419,14 @@ impl Connection {
         if outbox_len == 0 && unread.is_empty() {
             return Ok(());
         }
-        let written = match transmit(&self.socket, &runs)? {
-            Transmitted::All(len) => len,
+        let written = match transmit::transmit(&self.socket, &runs)? {
+            Transmitted::All(len) => {
+                self.is_refused = false;
+                len
+            }
             Transmitted::Part(len) => {
                 self.is_writable = false;
+                self.is_refused = true;
                 len
             }
         };
@@ -387,8 +454,7 @@ impl Connection {
                 _ => Ok(Flushed::ReadOn),
             };
         }
-        if self.is_held && !self.outbox.is_high() {
-            self.is_held = false;
+        if self.input == Input::Held && !self.is_to_be_held() {
             return Ok(Flushed::ReadOn);
         }
         Ok(Flushed::Settled)
@@ -415,10 +481,65 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::outbox::OUTBOX_HIGH;
 
     #[test]
     fn a_connection_at_rest_is_small() {
         // 10,000 of them: the aim is 400 bytes each with everything else that they own.
         assert!(size_of::<Connection>() <= 200, "{}", size_of::<Connection>());
+    }
+
+    /// A connection whose kernel takes little at a time, and the peer's end of it.
+    fn narrow() -> (Connection, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket.set_nodelay(true).unwrap();
+        peer.set_nonblocking(true).unwrap();
+        socket2::SockRef::from(&socket).set_send_buffer_size(8 * 1024).unwrap();
+        let reader = RequestReader::new(http::Limits::default());
+        (Connection::new(TcpStream::from_std(socket), reader, Millis(0), Door::Public), peer)
+    }
+
+    #[test]
+    fn answers_to_a_peer_that_reads_slowly_but_steadily_take_no_more_room_the_longer_it_asks() {
+        const ANSWER_LEN: usize = 200;
+        const TOTAL: usize = 4 * 1024 * 1024;
+        let (mut connection, mut peer) = narrow();
+        let (mut hub, mut renderer) = (Hub::default(), Renderer::new(&crate::config::Config::default()));
+        let rules = LagRules::new(&crate::config::Config::default());
+        let (mut sent, mut taken, mut drained) = (0, vec![0; 4096], 0);
+        for round in 0.. {
+            while !connection.outbox.is_high() {
+                connection.outbox.tail().extend_from_slice(&[round as u8; ANSWER_LEN]);
+            }
+            connection.is_writable = true;
+            connection.flush(&mut hub, &mut renderer, &rules, Millis(0), &mut sent).unwrap();
+            drained += usize::from(connection.outbox.is_empty());
+            let held = connection.private_len();
+            assert!(held >= connection.outbox.unsent().len());
+            assert!(held <= 4 * OUTBOX_HIGH, "{held} bytes are held after {sent} were sent");
+            if sent >= TOTAL as u64 {
+                break;
+            }
+            // Nothing has come yet, or something.
+            let _ = io::Read::read(&mut peer, &mut taken);
+        }
+        assert_eq!(drained, 0, "or this says nothing");
+    }
+
+    #[test]
+    fn a_request_counts_with_the_room_it_takes() {
+        let (mut connection, _peer) = narrow();
+        let Phase::Http(http) = &mut connection.phase else { unreachable!("it has just been accepted") };
+        http.reader.receive(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5000\r\n\r\n");
+        assert!(matches!(http.reader.poll(), Ok(Some(http::Event::Head(_)))));
+        http.reader.read_body(5000).unwrap();
+        for _ in 0..3 {
+            http.reader.receive(&[b'x'; 1500]);
+            assert_eq!(http.reader.poll(), Ok(None));
+        }
+        assert_eq!(connection.private_len(), 6000, "twice the first piece, and twice that");
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::excerpt::Excerpt;
 use super::figures;
 use crate::hub::{ChannelName, Content, EventName, InvalidChannelName, InvalidEventName, WireForm};
 use crate::ws::{CloseCode, Message, MessageKind};
@@ -65,6 +66,21 @@ impl Draft {
         }
         Ok(Self { channel, event: None, content, data })
     }
+}
+
+/// How much is said of what is wrong with JSON. A Close frame has 123 bytes for a reason, and our own words before it
+/// take 36.
+const DETAIL_LEN_MAX: usize = 87;
+
+/// What the parser says, which may quote what the peer sent, and where.
+fn detail(error: &serde_json::Error) -> String {
+    let what = error.to_string();
+    if what.len() <= DETAIL_LEN_MAX {
+        return what;
+    }
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let len_max = DETAIL_LEN_MAX.saturating_sub(place.len());
+    format!("{}{place}", Excerpt { what: &what, len_max })
 }
 
 /// What a body's media type promises.
@@ -180,7 +196,7 @@ fn exact(data: Vec<u8>) -> Bytes {
 }
 
 fn check_json(json: &[u8]) -> Result<(), DraftError> {
-    serde_json::from_slice::<&RawValue>(json).map_err(|error| DraftError::NotJson(error.to_string()))?;
+    serde_json::from_slice::<&RawValue>(json).map_err(|error| DraftError::NotJson(detail(&error)))?;
     Ok(())
 }
 
@@ -194,7 +210,7 @@ struct ClientEnvelope<'a> {
 }
 
 fn from_envelope(channel: ChannelName, payload: &[u8]) -> Result<Draft, DraftError> {
-    let not_envelope = |error: serde_json::Error| DraftError::NotEnvelope(error.to_string());
+    let not_envelope = |error: serde_json::Error| DraftError::NotEnvelope(detail(&error));
     let envelope: ClientEnvelope<'_> = serde_json::from_slice(payload).map_err(not_envelope)?;
     let event = envelope.event.as_deref().map(EventName::new).transpose();
     let event = event.map_err(DraftError::Event)?;
@@ -292,6 +308,14 @@ mod tests {
             let error = envelope(text).unwrap_err();
             assert_eq!(error.close_code(), CloseCode::INVALID_PAYLOAD, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_a_wrong_envelope_fits_a_close_frame_with_its_place_and_quotes_little() {
+        let error = envelope(&format!("\"{}\"", "x".repeat(900_000))).unwrap_err().to_string();
+        assert!(error.len() <= 123, "{} bytes: {error}", error.len());
+        assert!(error.contains("invalid type: string \"xxx"), "{error}");
+        assert!(error.ends_with("… at line 1 column 900002"), "{error}");
     }
 
     #[test]

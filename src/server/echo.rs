@@ -63,6 +63,7 @@ impl Connection {
                 Transmitted::All(len) => len,
                 Transmitted::Part(len) => {
                     self.is_writable = false;
+                    self.is_refused = true;
                     len
                 }
             };

@@ -2,6 +2,7 @@
 //!
 //! What a peer's bytes mean is in `reading`, what goes out in `writing`.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,36 +18,47 @@ use super::demo::Demo;
 use super::drain::Drain;
 use super::exchange::{Exchange, SWEEPER};
 use super::figures::Ticker;
+use super::lag::LagRules;
 use super::liveness::{Due, Millis, Stage, Timeouts};
 use super::mailbox::Mailbox;
+use super::read_queue::ReadQueue;
 use super::refusals::Kind;
 use super::render::Renderer;
-use super::shared::{Shared, Stop};
+use super::shared::Shared;
 use super::spares::Spares;
 use super::tally::{Tally, Transport};
-use crate::http::{self, Error, Limits, RequestReader};
+#[cfg(target_os = "linux")]
+use super::transmit;
+use crate::http::{Error, Limits, RequestReader};
 use crate::hub::{Hub, Publication};
 use crate::ws::CloseCode;
 
 /// The waker's token.
 pub const WAKER: Token = special_token(0);
 
-/// Events taken from the system at once; more wait for the next turn.
-const EVENTS_PER_TURN_MAX: usize = 1024;
+/// Events taken from the system at once; if there are more, they are taken before the turn goes on.
+const EVENTS_PER_POLL_MAX: usize = 1024;
 
 /// One read's buffer, shared by all connections of a loop. 128 KiB holds a message of 64 KiB with its header and the end
 /// of the one before it, and stays in the second-level cache.
-const READ_BUFFER_LEN: usize = 128 * 1024;
+pub(super) const READ_BUFFER_LEN: usize = 128 * 1024;
+
+/// What a turn appends to the logs is a fourth of `--max-lag`: a burst goes out in slices, and a subscriber that reads
+/// between them is never far behind.
+const SLICES_PER_LAG: u64 = 4;
+
+/// A slice is at least this long, one read's worth: what every socket takes at once needs no further cutting.
+const SLICE_MIN: u64 = READ_BUFFER_LEN as u64;
 
 /// Connections of the metrics listener at once; they are not among those that `--max-connections` counts, so that a
 /// full server can still be asked. Some scrapers and probes, and those of them that have not closed yet.
 pub const OPERATORS_MAX: usize = 32;
 
-/// While another loop is behind with its mailbox, publishers are looked at again after this long.
+/// While another loop is behind with its mailbox, waiting publishers are looked at again after this long.
 const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
 
-/// How often a loop looks for what the exchange should forget. A second is nothing against the minutes for
-/// which things are kept, and a look at ten thousand channels takes half a millisecond.
+/// The least time between two looks for what the exchange should forget: what is due within a second is forgotten
+/// together. A second is nothing against the minutes for which things are kept.
 const SWEEP_MS: u64 = 1000;
 
 /// An event loop. Nothing in it is shared but [`Shared`].
@@ -60,12 +72,11 @@ pub struct EventLoop {
     pub(super) hub: Hub,
     pub(super) timers: super::timers::Timers,
     pub(super) timeouts: Timeouts,
+    pub(super) lag_rules: LagRules,
     pub(super) read_buffer: Vec<u8>,
     pub(super) spares: Spares,
-    /// To be read in this turn.
-    pub(super) readable: Vec<Key>,
-    /// To be read in the next turn, without waiting for an edge.
-    pub(super) read_again: Vec<Key>,
+    /// Those that are to be read.
+    pub(super) reads: ReadQueue,
     /// To be flushed in this turn, besides the subscribers of dirty logs.
     pub(super) touched: Vec<Key>,
     /// To be dropped at the end of this turn.
@@ -75,10 +86,16 @@ pub struct EventLoop {
     pub(super) demo: Option<Demo>,
     /// Bytes that are held for single connections.
     pub(super) private_len: usize,
-    /// Bytes read in this turn.
+    /// Bytes read in this turn, and inflated from them.
     pub(super) read_len: usize,
-    /// When to look for what the exchange should forget; one loop does.
+    /// The same of the connection that is being read.
+    pub(super) taken_len: usize,
+    /// From when on to look for what the exchange should forget, if something is due; one loop does.
     pub(super) sweep_at: Millis,
+    /// From when on to look for those that hold most, if memory is short.
+    pub(super) relief_at: Millis,
+    /// Whether memory was short at the end of the last turn, and that look was put off.
+    pub(super) is_relief_due: bool,
     pub(super) tally: Tally,
     /// Connections that came in at the metrics listener.
     pub(super) operators_len: usize,
@@ -90,13 +107,14 @@ pub struct EventLoop {
     pub(super) now: Millis,
     pub(super) renderer: Renderer,
     /// Room for what is taken from the mailbox; empty between uses.
-    pub(super) taken: Vec<Arc<Publication>>,
+    pub(super) taken: VecDeque<Arc<Publication>>,
 }
 
 impl EventLoop {
     /// A loop with nothing in it.
     pub fn new(index: usize, shared: Arc<Shared>, poll: Poll, acceptor: Option<Acceptor>) -> Self {
         let timeouts = Timeouts::new(&shared.config);
+        let lag_rules = LagRules::new(&shared.config);
         let renderer = Renderer::new(&shared.config);
         Self {
             index,
@@ -107,17 +125,20 @@ impl EventLoop {
             hub: Hub::default(),
             timers: Default::default(),
             timeouts,
+            lag_rules,
             read_buffer: vec![0; READ_BUFFER_LEN],
             spares: Spares::default(),
-            readable: Vec::new(),
-            read_again: Vec::new(),
+            reads: ReadQueue::default(),
             touched: Vec::new(),
             doomed: Vec::new(),
             drain: None,
             demo: None,
             private_len: 0,
             read_len: 0,
+            taken_len: 0,
             sweep_at: Millis::default(),
+            relief_at: Millis::default(),
+            is_relief_due: false,
             tally: Tally::default(),
             operators_len: 0,
             ticker: Ticker::default(),
@@ -125,7 +146,7 @@ impl EventLoop {
             turn_began: Duration::ZERO,
             now: Millis::default(),
             renderer,
-            taken: Vec::new(),
+            taken: VecDeque::new(),
         }
     }
 
@@ -140,7 +161,7 @@ impl EventLoop {
     }
 
     fn take_turns(&mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
+        let mut events = Events::with_capacity(EVENTS_PER_POLL_MAX);
         while self.turn(&mut events)? {}
         Ok(())
     }
@@ -169,11 +190,23 @@ impl EventLoop {
         self.turn_began = self.shared.elapsed();
         self.now = Millis(self.turn_began.as_millis() as u64);
         self.read_len = 0;
-        self.readable.append(&mut self.read_again);
+        self.sort_all(events);
+        // Whoever is not known of by now would look silent, and come after those that were read before.
+        for _ in 0..=self.connections.len() / EVENTS_PER_POLL_MAX {
+            if events.iter().count() < EVENTS_PER_POLL_MAX
+                || self.poll.poll(events, Some(Duration::ZERO)).is_err()
+            {
+                break;
+            }
+            self.sort_all(events);
+        }
+        Ok(())
+    }
+
+    fn sort_all(&mut self, events: &Events) {
         for event in events.iter() {
             self.sort(event);
         }
-        Ok(())
     }
 
     fn sort(&mut self, event: &Event) {
@@ -183,9 +216,9 @@ impl EventLoop {
                 connection.is_writable = true;
                 self.touched.push(key);
             }
-            connection.is_read_closed |= event.is_read_closed() || event.is_error();
-            if event.is_readable() || connection.is_read_closed {
-                self.readable.push(key);
+            let is_end = event.is_read_closed() || event.is_error();
+            if event.is_readable() || is_end {
+                self.note_readable(key, is_end);
             }
         } else if let Some(acceptor) = &mut self.acceptor {
             acceptor.notice(event.token());
@@ -228,6 +261,8 @@ impl EventLoop {
     fn take_in(&mut self, socket: TcpStream, door: Door) {
         // Nagle's delay would hold a small publication back until the one before it is acknowledged.
         let is_ready = socket.set_nodelay(true).is_ok();
+        #[cfg(target_os = "linux")]
+        transmit::bound_unsent(&socket, transmit::UNSENT_MAX);
         let now = self.now;
         let reader = RequestReader::new(Limits::default());
         let key = self.connections.insert(|_| Connection::new(socket, reader, now, door));
@@ -244,23 +279,20 @@ impl EventLoop {
         }
     }
 
-    /// Reads from those that have something, until the turn's share is used up. The rest come first in the next turn,
-    /// ahead of those that had theirs in this one.
-    fn read(&mut self) {
-        let mut readable = std::mem::take(&mut self.readable);
-        let mut served = 0;
-        while served < readable.len() && !self.has_read_enough() {
-            self.read_connection(readable[served]);
-            served += 1;
-        }
-        readable.drain(..served);
-        readable.append(&mut self.read_again);
-        self.readable = std::mem::replace(&mut self.read_again, readable);
+    /// Appends a slice of what was published, here or on other loops, to the logs. The next turn takes the next without
+    /// waiting, after sockets have told that they have room again.
+    fn apply(&mut self) {
+        self.apply_up_to((self.lag_rules.lag_max / SLICES_PER_LAG).max(SLICE_MIN) as usize);
     }
 
-    /// Appends what was published, here or on other loops, to the logs.
-    pub(super) fn apply(&mut self) {
-        apply(self.shared.exchange.mailbox(self.index), &mut self.taken, &mut self.renderer, &mut self.hub);
+    /// Appends all that was published so far.
+    pub(super) fn apply_all(&mut self) {
+        self.apply_up_to(usize::MAX);
+    }
+
+    fn apply_up_to(&mut self, len_max: usize) {
+        let mailbox = self.shared.exchange.mailbox(self.index);
+        apply(mailbox, len_max, &mut self.taken, &mut self.renderer, &mut self.hub);
     }
 
     /// Does what is due by the time: silent peers, late requests, the stop.
@@ -274,7 +306,13 @@ impl EventLoop {
                 continue;
             }
             connection.timer_at = Millis(u64::MAX);
+            if connection.lateness.deadline(&self.lag_rules) <= self.now {
+                // The flush judges it once more.
+                self.touched.push(key);
+            }
             match connection.liveness.due(self.now, &self.timeouts) {
+                // Once it has been read, it is looked at again.
+                Some(due) if connection.is_excused(due) => {}
                 Some(due) => self.expire_connection(key, due),
                 None => self.schedule(key),
             }
@@ -287,10 +325,18 @@ impl EventLoop {
 
     /// Forgets channels and publications whose time is over.
     fn sweep(&mut self) {
-        if self.index == SWEEPER && self.now >= self.sweep_at {
-            self.exchange().sweep(self.now);
-            self.sweep_at = Millis(self.now.0 + SWEEP_MS);
+        if self.next_sweep().is_none_or(|at| at > self.now) {
+            return;
         }
+        self.exchange().sweep(self.now);
+        // What was too much for one turn is for the next ones.
+        let is_more_due = self.exchange().due_at().is_some_and(|at| at <= self.now);
+        self.sweep_at = if is_more_due { self.now } else { Millis(self.now.0 + SWEEP_MS) };
+    }
+
+    fn next_sweep(&self) -> Option<Millis> {
+        let due_at = self.exchange().due_at().filter(|_| self.index == SWEEPER)?;
+        Some(due_at.max(self.sweep_at))
     }
 
     fn expire_connection(&mut self, key: Key, due: Due) {
@@ -301,16 +347,14 @@ impl EventLoop {
             }
             (Due::Answer, Phase::Http(_)) => self.answer_poll(key),
             (Due::Ping, Phase::EventStream(_)) => {
-                // Who has not taken the last one needs no other.
-                if connection.outbox.is_empty() {
-                    http::encode_comment(connection.outbox.tail(), "");
-                }
+                connection.say_alive(self.timeouts.idle_ms());
                 connection.liveness.enter(Stage::Open, self.now);
             }
-            (Due::Ping, Phase::WebSocket(websocket)) => {
-                websocket.protocol.ping(b"", connection.outbox.tail());
-                connection.liveness.enter(Stage::Pinged, self.now);
+            (Due::Notice, Phase::WebSocket(_)) => {
+                connection.say_alive(self.timeouts.idle_ms());
+                connection.liveness.told(self.now, &self.timeouts);
             }
+            (Due::Ping, Phase::WebSocket(_)) => connection.ping(self.now, &self.timeouts),
             (Due::CloseSilent, Phase::WebSocket(_)) => {
                 self.shared.note(Kind::Silent, self.now, &"no answer to a ping");
                 self.close_connection(key, CloseCode::GOING_AWAY, "no answer to a ping");
@@ -344,7 +388,12 @@ impl EventLoop {
     /// Sets the timer of a connection whose deadline may have come nearer.
     pub(super) fn schedule(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let deadline = connection.liveness.deadline(&self.timeouts);
+        let mut deadline = connection.liveness.deadline(&self.timeouts);
+        let grace_end = connection.lateness.deadline(&self.lag_rules);
+        // One that is over has been seen, and the flush of this turn is going to judge it.
+        if grace_end > self.now {
+            deadline = deadline.min(grace_end);
+        }
         if deadline < connection.timer_at {
             connection.timer_at = deadline;
             self.timers.push(deadline, key);
@@ -360,12 +409,10 @@ impl EventLoop {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if !self.read_again.is_empty() {
-            // What is to be read again waits for another loop only if every publisher does.
-            return Some(if self.exchange().is_congested() { CONGESTION_PAUSE } else { Duration::ZERO });
-        }
-        if self.acceptor.as_ref().is_some_and(Acceptor::has_more)
-            || self.shared.stop() != Stop::No && self.drain.is_none()
+        if self.reads.has_queued()
+            || self.reads.has_parked() && !self.exchange().is_congested()
+            || self.acceptor.as_ref().is_some_and(Acceptor::has_more)
+            || self.shared.stop().is_leaving() && self.drain.is_none()
             || self.is_called_for_prices()
             || self.is_to_watch()
         {
@@ -373,22 +420,27 @@ impl EventLoop {
         }
         let acceptor = self.acceptor.as_ref().and_then(Acceptor::deadline);
         let drain = self.drain.as_ref().map(Drain::deadline);
-        let sweep = (self.index == SWEEPER && self.exchange().channels_len() > 0).then_some(self.sweep_at);
+        let sweep = self.next_sweep();
+        let relief = self.is_relief_due.then_some(self.relief_at);
         let figures = self.ticker.deadline();
         let prices = self.demo.as_ref().and_then(Demo::next);
-        let deadlines = [self.timers.next(), acceptor, drain, sweep, figures, prices];
-        Some(self.shared.until(deadlines.into_iter().flatten().min()?))
+        let lame_duck = self.shared.drain_at();
+        let deadlines = [self.timers.next(), acceptor, drain, lame_duck, sweep, relief, figures, prices];
+        let until = deadlines.into_iter().flatten().min().map(|then| self.shared.until(then));
+        let pause = self.reads.has_parked().then_some(CONGESTION_PAUSE);
+        until.into_iter().chain(pause).min()
     }
 }
 
-/// Takes what is in the mailbox and appends it to the logs, encoded once a form.
+/// Takes about `len_max` bytes out of the mailbox and appends them to the logs, encoded once a form.
 pub(super) fn apply(
     mailbox: &Mailbox,
-    taken: &mut Vec<Arc<Publication>>,
+    len_max: usize,
+    taken: &mut VecDeque<Arc<Publication>>,
     renderer: &mut Renderer,
     hub: &mut Hub,
 ) {
-    mailbox.take_publications(taken);
+    mailbox.take_publications(len_max, taken);
     for publication in taken.drain(..) {
         hub.append(publication.channel.as_str(), |form, out| renderer.publication(&publication, form, out));
     }

@@ -6,35 +6,31 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::draft::Draft;
 use super::history_rules::HistoryRules;
+use super::listing::UNLISTED;
 use super::liveness::Millis;
 use super::mailbox::{Mailbox, lock};
 use super::retries::{IdempotencyKey, KeyRefused, Retries};
-use crate::hub::{
-    ChannelName, Frames, History, HistoryLimits, Ledger, Position, Publication, PublicationId, Resumption,
-};
+use super::shard::{Listed, Lists, Order, PUBLICATION_LEN, Shard};
+use crate::hub::{ChannelName, Frames, History, Ledger, Position, Publication, PublicationId, Resumption};
 
 /// Channels are spread over this many locks. A lock is held for some hundred nanoseconds, so a few per core keep
 /// publishers of different channels apart.
 const SHARDS: usize = 64;
 
-/// A channel that nobody reads is forgotten this long after its last publication and its last subscriber, or when
-/// its history is too old if that is later. A client between two long polls, or on its way back after a lost
-/// connection, then still finds the sequence that it knows.
-const RETENTION_MS: u64 = 60_000;
-
-/// The loop that calls [`Exchange::sweep`] every second while a channel is known.
+/// The loop that calls [`Exchange::sweep`] when something is due.
 pub const SWEEPER: usize = 0;
 
-/// What a channel costs: its name, its state, its places in the table.
-const ORDER_LEN: usize = 512;
+/// What a channel costs: its name, its state, its places in the table and in three lists. 200,000 with a publication
+/// each have 1,010 bytes a channel resident.
+const ORDER_LEN: usize = 640;
 
-/// What a publication costs besides its payload: its names and counts, the references in mailboxes and history.
-const PUBLICATION_LEN: usize = 384;
+/// Up to this many channels, those at rest are among what [`Exchange::take_busy`] shows: a look at them takes 50 µs.
+const SHOWN_AT_REST_MAX: usize = 1024;
 
 /// What a publisher gets back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,36 +45,19 @@ pub struct Published {
 #[derive(Debug)]
 pub struct Exchange {
     hasher: RandomState,
-    shards: Vec<Mutex<Shard>>,
+    pub(super) shards: Vec<Mutex<Shard>>,
     mailboxes: Vec<Mailbox>,
     history: HistoryRules,
     first_epoch: u64,
     next_epoch: AtomicU64,
     channels_len: AtomicUsize,
-    ledger: Ledger,
-}
-
-#[derive(Debug, Default)]
-struct Shard {
-    orders: HashMap<ChannelName, Order>,
-    /// The latest epoch of a channel of this shard that had publications and was forgotten; 0 for none.
-    forgotten: u64,
-}
-
-/// The state of a channel.
-#[derive(Debug)]
-struct Order {
-    epoch: u64,
-    sequence: u64,
-    /// The sequence when [`Exchange::take_busy`] last looked.
-    seen: u64,
-    /// How many subscribers each loop has. A loop without any is not disturbed.
-    subscribers: Box<[u64]>,
-    limits: HistoryLimits,
-    history: History,
-    retries: Retries,
-    /// When it last had a publication or lost a subscriber.
-    used_at: Millis,
+    pub(super) ledger: Ledger,
+    /// When the first thing is due of all channels, in milliseconds.
+    pub(super) due_at: AtomicU64,
+    /// Publications that were evicted from histories before their time.
+    pub(super) evicted: AtomicU64,
+    /// Whether somebody asks for what is busy.
+    is_counting: AtomicBool,
 }
 
 impl Exchange {
@@ -93,6 +72,9 @@ impl Exchange {
             next_epoch: AtomicU64::new(first_epoch),
             channels_len: AtomicUsize::new(0),
             ledger: Ledger::default(),
+            due_at: AtomicU64::new(UNLISTED),
+            evicted: AtomicU64::new(0),
+            is_counting: AtomicBool::new(false),
         }
     }
 
@@ -123,12 +105,7 @@ impl Exchange {
 
     /// Publishes: the number is drawn and every mailbox filled under one lock, so all loops see one order.
     pub fn publish(&self, draft: Draft, now: Millis) -> Published {
-        let mut shard = lock(self.shard(&draft.channel));
-        // Nearly every publication is to a channel that is known: it is looked up without what adding it takes.
-        match shard.orders.get_mut(&draft.channel) {
-            Some(order) => self.publish_in(order, draft, now),
-            None => self.publish_in(self.order(&mut shard, &draft.channel), draft, now),
-        }
+        self.publish_in(&mut lock(self.shard(&draft.channel)), draft, now)
     }
 
     /// Publishes, unless that was done under the same key a short time ago. True if it was: the answer is that
@@ -145,16 +122,22 @@ impl Exchange {
     ) -> Result<(Published, bool), KeyRefused> {
         let fingerprint = self.fingerprint(&draft);
         let mut shard = lock(self.shard(&draft.channel));
-        let order = self.order(&mut shard, &draft.channel);
-        order.retries.expire(now, &self.ledger);
-        if let Some(published) = order.retries.find(&key, fingerprint)? {
-            return Ok((published, true));
+        if let Some(order) = shard.orders.get_mut(&draft.channel) {
+            order.retries.expire(now, &self.ledger);
+            if let Some(published) = order.retries.find(&key, fingerprint)? {
+                return Ok((published, true));
+            }
         }
         if !has_room {
             return Err(KeyRefused::NoRoom);
         }
-        let published = self.publish_in(order, draft, now);
+        let channel = draft.channel.clone();
+        let published = self.publish_in(&mut shard, draft, now);
+        let Shard { orders, lists, .. } = &mut *shard;
+        let order = self.order(orders, &channel);
         order.retries.insert(key, fingerprint, published, now, &self.ledger);
+        lists.settle(&channel, order);
+        self.note_due(&shard);
         Ok((published, false))
     }
 
@@ -170,15 +153,16 @@ impl Exchange {
         join: impl FnOnce(Resumption) -> Option<T>,
     ) -> Option<T> {
         let mut shard = lock(self.shard(name));
-        let forgotten = shard.forgotten;
-        let order = self.order(&mut shard, name);
+        let Shard { orders, lists, forgotten, .. } = &mut *shard;
+        let order = self.order(orders, name);
         order.history.expire(now.0, &order.limits);
-        let position = self.translate(position, order.epoch, forgotten);
+        let position = self.translate(position, order.epoch, *forgotten);
         let newest = PublicationId { epoch: order.epoch, sequence: order.sequence };
         let joined = join(order.history.resume(position, newest));
         if joined.is_some() {
             order.subscribers[loop_index] += 1;
         }
+        lists.settle(name, order);
         self.forget_if_unused(&mut shard, name, now);
         joined
     }
@@ -186,65 +170,69 @@ impl Exchange {
     /// Counts one subscriber less.
     pub fn unsubscribe(&self, name: &ChannelName, loop_index: usize, now: Millis) {
         let mut shard = lock(self.shard(name));
-        let order = shard.orders.get_mut(name).expect("a channel is known while it has a subscriber");
+        let Shard { orders, lists, .. } = &mut *shard;
+        let order = orders.get_mut(name).expect("a channel is known while it has a subscriber");
         order.subscribers[loop_index] -= 1;
         order.used_at = now;
+        lists.settle(name, order);
         self.forget_if_unused(&mut shard, name, now);
     }
 
-    /// Forgets what is too old: publications, keys, channels that nobody reads.
-    pub fn sweep(&self, now: Millis) {
-        self.forget(|order| {
-            order.history.expire(now.0, &order.limits);
-            order.retries.expire(now, &self.ledger);
-            order.is_unused(now)
-        });
+    fn publish_in(&self, shard: &mut Shard, draft: Draft, now: Millis) -> Published {
+        let Shard { orders, lists, busy, .. } = &mut *shard;
+        // Nearly every publication is to a channel that is known: it is looked up without what adding it takes.
+        let published = match orders.get_mut(&draft.channel) {
+            Some(order) => self.publish_to(order, lists, busy, draft, now),
+            None => self.publish_to(self.order(orders, &draft.channel), lists, busy, draft, now),
+        };
+        self.note_due(shard);
+        published
     }
 
-    /// Forgets what nobody can be said to wait for, because memory is short: the channels without subscribers, then
-    /// all history. Keys of retries are kept, they are a promise. Who comes back is told of the gap.
-    pub fn shed(&self, is_enough: impl Fn() -> bool) {
-        self.forget(|order| order.subscribers_len() == 0 && order.retries.is_empty());
-        if !is_enough() {
-            self.forget(|order| {
-                order.history.clear();
-                false
-            });
-        }
-    }
-
-    fn publish_in(&self, order: &mut Order, draft: Draft, now: Millis) -> Published {
+    fn publish_to(
+        &self,
+        order: &mut Order,
+        lists: &mut Lists,
+        busy: &mut Vec<ChannelName>,
+        draft: Draft,
+        now: Millis,
+    ) -> Published {
         order.sequence += 1;
         order.used_at = now;
+        if self.is_counting.load(Ordering::Relaxed) {
+            if order.published == 0 {
+                busy.push(draft.channel.clone());
+            }
+            order.published += 1;
+        }
         let id = PublicationId { epoch: order.epoch, sequence: order.sequence };
         let Draft { channel, event, content, data } = draft;
         let frames = Frames::counted(&self.ledger, data.len() + PUBLICATION_LEN);
         let publication = Arc::new(Publication { channel, id, event, content, data, frames });
         for (mailbox, &subscribers) in self.mailboxes.iter().zip(&order.subscribers) {
             if subscribers > 0 {
-                mailbox.post(Arc::clone(&publication));
+                mailbox.post(Arc::clone(&publication), subscribers);
             }
         }
-        order.history.push(publication, now.0, &order.limits);
+        order.history.push(Arc::clone(&publication), now.0, &order.limits);
+        lists.settle(&publication.channel, order);
         Published { id, subscribers: order.subscribers_len() }
     }
 
     /// The state of a channel, which begins if it is not known.
-    fn order<'a>(&self, shard: &'a mut Shard, name: &ChannelName) -> &'a mut Order {
-        shard.orders.entry(name.clone()).or_insert_with(|| {
-            if self.channels_len.fetch_add(1, Ordering::Relaxed) == 0 {
-                // It sleeps without an end while there is nothing to forget.
-                self.mailboxes[SWEEPER].wake();
-            }
+    fn order<'a>(&self, orders: &'a mut HashMap<ChannelName, Order>, name: &ChannelName) -> &'a mut Order {
+        orders.entry(name.clone()).or_insert_with(|| {
+            self.channels_len.fetch_add(1, Ordering::Relaxed);
             Order {
                 epoch: self.next_epoch.fetch_add(1, Ordering::Relaxed),
                 sequence: 0,
-                seen: 0,
+                published: 0,
                 subscribers: vec![0; self.mailboxes.len()].into(),
                 limits: self.history.of(name.as_str()),
                 history: History::default(),
                 retries: Retries::default(),
                 used_at: Millis::default(),
+                listed: Listed::default(),
             }
         })
     }
@@ -263,37 +251,59 @@ impl Exchange {
     }
 
     fn forget_if_unused(&self, shard: &mut Shard, name: &ChannelName, now: Millis) {
-        if shard.orders.get(name).is_some_and(|order| order.is_unused(now))
-            && let Some(order) = shard.orders.remove(name)
+        self.note_forgotten(usize::from(shard.forget_if_unused(name, now)));
+        self.note_due(shard);
+    }
+
+    /// So many channels are not known any more.
+    pub(super) fn note_forgotten(&self, count: usize) {
+        self.channels_len.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// Wakes the loop that forgets if something of these channels is due earlier than it knows.
+    pub(super) fn note_due(&self, shard: &Shard) {
+        if let Some(&(at, _)) = shard.lists.due.first()
+            && at < self.due_at.load(Ordering::Relaxed)
+            && at < self.due_at.fetch_min(at, Ordering::SeqCst)
         {
-            shard.note_forgotten(&order);
-            self.channels_len.fetch_sub(1, Ordering::Relaxed);
+            self.mailboxes[SWEEPER].wake();
         }
     }
 
-    /// Forgets the channels of which `is_over` says so.
-    fn forget(&self, mut is_over: impl FnMut(&mut Order) -> bool) {
-        for shard in &self.shards {
-            let mut shard = lock(shard);
-            let over: Vec<Order> =
-                shard.orders.extract_if(|_, order| is_over(order)).map(|(_, order)| order).collect();
-            for order in &over {
-                shard.note_forgotten(order);
-            }
-            self.channels_len.fetch_sub(over.len(), Ordering::Relaxed);
-            if shard.orders.len() < shard.orders.capacity() / 4 {
-                shard.orders.shrink_to_fit();
-            }
-        }
-    }
-
-    /// Shows every channel with the number of publications since this was last called, and of subscribers. It takes
-    /// the longer the more channels there are, and each lock for a 64th of that.
+    /// Shows every channel that was published to since this was last called, with the number of publications and
+    /// of subscribers; while there are few channels, those at rest too. Counting begins with the first call. It is
+    /// O(channels published to), and each lock is held for a 64th of that.
     pub fn take_busy(&self, mut show: impl FnMut(&ChannelName, u64, u64)) {
+        self.is_counting.store(true, Ordering::Relaxed);
+        let are_all_shown = self.channels_len() <= SHOWN_AT_REST_MAX;
         for shard in &self.shards {
-            for (name, order) in &mut lock(shard).orders {
-                let published = order.sequence - std::mem::replace(&mut order.seen, order.sequence);
-                show(name, published, order.subscribers_len());
+            let Shard { orders, busy, .. } = &mut *lock(shard);
+            let busy = std::mem::take(busy);
+            let mut show_one = |name: &ChannelName, order: &mut Order| {
+                show(name, std::mem::take(&mut order.published), order.subscribers_len());
+            };
+            if are_all_shown {
+                orders.iter_mut().for_each(|(name, order)| show_one(name, order));
+                continue;
+            }
+            for name in busy {
+                // It may have been forgotten since, and come again.
+                if let Some(order) = orders.get_mut(&name).filter(|order| order.published > 0) {
+                    show_one(&name, order);
+                }
+            }
+        }
+    }
+
+    /// Nobody asks for what is busy any more: publications are not counted for that until somebody does.
+    pub fn stop_counting(&self) {
+        self.is_counting.store(false, Ordering::Relaxed);
+        for shard in &self.shards {
+            let Shard { orders, busy, .. } = &mut *lock(shard);
+            for name in std::mem::take(busy) {
+                if let Some(order) = orders.get_mut(&name) {
+                    order.published = 0;
+                }
             }
         }
     }
@@ -315,26 +325,6 @@ impl Exchange {
         (draft.content as u8).hash(&mut hasher);
         draft.data.hash(&mut hasher);
         hasher.finish()
-    }
-}
-
-impl Shard {
-    fn note_forgotten(&mut self, order: &Order) {
-        if order.sequence > 0 {
-            self.forgotten = self.forgotten.max(order.epoch);
-        }
-    }
-}
-
-impl Order {
-    fn subscribers_len(&self) -> u64 {
-        self.subscribers.iter().sum()
-    }
-
-    /// Whether nobody reads it, and nobody who comes back could tell that it was forgotten.
-    fn is_unused(&self, now: Millis) -> bool {
-        let is_over = self.sequence == 0 || now.0 >= self.used_at.0 + RETENTION_MS;
-        self.subscribers_len() == 0 && is_over && self.history.is_empty() && self.retries.is_empty()
     }
 }
 

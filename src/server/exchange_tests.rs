@@ -1,4 +1,4 @@
-//! The exchange without loops: the order, the positions of who comes back, what is forgotten and when.
+//! The exchange without loops: the order, and the positions of who comes back.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use super::*;
 use crate::config::{Config, Glob};
 use crate::hub::Gap;
 use crate::server::mailbox::mailboxes;
+use crate::server::shard::RETENTION_MS;
 
 const NOW: Millis = Millis(1_000);
 
@@ -62,8 +63,8 @@ fn publish_once(
 }
 
 fn taken(exchange: &Exchange, loop_index: usize) -> Vec<u64> {
-    let mut taken = Vec::new();
-    exchange.mailbox(loop_index).take_publications(&mut taken);
+    let mut taken = Default::default();
+    exchange.mailbox(loop_index).take_publications(usize::MAX, &mut taken);
     taken.iter().map(|publication| publication.id.sequence).collect()
 }
 
@@ -227,22 +228,6 @@ fn where_there_is_no_room_a_known_key_is_answered_and_a_new_one_refused() {
 }
 
 #[test]
-fn when_memory_is_short_channels_nobody_reads_go_first_then_all_history() {
-    let (exchange, _polls) = exchange(1);
-    join(&exchange, 0);
-    let seen = publish(&exchange, "x").id;
-    publish(&exchange, "x");
-    exchange.publish(Draft::text("unread", "x").unwrap(), NOW);
-    exchange.shed(|| true);
-    assert_eq!(exchange.channels_len(), 1);
-    assert_eq!(resume(&exchange, 0, Position::After(seen)).2, None);
-    exchange.shed(|| false);
-    assert_eq!(resume(&exchange, 0, Position::After(seen)).2, Some(Gap { missed: Some(1) }));
-    taken(&exchange, 0);
-    assert_eq!(exchange.held_len(), ORDER_LEN);
-}
-
-#[test]
 fn what_was_published_before_joining_is_in_the_mailbox_by_then() {
     let (exchange, _polls) = exchange(1);
     join(&exchange, 0);
@@ -270,6 +255,23 @@ fn a_loop_that_does_not_take_its_publications_holds_publishers_back_until_it_doe
 }
 
 #[test]
+fn a_loop_that_has_much_to_write_for_what_it_has_not_taken_holds_publishers_back() {
+    let (exchange, _polls) = exchange(2);
+    let text = "x".repeat(1024 * 1024);
+    for _ in 0..20 {
+        join(&exchange, 1);
+    }
+    publish(&exchange, &text);
+    assert!(!exchange.is_congested(), "20 MiB are to be written");
+    publish(&exchange, &text);
+    assert!(exchange.is_congested(), "40 MiB are to be written");
+    taken(&exchange, 0);
+    assert!(exchange.is_congested(), "by the other loop");
+    taken(&exchange, 1);
+    assert!(!exchange.is_congested());
+}
+
+#[test]
 fn a_channel_shows_what_was_published_since_it_was_last_looked_at() {
     let (exchange, _polls) = exchange(2);
     join(&exchange, 0);
@@ -279,10 +281,37 @@ fn a_channel_shows_what_was_published_since_it_was_last_looked_at() {
         exchange.take_busy(|name, count, subscribers| shown.push((name.to_string(), count, subscribers)));
         shown
     };
+    assert_eq!(shown(), [("a".to_string(), 0, 2)]);
     publish(&exchange, "x");
     publish(&exchange, "x");
     assert_eq!(shown(), [("a".to_string(), 2, 2)]);
     leave(&exchange, 1);
     assert_eq!(shown(), [("a".to_string(), 0, 1)]);
     assert_eq!((exchange.subscribers_len("a"), exchange.subscribers_len("b")), (Some(1), None));
+}
+
+#[test]
+fn of_many_channels_only_those_that_were_published_to_are_shown_and_only_while_somebody_asks() {
+    let (exchange, _polls) = exchange(1);
+    for number in 0..=SHOWN_AT_REST_MAX {
+        let name = ChannelName::new(&format!("c{number}")).unwrap();
+        exchange.subscribe(&name, 0, Position::Now, NOW, Some);
+    }
+    publish(&exchange, "nobody has asked");
+    let shown = || {
+        let mut shown = Vec::new();
+        exchange.take_busy(|name, count, _| shown.push((name.to_string(), count)));
+        shown
+    };
+    assert_eq!(shown(), []);
+    publish(&exchange, "x");
+    exchange.publish(Draft::text("c7", "x").unwrap(), NOW);
+    publish(&exchange, "x");
+    let mut busy = shown();
+    busy.sort();
+    assert_eq!(busy, [("a".to_string(), 2), ("c7".to_string(), 1)]);
+    publish(&exchange, "x");
+    exchange.stop_counting();
+    publish(&exchange, "x");
+    assert_eq!(shown(), []);
 }

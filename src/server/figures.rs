@@ -224,6 +224,7 @@ mod tests {
             tally,
             refusals: vec![("bad_request", 3), ("silent", 0)],
             publication_bytes: 11,
+            evicted: 0,
             memory_max: 1_073_741_824,
             channels: 12,
             uptime: Duration::from_millis(12_999),

@@ -41,11 +41,11 @@ impl Handle {
         self.shared.connections_len()
     }
 
-    /// Stops the server: nobody new, 1001 to everybody over the configured drain, then [`Server::run`] returns.
+    /// Stops the server: after the configured lame duck, nobody new, 1001 to everybody over the configured drain, then [`Server::run`] returns.
     ///
     /// [`Server::run`]: super::Server::run
     pub fn shutdown(&self) {
-        self.shared.request_stop(Stop::Drain);
+        self.shared.request_shutdown();
     }
 
     /// Stops the server at once. Connections are cut.

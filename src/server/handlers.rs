@@ -135,6 +135,10 @@ impl Handlers {
 
     fn try_answer(&self, request: &Request) -> Result<Answer, Response> {
         let route = Route::of(request)?;
+        // Probes ask by whatever name or address their orchestrator has, and learn what a connection tells as well.
+        if !matches!(route, Route::Health | Route::Ready) {
+            self.authority.check_host(request)?;
+        }
         self.authority.check_origin(request)?;
         match (route, request.method()) {
             (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home(request))),
@@ -157,7 +161,7 @@ impl Handlers {
             (Route::Echo, "GET" | "HEAD") => self.echo(request),
             (Route::Channel(name), "GET" | "HEAD") => self.subscribe(request, name),
             (Route::Channel(name), "POST") => self.publish(request, name),
-            (route, "OPTIONS") => Ok(Answer::Respond(options(request, route.allow()))),
+            (route, "OPTIONS") => Ok(Answer::Respond(self.options(request, route.allow()))),
             (route, method) => Err(method_not_allowed(method, route.allow())),
         }
     }
@@ -181,6 +185,32 @@ impl Handlers {
         let deflate = self.deflate(request);
         let inbound = Inbound::Accept { message_len_max: self.message_len_max };
         Ok(Answer::Upgrade(Acceptance { upgrade, subprotocol: None, deflate, inbound, subscribes: None }))
+    }
+
+    /// The answer to a browser that asks what a page of another origin may send (the Fetch standard's CORS preflight),
+    /// and to others that ask for methods.
+    fn options(&self, request: &Request, allow: &'static str) -> Response {
+        let response = Response::new(Status::NO_CONTENT).header("Allow", allow);
+        if request.header("access-control-request-method").is_none() {
+            return response;
+        }
+        let response = response
+            .header("Access-Control-Allow-Methods", allow)
+            .header("Access-Control-Allow-Headers", PREFLIGHT_FIELDS)
+            .header("Access-Control-Max-Age", PREFLIGHT_SECONDS);
+        // Not to a page that may only read: a file needs no leave, since it is of this machine already, and what is
+        // left without an origin are frames of pages elsewhere.
+        match request.header("access-control-request-private-network") {
+            Some(_) if self.authority.is_fully_served(request) => {
+                response.header("Access-Control-Allow-Private-Network", "true")
+            }
+            _ => response,
+        }
+    }
+
+    /// Whether what is answered depends on the origin of the page that asks, of which caches are to know.
+    pub fn varies_by_origin(&self) -> bool {
+        self.authority.varies_by_origin()
     }
 
     /// The origin whose pages may read the answer to the request.
@@ -296,23 +326,6 @@ fn accepts_event_stream(request: &Request) -> bool {
     media_types.any(|range| {
         range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(http::EVENT_STREAM))
     })
-}
-
-/// The answer to a browser that asks what a page of another origin may send (the Fetch standard's CORS preflight),
-/// and to others that ask for methods.
-fn options(request: &Request, allow: &'static str) -> Response {
-    let response = Response::new(Status::NO_CONTENT).header("Allow", allow);
-    if request.header("access-control-request-method").is_none() {
-        return response;
-    }
-    let response = response
-        .header("Access-Control-Allow-Methods", allow)
-        .header("Access-Control-Allow-Headers", PREFLIGHT_FIELDS)
-        .header("Access-Control-Max-Age", PREFLIGHT_SECONDS);
-    match request.header("access-control-request-private-network") {
-        Some(_) => response.header("Access-Control-Allow-Private-Network", "true"),
-        None => response,
-    }
 }
 
 /// The answer to a publication: `{"id":…,"subscribers":N}`.

@@ -6,9 +6,18 @@ use std::time::Duration;
 
 use crate::config::Config;
 
+/// A notice that is due takes the ping along if that is due within this part of the idle timeout: one write and one
+/// wake of the peer for both. An eighth is 3.75 s of 30 s, more than a pong takes.
+const PING_EARLY_PART: u64 = 8;
+
 /// Milliseconds since the server was made. Coarse on purpose: no rule here is finer than that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
+
+/// A duration on this clock. One that no server lives to see is cut to a quarter of the clock's range.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(u64::MAX / 4)
+}
 
 /// What a connection is expected to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +49,8 @@ pub enum Due {
     Hangup,
     /// Send a Ping frame, and the stage becomes [`Stage::Pinged`]; on an event stream a comment, and it stays.
     Ping,
+    /// Say that the server is there, to a subscriber that cannot see pings.
+    Notice,
     /// Answer the long poll: nothing came.
     Answer,
     /// Send a Close frame: the peer is gone.
@@ -48,12 +59,16 @@ pub enum Due {
     Drop,
 }
 
-/// The stage of one connection and when it began.
+/// The stage of one connection and when it began, and when its peer is next told that the server is there.
 #[derive(Clone, Copy, Debug)]
 pub struct Liveness {
     stage: Stage,
     since: Millis,
+    /// [`NEVER`] for who is told nothing.
+    notice_at: Millis,
 }
+
+const NEVER: Millis = Millis(u64::MAX);
 
 /// How long each stage may last, in milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -68,14 +83,20 @@ pub struct Timeouts {
 impl Timeouts {
     /// The configured ones.
     pub fn new(config: &Config) -> Self {
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4).max(1);
+        // A timeout of less than a millisecond is one of a millisecond.
+        let at_least_one = |duration| millis(duration).max(1);
         Self {
-            head: millis(config.handshake_timeout),
-            body: millis(config.body_timeout),
-            idle: millis(config.idle_timeout),
-            pong: millis(config.pong_timeout),
-            close: millis(config.close_timeout),
+            head: at_least_one(config.handshake_timeout),
+            body: at_least_one(config.body_timeout),
+            idle: at_least_one(config.idle_timeout),
+            pong: at_least_one(config.pong_timeout),
+            close: at_least_one(config.close_timeout),
         }
+    }
+
+    /// How often a subscriber that hears notices gets one at least, in milliseconds.
+    pub fn idle_ms(&self) -> u64 {
+        self.idle
     }
 
     fn of(&self, stage: Stage) -> u64 {
@@ -93,7 +114,7 @@ impl Timeouts {
 impl Liveness {
     /// A connection that has just been accepted.
     pub fn new(now: Millis) -> Self {
-        Self { stage: Stage::Head, since: now }
+        Self { stage: Stage::Head, since: now, notice_at: NEVER }
     }
 
     /// The present stage.
@@ -101,9 +122,30 @@ impl Liveness {
         self.stage
     }
 
-    /// Begins a stage.
+    /// Begins a stage. Notices end with the open stages.
     pub fn enter(&mut self, stage: Stage, now: Millis) {
-        *self = Self { stage, since: now };
+        let notice_at = match stage {
+            Stage::Open | Stage::Pinged => self.notice_at,
+            Stage::Head
+            | Stage::Body
+            | Stage::KeptAlive
+            | Stage::Waiting(_)
+            | Stage::Closing
+            | Stage::Lingering => NEVER,
+        };
+        *self = Self { stage, since: now, notice_at };
+    }
+
+    /// The peer hears notices from now on, one every idle timeout, whatever it says itself.
+    pub fn begin_notices(&mut self, now: Millis, timeouts: &Timeouts) {
+        self.notice_at = Millis(now.0 + timeouts.idle);
+    }
+
+    /// The peer was told, if it is one that hears notices.
+    pub fn told(&mut self, now: Millis, timeouts: &Timeouts) {
+        if self.notice_at != NEVER {
+            self.begin_notices(now, timeouts);
+        }
     }
 
     /// Bytes came in. They prove an open WebSocket alive; they do not prolong a request, a Close or the end:
@@ -120,15 +162,44 @@ impl Liveness {
         }
     }
 
-    /// When the stage is over.
+    /// The peer was not read from `since` until now: where it is expected to say something, that time does not count.
+    pub fn excuse(&mut self, since: Millis, now: Millis) {
+        match self.stage {
+            Stage::Head | Stage::Body | Stage::KeptAlive | Stage::Open | Stage::Pinged => {
+                self.since.0 += now.0.saturating_sub(since.0);
+            }
+            Stage::Waiting(_) | Stage::Closing | Stage::Lingering => {}
+        }
+    }
+
+    /// The peer took bytes, after the kernel had refused some. It proves an open WebSocket alive as bytes from it do, and
+    /// an answer, a Close frame or the end is given its time anew: what is still to be sent is finite. A request is only
+    /// given more time while it is not read any further, which `is_held` tells.
+    pub fn took(&mut self, now: Millis, is_held: bool) {
+        match self.stage {
+            Stage::Open | Stage::Pinged => self.enter(Stage::Open, now),
+            Stage::KeptAlive | Stage::Closing | Stage::Lingering => self.since = now,
+            Stage::Head | Stage::Body if is_held => self.since = now,
+            Stage::Head | Stage::Body | Stage::Waiting(_) => {}
+        }
+    }
+
+    /// When something is due.
     pub fn deadline(&self, timeouts: &Timeouts) -> Millis {
+        self.end_of_stage(timeouts).min(self.notice_at)
+    }
+
+    fn end_of_stage(&self, timeouts: &Timeouts) -> Millis {
         Millis(self.since.0 + timeouts.of(self.stage))
     }
 
     /// What is to be done now, if anything.
     pub fn due(&self, now: Millis, timeouts: &Timeouts) -> Option<Due> {
-        if now < self.deadline(timeouts) {
-            return None;
+        let end = self.end_of_stage(timeouts);
+        if now < end {
+            let is_ping_near = self.stage == Stage::Open && now.0 + timeouts.idle / PING_EARLY_PART >= end.0;
+            let due = if is_ping_near { Due::Ping } else { Due::Notice };
+            return (now >= self.notice_at).then_some(due);
         }
         Some(match self.stage {
             Stage::Head | Stage::Body => Due::RequestTimeout,
@@ -155,7 +226,7 @@ mod tests {
     }
 
     fn in_stage(stage: Stage) -> Liveness {
-        Liveness { stage, since: at(100) }
+        Liveness { stage, since: at(100), notice_at: NEVER }
     }
 
     #[test]
@@ -202,6 +273,113 @@ mod tests {
             let mut liveness = in_stage(stage);
             liveness.heard(at(104));
             assert_eq!(liveness.due(at(105), &timeouts()), Some(Due::Drop), "{stage:?}");
+        }
+    }
+
+    /// Open since 100 s, told since then.
+    fn hearing() -> Liveness {
+        let mut liveness = in_stage(Stage::Open);
+        liveness.begin_notices(at(100), &timeouts());
+        liveness
+    }
+
+    #[test]
+    fn a_notice_is_due_in_every_idle_timeout_whatever_the_peer_says() {
+        let mut liveness = hearing();
+        for round in 0..3 {
+            liveness.heard(at(115 + 30 * round));
+            assert_eq!(liveness.due(Millis(129_999 + 30_000 * round), &timeouts()), None);
+            assert_eq!(liveness.deadline(&timeouts()), at(130 + 30 * round));
+            assert_eq!(liveness.due(at(130 + 30 * round), &timeouts()), Some(Due::Notice));
+            liveness.told(at(130 + 30 * round), &timeouts());
+        }
+    }
+
+    #[test]
+    fn a_notice_goes_along_with_a_ping_that_is_nearly_due() {
+        let mut liveness = hearing();
+        assert_eq!(liveness.due(at(130), &timeouts()), Some(Due::Ping));
+        liveness.told(at(130), &timeouts());
+        liveness.enter(Stage::Pinged, at(130));
+        liveness.heard(Millis(133_750));
+        assert_eq!(liveness.due(Millis(159_999), &timeouts()), None);
+        assert_eq!(liveness.due(at(160), &timeouts()), Some(Due::Ping), "the pong came within an eighth");
+        liveness.heard(Millis(133_751));
+        assert_eq!(liveness.due(at(160), &timeouts()), Some(Due::Notice));
+    }
+
+    #[test]
+    fn a_peer_that_does_not_answer_a_ping_is_closed_notices_or_not_and_a_closing_one_is_told_nothing() {
+        let mut liveness = hearing();
+        liveness.enter(Stage::Pinged, at(115));
+        assert_eq!(liveness.due(at(130), &timeouts()), Some(Due::Notice));
+        liveness.told(at(130), &timeouts());
+        assert_eq!(liveness.due(at(135), &timeouts()), Some(Due::CloseSilent));
+        liveness.enter(Stage::Closing, at(128));
+        assert_eq!(liveness.deadline(&timeouts()), at(133));
+    }
+
+    #[test]
+    fn who_hears_no_notices_is_told_none() {
+        let mut liveness = in_stage(Stage::Open);
+        liveness.told(at(100), &timeouts());
+        liveness.heard(at(115));
+        assert_eq!(liveness.due(at(130), &timeouts()), None);
+    }
+
+    #[test]
+    fn the_time_in_which_a_peer_was_not_read_does_not_count_against_it() {
+        for (stage, due) in [(Stage::Body, Due::RequestTimeout), (Stage::Pinged, Due::CloseSilent)] {
+            let mut liveness = in_stage(stage);
+            let deadline = liveness.deadline(&timeouts()).0;
+            liveness.excuse(at(103), at(110));
+            assert_eq!(liveness.due(Millis(deadline + 6_999), &timeouts()), None, "{stage:?}");
+            assert_eq!(liveness.due(Millis(deadline + 7_000), &timeouts()), Some(due), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn who_takes_bytes_is_alive() {
+        for stage in [Stage::Open, Stage::Pinged] {
+            let mut liveness = in_stage(stage);
+            liveness.took(at(119), false);
+            assert_eq!(liveness.stage(), Stage::Open);
+            assert_eq!(liveness.due(Millis(148_999), &timeouts()), None);
+            assert_eq!(liveness.due(at(149), &timeouts()), Some(Due::Ping));
+        }
+    }
+
+    #[test]
+    fn not_being_read_does_not_prolong_a_wait_or_the_end() {
+        for (stage, due) in [(Stage::Waiting(1000), Due::Answer), (Stage::Lingering, Due::Drop)] {
+            let mut liveness = in_stage(stage);
+            liveness.excuse(at(100), at(110));
+            assert_eq!(liveness.due(at(110), &timeouts()), Some(due), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn who_takes_bytes_has_the_time_of_an_answer_a_close_or_the_end_anew() {
+        for (stage, seconds, due) in [
+            (Stage::KeptAlive, 30, Due::Hangup),
+            (Stage::Closing, 5, Due::Drop),
+            (Stage::Lingering, 5, Due::Drop),
+        ] {
+            let mut liveness = in_stage(stage);
+            liveness.took(at(104), false);
+            assert_eq!(liveness.due(Millis(103_999 + seconds * 1000), &timeouts()), None, "{stage:?}");
+            assert_eq!(liveness.due(at(104 + seconds), &timeouts()), Some(due), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn taking_answers_prolongs_a_request_only_while_it_is_not_read() {
+        for (stage, seconds) in [(Stage::Head, 10), (Stage::Body, 30)] {
+            for (is_held, due) in [(true, None), (false, Some(Due::RequestTimeout))] {
+                let mut liveness = in_stage(stage);
+                liveness.took(at(105), is_held);
+                assert_eq!(liveness.due(at(100 + seconds), &timeouts()), due, "{stage:?}");
+            }
         }
     }
 

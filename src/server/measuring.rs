@@ -72,6 +72,7 @@ impl EventLoop {
         // Said before it is looked: who subscribes from here on says it again.
         self.shared.meters.set_watched(false);
         if self.exchange().subscribers_len(FIGURES_CHANNEL).unwrap_or(0) == 0 {
+            self.exchange().stop_counting();
             return self.ticker.stop();
         }
         self.shared.meters.set_watched(true);

@@ -114,6 +114,12 @@ impl Page {
         }
         let help = "The most bytes that are held for clients (--max-memory).";
         self.single("fanfare_memory_max_bytes", Type::Gauge, help, totals.memory_max);
+        self.single(
+            "fanfare_evicted_publications_total",
+            Type::Counter,
+            "Publications evicted from histories because --max-memory was reached.",
+            totals.evicted,
+        );
     }
 
     fn turns(&mut self, turns: &Turns) {

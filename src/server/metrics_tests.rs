@@ -34,6 +34,7 @@ fn totals() -> Totals {
         tally,
         refusals: vec![("bad_request", 3), ("silent", 0)],
         publication_bytes: 11,
+        evicted: 13,
         memory_max: 1024,
         channels: 5,
         uptime: std::time::Duration::ZERO,

@@ -10,7 +10,13 @@ pub const OUTBOX_HIGH: usize = 64 * 1024;
 /// A drained outbox keeps no more room than this: connections at rest own nothing.
 const DRAINED_CAPACITY_MAX: usize = 0;
 
-/// Invariant: `sent <= bytes.len()`, and `sent < bytes.len()` unless both are 0.
+/// ```text
+///   bytes   | sent | unsent                 | room to grow |
+///           0      sent                     len            capacity
+/// ```
+///
+/// Invariant: `sent <= bytes.len() - sent`, so that at most half of the bytes that are kept are sent; an empty one
+/// owns no memory.
 #[derive(Debug, Default)]
 pub struct Outbox {
     bytes: Vec<u8>,
@@ -18,6 +24,11 @@ pub struct Outbox {
 }
 
 impl Outbox {
+    /// The room that it takes: sent bytes that are still kept, unsent ones, and what the buffer can grow by.
+    pub fn held_len(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Where new bytes are appended. Call [`Outbox::consume`] for what has been written, not this.
     pub fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
@@ -42,10 +53,21 @@ impl Outbox {
     pub fn consume(&mut self, len: usize) {
         self.sent += len;
         assert!(self.sent <= self.bytes.len(), "only what is owed is written");
+        self.release();
+    }
+
+    /// Gives the room of sent bytes back, as a log does: all of it when nothing is unsent, else once more is sent than
+    /// unsent, so that each byte is moved once on average. A peer that asks on and on, and takes its answers bit by
+    /// bit, never lets it drain.
+    fn release(&mut self) {
         if self.is_empty() {
             self.bytes.clear();
             self.bytes.shrink_to(DRAINED_CAPACITY_MAX);
             self.sent = 0;
+        } else if self.sent > self.unsent().len() {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+            self.bytes.shrink_to(2 * self.bytes.len());
         }
     }
 
@@ -70,6 +92,30 @@ mod tests {
         outbox.consume(3);
         assert!(outbox.is_empty());
         assert_eq!(outbox.bytes.capacity(), 0);
+    }
+
+    #[test]
+    fn an_outbox_that_never_drains_owns_no_more_than_twice_what_it_held_at_once() {
+        let mut outbox = Outbox::default();
+        for round in 0..1000_u32 {
+            outbox.tail().extend_from_slice(&[round as u8; 100]);
+            while outbox.unsent().len() > 150 {
+                outbox.consume(25);
+                assert!(outbox.sent <= outbox.unsent().len());
+            }
+            assert!(outbox.held_len() <= 4 * 250, "{}", outbox.held_len());
+        }
+        let newest = 999_u32 as u8;
+        assert_eq!(outbox.unsent(), [vec![newest - 1; 50], vec![newest; 100]].concat());
+    }
+
+    #[test]
+    fn a_long_answer_that_is_mostly_sent_has_given_its_room_back() {
+        let mut outbox = Outbox::default();
+        outbox.tail().extend_from_slice(&[1; 1 << 20]);
+        outbox.consume((1 << 20) - 1000);
+        assert_eq!(outbox.unsent(), [1; 1000]);
+        assert!(outbox.held_len() <= 2000, "{}", outbox.held_len());
     }
 
     #[test]

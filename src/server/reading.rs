@@ -9,43 +9,78 @@ use std::time::SystemTime;
 use super::connection::{Awaited, Connection, Door, Phase, WebSocketPhase};
 use super::connections::Key;
 use super::draft::{self, Draft};
-use super::event_loop::EventLoop;
+use super::event_loop::{EventLoop, READ_BUFFER_LEN};
+use super::exchange::Published;
 use super::handlers::{self, Acceptance, Answer, Intent};
 use super::liveness::Stage;
+use super::mailbox::FAN_OUT_MAX;
+use super::read_queue::{Input, READ_LEN_PER_TURN_MAX};
 use super::refusals::Kind;
 use super::retries::{IdempotencyKey, KeyRefused};
-use super::shared::Stop;
 use crate::http::{self, Error, Framing, Request, Response, Status};
 use crate::hub::Subscription;
 use crate::ws::{self, Message, Protocol};
 
-/// Reads of one socket in a turn: 256 KiB, then it is the others' turn.
-const READS_PER_TURN_MAX: usize = 2;
+/// Reads of one socket in a turn, unless the first fills the buffer: one for what is there, one to find that there is
+/// no more, and two for what comes meanwhile.
+const READS_PER_SHARE_MAX: usize = 4;
 
-/// Bytes read of all sockets in a turn; the rest come first in the next. What is published in a turn is written twice before
-/// it goes out, for the channel and for its logs: 256 KiB of it are still in a cache then, and are what one busy publisher
-/// may send. What the sockets hold is compared with `--max-memory` once a turn, so this is also how far past it a loop can
-/// get, but for one socket's share.
-const READ_LEN_PER_TURN_MAX: usize = 256 * 1024;
+/// Bytes of one socket in a turn, with what they inflate to: two full reads, since inflating a byte costs less than
+/// reading one.
+const TAKEN_LEN_PER_SHARE_MAX: usize = 256 * 1024;
+
+/// What a publisher with a large audience is read of at least: with less, a subscriber's write would cost more than
+/// the bytes in it.
+const PUBLISHER_SHARE_MIN: usize = 4 * 1024;
+
+/// Bytes, besides those of one message of `--max-message`, that are read of a connection after its last answer or
+/// Close frame, and of an event stream. They are read because a reset, which unread bytes cause, would take that answer
+/// from a client that is still sending; what it can have on its way before it knows is what both systems hold: 4 MiB
+/// and 6 MiB on Linux.
+const DISCARDED_LEN_MAX: u64 = 16 * 1024 * 1024;
 
 impl EventLoop {
-    /// Reads until the socket has nothing more, its outbox is high, or its share of the turn is used up.
-    pub(super) fn read_connection(&mut self, key: Key) {
+    /// Reads until the socket has nothing more, something stands in the way, or its share of the turn is used up: one
+    /// full read. Says what is left.
+    pub(super) fn read_connection(&mut self, key: Key) -> Input {
+        self.taken_len = 0;
         self.serve(key);
+        self.go_on(key);
+        let input = self.read_share(key);
+        // What was read may have left something to send, or brought a deadline nearer.
+        self.count(key);
+        self.touched.push(key);
+        self.schedule(key);
+        input
+    }
+
+    fn read_share(&mut self, key: Key) -> Input {
+        let mut share = self.connections.get(key).map_or(0, |connection| share_len(connection.audience));
         let mut is_drained = false;
-        for _ in 0..READS_PER_TURN_MAX {
-            if !self.may_read(key) {
+        for _ in 0..READS_PER_SHARE_MAX {
+            if let Some(input) = self.obstacle(key) {
+                return input;
+            }
+            if share == 0 {
                 break;
             }
             if is_drained {
-                return self.settle(key);
+                return Input::Drained;
             }
+            let room_len = share;
             let mut buffer = std::mem::take(&mut self.read_buffer);
-            let read = self.connections.get_mut(key).map(|connection| connection.socket.read(&mut buffer));
+            let read =
+                self.connections.get_mut(key).map(|connection| connection.socket.read(&mut buffer[..share]));
+            if let Some(Ok(len)) = read {
+                share -= len;
+            }
             let is_more = match read {
                 Some(Ok(0)) => self.end_of_input(key),
                 Some(Ok(len)) => {
-                    is_drained = len < buffer.len() && !self.is_read_closed(key);
+                    // The end of the peer has no further edge. Without it, a read that does not fill the room has left
+                    // nothing, and what comes after it is an edge of its own.
+                    is_drained =
+                        len < room_len && self.connections.get(key).is_some_and(|peer| !peer.has_ended);
                     self.receive(key, &mut buffer[..len])
                 }
                 Some(Err(error)) if error.kind() == ErrorKind::Interrupted => true,
@@ -55,40 +90,48 @@ impl EventLoop {
             };
             self.read_buffer = buffer;
             if !is_more {
-                return self.settle(key);
+                return Input::Drained;
             }
         }
-        if self.connections.get(key).is_some_and(|connection| !connection.is_held) {
-            self.read_again.push(key);
+        Input::Queued
+    }
+
+    /// What keeps the next bytes from being taken, if anything does: the peer itself, or, if it publishes, a loop that
+    /// is behind.
+    fn obstacle(&mut self, key: Key) -> Option<Input> {
+        let connection = self.connections.get(key)?;
+        if connection.is_to_be_read() {
+            return Some(connection.input);
         }
-        self.settle(key);
+        if connection.is_to_be_held() {
+            if connection.has_ended && connection.asks_ahead() {
+                // It is known without reading as far as the end.
+                self.end_of_input(key);
+            }
+            return Some(Input::Held);
+        }
+        if connection.is_publisher() && self.exchange().is_congested() {
+            return Some(Input::Parked);
+        }
+        connection.has_rest().then_some(Input::Queued)
     }
 
-    /// Whether the peer's end is there to be read, or an error: no further edge tells of either. Without, a read that
-    /// does not fill the buffer has left nothing, and what comes after it is an edge of its own.
-    fn is_read_closed(&self, key: Key) -> bool {
-        self.connections.get(key).is_none_or(|connection| connection.is_read_closed)
+    /// Whether more should be taken of what was read: the bounds of reading, looked at after each event as well.
+    fn may_take(&self, key: Key) -> bool {
+        let is_used_up = self.read_len > READ_LEN_PER_TURN_MAX || self.taken_len > TAKEN_LEN_PER_SHARE_MAX;
+        !is_used_up
+            && self.connections.get(key).is_some_and(|connection| {
+                !connection.is_to_be_held() && !(connection.is_publisher() && self.exchange().is_congested())
+            })
     }
 
-    /// Whether the next bytes should be taken: not while a loop is behind, nor past the turn's share, nor from a peer
-    /// that does not take its answers or asks for more while a long poll waits.
-    fn may_read(&mut self, key: Key) -> bool {
-        let is_enough = self.exchange().is_congested() || self.has_read_enough();
-        let Some(connection) = self.connections.get_mut(key) else { return false };
-        connection.is_held = connection.outbox.is_high() || connection.asks_ahead();
-        !is_enough && !connection.is_held
-    }
-
-    /// Whether the turn's share of reading is used up.
-    pub(super) fn has_read_enough(&self) -> bool {
-        self.read_len > READ_LEN_PER_TURN_MAX
-    }
-
-    /// What was read may have left something to send, or brought a deadline nearer.
-    fn settle(&mut self, key: Key) {
-        self.count(key);
-        self.touched.push(key);
-        self.schedule(key);
+    /// Takes what was read in an earlier turn and was too much for that.
+    fn go_on(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Phase::WebSocket(websocket) = &mut connection.phase else { return };
+        if let Some(mut rest) = websocket.rest.take() {
+            self.receive_frames(key, &mut rest);
+        }
     }
 
     fn doom(&mut self, key: Key) -> bool {
@@ -119,8 +162,9 @@ impl EventLoop {
     /// Takes what was read. False if there is nothing more to be read.
     fn receive(&mut self, key: Key, input: &mut [u8]) -> bool {
         let Some(connection) = self.connections.get_mut(key) else { return false };
-        connection.liveness.heard(self.now);
+        connection.audience = 0;
         self.read_len += input.len();
+        self.taken_len += input.len();
         self.tally.bytes_received += input.len() as u64;
         match &mut connection.phase {
             Phase::Http(http) => {
@@ -130,11 +174,27 @@ impl EventLoop {
                 }
                 self.serve(key);
             }
-            Phase::WebSocket(_) => self.receive_frames(key, input),
+            Phase::WebSocket(_) => {
+                connection.liveness.heard(self.now);
+                let is_closing = connection.liveness.stage() == Stage::Closing;
+                let len = input.len();
+                self.receive_frames(key, input);
+                // Of what comes after our Close frame, only the answer to it counts.
+                return !is_closing || self.discard(key, len);
+            }
             // After the Close frame nothing counts (RFC 6455 §5.5.1), and an event stream has no end to ask behind.
-            Phase::EventStream(_) | Phase::Finishing | Phase::Lingering => {}
+            Phase::EventStream(_) | Phase::Finishing | Phase::Lingering => {
+                return self.discard(key, input.len());
+            }
         }
         true
+    }
+
+    /// Counts what is read to no purpose. Who goes on and on is dropped; false then.
+    fn discard(&mut self, key: Key, len: usize) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        connection.discarded += len as u64;
+        connection.discarded <= self.shared.config.max_message + DISCARDED_LEN_MAX || self.doom(key)
     }
 
     /// Answers the requests that are complete, as long as the peer takes the answers.
@@ -144,9 +204,12 @@ impl EventLoop {
             if matches!(http.awaited, Some(Awaited::Publication { .. })) {
                 return;
             }
+            let is_body = matches!(http.awaited, Some(Awaited::Body { .. }));
             if connection.outbox.is_high() {
-                connection.is_held = true;
                 return;
+            }
+            if is_body && self.shared.exchange.is_congested() {
+                return self.park(key);
             }
             match http.reader.poll() {
                 Ok(None) => return,
@@ -204,20 +267,23 @@ impl EventLoop {
             unreachable!("a body is read for a publication");
         };
         let response = match draft::from_body(intent.channel, intent.event, intent.media_type, body) {
-            Ok(draft) => self.publish(draft, intent.key),
+            Ok(draft) => self.publish(key, draft, intent.key),
             Err(error) => Response::error(Status::BAD_REQUEST, &error),
         };
         self.respond(key, &response, keep_alive, false);
     }
 
-    fn publish(&mut self, draft: Draft, key: Option<IdempotencyKey>) -> Response {
-        let Some(key) = key else {
-            self.tally.publishes += 1;
-            return handlers::published(self.exchange().publish(draft, self.now), false);
+    fn publish(&mut self, key: Key, draft: Draft, once: Option<IdempotencyKey>) -> Response {
+        let Some(once) = once else {
+            let published = self.exchange().publish(draft, self.now);
+            self.note_published(key, published);
+            return handlers::published(published, false);
         };
-        match self.exchange().publish_once(draft, key, !self.shared.is_over_memory(), self.now) {
+        match self.exchange().publish_once(draft, once, !self.shared.is_over_memory(), self.now) {
             Ok((published, is_replay)) => {
-                self.tally.publishes += u64::from(!is_replay);
+                if !is_replay {
+                    self.note_published(key, published);
+                }
                 handlers::published(published, is_replay)
             }
             Err(KeyRefused::Reused) => handlers::key_reused(),
@@ -232,6 +298,13 @@ impl EventLoop {
         }
     }
 
+    fn note_published(&mut self, key: Key, published: Published) {
+        self.tally.publishes += 1;
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.audience = published.subscribers;
+        }
+    }
+
     /// Answers a request that cannot be read any further, and closes.
     pub(super) fn refuse_request(&mut self, key: Key, error: &Error) {
         let response = match *error {
@@ -242,13 +315,16 @@ impl EventLoop {
     }
 
     pub(super) fn respond(&mut self, key: Key, response: &Response, keep_alive: bool, head_only: bool) {
-        let keep_alive = keep_alive && self.shared.stop() == Stop::No;
+        let keep_alive = keep_alive && !self.shared.stop().is_leaving();
         let date = httpdate::fmt_http_date(SystemTime::now());
         let Some(connection) = self.connections.get_mut(key) else { return };
         let allow_origin = connection.allow_origin();
+        let varies_by_origin =
+            matches!(connection.door, Door::Public) && self.shared.handlers.varies_by_origin();
+        let allow_origin = allow_origin.as_deref();
         response.encode(
             connection.outbox.tail(),
-            Framing { date: &date, keep_alive, head_only, allow_origin: allow_origin.as_deref() },
+            Framing { date: &date, keep_alive, head_only, allow_origin, varies_by_origin },
         );
         if let Some(kind) = Kind::of_status(response.status()) {
             let code = response.status().code();
@@ -275,11 +351,15 @@ impl EventLoop {
         if let Some(deflate) = deflate {
             protocol = protocol.with_deflate(deflate);
         }
-        let is_leaving = self.shared.stop() != Stop::No;
+        let is_leaving = self.shared.stop().is_leaving();
         let subscription = joined.as_ref().map(|joined| joined.subscription);
-        connection.phase = Phase::WebSocket(WebSocketPhase { protocol, deflate, subscription, is_leaving });
+        connection.phase =
+            Phase::WebSocket(WebSocketPhase { protocol, rest: None, deflate, subscription, is_leaving });
         connection.liveness.enter(Stage::Open, self.now);
         if let Some(joined) = joined {
+            if joined.subscription.form().is_envelope() {
+                connection.liveness.begin_notices(self.now, &self.timeouts);
+            }
             connection.begin(joined);
         }
         self.receive_frames(key, &mut rest);
@@ -288,9 +368,19 @@ impl EventLoop {
     fn receive_frames(&mut self, key: Key, input: &mut [u8]) {
         let mut input = input;
         let mut room = self.room(key);
-        while let Some(connection) = self.connections.get_mut(key) {
+        loop {
+            let may_take = self.may_take(key);
+            let Some(connection) = self.connections.get_mut(key) else { break };
             let Connection { phase: Phase::WebSocket(websocket), outbox, .. } = connection else { break };
-            match websocket.protocol.receive_with(&mut input, outbox.tail(), &mut room) {
+            if !may_take {
+                websocket.rest = Some((&*input).into());
+                break;
+            }
+            let received = websocket.protocol.receive_with(&mut input, outbox.tail(), &mut room);
+            let inflated_len = websocket.protocol.take_inflated_len();
+            self.read_len += inflated_len;
+            self.taken_len += inflated_len;
+            match received {
                 Ok(None) => break,
                 Ok(Some(ws::Event::Message(message))) => {
                     self.receive_message(key, message, input.is_empty());
@@ -298,7 +388,7 @@ impl EventLoop {
                         room = self.room(key);
                     }
                 }
-                Ok(Some(ws::Event::Ping | ws::Event::Pong)) => {}
+                Ok(Some(ws::Event::Inflating | ws::Event::Ping | ws::Event::Pong)) => {}
                 Ok(Some(ws::Event::Close(_))) => {
                     self.finish_connection(key);
                     break;
@@ -334,13 +424,30 @@ impl EventLoop {
         let channel = self.hub.channel(subscription).clone();
         match draft::from_message(channel, subscription.form(), message) {
             Ok(draft) => {
-                self.tally.publishes += 1;
-                let _ = self.exchange().publish(draft, self.now);
+                let published = self.exchange().publish(draft, self.now);
+                self.note_published(key, published);
             }
             Err(error) => {
                 self.shared.note(Kind::of_close(error.close_code()), self.now, &error);
                 self.close_connection(key, error.close_code(), &error.to_string());
             }
         }
+    }
+}
+
+/// How many bytes a connection is read of in a turn whose last publication had so many subscribers.
+fn share_len(audience: u64) -> usize {
+    let fan_out_share = usize::try_from(FAN_OUT_MAX / audience.max(1)).unwrap_or(usize::MAX);
+    fan_out_share.clamp(PUBLISHER_SHARE_MIN, READ_BUFFER_LEN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_publisher_is_read_of_the_less_the_more_there_is_to_be_written_for_it() {
+        assert_eq!([0, 1, 512].map(share_len), [READ_BUFFER_LEN; 3]);
+        assert_eq!([1024, 4096, 10_000].map(share_len), [32 * 1024, 8 * 1024, PUBLISHER_SHARE_MIN]);
     }
 }

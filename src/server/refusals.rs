@@ -3,12 +3,16 @@
 //!
 //! What is refused is decided elsewhere.
 
+use super::excerpt::Excerpt;
 use super::liveness::Millis;
 use crate::http::Status;
 use crate::ws::CloseCode;
 
 /// One line a kind in this time: a flood of bad clients must not become a flood of lines.
 const QUIET_MS: u64 = 10_000;
+
+/// How much of a reason a line has. Ours are shorter; one that quotes a peer is cut.
+const REASON_LEN_MAX: usize = 200;
 
 /// Why something is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +149,7 @@ impl Refusals {
     /// Counts refusals and writes a line if it is time for one.
     pub fn note(&mut self, kind: Kind, count: u64, now: Millis, what: &dyn std::fmt::Display) {
         if let Some(unnamed) = self.count(kind, count, now) {
+            let what = Excerpt { what, len_max: REASON_LEN_MAX };
             tracing::warn!(kind = ?kind, unnamed, "refused: {what}");
         }
     }

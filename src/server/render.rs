@@ -96,42 +96,62 @@ impl Renderer {
 /// What the server says of itself to a subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// What follows comes after this publication; nothing between it and where the subscriber began is lost.
-    Subscribed(PublicationId),
-    /// What follows comes after this publication; something before it is lost.
-    Gap(Gap, PublicationId),
+    /// What follows comes after this publication; nothing between it and where the subscriber began is lost. Something
+    /// is said every so many milliseconds at least.
+    Subscribed { since: PublicationId, idle_ms: u64 },
+    /// The same, but something before that publication is lost.
+    Gap { gap: Gap, since: PublicationId, idle_ms: u64 },
     /// So many publications were passed over.
     Lagged(u64),
+    /// The server is there, and says so every so many milliseconds.
+    Alive { idle_ms: u64 },
 }
 
 impl Notice {
     fn event(self) -> &'static str {
         match self {
-            Self::Subscribed(_) => "fanfare:subscribed",
-            Self::Gap(..) => "fanfare:gap",
+            Self::Subscribed { .. } => "fanfare:subscribed",
+            Self::Gap { .. } => "fanfare:gap",
             Self::Lagged(_) => "fanfare:lagged",
+            Self::Alive { .. } => "fanfare:alive",
         }
     }
 
+    /// As the data of a line, which says nothing of silence: what breaks it there is a comment, and a page sees none.
     fn data(self) -> String {
         match self {
-            Self::Subscribed(since) => format!(r#"{{"since":"{since}"}}"#),
-            Self::Gap(gap, since) => format!(r#"{{"missed":{},"since":"{since}"}}"#, missed(gap)),
+            Self::Subscribed { since, .. } => format!(r#"{{"since":"{since}"}}"#),
+            Self::Gap { gap, since, .. } => format!(r#"{{"missed":{},"since":"{since}"}}"#, missed(gap)),
             Self::Lagged(missed) => format!(r#"{{"missed":{missed}}}"#),
+            Self::Alive { idle_ms } => format!(r#"{{"idle":{idle_ms}}}"#),
         }
+    }
+
+    fn envelope(self) -> String {
+        let event = self.event();
+        let data = match self {
+            Self::Subscribed { since, idle_ms } => format!(r#"{{"since":"{since}","idle":{idle_ms}}}"#),
+            Self::Gap { gap, since, idle_ms } => {
+                format!(r#"{{"missed":{},"since":"{since}","idle":{idle_ms}}}"#, missed(gap))
+            }
+            Self::Lagged(_) | Self::Alive { .. } => self.data(),
+        };
+        format!(r#"{{"event":"{event}","data":{data}}}"#)
     }
 }
 
 /// Appends a notice, if the form can say it.
 pub fn notice(notice: Notice, form: WireForm, out: &mut Vec<u8>) {
-    let envelope = || format!(r#"{{"event":"{}","data":{}}}"#, notice.event(), notice.data());
     match form {
         WireForm::WebSocket | WireForm::WebSocketDeflate | WireForm::LongPoll => {}
         WireForm::Envelope | WireForm::EnvelopeDeflate => {
-            ws::encode_frame(out, Opcode::Text, envelope().as_bytes());
+            ws::encode_frame(out, Opcode::Text, notice.envelope().as_bytes());
         }
-        WireForm::EventStream => stream_notice(notice, Some(notice.event()), &notice.data(), out),
-        WireForm::EventStreamEnvelope => stream_notice(notice, None, &envelope(), out),
+        WireForm::EventStream => match notice {
+            Notice::Alive { .. } => http::encode_comment(out, ""),
+            _ => stream_notice(notice, Some(notice.event()), &notice.data(), out),
+        },
+        WireForm::EventStreamEnvelope => stream_notice(notice, None, &notice.envelope(), out),
     }
 }
 
@@ -139,12 +159,12 @@ pub fn notice(notice: Notice, form: WireForm, out: &mut Vec<u8>) {
 /// even if nothing else came.
 fn stream_notice(notice: Notice, name: Option<&str>, data: &str, out: &mut Vec<u8>) {
     let since = match notice {
-        Notice::Subscribed(since) | Notice::Gap(_, since) => Some(since.to_string()),
-        Notice::Lagged(_) => None,
+        Notice::Subscribed { since, .. } | Notice::Gap { since, .. } => Some(since.to_string()),
+        Notice::Lagged(_) | Notice::Alive { .. } => None,
     };
     let retry_ms = since.is_some().then_some(STREAM_RETRY_MS);
     // Lines carry no `fanfare:subscribed`: what it says is in the identifier.
-    let is_silent = matches!((notice, name), (Notice::Subscribed(_), Some(_)));
+    let is_silent = matches!((notice, name), (Notice::Subscribed { .. }, Some(_)));
     let (name, data) = if is_silent { (None, None) } else { (name, Some(data.as_bytes())) };
     http::encode_event(out, &StreamEvent { retry_ms, id: since.as_deref(), name, data });
 }
@@ -314,9 +334,10 @@ mod tests {
 
     #[test]
     fn a_gap_says_how_much_is_lost_and_where_it_goes_on() {
-        let gap = |missed| Notice::Gap(Gap { missed }, SINCE);
+        let gap = |missed| Notice::Gap { gap: Gap { missed }, since: SINCE, idle_ms: 30_000 };
         let said = noticed(gap(Some(2)), WireForm::Envelope);
-        assert!(said.ends_with(r#"{"event":"fanfare:gap","data":{"missed":2,"since":"a-3"}}"#), "{said}");
+        let data = r#"{"event":"fanfare:gap","data":{"missed":2,"since":"a-3","idle":30000}}"#;
+        assert!(said.ends_with(data), "{said}");
         let lines = noticed(gap(None), WireForm::EventStream);
         let block = "retry: 2000\nid: a-3\nevent: fanfare:gap\ndata: {\"missed\":null,\"since\":\"a-3\"}\n\n";
         assert!(lines.contains(block), "{lines}");
@@ -324,11 +345,25 @@ mod tests {
 
     #[test]
     fn a_stream_begins_with_its_identifier_and_no_event_in_lines_or_one_in_envelopes() {
-        let lines = noticed(Notice::Subscribed(SINCE), WireForm::EventStream);
+        let subscribed = Notice::Subscribed { since: SINCE, idle_ms: 30_000 };
+        let lines = noticed(subscribed, WireForm::EventStream);
         assert_eq!(lines, "15\r\nretry: 2000\nid: a-3\n\n\r\n");
-        let envelopes = noticed(Notice::Subscribed(SINCE), WireForm::EventStreamEnvelope);
-        let data = r#"data: {"event":"fanfare:subscribed","data":{"since":"a-3"}}"#;
+        let envelopes = noticed(subscribed, WireForm::EventStreamEnvelope);
+        let data = r#"data: {"event":"fanfare:subscribed","data":{"since":"a-3","idle":30000}}"#;
         assert!(envelopes.contains(&format!("retry: 2000\nid: a-3\n{data}\n\n")), "{envelopes}");
+    }
+
+    #[test]
+    fn that_the_server_is_there_envelopes_say_without_an_id_and_lines_by_a_comment() {
+        let alive = Notice::Alive { idle_ms: 30_000 };
+        let said = r#"{"event":"fanfare:alive","data":{"idle":30000}}"#;
+        for form in [WireForm::Envelope, WireForm::EnvelopeDeflate] {
+            assert!(noticed(alive, form).ends_with(said), "{form:?}");
+        }
+        let stream = noticed(alive, WireForm::EventStreamEnvelope);
+        assert_eq!(stream, format!("37\r\ndata: {said}\n\n\r\n"));
+        assert_eq!(noticed(alive, WireForm::EventStream), "3\r\n:\n\n\r\n");
+        assert_eq!(noticed(alive, WireForm::WebSocket), "");
     }
 
     #[test]

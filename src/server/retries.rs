@@ -74,16 +74,30 @@ impl Retries {
 
     /// Forgets the keys whose time is over.
     pub fn expire(&mut self, now: Millis, ledger: &Ledger) {
-        while let Some((at, _)) = self.order.front()
+        self.expire_some(now, usize::MAX, ledger);
+    }
+
+    /// Forgets at most `most` keys whose time is over. How many that were.
+    pub fn expire_some(&mut self, now: Millis, most: usize, ledger: &Ledger) -> usize {
+        let mut expired = 0;
+        while expired < most
+            && let Some((at, _)) = self.order.front()
             && now.0 >= at.0 + RETRY_WINDOW_MS
             && let Some((_, key)) = self.order.pop_front()
         {
             ledger.subtract(cost(&key));
             self.answers.remove(&key);
+            expired += 1;
         }
         if self.order.is_empty() {
             *self = Self::default();
         }
+        expired
+    }
+
+    /// When the oldest of the known keys came.
+    pub fn oldest(&self) -> Option<Millis> {
+        self.order.front().map(|&(at, _)| at)
     }
 
     /// Whether no key is known.

@@ -1,6 +1,7 @@
 //! What is answered at the address of `--metrics-listen`: the state of the server, and no channel.
 //!
-//! No key is asked for: who gave the address decides who reaches it.
+//! No key is asked for, and no name: who gave the address decides who reaches it, and under what names scrapers do that
+//! is not known here. No channel can be read or published to, and no page is let read an answer by CORS.
 
 use super::handlers::{Answer, Report, health, method_not_allowed};
 use crate::http::{Request, Response, Status};

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::exchange::Exchange;
@@ -14,6 +14,10 @@ use super::mailbox::lock;
 use super::refusals::{Kind, Refusals};
 use super::totals::Meters;
 use crate::config::Config;
+
+/// When this long no history was evicted, the next eviction is another one and logged: at the limit it is a few
+/// publications at a time, with pauses, for as long as clients publish.
+const EVICTION_OVER_MS: u64 = 60_000;
 
 /// Shared by reference between all threads of a server.
 #[derive(Debug)]
@@ -31,7 +35,11 @@ pub struct Shared {
     held: Vec<AtomicUsize>,
     /// One line a kind for the whole server, not one a loop.
     refusals: Mutex<Refusals>,
+    /// When history was last evicted, in milliseconds and one; 0 for never.
+    evicted_at: AtomicU64,
     stop: AtomicU8,
+    /// When the lame duck's time is over, in milliseconds; set once, when the stop is asked for.
+    drain_at: AtomicU64,
     /// Whether somebody has come for the demo's prices since the first loop looked.
     pub has_call_for_prices: AtomicBool,
     /// How many loops have not ended.
@@ -43,10 +51,19 @@ pub struct Shared {
 pub enum Stop {
     /// The server runs.
     No,
+    /// It says that it is not ready, and serves everything else, for the configured time.
+    LameDuck,
     /// It says goodbye to everybody.
     Drain,
     /// It ends.
     Now,
+}
+
+impl Stop {
+    /// Whether connections are to go.
+    pub fn is_leaving(self) -> bool {
+        self >= Self::Drain
+    }
 }
 
 impl Shared {
@@ -68,7 +85,9 @@ impl Shared {
             connections_max,
             held,
             refusals: Mutex::default(),
+            evicted_at: AtomicU64::new(0),
             stop,
+            drain_at: AtomicU64::new(u64::MAX),
             has_call_for_prices: AtomicBool::new(false),
             loops_left,
         }
@@ -104,8 +123,28 @@ impl Shared {
 
     /// Whether all that is held for clients is more than the configured memory.
     pub fn is_over_memory(&self) -> bool {
+        self.excess() > 0
+    }
+
+    /// By how many bytes it is more.
+    pub fn excess(&self) -> u64 {
         let held: usize = self.held.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
-        (held + self.exchange.held_len()) as u64 > self.config.max_memory
+        ((held + self.exchange.held_len()) as u64).saturating_sub(self.config.max_memory)
+    }
+
+    /// Evicts history until memory is not short any more, and logs that once.
+    pub fn shed(&self, now: Millis) {
+        let evicted = self.exchange.shed(|| !self.is_over_memory());
+        if evicted == 0 {
+            return;
+        }
+        let before = self.evicted_at.swap(now.0 + 1, Ordering::Relaxed);
+        if before == 0 || now.0 >= before + EVICTION_OVER_MS {
+            tracing::warn!(
+                evicted,
+                "--max-memory is reached: history is evicted, reconnecting subscribers get a gap"
+            );
+        }
     }
 
     /// How many connections there are.
@@ -147,7 +186,8 @@ impl Shared {
     pub fn stop(&self) -> Stop {
         match self.stop.load(Ordering::SeqCst) {
             0 => Stop::No,
-            1 => Stop::Drain,
+            1 => Stop::LameDuck,
+            2 => Stop::Drain,
             _ => Stop::Now,
         }
     }
@@ -161,6 +201,21 @@ impl Shared {
     pub fn end_loop(&self) {
         self.loops_left.fetch_sub(1, Ordering::SeqCst);
         self.exchange.mailbox(0).wake();
+    }
+
+    /// Begins the stop: by the lame duck if one is configured, else by the drain. The first to ask sets the time.
+    pub fn request_shutdown(&self) {
+        if self.config.lame_duck.is_zero() {
+            return self.request_stop(Stop::Drain);
+        }
+        let lame_duck_ms = u64::try_from(self.config.lame_duck.as_millis()).unwrap_or(u64::MAX);
+        self.drain_at.fetch_min(self.now().0.saturating_add(lame_duck_ms), Ordering::SeqCst);
+        self.request_stop(Stop::LameDuck);
+    }
+
+    /// When the lame duck's time is over, if it is one.
+    pub fn drain_at(&self) -> Option<Millis> {
+        (self.stop() == Stop::LameDuck).then(|| Millis(self.drain_at.load(Ordering::SeqCst)))
     }
 
     /// Tells every loop to stop. It does not become less urgent.
@@ -205,6 +260,18 @@ mod tests {
         assert_eq!((shared.room(), shared.connections_len()), (0, 2));
         shared.release(index);
         assert_eq!(shared.room(), 1);
+    }
+
+    #[test]
+    fn asked_twice_a_lame_duck_does_not_begin_anew() {
+        let (mut shared, _polls) = shared(1);
+        assert_eq!(shared.drain_at(), None);
+        shared.config.lame_duck = Duration::from_millis(1);
+        shared.request_shutdown();
+        shared.config.lame_duck = Duration::from_secs(600);
+        shared.request_shutdown();
+        assert_eq!(shared.stop(), Stop::LameDuck);
+        assert!(shared.drain_at().unwrap().0 < 600_000);
     }
 
     #[test]

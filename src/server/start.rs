@@ -246,7 +246,7 @@ mod tests {
         for channel in ["poisoned", "other", "other"] {
             let mut client = TcpStream::connect(address).unwrap();
             let handshake = format!(
-                "GET /channels/{channel} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                "GET /channels/{channel} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
                  Sec-WebSocket-Protocol: fanfare.v1.json\r\n\r\n"
             );

@@ -1,4 +1,4 @@
-//! How a loop stops: nobody new, 1001 to everybody in turn, what is owed is sent, then the end.
+//! How a loop stops: not ready for a while, then nobody new, 1001 to everybody in turn, what is owed is sent, then the end.
 //!
 //! The spreading over time is `drain`'s.
 
@@ -16,13 +16,17 @@ const GOODBYE: &str = "the server is stopping; come back in a moment";
 impl EventLoop {
     /// Begins the stop if it has been asked for, and says goodbye to whose turn has come.
     pub(super) fn expire_drain(&mut self) {
-        if self.shared.stop() == Stop::No {
+        if self.shared.drain_at().is_some_and(|at| at <= self.now) {
+            tracing::info!("draining: saying goodbye to {} connections", self.shared.connections_len());
+            self.shared.request_stop(Stop::Drain);
+        }
+        if !self.shared.stop().is_leaving() {
             return;
         }
         if self.drain.is_none() {
             // What was published before the stop was asked for is in the mailbox by now, perhaps only since this
             // turn looked there.
-            self.apply();
+            self.apply_all();
             self.acceptor = self.acceptor.take().and_then(Acceptor::into_metrics_only);
             let millis =
                 |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4);
@@ -38,7 +42,7 @@ impl EventLoop {
     /// Whether the last turn is done.
     pub(super) fn is_stopped(&self) -> bool {
         match self.shared.stop() {
-            Stop::No => false,
+            Stop::No | Stop::LameDuck => false,
             Stop::Drain => {
                 self.drain.as_ref().is_some_and(|drain| self.is_deserted() || drain.is_over(self.now))
             }

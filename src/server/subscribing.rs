@@ -13,9 +13,9 @@ use super::event_loop::{EventLoop, apply};
 use super::handlers::{Joining, Polling};
 use super::liveness::Stage;
 use super::render::{self, Notice};
-use super::shared::Stop;
 #[cfg(target_os = "linux")]
 use super::transmit;
+use crate::config::LagPolicy;
 use crate::http::{self, Framing, Request, Response, Status};
 use crate::hub::{
     ChannelName, Hub, Position, Publication, PublicationId, Resumption, Subscription, WireForm,
@@ -26,6 +26,7 @@ use crate::hub::{
 pub struct Joined {
     pub subscription: Subscription,
     pub notice: Option<Notice>,
+    pub policy: LagPolicy,
     pub missed: VecDeque<Arc<Publication>>,
 }
 
@@ -40,14 +41,16 @@ enum Polled {
 impl EventLoop {
     /// Subscribes a connection.
     pub(super) fn join(&mut self, key: Key, joining: &Joining) -> Joined {
+        let policy = self.shared.config.lag_policy(joining.channel.as_str());
+        let idle_ms = self.timeouts.idle_ms();
         let joined = self.under_lock(&joining.channel, joining.position, |hub, resumption| {
             let subscription = hub.subscribe(&joining.channel, joining.form, key.to_u64());
             let Resumption { since, gap, publications } = resumption;
             let notice = match gap {
-                Some(gap) => Some(Notice::Gap(gap, since)),
-                None => joining.announces.then_some(Notice::Subscribed(since)),
+                Some(gap) => Some(Notice::Gap { gap, since, idle_ms }),
+                None => joining.announces.then_some(Notice::Subscribed { since, idle_ms }),
             };
-            Some(Joined { subscription, notice, missed: publications })
+            Some(Joined { subscription, notice, policy, missed: publications })
         });
         let joined = joined.expect("it joins in any case");
         self.tally.replayed[joining.form.index()] += joined.missed.len() as u64;
@@ -58,7 +61,7 @@ impl EventLoop {
     pub(super) fn stream(&mut self, key: Key, joining: Joining) {
         let joined = self.join(key, &joining);
         let date = httpdate::fmt_http_date(SystemTime::now());
-        let is_leaving = self.shared.stop() != Stop::No;
+        let is_leaving = self.shared.stop().is_leaving();
         let Some(connection) = self.connections.get_mut(key) else { return };
         let allow_origin = connection.allow_origin();
         let framing = Framing {
@@ -67,6 +70,7 @@ impl EventLoop {
             keep_alive: false,
             head_only: false,
             allow_origin: allow_origin.as_deref(),
+            varies_by_origin: self.shared.handlers.varies_by_origin(),
         };
         http::encode_stream_head(connection.outbox.tail(), framing);
         // A stream's peer says nothing. It gets the time that a WebSocket has to be silent and to answer a ping.
@@ -83,7 +87,7 @@ impl EventLoop {
 
     /// Answers a long poll with what is there, or has it wait.
     pub(super) fn poll_channel(&mut self, key: Key, request: &Request, polling: &Polling) {
-        let wait_ms = if self.shared.stop() == Stop::No { polling.wait_ms } else { 0 };
+        let wait_ms = if self.shared.stop().is_leaving() { 0 } else { polling.wait_ms };
         let mut polled = None;
         self.under_lock(&polling.channel, polling.position, |hub, resumption| {
             if wait_ms == 0 || resumption.gap.is_some() || !resumption.publications.is_empty() {
@@ -122,7 +126,7 @@ impl EventLoop {
         self.leave_channel(key);
         self.respond(key, &answer(body), keep_alive, false);
         // What was asked meanwhile is next.
-        self.read_again.push(key);
+        self.queue_to_read(key);
     }
 
     /// The answer to a long poll for which something is there. One over `--max-lag` is cut behind the publication
@@ -150,7 +154,8 @@ impl EventLoop {
     ) -> Option<T> {
         let Self { shared, hub, taken, index, renderer, now, .. } = self;
         let joined = shared.exchange.subscribe(channel, *index, position, *now, |resumption| {
-            apply(shared.exchange.mailbox(*index), taken, renderer, hub);
+            // All of it, whatever a turn's slice is: what comes after the join is in the logs after this.
+            apply(shared.exchange.mailbox(*index), usize::MAX, taken, renderer, hub);
             join(hub, resumption)
         });
         self.call_for_prices(channel);

@@ -22,6 +22,8 @@ pub struct Totals {
     pub refusals: Vec<(&'static str, u64)>,
     /// Bytes of publications that are shared between loops or kept, and of what is known of their channels.
     pub publication_bytes: u64,
+    /// Publications that were evicted from histories because memory was short.
+    pub evicted: u64,
     /// The most bytes that may be held for clients in all.
     pub memory_max: u64,
     /// Channels that are known, the server's own left out.
@@ -97,6 +99,7 @@ impl Shared {
             tally,
             refusals: self.refusal_counts(),
             publication_bytes: self.exchange.held_len() as u64,
+            evicted: self.exchange.evicted(),
             memory_max: self.config.max_memory,
             channels: self.exchange.channels_len().saturating_sub(own) as u64,
             uptime: self.elapsed(),

@@ -17,8 +17,9 @@ impl EventLoop {
     /// Writes to everybody who is owed something and whose socket has room.
     pub(super) fn flush(&mut self) {
         while let Some(log) = self.hub.pop_dirty() {
-            for slot in 0..self.hub.slot_end(log) {
-                if let Some((_, owner)) = self.hub.subscriber(log, slot) {
+            // From the last to the first: nobody is passed over when one leaves meanwhile.
+            for place in (0..self.hub.readers_len(log)).rev() {
+                if let Some((_, owner)) = self.hub.reader_at(log, place) {
                     self.flush_connection(Key::from_u64(owner));
                 }
             }
@@ -35,12 +36,17 @@ impl EventLoop {
     /// Writes to one connection, and does what follows from it.
     pub(super) fn flush_connection(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let (lag_max, sent) = (self.shared.config.max_lag, &mut self.tally.bytes_sent);
-        let flushed = connection.flush(&mut self.hub, &mut self.renderer, lag_max, sent);
+        let was_refused = connection.is_refused;
+        let (rules, sent) = (&self.lag_rules, &mut self.tally.bytes_sent);
+        let flushed = connection.flush(&mut self.hub, &mut self.renderer, rules, self.now, sent);
+        if was_refused || connection.is_refused {
+            // What it takes or does not take may have brought a deadline nearer.
+            self.schedule(key);
+        }
         self.count(key);
         match flushed {
             Ok(Flushed::Settled) => {}
-            Ok(Flushed::ReadOn) => self.read_again.push(key),
+            Ok(Flushed::ReadOn) => self.queue_to_read(key),
             Ok(Flushed::Leave) => {
                 self.leave(key);
                 // The Close frame goes out in the same turn. It is not leaving any more, so this ends here.
@@ -57,17 +63,20 @@ impl EventLoop {
     }
 
     fn lagged(&mut self, key: Key, subscription: Subscription) {
-        let channel = self.hub.channel(subscription).clone();
-        let policy = self.shared.config.lag_policy(channel.as_str());
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let policy = connection.lateness.policy();
+        let channel = self.hub.channel(subscription);
         self.shared.note(
             Kind::Lagged,
             self.now,
             &format_args!("a subscriber of {channel} is past --max-lag: {policy:?}"),
         );
         self.tally.note_lagged(policy);
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.lagged(policy, subscription, &mut self.hub, self.shared.config.max_lag) {
+        if connection.lagged(subscription, &mut self.hub, self.lag_rules.lag_max) {
             self.close_connection(key, CloseCode::TRY_AGAIN_LATER, LAGGED);
+        } else if connection.is_writable {
+            // What it was moved to goes out in the same turn. It is not late any more, so this ends here.
+            self.flush_connection(key);
         }
     }
 

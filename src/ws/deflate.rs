@@ -66,49 +66,123 @@ impl fmt::Debug for Deflater {
 /// What an inflater takes: its window of 32 KiB and its tables, as the library has them.
 pub(super) const INFLATER_LEN: usize = 40 * 1024;
 
-/// Inflates one message after the other, in whatever pieces they come.
-pub(super) struct Inflater(Decompress);
+/// How far back DEFLATE refers (RFC 1951 §2): what is kept of earlier messages.
+const WINDOW_LEN: usize = 32 * 1024;
 
-/// With the largest window, which takes what was deflated with any.
-impl Default for Inflater {
-    fn default() -> Self {
-        Self(Decompress::new_with_window_bits(false, WINDOW_BITS_MAX))
+/// A last block, stored and empty (RFC 1951 §3.2.4), aligned as what follows a stored block is.
+const LAST_BLOCK: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
+
+/// What the next message may refer back to: the last [`WINDOW_LEN`] bytes of those before it.
+///
+/// Invariant: at most so many bytes, and no more room.
+#[derive(Debug, Default)]
+pub(super) struct Window(Vec<u8>);
+
+impl Window {
+    /// The room that it takes.
+    pub(super) fn held_len(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// The window after one message more.
+    pub(super) fn slide(&mut self, payload: &[u8]) {
+        let added = &payload[payload.len().saturating_sub(WINDOW_LEN)..];
+        let kept_len = self.0.len().min(WINDOW_LEN - added.len());
+        self.0.drain(..self.0.len() - kept_len);
+        // Doubled as it grows, but never past the most that is kept.
+        let needed = kept_len + added.len();
+        if needed > self.0.capacity() {
+            let capacity = needed.max((2 * self.0.capacity()).min(WINDOW_LEN));
+            self.0.reserve_exact(capacity - kept_len);
+        }
+        self.0.extend_from_slice(added);
     }
 }
 
+/// Inflates one message, in whatever pieces it comes.
+pub(super) struct Inflater {
+    decompress: Decompress,
+    /// Whether the last piece was left before all that it inflates to had come.
+    is_paused: bool,
+}
+
 impl Inflater {
-    /// Inflates the next piece of a message into `take`, which may refuse to go on.
+    /// With the largest window, which takes what was deflated with any, and what earlier messages left in it.
+    pub(super) fn new(window: &Window) -> Self {
+        let mut decompress = Decompress::new_with_window_bits(false, WINDOW_BITS_MAX);
+        if !window.0.is_empty() {
+            let set = decompress.set_dictionary(&window.0);
+            assert!(set.is_ok(), "without a header, any window is taken: {set:?}");
+        }
+        Self { decompress, is_paused: false }
+    }
+
+    /// Whether there is more to be inflated without another byte of input.
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Inflates the next piece of a message into `take`, which may refuse to go on; no more than `step` bytes, from
+    /// which is taken what came. Returns how many bytes of the piece were used.
     pub(super) fn push(
         &mut self,
         piece: &[u8],
+        step: &mut usize,
         mut take: impl FnMut(&[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         let mut rest = piece;
         let mut room = [0; INFLATED_PIECE_LEN];
         loop {
-            let (in_before, out_before) = (self.0.total_in(), self.0.total_out());
-            let status = self.0.decompress(rest, &mut room, FlushDecompress::Sync);
-            rest = &rest[(self.0.total_in() - in_before) as usize..];
-            let inflated_len = (self.0.total_out() - out_before) as usize;
+            let room = &mut room[..INFLATED_PIECE_LEN.min(*step)];
+            self.is_paused = room.is_empty();
+            if self.is_paused {
+                return Ok(piece.len() - rest.len());
+            }
+            let (in_before, out_before) = (self.decompress.total_in(), self.decompress.total_out());
+            let status = self.decompress.decompress(rest, room, FlushDecompress::Sync);
+            rest = &rest[(self.decompress.total_in() - in_before) as usize..];
+            let inflated_len = (self.decompress.total_out() - out_before) as usize;
+            *step -= inflated_len;
             // Also what comes before a fault: which one is told first does not depend on the cut.
             take(&room[..inflated_len])?;
             match status.map_err(|_| Error::NotDeflate)? {
                 // RFC 7692 §7.2.3.4: a block with BFINAL set ends the stream, not the message.
-                Status::StreamEnd => self.0.reset(false),
+                Status::StreamEnd => self.decompress.reset(false),
                 Status::Ok | Status::BufError if inflated_len == 0 && !rest.is_empty() => {
                     return Err(Error::NotDeflate);
                 }
                 Status::Ok | Status::BufError => {}
             }
             if rest.is_empty() && inflated_len < room.len() {
-                return Ok(());
+                return Ok(piece.len());
             }
         }
     }
 
     /// Ends a message: RFC 7692 §7.2.2, "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload".
-    pub(super) fn finish(&mut self, take: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
-        self.push(&TAIL, take)
+    ///
+    /// Refused if the stream then ends inside a block. The library does not tell where it stands, but a last block is
+    /// the end of the stream for it between two blocks only. So is nothing else: whatever was begun takes bits of the
+    /// tail for its own, and the blocks after it are then not aligned, or make bytes that nobody sent.
+    pub(super) fn finish(mut self) -> Result<(), Error> {
+        match self.end(&TAIL)? {
+            // RFC 7692 §7.2.3.4 again: the empty block whose tail this is had BFINAL set.
+            Status::StreamEnd => Ok(()),
+            Status::Ok | Status::BufError => match self.end(&LAST_BLOCK)? {
+                Status::StreamEnd => Ok(()),
+                Status::Ok | Status::BufError => Err(Error::NotDeflate),
+            },
+        }
+    }
+
+    /// Takes what is appended: all of it, and without a byte of output.
+    fn end(&mut self, appended: &[u8]) -> Result<Status, Error> {
+        let (in_before, out_before) = (self.decompress.total_in(), self.decompress.total_out());
+        let mut room = [0];
+        let status = self.decompress.decompress(appended, &mut room, FlushDecompress::Sync);
+        let status = status.map_err(|_| Error::NotDeflate)?;
+        let is_all = self.decompress.total_in() - in_before == appended.len() as u64;
+        if is_all && self.decompress.total_out() == out_before { Ok(status) } else { Err(Error::NotDeflate) }
     }
 }
 
@@ -122,19 +196,23 @@ impl fmt::Debug for Inflater {
 mod tests {
     use super::*;
 
-    fn inflate(inflater: &mut Inflater, pieces: &[&[u8]]) -> Result<Vec<u8>, Error> {
+    /// A message in pieces, which refers back to the window and slides it.
+    fn inflate_in(window: &mut Window, pieces: &[&[u8]]) -> Result<Vec<u8>, Error> {
+        let mut inflater = Inflater::new(window);
         let mut inflated = Vec::new();
         for piece in pieces {
-            inflater.push(piece, |bytes| {
+            inflater.push(piece, &mut usize::MAX.clone(), |bytes| {
                 inflated.extend_from_slice(bytes);
                 Ok(())
             })?;
         }
-        inflater.finish(|bytes| {
-            inflated.extend_from_slice(bytes);
-            Ok(())
-        })?;
+        inflater.finish()?;
+        window.slide(&inflated);
         Ok(inflated)
+    }
+
+    fn inflate(pieces: &[&[u8]]) -> Result<Vec<u8>, Error> {
+        inflate_in(&mut Window::default(), pieces)
     }
 
     fn deflater() -> Deflater {
@@ -150,39 +228,132 @@ mod tests {
             b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
             b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00",
         ] {
-            assert_eq!(inflate(&mut Inflater::default(), &[hello]), Ok(b"Hello".to_vec()), "{hello:x?}");
+            assert_eq!(inflate(&[hello]), Ok(b"Hello".to_vec()), "{hello:x?}");
             let bytes: Vec<&[u8]> = hello.chunks(1).collect();
-            assert_eq!(inflate(&mut Inflater::default(), &bytes), Ok(b"Hello".to_vec()), "{hello:x?}");
+            assert_eq!(inflate(&bytes), Ok(b"Hello".to_vec()), "{hello:x?}");
         }
     }
 
     #[test]
     fn a_second_message_may_refer_back_to_the_first() {
         // §7.2.3.2: with the window kept, the second "Hello" is shorter.
-        let mut inflater = Inflater::default();
-        assert_eq!(inflate(&mut inflater, &[b"\xf2\x48\xcd\xc9\xc9\x07\x00"]), Ok(b"Hello".to_vec()));
-        assert_eq!(inflate(&mut inflater, &[b"\xf2\x00\x11\x00\x00"]), Ok(b"Hello".to_vec()));
-        assert!(inflate(&mut Inflater::default(), &[b"\xf2\x00\x11\x00\x00"]).is_err());
+        let mut window = Window::default();
+        assert_eq!(inflate_in(&mut window, &[b"\xf2\x48\xcd\xc9\xc9\x07\x00"]), Ok(b"Hello".to_vec()));
+        assert_eq!(inflate_in(&mut window, &[b"\xf2\x00\x11\x00\x00"]), Ok(b"Hello".to_vec()));
+        assert!(inflate(&[b"\xf2\x00\x11\x00\x00"]).is_err());
     }
 
     #[test]
     fn an_empty_message_is_one_byte() {
-        assert_eq!(inflate(&mut Inflater::default(), &[b"\x00"]), Ok(Vec::new()));
+        assert_eq!(inflate(&[b"\x00"]), Ok(Vec::new()));
+    }
+
+    /// Deflated as a client does it, in blocks of this many bytes and without the tail.
+    fn client_deflates(compress: &mut Compress, payload: &[u8], block_len: usize) -> Vec<u8> {
+        let mut out = Vec::with_capacity(2 * payload.len() + 10_000);
+        for block in payload.chunks(block_len) {
+            compress.compress_vec(block, &mut out, FlushCompress::Sync).unwrap();
+        }
+        assert!(out.ends_with(&TAIL));
+        out.truncate(out.len() - TAIL.len());
+        out
+    }
+
+    /// Every beginning of what a client sent is refused, but for those that are whole messages themselves: where an
+    /// empty block would begin as well.
+    fn assert_beginnings_are_refused(
+        compress: &mut Compress,
+        earlier: &[u8],
+        payload: &[u8],
+        block_len: usize,
+    ) {
+        let mut window = Window::default();
+        window.slide(earlier);
+        let whole = client_deflates(compress, payload, block_len);
+        for len in 0..=whole.len() {
+            // RFC 1951 §3.2.4: the lengths of a stored block follow, the one the other's complement. Up to there it is
+            // what an empty one begins with as well.
+            let is_flushed = match whole[len..] {
+                [a, b, c, d, ..] => (a ^ c, b ^ d) == (0xff, 0xff),
+                _ => len == whole.len(),
+            };
+            let mut window = Window(window.0.clone());
+            match inflate_in(&mut window, &[&whole[..len]]) {
+                Ok(inflated) => {
+                    assert!(is_flushed, "{len} of {} bytes are taken as a whole", whole.len());
+                    assert!(payload.starts_with(&inflated));
+                    assert!(len < whole.len() || inflated == payload);
+                }
+                Err(error) => assert_eq!((error, len < whole.len()), (Error::NotDeflate, true)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_that_ends_inside_a_block_is_refused() {
+        let quotes: String = (0..60).map(|n| format!("{{\"bid\":{n}.25,\"ask\":{}}},", n * n)).collect();
+        let noise: Vec<u8> = (0..2000_u32).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
+        for payload in [&b"Hello"[..], &[0; 3000], quotes.as_bytes(), &noise] {
+            for level in 0..=9 {
+                for block_len in [payload.len(), payload.len().div_ceil(3)] {
+                    let compress = &mut Compress::new(Compression::new(level), false);
+                    assert_beginnings_are_refused(compress, b"", payload, block_len);
+                    // The client goes on with its window, in which all of this is already.
+                    assert_beginnings_are_refused(compress, payload, payload, block_len);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_last_block_may_end_the_message_and_must_be_whole() {
+        // Stored, BFINAL set, and the byte of the empty block after it; an empty block with BFINAL set.
+        assert_eq!(inflate(&[b"\x01\x05\x00\xfa\xffHello\x00"]), Ok(b"Hello".to_vec()));
+        assert_eq!(inflate(&[b"\xf2\x48\xcd\xc9\xc9\x07\x00"]), Ok(b"Hello".to_vec()));
+        assert_eq!(inflate(&[b"\x00\x05\x00\xfa\xffHello\x01"]), Ok(b"Hello".to_vec()));
+        // One byte of it is the beginning of an empty block.
+        for len in (0..10).filter(|&len| len != 1) {
+            assert_eq!(inflate(&[&b"\x01\x05\x00\xfa\xffHello"[..len]]), Err(Error::NotDeflate), "{len}");
+        }
+    }
+
+    #[test]
+    fn after_a_last_block_the_next_message_may_still_refer_back() {
+        let mut window = Window::default();
+        assert_eq!(inflate_in(&mut window, &[b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00"]), Ok(b"Hello".to_vec()));
+        assert_eq!(inflate_in(&mut window, &[b"\xf2\x00\x11\x00\x00"]), Ok(b"Hello".to_vec()));
+    }
+
+    #[test]
+    fn a_window_keeps_the_last_32_kib_of_all_messages() {
+        let mut window = Window::default();
+        let mut said = Vec::new();
+        for len in [0, 1, 100, 20_000, 12_667, 1, 32_767, 32_768, 32_769, 5, 100_000, 32_000, 900] {
+            let payload: Vec<u8> = (0..len).map(|n| (said.len() + n) as u8 ^ (n >> 8) as u8).collect();
+            said.extend_from_slice(&payload);
+            window.slide(&payload);
+            assert_eq!(window.0, said[said.len().saturating_sub(WINDOW_LEN)..]);
+            assert!(window.held_len() <= WINDOW_LEN, "{}", window.held_len());
+        }
     }
 
     #[test]
     fn what_is_no_deflate_is_refused() {
-        assert_eq!(inflate(&mut Inflater::default(), &[b"\xff\xff\xff"]), Err(Error::NotDeflate));
+        assert_eq!(inflate(&[b"\xff\xff\xff"]), Err(Error::NotDeflate));
     }
 
     #[test]
     fn what_comes_before_a_fault_is_inflated() {
         // A stored block of 5 bytes, and one of the type that is none.
         let mut inflated = Vec::new();
-        let result = Inflater::default().push(b"\x00\x05\x00\xfa\xffHello\xff", |bytes| {
-            inflated.extend_from_slice(bytes);
-            Ok(())
-        });
+        let result = Inflater::new(&Window::default()).push(
+            b"\x00\x05\x00\xfa\xffHello\xff",
+            &mut usize::MAX.clone(),
+            |bytes| {
+                inflated.extend_from_slice(bytes);
+                Ok(())
+            },
+        );
         assert_eq!((result, &inflated[..]), (Err(Error::NotDeflate), &b"Hello"[..]));
     }
 
@@ -194,7 +365,7 @@ mod tests {
             for _ in 0..2 {
                 let deflated = deflater.deflate(&payload).unwrap();
                 assert!(deflated.len() < payload.len() / 4);
-                assert_eq!(inflate(&mut Inflater::default(), &[deflated]).as_ref(), Ok(&payload));
+                assert_eq!(inflate(&[deflated]).as_ref(), Ok(&payload));
             }
         }
     }
@@ -224,7 +395,7 @@ mod tests {
         let bomb = deflater().deflate(&vec![0; 10_000_000]).unwrap().to_vec();
         assert!(bomb.len() < 20_000);
         let mut len = 0;
-        let result = Inflater::default().push(&bomb, |bytes| {
+        let result = Inflater::new(&Window::default()).push(&bomb, &mut usize::MAX.clone(), |bytes| {
             len += bytes.len();
             if len > 100_000 { Err(Error::TooBig { limit: 100_000 }) } else { Ok(()) }
         });

@@ -63,24 +63,32 @@ impl Assembly {
         Assembly { kind, check: Check::new(kind), payload: room, inflater }
     }
 
-    /// Appends the next bytes, in whatever pieces they come; `missing` more of them are announced. What they inflate to
-    /// is refused at the byte that passes the limit: a little that inflates to much takes no more room than the limit.
+    /// Appends the next bytes, in whatever pieces they come; `missing` more of them are announced.
     pub(super) fn push(&mut self, piece: &[u8], missing: u64, len_max: u64) -> Result<(), Error> {
-        let Assembly { check, payload, inflater, .. } = self;
-        match inflater {
-            None => append(check, payload, piece, missing, len_max),
-            Some(inflater) => inflater.push(piece, |bytes| append(check, payload, bytes, 0, len_max)),
-        }
+        debug_assert!(self.inflater.is_none(), "a compressed message is inflated");
+        append(&mut self.check, &mut self.payload, piece, missing, len_max)
     }
 
-    /// Ends the message, and hands back what it was inflated with.
-    pub(super) fn finish(mut self, len_max: u64) -> Result<(Message<'static>, Option<Box<Inflater>>), Error> {
-        let Assembly { check, payload, inflater, .. } = &mut self;
-        if let Some(inflater) = inflater {
-            inflater.finish(|bytes| append(check, payload, bytes, 0, len_max))?;
+    /// The same for a compressed message: inflates at most `step` bytes, from which is taken what came, and returns how
+    /// many bytes of the piece were used.
+    pub(super) fn inflate(&mut self, piece: &[u8], step: &mut usize, len_max: u64) -> Result<usize, Error> {
+        let Assembly { check, payload, inflater, .. } = self;
+        let Some(inflater) = inflater else { unreachable!("the message is not compressed") };
+        inflater.push(piece, step, |bytes| append(check, payload, bytes, 0, len_max))
+    }
+
+    /// Whether there is more to be inflated without another byte of input.
+    pub(super) fn is_paused(&self) -> bool {
+        self.inflater.as_ref().is_some_and(|inflater| inflater.is_paused())
+    }
+
+    /// Ends the message.
+    pub(super) fn finish(mut self) -> Result<Message<'static>, Error> {
+        if let Some(inflater) = self.inflater {
+            inflater.finish()?;
         }
         self.check.finish()?;
-        Ok((Message { kind: self.kind, payload: Cow::Owned(self.payload) }, self.inflater))
+        Ok(Message { kind: self.kind, payload: Cow::Owned(self.payload) })
     }
 
     /// The room that the message takes so far.
@@ -181,7 +189,7 @@ mod tests {
             assembly.push(piece, 0, LIMIT).unwrap();
         }
         assert_eq!(assembly.payload_len(), Some(joined.len() as u64));
-        let (assembled, _) = assembly.finish(LIMIT).unwrap();
+        let assembled = assembly.finish().unwrap();
         let whole = Message::whole(kind, &joined).unwrap();
         assert!(matches!(whole.payload, Cow::Borrowed(_)));
         assert_eq!(assembled, whole);
@@ -209,7 +217,7 @@ mod tests {
     fn a_text_that_ends_inside_a_character_is_refused() {
         let mut assembly = Assembly::new(MessageKind::Text, None, Vec::new());
         assert_eq!(assembly.push(b"\xce", 0, LIMIT), Ok(()));
-        assert_eq!(assembly.finish(LIMIT).unwrap_err(), Error::TextNotUtf8);
+        assert_eq!(assembly.finish().unwrap_err(), Error::TextNotUtf8);
         assert_eq!(Message::whole(MessageKind::Text, b"\xce"), Err(Error::TextNotUtf8));
     }
 
@@ -258,7 +266,7 @@ mod tests {
         let mut assembly = Assembly::new(MessageKind::Text, None, room);
         assembly.push(b"Hel", 2, LIMIT).unwrap();
         assembly.push(b"lo", 0, LIMIT).unwrap();
-        let (message, _) = assembly.finish(LIMIT).unwrap();
+        let message = assembly.finish().unwrap();
         assert_eq!((message.payload.as_ptr(), &*message.payload), (place, &b"Hello"[..]));
     }
 

@@ -5,7 +5,7 @@
 //! header is `frame`, the bytes of a message `message`.
 
 use super::close::{CloseCode, CloseFrame, encode_close};
-use super::deflate::{INFLATER_LEN, Inflater};
+use super::deflate::Window;
 use super::error::Error;
 use super::extension::Deflate;
 use super::frame::{
@@ -43,6 +43,9 @@ pub enum State {
 pub enum Event<'a> {
     /// It sent a message.
     Message(Message<'a>),
+    /// Of a compressed message, as much is inflated as one call does. Nothing is to be done but to call again, at once
+    /// or later.
+    Inflating,
     /// It asked for a sign of life. The pong is in the outbox already.
     Ping,
     /// It gave a sign of life.
@@ -59,6 +62,8 @@ pub enum Event<'a> {
 /// 1. Have an outbox, a `Vec<u8>`: the bytes that the socket owes the peer besides a channel's.
 /// 2. After a read, call [`receive`](Self::receive) with what was read until it returns `Ok(None)`: all is
 ///    consumed then, and a frame that the read cut is kept inside.
+///    You may stop after any event, keep what is left of the input, even if that is nothing, and go on with it later,
+///    before what is read then: [`take_inflated_len`](Self::take_inflated_len) tells how much came of a little.
 /// 3. Deal with an event before the next call: what it makes you append to the outbox stands there before
 ///    what the next call appends, so that an answer goes out ahead of a Close frame that comes after it.
 /// 4. On `Err`, do nothing but note it: the Close frame that names the fault is in the outbox.
@@ -81,7 +86,7 @@ pub enum Event<'a> {
 /// while let Some(event) = protocol.receive(&mut input, &mut outbox)? {
 ///     match event {
 ///         Event::Message(message) => messages.push(message.payload),
-///         Event::Ping | Event::Pong | Event::Close(_) => {}
+///         Event::Inflating | Event::Ping | Event::Pong | Event::Close(_) => {}
 ///     }
 /// }
 /// assert_eq!(messages, [&b"Hello"[..]]);
@@ -108,8 +113,10 @@ pub struct Protocol {
     inbound: Inbound,
     reading: Reading,
     message: Option<Box<Assembly>>,
-    /// The window that compressed messages refer back to, while none is under way; none if they must not.
-    inflater: Option<Box<Inflater>>,
+    /// What compressed messages refer back to; none if they must not, or none has come.
+    window: Option<Box<Window>>,
+    /// Bytes inflated since that was last asked.
+    inflated_len: u32,
     control: Option<Box<[u8; CONTROL_PAYLOAD_LEN_MAX]>>,
 }
 
@@ -124,13 +131,14 @@ impl Protocol {
             inbound,
             reading: Reading::NEXT,
             message: None,
-            inflater: None,
+            window: None,
+            inflated_len: 0,
             control: None,
         }
     }
 
     /// The same with permessage-deflate, as agreed: compressed messages are inflated, and if the client may refer
-    /// back to its earlier ones, some 40 KiB are kept from the first of them on.
+    /// back to its earlier ones, their last bytes are kept, 32 KiB at most.
     #[must_use]
     pub fn with_deflate(self, deflate: Deflate) -> Self {
         Protocol { extensions: Extensions::Deflate, keeps_window: deflate.client_context_takeover, ..self }
@@ -195,8 +203,14 @@ impl Protocol {
     /// Bytes held for the message under way, and for the window that compressed messages refer back to.
     #[must_use]
     pub fn held_len(&self) -> usize {
-        let window_len = if self.inflater.is_some() { INFLATER_LEN } else { 0 };
+        let window_len = self.window.as_ref().map_or(0, |window| window.held_len());
         self.message.as_ref().map_or(0, |message| message.held_len()) + window_len
+    }
+
+    /// Bytes that were inflated since this was last asked.
+    #[must_use]
+    pub fn take_inflated_len(&mut self) -> usize {
+        std::mem::take(&mut self.inflated_len) as usize
     }
 
     /// Where the connection is in its life.
@@ -211,8 +225,15 @@ impl Protocol {
         outbox: &mut Vec<u8>,
         room: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Error> {
+        let mut step = inflating::INFLATED_STEP_LEN;
         while self.state != State::Closed {
             let Some(mut frame) = self.frame(input)? else { return Ok(None) };
+            if self.is_inflated(&frame.header) {
+                match self.inflate(frame, input, &mut step)? {
+                    inflating::Inflated::Event(event) => return Ok(event),
+                    inflating::Inflated::NextFrame => continue,
+                }
+            }
             let piece = frame.take_piece(input);
             self.reading = if frame.is_whole() { Reading::NEXT } else { Reading::Payload(frame) };
             // A header and none of its payload starts nothing: what comes next may be the whole of it.
@@ -284,12 +305,11 @@ impl Protocol {
         room: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Error> {
         if self.state == State::Open {
-            if frame.header.fin && frame.is_all_in(piece) && !frame.header.is_compressed {
+            if frame.header.fin && frame.is_all_in(piece) {
                 return Ok(Some(Event::Message(Message::whole(kind, piece)?)));
             }
             if self.message.is_none() {
-                let inflater = frame.header.is_compressed.then(|| self.inflater.take().unwrap_or_default());
-                self.message = Some(Box::new(Assembly::new(kind, inflater, std::mem::take(room))));
+                self.message = Some(Box::new(Assembly::new(kind, None, std::mem::take(room))));
             }
         }
         self.continue_message(frame, piece)
@@ -303,9 +323,7 @@ impl Protocol {
         };
         message.push(piece, frame.header.payload_len - frame.taken, self.message_len_max())?;
         if frame.header.fin && frame.is_whole() {
-            let (message, inflater) = message.finish(self.message_len_max())?;
-            self.inflater = inflater.filter(|_| self.keeps_window).or(self.inflater.take());
-            return Ok(Some(Event::Message(message)));
+            return Ok(Some(Event::Message(message.finish()?)));
         }
         self.message = Some(message);
         Ok(None)
@@ -390,7 +408,7 @@ impl Protocol {
     fn end(&mut self) {
         self.state = State::Closed;
         self.message = None;
-        self.inflater = None;
+        self.window = None;
         self.control = None;
     }
 }
@@ -409,7 +427,7 @@ impl Reading {
 
 /// A frame whose header is whole and allowed.
 ///
-/// Invariant: `taken <= header.payload_len`; in [`Reading::Payload`] it is less.
+/// Invariant: `taken <= header.payload_len`; in [`Reading::Payload`] it is less, but while the message is paused.
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     header: FrameHeader,
@@ -438,6 +456,9 @@ impl Frame {
         self.header.payload_len == piece.len() as u64
     }
 }
+
+#[path = "inflating.rs"]
+mod inflating;
 
 #[cfg(test)]
 #[path = "protocol_tests.rs"]

@@ -25,6 +25,7 @@ impl Event<'_> {
             Event::Message(Message { kind, payload }) => {
                 Event::Message(Message { kind, payload: Cow::Owned(payload.into_owned()) })
             }
+            Event::Inflating => Event::Inflating,
             Event::Ping => Event::Ping,
             Event::Pong => Event::Pong,
             Event::Close(close) => Event::Close(close),
@@ -554,3 +555,32 @@ fn a_connection_between_frames_owns_no_heap_memory() {
 
 #[path = "protocol_model_tests.rs"]
 mod model_tests;
+
+#[test]
+fn a_long_compressed_message_is_inflated_in_steps_and_what_is_left_can_be_kept() {
+    let payload: Vec<u8> = (0..1_000_000_u32).map(|n| (n / 5000) as u8).collect();
+    let mut deflater = crate::ws::Deflater::new(6, 15).unwrap();
+    let deflated = deflater.deflate(&payload).unwrap();
+    let mut wire = Vec::new();
+    crate::ws::encode_masked_frame(&mut wire, true, Opcode::Binary, [1, 2, 3, 4], deflated);
+    wire[0] |= 0x40;
+    let deflate = Deflate::negotiate(["permessage-deflate"].into_iter(), false).unwrap();
+    let inbound = Inbound::Accept { message_len_max: 1 << 20 };
+    let mut protocol = Protocol::new(inbound).with_deflate(deflate);
+    let (mut outbox, mut steps, mut inflated_len) = (Vec::new(), 0, 0);
+    loop {
+        let mut kept = wire.clone();
+        let mut input = &mut kept[..];
+        let event = protocol.receive(&mut input, &mut outbox).unwrap().map(Event::into_owned);
+        wire = input.to_vec();
+        let step_len = protocol.take_inflated_len();
+        assert!(step_len <= 64 * 1024, "{step_len}");
+        inflated_len += step_len;
+        match event {
+            Some(Event::Inflating) => steps += 1,
+            Some(Event::Message(message)) => break assert_eq!(message.payload, payload),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((steps, inflated_len, &wire[..]), (payload.len() / (64 * 1024), payload.len(), &[][..]));
+}

@@ -19,6 +19,7 @@ const FLAGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  "--host-resolver-rules=MAP *.example 127.0.0.1", // sites elsewhere, and names that are rebound
 ];
 
 let browser;
@@ -42,11 +43,15 @@ export async function open(t, url, options = {}) {
   return page;
 }
 
-/** A page of another origin with `html` in it, and a frame that has no origin: what it runs says `Origin: null`. */
-export async function openElsewhere(t, html = "") {
+/**
+ * A page of another origin with `html` in it, and a frame that has no origin: what it runs says `Origin: null`. The
+ * page is of this machine, from another port, unless `name` is that of a site elsewhere: `evil.example` and the like.
+ */
+export async function openElsewhere(t, html = "", name = "127.0.0.1") {
   const whole = `<!doctype html><link rel=icon href=data:,><iframe sandbox=allow-scripts srcdoc=empty></iframe>${html}`;
   const elsewhere = createServer((_, response) => response.setHeader("Content-Type", "text/html").end(whole));
-  const origin = `http://${await listen(elsewhere, "a page's server")}`;
+  const address = await listen(elsewhere, "a page's server");
+  const origin = `http://${address.replace("127.0.0.1", name)}`;
   t.after(() => elsewhere.close());
   t.after(() => elsewhere.closeAllConnections());
   const page = await open(t, origin);

@@ -43,8 +43,8 @@ test("a page of another origin gets text as a string and binary as a Blob", asyn
   assert.deepEqual(page.faults, []);
 });
 
-test("a frame without an origin subscribes, publishes and closes with a code of its own", async (t) => {
-  const server = await serve(t);
+test("a frame without an origin that may subscribes, publishes and closes with a code of its own", async (t) => {
+  const server = await serve(t, "--allow-origin", "null");
   const { frame } = await openElsewhere(t);
   assert.equal(await frame.evaluate(() => origin), "null");
   assert.equal(await subscribe(frame, server.ws("/channels/news")), true);
@@ -57,10 +57,25 @@ test("a frame without an origin subscribes, publishes and closes with a code of 
   assert.deepEqual(closed, { code: 4321, wasClean: true });
 });
 
-test("with --allow-origin, the listed page is served and another is not", async (t) => {
+test("in development mode a frame without an origin reads, and is closed with 1008 if it sends", async (t) => {
+  const server = await serve(t);
+  const { frame } = await openElsewhere(t);
+  assert.equal(await subscribe(frame, server.ws("/channels/news")), true);
+  const { id } = await server.publish("/channels/news", "to a frame");
+  assert.deepEqual(await received(frame, 1), [{ type: "String", text: "to a frame" }]);
+  const closed = await frame.evaluate(() => new Promise((resolve) => {
+    socket.onclose = ({ code, reason }) => resolve({ code, reason });
+    socket.send("from a frame");
+  }));
+  assert.deepEqual([closed.code, /publishing/.test(closed.reason)], [1008, true]);
+  assert.equal((await server.publish("/channels/news", "the next")).id, id.replace(/-1$/, "-2"));
+});
+
+test("with a key and --allow-origin, the listed page is served and another is not", async (t) => {
   const { origin, page: listed, frame } = await openElsewhere(t);
   const { page: other } = await openElsewhere(t);
-  const server = await serve(t, "--allow-origin", origin);
+  const open = ["--publish-key", "sesame", "--client-publish", "news"];
+  const server = await serve(t, ...open, "--allow-origin", origin);
   assert.equal(await subscribe(listed, server.ws("/channels/news")), true);
   for (const refused of [other, frame]) {
     assert.equal(await subscribe(refused, server.ws("/channels/news")), false);

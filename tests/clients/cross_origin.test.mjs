@@ -1,9 +1,12 @@
 // Pages of other origins in Chromium: its own WebSocket, EventSource and fetch against the server's rules for origins.
 
 import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import test from "node:test";
 
-import { openElsewhere } from "./browser.mjs";
+import { open, openElsewhere } from "./browser.mjs";
 import { serve, within } from "./server.mjs";
 import { severing } from "./severing.mjs";
 
@@ -56,27 +59,69 @@ async function equip(page) {
   });
 }
 
-/** A page of another origin, equipped. */
-async function visit(t) {
-  const { origin, page, frame } = await openElsewhere(t);
+/** A page of another origin, equipped; of this machine from another port, or of a site elsewhere. */
+async function visit(t, name) {
+  const { origin, page, frame } = await openElsewhere(t, "", name);
   await equip(page);
   await equip(frame);
   return { origin, page, frame };
 }
 
-for (const [rule, flags] of [["without --allow-origin", () => []], ["that is listed", (origin) => ["--allow-origin", origin]]]) {
+/** A page that was opened as a file, equipped. */
+async function openFile(t) {
+  const folder = await mkdtemp(join(tmpdir(), "fanfare-"));
+  t.after(() => rm(folder, { recursive: true }));
+  const file = join(folder, "page.html");
+  await writeFile(file, "<!doctype html><link rel=icon href=data:,>");
+  const page = await open(t, `file://${file}`);
+  await equip(page);
+  return page;
+}
+
+/** What the page gets that subscribes and publishes by all means. */
+function tryAll(page, server) {
+  return evaluate(page, async ([http, ws]) => ({
+    websocket: await opens(new WebSocket(ws)),
+    stream: await opens(new EventSource(http)),
+    poll: await ask(`${http}?wait=0`),
+    // As a form could send it, without being asked first.
+    post: await ask(http, { method: "POST", body: "from elsewhere" }),
+    asked: await publish(http, 1, undefined, "k"),
+    blind: (await fetch(http, { method: "POST", body: "blind", mode: "no-cors" })).type,
+  }), [server.http("/channels/news"), server.ws("/channels/news")]);
+}
+
+const NOTHING = {
+  websocket: false,
+  stream: false,
+  poll: { thrown: "TypeError" },
+  post: { thrown: "TypeError" },
+  asked: { thrown: "TypeError" },
+  blind: "opaque",
+};
+
+const SERVED = [
+  ["of any site, with a key and without --allow-origin", "site.example", () => KEY, "sesame"],
+  ["that is listed, with a key", "site.example", (origin) => [...KEY, "--allow-origin", origin], "sesame"],
+  ["that is listed, in development mode", "site.example", (origin) => ["--allow-origin", origin]],
+  ["of this machine, in development mode", "localhost", () => []],
+];
+
+for (const [rule, name, flags, key] of SERVED) {
   test(`a page of another origin, ${rule}, publishes once and hears it by all three transports`, async (t) => {
-    const { origin, page } = await visit(t);
-    const server = await serve(t, ...KEY, ...flags(origin));
+    const { origin, page } = await visit(t, name);
+    const server = await serve(t, ...flags(origin));
     const [http, ws] = [server.http("/channels/news"), server.ws("/channels/news")];
     assert.deepEqual(await evaluate(page, ([http, ws]) => openAll(http, ws), [http, ws]), [true, true]);
-    const published = await evaluate(page, (http) => publish(http, { bid: 1 }, "sesame", "first"), http);
+    const published = await evaluate(page, ([http, key]) => publish(http, { bid: 1 }, key, "first"), [http, key]);
     assert.equal(published.status, 200);
     const { id } = JSON.parse(published.text);
     assert.deepEqual(await evaluate(page, () => heard), Array(3).fill({ id, data: { bid: 1 } }));
     assert.deepEqual(page.faults, []);
   });
+}
 
+for (const [rule, flags] of [["without --allow-origin", () => []], ["that is listed", (origin) => ["--allow-origin", origin]]]) {
   test(`a page of another origin, ${rule}, reads why it is refused, and that an answer is a replay`, async (t) => {
     const { origin, page } = await visit(t);
     const server = await serve(t, ...KEY, ...flags(origin));
@@ -102,25 +147,50 @@ for (const [rule, flags] of [["without --allow-origin", () => []], ["that is lis
   });
 }
 
-test("a page of an origin that is not listed gets no transport, and what it sends is not published", async (t) => {
+test("with a key, a page of an origin that is not listed gets no transport, and what it sends is not published", async (t) => {
   const { origin } = await visit(t);
   const { page: other, frame } = await visit(t);
-  const server = await serve(t, "--allow-origin", origin);
-  const [http, ws] = [server.http("/channels/news"), server.ws("/channels/news")];
-  for (const page of [other, frame]) {
-    const refused = await evaluate(page, async ([http, ws]) => ({
-      websocket: await opens(new WebSocket(ws)),
-      stream: await opens(new EventSource(http)),
-      poll: await ask(`${http}?wait=0`),
-      // As a form could send it, without being asked first.
-      post: await ask(http, { method: "POST", body: "from elsewhere" }),
-      asked: await publish(http, 1, undefined, "k"),
-      blind: (await fetch(http, { method: "POST", body: "blind", mode: "no-cors" })).type,
-    }), [http, ws]);
-    const thrown = { thrown: "TypeError" };
-    assert.deepEqual(refused, { websocket: false, stream: false, poll: thrown, post: thrown, asked: thrown, blind: "opaque" });
+  const server = await serve(t, ...KEY, "--client-publish", "news", "--allow-origin", origin);
+  for (const page of [other, frame]) assert.deepEqual(await tryAll(page, server), NOTHING);
+  assert.match((await server.publish("/channels/news", "the first")).id, /-1$/);
+});
+
+test("in development mode, a page of a site elsewhere gets no transport, and what it sends is not published", async (t) => {
+  const { page } = await visit(t, "evil.example");
+  const server = await serve(t);
+  assert.deepEqual(await tryAll(page, server), NOTHING);
+  assert.match((await server.publish("/channels/news", "the first")).id, /-1$/);
+});
+
+test("in development mode, a page whose name was rebound to this machine is told 403, and publishes nothing", async (t) => {
+  const server = await serve(t);
+  const rebound = server.http("/").replace("127.0.0.1", "evil.example");
+  const page = await open(t, `${rebound}healthz`);
+  await equip(page);
+  const elsewhere = { http: (path) => `${rebound}${path.slice(1)}`, ws: (path) => `${rebound}${path.slice(1)}`.replace("http", "ws") };
+  const got = await tryAll(page, elsewhere);
+  assert.deepEqual([got.websocket, got.stream], [false, false]);
+  for (const { status, text } of [got.poll, got.post, got.asked]) {
+    assert.deepEqual([status, text.endsWith("not to evil.example; add --allow-host evil.example.\n")], [403, true], text);
   }
   assert.match((await server.publish("/channels/news", "the first")).id, /-1$/);
+});
+
+test("in development mode, a file and a sandbox read by all three transports, and read why they do not publish", async (t) => {
+  const { frame } = await visit(t, "site.example");
+  for (const page of [await openFile(t), frame]) {
+    const server = await serve(t);
+    const [http, ws] = [server.http("/channels/news"), server.ws("/channels/news")];
+    assert.deepEqual(await evaluate(page, ([http, ws]) => openAll(http, ws), [http, ws]), [true, true]);
+    for (const { status, text } of [
+      await evaluate(page, (http) => ask(http, { method: "POST", body: "from nowhere" }), http),
+      await evaluate(page, (http) => publish(http, 1, undefined, "k"), http),
+    ]) {
+      assert.deepEqual([status, /--allow-origin null/.test(text)], [403, true], text);
+    }
+    const { id } = await server.publishAs("application/json", "/channels/news", '{"bid":1}');
+    assert.deepEqual(await evaluate(page, () => heard), Array(3).fill({ id, data: { bid: 1 } }));
+  }
 });
 
 test("Chromium's EventSource whose stream ends before anything came comes back and has missed nothing", async (t) => {

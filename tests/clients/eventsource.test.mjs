@@ -173,7 +173,7 @@ test("last=N gives the last N first on every transport, and what comes after the
   ids.push((await publish(url, "5")).id);
   const expected = [2, 3, 4, 5].map((i) => ({ id: ids[i], data: `${i}` }));
   assert.deepEqual((await lines.take(4)).map(({ id, data }) => ({ id, data })), expected);
-  const begun = { event: "fanfare:subscribed", data: { since: ids[1] } };
+  const begun = { event: "fanfare:subscribed", data: { since: ids[1], idle: 30_000 } };
   assert.deepEqual((await socket.take(5)).map((text) => JSON.parse(text)), [begun, ...expected]);
   assert.deepEqual(await raw.take(4), ["2", "3", "4", "5"]);
   assert.deepEqual(answer, { messages: expected.slice(0, 3), next: ids[4] });
@@ -261,7 +261,7 @@ test("who comes back to a server that was restarted is told of a gap of unknown 
   const answer = await poll.ask(`since=${id}&wait=50`);
   assert.deepEqual([answer.gap, answer.messages.length], [{ missed: null }, 2]);
   const socket = await openWebSocket(t, `${second.ws("/channels/news")}?since=${id}`, [ENVELOPES]);
-  assert.deepEqual(JSON.parse(await socket.next()), { event: "fanfare:gap", data: { missed: null, since } });
+  assert.deepEqual(JSON.parse(await socket.next()), { event: "fanfare:gap", data: { missed: null, since, idle: 30_000 } });
 });
 
 test("who was away for longer than the history reaches is told how many are lost, and gets the rest", async (t) => {
@@ -287,7 +287,7 @@ test("who was away for longer than the history reaches is told how many are lost
   assert.deepEqual(answer, { gap: { missed: 5 }, messages: rest, next: ids[8] });
   const socket = await openWebSocket(t, `${server.ws("/channels/news")}?since=${first.id}`, [ENVELOPES]);
   const [notice, ...others] = (await socket.take(4)).map((text) => JSON.parse(text));
-  assert.deepEqual([notice, others], [{ event: "fanfare:gap", data: told }, rest]);
+  assert.deepEqual([notice, others], [{ event: "fanfare:gap", data: { ...told, idle: 30_000 } }, rest]);
 });
 
 test("a stream on which nothing is published gets a comment every --idle-timeout", async (t) => {

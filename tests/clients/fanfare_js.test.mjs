@@ -413,14 +413,29 @@ test("a module of another origin's page subscribes to where it was imported from
   assert.deepEqual(await heardData(page, 1), ["hello"]);
 });
 
-test("a frame without an origin subscribes over each transport, and publishes", async (t) => {
-  const server = await start(t);
+test("a frame without an origin that may, subscribes over each transport and publishes", async (t) => {
+  const server = await start(t, "--allow-origin", "null");
   const { frame } = await openElsewhere(t);
   await frame.evaluate(observe);
   await frame.addScriptTag({ url: server.http("/fanfare.js") });
   for (const [index, transport] of TRANSPORTS.entries()) {
     await subscribe(frame, { transports: [transport] });
     await frame.evaluate((text) => news.publish(text), transport);
+    assert.deepEqual(await heardData(frame, index + 1), TRANSPORTS.slice(0, index + 1));
+    await frame.evaluate("news.close()");
+  }
+});
+
+test("in development mode a frame without an origin hears over each transport, and why it does not publish", async (t) => {
+  const server = await start(t);
+  const { frame } = await openElsewhere(t);
+  await frame.evaluate(observe);
+  await frame.addScriptTag({ url: server.http("/fanfare.js") });
+  for (const [index, transport] of TRANSPORTS.entries()) {
+    await subscribe(frame, { transports: [transport] });
+    const refusal = await frame.evaluate(() => news.publish("hello").catch(({ status, message }) => ({ status, message })));
+    assert.deepEqual([refusal.status, /--allow-origin null/.test(refusal.message)], [403, true], refusal.message);
+    await server.publish(NEWS, transport);
     assert.deepEqual(await heardData(frame, index + 1), TRANSPORTS.slice(0, index + 1));
     await frame.evaluate("news.close()");
   }
@@ -517,8 +532,9 @@ test("close() ends a publication that is not answered", async (t) => {
   const server = await start(t);
   const between = await proxy(t, server);
   const page = await openClient(t, between);
-  await subscribe(page);
   await freeze(page);
+  await page.evaluate(observe); // the timers of the clock that stands still
+  await subscribe(page);
   for (const treatment of [SILENCE, CUT]) {
     between.treat = ({ method }) => (method === "POST" ? treatment : FORWARD);
     const posts = () => between.seen.filter(({ method }) => method === "POST").length;
@@ -638,6 +654,280 @@ test("back on the network, a connection that looks open is made anew", async (t)
   await page.evaluate(() => window.dispatchEvent(new Event("online")));
   assert.equal(await page.evaluate("news.state"), "connecting");
   assert.equal(await socket.since(), "a-9");
+});
+
+test("a connection that misses two of the server's notices is given up, and goes on after its last message", async (t) => {
+  const page = await openClient(t, await start(t));
+  const socket = await playServer(page);
+  await socket.send(notice("subscribed", { since: "a-8", idle: 30_000 }), message("a-9"));
+  for (let i = 0; i < 5; i++) {
+    await page.clock.runFor(30_000);
+    await socket.send(notice("alive", { idle: 30_000 }));
+  }
+  await page.clock.runFor(60_999);
+  assert.equal(await page.evaluate("news.state"), "open", "not before");
+  await page.clock.runFor(1);
+  assert.equal(await page.evaluate("news.state"), "waiting");
+  await socket.wait();
+  assert.equal(await socket.since(), "a-9");
+  await socket.send(notice("gap", { missed: 1, since: "a-10", idle: 1_000 }));
+  await page.clock.runFor(3_000);
+  assert.equal(await page.evaluate("news.state"), "waiting", "a gap says it too");
+});
+
+test("messages are signs of life, and where the server promises none, silence is none of death", async (t) => {
+  const page = await openClient(t, await start(t));
+  const socket = await playServer(page);
+  await socket.send(notice("subscribed", { since: "a-8" }));
+  await page.clock.runFor(600_000);
+  await socket.send(notice("alive", { idle: 10_000 }));
+  for (let i = 9; i < 15; i++) {
+    await page.clock.runFor(15_000);
+    await socket.send(message(`a-${i}`));
+  }
+  assert.equal(await page.evaluate("news.state"), "open");
+});
+
+test("after a freeze, what came meanwhile is heard before the connection is judged", async (t) => {
+  const page = await openClient(t, await start(t));
+  const socket = await playServer(page);
+  await socket.send(notice("subscribed", { since: "a-8", idle: 30_000 }));
+  await page.clock.fastForward(600_000);
+  assert.equal(await page.evaluate("news.state"), "open", "timers come first");
+  await socket.send(message("a-9"));
+  await page.clock.runFor(60_000);
+  assert.equal(await page.evaluate("news.state"), "open");
+
+  await page.clock.fastForward(600_000);
+  assert.equal(await page.evaluate("news.state"), "open");
+  await page.clock.runFor(1_000);
+  assert.equal(await page.evaluate("news.state"), "waiting", "there was nothing to hear");
+  await socket.wait();
+  assert.equal(await socket.since(), "a-9");
+});
+
+test("in view again, a page gives what was silent while the machine slept a moment and no more", async (t) => {
+  const page = await openClient(t, await start(t));
+  const socket = await playServer(page);
+  await socket.send(notice("subscribed", { since: "a-8", idle: 30_000 }));
+  for (const type of ["visibilitychange", "resume"]) {
+    await page.evaluate(() => (Date.now = ((now) => () => now() + 600_000)(Date.now))); // timers stood still
+    await page.evaluate((type) => document.dispatchEvent(new Event(type)), type);
+    await page.clock.runFor(999);
+    assert.equal(await page.evaluate("news.state"), "open");
+    await page.clock.runFor(1);
+    assert.equal(await page.evaluate("news.state"), "waiting");
+    await socket.wait();
+    await socket.send(notice("subscribed", { since: "a-8", idle: 30_000 }));
+  }
+});
+
+test("a page that comes from the back/forward cache connects at once, and one that is loaded goes on", async (t) => {
+  const page = await openClient(t, await start(t));
+  const socket = await playServer(page);
+  await socket.send(notice("subscribed", { since: "a-8" }), message("a-9"));
+  const show = (persisted) => window.dispatchEvent(new PageTransitionEvent("pageshow", { persisted }));
+  await page.evaluate(show, false);
+  assert.equal(await page.evaluate("news.state"), "open");
+  await page.evaluate(show, true);
+  assert.equal(await page.evaluate("news.state"), "connecting");
+  assert.equal(await socket.since(), "a-9");
+});
+
+for (const transport of ["websocket", "sse"]) {
+  test(`over ${transport}, a server that falls silent without a close is noticed, and nothing is lost`, async (t) => {
+    const server = await start(t, "--idle-timeout", "300ms");
+    const between = await proxy(t, server);
+    const page = await openClient(t, between);
+    await subscribe(page, { transports: [transport] });
+    await server.publish(NEWS, "before");
+    await heard(page, "message", 1);
+    between.pause(true);
+    await server.publish(NEWS, "meanwhile");
+    assert.deepEqual(await heardData(page, 2), ["before", "meanwhile"]);
+    await server.publish(NEWS, "after");
+    assert.deepEqual(await heardData(page, 3), ["before", "meanwhile", "after"]);
+    assert.deepEqual(await tried(page), [transport, transport]);
+    assert.deepEqual(await heard(page, "gap", 0), []);
+  });
+
+  test(`over ${transport}, a page that Chromium froze for longer than that keeps its connection`, async (t) => {
+    const server = await start(t, "--idle-timeout", "100ms");
+    const page = await openClient(t, server);
+    await subscribe(page, { transports: [transport] });
+    const session = await page.context().newCDPSession(page);
+    await session.send("Page.setWebLifecycleState", { state: "frozen" });
+    const began = performance.now();
+    await server.publish(NEWS, "meanwhile");
+    await eventually(() => performance.now() - began > 2_000, "the end of a freeze");
+    await session.send("Page.setWebLifecycleState", { state: "active" });
+    await server.publish(NEWS, "after");
+    assert.deepEqual(await heardData(page, 2), ["meanwhile", "after"]);
+    const woken = performance.now();
+    await eventually(() => performance.now() - woken > 1_500, "the time to judge");
+    assert.deepEqual(await tried(page), [transport]);
+  });
+}
+
+/** Reads `Retry-After` off refusals as pages of other origins may. */
+const retryAfter = (value) => ({
+  "Retry-After": value,
+  "Access-Control-Allow-Origin": "*",
+  "Access-Control-Expose-Headers": "Retry-After",
+});
+
+for (const [value, ms] of [["7", 7_000], [new Date(69_000).toUTCString(), 9_000], ["86400", 3_600_000]]) {
+  test(`a refusal with Retry-After: ${value} is honoured, back on the network too`, async (t) => {
+    const server = await start(t);
+    const between = await proxy(t, server);
+    between.treat = () => REFUSE;
+    between.refusal = 503;
+    between.refusalFields = retryAfter(value);
+    const page = await openClient(t, server);
+    await freeze(page);
+    await page.evaluate(() => (Date.now = () => 60_000)); // one that freezing set moves on by some milliseconds
+    await subscribe(page, { server: between.http("/") }, "waiting");
+    const { retryInMs } = (await heard(page, "state", 4)).at(-1);
+    assert.equal(retryInMs, ms + 25);
+    const requests = between.seen.length;
+    between.treat = () => FORWARD;
+    await page.evaluate(() => window.dispatchEvent(new Event("online")));
+    assert.equal(await page.evaluate("news.state"), "waiting");
+    await page.clock.runFor(ms - 1_000);
+    assert.equal(between.seen.length, requests);
+    await page.clock.runFor(1_100);
+    await reach(page, "open");
+  });
+}
+
+test("what only WebSockets may do honours the Retry-After that an inquiry brings", async (t) => {
+  const server = await start(t);
+  const between = await proxy(t, server);
+  between.treat = () => REFUSE;
+  between.refusal = 503;
+  between.refusalFields = retryAfter("7");
+  const page = await openClient(t, server);
+  await freeze(page);
+  const inquiry = page.waitForResponse((response) => response.url().includes("wait=0"));
+  await subscribe(page, { server: between.http("/"), transports: ["websocket"] }, "waiting");
+  await (await inquiry).finished();
+  const requests = between.seen.length;
+  between.treat = () => FORWARD;
+  await page.clock.runFor(6_000);
+  assert.equal(between.seen.length, requests);
+  await page.clock.runFor(1_100);
+  await reach(page, "open");
+});
+
+test("a publication that is refused with Retry-After is sent again then and not before", async (t) => {
+  const server = await start(t);
+  const between = await proxy(t, server);
+  between.refusal = 429;
+  between.refusalFields = retryAfter("5");
+  const page = await openClient(t, server);
+  await freeze(page);
+  await subscribe(page, { server: between.http("/") });
+  const posts = () => between.seen.filter(({ method }) => method === "POST").length;
+  between.treat = ({ method }) => (method === "POST" ? REFUSE : FORWARD);
+  const refused = page.waitForResponse((response) => response.status() === 429);
+  await page.evaluate(() => void (window.outcome = news.publish("x")));
+  await (await refused).finished();
+  between.treat = () => FORWARD;
+  await page.clock.runFor(4_900);
+  assert.equal(posts(), 1);
+  await page.clock.runFor(200);
+  assert.equal((await page.evaluate("outcome")).subscribers, 1);
+  assert.equal(posts(), 2);
+});
+
+/** Subscribes to each of the channels; what they are is the page's `subscriptions`. */
+async function subscribeAll(page, names, options = {}) {
+  await page.evaluate(([names, options]) => {
+    window.arrived = [];
+    window.subscriptions = names.map((name) =>
+      fanfare.subscribe(name, ({ data }) => arrived.push(`${name}: ${data}`), options));
+  }, [names, options]);
+}
+
+/** Waits until so many of the `subscriptions` are in that state. */
+async function reachAll(page, state, count) {
+  const are = ([state, count]) => subscriptions.filter((one) => one.state === state).length === count;
+  await page.waitForFunction(are, [state, count], { polling: 10 });
+}
+
+test("where nothing opens, one subscription of a page looks for a way, and what it finds all take", async (t) => {
+  const server = await start(t);
+  const between = await proxy(t, server);
+  const page = await openClient(t, between);
+  await freeze(page);
+  between.treat = () => CUT;
+  const names = ["a", "b", "c", "d", "e"];
+  await subscribeAll(page, names);
+  await reachAll(page, "waiting", 5);
+  const opening = between.seen.length - 1; // but the script
+  assert.equal(opening, 5 + 2, "each its first transport, and one of them the others");
+  for (let round = 0; round < 5; round++) {
+    const before = between.seen.length;
+    await page.clock.runFor(2_000);
+    await eventually(() => between.seen.length >= before + 3, "a round");
+    await reachAll(page, "waiting", 5);
+    assert.equal((between.seen.length - before) % 3, 0, "a round is three tries");
+    assert.ok(between.seen.length - before <= 3 * 3, "and not five subscriptions' tries");
+  }
+  between.treat = (request) => (isUpgrade(request) ? CUT : FORWARD);
+  const before = between.seen.length;
+  await page.clock.runFor(2_000);
+  await reachAll(page, "open", 5);
+  assert.equal(between.seen.slice(before).filter(isUpgrade).length, 1, "for all of them");
+  for (const name of names) await server.publish(`/channels/${name}`, "hello");
+  await page.waitForFunction("arrived.length === 5");
+  assert.deepEqual((await page.evaluate("arrived")).sort(), names.map((name) => `${name}: hello`));
+});
+
+test("connections that are lost together come back one at first, then all, and none misses anything", async (t) => {
+  const server = await start(t);
+  const between = await proxy(t, server);
+  const page = await openClient(t, between);
+  const names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+  await subscribeAll(page, names);
+  await reachAll(page, "open", 8);
+  between.treat = () => CUT;
+  between.cut();
+  await reachAll(page, "waiting", 8);
+  for (const name of names) await server.publish(`/channels/${name}`, "hello");
+  between.treat = () => FORWARD;
+  await reachAll(page, "open", 8);
+  await page.waitForFunction("arrived.length === 8");
+  assert.deepEqual((await page.evaluate("arrived")).sort(), names.map((name) => `${name}: hello`));
+});
+
+test("a channel that cannot be reached does not keep the others of a page waiting", async (t) => {
+  const server = await start(t);
+  const between = await proxy(t, server);
+  const page = await openClient(t, between);
+  await freeze(page);
+  between.treat = ({ url }) => (url.includes("/unreachable") ? CUT : FORWARD);
+  await page.evaluate(() => void (window.unreachable = fanfare.subscribe("unreachable")));
+  await page.waitForFunction("unreachable.state === 'waiting'", null, { polling: 10 });
+  await subscribe(page, {}, "waiting");
+  await page.clock.runFor(2_000);
+  await reach(page, "open", "websocket");
+});
+
+test("a subscription that is closed while it looks for a way hands that on", async (t) => {
+  const server = await start(t);
+  const between = await proxy(t, server);
+  const page = await openClient(t, between);
+  await freeze(page);
+  between.treat = () => CUT;
+  await subscribeAll(page, ["a", "b", "c"]);
+  await reachAll(page, "waiting", 3);
+  between.treat = () => FORWARD;
+  const before = between.seen.length;
+  await page.evaluate(() => subscriptions.slice(0, 2).forEach((one) => one.close()));
+  await page.clock.runFor(2_000);
+  await reachAll(page, "open", 1);
+  assert.equal(between.seen.length, before + 1, "and what is closed with it tries nothing");
 });
 
 test("a WebSocket closed with 1008 is a refusal for good, and with another code it is not", async (t) => {

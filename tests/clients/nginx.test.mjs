@@ -102,7 +102,7 @@ test("a client that comes back through nginx gets what it missed, by Last-Event-
   const missed = [2, 3, 4].map((i) => ({ id: ids[i], data: `${i}` }));
   assert.deepEqual((await source.take(3)).map(({ id, data }) => ({ id, data })), missed);
   const [subscribed, ...others] = (await socket.take(4)).map((text) => JSON.parse(text));
-  assert.deepEqual(subscribed, { event: "fanfare:subscribed", data: { since: ids[1] } });
+  assert.deepEqual(subscribed, { event: "fanfare:subscribed", data: { since: ids[1], idle: 30_000 } });
   assert.deepEqual(others, missed);
   assert.deepEqual(nginx.faults(), []);
 });

@@ -29,6 +29,7 @@ class Proxy {
   server;
   treat = () => FORWARD;
   refusal = 502;
+  refusalFields = {}; // what such an answer has in its head
   seen = []; // the requests, as { method, url, headers }
   underway = 0; // requests that are not answered to their end, WebSockets among them
   http_ = createServer();
@@ -74,7 +75,7 @@ class Proxy {
     const treatment = this.#see(request, response);
     if (treatment === SILENCE) return;
     if (treatment === CUT) return request.socket.destroy();
-    if (treatment === REFUSE) return response.writeHead(this.refusal).end();
+    if (treatment === REFUSE) return response.writeHead(this.refusal, this.refusalFields).end();
     const onward = this.#onward(request);
     request.pipe(onward);
     response.on("close", () => onward.destroy());

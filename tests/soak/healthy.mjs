@@ -96,6 +96,7 @@ export class Chat {
     let text = data.toString();
     if (member.form.isEnvelope) {
       const envelope = JSON.parse(text);
+      if (envelope.event === "fanfare:alive") return;
       this.#checkId(member, envelope.id);
       text = envelope.data;
     }

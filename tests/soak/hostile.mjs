@@ -57,14 +57,14 @@ const FAULTS = [
 const REQUESTS = [
   ["noise for a request", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400],
   ["no Host", "GET / HTTP/1.1\r\n\r\n", 400],
-  ["two lengths", "POST /channels/hostile HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400],
-  ["a body over the limit", "POST /channels/hostile HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n", 413],
-  ["no such path", "GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404],
+  ["two lengths", "POST /channels/hostile HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400],
+  ["a body over the limit", "POST /channels/hostile HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n", 413],
+  ["no such path", "GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404],
   ["WebSocket version 7", `${upgrade()}`.replace("Version: 13", "Version: 7"), 426],
 ];
 
 function upgrade(extensions = "") {
-  const fields = ["Host: soak", "Upgrade: websocket", "Connection: Upgrade"];
+  const fields = ["Host: localhost", "Upgrade: websocket", "Connection: Upgrade"];
   fields.push("Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==");
   if (extensions) fields.push(`Sec-WebSocket-Extensions: ${extensions}`);
   return `GET ${PATH} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n`;
@@ -114,7 +114,7 @@ async function misrequest(world, [name, sent, status]) {
 
 const RESETS = [
   ["half a request", "GET /channels/hos"],
-  ["half a body", "POST /channels/hostile HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf"],
+  ["half a body", "POST /channels/hostile HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf"],
 ];
 
 /** Goes away in the middle of something: with RST, or with FIN alone. */
@@ -172,7 +172,7 @@ export async function floodAgain(world, period) {
 /** Half a handshake or a body byte by byte, until the server has had enough. */
 export async function dawdle(world, lane) {
   const isBody = lane % 2 === 0;
-  const head = isBody ? `POST ${PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n` : `GET ${PATH} HTTP/1.1\r\nX: `;
+  const head = isBody ? `POST ${PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n` : `GET ${PATH} HTTP/1.1\r\nX: `;
   for await (const _ of world.every(1_000)) {
     const tcp = await world.dial();
     const rest = drained(tcp);

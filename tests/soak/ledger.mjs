@@ -88,10 +88,10 @@ export class Reader {
 
   /** Takes what a message event of `ws` has. */
   take(data, form) {
-    const report = this.ledger.report;
-    report.count("deliveries checked");
+    const envelope = form.isEnvelope ? JSON.parse(data) : {};
+    if (envelope.event === "fanfare:alive") return;
+    this.ledger.report.count("deliveries checked");
     if (!form.isEnvelope) return this.#payload(data.toString());
-    const envelope = JSON.parse(data);
     if (envelope.event === "fanfare:lagged") return this.#missed(envelope.data.missed);
     const text = envelope.encoding === "base64" ? Buffer.from(envelope.data, "base64").toString() : envelope.data;
     this.#payload(text, envelope.id);

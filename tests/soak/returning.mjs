@@ -51,7 +51,7 @@ export class Returner {
     const { id, event, data } = JSON.parse(text);
     if (event === "fanfare:gap") this.#world.report.fault("gap", `returning ${this.#lane}: ${text}`);
     else if (event === "fanfare:subscribed") this.#since = data.since;
-    else {
+    else if (event !== "fanfare:alive") {
       this.reader.take(text, ENVELOPE);
       this.#since = id;
     }

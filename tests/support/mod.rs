@@ -143,7 +143,7 @@ pub fn raw_websocket(address: SocketAddr, path: &str) -> TcpStream {
 /// The handshake as a client writes it.
 pub fn upgrade_request(path: &str) -> Vec<u8> {
     let head = format!(
-        "GET {path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     );
     head.into_bytes()
@@ -221,8 +221,10 @@ pub fn read_answer(stream: &mut TcpStream) -> Answer {
 
 /// A request on a connection of its own.
 pub fn request(address: SocketAddr, method: &str, path: &str, fields: &str, body: &[u8]) -> Answer {
-    let head =
-        format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n{fields}\r\n", body.len());
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{fields}\r\n",
+        body.len()
+    );
     exchange(&mut connect(address), &[head.as_bytes(), body].concat())
 }
 

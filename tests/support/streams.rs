@@ -42,7 +42,8 @@ impl Events {
 
     /// Asks for a stream on this connection.
     pub fn on(mut stream: TcpStream, path: &str, fields: &str) -> Result<Self, Answer> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n{fields}\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{fields}\r\n");
         let answer = exchange(&mut stream, request.as_bytes());
         if answer.status != 200 || !answer.head.contains("\r\nTransfer-Encoding: chunked\r\n") {
             return Err(answer);
@@ -157,7 +158,7 @@ impl Poll {
     /// Asks, without waiting for the answer.
     pub fn ask(&mut self, wait: u64) {
         let query = format!("?since={}&wait={wait}", self.next);
-        write!(self.stream, "GET {}{query} HTTP/1.1\r\nHost: h\r\n\r\n", self.path).unwrap();
+        write!(self.stream, "GET {}{query} HTTP/1.1\r\nHost: localhost\r\n\r\n", self.path).unwrap();
     }
 
     /// The answer.

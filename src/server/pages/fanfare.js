@@ -11,13 +11,16 @@ globalThis.fanfare = (() => {
   const BACKOFF_MS_MAX = 30_000;
   const STABLE_MS_MIN = 10_000; // what was open for so long starts its back-off anew
   const LOYAL_TRIES = 3; // of the transport that was lost, before the others have their turn
+  const RETRY_AFTER_MS_MAX = 3_600_000; // a mistake in a proxy keeps a page away no longer
+  const MISSED_MAX = 2; // of the notices that say that the server is there; then the connection is given up
+  const LATE_MS = 1000; // so late is a notice no missed one; a timer that is later was held back, with all else
   const POLL_SECONDS = 25;
   // Their sum is how long the server remembers an Idempotency-Key.
   const PUBLISH_TRY_MS_MAX = 20_000;
   const PUBLISH_LAST_TRY_MS = 40_000;
 
   // Each starts one attempt to subscribe and returns what stops it. `receive` takes an envelope or notice (`hear` its
-  // text) and says whether to go on; `end` takes an error if there is no use in trying again.
+  // text) and says whether to go on; `end` takes an error if there is one.
   const transports = {
     "websocket": (url, { hear, end }) => {
       const socket = new WebSocket(url.href.replace("http", "ws"), PROTOCOL);
@@ -49,10 +52,38 @@ globalThis.fanfare = (() => {
           url.searchParams.set("since", next);
         }
       };
-      poll().catch((error) => end(isForGood(error) && error));
+      poll().catch(end);
       return () => stops.forEach((stop) => stop());
     },
   };
+
+  // By server and transports: what the subscriptions of the page learn together. While there is no way to the server,
+  // one of them, the scout, looks for it, a round each, and the others wait for what it finds.
+  const ways = new Map();
+
+  function wayTo(key) {
+    if (!ways.has(key)) {
+      ways.set(key, {
+        turn: 0, // which of the names is next
+        lastOpen: undefined, // which was open last
+        firstOpen: Infinity, // the first of those that ever were
+        loyalTries: 0,
+        failures: 0, // in a row
+        isLost: false,
+        notBefore: 0, // the server asked for that
+        scout: undefined,
+        waiting: new Set(),
+      });
+    }
+    return ways.get(key);
+  }
+
+  function sendScout(way) {
+    if (way.scout) return;
+    const [first] = way.waiting;
+    way.waiting.delete(first);
+    first?.();
+  }
 
   function subscribe(name, onMessage, options = {}) {
     const channel = channelUrl(name, options.server);
@@ -64,20 +95,32 @@ globalThis.fanfare = (() => {
     const stops = new Set(); // of the requests that are not the subscription's own
     let state = "connecting";
     let lastId = options.since || undefined;
+    const way = wayTo(`${new URL(".", channel)} ${names}`);
     let turn = 0; // which of the names is in use, or next
-    let lastOpen; // which was open last
-    let firstOpen = Infinity; // the first of those that ever were
-    let openedAt, loyalTries;
-    let failures = 0; // in a row
     let attempt; // the one under way; the others are not listened to
-    let timer;
+    let openedAt, heardAt, heardOn;
+    let idleMs; // the server is silent for no longer, if it says so
+    let stopTimer = () => {};
 
     function connect() {
+      if (state === "closed") return;
+      leave();
+      if (way.scout && way.scout !== connect) {
+        way.waiting.add(connect);
+        if (state !== "waiting") enter("waiting");
+        return;
+      }
+      if (way.isLost) way.scout = connect;
+      const heldBackMs = way.notBefore - performance.now();
+      if (heldBackMs > 0) return wait(heldBackMs);
+      turn = way.turn;
       const mine = (attempt = { stop() {} });
       const link = {
         receive: (envelope) => attempt === mine && (receive(envelope), attempt === mine),
         end: (error) => attempt === mine && end(error),
         hear(text) {
+          heardAt = performance.now();
+          heardOn = Date.now();
           try {
             link.receive(JSON.parse(text));
           } catch {
@@ -85,7 +128,8 @@ globalThis.fanfare = (() => {
           }
         },
       };
-      timer = setTimeout(link.end, CONNECT_MS_MAX);
+      idleMs = 0;
+      stopTimer = alarm(CONNECT_MS_MAX, () => link.end());
       enter("connecting");
       if (attempt !== mine) return; // a handler closed it
       const url = new URL(channel);
@@ -105,7 +149,13 @@ globalThis.fanfare = (() => {
         if (!isNewer(id, lastId)) return;
         lastId = id;
         emit("message", { id, event, data: encoding === "base64" ? bytesOf(data) : data });
-      } else if (event === "fanfare:subscribed") {
+        return;
+      }
+      if (data?.idle > 0) {
+        idleMs = data.idle;
+        watch();
+      }
+      if (event === "fanfare:subscribed") {
         if (data.since && isNewer(data.since, lastId)) lastId = data.since;
       } else if (event === "fanfare:gap" || event === "fanfare:lagged") {
         // A gap begins a new position, which a long poll gives after the messages only.
@@ -115,28 +165,74 @@ globalThis.fanfare = (() => {
     }
 
     function opened() {
-      clearTimeout(timer);
-      lastOpen = turn;
-      firstOpen = Math.min(firstOpen, turn);
+      stopTimer();
       openedAt = performance.now();
-      loyalTries = LOYAL_TRIES;
+      if (way.scout) way.waiting.add(way.scout);
+      const others = [...way.waiting].filter((other) => other !== connect);
+      way.waiting.clear();
+      way.turn = way.lastOpen = turn;
+      way.firstOpen = Math.min(way.firstOpen, turn);
+      way.loyalTries = LOYAL_TRIES;
+      way.isLost = false;
+      way.notBefore = 0;
+      way.scout = undefined;
       enter("open");
+      others.forEach((other) => other());
+    }
+
+    // Gives up what was silent for too long. The clock of the day goes on while the machine sleeps; it is looked at now
+    // and then, and never at once: what came meanwhile is heard first.
+    function watch() {
+      const silentMs = () => Math.max(performance.now() - heardAt, Date.now() - heardOn);
+      const silentMsMax = MISSED_MAX * idleMs + LATE_MS;
+      const judge = () => (silentMs() < silentMsMax ? watch() : end());
+      stopTimer();
+      stopTimer = alarm(Math.max(LATE_MS, Math.min(idleMs, silentMsMax - silentMs())), judge);
     }
 
     function end(error) {
       const wasOpen = state === "open";
       leave();
-      if (error) return close(error);
+      if (error && isForGood(error)) return close(error);
+      const heldBackMs = holdBack(error);
       if (wasOpen) {
-        if (performance.now() - openedAt >= STABLE_MS_MIN) failures = 0;
-        turn = firstOpen;
-      } else if (turn !== lastOpen || --loyalTries <= 0) {
-        if (++turn < names.length) return connect();
-        turn = 0;
+        if (!way.isLost) {
+          if (performance.now() - openedAt >= STABLE_MS_MIN) way.failures = 0;
+          way.failures++;
+          way.turn = way.firstOpen;
+          way.isLost = true;
+        }
+        return wait(heldBackMs + backoffMs(way.failures - 1));
+      }
+      if (way.scout && way.scout !== connect) return connect();
+      way.isLost = true;
+      way.scout = connect;
+      if (turn !== way.turn) return connect(); // another subscription has found what works since
+      if (turn !== way.lastOpen || --way.loyalTries <= 0) {
+        if (++way.turn < names.length) return connect();
+        way.turn = 0;
         if (!names.includes("long-poll")) inquire();
       }
-      const retryInMs = backoffMs(failures++);
-      timer = setTimeout(connect, retryInMs);
+      wait(heldBackMs + backoffMs(way.failures++));
+    }
+
+    // For how long the server wants to be left alone.
+    function holdBack(error) {
+      const ms = error?.retryAfterMs ?? 0;
+      if (ms) way.notBefore = performance.now() + ms;
+      return ms;
+    }
+
+    // The scout's round is over then, and the next one is another's: no channel holds up the others.
+    function wait(retryInMs) {
+      const timer = setTimeout(() => {
+        if (way.scout !== connect) return connect();
+        way.scout = undefined;
+        way.waiting.add(connect);
+        sendScout(way);
+      }, retryInMs);
+      stopTimer = () => clearTimeout(timer);
+      turn = way.turn;
       enter("waiting", { retryInMs });
     }
 
@@ -145,21 +241,25 @@ globalThis.fanfare = (() => {
       const url = new URL(channel);
       url.search = "?since=&wait=0";
       ask(url, {}, CONNECT_MS_MAX, stops).catch((error) => {
-        if (isForGood(error) && state !== "open") close(error);
+        if (state === "open") return;
+        if (isForGood(error)) close(error);
+        else if (way.isLost) holdBack(error);
       });
     }
 
-    // Back on the network, even what looks open may be dead; back in view, a wait is cut short.
-    function wake({ type }) {
-      if (type !== "online" && (state !== "waiting" || document.hidden)) return;
-      leave();
-      connect();
+    // Back on the network or from the back/forward cache, even what looks open may be dead; back in view, a wait is cut
+    // short, and what was silent has a moment to say something.
+    function wake({ type, persisted }) {
+      if (type === "online" || persisted) connect();
+      else if (document.hidden) return;
+      else if (state === "waiting") connect();
+      else if (state === "open" && idleMs) watch();
     }
 
     function leave() {
       const left = attempt;
       attempt = undefined;
-      clearTimeout(timer);
+      stopTimer();
       left?.stop();
     }
 
@@ -190,7 +290,7 @@ globalThis.fanfare = (() => {
         try {
           return await ask(url, { method: "POST", headers, body }, PUBLISH_TRY_MS_MAX, stops);
         } catch (error) {
-          const delay = backoffMs(failures);
+          const delay = (error.retryAfterMs ?? 0) + backoffMs(failures);
           if (isForGood(error) || performance.now() + delay > lastTryAt) throw error;
           if (state !== "closed") await pause(delay, stops);
         }
@@ -204,17 +304,26 @@ globalThis.fanfare = (() => {
       state = "closed";
       leave();
       stops.forEach((stop) => stop());
-      globalThis.removeEventListener?.("online", wake);
-      globalThis.document?.removeEventListener("visibilitychange", wake);
+      listenForWaking("removeEventListener");
+      way.waiting.delete(connect);
+      if (way.scout === connect) {
+        way.scout = undefined;
+        way.turn = 0;
+        queueMicrotask(() => sendScout(way)); // and not to one that is closed with this one
+      }
       if (error && !handlers.error.length) console.error(error);
       if (error) emit("error", error);
       enter("closed");
     }
 
-    globalThis.addEventListener?.("online", wake);
-    globalThis.document?.addEventListener("visibilitychange", wake);
+    function listenForWaking(method) {
+      for (const type of ["online", "pageshow"]) globalThis[method]?.(type, wake);
+      for (const type of ["visibilitychange", "resume"]) globalThis.document?.[method](type, wake);
+    }
+
+    listenForWaking("addEventListener");
     // Later, so that `on` can be called before anything happens.
-    queueMicrotask(() => state === "closed" || connect());
+    queueMicrotask(connect);
 
     return {
       get state() { return state; },
@@ -240,18 +349,36 @@ globalThis.fanfare = (() => {
   async function ask(url, request, ms, stops) {
     const abort = new AbortController();
     const stop = () => abort.abort();
-    const timer = setTimeout(stop, ms);
+    const stopTimer = alarm(ms, stop);
     stops.add(stop);
     try {
       const response = await fetch(url.href, { ...request, cache: "no-store", signal: abort.signal });
       const text = await response.text();
       if (response.ok) return JSON.parse(text);
-      const { status } = response;
-      throw failure(text.trim() || `the server answered with ${status}`, { status });
+      const { status, headers } = response;
+      const retryAfterMs = msUntil(headers.get("Retry-After"));
+      throw failure(text.trim() || `the server answered with ${status}`, { status, retryAfterMs });
     } finally {
-      clearTimeout(timer);
+      stopTimer();
       stops.delete(stop);
     }
+  }
+
+  // Acts after `ms`, and gives what prevents that. After a page was frozen or busy, timers and messages come at once and
+  // in any order: what came in time is heard first.
+  function alarm(ms, act) {
+    const due = performance.now() + ms;
+    let timer = setTimeout(() => {
+      if (performance.now() - due < LATE_MS) act();
+      else timer = setTimeout(act, LATE_MS);
+    }, ms);
+    return () => clearTimeout(timer);
+  }
+
+  // Of `Retry-After`: seconds or a date.
+  function msUntil(value) {
+    const ms = /^\d+$/.test(value) ? value * 1000 : Date.parse(value) - Date.now();
+    return Math.min(RETRY_AFTER_MS_MAX, Math.max(0, ms || 0));
   }
 
   function pause(ms, stops) {
@@ -271,7 +398,8 @@ globalThis.fanfare = (() => {
 
   const failure = (sentence, more) => Object.assign(new Error(sentence), more);
 
-  const isForGood = ({ status }) => status >= 400 && status < 500 && status !== 408 && status !== 429;
+  const isForGood = ({ status, code }) =>
+    code === 1008 || (status >= 400 && status < 500 && status !== 408 && status !== 429);
 
   // Ids are `epoch-sequence`; another epoch is another run of the server.
   function isNewer(id, than = "") {

@@ -1,0 +1,135 @@
+//! Rules by channel: which one decides, and which one never can.
+//!
+//! What a rule says is its owner's business.
+
+use std::fmt;
+
+use super::Glob;
+
+/// A rule that can never apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadRule {
+    flag: &'static str,
+    glob: String,
+    /// The glob of an earlier rule that takes every channel.
+    by: String,
+}
+
+impl fmt::Display for DeadRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { flag, glob, by } = self;
+        if glob == ALL {
+            return write!(
+                f,
+                "{flag}: two rules are for all channels, and the second would never apply. Leave one out, or put a glob \
+                 before it, such as chat*="
+            );
+        }
+        write!(
+            f,
+            "{flag} {glob}=: it would never apply, since {by}= before it takes every channel that fits. Put it first, or \
+             leave one of them out"
+        )
+    }
+}
+
+/// The glob of a rule for all channels.
+const ALL: &str = "*";
+
+/// The value for a channel: that of the first glob that fits, the rule for all after every other.
+pub(crate) fn by_channel<T: Copy>(rules: &[(Glob, T)], channel: &str) -> Option<T> {
+    let fitting = || rules.iter().filter(|(glob, _)| glob.matches(channel));
+    let decides = fitting().find(|(glob, _)| !is_all(glob)).or_else(|| fitting().next());
+    decides.map(|&(_, value)| value)
+}
+
+/// The first rule that can never apply, since another one decides for all of its channels.
+pub(super) fn find_dead<T>(flag: &'static str, rules: &[(Glob, T)]) -> Option<DeadRule> {
+    rules.iter().enumerate().find_map(|(at, (glob, _))| {
+        let mut before = rules[..at].iter().map(|(glob, _)| glob);
+        let by = before.find(|other| is_all(other) == is_all(glob) && covers(other, glob))?;
+        Some(DeadRule { flag, glob: glob.0.pattern(), by: by.0.pattern() })
+    })
+}
+
+fn is_all(glob: &Glob) -> bool {
+    glob.0.pattern() == ALL
+}
+
+/// Whether every name that fits `inner` fits `outer`. True only if it is certain: `outer` fits the text of `inner`, its
+/// `?` standing for one character or `?`, its `*` for anything.
+fn covers(outer: &Glob, inner: &Glob) -> bool {
+    let (outer, inner) = (outer.0.pattern_chars(), inner.0.pattern_chars());
+    // Whether what has been seen of `outer` covers what has been seen of `inner`, by how much of the latter.
+    let mut covered = vec![false; inner.len() + 1];
+    covered[0] = true;
+    for &c in outer {
+        let mut next = vec![false; inner.len() + 1];
+        next[0] = covered[0] && c == '*';
+        for (at, &d) in inner.iter().enumerate() {
+            next[at + 1] = match c {
+                '*' => covered[at + 1] || next[at],
+                '?' => covered[at] && d != '*',
+                c => covered[at] && d == c,
+            };
+        }
+        covered = next;
+    }
+    covered[inner.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(globs: &[&str]) -> Vec<(Glob, usize)> {
+        globs.iter().enumerate().map(|(at, glob)| (Glob::new(glob), at)).collect()
+    }
+
+    #[test]
+    fn a_rule_for_some_channels_beats_the_one_for_all_whatever_their_order() {
+        for (globs, some, all) in [(["*", "chat*"], 1, 0), (["chat*", "*"], 0, 1)] {
+            let rules = rules(&globs);
+            assert_eq!((by_channel(&rules, "chat-1"), by_channel(&rules, "news")), (Some(some), Some(all)));
+        }
+        assert_eq!(by_channel(&rules(&["chat-1", "chat*"]), "chat-1"), Some(0), "else the first decides");
+        assert_eq!(by_channel(&rules(&["chat*"]), "news"), None);
+    }
+
+    #[test]
+    fn a_rule_that_can_never_apply_is_named_with_the_one_before_it() {
+        for globs in [
+            &["*", "*"][..],
+            &["*", "a", "**"],
+            &["a", "b", "a"],
+            &["a*", "ab"],
+            &["a*", "a?"],
+            &["a*c", "a*b*c"],
+            &["a?", "a?"],
+            &["?", "x"],
+            &["*a", "ba"],
+        ] {
+            let dead = find_dead("--history", &rules(globs)).unwrap();
+            assert!(dead.to_string().starts_with("--history"), "{globs:?}: {dead}");
+        }
+        let words = find_dead("--history", &rules(&["chat*", "chat-1"])).unwrap().to_string();
+        assert!(words.contains("chat-1=") && words.contains("chat*="), "{words}");
+    }
+
+    #[test]
+    fn a_rule_that_may_apply_is_not_refused() {
+        for globs in [
+            &["*", "a"][..],
+            &["a", "a*"],
+            &["ab*", "a*"],
+            &["a?", "a*"],
+            &["a*b", "a*"],
+            &["?", "??"],
+            &["a*c", "ab*"],
+            &["*", "?*"],
+            &["a?b", "a*b"],
+        ] {
+            assert_eq!(find_dead("--history", &rules(globs)), None, "{globs:?}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Subscribers and clients that are slow and go on reading: a burst does not end them, what they read is new where
+//! that is promised, and the bytes that they take are a sign of life.
+//!
+//! Who does not read at all is in `slow_subscribers`.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fanfare::config::{Config, LagPolicy};
+use fanfare::server::{Draft, Handle};
+use support::streams::Poll;
+use support::*;
+
+/// A client that takes so many bytes a second, evenly.
+struct Paced {
+    stream: TcpStream,
+    bytes_per_second: usize,
+    began: Instant,
+    taken: usize,
+    /// Nothing is ever said here: waiting for it is how time passes.
+    silence: (Sender<()>, mpsc::Receiver<()>),
+}
+
+impl Paced {
+    fn new(stream: TcpStream, bytes_per_second: usize) -> Self {
+        Self { stream, bytes_per_second, began: Instant::now(), taken: 0, silence: mpsc::channel() }
+    }
+
+    fn read(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        for piece in bytes.chunks_mut(self.bytes_per_second / 50) {
+            self.stream.read_exact(piece).unwrap();
+            self.taken += piece.len();
+            let due = Duration::from_secs_f64(self.taken as f64 / self.bytes_per_second as f64);
+            let early = due.saturating_sub(self.began.elapsed());
+            assert_eq!(self.silence.1.recv_timeout(early), Err(RecvTimeoutError::Timeout));
+        }
+        bytes
+    }
+
+    /// The opcode and payload of the next frame.
+    fn frame(&mut self) -> (u8, Vec<u8>) {
+        let head = self.read(2);
+        let len = match head[1] {
+            126 => self.read(2).iter().fold(0, |len, &byte| len << 8 | usize::from(byte)),
+            127 => self.read(8).iter().fold(0, |len, &byte| len << 8 | usize::from(byte)),
+            len => usize::from(len),
+        };
+        (head[0] & 0x0f, self.read(len))
+    }
+}
+
+/// A WebSocket by hand whose kernel takes about so many bytes by itself.
+fn narrow_websocket(server: &Running, path: &str, bytes: usize) -> TcpStream {
+    let mut stream = connect_narrowly(server.address, bytes);
+    assert_eq!(exchange(&mut stream, &upgrade_request(path)).status, 101);
+    stream
+}
+
+fn publish_all(handle: &Handle, channel: &str, count: usize, len: usize) {
+    let draft = Draft::text(channel, "x".repeat(len)).unwrap();
+    for _ in 0..count {
+        publish_draft(handle, &draft);
+    }
+}
+
+/// How many subscribers a policy was applied to.
+fn lagged(server: &Running, policy: &str) -> u64 {
+    let answer = request(server.address, "GET", "/metrics", "", b"");
+    let sample = format!("fanfare_lagged_total{{policy=\"{policy}\"}} ");
+    answer.body.lines().find_map(|line| line.strip_prefix(&sample)).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_burst_longer_than_max_lag_reaches_every_subscriber_that_reads() {
+    const SUBSCRIBERS: usize = 50;
+    const POSTS: usize = 20;
+    const LEN: usize = 100_000;
+    let server = start(config());
+    let streams: Vec<TcpStream> =
+        (0..SUBSCRIBERS).map(|_| raw_websocket(server.address, "/channels/news")).collect();
+    let readers: Vec<_> = streams
+        .into_iter()
+        .map(|mut stream| {
+            thread::spawn(move || {
+                let mut frame = vec![0; 10 + LEN];
+                for number in 0..POSTS {
+                    stream.read_exact(&mut frame).unwrap_or_else(|error| panic!("{number}: {error}"));
+                    assert_eq!(frame[..2], [0x81, 127], "{number}");
+                }
+            })
+        })
+        .collect();
+    let gate = Arc::new(Barrier::new(POSTS));
+    let publishers: Vec<_> = (0..POSTS)
+        .map(|_| {
+            let (gate, address) = (Arc::clone(&gate), server.address);
+            thread::spawn(move || {
+                let text = "x".repeat(LEN);
+                gate.wait();
+                publish(address, "news", &text);
+            })
+        })
+        .collect();
+    for thread in publishers.into_iter().chain(readers) {
+        thread.join().unwrap();
+    }
+    assert_eq!(lagged(&server, "close"), 0);
+}
+
+#[test]
+fn who_is_past_max_lag_and_reads_within_the_grace_loses_nothing() {
+    for policy in [LagPolicy::Close, LagPolicy::Skip] {
+        let lag_policy = vec![("*".parse().unwrap(), policy)];
+        let server = start(Config { max_lag: 128 * 1024, lag_grace: 10 * PATIENCE, lag_policy, ..config() });
+        let mut slow = stalled(server.address, "/channels/news", &[]);
+        // Past the bound with what the kernel holds, and not past eight times the bound.
+        publish_all(&server.handle, "news", 30, 32 * 1024);
+        for _ in 0..30 {
+            assert_eq!(text(&mut slow).len(), 32 * 1024);
+        }
+        assert_eq!(lagged(&server, "close") + lagged(&server, "skip"), 0);
+    }
+}
+
+#[test]
+fn who_still_is_past_max_lag_after_the_grace_meets_its_policy_although_nothing_more_is_published() {
+    const GRACE: Duration = Duration::from_millis(300);
+    for (policy, label) in [(LagPolicy::Close, "close"), (LagPolicy::Skip, "skip")] {
+        let lag_policy = vec![("*".parse().unwrap(), policy)];
+        let server = start(Config { max_lag: 128 * 1024, lag_grace: GRACE, lag_policy, ..config() });
+        let mut slow = stalled(server.address, "/channels/news", &[]);
+        let began = Instant::now();
+        publish_all(&server.handle, "news", 30, 32 * 1024);
+        until("the grace is over", || (lagged(&server, label) == 1).then_some(()));
+        assert!(began.elapsed() >= GRACE, "{:?}", began.elapsed());
+        if policy == LagPolicy::Close {
+            assert_eq!(close_frame(&mut slow).map(|frame| frame.code.into()), Some(1013));
+        }
+    }
+}
+
+#[test]
+fn at_eight_times_max_lag_no_grace_is_given() {
+    let server = start(Config { max_lag: 128 * 1024, lag_grace: 10 * PATIENCE, ..config() });
+    let mut slow = stalled(server.address, "/channels/news", &[]);
+    publish_all(&server.handle, "news", 100, 32 * 1024);
+    assert_eq!(close_frame(&mut slow).map(|frame| frame.code.into()), Some(1013));
+}
+
+#[test]
+fn a_slow_reader_under_latest_reads_what_is_new() {
+    const LEN: usize = 1000;
+    const RATE: usize = 100_000;
+    let lag_policy = vec![("*".parse().unwrap(), LagPolicy::Latest)];
+    let server = start(Config { lag_policy, ..config() });
+    let mut reader = Paced::new(narrow_websocket(&server, "/channels/prices", 4096), RATE);
+    let began = Instant::now();
+    let (stop, stopped) = mpsc::channel::<()>();
+    let handle = server.handle.clone();
+    // About a megabyte a second, each with the time at which it was published.
+    let publisher = thread::spawn(move || {
+        while stopped.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
+            let stamped = format!("{:01$}", began.elapsed().as_millis(), LEN);
+            publish_draft(&handle, &Draft::text("prices", stamped).unwrap());
+        }
+    });
+    let mut oldest = 0;
+    while began.elapsed() < Duration::from_secs(5) {
+        let (opcode, payload) = reader.frame();
+        assert_eq!(opcode, 1);
+        let stamp: u128 = std::str::from_utf8(&payload).unwrap().trim().parse().unwrap();
+        oldest = oldest.max(began.elapsed().as_millis() - stamp);
+    }
+    drop(stop);
+    publisher.join().unwrap();
+    assert!(oldest < 2000, "{oldest} ms old");
+}
+
+#[test]
+fn a_slow_reader_that_goes_on_taking_bytes_and_answers_no_ping_in_time_stays() {
+    const COUNT: usize = 256;
+    const LEN: usize = 32 * 1024;
+    let timeout = Duration::from_millis(500);
+    let server =
+        start(Config { idle_timeout: timeout, pong_timeout: timeout, max_lag: 16 * 1024 * 1024, ..config() });
+    let mut reader = Paced::new(narrow_websocket(&server, "/channels/news", 64 * 1024), 2_000_000);
+    publish_all(&server.handle, "news", COUNT, LEN);
+    let mut count = 0;
+    while count < COUNT {
+        match reader.frame() {
+            (1, payload) => {
+                assert_eq!(payload.len(), LEN);
+                count += 1;
+            }
+            (9, _) => {}
+            other => panic!("after {count}: {other:?}"),
+        }
+    }
+}
+
+/// A server with a channel whose answer to a long poll is so long, and the request for it.
+fn with_answer(fields: &str, timeout: Duration) -> (Running, String) {
+    const COUNT: usize = 80;
+    let server = start(Config {
+        max_lag: 16 * 1024 * 1024,
+        history_bytes: vec![("*".parse().unwrap(), 16 * 1024 * 1024)],
+        idle_timeout: timeout,
+        close_timeout: timeout,
+        ..config()
+    });
+    let beginning = Poll::new(server.address, "/channels/news").poll(0)["next"].as_str().unwrap().to_owned();
+    publish_all(&server.handle, "news", COUNT, 50_000);
+    let request =
+        format!("GET /channels/news?wait=0&since={beginning} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+    (server, request)
+}
+
+#[test]
+fn an_answer_is_sent_to_its_end_as_long_as_the_client_takes_it() {
+    for fields in ["Connection: close\r\n", ""] {
+        let (server, request) = with_answer(fields, Duration::from_millis(500));
+        let mut stream = connect_narrowly(server.address, 64 * 1024);
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut reader = Paced::new(stream, 1_500_000);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.extend(reader.read(1));
+        }
+        let head = String::from_utf8(head).unwrap();
+        let len = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+        let len: usize = len.parse().unwrap();
+        assert!(len > 4_000_000, "{head}");
+        assert!(reader.read(len).trim_ascii_end().ends_with(b"}"), "{fields:?}");
+    }
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_its_answer_is_dropped_on_time() {
+    for fields in ["Connection: close\r\n", ""] {
+        let (server, request) = with_answer(fields, Duration::from_millis(500));
+        let mut stream = connect_narrowly(server.address, 4096);
+        let began = Instant::now();
+        stream.write_all(request.as_bytes()).unwrap();
+        let received = || {
+            let answer = support::request(server.address, "GET", "/metrics", "Connection: close\r\n", b"");
+            let sample = "fanfare_connections{transport=\"http\"} ";
+            answer.body.lines().find_map(|line| line.strip_prefix(sample)).unwrap().parse::<u64>().unwrap()
+        };
+        let mut most = 0;
+        until("it is gone", || {
+            let count = received();
+            most = most.max(count);
+            (most > 1 && count <= 1).then_some(())
+        });
+        assert!(began.elapsed() < 6 * Duration::from_millis(500), "{fields:?}: {:?}", began.elapsed());
+    }
+}
