@@ -49,6 +49,12 @@ impl Worker {
         clients
     }
 
+    /// The system's number for it.
+    #[allow(dead_code)] // one bench measures its workers from outside
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Says a line.
     pub fn tell(&mut self, line: &str) {
         writeln!(self.input, "{line}").expect("a worker reads until it is dropped");

@@ -75,7 +75,7 @@ impl Body {
     }
 
     /// Takes from the front of `input` what belongs to the body, and says how much that was and whether the
-    /// body is complete.
+    /// body is complete. A complete one takes nothing more.
     pub fn decode(&mut self, input: &[u8]) -> Result<(usize, bool), Error> {
         let mut used = 0;
         loop {
@@ -89,6 +89,7 @@ impl Body {
             let (step_len, complete) = self.step(rest)?;
             used += step_len;
             if complete {
+                self.place = Place::Known { left: 0 };
                 return Ok((used, true));
             }
         }

@@ -66,8 +66,14 @@ impl RequestReader {
 
     /// Takes what the socket gave. After a fault it is dropped.
     pub fn receive(&mut self, bytes: &[u8]) {
-        if !matches!(self.state, State::Failed(_)) {
-            self.buffer.append(bytes);
+        match &mut self.state {
+            State::Failed(_) => {}
+            // The rest of a body goes to its place at once, and what follows it waits.
+            State::Body(body) if self.buffer.is_empty() => match body.decode(bytes) {
+                Ok((used_len, _)) => self.buffer.append(&bytes[used_len..]),
+                Err(error) => self.fail(error),
+            },
+            State::Head { .. } | State::Announced(_) | State::Body(_) => self.buffer.append(bytes),
         }
     }
 

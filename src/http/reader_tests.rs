@@ -377,6 +377,30 @@ fn an_idle_reader_owns_no_memory() {
 }
 
 #[test]
+fn the_rest_of_a_body_goes_to_its_place_and_what_follows_it_waits() {
+    for (head, rest, next) in [
+        ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\n", "abcdef", "GET "),
+        (
+            "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "6\r\nabcdef\r\n0\r\n\r\n",
+            "GET ",
+        ),
+    ] {
+        let mut reader = RequestReader::new(Limits::default());
+        reader.receive(head.as_bytes());
+        assert!(matches!(reader.poll(), Ok(Some(Event::Head(_)))));
+        reader.read_body(BODY_LEN_MAX).unwrap();
+        reader.receive(&rest.as_bytes()[..4]);
+        assert_eq!(reader.buffer.capacity(), 0);
+        reader.receive(&rest.as_bytes()[4..]);
+        assert_eq!(reader.buffer.capacity(), 0);
+        reader.receive(next.as_bytes());
+        assert_eq!(reader.poll(), Ok(Some(Event::Body(b"abcdef".to_vec()))));
+        assert_eq!(reader.take_rest(), next.as_bytes());
+    }
+}
+
+#[test]
 fn the_decoded_part_of_a_body_counts_as_buffered() {
     let (mut reader, _) = reader_with(&post("Content-Length: 5", "hel"));
     assert_eq!(reader.buffered(), 3);

@@ -176,7 +176,7 @@ pub fn from_body(
         MediaType::CurlDefault if is_utf8 => Content::Text,
         MediaType::CurlDefault | MediaType::Binary => Content::Binary,
     };
-    Ok(Draft { channel, event, content, data: body.into() })
+    Ok(Draft { channel, event, content, data: exact(body) })
 }
 
 /// A publication from a WebSocket message.
@@ -187,7 +187,12 @@ pub fn from_message(channel: ChannelName, form: WireForm, message: Message<'_>) 
         (true, MessageKind::Text) => return from_envelope(channel, &message.payload),
         (true, MessageKind::Binary) => return Err(DraftError::BinaryEnvelope),
     };
-    Ok(Draft { channel, event: None, content, data: message.payload.into_owned().into() })
+    Ok(Draft { channel, event: None, content, data: exact(message.payload.into_owned()) })
+}
+
+/// The bytes without the room that was left for more of them: a channel's history keeps them.
+fn exact(data: Vec<u8>) -> Bytes {
+    data.into_boxed_slice().into()
 }
 
 fn check_json(json: &[u8]) -> Result<(), DraftError> {
@@ -234,6 +239,21 @@ mod tests {
 
     fn content(content_type: &str, bytes: &[u8]) -> Result<Content, DraftError> {
         body(Some(content_type), bytes).map(|(content, _)| content)
+    }
+
+    #[test]
+    fn a_publication_keeps_no_room_that_was_meant_for_more() {
+        let with_room = |bytes: &[u8]| {
+            let mut vec = Vec::with_capacity(1000);
+            vec.extend_from_slice(bytes);
+            vec
+        };
+        let posted = from_body(channel(), None, MediaType::Text, with_room(b"abc")).unwrap();
+        let message = Message { kind: MessageKind::Text, payload: with_room(b"abc").into() };
+        let sent = from_message(channel(), WireForm::WebSocket, message).unwrap();
+        for draft in [posted, sent] {
+            assert_eq!(draft.data.try_into_mut().unwrap().capacity(), 3);
+        }
     }
 
     fn envelope(text: &str) -> Result<Draft, DraftError> {

@@ -25,6 +25,7 @@ use super::read_queue::ReadQueue;
 use super::refusals::Kind;
 use super::render::Renderer;
 use super::shared::Shared;
+use super::spares::Spares;
 use super::tally::{Tally, Transport};
 #[cfg(target_os = "linux")]
 use super::transmit;
@@ -38,9 +39,9 @@ pub const WAKER: Token = special_token(0);
 /// Events taken from the system at once; if there are more, they are taken before the turn goes on.
 const EVENTS_PER_POLL_MAX: usize = 1024;
 
-/// One read's buffer, shared by all connections of a loop. 64 KiB holds a turn of a busy publisher and stays in
-/// the second-level cache.
-pub(super) const READ_BUFFER_LEN: usize = 64 * 1024;
+/// One read's buffer, shared by all connections of a loop. 128 KiB holds a message of 64 KiB with its header and the end
+/// of the one before it, and stays in the second-level cache.
+pub(super) const READ_BUFFER_LEN: usize = 128 * 1024;
 
 /// What a turn appends to the logs is a fourth of `--max-lag`: a burst goes out in slices, and a subscriber that reads
 /// between them is never far behind.
@@ -73,6 +74,7 @@ pub struct EventLoop {
     pub(super) timeouts: Timeouts,
     pub(super) lag_rules: LagRules,
     pub(super) read_buffer: Vec<u8>,
+    pub(super) spares: Spares,
     /// Those that are to be read.
     pub(super) reads: ReadQueue,
     /// To be flushed in this turn, besides the subscribers of dirty logs.
@@ -125,6 +127,7 @@ impl EventLoop {
             timeouts,
             lag_rules,
             read_buffer: vec![0; READ_BUFFER_LEN],
+            spares: Spares::default(),
             reads: ReadQueue::default(),
             touched: Vec::new(),
             doomed: Vec::new(),

@@ -11,9 +11,10 @@ use super::connections::Key;
 use super::event_loop::EventLoop;
 use super::liveness::{Due, Millis};
 
-/// Bytes read of all sockets in a turn. What they hold is compared with `--max-memory` once a turn, so this is how
-/// far past it a loop can get.
-pub(super) const READ_LEN_PER_TURN_MAX: usize = 16 * 1024 * 1024;
+/// Bytes read of all sockets in a turn; those that were not read keep their places. What is published in a turn is written
+/// twice before it goes out, for the channel and for its logs: 256 KiB of it are still in a cache then. What the sockets
+/// hold is compared with `--max-memory` once a turn, so this is also how far past it a loop can get, but for one share.
+pub(super) const READ_LEN_PER_TURN_MAX: usize = 256 * 1024;
 
 /// How long a turn reads; those that were not read keep their places. The answers leave at the end of the turn, so
 /// this is what a busy loop adds to a round trip, and it is below what a person notices.

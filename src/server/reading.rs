@@ -1,6 +1,7 @@
 //! The read phase: bytes come in, requests are answered, messages echoed or published.
 //!
-//! What is answered is decided in `handlers`, what is published in `draft`; nothing is written to a socket here.
+//! What is answered is decided in `handlers`, what is published in `draft`, how a message is sent back in `echo`;
+//! nothing is written to a socket here.
 
 use std::io::{ErrorKind, Read};
 use std::time::SystemTime;
@@ -18,13 +19,13 @@ use super::refusals::Kind;
 use super::retries::{IdempotencyKey, KeyRefused};
 use crate::http::{self, Error, Framing, Request, Response, Status};
 use crate::hub::Subscription;
-use crate::ws::{self, Message, MessageKind, Opcode, Protocol};
+use crate::ws::{self, Message, Protocol};
 
 /// Reads of one socket in a turn, unless the first fills the buffer: one for what is there, one to find that there is
 /// no more, and two for what comes meanwhile.
 const READS_PER_SHARE_MAX: usize = 4;
 
-/// Bytes of one socket in a turn, with what they inflate to: four full reads, since inflating a byte costs less than
+/// Bytes of one socket in a turn, with what they inflate to: two full reads, since inflating a byte costs less than
 /// reading one.
 const TAKEN_LEN_PER_SHARE_MAX: usize = 256 * 1024;
 
@@ -55,6 +56,7 @@ impl EventLoop {
 
     fn read_share(&mut self, key: Key) -> Input {
         let mut share = self.connections.get(key).map_or(0, |connection| share_len(connection.audience));
+        let mut is_drained = false;
         for _ in 0..READS_PER_SHARE_MAX {
             if let Some(input) = self.obstacle(key) {
                 return input;
@@ -62,6 +64,10 @@ impl EventLoop {
             if share == 0 {
                 break;
             }
+            if is_drained {
+                return Input::Drained;
+            }
+            let room_len = share;
             let mut buffer = std::mem::take(&mut self.read_buffer);
             let read =
                 self.connections.get_mut(key).map(|connection| connection.socket.read(&mut buffer[..share]));
@@ -70,7 +76,13 @@ impl EventLoop {
             }
             let is_more = match read {
                 Some(Ok(0)) => self.end_of_input(key),
-                Some(Ok(len)) => self.receive(key, &mut buffer[..len]),
+                Some(Ok(len)) => {
+                    // The end of the peer has no further edge. Without it, a read that does not fill the room has left
+                    // nothing, and what comes after it is an edge of its own.
+                    is_drained =
+                        len < room_len && self.connections.get(key).is_some_and(|peer| !peer.has_ended);
+                    self.receive(key, &mut buffer[..len])
+                }
                 Some(Err(error)) if error.kind() == ErrorKind::Interrupted => true,
                 Some(Err(error)) if error.kind() == ErrorKind::WouldBlock => false,
                 Some(Err(_)) => self.doom(key),
@@ -355,52 +367,56 @@ impl EventLoop {
 
     fn receive_frames(&mut self, key: Key, input: &mut [u8]) {
         let mut input = input;
+        let mut room = self.room(key);
         loop {
             let may_take = self.may_take(key);
-            let Some(connection) = self.connections.get_mut(key) else { return };
-            let Connection { phase: Phase::WebSocket(websocket), outbox, .. } = connection else { return };
+            let Some(connection) = self.connections.get_mut(key) else { break };
+            let Connection { phase: Phase::WebSocket(websocket), outbox, .. } = connection else { break };
             if !may_take {
                 websocket.rest = Some((&*input).into());
-                return;
+                break;
             }
-            let received = websocket.protocol.receive(&mut input, outbox.tail());
+            let received = websocket.protocol.receive_with(&mut input, outbox.tail(), &mut room);
             let inflated_len = websocket.protocol.take_inflated_len();
             self.read_len += inflated_len;
             self.taken_len += inflated_len;
             match received {
-                Ok(None) => return,
-                Ok(Some(ws::Event::Message(message))) => self.receive_message(key, message),
+                Ok(None) => break,
+                Ok(Some(ws::Event::Message(message))) => {
+                    self.receive_message(key, message, input.is_empty());
+                    if room.capacity() == 0 {
+                        room = self.room(key);
+                    }
+                }
                 Ok(Some(ws::Event::Inflating | ws::Event::Ping | ws::Event::Pong)) => {}
-                Ok(Some(ws::Event::Close(_))) => return self.finish_connection(key),
+                Ok(Some(ws::Event::Close(_))) => {
+                    self.finish_connection(key);
+                    break;
+                }
                 Err(error) => {
                     self.shared.note(Kind::of_close(error.close_code()), self.now, &error);
-                    return self.finish_connection(key);
+                    self.finish_connection(key);
+                    break;
                 }
             }
         }
+        self.spares.give(room);
     }
 
-    fn receive_message(&mut self, key: Key, message: Message<'_>) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        match connection.subscription() {
-            Some(subscription) => self.publish_message(key, subscription, message),
-            None => self.echo(key, &message),
+    /// What a message of that connection is assembled in, if it does not lie whole in what was read. A publication
+    /// keeps its bytes, so its room is its own.
+    fn room(&mut self, key: Key) -> Vec<u8> {
+        match self.connections.get(key) {
+            Some(connection) if connection.subscription().is_none() => self.spares.take(),
+            _ => Vec::new(),
         }
     }
 
-    fn echo(&mut self, key: Key, message: &Message<'_>) {
+    fn receive_message(&mut self, key: Key, message: Message<'_>, is_last: bool) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let Connection { phase: Phase::WebSocket(websocket), outbox, .. } = connection else { return };
-        let opcode = match message.kind {
-            MessageKind::Text => Opcode::Text,
-            MessageKind::Binary => Opcode::Binary,
-        };
-        match websocket.deflate {
-            Some(deflate) => {
-                let window_bits = deflate.server_max_window_bits;
-                self.renderer.message(opcode, &message.payload, window_bits, outbox.tail());
-            }
-            None => ws::encode_frame(outbox.tail(), opcode, &message.payload),
+        match connection.subscription() {
+            Some(subscription) => self.publish_message(key, subscription, message),
+            None => self.echo(key, message, is_last),
         }
     }
 

@@ -66,7 +66,7 @@ impl Protocol {
             let kind =
                 if frame.header.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
             let inflater = Inflater::new(window.unwrap_or(&Window::default()));
-            Box::new(Assembly::new(kind, Some(Box::new(inflater))))
+            Box::new(Assembly::new(kind, Some(Box::new(inflater)), Vec::new()))
         });
         let front_len = input.len().min(DEFLATED_PIECE_LEN);
         let mut front = &mut input[..front_len];

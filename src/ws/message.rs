@@ -36,12 +36,16 @@ impl<'a> Message<'a> {
     }
 }
 
+/// The room of a message is at most this many times what has come of it: a peer that announces much and sends little
+/// takes little. A first read brings a quarter of 64 KiB and more, as one segment of the loopback or a few of a network.
+const ROOM_AHEAD: usize = 4;
+
 /// A message under way: its bytes so far, of whichever frames.
 ///
 /// ```text
 ///   01 'Hel' |        | 00 'lo' ...        input
 ///             89 ping                      (a control frame between fragments is none of its business)
-///   payload: H e l                l o      grows as bytes arrive, never from a declared length
+///   payload: H e l                l o      grows as bytes arrive, never from a declared length alone
 /// ```
 #[derive(Debug)]
 pub(super) struct Assembly {
@@ -53,16 +57,16 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    /// Begins a message; with an inflater, a compressed one.
-    pub(super) fn new(kind: MessageKind, inflater: Option<Box<Inflater>>) -> Self {
-        Assembly { kind, check: Check::new(kind), payload: Vec::new(), inflater }
+    /// Begins a message in `room`, an empty buffer; with an inflater, a compressed one.
+    pub(super) fn new(kind: MessageKind, inflater: Option<Box<Inflater>>, room: Vec<u8>) -> Self {
+        debug_assert!(room.is_empty());
+        Assembly { kind, check: Check::new(kind), payload: room, inflater }
     }
 
-    /// Appends the next bytes, in whatever pieces they come. What they inflate to is refused at the byte that
-    /// passes the limit: a little that inflates to much takes no more room than the limit.
-    pub(super) fn push(&mut self, piece: &[u8], len_max: u64) -> Result<(), Error> {
+    /// Appends the next bytes, in whatever pieces they come; `missing` more of them are announced.
+    pub(super) fn push(&mut self, piece: &[u8], missing: u64, len_max: u64) -> Result<(), Error> {
         debug_assert!(self.inflater.is_none(), "a compressed message is inflated");
-        append(&mut self.check, &mut self.payload, piece, len_max)
+        append(&mut self.check, &mut self.payload, piece, missing, len_max)
     }
 
     /// The same for a compressed message: inflates at most `step` bytes, from which is taken what came, and returns how
@@ -70,7 +74,7 @@ impl Assembly {
     pub(super) fn inflate(&mut self, piece: &[u8], step: &mut usize, len_max: u64) -> Result<usize, Error> {
         let Assembly { check, payload, inflater, .. } = self;
         let Some(inflater) = inflater else { unreachable!("the message is not compressed") };
-        inflater.push(piece, step, |bytes| append(check, payload, bytes, len_max))
+        inflater.push(piece, step, |bytes| append(check, payload, bytes, 0, len_max))
     }
 
     /// Whether there is more to be inflated without another byte of input.
@@ -98,7 +102,13 @@ impl Assembly {
     }
 }
 
-fn append(check: &mut Check, payload: &mut Vec<u8>, bytes: &[u8], len_max: u64) -> Result<(), Error> {
+fn append(
+    check: &mut Check,
+    payload: &mut Vec<u8>,
+    bytes: &[u8],
+    missing: u64,
+    len_max: u64,
+) -> Result<(), Error> {
     let payload_len_max = usize::try_from(len_max).unwrap_or(usize::MAX);
     // Whether a text's first bad byte or the limit comes first does not depend on the cut.
     let within = &bytes[..bytes.len().min(payload_len_max.saturating_sub(payload.len()))];
@@ -106,12 +116,20 @@ fn append(check: &mut Check, payload: &mut Vec<u8>, bytes: &[u8], len_max: u64) 
     check_message_len(payload.len() as u64, bytes.len() as u64, len_max)?;
     let needed = payload.len() + bytes.len();
     if needed > payload.capacity() {
-        // Doubled as it grows, but never past the limit.
-        let capacity = needed.max((2 * payload.capacity()).min(payload_len_max));
-        payload.reserve_exact(capacity - payload.len());
+        let capacity = grown(needed, payload.capacity(), missing).min(payload_len_max);
+        payload.reserve_exact(capacity.max(needed) - payload.len());
     }
     payload.extend_from_slice(bytes);
     Ok(())
+}
+
+/// The room for `needed` bytes where there is too little: to the announced end, so that a message that comes in two
+/// reads is moved once, if that is near enough; else twice what it was.
+fn grown(needed: usize, capacity: usize, missing: u64) -> usize {
+    match usize::try_from(missing) {
+        Ok(missing) if missing > 0 && missing <= (ROOM_AHEAD - 1) * needed => needed + missing,
+        _ => needed.max(2 * capacity),
+    }
 }
 
 /// Refuses a frame that would bring its message over `limit`: by the length it declares, before its bytes
@@ -166,9 +184,9 @@ mod tests {
     /// Asserts that the pieces give the message, assembled and, joined, as a whole that is borrowed.
     fn assert_message(kind: MessageKind, pieces: &[&[u8]]) {
         let joined = pieces.concat();
-        let mut assembly = Assembly::new(kind, None);
+        let mut assembly = Assembly::new(kind, None, Vec::new());
         for piece in pieces {
-            assembly.push(piece, LIMIT).unwrap();
+            assembly.push(piece, 0, LIMIT).unwrap();
         }
         assert_eq!(assembly.payload_len(), Some(joined.len() as u64));
         let assembled = assembly.finish().unwrap();
@@ -190,15 +208,15 @@ mod tests {
 
     #[test]
     fn a_text_is_refused_at_its_first_bad_byte() {
-        let mut assembly = Assembly::new(MessageKind::Text, None);
-        assert_eq!(assembly.push(b"ab\xed", LIMIT), Ok(()));
-        assert_eq!(assembly.push(b"\xa0", LIMIT), Err(Error::TextNotUtf8));
+        let mut assembly = Assembly::new(MessageKind::Text, None, Vec::new());
+        assert_eq!(assembly.push(b"ab\xed", 0, LIMIT), Ok(()));
+        assert_eq!(assembly.push(b"\xa0", 0, LIMIT), Err(Error::TextNotUtf8));
     }
 
     #[test]
     fn a_text_that_ends_inside_a_character_is_refused() {
-        let mut assembly = Assembly::new(MessageKind::Text, None);
-        assert_eq!(assembly.push(b"\xce", LIMIT), Ok(()));
+        let mut assembly = Assembly::new(MessageKind::Text, None, Vec::new());
+        assert_eq!(assembly.push(b"\xce", 0, LIMIT), Ok(()));
         assert_eq!(assembly.finish().unwrap_err(), Error::TextNotUtf8);
         assert_eq!(Message::whole(MessageKind::Text, b"\xce"), Err(Error::TextNotUtf8));
     }
@@ -206,7 +224,8 @@ mod tests {
     #[test]
     fn a_bad_byte_before_the_limit_is_told_and_one_behind_it_is_not() {
         let push = |bytes: &[u8]| {
-            append(&mut Check::new(MessageKind::Text), &mut Vec::new(), bytes, 2).map_err(|e| e.close_code())
+            append(&mut Check::new(MessageKind::Text), &mut Vec::new(), bytes, 0, 2)
+                .map_err(|e| e.close_code())
         };
         assert_eq!(push(b"a\xff."), Err(Error::TextNotUtf8.close_code()));
         assert_eq!(push(b"ab\xff"), Err(Error::TooBig { limit: 2 }.close_code()));
@@ -215,11 +234,40 @@ mod tests {
 
     #[test]
     fn a_message_in_pieces_takes_no_more_room_than_the_limit() {
-        let mut assembly = Assembly::new(MessageKind::Binary, None);
+        let mut assembly = Assembly::new(MessageKind::Binary, None, Vec::new());
         for _ in 0..10 {
-            assembly.push(&[0; 100], LIMIT).unwrap();
+            assembly.push(&[0; 100], 0, LIMIT).unwrap();
             assert!(assembly.held_len() as u64 <= LIMIT);
         }
+    }
+
+    #[test]
+    fn a_message_of_two_pieces_gets_its_room_with_the_first() {
+        let mut assembly = Assembly::new(MessageKind::Binary, None, Vec::new());
+        assembly.push(&[0; 300], 500, LIMIT).unwrap();
+        assert_eq!(assembly.held_len(), 800);
+        assembly.push(&[0; 500], 0, LIMIT).unwrap();
+        assert_eq!(assembly.held_len(), 800);
+    }
+
+    #[test]
+    fn a_message_of_which_little_came_gets_little_room() {
+        let mut assembly = Assembly::new(MessageKind::Binary, None, Vec::new());
+        for announced in (0..u64::MAX - 10).rev().step_by(1 << 60) {
+            assembly.push(&[0; 10], announced, u64::MAX).unwrap();
+            assert!(assembly.held_len() <= ROOM_AHEAD * assembly.payload.len(), "{announced}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_assembled_in_the_room_that_it_is_given() {
+        let room = Vec::with_capacity(800);
+        let place = room.as_ptr();
+        let mut assembly = Assembly::new(MessageKind::Text, None, room);
+        assembly.push(b"Hel", 2, LIMIT).unwrap();
+        assembly.push(b"lo", 0, LIMIT).unwrap();
+        let message = assembly.finish().unwrap();
+        assert_eq!((message.payload.as_ptr(), &*message.payload), (place, &b"Hello"[..]));
     }
 
     #[test]

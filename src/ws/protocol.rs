@@ -154,7 +154,18 @@ impl Protocol {
         input: &mut &'a mut [u8],
         outbox: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Error> {
-        let received = self.receive_frames(input, outbox);
+        self.receive_with(input, outbox, &mut Vec::new())
+    }
+
+    /// The same, where a message that begins and is not whole takes `room`, an empty buffer, to be assembled in. It
+    /// comes back as the payload of that message.
+    pub fn receive_with<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        outbox: &mut Vec<u8>,
+        room: &mut Vec<u8>,
+    ) -> Result<Option<Event<'a>>, Error> {
+        let received = self.receive_frames(input, outbox, room);
         if let Err(error) = received {
             self.fail(error, outbox);
         }
@@ -212,6 +223,7 @@ impl Protocol {
         &mut self,
         input: &mut &'a mut [u8],
         outbox: &mut Vec<u8>,
+        room: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Error> {
         let mut step = inflating::INFLATED_STEP_LEN;
         while self.state != State::Closed {
@@ -230,8 +242,8 @@ impl Protocol {
             }
             let event = match frame.header.opcode {
                 Opcode::Continuation => self.continue_message(frame, piece)?,
-                Opcode::Text => self.start_message(MessageKind::Text, frame, piece)?,
-                Opcode::Binary => self.start_message(MessageKind::Binary, frame, piece)?,
+                Opcode::Text => self.start_message(MessageKind::Text, frame, piece, room)?,
+                Opcode::Binary => self.start_message(MessageKind::Binary, frame, piece, room)?,
                 Opcode::Close | Opcode::Ping | Opcode::Pong => self.receive_control(frame, piece, outbox)?,
             };
             if event.is_some() || !frame.is_whole() {
@@ -290,13 +302,14 @@ impl Protocol {
         kind: MessageKind,
         frame: Frame,
         piece: &'a [u8],
+        room: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Error> {
         if self.state == State::Open {
             if frame.header.fin && frame.is_all_in(piece) {
                 return Ok(Some(Event::Message(Message::whole(kind, piece)?)));
             }
             if self.message.is_none() {
-                self.message = Some(Box::new(Assembly::new(kind, None)));
+                self.message = Some(Box::new(Assembly::new(kind, None, std::mem::take(room))));
             }
         }
         self.continue_message(frame, piece)
@@ -308,7 +321,7 @@ impl Protocol {
             debug_assert!(self.state != State::Open, "check_order lets no fragment in without a message");
             return Ok(None);
         };
-        message.push(piece, self.message_len_max())?;
+        message.push(piece, frame.header.payload_len - frame.taken, self.message_len_max())?;
         if frame.header.fin && frame.is_whole() {
             return Ok(Some(Event::Message(message.finish()?)));
         }

@@ -1,0 +1,60 @@
+//! Buffers without bytes that a loop keeps for the next message that does not lie whole in what was read.
+//!
+//! Whose message that is, is not known here.
+
+/// How many a loop keeps. A message is assembled over one or two turns, so this is how many sockets may be in the
+/// middle of one at once before the allocator is asked.
+const SPARES_MAX: usize = 16;
+
+/// The longest that is kept: one for a message of 64 KiB, and for those that are up to twice as long. With the number
+/// above, a loop keeps at most 2 MiB.
+const SPARE_LEN_MAX: usize = 128 * 1024;
+
+/// The buffers.
+///
+/// Invariant: at most [`SPARES_MAX`], each empty, with room for at least one and at most [`SPARE_LEN_MAX`] bytes.
+#[derive(Debug, Default)]
+pub struct Spares(Vec<Vec<u8>>);
+
+impl Spares {
+    /// The buffer that was given last, whose bytes are most likely still in a cache; one without room if there is none.
+    pub fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// Keeps the room of a buffer that is done with, if it is worth keeping.
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        if self.0.len() < SPARES_MAX && (1..=SPARE_LEN_MAX).contains(&buffer.capacity()) {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_buffer_that_was_given_last_is_taken_first_and_is_empty() {
+        let mut spares = Spares::default();
+        spares.give(vec![1; 10]);
+        spares.give(vec![2; 20]);
+        let taken = spares.take();
+        assert_eq!((taken.len(), taken.capacity()), (0, 20));
+        assert_eq!(spares.take().capacity(), 10);
+        assert_eq!(spares.take().capacity(), 0);
+    }
+
+    #[test]
+    fn no_more_are_kept_than_there_is_room_for_and_none_that_is_too_long() {
+        let mut spares = Spares::default();
+        spares.give(Vec::new());
+        spares.give(vec![0; SPARE_LEN_MAX + 1]);
+        assert_eq!(spares.0.len(), 0);
+        for _ in 0..=SPARES_MAX {
+            spares.give(vec![0; SPARE_LEN_MAX]);
+        }
+        assert_eq!(spares.0.len(), SPARES_MAX);
+    }
+}
