@@ -180,7 +180,51 @@ fn check_host(head: &Head) -> Result<(), End> {
     let hosts = values(head, "host");
     refuse_if(hosts.len() > 1 || (hosts.is_empty() && head.minor_version == 1), "number of Host fields")?;
     let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%:[]".contains(byte);
-    refuse_if(!hosts.concat().iter().all(is_allowed), "Host")
+    refuse_if(!hosts.concat().iter().all(is_allowed), "Host")?;
+    refuse_if(!hosts.iter().all(|host| host.is_empty() || has_form_of_host(host)), "Host")
+}
+
+/// RFC 9110 §7.2: `Host = uri-host [ ":" port ]`, by RFC 3986 §3.2.2 and §3.2.3.
+fn has_form_of_host(host: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(host);
+    let name_len = match text.find(']') {
+        Some(end) if text.starts_with('[') => end + 1,
+        _ => text.find(':').unwrap_or(text.len()),
+    };
+    let (name, port) = text.split_at(name_len);
+    let is_port = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        Some(digits) => {
+            let value = digits.bytes().try_fold(0_u64, |value, digit| {
+                digit.is_ascii_digit().then(|| (10 * value + u64::from(digit - b'0')).min(100_000))
+            });
+            value.is_some_and(|value| value <= 65_535)
+        }
+    };
+    is_port && !name.is_empty() && has_form_of_name(name)
+}
+
+fn has_form_of_name(name: &str) -> bool {
+    let is_plain = |text: &str| !text.contains(['%', ':', '[', ']']);
+    let Some(literal) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) else {
+        let mut parts = name.split('%');
+        let first = parts.next().is_some_and(is_plain);
+        return first
+            && parts.all(|part| {
+                is_plain(part) && part.chars().take_while(char::is_ascii_hexdigit).take(2).count() == 2
+            });
+    };
+    if let Some(future) = literal.strip_prefix(['v', 'V']) {
+        let (version, address) = future.split_once('.').unwrap_or(("", ""));
+        let is_hex = !version.is_empty() && version.chars().all(|digit| digit.is_ascii_hexdigit());
+        return is_hex && !address.is_empty() && is_plain(&address.replace(':', ""));
+    }
+    match literal.split_once('%') {
+        Some((address, zone)) => {
+            address.parse::<std::net::Ipv6Addr>().is_ok() && !zone.is_empty() && is_plain(zone)
+        }
+        None => literal.parse::<std::net::Ipv6Addr>().is_ok(),
+    }
 }
 
 /// RFC 9112 §6.3.

@@ -15,8 +15,11 @@ const HARD_FACTOR: u64 = 8;
 /// make a hiccup of the network a loss.
 const FRESH_MS: u64 = 500;
 
-/// A time that does not come.
-const NEVER: Millis = Millis(u64::MAX);
+/// A time that does not come, in as many bits as [`Lateness`] has for one.
+const NEVER: Millis = Millis(u64::MAX >> POLICY_BITS);
+
+/// What [`Lateness`] has for the policy.
+const POLICY_BITS: u32 = 2;
 
 /// What a subscriber is held to.
 #[derive(Clone, Copy, Debug)]
@@ -40,26 +43,36 @@ impl LagRules {
 ///
 /// Late is, under [`LagPolicy::Close`] and [`LagPolicy::Skip`], who is past `--max-lag`; under [`LagPolicy::Latest`],
 /// which is about the age of what is read and not about its amount, who has anything unread.
+///
+/// ```text
+///   63                2 1      0
+///  |      since         | policy |     one word, since every connection has one
+/// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Lateness {
-    policy: LagPolicy,
-    since: Millis,
-}
+pub struct Lateness(u64);
 
 impl Lateness {
     /// A subscriber that is not late.
     pub fn none(policy: LagPolicy) -> Self {
-        Self { policy, since: NEVER }
+        Self(NEVER.0 << POLICY_BITS | policy as u64)
     }
 
     /// What happens to it past the bounds.
     pub fn policy(&self) -> LagPolicy {
-        self.policy
+        match self.0 & ((1 << POLICY_BITS) - 1) {
+            policy if policy == LagPolicy::Close as u64 => LagPolicy::Close,
+            policy if policy == LagPolicy::Skip as u64 => LagPolicy::Skip,
+            _ => LagPolicy::Latest,
+        }
     }
 
     /// It got back within the bound, or was moved there: it starts anew.
     pub fn clear(&mut self) {
-        self.since = NEVER;
+        *self = Self::none(self.policy());
+    }
+
+    fn since(&self) -> Millis {
+        Millis(self.0 >> POLICY_BITS)
     }
 
     /// Judges a subscriber whose socket did not take all of its log; `is_past` tells whether it is more than so many
@@ -67,9 +80,10 @@ impl Lateness {
     #[must_use]
     pub fn is_due(&mut self, is_past: impl Fn(u64) -> bool, now: Millis, rules: &LagRules) -> bool {
         let is_past_max = is_past(rules.lag_max);
-        let is_late = is_past_max || self.policy == LagPolicy::Latest;
-        self.since = if is_late { self.since.min(now) } else { NEVER };
-        match self.policy {
+        let is_late = is_past_max || self.policy() == LagPolicy::Latest;
+        let since = if is_late { self.since().min(now) } else { NEVER };
+        self.0 = since.0 << POLICY_BITS | self.policy() as u64;
+        match self.policy() {
             LagPolicy::Latest => is_past_max,
             LagPolicy::Close | LagPolicy::Skip => {
                 is_past_max && (self.deadline(rules) <= now || is_past(rules.lag_hard_max))
@@ -80,14 +94,15 @@ impl Lateness {
     /// Whether what it has not read is too old to be sent if there is something newer.
     #[must_use]
     pub fn is_stale(&self, now: Millis) -> bool {
-        self.policy == LagPolicy::Latest && self.since.0.saturating_add(FRESH_MS) <= now.0
+        self.policy() == LagPolicy::Latest && self.since().0 + FRESH_MS <= now.0
     }
 
     /// When it has to be looked at although nothing is published and its socket gets no room.
     #[must_use]
     pub fn deadline(&self, rules: &LagRules) -> Millis {
-        match self.policy {
-            LagPolicy::Close | LagPolicy::Skip => Millis(self.since.0.saturating_add(rules.grace_ms)),
+        match self.policy() {
+            LagPolicy::Close | LagPolicy::Skip if self.since() == NEVER => NEVER,
+            LagPolicy::Close | LagPolicy::Skip => Millis(self.since().0.saturating_add(rules.grace_ms)),
             // What it does not take holds no more than `--max-lag`, and is judged when it takes some.
             LagPolicy::Latest => NEVER,
         }

@@ -6,7 +6,7 @@
 use std::io::{ErrorKind, Read};
 use std::time::SystemTime;
 
-use super::connection::{Awaited, Connection, Door, Phase, WebSocketPhase};
+use super::connection::{Awaited, Connection, Door, Phase, Rest, WebSocketPhase};
 use super::connections::Key;
 use super::draft::{self, Draft};
 use super::event_loop::{EventLoop, READ_BUFFER_LEN};
@@ -121,7 +121,8 @@ impl EventLoop {
         let is_used_up = self.read_len > READ_LEN_PER_TURN_MAX || self.taken_len > TAKEN_LEN_PER_SHARE_MAX;
         !is_used_up
             && self.connections.get(key).is_some_and(|connection| {
-                !connection.is_to_be_held() && !(connection.is_publisher() && self.exchange().is_congested())
+                let has_to_wait = connection.is_publisher() && self.exchange().is_congested();
+                !connection.is_to_be_held() && !has_to_wait
             })
     }
 
@@ -130,7 +131,7 @@ impl EventLoop {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Phase::WebSocket(websocket) = &mut connection.phase else { return };
         if let Some(mut rest) = websocket.rest.take() {
-            self.receive_frames(key, &mut rest);
+            self.receive_frames(key, &mut rest.0);
         }
     }
 
@@ -193,8 +194,11 @@ impl EventLoop {
     /// Counts what is read to no purpose. Who goes on and on is dropped; false then.
     fn discard(&mut self, key: Key, len: usize) -> bool {
         let Some(connection) = self.connections.get_mut(key) else { return false };
-        connection.discarded += len as u64;
-        connection.discarded <= self.shared.config.max_message + DISCARDED_LEN_MAX || self.doom(key)
+        connection.discarded = connection.discarded.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
+        // At 4 GiB the count ends, and so does the connection, whatever the configuration says.
+        let len_max =
+            self.shared.config.max_message.saturating_add(DISCARDED_LEN_MAX).min(u64::from(u32::MAX) - 1);
+        u64::from(connection.discarded) <= len_max || self.doom(key)
     }
 
     /// Answers the requests that are complete, as long as the peer takes the answers.
@@ -301,7 +305,7 @@ impl EventLoop {
     fn note_published(&mut self, key: Key, published: Published) {
         self.tally.publishes += 1;
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.audience = published.subscribers;
+            connection.audience = u32::try_from(published.subscribers).unwrap_or(u32::MAX);
         }
     }
 
@@ -373,7 +377,7 @@ impl EventLoop {
             let Some(connection) = self.connections.get_mut(key) else { break };
             let Connection { phase: Phase::WebSocket(websocket), outbox, .. } = connection else { break };
             if !may_take {
-                websocket.rest = Some((&*input).into());
+                websocket.rest = Some(Box::new(Rest((&*input).into())));
                 break;
             }
             let received = websocket.protocol.receive_with(&mut input, outbox.tail(), &mut room);
@@ -436,8 +440,8 @@ impl EventLoop {
 }
 
 /// How many bytes a connection is read of in a turn whose last publication had so many subscribers.
-fn share_len(audience: u64) -> usize {
-    let fan_out_share = usize::try_from(FAN_OUT_MAX / audience.max(1)).unwrap_or(usize::MAX);
+fn share_len(audience: u32) -> usize {
+    let fan_out_share = usize::try_from(FAN_OUT_MAX / u64::from(audience.max(1))).unwrap_or(usize::MAX);
     fan_out_share.clamp(PUBLISHER_SHARE_MIN, READ_BUFFER_LEN)
 }
 
