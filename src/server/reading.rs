@@ -451,7 +451,7 @@ mod tests {
 
     #[test]
     fn a_publisher_is_read_of_the_less_the_more_there_is_to_be_written_for_it() {
-        assert_eq!([0, 1, 512].map(share_len), [READ_BUFFER_LEN; 3]);
+        assert_eq!([0, 1, 256].map(share_len), [READ_BUFFER_LEN; 3]);
         assert_eq!([1024, 4096, 10_000].map(share_len), [32 * 1024, 8 * 1024, PUBLISHER_SHARE_MIN]);
     }
 }
