@@ -115,7 +115,8 @@ fn a_long_body_by_post_is_published_whatever_its_cuts() {
     let mut subscriber = raw_websocket(server.address, "/channels/news");
     let mut stream = connect(server.address);
     for len in LENS {
-        let head = format!("POST /channels/news HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len}\r\n\r\n");
+        let head =
+            format!("POST /channels/news HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len}\r\n\r\n");
         let request = [head.as_bytes(), &text(len)].concat();
         request.chunks(20_011).for_each(|piece| stream.write_all(piece).unwrap());
         assert_eq!(read_answer(&mut stream).status, 200);
