@@ -66,7 +66,7 @@ start_server() {
 
 # From here on standard error is read, after the zeros that filled it.
 read_log() {
-  tr -d '\000' <&"$log" >"$work/stderr" &
+  stdbuf -o0 tr -d '\000' <&"$log" >"$work/stderr" &
   reader_pid=$!
 }
 
