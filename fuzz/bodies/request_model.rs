@@ -165,11 +165,7 @@ fn reduce(method: &str, target: &str) -> Option<String> {
     let rest = &target[colon + 3..];
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    if !["http", "https", "ws", "wss"].contains(&&scheme[..])
-        || authority.is_empty()
-        || authority.starts_with(':')
-        || authority.contains('@')
-    {
+    if !["http", "https", "ws", "wss"].contains(&&scheme[..]) || !has_form_of_host(authority.as_bytes()) {
         return None;
     }
     Some(if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
@@ -179,13 +175,15 @@ fn reduce(method: &str, target: &str) -> Option<String> {
 fn check_host(head: &Head) -> Result<(), End> {
     let hosts = values(head, "host");
     refuse_if(hosts.len() > 1 || (hosts.is_empty() && head.minor_version == 1), "number of Host fields")?;
-    let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%:[]".contains(byte);
-    refuse_if(!hosts.concat().iter().all(is_allowed), "Host")?;
     refuse_if(!hosts.iter().all(|host| host.is_empty() || has_form_of_host(host)), "Host")
 }
 
 /// RFC 9110 §7.2: `Host = uri-host [ ":" port ]`, by RFC 3986 §3.2.2 and §3.2.3.
 fn has_form_of_host(host: &[u8]) -> bool {
+    let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%:[]".contains(byte);
+    if !host.iter().all(is_allowed) {
+        return false;
+    }
     let text = String::from_utf8_lossy(host);
     let name_len = match text.find(']') {
         Some(end) if text.starts_with('[') => end + 1,
