@@ -60,7 +60,10 @@ impl Connection {
         let mut written = 0;
         if self.is_writable {
             written = match transmit(&self.socket, &[self.outbox.unsent(), bytes, &[]])? {
-                Transmitted::All(len) => len,
+                Transmitted::All(len) => {
+                    self.is_refused = false;
+                    len
+                }
                 Transmitted::Part(len) => {
                     self.is_writable = false;
                     self.is_refused = true;
