@@ -1,6 +1,6 @@
 //! The name of a channel: what may be one, and how it is shared.
 //!
-//! What a prefix of a name means (Pusher's `private-`, say) is not known here.
+//! What a prefix of a name means to a protocol (Pusher's `private-`, say) is not known here.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// The longest name of a channel, in bytes. Pusher's Node and Python libraries allow as much; its own
 /// documentation and Ruby library stop at 164.
 pub const CHANNEL_NAME_LEN_MAX: usize = 200;
+
+/// Names that begin with this are of the server's own channels.
+const RESERVED_PREFIX: &str = "@fanfare.";
 
 /// A checked channel name: 1 to 200 of `A-Za-z0-9_-=@,.;`, Pusher's alphabet. Clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +33,12 @@ impl ChannelName {
             Some(character) => Err(InvalidChannelName::Character(character)),
             None => Ok(Self(name.into())),
         }
+    }
+
+    /// Whether the channel is one of the server's own: clients do not publish to it, nor subscribe by name.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with(RESERVED_PREFIX)
     }
 
     /// The name as text.

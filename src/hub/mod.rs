@@ -17,6 +17,6 @@ pub use history::{Gap, History, HistoryLimits, Position, Resumption};
 pub use log::{Cursor, Log};
 pub use publication::{
     Content, EventName, Frames, InvalidEventName, InvalidPublicationId, Ledger, Publication, PublicationId,
-    WireForm,
+    Published, WireForm,
 };
 pub use registry::{Hub, LogId, Subscription};

@@ -246,6 +246,15 @@ impl WireForm {
     }
 }
 
+/// What a publisher gets back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The identifier that the publication was given.
+    pub id: PublicationId,
+    /// How many subscribers the channel had at that moment, on all loops: each gets it or is told otherwise.
+    pub subscribers: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 //!
 //! No clock is read here and nothing is published: times and a seed come in, texts go out.
 
-use super::liveness::Millis;
+use crate::server::clock::Millis;
 
 /// The channel of the prices.
 pub const CHANNEL: &str = "demo-prices";

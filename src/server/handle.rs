@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::draft::Draft;
-use super::exchange::Published;
-use super::shared::{Shared, Stop};
+use crate::hub::Published;
+use crate::server::broker::draft::Draft;
+use crate::server::shared::{Shared, Stop};
 
 /// Publishes to a server's channels, and stops it. Clones are handles of the same server; each may be used from
 /// any thread, and none keeps the server running.

@@ -5,10 +5,10 @@
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::demo;
-use super::draft::Draft;
-use super::event_loop::EventLoop;
 use crate::hub::ChannelName;
+use crate::server::broker::draft::Draft;
+use crate::server::demo;
+use crate::server::event_loop::EventLoop;
 
 /// The loop that publishes them.
 const PRICES_LOOP: usize = 0;

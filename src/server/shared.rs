@@ -7,13 +7,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::exchange::Exchange;
-use super::handlers::Handlers;
-use super::liveness::Millis;
-use super::mailbox::lock;
-use super::refusals::{Kind, Refusals};
-use super::totals::Meters;
 use crate::config::Config;
+use crate::server::api::handlers::Handlers;
+use crate::server::broker::Exchange;
+use crate::server::clock::Millis;
+use crate::server::lock::lock;
+use crate::server::metrics::dashboard::FIGURES_CHANNEL;
+use crate::server::metrics::refusals::{Kind, Refusals};
+use crate::server::metrics::snapshot::{Meters, Totals};
 
 /// When this long no history was evicted, the next eviction is another one and logged: at the limit it is a few
 /// publications at a time, with pauses, for as long as clients publish.
@@ -177,9 +178,18 @@ impl Shared {
         lock(&self.refusals).note(kind, count as u64, now, what);
     }
 
-    /// How many refusals there have been, by the label of their kind.
-    pub fn refusal_counts(&self) -> Vec<(&'static str, u64)> {
-        lock(&self.refusals).counts().collect()
+    /// All numbers of the server at this moment. O(loops), whatever the number of connections.
+    pub fn totals(&self) -> Totals {
+        let own = usize::from(self.exchange.subscribers_len(FIGURES_CHANNEL).is_some());
+        Totals {
+            tally: self.meters.tally(),
+            refusals: lock(&self.refusals).counts().collect(),
+            publication_bytes: self.exchange.held_len() as u64,
+            evicted: self.exchange.evicted(),
+            memory_max: self.config.max_memory,
+            channels: self.exchange.channels_len().saturating_sub(own) as u64,
+            uptime: self.elapsed(),
+        }
     }
 
     /// Whether to stop.
@@ -232,8 +242,8 @@ mod tests {
     use mio::{Poll, Token};
 
     use super::*;
-    use crate::server::history_rules::HistoryRules;
-    use crate::server::mailbox::mailboxes;
+    use crate::server::broker::mailbox::mailboxes;
+    use crate::server::broker::retention::HistoryRules;
 
     /// What three loops share, and the polls that their wakers need.
     fn shared(connections_max: usize) -> (Shared, Vec<Poll>) {

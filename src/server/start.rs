@@ -10,15 +10,15 @@ use std::thread;
 
 use mio::Poll;
 
-use super::acceptor::{Acceptor, bind};
-use super::demo::Demo;
-use super::event_loop::{EventLoop, OPERATORS_MAX, WAKER};
-use super::exchange::Exchange;
-use super::handle::Handle;
-use super::history_rules::HistoryRules;
-use super::mailbox::mailboxes;
-use super::shared::Shared;
 use crate::config::{Config, ConfigError};
+use crate::server::broker::Exchange;
+use crate::server::broker::mailbox::mailboxes;
+use crate::server::broker::retention::HistoryRules;
+use crate::server::demo::Demo;
+use crate::server::event_loop::acceptor::{Acceptor, bind};
+use crate::server::event_loop::{EventLoop, OPERATORS_MAX, WAKER};
+use crate::server::handle::Handle;
+use crate::server::shared::Shared;
 
 /// Descriptors that are nobody's connection: standard streams, the acceptor's 8 spares and up to 32 refused
 /// sockets, and what the program around the server opens.

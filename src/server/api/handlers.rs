@@ -1,0 +1,380 @@
+//! What is answered to a request: by route, method and authority.
+//!
+//! No socket is touched here: an [`Answer`] says what to do, and the loop does it.
+
+use crate::config::Config;
+use crate::http::{self, Request, Response, Status, Upgrade};
+use crate::hub::Published;
+use crate::hub::{ChannelName, EventName, Position, WireForm};
+use crate::server::api::access::Authority;
+use crate::server::api::assets;
+use crate::server::api::params;
+use crate::server::api::payload::MediaType;
+use crate::server::api::routes::Route;
+use crate::server::broker::idempotency::IdempotencyKey;
+use crate::server::encoder::ENVELOPE_SUBPROTOCOL;
+use crate::server::metrics::dashboard;
+use crate::ws::{Deflate, Inbound, WINDOW_BITS_MAX};
+
+/// What pages of other origins may send besides what the Fetch standard lists.
+const PREFLIGHT_FIELDS: &str = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID";
+
+/// How long a browser need not ask again. Chromium takes no more.
+const PREFLIGHT_SECONDS: &str = "7200";
+
+/// The rules that answers follow.
+#[derive(Debug)]
+pub struct Handlers {
+    authority: Authority,
+    serves_demo: bool,
+    serves_echo: bool,
+    message_len_max: u64,
+    publication_len_max: u64,
+    deflates: bool,
+    deflate_context_takeover: bool,
+}
+
+/// What to do about a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// Send this.
+    Respond(Response),
+    /// Send what the server has to say of itself.
+    Report(Report),
+    /// Read the body, then publish it.
+    ReadBody(Intent),
+    /// Switch protocols.
+    Upgrade(Acceptance),
+    /// Send an event stream.
+    Stream(Joining),
+    /// Wait for a publication, and answer with what is there then.
+    Poll(Polling),
+}
+
+/// A subscription that is to begin.
+#[derive(Debug)]
+pub struct Joining {
+    /// Of this channel.
+    pub channel: ChannelName,
+    /// In this form.
+    pub form: WireForm,
+    /// From here on.
+    pub position: Position,
+    /// Whether the subscriber is told where it begins. Of a gap it is told in any case.
+    pub announces: bool,
+}
+
+/// A long poll.
+#[derive(Debug)]
+pub struct Polling {
+    /// Of this channel.
+    pub channel: ChannelName,
+    /// From here on.
+    pub position: Position,
+    /// How long to wait if there is nothing, in milliseconds; 0 is not at all.
+    pub wait_ms: u64,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Its numbers, for Prometheus.
+    Metrics,
+    /// Whether it takes requests, or is stopping.
+    Readiness,
+}
+
+/// A publication whose body is still to come.
+#[derive(Debug)]
+pub struct Intent {
+    /// Where to.
+    pub channel: ChannelName,
+    /// The name of the event, if it has one.
+    pub event: Option<EventName>,
+    /// What the body is.
+    pub media_type: MediaType,
+    /// How long the body may be.
+    pub len_max: u64,
+    /// What the publisher calls it by, if it might try again.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// A handshake that is accepted, and what the connection becomes.
+#[derive(Debug)]
+pub struct Acceptance {
+    /// The handshake.
+    pub upgrade: Upgrade,
+    /// The subprotocol to answer with.
+    pub subprotocol: Option<&'static str>,
+    /// The compression that is agreed.
+    pub deflate: Option<Deflate>,
+    /// What becomes of the peer's messages.
+    pub inbound: Inbound,
+    /// What it reads; nothing for the echo.
+    pub subscribes: Option<Joining>,
+}
+
+impl Handlers {
+    /// The rules of a configuration.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            authority: Authority::new(config),
+            serves_demo: config.serves_demo(),
+            serves_echo: config.is_development() || config.echo,
+            message_len_max: config.max_message,
+            publication_len_max: config.publication_len_max(),
+            deflates: config.deflate_level > 0,
+            deflate_context_takeover: config.deflate_context_takeover,
+        }
+    }
+
+    /// The answer to a request whose head is complete.
+    pub fn answer(&self, request: &Request) -> Answer {
+        self.try_answer(request).unwrap_or_else(Answer::Respond)
+    }
+
+    fn try_answer(&self, request: &Request) -> Result<Answer, Response> {
+        let route = Route::of(request)?;
+        // Probes ask by whatever name or address their orchestrator has, and learn what a connection tells as well.
+        if !matches!(route, Route::Health | Route::Ready) {
+            self.authority.check_host(request)?;
+        }
+        self.authority.check_origin(request)?;
+        match (route, request.method()) {
+            (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home(request))),
+            (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(health())),
+            (Route::Ready, "GET" | "HEAD") => Ok(Answer::Report(Report::Readiness)),
+            (Route::Metrics, "GET" | "HEAD") => {
+                self.authority.check_reader(request)?;
+                Ok(Answer::Report(Report::Metrics))
+            }
+            (Route::Dashboard, "GET" | "HEAD") => {
+                self.authority.check_reader(request)?;
+                Ok(Answer::Respond(assets::DASHBOARD.response(request)))
+            }
+            (Route::Figures, "GET" | "HEAD") => {
+                self.authority.check_reader(request)?;
+                self.subscribe(request, dashboard::channel())
+            }
+            (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
+            (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
+            (Route::Echo, "GET" | "HEAD") => self.echo(request),
+            (Route::Channel(name), "GET" | "HEAD") => self.subscribe(request, name),
+            (Route::Channel(name), "POST") => self.publish(request, name),
+            (route, "OPTIONS") => Ok(Answer::Respond(self.options(request, route.allow()))),
+            (route, method) => Err(method_not_allowed(method, route.allow())),
+        }
+    }
+
+    fn home(&self, request: &Request) -> Response {
+        if self.serves_demo {
+            assets::HOME.response(request)
+        } else {
+            Response::text(Status::OK, "Fanfare is running; channels are at /channels/{name}.")
+        }
+    }
+
+    fn echo(&self, request: &Request) -> Result<Answer, Response> {
+        if !self.serves_echo {
+            return Err(Response::text(
+                Status::NOT_FOUND,
+                "The echo is served in development mode only, or with the server's --echo.",
+            ));
+        }
+        let upgrade = upgrade(request)?;
+        let deflate = self.deflate(request);
+        let inbound = Inbound::Accept { message_len_max: self.message_len_max };
+        Ok(Answer::Upgrade(Acceptance { upgrade, subprotocol: None, deflate, inbound, subscribes: None }))
+    }
+
+    /// The answer to a browser that asks what a page of another origin may send (the Fetch standard's CORS preflight),
+    /// and to others that ask for methods.
+    fn options(&self, request: &Request, allow: &'static str) -> Response {
+        let response = Response::new(Status::NO_CONTENT).header("Allow", allow);
+        if request.header("access-control-request-method").is_none() {
+            return response;
+        }
+        let response = response
+            .header("Access-Control-Allow-Methods", allow)
+            .header("Access-Control-Allow-Headers", PREFLIGHT_FIELDS)
+            .header("Access-Control-Max-Age", PREFLIGHT_SECONDS);
+        // Not to a page that may only read: a file needs no leave, since it is of this machine already, and what is
+        // left without an origin are frames of pages elsewhere.
+        match request.header("access-control-request-private-network") {
+            Some(_) if self.authority.is_fully_served(request) => {
+                response.header("Access-Control-Allow-Private-Network", "true")
+            }
+            _ => response,
+        }
+    }
+
+    /// Whether what is answered depends on the origin of the page that asks, of which caches are to know.
+    pub fn varies_by_origin(&self) -> bool {
+        self.authority.varies_by_origin()
+    }
+
+    /// The origin whose pages may read the answer to the request.
+    pub fn allow_origin<'a>(&self, request: &'a Request) -> Option<&'a str> {
+        let origin = self.authority.allow_origin(request)?;
+        self.authority.check_origin(request).ok()?;
+        Some(origin)
+    }
+
+    /// By which transport, the request says: by an upgrade, by accepting an event stream, or by neither.
+    fn subscribe(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
+        if http::is_upgrade(request) {
+            return self.subscribe_websocket(request, channel);
+        }
+        if request.method() == "GET" && accepts_event_stream(request) {
+            return subscribe_stream(request, channel);
+        }
+        let position = params::position(request)?.unwrap_or(Position::Now);
+        let wait_ms = if request.method() == "HEAD" { 0 } else { params::wait_ms(request)? };
+        Ok(Answer::Poll(Polling { channel, position, wait_ms }))
+    }
+
+    fn subscribe_websocket(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
+        let upgrade = upgrade(request)?;
+        let is_envelope = upgrade.offers(ENVELOPE_SUBPROTOCOL);
+        let deflate = self.deflate(request);
+        let form = form(is_envelope, deflate);
+        let position = params::position(request)?;
+        // Who says where to begin is told where that is.
+        let announces = position.is_some();
+        if !is_envelope && matches!(position, Some(Position::Now | Position::After(_))) {
+            return Err(Response::text(
+                Status::BAD_REQUEST,
+                "since needs Sec-WebSocket-Protocol: fanfare.v1.json; frames without it carry no ids.",
+            ));
+        }
+        let position = position.unwrap_or(Position::Now);
+        let inbound = if self.authority.may_client_publish(request, &channel) {
+            Inbound::Accept { message_len_max: self.publication_len_max }
+        } else {
+            Inbound::Refuse
+        };
+        let subprotocol = is_envelope.then_some(ENVELOPE_SUBPROTOCOL);
+        Ok(Answer::Upgrade(Acceptance {
+            upgrade,
+            subprotocol,
+            deflate,
+            inbound,
+            subscribes: Some(Joining { channel, form, position, announces }),
+        }))
+    }
+
+    fn deflate(&self, request: &Request) -> Option<Deflate> {
+        if !self.deflates {
+            return None;
+        }
+        let fields =
+            request.headers("sec-websocket-extensions").filter_map(|field| std::str::from_utf8(field).ok());
+        Deflate::negotiate(fields, self.deflate_context_takeover)
+    }
+
+    fn publish(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
+        self.authority.check_publish(request, channel.as_str())?;
+        let event = http::parameter(request.query(), "event").map(|name| EventName::new(&name)).transpose();
+        let event = event.map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
+        let key = request.header("idempotency-key").map(|value| {
+            IdempotencyKey::new(value).ok_or_else(|| {
+                Response::text(
+                    Status::BAD_REQUEST,
+                    "Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID.",
+                )
+            })
+        });
+        let media_type = MediaType::of(request.header_str("content-type"));
+        let len_max = self.publication_len_max;
+        Ok(Answer::ReadBody(Intent { channel, event, media_type, len_max, key: key.transpose()? }))
+    }
+}
+
+/// The form that a subscriber reads. What is deflated for everybody needs the largest window; RFC 7692 §6 lets a
+/// client with a smaller one be sent what is not compressed.
+fn form(is_envelope: bool, deflate: Option<Deflate>) -> WireForm {
+    let is_deflated = deflate.is_some_and(|deflate| deflate.server_max_window_bits == WINDOW_BITS_MAX);
+    match (is_envelope, is_deflated) {
+        (false, false) => WireForm::WebSocket,
+        (false, true) => WireForm::WebSocketDeflate,
+        (true, false) => WireForm::Envelope,
+        (true, true) => WireForm::EnvelopeDeflate,
+    }
+}
+
+fn subscribe_stream(request: &Request, channel: ChannelName) -> Result<Answer, Response> {
+    // RFC 9112 §6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding request
+    // indicates HTTP/1.1 (or later minor revisions)."
+    if request.minor_version() == 0 {
+        return Err(Response::text(
+            Status::HTTP_VERSION_NOT_SUPPORTED,
+            "An event stream needs HTTP/1.1; in nginx: proxy_http_version 1.1.",
+        ));
+    }
+    let form = match params::wants_envelopes(request)? {
+        true => WireForm::EventStreamEnvelope,
+        false => WireForm::EventStream,
+    };
+    let position = params::stream_position(request)?;
+    Ok(Answer::Stream(Joining { channel, form, position, announces: true }))
+}
+
+/// Whether the `Accept` field names the media type of event streams.
+fn accepts_event_stream(request: &Request) -> bool {
+    let accepted = request.headers("accept").filter_map(|field| str::from_utf8(field).ok());
+    let mut media_types = accepted.flat_map(|field| field.split(','));
+    media_types.any(|range| {
+        range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(http::EVENT_STREAM))
+    })
+}
+
+/// The answer to a publication: `{"id":…,"subscribers":N}`.
+pub fn published(published: Published, is_replay: bool) -> Response {
+    let Published { id, subscribers } = published;
+    let body = format!("{{\"id\":\"{id}\",\"subscribers\":{subscribers}}}\n");
+    let response = Response::json(Status::OK, body);
+    if is_replay { response.header("Idempotent-Replayed", "true") } else { response }
+}
+
+/// The answer to a key that comes with another publication than before.
+pub fn key_reused() -> Response {
+    Response::text(
+        Status::UNPROCESSABLE_CONTENT,
+        "This Idempotency-Key was used for another publication within the last minute; give each its own.",
+    )
+}
+
+/// The answer to a body that is too long to be published.
+pub fn too_long(len_max: u64) -> Response {
+    let sentence = format!(
+        "A publication has at most {len_max} bytes: the smaller of the server's --max-message and --max-lag."
+    );
+    Response::text(Status::CONTENT_TOO_LARGE, &sentence)
+}
+
+/// The answer to a client for which there is no room. Also sent before anything has been read.
+pub fn over_capacity() -> Response {
+    let sentence = "No more connections can be taken now; try again in some seconds.";
+    Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
+}
+
+/// The answer to a publication whose key would have to be remembered.
+pub fn no_room_for_key() -> Response {
+    let sentence = "There is no memory to remember an Idempotency-Key with now; try again in some seconds.";
+    Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
+}
+
+/// The answer at `/healthz`.
+pub fn health() -> Response {
+    Response::text(Status::OK, "ok")
+}
+
+fn upgrade(request: &Request) -> Result<Upgrade, Response> {
+    Upgrade::from_request(request).map_err(|error| Response::from(&error))
+}
+
+/// The answer to a method that is not served where others are.
+pub fn method_not_allowed(method: &str, allow: &'static str) -> Response {
+    let sentence = format!("{method} is not served here; {allow} are.");
+    Response::text(Status::METHOD_NOT_ALLOWED, &sentence).header("Allow", allow)
+}

@@ -1,0 +1,10 @@
+//! What is answered to a request: no socket, no time and no connection is known here.
+
+pub mod access;
+pub mod admin;
+pub mod assets;
+pub mod handlers;
+pub mod origins;
+pub mod params;
+pub mod payload;
+pub mod routes;

@@ -1,0 +1,147 @@
+//! A publication before it has a place in its channel's order, and why there is none.
+//!
+//! What a peer sent, and in which form, is not known here.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::hub::{ChannelName, Content, EventName, InvalidChannelName, InvalidEventName};
+use crate::server::excerpt::Excerpt;
+use crate::ws::CloseCode;
+
+/// A publication before it has a place in its channel's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    pub(in crate::server) channel: ChannelName,
+    pub(in crate::server) event: Option<EventName>,
+    pub(in crate::server) content: Content,
+    /// Valid UTF-8 if `content` is text or JSON.
+    pub(in crate::server) data: Bytes,
+}
+
+impl Draft {
+    /// A text for `channel`.
+    ///
+    /// # Errors
+    /// Says what is wrong with the channel's name.
+    pub fn text(channel: &str, text: impl Into<String>) -> Result<Self, DraftError> {
+        Self::new(channel, Content::Text, text.into().into())
+    }
+
+    /// A JSON value for `channel`, as text.
+    ///
+    /// # Errors
+    /// Says what is wrong with the channel's name or the JSON.
+    pub fn json(channel: &str, json: impl Into<String>) -> Result<Self, DraftError> {
+        let json = json.into();
+        check_json(json.as_bytes())?;
+        Self::new(channel, Content::Json, json.into())
+    }
+
+    /// Any bytes for `channel`. `Bytes` are shared, not copied.
+    ///
+    /// # Errors
+    /// Says what is wrong with the channel's name.
+    pub fn binary(channel: &str, data: impl Into<Bytes>) -> Result<Self, DraftError> {
+        Self::new(channel, Content::Binary, data.into())
+    }
+
+    /// The same with an event name, which envelopes carry.
+    ///
+    /// # Errors
+    /// Says which rule the name breaks.
+    pub fn event(self, name: &str) -> Result<Self, DraftError> {
+        Ok(Self { event: Some(EventName::new(name).map_err(DraftError::Event)?), ..self })
+    }
+
+    fn new(channel: &str, content: Content, data: Bytes) -> Result<Self, DraftError> {
+        let channel = ChannelName::new(channel).map_err(DraftError::Channel)?;
+        if channel.is_reserved() {
+            return Err(DraftError::Reserved);
+        }
+        Ok(Self { channel, event: None, content, data })
+    }
+}
+
+/// Why a body or a message cannot be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DraftError {
+    /// Promised as text or JSON, and is no UTF-8.
+    NotUtf8,
+    /// Promised as JSON, and is none; says where.
+    NotJson(String),
+    /// Not an envelope; says what is wrong.
+    NotEnvelope(String),
+    /// A binary message where envelopes are spoken.
+    BinaryEnvelope,
+    /// A bad event name.
+    Event(InvalidEventName),
+    /// A bad channel name.
+    Channel(InvalidChannelName),
+    /// A channel of the server's own.
+    Reserved,
+}
+
+impl DraftError {
+    /// What a WebSocket peer is closed with.
+    pub fn close_code(&self) -> CloseCode {
+        match self {
+            Self::NotUtf8 | Self::NotJson(_) | Self::NotEnvelope(_) => CloseCode::INVALID_PAYLOAD,
+            Self::BinaryEnvelope => CloseCode::UNSUPPORTED_DATA,
+            Self::Event(_) | Self::Channel(_) | Self::Reserved => CloseCode::POLICY_VIOLATION,
+        }
+    }
+}
+
+impl fmt::Display for DraftError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUtf8 => {
+                f.write_str("the body is not UTF-8; send it as application/octet-stream for binary")
+            }
+            Self::NotJson(what) => write!(f, "the body is not JSON: {what}"),
+            Self::NotEnvelope(what) => write!(f, "not an envelope {{\"event\"?,\"data\"}}: {what}"),
+            Self::BinaryEnvelope => f.write_str("fanfare.v1.json speaks text messages only"),
+            Self::Event(error) => error.fmt(f),
+            Self::Channel(error) => error.fmt(f),
+            Self::Reserved => f.write_str("channels whose names begin with @fanfare. are the server's own"),
+        }
+    }
+}
+
+impl std::error::Error for DraftError {}
+
+/// How much is said of what is wrong with JSON. A Close frame has 123 bytes for a reason, and our own words before it
+/// take 36.
+const DETAIL_LEN_MAX: usize = 87;
+
+/// What the JSON parser says, which may quote what the peer sent, and where.
+pub fn detail(error: &serde_json::Error) -> String {
+    let what = error.to_string();
+    if what.len() <= DETAIL_LEN_MAX {
+        return what;
+    }
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let len_max = DETAIL_LEN_MAX.saturating_sub(place.len());
+    format!("{}{place}", Excerpt { what: &what, len_max })
+}
+
+/// Checks that the bytes are one JSON value.
+pub fn check_json(json: &[u8]) -> Result<(), DraftError> {
+    serde_json::from_slice::<&RawValue>(json).map_err(|error| DraftError::NotJson(detail(&error)))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draft_for_a_channel_of_the_servers_own_is_refused() {
+        assert_eq!(Draft::text("@fanfare.dashboard", "x"), Err(DraftError::Reserved));
+        assert_eq!(Draft::binary("@fanfare.", "x"), Err(DraftError::Reserved));
+        assert!(Draft::text("@fanfare", "x").is_ok());
+    }
+}

@@ -1,0 +1,112 @@
+//! What the exchange forgets: what is due, and what has to go because memory is short.
+//!
+//! Both cost what is forgotten, not what there is: each shard lists its channels by what goes first.
+
+use std::sync::atomic::Ordering;
+
+use crate::server::broker::Exchange;
+use crate::server::broker::listing::UNLISTED;
+use crate::server::broker::shard::class_of;
+use crate::server::clock::Millis;
+use crate::server::lock::lock;
+
+/// Channels, publications and keys that are forgotten in one turn. One takes up to a microsecond, so a turn is about
+/// 2 ms longer, and 200,000 channels that are due at once are gone after 100 turns.
+const SWEEP_MAX: usize = 2048;
+
+/// Those that are forgotten while a lock is held: a publisher waits 0.1 ms for it.
+const LOCKED_MAX: usize = 128;
+
+impl Exchange {
+    /// When the next thing is due; [`Exchange::sweep`] is to be called then.
+    pub fn due_at(&self) -> Option<Millis> {
+        Some(self.due_at.load(Ordering::SeqCst)).filter(|&at| at != UNLISTED).map(Millis)
+    }
+
+    /// Forgets what is too old: publications, keys, channels that nobody reads. What is more than a turn's work is
+    /// left, and still due.
+    pub fn sweep(&self, now: Millis) {
+        // What becomes due from here on is noted by whoever has the shard's lock.
+        self.due_at.store(UNLISTED, Ordering::SeqCst);
+        let mut room = SWEEP_MAX;
+        for shard in &self.shards {
+            loop {
+                let mut shard = lock(shard);
+                let before = shard.orders.len();
+                let done = shard.expire(now, room.min(LOCKED_MAX), &self.ledger);
+                self.note_forgotten(before - shard.orders.len());
+                room = room.saturating_sub(done);
+                if done == 0 {
+                    self.note_due(&shard);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Evicts publications until there is enough memory: first from the histories above the fair share, the largest
+    /// first; then the oldest of all channels, and channels that nobody reads with their last one. Keys of retries
+    /// are kept, they are a promise. Reconnecting subscribers are told of the gap. How many were evicted.
+    ///
+    /// A publication that a mailbox or a replay shares frees nothing before that has let go of it too.
+    pub fn shed(&self, is_enough: impl Fn() -> bool) -> usize {
+        let mut evicted = self.shed_largest(&is_enough);
+        evicted += self.shed_oldest(&is_enough);
+        self.evicted.fetch_add(evicted as u64, Ordering::Relaxed);
+        evicted
+    }
+
+    /// How many publications were evicted for want of memory.
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    fn shed_largest(&self, is_enough: impl Fn() -> bool) -> usize {
+        let (mut tops, mut held, mut count) = (Vec::with_capacity(self.shards.len()), 0, 0);
+        for shard in &self.shards {
+            let lists = &lock(shard).lists;
+            tops.push(lists.largest.last().map_or(0, |&(class, _)| class));
+            held += lists.history_len;
+            count += lists.largest.len();
+        }
+        let Some(share) = held.checked_div(count) else { return 0 };
+        let mut evicted = 0;
+        while !is_enough()
+            && let Some((index, &top)) = tops.iter().enumerate().max_by_key(|&(_, &top)| top)
+            && top > class_of(share)
+        {
+            let mut shard = lock(&self.shards[index]);
+            evicted += shard.evict_of_largest(share, &is_enough);
+            tops[index] = shard.lists.largest.last().map_or(0, |&(class, _)| class);
+        }
+        evicted
+    }
+
+    fn shed_oldest(&self, is_enough: impl Fn() -> bool) -> usize {
+        if is_enough() {
+            return 0;
+        }
+        let first = |index: usize| {
+            let lists = &lock(&self.shards[index]).lists;
+            lists.oldest.first().map_or(UNLISTED, |&(at, _)| at)
+        };
+        let mut firsts: Vec<u64> = (0..self.shards.len()).map(first).collect();
+        let mut evicted = 0;
+        while !is_enough()
+            && let Some((index, &at)) = firsts.iter().enumerate().min_by_key(|&(_, &at)| at)
+            && at != UNLISTED
+        {
+            let mut shard = lock(&self.shards[index]);
+            let before = shard.orders.len();
+            evicted += shard.evict_oldest();
+            self.note_forgotten(before - shard.orders.len());
+            drop(shard);
+            firsts[index] = first(index);
+        }
+        evicted
+    }
+}
+
+#[cfg(test)]
+#[path = "forgetting_tests.rs"]
+mod tests;

@@ -1,0 +1,78 @@
+//! What a subscriber that came back is still to be sent before it reads the log.
+//!
+//! The publications are shared with the channel's history; only what the next write takes is made into bytes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::hub::{Publication, WireForm};
+use crate::server::connection::outbox::Outbox;
+use crate::server::encoder::Renderer;
+
+/// Missed publications, oldest first. The log's bytes come behind the last of them.
+///
+/// Invariant: there is at least one.
+#[derive(Debug)]
+pub struct Replay(VecDeque<Arc<Publication>>);
+
+impl Replay {
+    /// The publications that were missed; `None` if there are none.
+    pub fn new(publications: VecDeque<Arc<Publication>>) -> Option<Box<Self>> {
+        (!publications.is_empty()).then(|| Box::new(Self(publications)))
+    }
+
+    /// Appends publications until the outbox is high. True if there are no more.
+    #[must_use]
+    pub fn refill(&mut self, form: WireForm, renderer: &mut Renderer, outbox: &mut Outbox) -> bool {
+        while !outbox.is_high()
+            && let Some(publication) = self.0.pop_front()
+        {
+            renderer.publication(&publication, form, outbox.tail());
+        }
+        self.0.is_empty()
+    }
+
+    /// The bytes that the list itself takes.
+    pub fn held_len(&self) -> usize {
+        self.0.capacity() * size_of::<Arc<Publication>>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::hub::{ChannelName, Content, Frames, PublicationId};
+    use crate::server::connection::outbox::OUTBOX_HIGH;
+
+    fn publications(count: u64, len: usize) -> VecDeque<Arc<Publication>> {
+        let publication = |sequence| Publication {
+            channel: ChannelName::new("a").unwrap(),
+            id: PublicationId { epoch: 1, sequence },
+            event: None,
+            content: Content::Binary,
+            data: vec![0; len].into(),
+            frames: Frames::default(),
+        };
+        (1..=count).map(|sequence| Arc::new(publication(sequence))).collect()
+    }
+
+    #[test]
+    fn only_what_the_next_write_takes_is_made_into_bytes() {
+        let mut renderer = Renderer::new(&Config::default());
+        let (mut outbox, mut sent) = (Outbox::default(), 0);
+        let mut replay = Replay::new(publications(20, 20_000)).unwrap();
+        while !replay.refill(WireForm::WebSocket, &mut renderer, &mut outbox) {
+            let len = outbox.unsent().len();
+            assert!(len > OUTBOX_HIGH && len < OUTBOX_HIGH + 20_004, "{len}");
+            outbox.consume(len);
+            sent += len;
+        }
+        assert_eq!(sent + outbox.unsent().len(), 20 * 20_004);
+    }
+
+    #[test]
+    fn who_missed_nothing_has_no_replay() {
+        assert!(Replay::new(publications(0, 0)).is_none());
+    }
+}

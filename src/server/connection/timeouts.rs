@@ -1,0 +1,380 @@
+//! When a connection has been silent for too long, and what follows: pure rules over a clock that is handed in.
+//!
+//! Nothing is sent or closed here.
+
+use crate::config::Config;
+use crate::server::clock::{Millis, millis};
+
+/// A notice that is due takes the ping along if that is due within this part of the idle timeout: one write and one
+/// wake of the peer for both. An eighth is 3.75 s of 30 s, more than a pong takes.
+const PING_EARLY_PART: u64 = 8;
+
+/// What a connection is expected to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Send a request head.
+    Head,
+    /// Send the rest of a body.
+    Body,
+    /// Nothing: an HTTP connection between two requests.
+    KeptAlive,
+    /// Nothing: an open WebSocket or event stream.
+    Open,
+    /// Nothing: a long poll, for so many milliseconds.
+    Waiting(u32),
+    /// Answer the ping.
+    Pinged,
+    /// Answer our Close frame.
+    Closing,
+    /// Close TCP.
+    Lingering,
+}
+
+/// What is due when the time of a stage is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Answer 408 and close.
+    RequestTimeout,
+    /// Close without a word: nothing was asked.
+    Hangup,
+    /// Send a Ping frame, and the stage becomes [`Stage::Pinged`]; on an event stream a comment, and it stays.
+    Ping,
+    /// Say that the server is there, to a subscriber that cannot see pings.
+    Notice,
+    /// Answer the long poll: nothing came.
+    Answer,
+    /// Send a Close frame: the peer is gone.
+    CloseSilent,
+    /// Drop the socket.
+    Drop,
+}
+
+/// The stage of one connection and when it began, and when its peer is next told that the server is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Liveness {
+    stage: Stage,
+    since: Millis,
+    /// [`NEVER`] for who is told nothing.
+    notice_at: Millis,
+}
+
+const NEVER: Millis = Millis(u64::MAX);
+
+/// How long each stage may last, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    head: u64,
+    body: u64,
+    idle: u64,
+    pong: u64,
+    close: u64,
+}
+
+impl Timeouts {
+    /// The configured ones.
+    pub fn new(config: &Config) -> Self {
+        // A timeout of less than a millisecond is one of a millisecond.
+        let at_least_one = |duration| millis(duration).max(1);
+        Self {
+            head: at_least_one(config.handshake_timeout),
+            body: at_least_one(config.body_timeout),
+            idle: at_least_one(config.idle_timeout),
+            pong: at_least_one(config.pong_timeout),
+            close: at_least_one(config.close_timeout),
+        }
+    }
+
+    /// How often a subscriber that hears notices gets one at least, in milliseconds.
+    pub fn idle_ms(&self) -> u64 {
+        self.idle
+    }
+
+    fn of(&self, stage: Stage) -> u64 {
+        match stage {
+            Stage::Head => self.head,
+            Stage::Body => self.body,
+            Stage::KeptAlive | Stage::Open => self.idle,
+            Stage::Waiting(wait_ms) => u64::from(wait_ms),
+            Stage::Pinged => self.pong,
+            Stage::Closing | Stage::Lingering => self.close,
+        }
+    }
+}
+
+impl Liveness {
+    /// A connection that has just been accepted.
+    pub fn new(now: Millis) -> Self {
+        Self { stage: Stage::Head, since: now, notice_at: NEVER }
+    }
+
+    /// The present stage.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Begins a stage. Notices end with the open stages.
+    pub fn enter(&mut self, stage: Stage, now: Millis) {
+        let notice_at = match stage {
+            Stage::Open | Stage::Pinged => self.notice_at,
+            Stage::Head
+            | Stage::Body
+            | Stage::KeptAlive
+            | Stage::Waiting(_)
+            | Stage::Closing
+            | Stage::Lingering => NEVER,
+        };
+        *self = Self { stage, since: now, notice_at };
+    }
+
+    /// The peer hears notices from now on, one every idle timeout, whatever it says itself.
+    pub fn begin_notices(&mut self, now: Millis, timeouts: &Timeouts) {
+        self.notice_at = Millis(now.0 + timeouts.idle);
+    }
+
+    /// The peer was told, if it is one that hears notices.
+    pub fn told(&mut self, now: Millis, timeouts: &Timeouts) {
+        if self.notice_at != NEVER {
+            self.begin_notices(now, timeouts);
+        }
+    }
+
+    /// Bytes came in. They prove an open WebSocket alive; they do not prolong a request, a Close or the end:
+    /// a byte a second would hold those for ever.
+    pub fn heard(&mut self, now: Millis) {
+        match self.stage {
+            Stage::Open | Stage::Pinged => self.enter(Stage::Open, now),
+            Stage::Head
+            | Stage::Body
+            | Stage::KeptAlive
+            | Stage::Waiting(_)
+            | Stage::Closing
+            | Stage::Lingering => {}
+        }
+    }
+
+    /// The peer was not read from `since` until now: where it is expected to say something, that time does not count.
+    pub fn excuse(&mut self, since: Millis, now: Millis) {
+        match self.stage {
+            Stage::Head | Stage::Body | Stage::KeptAlive | Stage::Open | Stage::Pinged => {
+                self.since.0 += now.0.saturating_sub(since.0);
+            }
+            Stage::Waiting(_) | Stage::Closing | Stage::Lingering => {}
+        }
+    }
+
+    /// The peer took bytes, after the kernel had refused some. It proves an open WebSocket alive as bytes from it do, and
+    /// an answer, a Close frame or the end is given its time anew: what is still to be sent is finite. A request is only
+    /// given more time while it is not read any further, which `is_held` tells.
+    pub fn took(&mut self, now: Millis, is_held: bool) {
+        match self.stage {
+            Stage::Open | Stage::Pinged => self.enter(Stage::Open, now),
+            Stage::KeptAlive | Stage::Closing | Stage::Lingering => self.since = now,
+            Stage::Head | Stage::Body if is_held => self.since = now,
+            Stage::Head | Stage::Body | Stage::Waiting(_) => {}
+        }
+    }
+
+    /// When something is due.
+    pub fn deadline(&self, timeouts: &Timeouts) -> Millis {
+        self.end_of_stage(timeouts).min(self.notice_at)
+    }
+
+    fn end_of_stage(&self, timeouts: &Timeouts) -> Millis {
+        Millis(self.since.0 + timeouts.of(self.stage))
+    }
+
+    /// What is to be done now, if anything.
+    pub fn due(&self, now: Millis, timeouts: &Timeouts) -> Option<Due> {
+        let end = self.end_of_stage(timeouts);
+        if now < end {
+            let is_ping_near = self.stage == Stage::Open && now.0 + timeouts.idle / PING_EARLY_PART >= end.0;
+            let due = if is_ping_near { Due::Ping } else { Due::Notice };
+            return (now >= self.notice_at).then_some(due);
+        }
+        Some(match self.stage {
+            Stage::Head | Stage::Body => Due::RequestTimeout,
+            Stage::KeptAlive => Due::Hangup,
+            Stage::Open => Due::Ping,
+            Stage::Waiting(_) => Due::Answer,
+            Stage::Pinged => Due::CloseSilent,
+            Stage::Closing | Stage::Lingering => Due::Drop,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Head 10 s, body 30 s, idle 30 s, pong 20 s, close 5 s.
+    fn timeouts() -> Timeouts {
+        Timeouts::new(&Config::default())
+    }
+
+    fn at(seconds: u64) -> Millis {
+        Millis(seconds * 1000)
+    }
+
+    fn in_stage(stage: Stage) -> Liveness {
+        Liveness { stage, since: at(100), notice_at: NEVER }
+    }
+
+    #[test]
+    fn a_request_head_is_due_after_its_timeout_and_not_before() {
+        let liveness = Liveness::new(at(100));
+        assert_eq!(liveness.due(Millis(109_999), &timeouts()), None);
+        assert_eq!(liveness.due(at(110), &timeouts()), Some(Due::RequestTimeout));
+    }
+
+    #[test]
+    fn a_byte_now_and_then_does_not_prolong_a_request() {
+        for stage in [Stage::Head, Stage::Body] {
+            let mut liveness = in_stage(stage);
+            liveness.heard(at(105));
+            assert_eq!(liveness.due(at(130), &timeouts()), Some(Due::RequestTimeout), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn a_silent_websocket_is_pinged_then_closed_then_dropped() {
+        let mut liveness = in_stage(Stage::Open);
+        assert_eq!(liveness.due(Millis(129_999), &timeouts()), None);
+        assert_eq!(liveness.due(at(130), &timeouts()), Some(Due::Ping));
+        liveness.enter(Stage::Pinged, at(130));
+        assert_eq!(liveness.due(Millis(149_999), &timeouts()), None);
+        assert_eq!(liveness.due(at(150), &timeouts()), Some(Due::CloseSilent));
+        liveness.enter(Stage::Closing, at(150));
+        assert_eq!(liveness.due(Millis(154_999), &timeouts()), None);
+        assert_eq!(liveness.due(at(155), &timeouts()), Some(Due::Drop));
+    }
+
+    #[test]
+    fn any_byte_after_a_ping_is_a_sign_of_life() {
+        let mut liveness = in_stage(Stage::Pinged);
+        liveness.heard(at(119));
+        assert_eq!(liveness.stage(), Stage::Open);
+        assert_eq!(liveness.due(Millis(148_999), &timeouts()), None);
+        assert_eq!(liveness.due(at(149), &timeouts()), Some(Due::Ping));
+    }
+
+    #[test]
+    fn bytes_do_not_prolong_the_end() {
+        for stage in [Stage::Closing, Stage::Lingering] {
+            let mut liveness = in_stage(stage);
+            liveness.heard(at(104));
+            assert_eq!(liveness.due(at(105), &timeouts()), Some(Due::Drop), "{stage:?}");
+        }
+    }
+
+    /// Open since 100 s, told since then.
+    fn hearing() -> Liveness {
+        let mut liveness = in_stage(Stage::Open);
+        liveness.begin_notices(at(100), &timeouts());
+        liveness
+    }
+
+    #[test]
+    fn a_notice_is_due_in_every_idle_timeout_whatever_the_peer_says() {
+        let mut liveness = hearing();
+        for round in 0..3 {
+            liveness.heard(at(115 + 30 * round));
+            assert_eq!(liveness.due(Millis(129_999 + 30_000 * round), &timeouts()), None);
+            assert_eq!(liveness.deadline(&timeouts()), at(130 + 30 * round));
+            assert_eq!(liveness.due(at(130 + 30 * round), &timeouts()), Some(Due::Notice));
+            liveness.told(at(130 + 30 * round), &timeouts());
+        }
+    }
+
+    #[test]
+    fn a_notice_goes_along_with_a_ping_that_is_nearly_due() {
+        let mut liveness = hearing();
+        assert_eq!(liveness.due(at(130), &timeouts()), Some(Due::Ping));
+        liveness.told(at(130), &timeouts());
+        liveness.enter(Stage::Pinged, at(130));
+        liveness.heard(Millis(133_750));
+        assert_eq!(liveness.due(Millis(159_999), &timeouts()), None);
+        assert_eq!(liveness.due(at(160), &timeouts()), Some(Due::Ping), "the pong came within an eighth");
+        liveness.heard(Millis(133_751));
+        assert_eq!(liveness.due(at(160), &timeouts()), Some(Due::Notice));
+    }
+
+    #[test]
+    fn a_peer_that_does_not_answer_a_ping_is_closed_notices_or_not_and_a_closing_one_is_told_nothing() {
+        let mut liveness = hearing();
+        liveness.enter(Stage::Pinged, at(115));
+        assert_eq!(liveness.due(at(130), &timeouts()), Some(Due::Notice));
+        liveness.told(at(130), &timeouts());
+        assert_eq!(liveness.due(at(135), &timeouts()), Some(Due::CloseSilent));
+        liveness.enter(Stage::Closing, at(128));
+        assert_eq!(liveness.deadline(&timeouts()), at(133));
+    }
+
+    #[test]
+    fn who_hears_no_notices_is_told_none() {
+        let mut liveness = in_stage(Stage::Open);
+        liveness.told(at(100), &timeouts());
+        liveness.heard(at(115));
+        assert_eq!(liveness.due(at(130), &timeouts()), None);
+    }
+
+    #[test]
+    fn the_time_in_which_a_peer_was_not_read_does_not_count_against_it() {
+        for (stage, due) in [(Stage::Body, Due::RequestTimeout), (Stage::Pinged, Due::CloseSilent)] {
+            let mut liveness = in_stage(stage);
+            let deadline = liveness.deadline(&timeouts()).0;
+            liveness.excuse(at(103), at(110));
+            assert_eq!(liveness.due(Millis(deadline + 6_999), &timeouts()), None, "{stage:?}");
+            assert_eq!(liveness.due(Millis(deadline + 7_000), &timeouts()), Some(due), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn who_takes_bytes_is_alive() {
+        for stage in [Stage::Open, Stage::Pinged] {
+            let mut liveness = in_stage(stage);
+            liveness.took(at(119), false);
+            assert_eq!(liveness.stage(), Stage::Open);
+            assert_eq!(liveness.due(Millis(148_999), &timeouts()), None);
+            assert_eq!(liveness.due(at(149), &timeouts()), Some(Due::Ping));
+        }
+    }
+
+    #[test]
+    fn not_being_read_does_not_prolong_a_wait_or_the_end() {
+        for (stage, due) in [(Stage::Waiting(1000), Due::Answer), (Stage::Lingering, Due::Drop)] {
+            let mut liveness = in_stage(stage);
+            liveness.excuse(at(100), at(110));
+            assert_eq!(liveness.due(at(110), &timeouts()), Some(due), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn who_takes_bytes_has_the_time_of_an_answer_a_close_or_the_end_anew() {
+        for (stage, seconds, due) in [
+            (Stage::KeptAlive, 30, Due::Hangup),
+            (Stage::Closing, 5, Due::Drop),
+            (Stage::Lingering, 5, Due::Drop),
+        ] {
+            let mut liveness = in_stage(stage);
+            liveness.took(at(104), false);
+            assert_eq!(liveness.due(Millis(103_999 + seconds * 1000), &timeouts()), None, "{stage:?}");
+            assert_eq!(liveness.due(at(104 + seconds), &timeouts()), Some(due), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn taking_answers_prolongs_a_request_only_while_it_is_not_read() {
+        for (stage, seconds) in [(Stage::Head, 10), (Stage::Body, 30)] {
+            for (is_held, due) in [(true, None), (false, Some(Due::RequestTimeout))] {
+                let mut liveness = in_stage(stage);
+                liveness.took(at(105), is_held);
+                assert_eq!(liveness.due(at(100 + seconds), &timeouts()), due, "{stage:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_between_requests_is_hung_up_on_in_silence() {
+        assert_eq!(in_stage(Stage::KeptAlive).due(at(130), &timeouts()), Some(Due::Hangup));
+    }
+}

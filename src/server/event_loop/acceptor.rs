@@ -1,0 +1,238 @@
+//! The listening sockets: who comes in, and who is told that there is no room.
+//!
+//! Which loop a socket goes to is the caller's to decide.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::time::SystemTime;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::http::Framing;
+use crate::server::api::handlers;
+use crate::server::clock::Millis;
+use crate::server::connection::table::special_token;
+
+/// Connections that the kernel holds before they are accepted; it cuts the number to its own limit (4,096 on
+/// Linux). Ten thousand clients that come back at once find room for what a turn does not take.
+const BACKLOG: i32 = 4096;
+
+/// Connections taken in one turn, so that a storm of new ones does not keep the others waiting. 256 take about
+/// 5 ms.
+const ACCEPTS_PER_TURN_MAX: usize = 256;
+
+/// Descriptors kept back, so that when all others are used a client can still be taken in and told so.
+const SPARES: usize = 8;
+
+/// Refused sockets that are held open a little, so that the refusal is not lost to the reset that an unread
+/// request causes. The oldest makes room.
+const REFUSED_MAX: usize = 32;
+
+/// How long a refused socket is held.
+const REFUSED_MS: u64 = 1000;
+
+/// When not even a spare descriptor is left, accepting rests this long.
+const PAUSE_MS: u64 = 100;
+
+/// The tokens of listeners follow the waker's.
+const FIRST_LISTENER: usize = 1;
+
+/// The listeners of a server, on its first loop.
+#[derive(Debug)]
+pub struct Acceptor {
+    listeners: Vec<TcpListener>,
+    /// Whether the first listener is that of `--metrics-listen`: it is looked at before the others, so that a storm
+    /// there does not keep a scrape waiting.
+    has_metrics: bool,
+    /// Which listeners may have somebody waiting: there is no further edge until they have been emptied.
+    is_ready: Vec<bool>,
+    spares: Vec<File>,
+    refused: VecDeque<(Millis, TcpStream)>,
+    paused_until: Option<Millis>,
+}
+
+/// What was accepted in a turn.
+#[derive(Debug, Default)]
+pub struct Accepted {
+    /// Those for whom there is room.
+    pub sockets: Vec<TcpStream>,
+    /// The same of the metrics listener.
+    pub operators: Vec<TcpStream>,
+    /// How many were told that there is none.
+    pub refused: usize,
+    /// How many bytes that took.
+    pub refused_len: usize,
+    /// Whether descriptors had run out.
+    pub out_of_descriptors: bool,
+}
+
+/// Binds one address.
+///
+/// # Errors
+/// As the system says: in use, not permitted, not this machine's.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // [::] and 0.0.0.0 can then both be listened on, and each flag means what it says.
+        socket.set_only_v6(true)?;
+    }
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+impl Acceptor {
+    /// Registers the listeners, and that of the metrics if there is one.
+    ///
+    /// # Errors
+    /// There are no descriptors to start with.
+    pub fn new(
+        listeners: Vec<TcpListener>,
+        metrics: Option<TcpListener>,
+        registry: &Registry,
+    ) -> io::Result<Self> {
+        let has_metrics = metrics.is_some();
+        let mut listeners: Vec<TcpListener> = metrics.into_iter().chain(listeners).collect();
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            registry.register(listener, special_token(FIRST_LISTENER + index), Interest::READABLE)?;
+        }
+        let mut spares = Vec::with_capacity(SPARES);
+        while spares.len() < SPARES {
+            spares.push(spare()?);
+        }
+        let is_ready = vec![false; listeners.len()];
+        Ok(Self { listeners, has_metrics, is_ready, spares, refused: VecDeque::new(), paused_until: None })
+    }
+
+    /// Closes the listeners for clients; that of the metrics is kept if there is one.
+    pub fn into_metrics_only(mut self) -> Option<Self> {
+        if !self.has_metrics {
+            return None;
+        }
+        self.listeners.truncate(1);
+        self.is_ready.truncate(1);
+        Some(self)
+    }
+
+    /// Notes that somebody is waiting, if the token is a listener's.
+    pub fn notice(&mut self, token: Token) {
+        let listener = usize::MAX.wrapping_sub(token.0).wrapping_sub(FIRST_LISTENER);
+        if let Some(is_ready) = self.is_ready.get_mut(listener) {
+            *is_ready = true;
+        }
+    }
+
+    /// Takes in who is waiting: at most `room` clients for good, `operators_room` of the metrics listener; the others
+    /// are refused.
+    pub fn accept(&mut self, room: usize, operators_room: usize, now: Millis) -> Accepted {
+        let mut rooms = [room, operators_room];
+        let mut accepted = Accepted::default();
+        if self.paused_until.is_some_and(|until| now < until) {
+            return accepted;
+        }
+        self.paused_until = None;
+        for _ in 0..ACCEPTS_PER_TURN_MAX {
+            let Some(index) = self.is_ready.iter().position(|&is_ready| is_ready) else { break };
+            let is_metrics = self.has_metrics && index == 0;
+            let room = &mut rooms[usize::from(is_metrics)];
+            match self.listeners[index].accept() {
+                Ok((socket, _)) if *room > 0 => {
+                    *room -= 1;
+                    let sockets = if is_metrics { &mut accepted.operators } else { &mut accepted.sockets };
+                    sockets.push(socket);
+                }
+                Ok((socket, _)) => {
+                    accepted.refused += 1;
+                    accepted.refused_len += self.refuse(socket, now);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.is_ready[index] = false,
+                Err(error) if is_the_peers(&error) => {}
+                Err(_) => {
+                    accepted.out_of_descriptors = true;
+                    if !self.free_a_descriptor() {
+                        self.paused_until = Some(Millis(now.0 + PAUSE_MS));
+                        break;
+                    }
+                    // The descriptor that was freed is for telling the next one, not for serving it.
+                    rooms = [0; 2];
+                }
+            }
+        }
+        accepted
+    }
+
+    /// Closes the refused sockets whose time is up, and takes spare descriptors back.
+    pub fn expire(&mut self, now: Millis) {
+        while self.refused.front().is_some_and(|&(until, _)| until <= now) {
+            self.refused.pop_front();
+        }
+        while self.spares.len() < SPARES {
+            let Ok(spare) = spare() else { break };
+            self.spares.push(spare);
+        }
+    }
+
+    /// Whether somebody is known to be waiting and may be taken in at once.
+    pub fn has_more(&self) -> bool {
+        self.paused_until.is_none() && self.is_ready.contains(&true)
+    }
+
+    /// When there is something to do without anybody coming in.
+    pub fn deadline(&self) -> Option<Millis> {
+        let refused = self.refused.front().map(|&(until, _)| until);
+        refused.into_iter().chain(self.paused_until).min()
+    }
+
+    /// Answers 503 and closes our half. The socket is kept for a moment. How many bytes it took.
+    fn refuse(&mut self, mut socket: TcpStream, now: Millis) -> usize {
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        let mut answer = Vec::new();
+        handlers::over_capacity().encode(
+            &mut answer,
+            Framing {
+                date: &date,
+                keep_alive: false,
+                head_only: false,
+                allow_origin: None,
+                varies_by_origin: false,
+            },
+        );
+        // A fresh socket has room for 300 bytes; a peer that is gone already needs none.
+        let written = socket.write(&answer).unwrap_or(0);
+        if written < answer.len() || socket.shutdown(Shutdown::Write).is_err() {
+            return written;
+        }
+        if self.refused.len() == REFUSED_MAX {
+            self.refused.pop_front();
+        }
+        self.refused.push_back((Millis(now.0 + REFUSED_MS), socket));
+        written
+    }
+
+    fn free_a_descriptor(&mut self) -> bool {
+        self.spares.pop().is_some() || self.refused.pop_front().is_some()
+    }
+}
+
+/// A descriptor to hold on to.
+fn spare() -> io::Result<File> {
+    File::open(if cfg!(windows) { "NUL" } else { "/dev/null" })
+}
+
+/// Errors of the connection that would have been accepted, not of ours.
+fn is_the_peers(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::Interrupted
+            | ErrorKind::TimedOut
+    )
+}

@@ -1,0 +1,59 @@
+//! Which connection to look at next because of the time: at most one live entry a connection.
+//!
+//! What is due then, `liveness` says. An entry whose connection has moved its deadline on is looked at too
+//! early; it is put back.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::server::clock::Millis;
+use crate::server::connection::table::Key;
+
+/// Times and connections, the earliest first.
+#[derive(Debug, Default)]
+pub struct Timers {
+    heap: BinaryHeap<Reverse<(Millis, Key)>>,
+}
+
+impl Timers {
+    /// Looks at `key` at `at`.
+    pub fn push(&mut self, at: Millis, key: Key) {
+        self.heap.push(Reverse((at, key)));
+    }
+
+    /// When the next entry is due.
+    pub fn next(&self) -> Option<Millis> {
+        self.heap.peek().map(|&Reverse((at, _))| at)
+    }
+
+    /// The next entry whose time has come.
+    pub fn pop(&mut self, now: Millis) -> Option<(Millis, Key)> {
+        if self.next()? > now {
+            return None;
+        }
+        let entry = self.heap.pop().map(|Reverse(entry)| entry);
+        if self.heap.len() < self.heap.capacity() / 4 {
+            self.heap.shrink_to(self.heap.capacity() / 2);
+        }
+        entry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_come_in_the_order_of_their_times_and_not_before() {
+        let mut timers = Timers::default();
+        for at in [30, 10, 20] {
+            timers.push(Millis(at), Key::test(at as u32));
+        }
+        assert_eq!(timers.next(), Some(Millis(10)));
+        assert_eq!(timers.pop(Millis(9)), None);
+        assert_eq!(timers.pop(Millis(25)), Some((Millis(10), Key::test(10))));
+        assert_eq!(timers.pop(Millis(25)), Some((Millis(20), Key::test(20))));
+        assert_eq!(timers.pop(Millis(25)), None);
+        assert_eq!(timers.next(), Some(Millis(30)));
+    }
+}

@@ -1,0 +1,218 @@
+//! The numbers as Prometheus reads them: its text format, version 0.0.4.
+//!
+//! Nothing is counted here.
+
+use std::fmt::{self, Display, Write};
+
+use crate::server::metrics::counters::{POLICIES, TURN_BOUNDS_US, Transport, Turns};
+use crate::server::metrics::process::ProcessFigures;
+use crate::server::metrics::snapshot::{Totals, VERSION};
+
+/// The media type of the format.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Room for a whole answer: it has some 9 KB.
+const CAPACITY: usize = 12 * 1024;
+
+const NANOS: f64 = 1e9;
+const MICROS: f64 = 1e6;
+
+/// Everything that is told.
+pub fn render(totals: &Totals, process: &ProcessFigures) -> String {
+    let mut page = Page { text: String::with_capacity(CAPACITY) };
+    page.connections(totals);
+    page.traffic(totals);
+    page.lag(totals);
+    page.refusals(totals);
+    page.memory(totals);
+    page.turns(&totals.tally.turns);
+    page.build();
+    page.process(process);
+    page.text
+}
+
+/// What a family of metrics is, as its `TYPE` line says it.
+#[derive(Clone, Copy, Debug)]
+enum Type {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn connections(&mut self, totals: &Totals) {
+        let name = "fanfare_connections";
+        self.family(name, Type::Gauge, "Connections there are, by transport.");
+        for transport in Transport::ALL {
+            self.labelled(name, "transport", transport.label(), totals.tally.connections[transport as usize]);
+        }
+        self.single(
+            "fanfare_connections_accepted_total",
+            Type::Counter,
+            "Connections that were taken in.",
+            totals.tally.accepted,
+        );
+        self.single("fanfare_channels", Type::Gauge, "Channels that are known.", totals.channels);
+    }
+
+    fn traffic(&mut self, totals: &Totals) {
+        let tally = &totals.tally;
+        let publishes = "Publications that clients and the program made.";
+        self.single("fanfare_publishes_total", Type::Counter, publishes, tally.publishes);
+        let name = "fanfare_deliveries_total";
+        self.family(name, Type::Counter, "Publications times the subscribers they are for, by transport.");
+        for transport in Transport::ALL.into_iter().filter(|&transport| transport != Transport::Http) {
+            self.labelled(name, "transport", transport.label(), tally.deliveries_by(transport));
+        }
+        self.single("fanfare_sent_bytes_total", Type::Counter, "Bytes that sockets took.", tally.bytes_sent);
+        self.single(
+            "fanfare_received_bytes_total",
+            Type::Counter,
+            "Bytes that sockets gave.",
+            tally.bytes_received,
+        );
+    }
+
+    fn lag(&mut self, totals: &Totals) {
+        let tally = &totals.tally;
+        let name = "fanfare_lagged_total";
+        self.family(name, Type::Counter, "Subscribers found past --max-lag, by what was done then.");
+        for ((_, label), count) in POLICIES.iter().zip(tally.lagged) {
+            self.labelled(name, "policy", label, count);
+        }
+        self.single(
+            "fanfare_passed_over_publications_total",
+            Type::Counter,
+            "Publications that subscribers past --max-lag were not sent.",
+            tally.passed_over,
+        );
+        self.single(
+            "fanfare_lag_max_bytes",
+            Type::Gauge,
+            "Bytes that are kept for the subscriber that is furthest behind.",
+            tally.lag_max,
+        );
+    }
+
+    fn refusals(&mut self, totals: &Totals) {
+        let name = "fanfare_refusals_total";
+        self.family(name, Type::Counter, "Connections, requests and messages that were refused, by reason.");
+        for &(label, count) in &totals.refusals {
+            self.labelled(name, "reason", label, count);
+        }
+    }
+
+    fn memory(&mut self, totals: &Totals) {
+        let name = "fanfare_memory_bytes";
+        self.family(name, Type::Gauge, "Bytes held for clients, by what they are.");
+        for (kind, bytes) in totals.memory() {
+            self.labelled(name, "kind", kind, bytes);
+        }
+        let help = "The most bytes that are held for clients (--max-memory).";
+        self.single("fanfare_memory_max_bytes", Type::Gauge, help, totals.memory_max);
+        self.single(
+            "fanfare_evicted_publications_total",
+            Type::Counter,
+            "Publications evicted from histories because --max-memory was reached.",
+            totals.evicted,
+        );
+    }
+
+    fn turns(&mut self, turns: &Turns) {
+        let name = "fanfare_loop_turn_duration_seconds";
+        self.family(name, Type::Histogram, "How long the event loops were busy in a turn.");
+        let (bucket, mut count) = (format!("{name}_bucket"), 0);
+        for (bound_us, in_bucket) in TURN_BOUNDS_US.iter().zip(turns.buckets) {
+            count += in_bucket;
+            self.labelled(&bucket, "le", &(*bound_us as f64 / MICROS).to_string(), count);
+        }
+        count += turns.buckets[TURN_BOUNDS_US.len()];
+        self.labelled(&bucket, "le", "+Inf", count);
+        self.sample(format_args!("{name}_sum"), turns.busy_ns as f64 / NANOS);
+        self.sample(format_args!("{name}_count"), count);
+    }
+
+    fn build(&mut self) {
+        let name = "fanfare_build_info";
+        self.family(name, Type::Gauge, "1, with the version of the program.");
+        self.labelled(name, "version", VERSION, 1);
+    }
+
+    fn process(&mut self, process: &ProcessFigures) {
+        let ProcessFigures { start_seconds, cpu_seconds, resident_bytes, open_fds, max_fds } = *process;
+        self.known(
+            "process_start_time_seconds",
+            Type::Gauge,
+            "When the process started, in seconds since 1970.",
+            start_seconds,
+        );
+        self.known(
+            "process_cpu_seconds_total",
+            Type::Counter,
+            "Processor time in user and system mode.",
+            cpu_seconds,
+        );
+        self.known("process_resident_memory_bytes", Type::Gauge, "Resident memory.", resident_bytes);
+        self.known("process_open_fds", Type::Gauge, "Open descriptors.", open_fds);
+        self.known("process_max_fds", Type::Gauge, "The soft limit on descriptors.", max_fds);
+    }
+
+    /// A family of one sample, if there is one.
+    fn known(&mut self, name: &str, kind: Type, help: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.single(name, kind, help, value);
+        }
+    }
+
+    /// A family of one sample.
+    fn single(&mut self, name: &str, kind: Type, help: &str, value: impl Display) {
+        self.family(name, kind, help);
+        self.sample(format_args!("{name}"), value);
+    }
+
+    fn family(&mut self, name: &str, kind: Type, help: &str) {
+        let kind = match kind {
+            Type::Counter => "counter",
+            Type::Gauge => "gauge",
+            Type::Histogram => "histogram",
+        };
+        self.push(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    fn labelled(&mut self, name: &str, label: &str, value: &str, number: impl Display) {
+        self.sample(format_args!("{name}{{{label}=\"{}\"}}", Escaped(value)), number);
+    }
+
+    fn sample(&mut self, name: fmt::Arguments<'_>, number: impl Display) {
+        self.push(format_args!("{name} {number}\n"));
+    }
+
+    fn push(&mut self, text: fmt::Arguments<'_>) {
+        self.text.write_fmt(text).expect("a string takes every write");
+    }
+}
+
+/// A label's value: "Backslash, double-quote and line feed are escaped" in the format.
+struct Escaped<'a>(&'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '\\' => f.write_str("\\\\")?,
+                '"' => f.write_str("\\\"")?,
+                '\n' => f.write_str("\\n")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "prometheus_tests.rs"]
+mod tests;

@@ -1,0 +1,68 @@
+//! The text of a scrape, literally.
+
+use super::*;
+use crate::hub::WireForm;
+use crate::server::metrics::counters::Tally;
+
+/// Numbers of which no two in one family are the same.
+fn totals() -> Totals {
+    let mut deliveries = [0; WireForm::ALL.len()];
+    deliveries[WireForm::WebSocket.index()] = 30;
+    deliveries[WireForm::EnvelopeDeflate.index()] = 4;
+    deliveries[WireForm::EventStream.index()] = 5;
+    let mut replayed = [0; WireForm::ALL.len()];
+    replayed[WireForm::LongPoll.index()] = 6;
+    let mut turns = Turns { busy_ns: 1_250_000_000, ..Turns::default() };
+    (turns.buckets[0], turns.buckets[4], turns.buckets[14]) = (7, 2, 1);
+    let tally = Tally {
+        connections: [1, 2, 3, 4],
+        accepted: 20,
+        publishes: 12,
+        deliveries,
+        replayed,
+        bytes_sent: 1000,
+        bytes_received: 200,
+        lagged: [1, 2, 3],
+        passed_over: 40,
+        log_bytes: 8,
+        private_bytes: 9,
+        connection_bytes: 10,
+        lag_max: 7,
+        turns,
+    };
+    Totals {
+        tally,
+        refusals: vec![("bad_request", 3), ("silent", 0)],
+        publication_bytes: 11,
+        evicted: 13,
+        memory_max: 1024,
+        channels: 5,
+        uptime: std::time::Duration::ZERO,
+    }
+}
+
+#[test]
+fn everything_is_told_in_the_text_format() {
+    let process = ProcessFigures {
+        start_seconds: Some(1_763_700_000.25),
+        cpu_seconds: Some(1.5),
+        resident_bytes: Some(3_399_680),
+        open_fds: Some(30),
+        max_fds: Some(1024),
+    };
+    let expected = include_str!("prometheus_expected.txt").replace("VERSION", VERSION);
+    assert_eq!(render(&totals(), &process), expected);
+}
+
+#[test]
+fn what_the_system_does_not_tell_is_left_out() {
+    let text = render(&totals(), &ProcessFigures::default());
+    assert!(text.contains("fanfare_build_info") && !text.contains("process_"), "{text}");
+}
+
+#[test]
+fn a_label_is_escaped() {
+    let mut page = Page { text: String::new() };
+    page.labelled("m", "l", "a\\b\"c\nd", 1);
+    assert_eq!(page.text, "m{l=\"a\\\\b\\\"c\\nd\"} 1\n");
+}

@@ -1,0 +1,253 @@
+//! What is refused and why: counted by kind, and a log line for the first of a kind at once, then at most one in ten
+//! seconds.
+//!
+//! What is refused is decided elsewhere.
+
+use crate::http::Status;
+use crate::server::clock::Millis;
+use crate::server::excerpt::Excerpt;
+use crate::ws::CloseCode;
+
+/// One line a kind in this time: a flood of bad clients must not become a flood of lines.
+const QUIET_MS: u64 = 10_000;
+
+/// How much of a reason a line has. Ours are shorter; one that quotes a peer is cut.
+const REASON_LEN_MAX: usize = 200;
+
+/// Why something is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A connection past `--max-connections`.
+    NoRoom,
+    /// A connection for which there was no descriptor.
+    Descriptors,
+    /// A connection for which there was no memory, or that held most when it was used up.
+    Memory,
+    /// A request that breaks a rule of HTTP or of ours.
+    BadRequest,
+    /// A request without the key, or with another.
+    Unauthorized,
+    /// A request that no key would help.
+    Forbidden,
+    /// A request for what is not there.
+    NotFound,
+    /// A request by a method that is not served.
+    Method,
+    /// A request that was not complete in time.
+    Timeout,
+    /// A request that says otherwise what was said before.
+    Conflict,
+    /// A request or message that is too long.
+    TooLarge,
+    /// A request for a protocol, coding or version that is not spoken.
+    Unsupported,
+    /// A request that met a fault of ours.
+    Internal,
+    /// A WebSocket peer that broke the protocol.
+    Protocol,
+    /// A WebSocket message that is not what it should be.
+    Payload,
+    /// A WebSocket message that the peer may not send.
+    Policy,
+    /// A peer that did not answer a ping.
+    Silent,
+    /// A subscriber that was too far behind. It is counted by policy, not here.
+    Lagged,
+}
+
+impl Kind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 18] = [
+        Self::NoRoom,
+        Self::Descriptors,
+        Self::Memory,
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Method,
+        Self::Timeout,
+        Self::Conflict,
+        Self::TooLarge,
+        Self::Unsupported,
+        Self::Internal,
+        Self::Protocol,
+        Self::Payload,
+        Self::Policy,
+        Self::Silent,
+        Self::Lagged,
+    ];
+
+    /// The name that figures have it under, if they count it.
+    pub fn label(self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoRoom => "no_room",
+            Self::Descriptors => "descriptors",
+            Self::Memory => "memory",
+            Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::Method => "method_not_allowed",
+            Self::Timeout => "timeout",
+            Self::Conflict => "conflict",
+            Self::TooLarge => "too_large",
+            Self::Unsupported => "unsupported",
+            Self::Internal => "internal",
+            Self::Protocol => "protocol_error",
+            Self::Payload => "invalid_payload",
+            Self::Policy => "policy",
+            Self::Silent => "silent",
+            Self::Lagged => return None,
+        })
+    }
+
+    /// The kind of a request that is answered with this status, if that is a refusal: 503 says that the server is
+    /// full or stopping, and whoever decides that notes it.
+    pub fn of_status(status: Status) -> Option<Self> {
+        Some(match status.code() {
+            ..400 | 503 => return None,
+            401 => Self::Unauthorized,
+            403 => Self::Forbidden,
+            404 => Self::NotFound,
+            405 => Self::Method,
+            408 => Self::Timeout,
+            409 | 422 => Self::Conflict,
+            413 | 431 => Self::TooLarge,
+            415 | 417 | 426 | 501 | 505 => Self::Unsupported,
+            400..500 => Self::BadRequest,
+            500.. => Self::Internal,
+        })
+    }
+
+    /// The kind of a WebSocket peer that is closed with this code for what it sent.
+    pub fn of_close(code: CloseCode) -> Self {
+        match code {
+            CloseCode::UNSUPPORTED_DATA | CloseCode::INVALID_PAYLOAD => Self::Payload,
+            CloseCode::POLICY_VIOLATION => Self::Policy,
+            CloseCode::MESSAGE_TOO_BIG => Self::TooLarge,
+            _ => Self::Protocol,
+        }
+    }
+}
+
+/// How many of each kind there have been, and which log lines are due.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    kinds: [Noted; Kind::ALL.len()],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Noted {
+    count: u64,
+    named_at: Option<Millis>,
+    /// How many have been passed over since.
+    unnamed: u64,
+}
+
+impl Refusals {
+    /// Counts refusals and writes a line if it is time for one.
+    pub fn note(&mut self, kind: Kind, count: u64, now: Millis, what: &dyn std::fmt::Display) {
+        if let Some(unnamed) = self.count(kind, count, now) {
+            let what = Excerpt { what, len_max: REASON_LEN_MAX };
+            tracing::warn!(kind = ?kind, unnamed, "refused: {what}");
+        }
+    }
+
+    /// How many there have been of each kind that figures count, by its label.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let kinds = Kind::ALL.iter().zip(&self.kinds);
+        kinds.filter_map(|(kind, noted)| Some((kind.label()?, noted.count)))
+    }
+
+    /// `Some(n)` if a line is due, n refusals of the kind having gone unnamed since the last one.
+    fn count(&mut self, kind: Kind, count: u64, now: Millis) -> Option<u64> {
+        let noted = &mut self.kinds[kind as usize];
+        noted.count += count;
+        if noted.named_at.is_some_and(|at| now.0 < at.0 + QUIET_MS) {
+            noted.unnamed += count;
+            return None;
+        }
+        noted.named_at = Some(now);
+        Some(std::mem::replace(&mut noted.unnamed, count.saturating_sub(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_is_named_at_once_and_the_rest_are_counted() {
+        let mut refusals = Refusals::default();
+        assert_eq!(refusals.count(Kind::NotFound, 1, Millis(5)), Some(0));
+        assert_eq!(refusals.count(Kind::NotFound, 1, Millis(6)), None);
+        assert_eq!(refusals.count(Kind::NotFound, 1, Millis(10_004)), None);
+        assert_eq!(refusals.count(Kind::NotFound, 1, Millis(10_005)), Some(2));
+    }
+
+    #[test]
+    fn of_several_at_once_one_is_named() {
+        let mut refusals = Refusals::default();
+        assert_eq!(refusals.count(Kind::NoRoom, 3, Millis(5)), Some(0));
+        assert_eq!(refusals.count(Kind::NoRoom, 1, Millis(10_005)), Some(2));
+    }
+
+    #[test]
+    fn one_kind_does_not_silence_another() {
+        let mut refusals = Refusals::default();
+        assert_eq!(refusals.count(Kind::NotFound, 1, Millis(5)), Some(0));
+        assert_eq!(refusals.count(Kind::Lagged, 1, Millis(5)), Some(0));
+    }
+
+    #[test]
+    fn every_kind_is_counted_under_its_own_label() {
+        let mut refusals = Refusals::default();
+        for (number, &kind) in Kind::ALL.iter().enumerate() {
+            assert_eq!(kind as usize, number);
+            refusals.count(kind, number as u64 + 1, Millis(0));
+        }
+        let counts: Vec<_> = refusals.counts().collect();
+        assert_eq!(counts.len(), 17, "all but the lagging");
+        assert_eq!((counts[0], counts[16]), (("no_room", 1), ("silent", 17)));
+        let labels: std::collections::BTreeSet<_> = counts.iter().map(|(label, _)| label).collect();
+        assert_eq!(labels.len(), counts.len());
+    }
+
+    #[test]
+    fn a_status_says_why_a_request_was_refused() {
+        for (status, kind) in [
+            (Status::OK, None),
+            (Status::BAD_REQUEST, Some(Kind::BadRequest)),
+            (Status::UNAUTHORIZED, Some(Kind::Unauthorized)),
+            (Status::FORBIDDEN, Some(Kind::Forbidden)),
+            (Status::NOT_FOUND, Some(Kind::NotFound)),
+            (Status::METHOD_NOT_ALLOWED, Some(Kind::Method)),
+            (Status::REQUEST_TIMEOUT, Some(Kind::Timeout)),
+            (Status::LENGTH_REQUIRED, Some(Kind::BadRequest)),
+            (Status::CONTENT_TOO_LARGE, Some(Kind::TooLarge)),
+            (Status::REQUEST_HEADER_FIELDS_TOO_LARGE, Some(Kind::TooLarge)),
+            (Status::EXPECTATION_FAILED, Some(Kind::Unsupported)),
+            (Status::UPGRADE_REQUIRED, Some(Kind::Unsupported)),
+            (Status::NOT_IMPLEMENTED, Some(Kind::Unsupported)),
+            (Status::HTTP_VERSION_NOT_SUPPORTED, Some(Kind::Unsupported)),
+            (Status::INTERNAL_SERVER_ERROR, Some(Kind::Internal)),
+            (Status::SERVICE_UNAVAILABLE, None),
+        ] {
+            assert_eq!(Kind::of_status(status), kind, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_close_code_says_why_a_peer_was_closed() {
+        for (code, kind) in [
+            (CloseCode::PROTOCOL_ERROR, Kind::Protocol),
+            (CloseCode::UNSUPPORTED_DATA, Kind::Payload),
+            (CloseCode::INVALID_PAYLOAD, Kind::Payload),
+            (CloseCode::POLICY_VIOLATION, Kind::Policy),
+            (CloseCode::MESSAGE_TOO_BIG, Kind::TooLarge),
+        ] {
+            assert_eq!(Kind::of_close(code), kind, "{code}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The numbers of all loops together at one moment: what a scrape and the dashboard are told.
+//!
+//! How they are written down is not here.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::server::metrics::counters::{Board, Tally};
+use crate::server::metrics::process::Process;
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// All numbers at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// The loops together; publications by handles are among the publishes.
+    pub tally: Tally,
+    /// Refusals by the label of their kind.
+    pub refusals: Vec<(&'static str, u64)>,
+    /// Bytes of publications that are shared between loops or kept, and of what is known of their channels.
+    pub publication_bytes: u64,
+    /// Publications that were evicted from histories because memory was short.
+    pub evicted: u64,
+    /// The most bytes that may be held for clients in all.
+    pub memory_max: u64,
+    /// Channels that are known, the server's own left out.
+    pub channels: u64,
+    /// Since the server was bound.
+    pub uptime: Duration,
+}
+
+impl Totals {
+    /// What is held for clients, by what it is.
+    pub fn memory(&self) -> [(&'static str, u64); 4] {
+        [
+            ("logs", self.tally.log_bytes),
+            ("private", self.tally.private_bytes),
+            ("connections", self.tally.connection_bytes),
+            ("publications", self.publication_bytes),
+        ]
+    }
+}
+
+/// What the threads of a server tell each other of numbers.
+#[derive(Debug)]
+pub struct Meters {
+    boards: Vec<Board>,
+    /// Publications made by handles: those are on threads of their own.
+    published: AtomicU64,
+    /// Whether somebody may have subscribed to the figures since they were last looked after.
+    is_watched: AtomicBool,
+    /// What the system is asked about this process.
+    pub process: Process,
+}
+
+impl Meters {
+    /// For so many loops.
+    pub fn new(loops: usize) -> Self {
+        Self {
+            boards: (0..loops).map(|_| Board::default()).collect(),
+            published: AtomicU64::new(0),
+            is_watched: AtomicBool::new(false),
+            process: Process::new(),
+        }
+    }
+
+    /// The board of a loop.
+    pub fn board(&self, loop_index: usize) -> &Board {
+        &self.boards[loop_index]
+    }
+
+    /// The numbers of all loops and handles together. O(loops).
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally { publishes: self.published.load(Ordering::Relaxed), ..Tally::default() };
+        self.boards.iter().for_each(|board| tally.add(&board.tally()));
+        tally
+    }
+
+    /// Counts a publication made by a handle.
+    pub fn note_published(&self) {
+        self.published.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether somebody may be watching the figures.
+    pub fn is_watched(&self) -> bool {
+        self.is_watched.load(Ordering::SeqCst)
+    }
+
+    /// Says so. Whoever says that somebody does wakes the first loop, after the subscription.
+    pub fn set_watched(&self, is_watched: bool) {
+        self.is_watched.store(is_watched, Ordering::SeqCst);
+    }
+}
