@@ -24,7 +24,7 @@ const STREAM_RETRY_MS: u64 = 2000;
 
 /// Makes frames, and has what deflating takes: one a loop.
 #[derive(Debug)]
-pub struct Renderer {
+pub struct Encoder {
     level: u32,
     deflate_len_min: u64,
     /// By window bits, each from when it is first needed. All but the last are for the echo: channels are deflated
@@ -32,7 +32,7 @@ pub struct Renderer {
     deflaters: [Option<Deflater>; WINDOW_BITS_MAX as usize + 1],
 }
 
-impl Renderer {
+impl Encoder {
     /// As configured.
     pub fn new(config: &Config) -> Self {
         let (level, deflate_len_min) = (config.deflate_level, config.deflate_min);
@@ -269,7 +269,7 @@ mod tests {
 
     fn rendered(publication: &Publication, form: WireForm) -> Vec<u8> {
         let mut out = Vec::new();
-        Renderer::new(&Config::default()).publication(publication, form, &mut out);
+        Encoder::new(&Config::default()).publication(publication, form, &mut out);
         out
     }
 
@@ -434,7 +434,7 @@ mod tests {
         let first = rendered(&publication, WireForm::WebSocketDeflate);
         assert_eq!(first[0], 0xc1);
         let mut nothing_left_to_deflate =
-            Renderer::new(&Config { deflate_min: u64::MAX, ..Config::default() });
+            Encoder::new(&Config { deflate_min: u64::MAX, ..Config::default() });
         let mut second = Vec::new();
         nothing_left_to_deflate.publication(&publication, WireForm::WebSocketDeflate, &mut second);
         assert_eq!(first, second);
@@ -443,7 +443,7 @@ mod tests {
     #[test]
     fn a_client_with_the_smallest_window_is_sent_what_is_not_compressed() {
         let mut out = Vec::new();
-        Renderer::new(&Config::default()).message(Opcode::Text, QUOTE, 8, &mut out);
+        Encoder::new(&Config::default()).message(Opcode::Text, QUOTE, 8, &mut out);
         assert_eq!(out[0], 0x81);
     }
 }

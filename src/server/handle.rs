@@ -28,11 +28,11 @@ impl Handle {
         if draft.data.len() as u64 > len_max {
             return Err(PublishError::TooLong { len_max });
         }
-        if self.shared.exchange.is_congested() {
+        if self.shared.broker.is_congested() {
             return Err(PublishError::Congested);
         }
         self.shared.meters.note_published();
-        Ok(self.shared.exchange.publish(draft, self.shared.now()))
+        Ok(self.shared.broker.publish(draft, self.shared.now()))
     }
 
     /// How many connections there are.

@@ -18,7 +18,7 @@ impl EventLoop {
     pub(super) fn call_for_prices(&self, channel: &ChannelName) {
         let is_call = self.shared.config.serves_demo() && channel.as_str() == demo::CHANNEL;
         if is_call && !self.shared.has_call_for_prices.swap(true, Ordering::SeqCst) {
-            self.exchange().mailbox(PRICES_LOOP).wake();
+            self.broker().mailbox(PRICES_LOOP).wake();
         }
     }
 
@@ -37,12 +37,12 @@ impl EventLoop {
         while let Some(tick) = demo.due(self.now, unix.as_millis() as u64) {
             let draft = Draft::json(demo::CHANNEL, tick).and_then(|draft| draft.event(demo::EVENT));
             let draft = draft.expect("a tick is JSON, its names are within the rules");
-            let exchange = &self.shared.exchange;
-            if exchange.is_congested() {
+            let broker = &self.shared.broker;
+            if broker.is_congested() {
                 continue;
             }
-            self.tally.publishes += 1;
-            if exchange.publish(draft, self.now).subscribers > 0 {
+            self.counters.publishes += 1;
+            if broker.publish(draft, self.now).subscribers > 0 {
                 demo.wake(self.now);
             }
         }

@@ -1,4 +1,4 @@
-//! What all loops and handles share: the configuration, the exchange, how full each loop is, whether to stop.
+//! What all loops and handles share: the configuration, the broker, how full each loop is, whether to stop.
 //!
 //! No connection and no log is here.
 
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::server::api::handlers::Handlers;
-use crate::server::broker::Exchange;
+use crate::server::broker::Broker;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
 use crate::server::metrics::dashboard::FIGURES_CHANNEL;
-use crate::server::metrics::refusals::{Kind, Refusals};
-use crate::server::metrics::snapshot::{Meters, Totals};
+use crate::server::metrics::refusals::{Reason, Refusals};
+use crate::server::metrics::snapshot::{Meters, Snapshot};
 
 /// When this long no history was evicted, the next eviction is another one and logged: at the limit it is a few
 /// publications at a time, with pauses, for as long as clients publish.
@@ -25,7 +25,7 @@ const EVICTION_OVER_MS: u64 = 60_000;
 pub struct Shared {
     pub config: Config,
     pub handlers: Handlers,
-    pub exchange: Exchange,
+    pub broker: Broker,
     pub meters: Meters,
     /// What [`Millis`] count from.
     started: Instant,
@@ -68,18 +68,18 @@ impl Stop {
 }
 
 impl Shared {
-    /// For as many loops as the exchange has mailboxes.
-    pub fn new(config: Config, exchange: Exchange, connections_max: usize) -> Self {
-        let connections = exchange.mailboxes().iter().map(|_| AtomicUsize::new(0)).collect();
-        let held = exchange.mailboxes().iter().map(|_| AtomicUsize::new(0)).collect();
+    /// For as many loops as the broker has mailboxes.
+    pub fn new(config: Config, broker: Broker, connections_max: usize) -> Self {
+        let connections = broker.mailboxes().iter().map(|_| AtomicUsize::new(0)).collect();
+        let held = broker.mailboxes().iter().map(|_| AtomicUsize::new(0)).collect();
         let handlers = Handlers::new(&config);
-        let meters = Meters::new(exchange.mailboxes().len());
-        let loops_left = AtomicUsize::new(exchange.mailboxes().len());
+        let meters = Meters::new(broker.mailboxes().len());
+        let loops_left = AtomicUsize::new(broker.mailboxes().len());
         let stop = AtomicU8::new(Stop::No as u8);
         Self {
             config,
             handlers,
-            exchange,
+            broker,
             meters,
             started: Instant::now(),
             connections,
@@ -130,12 +130,12 @@ impl Shared {
     /// By how many bytes it is more.
     pub fn excess(&self) -> u64 {
         let held: usize = self.held.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
-        ((held + self.exchange.held_len()) as u64).saturating_sub(self.config.max_memory)
+        ((held + self.broker.held_len()) as u64).saturating_sub(self.config.max_memory)
     }
 
     /// Evicts history until memory is not short any more, and logs that once.
     pub fn shed(&self, now: Millis) {
-        let evicted = self.exchange.shed(|| !self.is_over_memory());
+        let evicted = self.broker.shed(|| !self.is_over_memory());
         if evicted == 0 {
             return;
         }
@@ -169,25 +169,25 @@ impl Shared {
     }
 
     /// Counts a refusal, and logs it if it is time for a line.
-    pub fn note(&self, kind: Kind, now: Millis, what: &dyn fmt::Display) {
+    pub fn note(&self, kind: Reason, now: Millis, what: &dyn fmt::Display) {
         self.note_several(kind, 1, now, what);
     }
 
     /// Counts refusals of one kind, and logs them if it is time for a line.
-    pub fn note_several(&self, kind: Kind, count: usize, now: Millis, what: &dyn fmt::Display) {
+    pub fn note_several(&self, kind: Reason, count: usize, now: Millis, what: &dyn fmt::Display) {
         lock(&self.refusals).note(kind, count as u64, now, what);
     }
 
     /// All numbers of the server at this moment. O(loops), whatever the number of connections.
-    pub fn totals(&self) -> Totals {
-        let own = usize::from(self.exchange.subscribers_len(FIGURES_CHANNEL).is_some());
-        Totals {
-            tally: self.meters.tally(),
+    pub fn snapshot(&self) -> Snapshot {
+        let own = usize::from(self.broker.subscribers_len(FIGURES_CHANNEL).is_some());
+        Snapshot {
+            counters: self.meters.counters(),
             refusals: lock(&self.refusals).counts().collect(),
-            publication_bytes: self.exchange.held_len() as u64,
-            evicted: self.exchange.evicted(),
+            publication_bytes: self.broker.held_len() as u64,
+            evicted: self.broker.evicted(),
             memory_max: self.config.max_memory,
-            channels: self.exchange.channels_len().saturating_sub(own) as u64,
+            channels: self.broker.channels_len().saturating_sub(own) as u64,
             uptime: self.elapsed(),
         }
     }
@@ -210,7 +210,7 @@ impl Shared {
     /// A loop has ended. The first one may have waited for that.
     pub fn end_loop(&self) {
         self.loops_left.fetch_sub(1, Ordering::SeqCst);
-        self.exchange.mailbox(0).wake();
+        self.broker.mailbox(0).wake();
     }
 
     /// Begins the stop: by the lame duck if one is configured, else by the drain. The first to ask sets the time.
@@ -231,7 +231,7 @@ impl Shared {
     /// Tells every loop to stop. It does not become less urgent.
     pub fn request_stop(&self, stop: Stop) {
         self.stop.fetch_max(stop as u8, Ordering::SeqCst);
-        for mailbox in self.exchange.mailboxes() {
+        for mailbox in self.broker.mailboxes() {
             mailbox.wake();
         }
     }
@@ -243,14 +243,13 @@ mod tests {
 
     use super::*;
     use crate::server::broker::mailbox::mailboxes;
-    use crate::server::broker::retention::HistoryRules;
+    use crate::server::broker::retention::Retention;
 
     /// What three loops share, and the polls that their wakers need.
     fn shared(connections_max: usize) -> (Shared, Vec<Poll>) {
         let polls: Vec<Poll> = (0..3).map(|_| Poll::new().unwrap()).collect();
-        let exchange =
-            Exchange::new(mailboxes(&polls, Token(0)).unwrap(), 0, HistoryRules::new(&Config::default()));
-        (Shared::new(Config::default(), exchange, connections_max), polls)
+        let broker = Broker::new(mailboxes(&polls, Token(0)).unwrap(), 0, Retention::new(&Config::default()));
+        (Shared::new(Config::default(), broker, connections_max), polls)
     }
 
     #[test]

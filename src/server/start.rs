@@ -11,9 +11,9 @@ use std::thread;
 use mio::Poll;
 
 use crate::config::{Config, ConfigError};
-use crate::server::broker::Exchange;
+use crate::server::broker::Broker;
 use crate::server::broker::mailbox::mailboxes;
-use crate::server::broker::retention::HistoryRules;
+use crate::server::broker::retention::Retention;
 use crate::server::demo::Demo;
 use crate::server::event_loop::acceptor::{Acceptor, bind};
 use crate::server::event_loop::{EventLoop, OPERATORS_MAX, WAKER};
@@ -74,10 +74,10 @@ impl Server {
         let metrics_addr = metrics.as_ref().map(|listener| listener.local_addr()).transpose()?;
         let local_addrs = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
         let polls = (0..config.threads.get()).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>()?;
-        let exchange = Exchange::new(mailboxes(&polls, WAKER)?, first_epoch()?, HistoryRules::new(&config));
+        let broker = Broker::new(mailboxes(&polls, WAKER)?, first_epoch()?, Retention::new(&config));
         let acceptor = Acceptor::new(listeners, metrics, polls[0].registry())?;
         let connections_max = connections_max(&config);
-        let shared = Arc::new(Shared::new(config, exchange, connections_max));
+        let shared = Arc::new(Shared::new(config, broker, connections_max));
         let handle = Handle::new(Arc::clone(&shared));
         let mut acceptor = Some(acceptor);
         let numbered = polls.into_iter().enumerate();

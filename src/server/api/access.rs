@@ -9,11 +9,11 @@ use subtle::ConstantTimeEq;
 use crate::config::{Config, Glob, Host};
 use crate::http::{Request, Response, Status};
 use crate::hub::ChannelName;
-use crate::server::api::origins::{Access, Misnamed, Origins, is_same_origin};
+use crate::server::api::origins::{Misnamed, Origins, PageAccess, is_same_origin};
 
 /// The rules, as configured.
 #[derive(Clone, Debug)]
-pub struct Authority {
+pub struct Access {
     publish_key: Option<String>,
     client_publish: Vec<Glob>,
     origins: Origins,
@@ -47,7 +47,7 @@ pub enum Refusal {
     NotShown,
 }
 
-impl Authority {
+impl Access {
     /// The rules of a configuration.
     pub fn new(config: &Config) -> Self {
         Self {
@@ -67,18 +67,18 @@ impl Authority {
     /// Whether the page that asks is served.
     pub fn check_origin(&self, request: &Request) -> Result<(), Refusal> {
         match self.origins.access(request) {
-            Access::Refused => Err(Refusal::Origin { is_development: self.is_development }),
-            Access::Read | Access::Full => Ok(()),
+            PageAccess::Refused => Err(Refusal::Origin { is_development: self.is_development }),
+            PageAccess::Read | PageAccess::Full => Ok(()),
         }
     }
 
     /// Whether the page that asks may do what a client that is no browser may.
     pub fn is_fully_served(&self, request: &Request) -> bool {
-        self.origins.access(request) == Access::Full
+        self.origins.access(request) == PageAccess::Full
     }
 
     /// The origin whose pages may read the answer, `*` for all; `None` if no page asked. The request passed
-    /// [`Authority::check_origin`].
+    /// [`Access::check_origin`].
     pub fn allow_origin<'a>(&self, request: &'a Request) -> Option<&'a str> {
         let origin = request.header_str("origin")?;
         Some(if self.origins.are_all_served() { "*" } else { origin })
@@ -232,9 +232,9 @@ mod tests {
         request
     }
 
-    fn with_key() -> Authority {
+    fn with_key() -> Access {
         let client_publish = vec![Glob::new("chat-*")];
-        Authority::new(&Config { publish_key: Some("secret".into()), client_publish, ..Config::default() })
+        Access::new(&Config { publish_key: Some("secret".into()), client_publish, ..Config::default() })
     }
 
     fn named(channel: &str) -> ChannelName {
@@ -243,9 +243,9 @@ mod tests {
 
     #[test]
     fn without_a_key_everybody_may_publish() {
-        let authority = Authority::new(&Config::default());
-        assert_eq!(authority.check_key(&request("")), Ok(()));
-        assert!(authority.may_client_publish(&request(""), &named("c")));
+        let access = Access::new(&Config::default());
+        assert_eq!(access.check_key(&request("")), Ok(()));
+        assert!(access.may_client_publish(&request(""), &named("c")));
     }
 
     #[test]
@@ -308,25 +308,25 @@ mod tests {
 
     #[test]
     fn the_state_is_everybodys_in_development_mode_and_nobodys_without_a_key_elsewhere() {
-        assert_eq!(Authority::new(&Config::default()).check_reader(&request("")), Ok(()));
-        let insecure = Authority::new(&Config { insecure: true, ..Config::default() });
+        assert_eq!(Access::new(&Config::default()).check_reader(&request("")), Ok(()));
+        let insecure = Access::new(&Config { insecure: true, ..Config::default() });
         assert_eq!(insecure.check_reader(&request("Authorization: Bearer x\r\n")), Err(Refusal::NotShown));
     }
 
     #[test]
     fn nobody_publishes_to_a_channel_of_the_servers_own() {
-        let authority = Authority::new(&Config::default());
-        assert!(!authority.may_client_publish(&request(""), &named("@fanfare.dashboard")));
+        let access = Access::new(&Config::default());
+        assert!(!access.may_client_publish(&request(""), &named("@fanfare.dashboard")));
     }
 
     #[test]
     fn a_page_without_an_origin_reads_and_does_not_publish_in_development_mode() {
-        let authority = Authority::new(&Config::default());
+        let access = Access::new(&Config::default());
         let page = request("Origin: null\r\n");
-        assert_eq!(authority.check_origin(&page), Ok(()));
-        assert_eq!(authority.allow_origin(&page), Some("null"));
-        assert_eq!(authority.check_publish(&page, "c"), Err(Refusal::NoOrigin));
-        assert!(!authority.may_client_publish(&page, &named("c")));
+        assert_eq!(access.check_origin(&page), Ok(()));
+        assert_eq!(access.allow_origin(&page), Some("null"));
+        assert_eq!(access.check_publish(&page, "c"), Err(Refusal::NoOrigin));
+        assert!(!access.may_client_publish(&page, &named("c")));
         assert_eq!(with_key().check_publish(&page, "chat-1"), Ok(()), "with a key every origin is served");
     }
 

@@ -1,4 +1,4 @@
-//! What is answered to a request: by route, method and authority.
+//! What is answered to a request: by route, method and access.
 //!
 //! No socket is touched here: an [`Answer`] says what to do, and the loop does it.
 
@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::Published;
 use crate::hub::{ChannelName, EventName, Position, WireForm};
-use crate::server::api::access::Authority;
+use crate::server::api::access::Access;
 use crate::server::api::assets;
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
@@ -25,7 +25,7 @@ const PREFLIGHT_SECONDS: &str = "7200";
 /// The rules that answers follow.
 #[derive(Debug)]
 pub struct Handlers {
-    authority: Authority,
+    access: Access,
     serves_demo: bool,
     serves_echo: bool,
     message_len_max: u64,
@@ -118,7 +118,7 @@ impl Handlers {
     /// The rules of a configuration.
     pub fn new(config: &Config) -> Self {
         Self {
-            authority: Authority::new(config),
+            access: Access::new(config),
             serves_demo: config.serves_demo(),
             serves_echo: config.is_development() || config.echo,
             message_len_max: config.max_message,
@@ -137,23 +137,23 @@ impl Handlers {
         let route = Route::of(request)?;
         // Probes ask by whatever name or address their orchestrator has, and learn what a connection tells as well.
         if !matches!(route, Route::Health | Route::Ready) {
-            self.authority.check_host(request)?;
+            self.access.check_host(request)?;
         }
-        self.authority.check_origin(request)?;
+        self.access.check_origin(request)?;
         match (route, request.method()) {
             (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home(request))),
             (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(health())),
             (Route::Ready, "GET" | "HEAD") => Ok(Answer::Report(Report::Readiness)),
             (Route::Metrics, "GET" | "HEAD") => {
-                self.authority.check_reader(request)?;
+                self.access.check_reader(request)?;
                 Ok(Answer::Report(Report::Metrics))
             }
             (Route::Dashboard, "GET" | "HEAD") => {
-                self.authority.check_reader(request)?;
+                self.access.check_reader(request)?;
                 Ok(Answer::Respond(assets::DASHBOARD.response(request)))
             }
             (Route::Figures, "GET" | "HEAD") => {
-                self.authority.check_reader(request)?;
+                self.access.check_reader(request)?;
                 self.subscribe(request, dashboard::channel())
             }
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
@@ -195,14 +195,14 @@ impl Handlers {
             return response;
         }
         let response = response
-            .header("Access-Control-Allow-Methods", allow)
-            .header("Access-Control-Allow-Headers", PREFLIGHT_FIELDS)
-            .header("Access-Control-Max-Age", PREFLIGHT_SECONDS);
+            .header("PageAccess-Control-Allow-Methods", allow)
+            .header("PageAccess-Control-Allow-Headers", PREFLIGHT_FIELDS)
+            .header("PageAccess-Control-Max-Age", PREFLIGHT_SECONDS);
         // Not to a page that may only read: a file needs no leave, since it is of this machine already, and what is
         // left without an origin are frames of pages elsewhere.
         match request.header("access-control-request-private-network") {
-            Some(_) if self.authority.is_fully_served(request) => {
-                response.header("Access-Control-Allow-Private-Network", "true")
+            Some(_) if self.access.is_fully_served(request) => {
+                response.header("PageAccess-Control-Allow-Private-Network", "true")
             }
             _ => response,
         }
@@ -210,13 +210,13 @@ impl Handlers {
 
     /// Whether what is answered depends on the origin of the page that asks, of which caches are to know.
     pub fn varies_by_origin(&self) -> bool {
-        self.authority.varies_by_origin()
+        self.access.varies_by_origin()
     }
 
     /// The origin whose pages may read the answer to the request.
     pub fn allow_origin<'a>(&self, request: &'a Request) -> Option<&'a str> {
-        let origin = self.authority.allow_origin(request)?;
-        self.authority.check_origin(request).ok()?;
+        let origin = self.access.allow_origin(request)?;
+        self.access.check_origin(request).ok()?;
         Some(origin)
     }
 
@@ -248,7 +248,7 @@ impl Handlers {
             ));
         }
         let position = position.unwrap_or(Position::Now);
-        let inbound = if self.authority.may_client_publish(request, &channel) {
+        let inbound = if self.access.may_client_publish(request, &channel) {
             Inbound::Accept { message_len_max: self.publication_len_max }
         } else {
             Inbound::Refuse
@@ -273,7 +273,7 @@ impl Handlers {
     }
 
     fn publish(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
-        self.authority.check_publish(request, channel.as_str())?;
+        self.access.check_publish(request, channel.as_str())?;
         let event = http::parameter(request.query(), "event").map(|name| EventName::new(&name)).transpose();
         let event = event.map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
         let key = request.header("idempotency-key").map(|value| {

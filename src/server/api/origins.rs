@@ -7,7 +7,7 @@ use crate::http::Request;
 
 /// What a page of an origin that is served may do: in the order of what they may, so that of several the least counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
+pub enum PageAccess {
     /// Nothing.
     Refused,
     /// Subscribe, and be answered; not publish.
@@ -54,8 +54,12 @@ impl Origins {
     }
 
     /// What the page that asks may do. Clients that are no browsers send no `Origin` and may all (RFC 6455 §10.2).
-    pub fn access(&self, request: &Request) -> Access {
-        request.headers("origin").map(|origin| self.access_of(origin, request)).min().unwrap_or(Access::Full)
+    pub fn access(&self, request: &Request) -> PageAccess {
+        request
+            .headers("origin")
+            .map(|origin| self.access_of(origin, request))
+            .min()
+            .unwrap_or(PageAccess::Full)
     }
 
     /// Whether pages of every origin are served, so that no answer depends on which it is.
@@ -63,21 +67,21 @@ impl Origins {
         self.allowed.iter().any(|allowed| allowed == "*") || (self.allowed.is_empty() && !self.is_development)
     }
 
-    fn access_of(&self, origin: &[u8], request: &Request) -> Access {
+    fn access_of(&self, origin: &[u8], request: &Request) -> PageAccess {
         let is_allowed =
             || self.allowed.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin));
         if self.are_all_served() || is_allowed() {
-            return Access::Full;
+            return PageAccess::Full;
         }
         if !self.is_development {
-            return Access::Refused;
+            return PageAccess::Refused;
         }
         // A file, as the first page that somebody writes; but also a frame that any page can put in a sandbox.
         if origin == b"null" {
-            return Access::Read;
+            return PageAccess::Read;
         }
         let is_own = || is_of_host(origin, request) && self.check_host(request).is_ok();
-        if is_of_loopback(origin) || is_own() { Access::Full } else { Access::Refused }
+        if is_of_loopback(origin) || is_own() { PageAccess::Full } else { PageAccess::Refused }
     }
 }
 
@@ -132,7 +136,7 @@ mod tests {
         Origins { is_development: false, ..development(allow_origin, allow_host) }
     }
 
-    fn access(origins: &Origins, origin: &str) -> Access {
+    fn access(origins: &Origins, origin: &str) -> PageAccess {
         origins.access(&of(&["Host: 127.0.0.1:8080", &format!("Origin: {origin}")]))
     }
 
@@ -197,9 +201,9 @@ mod tests {
             "http://127.0.0.2:1",
             "HTTP://[::1]:80",
         ] {
-            assert_eq!(access(&origins, origin), Access::Full, "{origin}");
+            assert_eq!(access(&origins, origin), PageAccess::Full, "{origin}");
         }
-        assert_eq!(access(&origins, "null"), Access::Read);
+        assert_eq!(access(&origins, "null"), PageAccess::Read);
         for origin in [
             "https://evil.example",
             "http://127.0.0.1.evil.net",
@@ -213,34 +217,34 @@ mod tests {
             "",
             "http://localhost, https://evil.example",
         ] {
-            assert_eq!(access(&origins, origin), Access::Refused, "{origin}");
+            assert_eq!(access(&origins, origin), PageAccess::Refused, "{origin}");
         }
-        assert_eq!(origins.access(&of(&["Host: localhost"])), Access::Full, "no browser");
+        assert_eq!(origins.access(&of(&["Host: localhost"])), PageAccess::Full, "no browser");
     }
 
     #[test]
     fn in_development_mode_listed_origins_are_served_besides_those_of_this_machine() {
         let origins = development(&["https://example.com"], &[]);
-        assert_eq!(access(&origins, "https://example.com"), Access::Full);
-        assert_eq!(access(&origins, "http://localhost:3000"), Access::Full);
-        assert_eq!(access(&origins, "http://example.com"), Access::Refused);
-        assert_eq!(access(&origins, "null"), Access::Read);
-        assert_eq!(access(&development(&["null"], &[]), "null"), Access::Full);
-        assert_eq!(access(&development(&["*"], &[]), "null"), Access::Full);
+        assert_eq!(access(&origins, "https://example.com"), PageAccess::Full);
+        assert_eq!(access(&origins, "http://localhost:3000"), PageAccess::Full);
+        assert_eq!(access(&origins, "http://example.com"), PageAccess::Refused);
+        assert_eq!(access(&origins, "null"), PageAccess::Read);
+        assert_eq!(access(&development(&["null"], &[]), "null"), PageAccess::Full);
+        assert_eq!(access(&development(&["*"], &[]), "null"), PageAccess::Full);
     }
 
     #[test]
     fn in_development_mode_a_page_under_a_named_host_is_served_by_the_port_that_it_came_from() {
         let origins = development(&[], &["example.test"]);
         let access = |origin| origins.access(&of(&["Host: example.test:8080", origin]));
-        assert_eq!(access("Origin: http://example.test:8080"), Access::Full);
-        assert_eq!(access("Origin: https://Example.Test:8080"), Access::Full);
-        assert_eq!(access("Origin: http://example.test:9090"), Access::Refused);
+        assert_eq!(access("Origin: http://example.test:8080"), PageAccess::Full);
+        assert_eq!(access("Origin: https://Example.Test:8080"), PageAccess::Full);
+        assert_eq!(access("Origin: http://example.test:9090"), PageAccess::Refused);
         let rebound = of(&["Host: evil.example", "Origin: http://evil.example"]);
-        assert_eq!(origins.access(&rebound), Access::Refused);
+        assert_eq!(origins.access(&rebound), PageAccess::Refused);
         assert_eq!(
             origins.access(&request("1.0", "Origin: http://\r\n")),
-            Access::Refused,
+            PageAccess::Refused,
             "no name is no name"
         );
     }
@@ -248,9 +252,9 @@ mod tests {
     #[test]
     fn an_origin_that_is_not_listed_is_refused_and_none_passes() {
         let origins = with_key(&["https://example.com", "http://localhost:3000"], &[]);
-        assert_eq!(origins.access(&of(&["Host: h"])), Access::Full);
-        assert_eq!(access(&origins, "https://example.com"), Access::Full);
-        assert_eq!(access(&origins, "HTTPS://Example.com"), Access::Full);
+        assert_eq!(origins.access(&of(&["Host: h"])), PageAccess::Full);
+        assert_eq!(access(&origins, "https://example.com"), PageAccess::Full);
+        assert_eq!(access(&origins, "HTTPS://Example.com"), PageAccess::Full);
         for origin in [
             "http://example.com",
             "https://example.com:8443",
@@ -258,7 +262,7 @@ mod tests {
             "http://localhost:3001",
             "null",
         ] {
-            assert_eq!(access(&origins, origin), Access::Refused, "{origin}");
+            assert_eq!(access(&origins, origin), PageAccess::Refused, "{origin}");
         }
     }
 
@@ -266,16 +270,16 @@ mod tests {
     fn a_second_origin_does_not_hide_behind_an_allowed_one() {
         let both = of(&["Host: h", "Origin: https://example.com", "Origin: https://evil.net"]);
         for origins in [with_key(&["https://example.com"], &[]), development(&["https://example.com"], &[])] {
-            assert_eq!(origins.access(&both), Access::Refused);
+            assert_eq!(origins.access(&both), PageAccess::Refused);
         }
         let with_null = of(&["Host: localhost", "Origin: http://localhost", "Origin: null"]);
-        assert_eq!(development(&[], &[]).access(&with_null), Access::Read);
+        assert_eq!(development(&[], &[]).access(&with_null), PageAccess::Read);
     }
 
     #[test]
     fn with_a_key_and_no_list_or_with_a_star_every_origin_is_served() {
         for origins in [with_key(&[], &[]), with_key(&["*"], &[]), development(&["*"], &[])] {
-            assert_eq!(access(&origins, "https://anything.net"), Access::Full);
+            assert_eq!(access(&origins, "https://anything.net"), PageAccess::Full);
             assert!(origins.are_all_served());
         }
         assert!(!development(&[], &[]).are_all_served());

@@ -1,6 +1,6 @@
 //! From a request's parameters to where in the channel it begins, and how long it waits.
 //!
-//! What is there to be read is the exchange's to say.
+//! What is there to be read is the broker's to say.
 
 use crate::http::{self, Request, Response, Status};
 use crate::hub::{Position, PublicationId};

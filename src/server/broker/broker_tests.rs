@@ -1,4 +1,4 @@
-//! The exchange without loops: the order, and the positions of who comes back.
+//! The broker without loops: the order, and the positions of who comes back.
 
 use std::time::Duration;
 
@@ -12,111 +12,102 @@ use crate::server::broker::shard::RETENTION_MS;
 
 const NOW: Millis = Millis(1_000);
 
-/// An exchange of so many loops, and the polls that their wakers need.
-fn exchange(loops: usize) -> (Exchange, Vec<Poll>) {
+/// An broker of so many loops, and the polls that their wakers need.
+fn broker(loops: usize) -> (Broker, Vec<Poll>) {
     let polls: Vec<Poll> = (0..loops).map(|_| Poll::new().unwrap()).collect();
-    let rules = HistoryRules::new(&Config { history: vec![(Glob::new("*"), 3)], ..Config::default() });
-    (Exchange::new(mailboxes(&polls, Token(0)).unwrap(), 100, rules), polls)
+    let rules = Retention::new(&Config { history: vec![(Glob::new("*"), 3)], ..Config::default() });
+    (Broker::new(mailboxes(&polls, Token(0)).unwrap(), 100, rules), polls)
 }
 
 fn name() -> ChannelName {
     ChannelName::new("a").unwrap()
 }
 
-fn publish(exchange: &Exchange, text: &str) -> Published {
-    exchange.publish(Draft::text("a", text).unwrap(), NOW)
+fn publish(broker: &Broker, text: &str) -> Published {
+    broker.publish(Draft::text("a", text).unwrap(), NOW)
 }
 
 /// Joins the channel from now on.
-fn join(exchange: &Exchange, loop_index: usize) {
-    resume(exchange, loop_index, Position::Now);
+fn join(broker: &Broker, loop_index: usize) {
+    resume(broker, loop_index, Position::Now);
 }
 
 /// Joins the channel: what follows after which identifier, and the gap.
-fn resume(
-    exchange: &Exchange,
-    loop_index: usize,
-    position: Position,
-) -> (Vec<u64>, PublicationId, Option<Gap>) {
-    let resumption = exchange.subscribe(&name(), loop_index, position, NOW, Some).unwrap();
+fn resume(broker: &Broker, loop_index: usize, position: Position) -> (Vec<u64>, PublicationId, Option<Gap>) {
+    let resumption = broker.subscribe(&name(), loop_index, position, NOW, Some).unwrap();
     let sequences = resumption.publications.iter().map(|publication| publication.id.sequence).collect();
     (sequences, resumption.since, resumption.gap)
 }
 
-fn leave(exchange: &Exchange, loop_index: usize) {
-    exchange.unsubscribe(&name(), loop_index, NOW);
+fn leave(broker: &Broker, loop_index: usize) {
+    broker.unsubscribe(&name(), loop_index, NOW);
 }
 
 fn key(text: &str) -> IdempotencyKey {
     IdempotencyKey::new(text.as_bytes()).unwrap()
 }
 
-fn publish_once(
-    exchange: &Exchange,
-    text: &str,
-    key_text: &str,
-    now: u64,
-) -> Result<(u64, bool), KeyRefused> {
+fn publish_once(broker: &Broker, text: &str, key_text: &str, now: u64) -> Result<(u64, bool), KeyRefused> {
     let (published, is_replay) =
-        exchange.publish_once(Draft::text("a", text).unwrap(), key(key_text), true, Millis(now))?;
+        broker.publish_once(Draft::text("a", text).unwrap(), key(key_text), true, Millis(now))?;
     Ok((published.id.sequence, is_replay))
 }
 
-fn taken(exchange: &Exchange, loop_index: usize) -> Vec<u64> {
+fn taken(broker: &Broker, loop_index: usize) -> Vec<u64> {
     let mut taken = Default::default();
-    exchange.mailbox(loop_index).take_publications(usize::MAX, &mut taken);
+    broker.mailbox(loop_index).take_publications(usize::MAX, &mut taken);
     taken.iter().map(|publication| publication.id.sequence).collect()
 }
 
 #[test]
 fn every_loop_with_a_subscriber_gets_every_publication_in_order() {
-    let (exchange, _polls) = exchange(3);
-    join(&exchange, 0);
-    join(&exchange, 2);
-    join(&exchange, 2);
+    let (broker, _polls) = broker(3);
+    join(&broker, 0);
+    join(&broker, 2);
+    join(&broker, 2);
     for sequence in 1..=3 {
-        let published = publish(&exchange, "x");
+        let published = publish(&broker, "x");
         assert_eq!((published.id.sequence, published.subscribers), (sequence, 3));
     }
-    assert_eq!(taken(&exchange, 0), [1, 2, 3]);
-    assert_eq!(taken(&exchange, 1), [0u64; 0]);
-    assert_eq!(taken(&exchange, 2), [1, 2, 3]);
+    assert_eq!(taken(&broker, 0), [1, 2, 3]);
+    assert_eq!(taken(&broker, 1), [0u64; 0]);
+    assert_eq!(taken(&broker, 2), [1, 2, 3]);
 }
 
 #[test]
 fn a_loop_whose_last_subscriber_has_left_gets_nothing() {
-    let (exchange, _polls) = exchange(2);
-    join(&exchange, 0);
-    join(&exchange, 1);
-    leave(&exchange, 1);
-    assert_eq!(publish(&exchange, "x").subscribers, 1);
-    assert_eq!(taken(&exchange, 1), [0u64; 0]);
+    let (broker, _polls) = broker(2);
+    join(&broker, 0);
+    join(&broker, 1);
+    leave(&broker, 1);
+    assert_eq!(publish(&broker, "x").subscribers, 1);
+    assert_eq!(taken(&broker, 1), [0u64; 0]);
 }
 
 #[test]
 fn who_comes_back_gets_what_was_published_meanwhile() {
-    let (exchange, _polls) = exchange(1);
-    join(&exchange, 0);
-    let seen = publish(&exchange, "seen").id;
-    leave(&exchange, 0);
-    publish(&exchange, "missed");
-    publish(&exchange, "missed");
-    assert_eq!(resume(&exchange, 0, Position::After(seen)), (vec![2, 3], seen, None));
+    let (broker, _polls) = broker(1);
+    join(&broker, 0);
+    let seen = publish(&broker, "seen").id;
+    leave(&broker, 0);
+    publish(&broker, "missed");
+    publish(&broker, "missed");
+    assert_eq!(resume(&broker, 0, Position::After(seen)), (vec![2, 3], seen, None));
 }
 
 #[test]
 fn a_channel_with_publications_outlives_its_last_subscriber_for_a_while_and_is_then_another() {
-    let (exchange, _polls) = exchange(1);
-    join(&exchange, 0);
-    let first = publish(&exchange, "x").id;
-    taken(&exchange, 0);
-    leave(&exchange, 0);
+    let (broker, _polls) = broker(1);
+    join(&broker, 0);
+    let first = publish(&broker, "x").id;
+    taken(&broker, 0);
+    leave(&broker, 0);
     let age_ms = Config::HISTORY_AGE.as_millis() as u64;
-    exchange.sweep(Millis(NOW.0 + age_ms - 1));
-    assert_eq!(exchange.channels_len(), 1);
-    exchange.sweep(Millis(NOW.0 + age_ms));
-    assert_eq!((exchange.channels_len(), exchange.held_len()), (0, 0));
-    let (missed, since, gap) = resume(&exchange, 0, Position::After(first));
+    broker.sweep(Millis(NOW.0 + age_ms - 1));
+    assert_eq!(broker.channels_len(), 1);
+    broker.sweep(Millis(NOW.0 + age_ms));
+    assert_eq!((broker.channels_len(), broker.held_len()), (0, 0));
+    let (missed, since, gap) = resume(&broker, 0, Position::After(first));
     assert_eq!((missed, gap), (vec![], Some(Gap { missed: None })));
     assert_ne!(since.epoch, first.epoch);
 }
@@ -124,194 +115,194 @@ fn a_channel_with_publications_outlives_its_last_subscriber_for_a_while_and_is_t
 #[test]
 fn without_history_the_sequence_is_known_for_a_minute() {
     let polls = [Poll::new().unwrap()];
-    let rules = HistoryRules::new(&Config { history: vec![(Glob::new("*"), 0)], ..Config::default() });
-    let exchange = Exchange::new(mailboxes(&polls, Token(0)).unwrap(), 100, rules);
-    let first = publish(&exchange, "x").id;
-    exchange.sweep(Millis(NOW.0 + RETENTION_MS - 1));
-    assert_eq!(resume(&exchange, 0, Position::After(first)), (vec![], first, None));
-    leave(&exchange, 0);
-    exchange.sweep(Millis(NOW.0 + RETENTION_MS));
-    assert_eq!(exchange.channels_len(), 0);
+    let rules = Retention::new(&Config { history: vec![(Glob::new("*"), 0)], ..Config::default() });
+    let broker = Broker::new(mailboxes(&polls, Token(0)).unwrap(), 100, rules);
+    let first = publish(&broker, "x").id;
+    broker.sweep(Millis(NOW.0 + RETENTION_MS - 1));
+    assert_eq!(resume(&broker, 0, Position::After(first)), (vec![], first, None));
+    leave(&broker, 0);
+    broker.sweep(Millis(NOW.0 + RETENTION_MS));
+    assert_eq!(broker.channels_len(), 0);
 }
 
 #[test]
 fn a_channel_without_publications_is_forgotten_at_once_and_nobody_can_tell() {
-    let (exchange, _polls) = exchange(1);
-    let (_, beginning, _) = resume(&exchange, 0, Position::Now);
-    leave(&exchange, 0);
-    assert_eq!(exchange.channels_len(), 0);
-    let (missed, since, gap) = resume(&exchange, 0, Position::After(beginning));
+    let (broker, _polls) = broker(1);
+    let (_, beginning, _) = resume(&broker, 0, Position::Now);
+    leave(&broker, 0);
+    assert_eq!(broker.channels_len(), 0);
+    let (missed, since, gap) = resume(&broker, 0, Position::After(beginning));
     assert_eq!((missed, since.sequence, gap), (vec![], 0, None));
-    leave(&exchange, 0);
-    publish(&exchange, "x");
-    let (missed, _, gap) = resume(&exchange, 0, Position::After(beginning));
+    leave(&broker, 0);
+    publish(&broker, "x");
+    let (missed, _, gap) = resume(&broker, 0, Position::After(beginning));
     assert_eq!((missed, gap), (vec![1], None));
 }
 
 #[test]
 fn who_was_at_the_beginning_before_another_life_is_told_of_a_gap() {
-    let (exchange, _polls) = exchange(1);
-    let (_, beginning, _) = resume(&exchange, 0, Position::Now);
-    leave(&exchange, 0);
-    publish(&exchange, "of a life that nobody saw");
-    exchange.sweep(Millis(NOW.0 + 1_000_000));
-    publish(&exchange, "x");
-    let (missed, _, gap) = resume(&exchange, 0, Position::After(beginning));
+    let (broker, _polls) = broker(1);
+    let (_, beginning, _) = resume(&broker, 0, Position::Now);
+    leave(&broker, 0);
+    publish(&broker, "of a life that nobody saw");
+    broker.sweep(Millis(NOW.0 + 1_000_000));
+    publish(&broker, "x");
+    let (missed, _, gap) = resume(&broker, 0, Position::After(beginning));
     assert_eq!((missed, gap), (vec![1], Some(Gap { missed: None })));
 }
 
 #[test]
 fn the_beginning_of_another_servers_channel_is_not_this_ones() {
-    let (exchange, _polls) = exchange(1);
-    publish(&exchange, "x");
+    let (broker, _polls) = broker(1);
+    publish(&broker, "x");
     for epoch in [99, 1000] {
         let position = Position::After(PublicationId { epoch, sequence: 0 });
-        let (missed, _, gap) = resume(&exchange, 0, position);
+        let (missed, _, gap) = resume(&broker, 0, position);
         assert_eq!((missed, gap), (vec![1], Some(Gap { missed: None })));
     }
 }
 
 #[test]
 fn the_first_channel_wakes_the_loop_that_forgets_and_the_second_does_not() {
-    let (exchange, mut polls) = exchange(2);
+    let (broker, mut polls) = broker(2);
     let mut woken = |index: usize| {
-        exchange.mailbox(index).is_up();
-        exchange.mailbox(index).may_sleep();
+        broker.mailbox(index).is_up();
+        broker.mailbox(index).may_sleep();
         let mut events = Events::with_capacity(1);
         polls[index].poll(&mut events, Some(Duration::ZERO)).unwrap();
         !events.is_empty()
     };
-    exchange.mailbox(SWEEPER).may_sleep();
-    publish(&exchange, "to nobody");
+    broker.mailbox(SWEEPER).may_sleep();
+    publish(&broker, "to nobody");
     assert!(woken(SWEEPER));
     assert!(!woken(1));
-    exchange.publish(Draft::text("b", "x").unwrap(), NOW);
+    broker.publish(Draft::text("b", "x").unwrap(), NOW);
     assert!(!woken(SWEEPER));
 }
 
 #[test]
 fn who_joins_nothing_is_not_counted() {
-    let (exchange, _polls) = exchange(1);
-    let joined: Option<()> = exchange.subscribe(&name(), 0, Position::Now, NOW, |_| None);
-    assert_eq!((joined, exchange.channels_len()), (None, 0));
-    assert_eq!(publish(&exchange, "x").subscribers, 0);
+    let (broker, _polls) = broker(1);
+    let joined: Option<()> = broker.subscribe(&name(), 0, Position::Now, NOW, |_| None);
+    assert_eq!((joined, broker.channels_len()), (None, 0));
+    assert_eq!(publish(&broker, "x").subscribers, 0);
 }
 
 #[test]
 fn a_retry_within_a_minute_publishes_once_and_gets_the_same_answer() {
-    let (exchange, _polls) = exchange(1);
-    join(&exchange, 0);
-    assert_eq!(publish_once(&exchange, "x", "k", 0), Ok((1, false)));
-    assert_eq!(publish_once(&exchange, "x", "k", 59_999), Ok((1, true)));
-    assert_eq!(publish_once(&exchange, "x", "other", 59_999), Ok((2, false)));
-    assert_eq!(publish_once(&exchange, "x", "k", 60_000), Ok((3, false)));
-    assert_eq!(taken(&exchange, 0), [1, 2, 3]);
+    let (broker, _polls) = broker(1);
+    join(&broker, 0);
+    assert_eq!(publish_once(&broker, "x", "k", 0), Ok((1, false)));
+    assert_eq!(publish_once(&broker, "x", "k", 59_999), Ok((1, true)));
+    assert_eq!(publish_once(&broker, "x", "other", 59_999), Ok((2, false)));
+    assert_eq!(publish_once(&broker, "x", "k", 60_000), Ok((3, false)));
+    assert_eq!(taken(&broker, 0), [1, 2, 3]);
 }
 
 #[test]
 fn a_key_that_comes_with_something_else_publishes_nothing() {
-    let (exchange, _polls) = exchange(1);
-    assert_eq!(publish_once(&exchange, "x", "k", 0), Ok((1, false)));
-    assert_eq!(publish_once(&exchange, "y", "k", 1), Err(KeyRefused::Reused));
+    let (broker, _polls) = broker(1);
+    assert_eq!(publish_once(&broker, "x", "k", 0), Ok((1, false)));
+    assert_eq!(publish_once(&broker, "y", "k", 1), Err(KeyRefused::Reused));
     let binary = Draft::binary("a", &b"x"[..]).unwrap();
-    assert_eq!(exchange.publish_once(binary, key("k"), true, Millis(1)), Err(KeyRefused::Reused));
-    assert_eq!(publish(&exchange, "z").id.sequence, 2);
+    assert_eq!(broker.publish_once(binary, key("k"), true, Millis(1)), Err(KeyRefused::Reused));
+    assert_eq!(publish(&broker, "z").id.sequence, 2);
 }
 
 #[test]
 fn where_there_is_no_room_a_known_key_is_answered_and_a_new_one_refused() {
-    let (exchange, _polls) = exchange(1);
-    let once = |key_text| exchange.publish_once(Draft::text("a", "x").unwrap(), key(key_text), false, NOW);
-    assert_eq!(publish_once(&exchange, "x", "known", NOW.0), Ok((1, false)));
+    let (broker, _polls) = broker(1);
+    let once = |key_text| broker.publish_once(Draft::text("a", "x").unwrap(), key(key_text), false, NOW);
+    assert_eq!(publish_once(&broker, "x", "known", NOW.0), Ok((1, false)));
     assert!(once("known").unwrap().1);
     assert_eq!(once("new"), Err(KeyRefused::NoRoom));
 }
 
 #[test]
 fn what_was_published_before_joining_is_in_the_mailbox_by_then() {
-    let (exchange, _polls) = exchange(1);
-    join(&exchange, 0);
-    publish(&exchange, "before");
-    exchange.subscribe(&name(), 0, Position::Now, NOW, |_| {
-        assert_eq!(taken(&exchange, 0), [1]);
+    let (broker, _polls) = broker(1);
+    join(&broker, 0);
+    publish(&broker, "before");
+    broker.subscribe(&name(), 0, Position::Now, NOW, |_| {
+        assert_eq!(taken(&broker, 0), [1]);
         Some(())
     });
-    publish(&exchange, "after");
-    assert_eq!(taken(&exchange, 0), [2]);
+    publish(&broker, "after");
+    assert_eq!(taken(&broker, 0), [2]);
 }
 
 #[test]
 fn a_loop_that_does_not_take_its_publications_holds_publishers_back_until_it_does() {
-    let (exchange, _polls) = exchange(1);
-    join(&exchange, 0);
+    let (broker, _polls) = broker(1);
+    join(&broker, 0);
     let text = "x".repeat(1024 * 1024);
     for _ in 0..4 {
-        assert!(!exchange.is_congested());
-        publish(&exchange, &text);
+        assert!(!broker.is_congested());
+        publish(&broker, &text);
     }
-    assert!(exchange.is_congested());
-    taken(&exchange, 0);
-    assert!(!exchange.is_congested());
+    assert!(broker.is_congested());
+    taken(&broker, 0);
+    assert!(!broker.is_congested());
 }
 
 #[test]
 fn a_loop_that_has_much_to_write_for_what_it_has_not_taken_holds_publishers_back() {
-    let (exchange, _polls) = exchange(2);
+    let (broker, _polls) = broker(2);
     let text = "x".repeat(1024 * 1024);
     for _ in 0..20 {
-        join(&exchange, 1);
+        join(&broker, 1);
     }
-    publish(&exchange, &text);
-    assert!(!exchange.is_congested(), "20 MiB are to be written");
-    publish(&exchange, &text);
-    assert!(exchange.is_congested(), "40 MiB are to be written");
-    taken(&exchange, 0);
-    assert!(exchange.is_congested(), "by the other loop");
-    taken(&exchange, 1);
-    assert!(!exchange.is_congested());
+    publish(&broker, &text);
+    assert!(!broker.is_congested(), "20 MiB are to be written");
+    publish(&broker, &text);
+    assert!(broker.is_congested(), "40 MiB are to be written");
+    taken(&broker, 0);
+    assert!(broker.is_congested(), "by the other loop");
+    taken(&broker, 1);
+    assert!(!broker.is_congested());
 }
 
 #[test]
 fn a_channel_shows_what_was_published_since_it_was_last_looked_at() {
-    let (exchange, _polls) = exchange(2);
-    join(&exchange, 0);
-    join(&exchange, 1);
+    let (broker, _polls) = broker(2);
+    join(&broker, 0);
+    join(&broker, 1);
     let shown = || {
         let mut shown = Vec::new();
-        exchange.take_busy(|name, count, subscribers| shown.push((name.to_string(), count, subscribers)));
+        broker.take_busy(|name, count, subscribers| shown.push((name.to_string(), count, subscribers)));
         shown
     };
     assert_eq!(shown(), [("a".to_string(), 0, 2)]);
-    publish(&exchange, "x");
-    publish(&exchange, "x");
+    publish(&broker, "x");
+    publish(&broker, "x");
     assert_eq!(shown(), [("a".to_string(), 2, 2)]);
-    leave(&exchange, 1);
+    leave(&broker, 1);
     assert_eq!(shown(), [("a".to_string(), 0, 1)]);
-    assert_eq!((exchange.subscribers_len("a"), exchange.subscribers_len("b")), (Some(1), None));
+    assert_eq!((broker.subscribers_len("a"), broker.subscribers_len("b")), (Some(1), None));
 }
 
 #[test]
 fn of_many_channels_only_those_that_were_published_to_are_shown_and_only_while_somebody_asks() {
-    let (exchange, _polls) = exchange(1);
+    let (broker, _polls) = broker(1);
     for number in 0..=SHOWN_AT_REST_MAX {
         let name = ChannelName::new(&format!("c{number}")).unwrap();
-        exchange.subscribe(&name, 0, Position::Now, NOW, Some);
+        broker.subscribe(&name, 0, Position::Now, NOW, Some);
     }
-    publish(&exchange, "nobody has asked");
+    publish(&broker, "nobody has asked");
     let shown = || {
         let mut shown = Vec::new();
-        exchange.take_busy(|name, count, _| shown.push((name.to_string(), count)));
+        broker.take_busy(|name, count, _| shown.push((name.to_string(), count)));
         shown
     };
     assert_eq!(shown(), []);
-    publish(&exchange, "x");
-    exchange.publish(Draft::text("c7", "x").unwrap(), NOW);
-    publish(&exchange, "x");
+    publish(&broker, "x");
+    broker.publish(Draft::text("c7", "x").unwrap(), NOW);
+    publish(&broker, "x");
     let mut busy = shown();
     busy.sort();
     assert_eq!(busy, [("a".to_string(), 2), ("c7".to_string(), 1)]);
-    publish(&exchange, "x");
-    exchange.stop_counting();
-    publish(&exchange, "x");
+    publish(&broker, "x");
+    broker.stop_counting();
+    publish(&broker, "x");
     assert_eq!(shown(), []);
 }

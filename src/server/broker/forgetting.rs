@@ -1,10 +1,10 @@
-//! What the exchange forgets: what is due, and what has to go because memory is short.
+//! What the broker forgets: what is due, and what has to go because memory is short.
 //!
 //! Both cost what is forgotten, not what there is: each shard lists its channels by what goes first.
 
 use std::sync::atomic::Ordering;
 
-use crate::server::broker::Exchange;
+use crate::server::broker::Broker;
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::shard::class_of;
 use crate::server::clock::Millis;
@@ -17,8 +17,8 @@ const SWEEP_MAX: usize = 2048;
 /// Those that are forgotten while a lock is held: a publisher waits 0.1 ms for it.
 const LOCKED_MAX: usize = 128;
 
-impl Exchange {
-    /// When the next thing is due; [`Exchange::sweep`] is to be called then.
+impl Broker {
+    /// When the next thing is due; [`Broker::sweep`] is to be called then.
     pub fn due_at(&self) -> Option<Millis> {
         Some(self.due_at.load(Ordering::SeqCst)).filter(|&at| at != UNLISTED).map(Millis)
     }

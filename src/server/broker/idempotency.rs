@@ -41,13 +41,13 @@ pub enum KeyRefused {
 
 /// The known keys of a channel.
 #[derive(Debug, Default)]
-pub struct Retries {
+pub struct IdempotencyKeys {
     answers: HashMap<IdempotencyKey, (u64, Published)>,
     /// The same keys by when they came.
     order: VecDeque<(Millis, IdempotencyKey)>,
 }
 
-impl Retries {
+impl IdempotencyKeys {
     /// What was answered when the key was first used, if it is known. `fingerprint` stands for what is to be
     /// published.
     pub fn find(&self, key: &IdempotencyKey, fingerprint: u64) -> Result<Option<Published>, KeyRefused> {
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_retry_finds_the_first_answer_for_a_minute() {
-        let (mut retries, ledger) = (Retries::default(), Ledger::default());
+        let (mut retries, ledger) = (IdempotencyKeys::default(), Ledger::default());
         assert_eq!(retries.find(&key("a"), 1), Ok(None));
         retries.insert(key("a"), 1, published(7), Millis(5), &ledger);
         retries.expire(Millis(60_004), &ledger);
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_key_for_something_else_is_an_error() {
-        let mut retries = Retries::default();
+        let mut retries = IdempotencyKeys::default();
         retries.insert(key("a"), 1, published(7), Millis(5), &Ledger::default());
         assert_eq!(retries.find(&key("a"), 2), Err(KeyRefused::Reused));
     }

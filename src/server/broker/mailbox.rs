@@ -1,6 +1,6 @@
 //! What other threads hand to a loop: publications and accepted sockets, and the waking of it.
 //!
-//! The order of publications is the exchange's to keep; a mailbox keeps the order in which it was filled.
+//! The order of publications is the broker's to keep; a mailbox keeps the order in which it was filled.
 
 use std::collections::VecDeque;
 use std::io;

@@ -21,11 +21,11 @@ use crate::hub::{
     ChannelName, Frames, History, Ledger, Position, Publication, PublicationId, Published, Resumption,
 };
 use crate::server::broker::draft::Draft;
-use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused, Retries};
+use crate::server::broker::idempotency::{IdempotencyKey, IdempotencyKeys, KeyRefused};
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::mailbox::Mailbox;
-use crate::server::broker::retention::HistoryRules;
-use crate::server::broker::shard::{Listed, Lists, Order, PUBLICATION_LEN, Shard};
+use crate::server::broker::retention::Retention;
+use crate::server::broker::shard::{ChannelState, Listed, Lists, PUBLICATION_LEN, Shard};
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
 
@@ -33,23 +33,23 @@ use crate::server::lock::lock;
 /// publishers of different channels apart.
 const SHARDS: usize = 64;
 
-/// The loop that calls [`Exchange::sweep`] when something is due.
+/// The loop that calls [`Broker::sweep`] when something is due.
 pub const SWEEPER: usize = 0;
 
 /// What a channel costs: its name, its state, its places in the table and in three lists. 200,000 with a publication
 /// each have 1,010 bytes a channel resident.
 const ORDER_LEN: usize = 640;
 
-/// Up to this many channels, those at rest are among what [`Exchange::take_busy`] shows: a look at them takes 50 µs.
+/// Up to this many channels, those at rest are among what [`Broker::take_busy`] shows: a look at them takes 50 µs.
 const SHOWN_AT_REST_MAX: usize = 1024;
 
 /// The channels of all loops.
 #[derive(Debug)]
-pub struct Exchange {
+pub struct Broker {
     hasher: RandomState,
     pub(super) shards: Vec<Mutex<Shard>>,
     mailboxes: Vec<Mailbox>,
-    history: HistoryRules,
+    history: Retention,
     first_epoch: u64,
     next_epoch: AtomicU64,
     channels_len: AtomicUsize,
@@ -62,9 +62,9 @@ pub struct Exchange {
     is_counting: AtomicBool,
 }
 
-impl Exchange {
+impl Broker {
     /// No channels yet. Epochs count up from `first_epoch`, which should be another at every start.
-    pub fn new(mailboxes: Vec<Mailbox>, first_epoch: u64, history: HistoryRules) -> Self {
+    pub fn new(mailboxes: Vec<Mailbox>, first_epoch: u64, history: Retention) -> Self {
         Self {
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -193,7 +193,7 @@ impl Exchange {
 
     fn publish_to(
         &self,
-        order: &mut Order,
+        order: &mut ChannelState,
         lists: &mut Lists,
         busy: &mut Vec<ChannelName>,
         draft: Draft,
@@ -222,17 +222,21 @@ impl Exchange {
     }
 
     /// The state of a channel, which begins if it is not known.
-    fn order<'a>(&self, orders: &'a mut HashMap<ChannelName, Order>, name: &ChannelName) -> &'a mut Order {
+    fn order<'a>(
+        &self,
+        orders: &'a mut HashMap<ChannelName, ChannelState>,
+        name: &ChannelName,
+    ) -> &'a mut ChannelState {
         orders.entry(name.clone()).or_insert_with(|| {
             self.channels_len.fetch_add(1, Ordering::Relaxed);
-            Order {
+            ChannelState {
                 epoch: self.next_epoch.fetch_add(1, Ordering::Relaxed),
                 sequence: 0,
                 published: 0,
                 subscribers: vec![0; self.mailboxes.len()].into(),
                 limits: self.history.of(name.as_str()),
                 history: History::default(),
-                retries: Retries::default(),
+                retries: IdempotencyKeys::default(),
                 used_at: Millis::default(),
                 listed: Listed::default(),
             }
@@ -281,7 +285,7 @@ impl Exchange {
         for shard in &self.shards {
             let Shard { orders, busy, .. } = &mut *lock(shard);
             let busy = std::mem::take(busy);
-            let mut show_one = |name: &ChannelName, order: &mut Order| {
+            let mut show_one = |name: &ChannelName, order: &mut ChannelState| {
                 show(name, std::mem::take(&mut order.published), order.subscribers_len());
             };
             if are_all_shown {
@@ -313,7 +317,7 @@ impl Exchange {
     /// How many subscribers a channel has, if it is known.
     pub fn subscribers_len(&self, name: &str) -> Option<u64> {
         let shard = lock(&self.shards[self.hasher.hash_one(name) as usize % SHARDS]);
-        shard.orders.get(name).map(Order::subscribers_len)
+        shard.orders.get(name).map(ChannelState::subscribers_len)
     }
 
     fn shard(&self, name: &ChannelName) -> &Mutex<Shard> {

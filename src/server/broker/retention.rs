@@ -5,13 +5,13 @@ use crate::hub::HistoryLimits;
 
 /// The rules of a configuration.
 #[derive(Clone, Debug)]
-pub struct HistoryRules {
+pub struct Retention {
     count: Vec<(Glob, usize)>,
     bytes: Vec<(Glob, u64)>,
     age_ms: Vec<(Glob, u64)>,
 }
 
-impl HistoryRules {
+impl Retention {
     /// The rules of a configuration.
     pub fn new(config: &Config) -> Self {
         let ages = config.history_age.iter();
@@ -43,7 +43,7 @@ mod tests {
     fn each_limit_has_the_first_glob_that_fits_or_its_default() {
         let history = vec![(Glob::new("chat*"), 7), (Glob::new("*"), 3)];
         let history_age = vec![(Glob::new("chat*"), Duration::from_secs(2))];
-        let rules = HistoryRules::new(&Config { history, history_age, ..Config::default() });
+        let rules = Retention::new(&Config { history, history_age, ..Config::default() });
         let bytes = Config::HISTORY_BYTES;
         assert_eq!(rules.of("chat-1"), HistoryLimits { count: 7, bytes, age_ms: 2000 });
         assert_eq!(rules.of("news"), HistoryLimits { count: 3, bytes, age_ms: 300_000 });

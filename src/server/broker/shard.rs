@@ -1,12 +1,12 @@
 //! The channels under one lock: the state of each, when something of it is due, and what of it goes first when memory
 //! is short.
 //!
-//! Nobody publishes here, and the lock is the exchange's.
+//! Nobody publishes here, and the lock is the broker's.
 
 use std::collections::HashMap;
 
 use crate::hub::{ChannelName, History, HistoryLimits, Ledger};
-use crate::server::broker::idempotency::{RETRY_WINDOW_MS, Retries};
+use crate::server::broker::idempotency::{IdempotencyKeys, RETRY_WINDOW_MS};
 use crate::server::broker::listing::{Listing, UNLISTED};
 use crate::server::clock::Millis;
 
@@ -25,7 +25,7 @@ const CLASSES_PER_DOUBLING_BITS: u32 = 4;
 /// Channels, and their order in three respects.
 #[derive(Debug, Default)]
 pub struct Shard {
-    pub orders: HashMap<ChannelName, Order>,
+    pub orders: HashMap<ChannelName, ChannelState>,
     pub lists: Lists,
     /// Those published to since somebody last asked, while somebody asks.
     pub busy: Vec<ChannelName>,
@@ -48,7 +48,7 @@ pub struct Lists {
 
 /// The state of a channel.
 #[derive(Debug)]
-pub struct Order {
+pub struct ChannelState {
     pub epoch: u64,
     pub sequence: u64,
     /// Publications since somebody last asked, while somebody asks.
@@ -57,7 +57,7 @@ pub struct Order {
     pub subscribers: Box<[u64]>,
     pub limits: HistoryLimits,
     pub history: History,
-    pub retries: Retries,
+    pub retries: IdempotencyKeys,
     /// When it last had a publication or lost a subscriber.
     pub used_at: Millis,
     /// Its numbers in the lists.
@@ -81,7 +81,7 @@ impl Default for Listed {
 
 impl Lists {
     /// Notes what has changed with a channel.
-    pub fn settle(&mut self, name: &ChannelName, order: &mut Order) {
+    pub fn settle(&mut self, name: &ChannelName, order: &mut ChannelState) {
         let history_len = order.history.held_len(PUBLICATION_LEN);
         self.history_len = self.history_len - order.listed.history_len + history_len;
         order.listed.history_len = history_len;
@@ -185,7 +185,7 @@ impl Shard {
     }
 }
 
-impl Order {
+impl ChannelState {
     pub fn subscribers_len(&self) -> u64 {
         self.subscribers.iter().sum()
     }

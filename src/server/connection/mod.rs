@@ -25,7 +25,7 @@ use crate::server::connection::outbox::Outbox;
 use crate::server::connection::replay::Replay;
 use crate::server::connection::stream::Transmitted;
 use crate::server::connection::timeouts::{Liveness, Stage, Timeouts};
-use crate::server::encoder::{self, Notice, Renderer};
+use crate::server::encoder::{self, Encoder, Notice};
 use crate::server::event_loop::read_queue::Input;
 use crate::server::event_loop::subscribing::Joined;
 use crate::server::metrics::counters::Transport;
@@ -58,7 +58,7 @@ pub struct Connection {
     pub audience: u32,
     /// Bytes that came in after they had ceased to count.
     pub discarded: u32,
-    /// What it is counted as in the loop's tally.
+    /// What it is counted as in the loop's counters.
     pub counted_as: Transport,
     /// Where it came in.
     pub door: Door,
@@ -287,7 +287,7 @@ impl Connection {
     }
 
     /// Ends the subscription: the rest of a started frame is kept, the rest of the log is not. The caller tells
-    /// the exchange.
+    /// the broker.
     #[must_use]
     pub fn detach(&mut self, hub: &mut Hub) -> Option<Subscription> {
         let subscription = self.subscription()?;
@@ -346,7 +346,7 @@ impl Connection {
     pub fn flush(
         &mut self,
         hub: &mut Hub,
-        renderer: &mut Renderer,
+        encoder: &mut Encoder,
         rules: &LagRules,
         now: Millis,
         sent: &mut u64,
@@ -366,7 +366,7 @@ impl Connection {
         }
         let (was_refused, sent_before) = (self.is_refused, *sent);
         while self.is_writable {
-            let is_whole = subscription.is_none_or(|subscription| self.prepare(subscription, hub, renderer));
+            let is_whole = subscription.is_none_or(|subscription| self.prepare(subscription, hub, encoder));
             self.write_once(subscription.filter(|_| is_whole), hub, sent)?;
             if is_whole {
                 break;
@@ -386,9 +386,9 @@ impl Connection {
     }
 
     /// Fills the outbox with what comes before the log. False if there is more of it than an outbox takes.
-    fn prepare(&mut self, subscription: Subscription, hub: &mut Hub, renderer: &mut Renderer) -> bool {
+    fn prepare(&mut self, subscription: Subscription, hub: &mut Hub, encoder: &mut Encoder) -> bool {
         if let Some(replay) = &mut self.replay {
-            if !replay.refill(subscription.form(), renderer, &mut self.outbox) {
+            if !replay.refill(subscription.form(), encoder, &mut self.outbox) {
                 return false;
             }
             self.replay = None;
@@ -520,7 +520,7 @@ mod tests {
         const ANSWER_LEN: usize = 200;
         const TOTAL: usize = 4 * 1024 * 1024;
         let (mut connection, mut peer) = narrow();
-        let (mut hub, mut renderer) = (Hub::default(), Renderer::new(&crate::config::Config::default()));
+        let (mut hub, mut encoder) = (Hub::default(), Encoder::new(&crate::config::Config::default()));
         let rules = LagRules::new(&crate::config::Config::default());
         let (mut sent, mut taken, mut drained) = (0, vec![0; 4096], 0);
         for round in 0.. {
@@ -528,7 +528,7 @@ mod tests {
                 connection.outbox.tail().extend_from_slice(&[round as u8; ANSWER_LEN]);
             }
             connection.is_writable = true;
-            connection.flush(&mut hub, &mut renderer, &rules, Millis(0), &mut sent).unwrap();
+            connection.flush(&mut hub, &mut encoder, &rules, Millis(0), &mut sent).unwrap();
             drained += usize::from(connection.outbox.is_empty());
             let held = connection.private_len();
             assert!(held >= connection.outbox.unsent().len());

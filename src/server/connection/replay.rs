@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::hub::{Publication, WireForm};
 use crate::server::connection::outbox::Outbox;
-use crate::server::encoder::Renderer;
+use crate::server::encoder::Encoder;
 
 /// Missed publications, oldest first. The log's bytes come behind the last of them.
 ///
@@ -23,11 +23,11 @@ impl Replay {
 
     /// Appends publications until the outbox is high. True if there are no more.
     #[must_use]
-    pub fn refill(&mut self, form: WireForm, renderer: &mut Renderer, outbox: &mut Outbox) -> bool {
+    pub fn refill(&mut self, form: WireForm, encoder: &mut Encoder, outbox: &mut Outbox) -> bool {
         while !outbox.is_high()
             && let Some(publication) = self.0.pop_front()
         {
-            renderer.publication(&publication, form, outbox.tail());
+            encoder.publication(&publication, form, outbox.tail());
         }
         self.0.is_empty()
     }
@@ -59,10 +59,10 @@ mod tests {
 
     #[test]
     fn only_what_the_next_write_takes_is_made_into_bytes() {
-        let mut renderer = Renderer::new(&Config::default());
+        let mut encoder = Encoder::new(&Config::default());
         let (mut outbox, mut sent) = (Outbox::default(), 0);
         let mut replay = Replay::new(publications(20, 20_000)).unwrap();
-        while !replay.refill(WireForm::WebSocket, &mut renderer, &mut outbox) {
+        while !replay.refill(WireForm::WebSocket, &mut encoder, &mut outbox) {
             let len = outbox.unsent().len();
             assert!(len > OUTBOX_HIGH && len < OUTBOX_HIGH + 20_004, "{len}");
             outbox.consume(len);

@@ -53,18 +53,18 @@ pub const fn special_token(index: usize) -> Token {
 
 /// Connections, each with a generation.
 #[derive(Debug)]
-pub struct Connections<T> {
+pub struct Table<T> {
     slab: Slab<(u32, T)>,
     next_generation: u32,
 }
 
-impl<T> Default for Connections<T> {
+impl<T> Default for Table<T> {
     fn default() -> Self {
         Self { slab: Slab::new(), next_generation: 0 }
     }
 }
 
-impl<T> Connections<T> {
+impl<T> Table<T> {
     /// Adds what `make` makes of its future key.
     pub fn insert(&mut self, make: impl FnOnce(Key) -> T) -> Key {
         let generation = self.next_generation;
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_stale_key_does_not_reach_the_next_connection_in_its_place() {
-        let mut connections = Connections::default();
+        let mut connections = Table::default();
         let old = connections.insert(|_| "old");
         assert_eq!(connections.remove(old), Some("old"));
         let new = connections.insert(|_| "new");
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn generations_never_make_a_special_token() {
-        let mut connections = Connections { next_generation: GENERATION_MAX, ..Connections::default() };
+        let mut connections = Table { next_generation: GENERATION_MAX, ..Table::default() };
         let last = connections.insert(|_| ());
         assert!(last.token() < special_token(u32::MAX as usize));
         assert_eq!(connections.insert(|_| ()).generation, 0);

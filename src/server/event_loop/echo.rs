@@ -31,7 +31,7 @@ impl EventLoop {
             MessageKind::Binary => Opcode::Binary,
         };
         if let Some(deflate) = websocket.deflate {
-            self.renderer.message(opcode, &payload, deflate.server_max_window_bits, outbox.tail());
+            self.encoder.message(opcode, &payload, deflate.server_max_window_bits, outbox.tail());
         } else {
             let payload_len = payload.len() as u64;
             FrameHeader { fin: true, is_compressed: false, opcode, mask: None, payload_len }
@@ -39,7 +39,7 @@ impl EventLoop {
             let len_min = if is_last { LAST_IN_PLACE_LEN_MIN } else { IN_PLACE_LEN_MIN };
             if payload.len() < len_min {
                 outbox.tail().extend_from_slice(&payload);
-            } else if connection.send_in_place(&payload, &mut self.tally.bytes_sent).is_err() {
+            } else if connection.send_in_place(&payload, &mut self.counters.bytes_sent).is_err() {
                 self.doomed.push(key);
             }
         }

@@ -10,7 +10,7 @@ use crate::server::clock::Millis;
 use crate::server::connection::Phase;
 use crate::server::connection::table::Key;
 use crate::server::event_loop::EventLoop;
-use crate::server::metrics::refusals::Kind;
+use crate::server::metrics::refusals::Reason;
 use crate::ws::CloseCode;
 
 /// What a connection costs besides what it holds: its entry, its timer, its place in a log.
@@ -109,7 +109,7 @@ impl EventLoop {
         connection.held = held;
         let transport = connection.transport();
         if transport != connection.counted_as {
-            self.tally.note_transport(connection.counted_as, transport);
+            self.counters.note_transport(connection.counted_as, transport);
             connection.counted_as = transport;
         }
     }
@@ -170,7 +170,11 @@ impl EventLoop {
 
     /// Ends a connection in a way that frees what it holds at once.
     fn unburden(&mut self, key: Key) {
-        self.shared.note(Kind::Memory, self.now, &"a connection: --max-memory is reached, and it held most");
+        self.shared.note(
+            Reason::Memory,
+            self.now,
+            &"a connection: --max-memory is reached, and it held most",
+        );
         let Some(connection) = self.connections.get(key) else { return };
         if connection.outbox.unsent().len() as u64 >= BURDEN_MIN {
             // It does not take what it asked for: there is no room for a goodbye either.

@@ -7,7 +7,7 @@ use crate::server::connection::table::Key;
 use crate::server::connection::timeouts::Stage;
 use crate::server::connection::{Flushed, Phase};
 use crate::server::event_loop::EventLoop;
-use crate::server::metrics::refusals::Kind;
+use crate::server::metrics::refusals::Reason;
 use crate::ws::{CloseCode, State};
 
 /// What a subscriber is closed with when it is too far behind: it may come back.
@@ -37,8 +37,8 @@ impl EventLoop {
     pub(super) fn flush_connection(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let was_refused = connection.is_refused;
-        let (rules, sent) = (&self.lag_rules, &mut self.tally.bytes_sent);
-        let flushed = connection.flush(&mut self.hub, &mut self.renderer, rules, self.now, sent);
+        let (rules, sent) = (&self.lag_rules, &mut self.counters.bytes_sent);
+        let flushed = connection.flush(&mut self.hub, &mut self.encoder, rules, self.now, sent);
         if was_refused || connection.is_refused {
             // What it takes or does not take may have brought a deadline nearer.
             self.schedule(key);
@@ -67,11 +67,11 @@ impl EventLoop {
         let policy = connection.lateness.policy();
         let channel = self.hub.channel(subscription);
         self.shared.note(
-            Kind::Lagged,
+            Reason::Lagged,
             self.now,
             &format_args!("a subscriber of {channel} is past --max-lag: {policy:?}"),
         );
-        self.tally.note_lagged(policy);
+        self.counters.note_lagged(policy);
         if connection.lagged(subscription, &mut self.hub, self.lag_rules.lag_max) {
             self.close_connection(key, CloseCode::TRY_AGAIN_LATER, LAGGED);
         } else if connection.is_writable {
@@ -94,7 +94,7 @@ impl EventLoop {
     pub(super) fn leave_channel(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if let Some(subscription) = connection.detach(&mut self.hub) {
-            self.shared.exchange.unsubscribe(self.hub.channel(subscription), self.index, self.now);
+            self.shared.broker.unsubscribe(self.hub.channel(subscription), self.index, self.now);
             self.hub.unsubscribe(subscription);
         }
     }

@@ -1,4 +1,4 @@
-//! A loop's part in the figures: its tally put on the board once a turn, the answer to a scrape, and the figures of the
+//! A loop's part in the figures: its counters put on the board once a turn, the answer to a scrape, and the figures of the
 //! dashboard, which the first loop publishes.
 //!
 //! How the numbers look is in `metrics` and `figures`.
@@ -40,7 +40,7 @@ impl EventLoop {
         match report {
             Report::Metrics => {
                 self.put_tally();
-                let text = prometheus::render(&self.shared.totals(), &self.shared.meters.process.figures());
+                let text = prometheus::render(&self.shared.snapshot(), &self.shared.meters.process.figures());
                 Response::new(Status::OK).body(prometheus::CONTENT_TYPE, text)
             }
             Report::Readiness if self.shared.stop() == Stop::No => Response::text(Status::OK, "ready"),
@@ -50,12 +50,12 @@ impl EventLoop {
 
     /// Ends a turn for the figures: its length is counted, everything is put where others read it.
     pub(super) fn measure(&mut self) {
-        self.tally.turns.note(self.shared.elapsed().saturating_sub(self.turn_began));
+        self.counters.turns.note(self.shared.elapsed().saturating_sub(self.turn_began));
         self.put_tally();
         if std::mem::take(&mut self.has_new_watcher) {
             // The subscription is there by now, so the first loop finds it when it looks.
             self.shared.meters.set_watched(true);
-            self.exchange().mailbox(FIGURES_LOOP).wake();
+            self.broker().mailbox(FIGURES_LOOP).wake();
         }
     }
 
@@ -66,13 +66,13 @@ impl EventLoop {
         }
         if self.ticker.start(self.now) {
             // What was published before is not of this second.
-            self.exchange().take_busy(|_, _, _| {});
+            self.broker().take_busy(|_, _, _| {});
         }
         let Some(elapsed_ms) = self.ticker.tick(self.now) else { return };
         // Said before it is looked: who subscribes from here on says it again.
         self.shared.meters.set_watched(false);
-        if self.exchange().subscribers_len(FIGURES_CHANNEL).unwrap_or(0) == 0 {
-            self.exchange().stop_counting();
+        if self.broker().subscribers_len(FIGURES_CHANNEL).unwrap_or(0) == 0 {
+            self.broker().stop_counting();
             return self.ticker.stop();
         }
         self.shared.meters.set_watched(true);
@@ -87,24 +87,24 @@ impl EventLoop {
     fn publish_figures(&mut self, elapsed_ms: u64) {
         self.put_tally();
         let mut busiest = Busiest::since(elapsed_ms);
-        self.exchange().take_busy(|name, published, subscribers| busiest.offer(name, published, subscribers));
+        self.broker().take_busy(|name, published, subscribers| busiest.offer(name, published, subscribers));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let json = dashboard::json(&self.shared.totals(), now.as_millis() as u64, busiest.into_top());
+        let json = dashboard::json(&self.shared.snapshot(), now.as_millis() as u64, busiest.into_top());
         let draft =
             Draft { channel: dashboard::channel(), event: None, content: Content::Json, data: json.into() };
         // Not counted as a publication: nobody made it.
-        let _ = self.exchange().publish(draft, self.now);
+        let _ = self.broker().publish(draft, self.now);
     }
 
     /// Puts what is counted so far on this loop's board.
     fn put_tally(&mut self) {
         let connections_len = self.connections.len();
-        self.tally.deliveries = *self.hub.deliveries();
-        self.tally.passed_over = self.hub.passed_over();
-        self.tally.log_bytes = self.hub.log_bytes() as u64;
-        self.tally.private_bytes = self.private_len as u64;
-        self.tally.connection_bytes = (CONNECTION_LEN * connections_len) as u64;
-        self.tally.lag_max = self.hub.lag_max() as u64;
-        self.shared.meters.board(self.index).put(&self.tally);
+        self.counters.deliveries = *self.hub.deliveries();
+        self.counters.passed_over = self.hub.passed_over();
+        self.counters.log_bytes = self.hub.log_bytes() as u64;
+        self.counters.private_bytes = self.private_len as u64;
+        self.counters.connection_bytes = (CONNECTION_LEN * connections_len) as u64;
+        self.counters.lag_max = self.hub.lag_max() as u64;
+        self.shared.meters.board(self.index).put(&self.counters);
     }
 }

@@ -26,23 +26,23 @@ use mio::{Events, Interest, Poll, Token};
 use crate::http::{Error, Limits, RequestReader};
 use crate::hub::{Hub, Publication};
 use crate::server::broker::mailbox::Mailbox;
-use crate::server::broker::{Exchange, SWEEPER};
+use crate::server::broker::{Broker, SWEEPER};
 use crate::server::clock::Millis;
 use crate::server::connection::lag::LagRules;
 use crate::server::connection::spares::Spares;
 #[cfg(target_os = "linux")]
 use crate::server::connection::stream;
-use crate::server::connection::table::{Connections, Key, special_token};
+use crate::server::connection::table::{Key, Table, special_token};
 use crate::server::connection::timeouts::{Due, Stage, Timeouts};
 use crate::server::connection::{Connection, Door, Phase};
 use crate::server::demo::Demo;
-use crate::server::encoder::Renderer;
+use crate::server::encoder::Encoder;
 use crate::server::event_loop::acceptor::Acceptor;
 use crate::server::event_loop::drain::Drain;
 use crate::server::event_loop::read_queue::ReadQueue;
-use crate::server::metrics::counters::{Tally, Transport};
+use crate::server::metrics::counters::{Counters, Transport};
 use crate::server::metrics::dashboard::Ticker;
-use crate::server::metrics::refusals::Kind;
+use crate::server::metrics::refusals::Reason;
 use crate::server::shared::Shared;
 use crate::ws::CloseCode;
 
@@ -70,7 +70,7 @@ pub const OPERATORS_MAX: usize = 32;
 /// While another loop is behind with its mailbox, waiting publishers are looked at again after this long.
 const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
 
-/// The least time between two looks for what the exchange should forget: what is due within a second is forgotten
+/// The least time between two looks for what the broker should forget: what is due within a second is forgotten
 /// together. A second is nothing against the minutes for which things are kept.
 const SWEEP_MS: u64 = 1000;
 
@@ -81,7 +81,7 @@ pub struct EventLoop {
     pub(super) shared: Arc<Shared>,
     pub(super) poll: Poll,
     pub(super) acceptor: Option<Acceptor>,
-    pub(super) connections: Connections<Connection>,
+    pub(super) connections: Table<Connection>,
     pub(super) hub: Hub,
     pub(super) timers: crate::server::event_loop::timers::Timers,
     pub(super) timeouts: Timeouts,
@@ -103,13 +103,13 @@ pub struct EventLoop {
     pub(super) read_len: usize,
     /// The same of the connection that is being read.
     pub(super) taken_len: usize,
-    /// From when on to look for what the exchange should forget, if something is due; one loop does.
+    /// From when on to look for what the broker should forget, if something is due; one loop does.
     pub(super) sweep_at: Millis,
     /// From when on to look for those that hold most, if memory is short.
     pub(super) relief_at: Millis,
     /// Whether memory was short at the end of the last turn, and that look was put off.
     pub(super) is_relief_due: bool,
-    pub(super) tally: Tally,
+    pub(super) counters: Counters,
     /// Connections that came in at the metrics listener.
     pub(super) operators_len: usize,
     pub(super) ticker: Ticker,
@@ -118,7 +118,7 @@ pub struct EventLoop {
     /// When this turn's waiting was over, since the server's start.
     pub(super) turn_began: Duration,
     pub(super) now: Millis,
-    pub(super) renderer: Renderer,
+    pub(super) encoder: Encoder,
     /// Room for what is taken from the mailbox; empty between uses.
     pub(super) taken: VecDeque<Arc<Publication>>,
 }
@@ -128,13 +128,13 @@ impl EventLoop {
     pub fn new(index: usize, shared: Arc<Shared>, poll: Poll, acceptor: Option<Acceptor>) -> Self {
         let timeouts = Timeouts::new(&shared.config);
         let lag_rules = LagRules::new(&shared.config);
-        let renderer = Renderer::new(&shared.config);
+        let encoder = Encoder::new(&shared.config);
         Self {
             index,
             shared,
             poll,
             acceptor,
-            connections: Connections::default(),
+            connections: Table::default(),
             hub: Hub::default(),
             timers: Default::default(),
             timeouts,
@@ -152,13 +152,13 @@ impl EventLoop {
             sweep_at: Millis::default(),
             relief_at: Millis::default(),
             is_relief_due: false,
-            tally: Tally::default(),
+            counters: Counters::default(),
             operators_len: 0,
             ticker: Ticker::default(),
             has_new_watcher: false,
             turn_began: Duration::ZERO,
             now: Millis::default(),
-            renderer,
+            encoder,
             taken: VecDeque::new(),
         }
     }
@@ -243,22 +243,22 @@ impl EventLoop {
         if let Some(acceptor) = &mut self.acceptor {
             let operators_room = OPERATORS_MAX.saturating_sub(self.operators_len);
             let accepted = acceptor.accept(self.shared.room(), operators_room, self.now);
-            self.tally.accepted += (accepted.sockets.len() + accepted.operators.len()) as u64;
-            self.tally.bytes_sent += accepted.refused_len as u64;
+            self.counters.accepted += (accepted.sockets.len() + accepted.operators.len()) as u64;
+            self.counters.bytes_sent += accepted.refused_len as u64;
             if accepted.refused > 0 || accepted.out_of_descriptors {
                 let (kind, reason) = if accepted.out_of_descriptors {
-                    (Kind::Descriptors, "no descriptors left")
+                    (Reason::Descriptors, "no descriptors left")
                 } else if self.shared.is_over_memory() {
-                    (Kind::Memory, "--max-memory is reached")
+                    (Reason::Memory, "--max-memory is reached")
                 } else {
-                    (Kind::NoRoom, "--max-connections reached")
+                    (Reason::NoRoom, "--max-connections reached")
                 };
                 self.shared.note_several(kind, accepted.refused, self.now, &reason);
             }
             for socket in accepted.sockets {
                 match self.shared.assign() {
                     index if index == self.index => self.take_in(socket, Door::Public),
-                    index => self.shared.exchange.mailbox(index).hand_over(socket),
+                    index => self.shared.broker.mailbox(index).hand_over(socket),
                 }
             }
             for socket in accepted.operators {
@@ -279,7 +279,7 @@ impl EventLoop {
         let now = self.now;
         let reader = RequestReader::new(Limits::default());
         let key = self.connections.insert(|_| Connection::new(socket, reader, now, door));
-        self.tally.connections[Transport::Http as usize] += 1;
+        self.counters.connections[Transport::Http as usize] += 1;
         let connection = self.connections.get_mut(key).expect("it has just been inserted");
         let interest = Interest::READABLE | Interest::WRITABLE;
         let is_registered = self.poll.registry().register(&mut connection.socket, key.token(), interest);
@@ -304,8 +304,8 @@ impl EventLoop {
     }
 
     fn apply_up_to(&mut self, len_max: usize) {
-        let mailbox = self.shared.exchange.mailbox(self.index);
-        apply(mailbox, len_max, &mut self.taken, &mut self.renderer, &mut self.hub);
+        let mailbox = self.shared.broker.mailbox(self.index);
+        apply(mailbox, len_max, &mut self.taken, &mut self.encoder, &mut self.hub);
     }
 
     /// Does what is due by the time: silent peers, late requests, the stop.
@@ -341,14 +341,14 @@ impl EventLoop {
         if self.next_sweep().is_none_or(|at| at > self.now) {
             return;
         }
-        self.exchange().sweep(self.now);
+        self.broker().sweep(self.now);
         // What was too much for one turn is for the next ones.
-        let is_more_due = self.exchange().due_at().is_some_and(|at| at <= self.now);
+        let is_more_due = self.broker().due_at().is_some_and(|at| at <= self.now);
         self.sweep_at = if is_more_due { self.now } else { Millis(self.now.0 + SWEEP_MS) };
     }
 
     fn next_sweep(&self) -> Option<Millis> {
-        let due_at = self.exchange().due_at().filter(|_| self.index == SWEEPER)?;
+        let due_at = self.broker().due_at().filter(|_| self.index == SWEEPER)?;
         Some(due_at.max(self.sweep_at))
     }
 
@@ -369,7 +369,7 @@ impl EventLoop {
             }
             (Due::Ping, Phase::WebSocket(_)) => connection.ping(self.now, &self.timeouts),
             (Due::CloseSilent, Phase::WebSocket(_)) => {
-                self.shared.note(Kind::Silent, self.now, &"no answer to a ping");
+                self.shared.note(Reason::Silent, self.now, &"no answer to a ping");
                 self.close_connection(key, CloseCode::GOING_AWAY, "no answer to a ping");
             }
             // Nothing more is due: it is dropped at the end of this turn.
@@ -386,7 +386,7 @@ impl EventLoop {
             self.leave_channel(key);
             if let Some(mut connection) = self.connections.remove(key) {
                 self.private_len -= connection.held;
-                self.tally.connections[connection.counted_as as usize] -= 1;
+                self.counters.connections[connection.counted_as as usize] -= 1;
                 // Closing the descriptor would do; other systems than Linux want to be told.
                 let _ = self.poll.registry().deregister(&mut connection.socket);
                 match connection.door {
@@ -414,16 +414,16 @@ impl EventLoop {
     }
 
     pub(super) fn mailbox(&self) -> &Mailbox {
-        self.shared.exchange.mailbox(self.index)
+        self.shared.broker.mailbox(self.index)
     }
 
-    pub(super) fn exchange(&self) -> &Exchange {
-        &self.shared.exchange
+    pub(super) fn broker(&self) -> &Broker {
+        &self.shared.broker
     }
 
     fn timeout(&self) -> Option<Duration> {
         if self.reads.has_queued()
-            || self.reads.has_parked() && !self.exchange().is_congested()
+            || self.reads.has_parked() && !self.broker().is_congested()
             || self.acceptor.as_ref().is_some_and(Acceptor::has_more)
             || self.shared.stop().is_leaving() && self.drain.is_none()
             || self.is_called_for_prices()
@@ -450,11 +450,11 @@ pub(super) fn apply(
     mailbox: &Mailbox,
     len_max: usize,
     taken: &mut VecDeque<Arc<Publication>>,
-    renderer: &mut Renderer,
+    encoder: &mut Encoder,
     hub: &mut Hub,
 ) {
     mailbox.take_publications(len_max, taken);
     for publication in taken.drain(..) {
-        hub.append(publication.channel.as_str(), |form, out| renderer.publication(&publication, form, out));
+        hub.append(publication.channel.as_str(), |form, out| encoder.publication(&publication, form, out));
     }
 }

@@ -120,7 +120,7 @@ impl EventLoop {
 
     /// When the loops have caught up, those that waited for them go first: they had their last share before all others.
     fn unpark(&mut self) {
-        if !self.reads.has_parked() || self.exchange().is_congested() {
+        if !self.reads.has_parked() || self.broker().is_congested() {
             return;
         }
         for (since, key) in self.reads.parked.drain(..).rev() {

@@ -19,7 +19,7 @@ use crate::server::connection::timeouts::Stage;
 use crate::server::connection::{Awaited, Connection, Door, Phase, Rest, WebSocketPhase};
 use crate::server::event_loop::read_queue::{Input, READ_LEN_PER_TURN_MAX};
 use crate::server::event_loop::{EventLoop, READ_BUFFER_LEN};
-use crate::server::metrics::refusals::Kind;
+use crate::server::metrics::refusals::Reason;
 use crate::ws::{self, Message, Protocol};
 
 /// Reads of one socket in a turn, unless the first fills the buffer: one for what is there, one to find that there is
@@ -111,7 +111,7 @@ impl EventLoop {
             }
             return Some(Input::Held);
         }
-        if connection.is_publisher() && self.exchange().is_congested() {
+        if connection.is_publisher() && self.broker().is_congested() {
             return Some(Input::Parked);
         }
         connection.has_rest().then_some(Input::Queued)
@@ -122,7 +122,7 @@ impl EventLoop {
         let is_used_up = self.read_len > READ_LEN_PER_TURN_MAX || self.taken_len > TAKEN_LEN_PER_SHARE_MAX;
         !is_used_up
             && self.connections.get(key).is_some_and(|connection| {
-                let has_to_wait = connection.is_publisher() && self.exchange().is_congested();
+                let has_to_wait = connection.is_publisher() && self.broker().is_congested();
                 !connection.is_to_be_held() && !has_to_wait
             })
     }
@@ -167,7 +167,7 @@ impl EventLoop {
         connection.audience = 0;
         self.read_len += input.len();
         self.taken_len += input.len();
-        self.tally.bytes_received += input.len() as u64;
+        self.counters.bytes_received += input.len() as u64;
         match &mut connection.phase {
             Phase::Http(http) => {
                 http.reader.receive(input);
@@ -213,7 +213,7 @@ impl EventLoop {
             if connection.outbox.is_high() {
                 return;
             }
-            if is_body && self.shared.exchange.is_congested() {
+            if is_body && self.shared.broker.is_congested() {
                 return self.park(key);
             }
             match http.reader.poll() {
@@ -280,11 +280,11 @@ impl EventLoop {
 
     fn publish(&mut self, key: Key, draft: Draft, once: Option<IdempotencyKey>) -> Response {
         let Some(once) = once else {
-            let published = self.exchange().publish(draft, self.now);
+            let published = self.broker().publish(draft, self.now);
             self.note_published(key, published);
             return handlers::published(published, false);
         };
-        match self.exchange().publish_once(draft, once, !self.shared.is_over_memory(), self.now) {
+        match self.broker().publish_once(draft, once, !self.shared.is_over_memory(), self.now) {
             Ok((published, is_replay)) => {
                 if !is_replay {
                     self.note_published(key, published);
@@ -294,7 +294,7 @@ impl EventLoop {
             Err(KeyRefused::Reused) => handlers::key_reused(),
             Err(KeyRefused::NoRoom) => {
                 self.shared.note(
-                    Kind::Memory,
+                    Reason::Memory,
                     self.now,
                     &"a publication with a key: --max-memory is reached",
                 );
@@ -304,7 +304,7 @@ impl EventLoop {
     }
 
     fn note_published(&mut self, key: Key, published: Published) {
-        self.tally.publishes += 1;
+        self.counters.publishes += 1;
         if let Some(connection) = self.connections.get_mut(key) {
             connection.audience = u32::try_from(published.subscribers).unwrap_or(u32::MAX);
         }
@@ -331,7 +331,7 @@ impl EventLoop {
             connection.outbox.tail(),
             Framing { date: &date, keep_alive, head_only, allow_origin, varies_by_origin },
         );
-        if let Some(kind) = Kind::of_status(response.status()) {
+        if let Some(kind) = Reason::of_status(response.status()) {
             let code = response.status().code();
             self.shared.note(kind, self.now, &format_args!("a request, with {code}"));
         }
@@ -399,7 +399,7 @@ impl EventLoop {
                     break;
                 }
                 Err(error) => {
-                    self.shared.note(Kind::of_close(error.close_code()), self.now, &error);
+                    self.shared.note(Reason::of_close(error.close_code()), self.now, &error);
                     self.finish_connection(key);
                     break;
                 }
@@ -429,11 +429,11 @@ impl EventLoop {
         let channel = self.hub.channel(subscription).clone();
         match payload::from_message(channel, subscription.form(), message) {
             Ok(draft) => {
-                let published = self.exchange().publish(draft, self.now);
+                let published = self.broker().publish(draft, self.now);
                 self.note_published(key, published);
             }
             Err(error) => {
-                self.shared.note(Kind::of_close(error.close_code()), self.now, &error);
+                self.shared.note(Reason::of_close(error.close_code()), self.now, &error);
                 self.close_connection(key, error.close_code(), &error.to_string());
             }
         }

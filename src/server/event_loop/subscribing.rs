@@ -1,7 +1,7 @@
 //! How a connection comes to read a channel: it joins under the channel's lock, is told where it begins and what it
 //! missed, and then reads the log.
 //!
-//! From where it begins, `position` says; what is kept, the exchange.
+//! From where it begins, `position` says; what is kept, the broker.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl EventLoop {
             Some(Joined { subscription, notice, policy, missed: publications })
         });
         let joined = joined.expect("it joins in any case");
-        self.tally.replayed[joining.form.index()] += joined.missed.len() as u64;
+        self.counters.replayed[joining.form.index()] += joined.missed.len() as u64;
         joined
     }
 
@@ -138,8 +138,8 @@ impl EventLoop {
             if elements.len() as u64 > self.shared.config.max_lag {
                 break;
             }
-            self.renderer.publication(&publication, WireForm::LongPoll, &mut elements);
-            self.tally.replayed[WireForm::LongPoll.index()] += 1;
+            self.encoder.publication(&publication, WireForm::LongPoll, &mut elements);
+            self.counters.replayed[WireForm::LongPoll.index()] += 1;
             since = publication.id;
         }
         answer(encoder::long_poll_answer(gap, &elements, since))
@@ -152,10 +152,10 @@ impl EventLoop {
         position: Position,
         join: impl FnOnce(&mut Hub, Resumption) -> Option<T>,
     ) -> Option<T> {
-        let Self { shared, hub, taken, index, renderer, now, .. } = self;
-        let joined = shared.exchange.subscribe(channel, *index, position, *now, |resumption| {
+        let Self { shared, hub, taken, index, encoder, now, .. } = self;
+        let joined = shared.broker.subscribe(channel, *index, position, *now, |resumption| {
             // All of it, whatever a turn's slice is: what comes after the join is in the logs after this.
-            apply(shared.exchange.mailbox(*index), usize::MAX, taken, renderer, hub);
+            apply(shared.broker.mailbox(*index), usize::MAX, taken, encoder, hub);
             join(hub, resumption)
         });
         self.call_for_prices(channel);

@@ -53,16 +53,16 @@ impl Transport {
     }
 }
 
-/// How many numbers a tally has.
-const CELLS: usize = size_of::<Tally>() / size_of::<u64>();
+/// How many numbers a counters has.
+const CELLS: usize = size_of::<Counters>() / size_of::<u64>();
 
-/// Policies in the order in which [`Tally::lagged`] counts them.
+/// Policies in the order in which [`Counters::lagged`] counts them.
 pub const POLICIES: [(LagPolicy, &str); 3] =
     [(LagPolicy::Close, "close"), (LagPolicy::Skip, "skip"), (LagPolicy::Latest, "latest")];
 
 /// The numbers of one loop, or of all loops together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct Counters {
     /// Connections there are, by transport.
     pub connections: [u64; Transport::ALL.len()],
     /// Connections that were taken in.
@@ -112,7 +112,7 @@ impl Turns {
     }
 }
 
-impl Tally {
+impl Counters {
     /// Counts one subscriber that was too far behind.
     pub fn note_lagged(&mut self, policy: LagPolicy) {
         if let Some(at) = POLICIES.iter().position(|&(known, _)| known == policy) {
@@ -147,7 +147,7 @@ impl Tally {
     }
 
     fn cells_mut(&mut self) -> impl Iterator<Item = &mut u64> {
-        // Without `..`: a number that is added to the tally is added here.
+        // Without `..`: a number that is added to the counters is added here.
         let Self {
             connections,
             accepted,
@@ -170,7 +170,7 @@ impl Tally {
     }
 }
 
-/// Where a loop puts its tally for others to read. No other thread writes here.
+/// Where a loop puts its counters for others to read. No other thread writes here.
 ///
 /// Aligned to two cache lines, which is what a core fetches at once: loops do not disturb each other by writing.
 #[derive(Debug)]
@@ -185,19 +185,19 @@ impl Default for Board {
 
 impl Board {
     /// Puts the numbers there. A reader may meet some of this turn beside some of the one before.
-    pub fn put(&self, tally: &Tally) {
-        for (cell, number) in self.0.iter().zip(tally.cells()) {
+    pub fn put(&self, counters: &Counters) {
+        for (cell, number) in self.0.iter().zip(counters.cells()) {
             cell.store(number, Ordering::Relaxed);
         }
     }
 
     /// The numbers that were put there last.
-    pub fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
-        for (number, cell) in tally.cells_mut().zip(&self.0) {
+    pub fn counters(&self) -> Counters {
+        let mut counters = Counters::default();
+        for (number, cell) in counters.cells_mut().zip(&self.0) {
             *number = cell.load(Ordering::Relaxed);
         }
-        tally
+        counters
     }
 }
 
@@ -205,26 +205,26 @@ impl Board {
 mod tests {
     use super::*;
 
-    /// A tally in which no two numbers are the same.
-    fn numbered() -> Tally {
-        let mut tally = Tally::default();
-        tally.cells_mut().zip(1..).for_each(|(cell, number)| *cell = number);
-        tally
+    /// A counters in which no two numbers are the same.
+    fn numbered() -> Counters {
+        let mut counters = Counters::default();
+        counters.cells_mut().zip(1..).for_each(|(cell, number)| *cell = number);
+        counters
     }
 
     #[test]
     fn what_is_put_on_the_board_is_read_from_it() {
         let board = Board::default();
-        assert_eq!(board.tally(), Tally::default());
+        assert_eq!(board.counters(), Counters::default());
         board.put(&numbered());
-        assert_eq!(board.tally(), numbered());
-        assert_eq!(Tally::default().cells_mut().count(), CELLS, "every number has its cell");
+        assert_eq!(board.counters(), numbered());
+        assert_eq!(Counters::default().cells_mut().count(), CELLS, "every number has its cell");
     }
 
     #[test]
     fn loops_add_up_but_for_the_longest_log() {
-        let mut sum = Tally { publishes: 3, lag_max: 50, ..Tally::default() };
-        sum.add(&Tally { publishes: 4, lag_max: 20, connections: [1, 0, 0, 2], ..Tally::default() });
+        let mut sum = Counters { publishes: 3, lag_max: 50, ..Counters::default() };
+        sum.add(&Counters { publishes: 4, lag_max: 20, connections: [1, 0, 0, 2], ..Counters::default() });
         assert_eq!((sum.publishes, sum.lag_max, sum.connections), (7, 50, [1, 0, 0, 2]));
     }
 
@@ -243,29 +243,29 @@ mod tests {
         for (number, &transport) in Transport::ALL.iter().enumerate() {
             assert_eq!(transport as usize, number);
         }
-        let mut tally = Tally { connections: [1, 0, 0, 0], ..Tally::default() };
-        tally.note_transport(Transport::Http, Transport::Sse);
-        assert_eq!(tally.connections, [0, 0, 1, 0]);
+        let mut counters = Counters { connections: [1, 0, 0, 0], ..Counters::default() };
+        counters.note_transport(Transport::Http, Transport::Sse);
+        assert_eq!(counters.connections, [0, 0, 1, 0]);
     }
 
     #[test]
     fn deliveries_of_a_transport_are_those_of_all_its_forms() {
-        let mut tally = Tally::default();
-        tally.deliveries[WireForm::WebSocket.index()] = 1;
-        tally.deliveries[WireForm::EnvelopeDeflate.index()] = 2;
-        tally.replayed[WireForm::Envelope.index()] = 4;
-        tally.deliveries[WireForm::EventStreamEnvelope.index()] = 8;
-        tally.replayed[WireForm::LongPoll.index()] = 16;
-        let by = Transport::ALL.map(|transport| tally.deliveries_by(transport));
+        let mut counters = Counters::default();
+        counters.deliveries[WireForm::WebSocket.index()] = 1;
+        counters.deliveries[WireForm::EnvelopeDeflate.index()] = 2;
+        counters.replayed[WireForm::Envelope.index()] = 4;
+        counters.deliveries[WireForm::EventStreamEnvelope.index()] = 8;
+        counters.replayed[WireForm::LongPoll.index()] = 16;
+        let by = Transport::ALL.map(|transport| counters.deliveries_by(transport));
         assert_eq!(by, [0, 7, 8, 16]);
     }
 
     #[test]
     fn a_lagging_subscriber_is_counted_under_its_policy() {
-        let mut tally = Tally::default();
+        let mut counters = Counters::default();
         for policy in [LagPolicy::Skip, LagPolicy::Latest, LagPolicy::Latest] {
-            tally.note_lagged(policy);
+            counters.note_lagged(policy);
         }
-        assert_eq!(tally.lagged, [0, 1, 2]);
+        assert_eq!(counters.lagged, [0, 1, 2]);
     }
 }

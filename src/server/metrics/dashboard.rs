@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::hub::ChannelName;
 use crate::server::clock::Millis;
 use crate::server::metrics::counters::Transport;
-use crate::server::metrics::snapshot::{Totals, VERSION};
+use crate::server::metrics::snapshot::{Snapshot, VERSION};
 
 /// The channel of the figures.
 pub const FIGURES_CHANNEL: &str = "@fanfare.dashboard";
@@ -26,23 +26,24 @@ pub fn channel() -> ChannelName {
 }
 
 /// One publication of figures, as JSON.
-pub fn json(totals: &Totals, at_ms: u64, busiest: Vec<Busy>) -> String {
-    let tally = &totals.tally;
-    let connections =
-        Transport::ALL.map(|transport| (transport.label(), tally.connections[transport as usize])).to_vec();
-    let refusals = totals.refusals.iter().copied().filter(|&(_, count)| count > 0).collect();
-    let memory = totals.memory().into_iter().chain([("max", totals.memory_max)]).collect();
+pub fn json(snapshot: &Snapshot, at_ms: u64, busiest: Vec<Busy>) -> String {
+    let counters = &snapshot.counters;
+    let connections = Transport::ALL
+        .map(|transport| (transport.label(), counters.connections[transport as usize]))
+        .to_vec();
+    let refusals = snapshot.refusals.iter().copied().filter(|&(_, count)| count > 0).collect();
+    let memory = snapshot.memory().into_iter().chain([("max", snapshot.memory_max)]).collect();
     let figures = Figures {
         at: at_ms,
         version: VERSION,
-        uptime_seconds: totals.uptime.as_secs(),
+        uptime_seconds: snapshot.uptime.as_secs(),
         connections: Named(connections),
-        publishes: tally.publishes,
-        deliveries: Transport::ALL.into_iter().map(|transport| tally.deliveries_by(transport)).sum(),
-        bytes_sent: tally.bytes_sent,
-        bytes_received: tally.bytes_received,
-        lag_bytes_max: tally.lag_max,
-        channels: totals.channels,
+        publishes: counters.publishes,
+        deliveries: Transport::ALL.into_iter().map(|transport| counters.deliveries_by(transport)).sum(),
+        bytes_sent: counters.bytes_sent,
+        bytes_received: counters.bytes_received,
+        lag_bytes_max: counters.lag_max,
+        channels: snapshot.channels,
         refusals: Named(refusals),
         memory: Named(memory),
         busiest,
@@ -183,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::hub::WireForm;
-    use crate::server::metrics::counters::Tally;
+    use crate::server::metrics::counters::Counters;
 
     fn name(name: &str) -> ChannelName {
         ChannelName::new(name).unwrap()
@@ -199,7 +200,7 @@ mod tests {
         let mut deliveries = [0; WireForm::ALL.len()];
         deliveries[WireForm::WebSocket.index()] = 30;
         deliveries[WireForm::Envelope.index()] = 4;
-        let tally = Tally {
+        let counters = Counters {
             connections: [1, 2, 3, 0],
             publishes: 12,
             deliveries,
@@ -209,10 +210,10 @@ mod tests {
             log_bytes: 8,
             private_bytes: 9,
             connection_bytes: 10,
-            ..Tally::default()
+            ..Counters::default()
         };
-        let totals = Totals {
-            tally,
+        let snapshot = Snapshot {
+            counters,
             refusals: vec![("bad_request", 3), ("silent", 0)],
             publication_bytes: 11,
             evicted: 0,
@@ -230,7 +231,7 @@ mod tests {
             r#""memory":{"logs":8,"private":9,"connections":10,"publications":11,"max":1073741824},"#,
             r#""busiest":[{"channel":"prices","publishes":1200,"subscribers":14}]}"#
         );
-        assert_eq!(json(&totals, 1_763_700_000_123, busiest.into_top()), expected);
+        assert_eq!(json(&snapshot, 1_763_700_000_123, busiest.into_top()), expected);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Write};
 
 use crate::server::metrics::counters::{POLICIES, TURN_BOUNDS_US, Transport, Turns};
 use crate::server::metrics::process::ProcessFigures;
-use crate::server::metrics::snapshot::{Totals, VERSION};
+use crate::server::metrics::snapshot::{Snapshot, VERSION};
 
 /// The media type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -18,14 +18,14 @@ const NANOS: f64 = 1e9;
 const MICROS: f64 = 1e6;
 
 /// Everything that is told.
-pub fn render(totals: &Totals, process: &ProcessFigures) -> String {
+pub fn render(snapshot: &Snapshot, process: &ProcessFigures) -> String {
     let mut page = Page { text: String::with_capacity(CAPACITY) };
-    page.connections(totals);
-    page.traffic(totals);
-    page.lag(totals);
-    page.refusals(totals);
-    page.memory(totals);
-    page.turns(&totals.tally.turns);
+    page.connections(snapshot);
+    page.traffic(snapshot);
+    page.lag(snapshot);
+    page.refusals(snapshot);
+    page.memory(snapshot);
+    page.turns(&snapshot.counters.turns);
     page.build();
     page.process(process);
     page.text
@@ -44,81 +44,91 @@ struct Page {
 }
 
 impl Page {
-    fn connections(&mut self, totals: &Totals) {
+    fn connections(&mut self, snapshot: &Snapshot) {
         let name = "fanfare_connections";
         self.family(name, Type::Gauge, "Connections there are, by transport.");
         for transport in Transport::ALL {
-            self.labelled(name, "transport", transport.label(), totals.tally.connections[transport as usize]);
+            self.labelled(
+                name,
+                "transport",
+                transport.label(),
+                snapshot.counters.connections[transport as usize],
+            );
         }
         self.single(
             "fanfare_connections_accepted_total",
             Type::Counter,
             "Connections that were taken in.",
-            totals.tally.accepted,
+            snapshot.counters.accepted,
         );
-        self.single("fanfare_channels", Type::Gauge, "Channels that are known.", totals.channels);
+        self.single("fanfare_channels", Type::Gauge, "Channels that are known.", snapshot.channels);
     }
 
-    fn traffic(&mut self, totals: &Totals) {
-        let tally = &totals.tally;
+    fn traffic(&mut self, snapshot: &Snapshot) {
+        let counters = &snapshot.counters;
         let publishes = "Publications that clients and the program made.";
-        self.single("fanfare_publishes_total", Type::Counter, publishes, tally.publishes);
+        self.single("fanfare_publishes_total", Type::Counter, publishes, counters.publishes);
         let name = "fanfare_deliveries_total";
         self.family(name, Type::Counter, "Publications times the subscribers they are for, by transport.");
         for transport in Transport::ALL.into_iter().filter(|&transport| transport != Transport::Http) {
-            self.labelled(name, "transport", transport.label(), tally.deliveries_by(transport));
+            self.labelled(name, "transport", transport.label(), counters.deliveries_by(transport));
         }
-        self.single("fanfare_sent_bytes_total", Type::Counter, "Bytes that sockets took.", tally.bytes_sent);
+        self.single(
+            "fanfare_sent_bytes_total",
+            Type::Counter,
+            "Bytes that sockets took.",
+            counters.bytes_sent,
+        );
         self.single(
             "fanfare_received_bytes_total",
             Type::Counter,
             "Bytes that sockets gave.",
-            tally.bytes_received,
+            counters.bytes_received,
         );
     }
 
-    fn lag(&mut self, totals: &Totals) {
-        let tally = &totals.tally;
+    fn lag(&mut self, snapshot: &Snapshot) {
+        let counters = &snapshot.counters;
         let name = "fanfare_lagged_total";
         self.family(name, Type::Counter, "Subscribers found past --max-lag, by what was done then.");
-        for ((_, label), count) in POLICIES.iter().zip(tally.lagged) {
+        for ((_, label), count) in POLICIES.iter().zip(counters.lagged) {
             self.labelled(name, "policy", label, count);
         }
         self.single(
             "fanfare_passed_over_publications_total",
             Type::Counter,
             "Publications that subscribers past --max-lag were not sent.",
-            tally.passed_over,
+            counters.passed_over,
         );
         self.single(
             "fanfare_lag_max_bytes",
             Type::Gauge,
             "Bytes that are kept for the subscriber that is furthest behind.",
-            tally.lag_max,
+            counters.lag_max,
         );
     }
 
-    fn refusals(&mut self, totals: &Totals) {
+    fn refusals(&mut self, snapshot: &Snapshot) {
         let name = "fanfare_refusals_total";
         self.family(name, Type::Counter, "Connections, requests and messages that were refused, by reason.");
-        for &(label, count) in &totals.refusals {
+        for &(label, count) in &snapshot.refusals {
             self.labelled(name, "reason", label, count);
         }
     }
 
-    fn memory(&mut self, totals: &Totals) {
+    fn memory(&mut self, snapshot: &Snapshot) {
         let name = "fanfare_memory_bytes";
         self.family(name, Type::Gauge, "Bytes held for clients, by what they are.");
-        for (kind, bytes) in totals.memory() {
+        for (kind, bytes) in snapshot.memory() {
             self.labelled(name, "kind", kind, bytes);
         }
         let help = "The most bytes that are held for clients (--max-memory).";
-        self.single("fanfare_memory_max_bytes", Type::Gauge, help, totals.memory_max);
+        self.single("fanfare_memory_max_bytes", Type::Gauge, help, snapshot.memory_max);
         self.single(
             "fanfare_evicted_publications_total",
             Type::Counter,
             "Publications evicted from histories because --max-memory was reached.",
-            totals.evicted,
+            snapshot.evicted,
         );
     }
 

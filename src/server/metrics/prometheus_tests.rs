@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::hub::WireForm;
-use crate::server::metrics::counters::Tally;
+use crate::server::metrics::counters::Counters;
 
 /// Numbers of which no two in one family are the same.
-fn totals() -> Totals {
+fn snapshot() -> Snapshot {
     let mut deliveries = [0; WireForm::ALL.len()];
     deliveries[WireForm::WebSocket.index()] = 30;
     deliveries[WireForm::EnvelopeDeflate.index()] = 4;
@@ -14,7 +14,7 @@ fn totals() -> Totals {
     replayed[WireForm::LongPoll.index()] = 6;
     let mut turns = Turns { busy_ns: 1_250_000_000, ..Turns::default() };
     (turns.buckets[0], turns.buckets[4], turns.buckets[14]) = (7, 2, 1);
-    let tally = Tally {
+    let counters = Counters {
         connections: [1, 2, 3, 4],
         accepted: 20,
         publishes: 12,
@@ -30,8 +30,8 @@ fn totals() -> Totals {
         lag_max: 7,
         turns,
     };
-    Totals {
-        tally,
+    Snapshot {
+        counters,
         refusals: vec![("bad_request", 3), ("silent", 0)],
         publication_bytes: 11,
         evicted: 13,
@@ -51,12 +51,12 @@ fn everything_is_told_in_the_text_format() {
         max_fds: Some(1024),
     };
     let expected = include_str!("prometheus_expected.txt").replace("VERSION", VERSION);
-    assert_eq!(render(&totals(), &process), expected);
+    assert_eq!(render(&snapshot(), &process), expected);
 }
 
 #[test]
 fn what_the_system_does_not_tell_is_left_out() {
-    let text = render(&totals(), &ProcessFigures::default());
+    let text = render(&snapshot(), &ProcessFigures::default());
     assert!(text.contains("fanfare_build_info") && !text.contains("process_"), "{text}");
 }
 

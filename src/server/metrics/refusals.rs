@@ -16,7 +16,7 @@ const REASON_LEN_MAX: usize = 200;
 
 /// Why something is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Reason {
     /// A connection past `--max-connections`.
     NoRoom,
     /// A connection for which there was no descriptor.
@@ -55,7 +55,7 @@ pub enum Kind {
     Lagged,
 }
 
-impl Kind {
+impl Reason {
     /// Every kind, in the order of their numbers.
     pub const ALL: [Self; 18] = [
         Self::NoRoom,
@@ -134,7 +134,7 @@ impl Kind {
 /// How many of each kind there have been, and which log lines are due.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    kinds: [Noted; Kind::ALL.len()],
+    kinds: [Noted; Reason::ALL.len()],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -147,7 +147,7 @@ struct Noted {
 
 impl Refusals {
     /// Counts refusals and writes a line if it is time for one.
-    pub fn note(&mut self, kind: Kind, count: u64, now: Millis, what: &dyn std::fmt::Display) {
+    pub fn note(&mut self, kind: Reason, count: u64, now: Millis, what: &dyn std::fmt::Display) {
         if let Some(unnamed) = self.count(kind, count, now) {
             let what = Excerpt { what, len_max: REASON_LEN_MAX };
             tracing::warn!(kind = ?kind, unnamed, "refused: {what}");
@@ -156,12 +156,12 @@ impl Refusals {
 
     /// How many there have been of each kind that figures count, by its label.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let kinds = Kind::ALL.iter().zip(&self.kinds);
+        let kinds = Reason::ALL.iter().zip(&self.kinds);
         kinds.filter_map(|(kind, noted)| Some((kind.label()?, noted.count)))
     }
 
     /// `Some(n)` if a line is due, n refusals of the kind having gone unnamed since the last one.
-    fn count(&mut self, kind: Kind, count: u64, now: Millis) -> Option<u64> {
+    fn count(&mut self, kind: Reason, count: u64, now: Millis) -> Option<u64> {
         let noted = &mut self.kinds[kind as usize];
         noted.count += count;
         if noted.named_at.is_some_and(|at| now.0 < at.0 + QUIET_MS) {
@@ -180,30 +180,30 @@ mod tests {
     #[test]
     fn the_first_is_named_at_once_and_the_rest_are_counted() {
         let mut refusals = Refusals::default();
-        assert_eq!(refusals.count(Kind::NotFound, 1, Millis(5)), Some(0));
-        assert_eq!(refusals.count(Kind::NotFound, 1, Millis(6)), None);
-        assert_eq!(refusals.count(Kind::NotFound, 1, Millis(10_004)), None);
-        assert_eq!(refusals.count(Kind::NotFound, 1, Millis(10_005)), Some(2));
+        assert_eq!(refusals.count(Reason::NotFound, 1, Millis(5)), Some(0));
+        assert_eq!(refusals.count(Reason::NotFound, 1, Millis(6)), None);
+        assert_eq!(refusals.count(Reason::NotFound, 1, Millis(10_004)), None);
+        assert_eq!(refusals.count(Reason::NotFound, 1, Millis(10_005)), Some(2));
     }
 
     #[test]
     fn of_several_at_once_one_is_named() {
         let mut refusals = Refusals::default();
-        assert_eq!(refusals.count(Kind::NoRoom, 3, Millis(5)), Some(0));
-        assert_eq!(refusals.count(Kind::NoRoom, 1, Millis(10_005)), Some(2));
+        assert_eq!(refusals.count(Reason::NoRoom, 3, Millis(5)), Some(0));
+        assert_eq!(refusals.count(Reason::NoRoom, 1, Millis(10_005)), Some(2));
     }
 
     #[test]
     fn one_kind_does_not_silence_another() {
         let mut refusals = Refusals::default();
-        assert_eq!(refusals.count(Kind::NotFound, 1, Millis(5)), Some(0));
-        assert_eq!(refusals.count(Kind::Lagged, 1, Millis(5)), Some(0));
+        assert_eq!(refusals.count(Reason::NotFound, 1, Millis(5)), Some(0));
+        assert_eq!(refusals.count(Reason::Lagged, 1, Millis(5)), Some(0));
     }
 
     #[test]
     fn every_kind_is_counted_under_its_own_label() {
         let mut refusals = Refusals::default();
-        for (number, &kind) in Kind::ALL.iter().enumerate() {
+        for (number, &kind) in Reason::ALL.iter().enumerate() {
             assert_eq!(kind as usize, number);
             refusals.count(kind, number as u64 + 1, Millis(0));
         }
@@ -218,36 +218,36 @@ mod tests {
     fn a_status_says_why_a_request_was_refused() {
         for (status, kind) in [
             (Status::OK, None),
-            (Status::BAD_REQUEST, Some(Kind::BadRequest)),
-            (Status::UNAUTHORIZED, Some(Kind::Unauthorized)),
-            (Status::FORBIDDEN, Some(Kind::Forbidden)),
-            (Status::NOT_FOUND, Some(Kind::NotFound)),
-            (Status::METHOD_NOT_ALLOWED, Some(Kind::Method)),
-            (Status::REQUEST_TIMEOUT, Some(Kind::Timeout)),
-            (Status::LENGTH_REQUIRED, Some(Kind::BadRequest)),
-            (Status::CONTENT_TOO_LARGE, Some(Kind::TooLarge)),
-            (Status::REQUEST_HEADER_FIELDS_TOO_LARGE, Some(Kind::TooLarge)),
-            (Status::EXPECTATION_FAILED, Some(Kind::Unsupported)),
-            (Status::UPGRADE_REQUIRED, Some(Kind::Unsupported)),
-            (Status::NOT_IMPLEMENTED, Some(Kind::Unsupported)),
-            (Status::HTTP_VERSION_NOT_SUPPORTED, Some(Kind::Unsupported)),
-            (Status::INTERNAL_SERVER_ERROR, Some(Kind::Internal)),
+            (Status::BAD_REQUEST, Some(Reason::BadRequest)),
+            (Status::UNAUTHORIZED, Some(Reason::Unauthorized)),
+            (Status::FORBIDDEN, Some(Reason::Forbidden)),
+            (Status::NOT_FOUND, Some(Reason::NotFound)),
+            (Status::METHOD_NOT_ALLOWED, Some(Reason::Method)),
+            (Status::REQUEST_TIMEOUT, Some(Reason::Timeout)),
+            (Status::LENGTH_REQUIRED, Some(Reason::BadRequest)),
+            (Status::CONTENT_TOO_LARGE, Some(Reason::TooLarge)),
+            (Status::REQUEST_HEADER_FIELDS_TOO_LARGE, Some(Reason::TooLarge)),
+            (Status::EXPECTATION_FAILED, Some(Reason::Unsupported)),
+            (Status::UPGRADE_REQUIRED, Some(Reason::Unsupported)),
+            (Status::NOT_IMPLEMENTED, Some(Reason::Unsupported)),
+            (Status::HTTP_VERSION_NOT_SUPPORTED, Some(Reason::Unsupported)),
+            (Status::INTERNAL_SERVER_ERROR, Some(Reason::Internal)),
             (Status::SERVICE_UNAVAILABLE, None),
         ] {
-            assert_eq!(Kind::of_status(status), kind, "{status}");
+            assert_eq!(Reason::of_status(status), kind, "{status}");
         }
     }
 
     #[test]
     fn a_close_code_says_why_a_peer_was_closed() {
         for (code, kind) in [
-            (CloseCode::PROTOCOL_ERROR, Kind::Protocol),
-            (CloseCode::UNSUPPORTED_DATA, Kind::Payload),
-            (CloseCode::INVALID_PAYLOAD, Kind::Payload),
-            (CloseCode::POLICY_VIOLATION, Kind::Policy),
-            (CloseCode::MESSAGE_TOO_BIG, Kind::TooLarge),
+            (CloseCode::PROTOCOL_ERROR, Reason::Protocol),
+            (CloseCode::UNSUPPORTED_DATA, Reason::Payload),
+            (CloseCode::INVALID_PAYLOAD, Reason::Payload),
+            (CloseCode::POLICY_VIOLATION, Reason::Policy),
+            (CloseCode::MESSAGE_TOO_BIG, Reason::TooLarge),
         ] {
-            assert_eq!(Kind::of_close(code), kind, "{code}");
+            assert_eq!(Reason::of_close(code), kind, "{code}");
         }
     }
 }

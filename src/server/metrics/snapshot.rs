@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::server::metrics::counters::{Board, Tally};
+use crate::server::metrics::counters::{Board, Counters};
 use crate::server::metrics::process::Process;
 
 /// The version of this program.
@@ -13,9 +13,9 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// All numbers at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Totals {
+pub struct Snapshot {
     /// The loops together; publications by handles are among the publishes.
-    pub tally: Tally,
+    pub counters: Counters,
     /// Refusals by the label of their kind.
     pub refusals: Vec<(&'static str, u64)>,
     /// Bytes of publications that are shared between loops or kept, and of what is known of their channels.
@@ -30,13 +30,13 @@ pub struct Totals {
     pub uptime: Duration,
 }
 
-impl Totals {
+impl Snapshot {
     /// What is held for clients, by what it is.
     pub fn memory(&self) -> [(&'static str, u64); 4] {
         [
-            ("logs", self.tally.log_bytes),
-            ("private", self.tally.private_bytes),
-            ("connections", self.tally.connection_bytes),
+            ("logs", self.counters.log_bytes),
+            ("private", self.counters.private_bytes),
+            ("connections", self.counters.connection_bytes),
             ("publications", self.publication_bytes),
         ]
     }
@@ -71,10 +71,11 @@ impl Meters {
     }
 
     /// The numbers of all loops and handles together. O(loops).
-    pub fn tally(&self) -> Tally {
-        let mut tally = Tally { publishes: self.published.load(Ordering::Relaxed), ..Tally::default() };
-        self.boards.iter().for_each(|board| tally.add(&board.tally()));
-        tally
+    pub fn counters(&self) -> Counters {
+        let mut counters =
+            Counters { publishes: self.published.load(Ordering::Relaxed), ..Counters::default() };
+        self.boards.iter().for_each(|board| counters.add(&board.counters()));
+        counters
     }
 
     /// Counts a publication made by a handle.
