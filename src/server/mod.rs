@@ -13,7 +13,6 @@ mod excerpt;
 mod handle;
 mod lock;
 mod metrics;
-mod prices;
 mod shared;
 mod start;
 

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
+use crate::hub::ChannelName;
 use crate::server::api::handlers::Handlers;
 use crate::server::broker::Broker;
 use crate::server::clock::Millis;
+use crate::server::demo;
 use crate::server::lock::lock;
 use crate::server::metrics::dashboard::FIGURES_CHANNEL;
 use crate::server::metrics::refusals::{Reason, Refusals};
@@ -19,6 +21,9 @@ use crate::server::metrics::snapshot::{Meters, Snapshot};
 /// When this long no history was evicted, the next eviction is another one and logged: at the limit it is a few
 /// publications at a time, with pauses, for as long as clients publish.
 const EVICTION_OVER_MS: u64 = 60_000;
+
+/// The loop that publishes the demo's prices.
+const PRICES_LOOP: usize = 0;
 
 /// Shared by reference between all threads of a server.
 #[derive(Debug)]
@@ -145,6 +150,14 @@ impl Shared {
                 evicted,
                 "--max-memory is reached: history is evicted, reconnecting subscribers get a gap"
             );
+        }
+    }
+
+    /// Has the demo's prices published if somebody came for them.
+    pub fn call_for_prices(&self, channel: &ChannelName) {
+        let is_call = self.config.serves_demo() && channel.as_str() == demo::CHANNEL;
+        if is_call && !self.has_call_for_prices.swap(true, Ordering::SeqCst) {
+            self.broker.mailbox(PRICES_LOOP).wake();
         }
     }
 

@@ -85,7 +85,7 @@ impl Server {
             .map(|(index, poll)| EventLoop::new(index, Arc::clone(&shared), poll, acceptor.take()))
             .collect();
         if shared.config.serves_demo() {
-            loops[0].demo = Some(Demo::new(getrandom::u64().map_err(io::Error::other)?));
+            loops[0].set_demo(Demo::new(getrandom::u64().map_err(io::Error::other)?));
         }
         Ok(Self { loops, local_addrs, metrics_addr, handle })
     }

@@ -1,67 +1,89 @@
-//! One connection: its phase, what it owes its peer, and what happens when it falls behind.
+//! One connection: its life as one enum, and every transition of it.
 //!
-//! What its bytes mean is decided in `reading`; which connections there are, the loop knows.
+//! What a peer's bytes mean is in the file of each role, how its bytes leave in `sending`; which connections there are
+//! the event loop knows.
 
+pub mod context;
+mod event_stream;
+mod http;
+mod joining;
 pub mod lag;
+mod long_poll;
 pub mod outbox;
+mod reading;
 pub mod replay;
+mod sending;
 pub mod spares;
 pub mod stream;
+mod subscriptions;
 pub mod table;
 pub mod timeouts;
+mod websocket;
 
-use std::io;
-use std::net::Shutdown;
-
-use mio::net::TcpStream;
+use context::Context;
+use event_stream::EventStream;
+use http::Http;
+use lag::Lateness;
+use long_poll::LongPoll;
+use outbox::Outbox;
+use stream::Stream;
+use subscriptions::Subscriptions;
+use timeouts::{Deadlines, Due, Stage};
+use websocket::WebSocket;
 
 use crate::config::LagPolicy;
-use crate::http::{self, RequestReader};
-use crate::hub::{Hub, PublicationId, Subscription};
-use crate::server::api::handlers::Intent;
+use crate::hub::{LogId, Subscription};
 use crate::server::clock::Millis;
-use crate::server::connection::lag::{LagRules, Lateness};
-use crate::server::connection::outbox::Outbox;
-use crate::server::connection::replay::Replay;
-use crate::server::connection::stream::Transmitted;
-use crate::server::connection::timeouts::{Liveness, Stage, Timeouts};
-use crate::server::encoder::{self, Encoder, Notice};
-use crate::server::event_loop::read_queue::Input;
-use crate::server::event_loop::subscribing::Joined;
 use crate::server::metrics::counters::Transport;
-use crate::ws::{CloseCode, Deflate, Protocol, State};
+use crate::ws::CloseCode;
+
+pub use reading::{READ_BUFFER_LEN, Share};
 
 /// A socket and all that is known of it.
+///
+/// The methods of a role are in its file. They reach this connection and a [`Context`], nothing else, and return what the
+/// event loop is to do.
 #[derive(Debug)]
 pub struct Connection {
-    pub socket: TcpStream,
-    pub phase: Phase,
-    pub outbox: Outbox,
-    /// What it missed and is still to be sent, ahead of its log.
-    pub replay: Option<Box<Replay>>,
-    pub liveness: Liveness,
+    pub stream: Stream,
+    life: Life,
+    outbox: Outbox,
+    subscriptions: Subscriptions,
+    /// Since when it lags too far.
+    lateness: Lateness,
+    deadlines: Deadlines,
     /// When a timer is going to look here; never later than the deadline.
     pub timer_at: Millis,
-    /// Whether the socket has room. Cleared by a write that did not fit, set by the edge that follows.
-    pub is_writable: bool,
-    /// Whether the last write did not fit: what the socket takes after it, the peer has made room for.
-    pub is_refused: bool,
-    /// Since when it is too far behind what it reads.
-    pub lateness: Lateness,
     /// The private bytes that were last counted in the loop's sum.
-    pub held: usize,
-    /// Whether there is something to be read. There may be no further edge.
-    pub input: Input,
-    /// Whether the system has told that the peer closed its half, or all: behind the bytes that are unread comes the end.
-    pub has_ended: bool,
-    /// How many subscribers the publication had that its last bytes brought; 0 if they brought none.
-    pub audience: u32,
-    /// Bytes that came in after they had ceased to count.
-    pub discarded: u32,
-    /// What it is counted as in the loop's counters.
+    pub counted_len: usize,
+    /// What it was last counted as.
     pub counted_as: Transport,
-    /// Where it came in.
+    /// Where its unread input is.
+    pub input: Input,
+    /// Which listener it came in at.
     pub door: Door,
+    /// How many subscribers the publication had that its last bytes brought; 0 if they brought none.
+    audience: u32,
+    /// Bytes that came in after they had ceased to count.
+    discarded: u32,
+}
+
+/// The life of a connection, from top to bottom. A long poll is followed by a request; after an upgrade or an event stream
+/// there is none.
+#[derive(Debug)]
+enum Life {
+    /// Requests and their answers.
+    Http(Box<Http>),
+    /// A request that is answered when something is published.
+    LongPoll(Box<LongPoll>),
+    /// Frames, until a Close frame has gone both ways or the peer broke the protocol.
+    WebSocket(WebSocket),
+    /// Chunks of an answer without an end. What the peer still sends is ignored.
+    EventStream(EventStream),
+    /// The outbox is sent, then our half of TCP is closed.
+    Finishing,
+    /// Our half is closed; what the peer still sends is ignored until it closes its own.
+    Lingering,
 }
 
 /// Which listener a connection came in at.
@@ -73,486 +95,337 @@ pub enum Door {
     Metrics,
 }
 
-/// The life of a connection, from top to bottom; at most one of `WebSocket` and `EventStream` comes between.
-#[derive(Debug)]
-pub enum Phase {
-    /// Requests and their answers.
-    Http(Box<HttpPhase>),
-    /// Frames, until a Close frame has gone both ways or the peer broke the protocol.
-    WebSocket(WebSocketPhase),
-    /// Chunks of an answer without an end. What the peer still sends is ignored.
-    EventStream(EventStreamPhase),
-    /// The outbox is sent, then our half of TCP is closed.
-    Finishing,
-    /// Our half is closed; what the peer still sends is ignored until it closes its own.
-    Lingering,
-}
-
-/// An HTTP connection.
-#[derive(Debug)]
-pub struct HttpPhase {
-    pub reader: RequestReader,
-    /// What the answer to the present request waits for.
-    pub awaited: Option<Awaited>,
-    /// The origin whose pages may read the answer.
-    pub allow_origin: Option<Box<str>>,
-}
-
-/// What an answer waits for.
-#[derive(Debug)]
-pub enum Awaited {
-    /// The body of this publication.
-    Body {
-        /// The publication.
-        intent: Intent,
-        /// Whether another request may follow.
-        keep_alive: bool,
-    },
-    /// A publication to be answered with: a long poll.
-    Publication {
-        /// Where it will be read.
-        subscription: Subscription,
-        /// The publication before it.
-        since: PublicationId,
-        /// Whether another request may follow.
-        keep_alive: bool,
-    },
-}
-
-/// An event stream.
-#[derive(Debug)]
-pub struct EventStreamPhase {
-    /// What it reads; `None` once it is ending.
-    pub subscription: Option<Subscription>,
-    /// Whether it is ended as soon as it has been sent what it is owed: the server stops.
-    pub is_leaving: bool,
-}
-
-/// A WebSocket connection.
-#[derive(Debug)]
-pub struct WebSocketPhase {
-    pub protocol: Protocol,
-    /// What was read and is still to be taken: how far it was is `protocol`'s to know. None once all is.
-    pub rest: Option<Box<Rest>>,
-    /// The compression that was agreed.
-    pub deflate: Option<Deflate>,
-    /// What it reads; `None` for the echo, and once it is closing.
-    pub subscription: Option<Subscription>,
-    /// Whether it gets a Close frame as soon as it has read what it is owed: the server stops.
-    pub is_leaving: bool,
-}
-
-/// Bytes that were read and are still to be taken. In a box, so that a connection without any has one word for them.
-#[derive(Debug)]
-pub struct Rest(pub Box<[u8]>);
-
-/// What a flush left to be done.
+/// The unread input of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flushed {
-    /// Nothing.
-    Settled,
-    /// The outbox is no longer high: read on.
-    ReadOn,
-    /// All is sent: say goodbye now.
-    Leave,
-    /// What the long poll waits for is there.
-    Answer,
-    /// The subscriber is too far behind.
-    Lagged(Subscription),
+pub enum Input {
+    /// None is known of: an edge tells of the next.
+    Drained,
+    /// It is in the queue.
+    Queued,
+    /// It publishes, and waits until the loops have caught up.
+    Parked,
+    /// It is read no further until it has taken its answers, or its long poll is answered.
+    Held,
+}
+
+/// What the event loop is to do with a connection that it has called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Next {
+    /// Nothing, until something happens.
+    Wait,
+    /// Read it when its turn has come.
+    Read,
+    /// Drop it at the end of the turn.
+    Drop,
 }
 
 impl Connection {
     /// A connection that has just been accepted and has not said anything.
-    pub fn new(socket: TcpStream, reader: RequestReader, now: Millis, door: Door) -> Self {
-        let phase = Phase::Http(Box::new(HttpPhase { reader, awaited: None, allow_origin: None }));
-        let liveness = Liveness::new(now);
-        let timer_at = Millis(u64::MAX);
+    pub fn new(stream: Stream, now: Millis, door: Door) -> Self {
         Self {
-            socket,
-            phase,
+            stream,
+            life: Life::Http(Box::new(Http::new())),
             outbox: Outbox::default(),
-            replay: None,
-            liveness,
-            timer_at,
-            is_writable: true,
-            is_refused: false,
-            lateness: Lateness::none(LagPolicy::Close),
-            held: 0,
+            subscriptions: Subscriptions::None,
+            lateness: Lateness::default(),
+            deadlines: Deadlines::new(now),
+            timer_at: Millis(u64::MAX),
+            counted_len: 0,
+            counted_as: Transport::Http,
             input: Input::Drained,
-            has_ended: false,
+            door,
             audience: 0,
             discarded: 0,
-            counted_as: Transport::Http,
-            door,
         }
     }
 
     /// How it is used; one that is ending as before.
     pub fn transport(&self) -> Transport {
-        match &self.phase {
-            Phase::Http(http) => match http.awaited {
-                Some(Awaited::Publication { .. }) => Transport::LongPoll,
-                Some(Awaited::Body { .. }) | None => Transport::Http,
-            },
-            Phase::WebSocket(_) => Transport::WebSocket,
-            Phase::EventStream(_) => Transport::Sse,
-            Phase::Finishing | Phase::Lingering => self.counted_as,
+        match &self.life {
+            Life::Http(_) => Transport::Http,
+            Life::LongPoll(_) => Transport::LongPoll,
+            Life::WebSocket(_) => Transport::WebSocket,
+            Life::EventStream(_) => Transport::Sse,
+            Life::Finishing | Life::Lingering => self.counted_as,
+        }
+    }
+
+    /// What the peer is expected to do next.
+    fn stage(&self) -> Stage {
+        match &self.life {
+            Life::Http(http) => http.stage(),
+            Life::LongPoll(poll) => poll.stage(),
+            Life::WebSocket(websocket) => websocket.stage(),
+            Life::EventStream(_) => Stage::Open,
+            Life::Finishing | Life::Lingering => Stage::Lingering,
         }
     }
 
     /// The room that is held for this connection alone: for what is under way in either direction.
     pub fn private_len(&self) -> usize {
-        let inbound = match &self.phase {
-            Phase::Http(http) => http.reader.held_len(),
-            Phase::WebSocket(websocket) => {
-                websocket.protocol.held_len() + websocket.rest.as_ref().map_or(0, |rest| rest.0.len())
-            }
-            Phase::EventStream(_) | Phase::Finishing | Phase::Lingering => 0,
+        let inbound = match &self.life {
+            Life::Http(http) => http.held_len(),
+            Life::LongPoll(poll) => poll.held_len(),
+            Life::WebSocket(websocket) => websocket.held_len(),
+            Life::EventStream(_) | Life::Finishing | Life::Lingering => 0,
         };
-        inbound + self.outbox.held_len() + self.replay.as_ref().map_or(0, |replay| replay.held_len())
+        inbound + self.outbox.held_len() + self.subscriptions.held_len()
     }
 
-    /// What the connection reads.
-    pub fn subscription(&self) -> Option<Subscription> {
-        match &self.phase {
-            Phase::WebSocket(websocket) => websocket.subscription,
-            Phase::EventStream(stream) => stream.subscription,
-            Phase::Http(http) => match http.awaited {
-                Some(Awaited::Publication { subscription, .. }) => Some(subscription),
-                Some(Awaited::Body { .. }) | None => None,
-            },
-            Phase::Finishing | Phase::Lingering => None,
+    /// Whether several channels are read: such a connection is flushed once a turn and not once a channel. True only
+    /// once a turn, until [`Connection::flush`].
+    pub fn is_to_be_queued(&mut self) -> Option<bool> {
+        match &mut self.subscriptions {
+            Subscriptions::None | Subscriptions::One(_) => None,
+            Subscriptions::Several(several) => Some(!std::mem::replace(&mut several.is_queued, true)),
         }
     }
 
-    /// Whether a request came while the one before it is still to be answered by a long poll.
-    pub fn asks_ahead(&self) -> bool {
-        match &self.phase {
-            Phase::Http(http) => {
-                matches!(http.awaited, Some(Awaited::Publication { .. })) && http.reader.buffered() > 0
+    /// The logs that it reads, and how far it lags in each; none if its socket has room, since it is about to be flushed
+    /// then.
+    pub fn lags<'a>(&'a self, cx: &'a Context) -> impl Iterator<Item = (LogId, u64)> + 'a {
+        let entries = if self.stream.is_writable() { &[] } else { self.subscriptions.entries() };
+        entries.iter().map(|entry| (cx.hub.log(entry.subscription), cx.hub.lag(entry.subscription)))
+    }
+
+    /// How many private bytes it does not take.
+    pub fn unsent_len(&self) -> usize {
+        self.outbox.unsent().len()
+    }
+}
+
+/// Deadlines.
+impl Connection {
+    /// When it is to be looked at although nothing happens.
+    pub fn deadline(&self, cx: &Context) -> Millis {
+        let deadline = self.deadlines.next(self.stage(), &cx.timeouts);
+        let grace_end = self.grace_end(cx);
+        // One that is over has been seen, and the flush of this turn is going to judge it.
+        if grace_end > cx.now { deadline.min(grace_end) } else { deadline }
+    }
+
+    /// Whether the grace of a lagging subscriber is over: its flush judges it once more.
+    pub fn is_grace_over(&self, cx: &Context) -> bool {
+        self.grace_end(cx) <= cx.now
+    }
+
+    fn grace_end(&self, cx: &Context) -> Millis {
+        let policy = match &self.subscriptions {
+            Subscriptions::One(entry) => entry.policy,
+            Subscriptions::None | Subscriptions::Several(_) => LagPolicy::Close,
+        };
+        self.lateness.deadline(policy, &cx.lag_rules)
+    }
+
+    /// The peer was not read from `since` until now.
+    pub fn excuse(&mut self, since: Millis, now: Millis) {
+        self.deadlines.excuse(self.stage(), since, now);
+    }
+
+    /// What is due by the time, if anything is. Nothing while the peer has bytes that were not read, or room that was not
+    /// used: it is looked at again after that.
+    pub fn due(&self, cx: &Context) -> Option<Due> {
+        self.deadlines.due(self.stage(), cx.now, &cx.timeouts)
+    }
+
+    /// Whether what is due would be said of a peer that is not silent: its bytes are there, and were not read yet; or its
+    /// socket has told of room, which the flush of this turn is going to use.
+    pub fn is_excused(&self, due: Due) -> bool {
+        if self.stream.is_freed() && matches!(due, Due::Hangup | Due::CloseSilent | Due::Drop) {
+            return true;
+        }
+        self.is_to_be_read()
+            && match due {
+                Due::RequestTimeout | Due::Hangup | Due::CloseSilent => true,
+                // To an event stream it is no question.
+                Due::Ping => matches!(self.life, Life::WebSocket(_)),
+                Due::Answer | Due::Notice | Due::Drop => false,
             }
-            Phase::WebSocket(_) | Phase::EventStream(_) | Phase::Finishing | Phase::Lingering => false,
+    }
+
+    /// Does what is due.
+    pub fn expire(&mut self, due: Due, cx: &mut Context) -> Next {
+        match (due, &mut self.life) {
+            (Due::RequestTimeout, Life::Http(http)) if http.is_under_way() => self.refuse_late_request(cx),
+            (Due::Answer, Life::LongPoll(_)) => {
+                self.answer_poll(cx);
+                return Next::Read;
+            }
+            (Due::Ping, Life::EventStream(_)) => {
+                self.say_alive(cx);
+                self.deadlines.restart(cx.now);
+            }
+            (Due::Notice, Life::WebSocket(_)) => {
+                self.say_alive(cx);
+                self.deadlines.told(cx.now, &cx.timeouts);
+            }
+            (Due::Ping, Life::WebSocket(_)) => self.ping(cx),
+            (Due::CloseSilent, Life::WebSocket(_)) => self.close_silent(cx),
+            // Nothing more is due.
+            (
+                Due::RequestTimeout
+                | Due::Hangup
+                | Due::Ping
+                | Due::Notice
+                | Due::Answer
+                | Due::CloseSilent
+                | Due::Drop,
+                Life::Http(_)
+                | Life::LongPoll(_)
+                | Life::WebSocket(_)
+                | Life::EventStream(_)
+                | Life::Finishing
+                | Life::Lingering,
+            ) => return Next::Drop,
+        }
+        Next::Wait
+    }
+}
+
+/// Transitions. Nobody else changes `life`.
+impl Connection {
+    fn enter(&mut self, life: Life, now: Millis) {
+        self.life = life;
+        self.deadlines.restart(now);
+    }
+
+    /// A handshake was accepted.
+    fn become_websocket(&mut self, websocket: WebSocket, now: Millis) {
+        self.enter(Life::WebSocket(websocket), now);
+    }
+
+    /// The head of an event stream is in the outbox.
+    fn become_event_stream(&mut self, is_leaving: bool, now: Millis) {
+        self.enter(Life::EventStream(EventStream { is_leaving }), now);
+    }
+
+    /// A long poll waits; `make` is given the HTTP connection that goes on once it is answered.
+    fn wait_for_publication(&mut self, make: impl FnOnce(Box<Http>) -> LongPoll, now: Millis) {
+        match std::mem::replace(&mut self.life, Life::Lingering) {
+            Life::Http(http) => self.enter(Life::LongPoll(Box::new(make(http))), now),
+            life => self.life = life,
         }
     }
 
-    /// Whether something that was read is still to be taken.
-    pub fn has_rest(&self) -> bool {
-        matches!(&self.phase, Phase::WebSocket(websocket) if websocket.rest.is_some())
-    }
-
-    /// Whether it is read no further for now: it does not take its answers, or asks for more while a long poll waits.
-    pub fn is_to_be_held(&self) -> bool {
-        self.outbox.is_high() || self.asks_ahead()
-    }
-
-    /// The origin whose pages may read the answer to the present request. Taken: the next request says its own.
-    pub fn allow_origin(&mut self) -> Option<Box<str>> {
-        match &mut self.phase {
-            Phase::Http(http) => http.allow_origin.take(),
-            Phase::WebSocket(_) | Phase::EventStream(_) | Phase::Finishing | Phase::Lingering => None,
+    /// A long poll waits no more: what it was, and the connection is an HTTP one again.
+    fn end_wait(&mut self, now: Millis) -> Option<long_poll::Ended> {
+        match std::mem::replace(&mut self.life, Life::Lingering) {
+            Life::LongPoll(poll) => {
+                let (http, ended) = poll.into_parts();
+                self.enter(Life::Http(http), now);
+                Some(ended)
+            }
+            life => {
+                self.life = life;
+                None
+            }
         }
     }
 
-    /// Tells a subscriber where it begins, if it is to be told, and what it missed.
-    pub fn begin(&mut self, joined: Joined) {
-        if let Some(notice) = joined.notice {
-            encoder::notice(notice, joined.subscription.form(), self.outbox.tail());
-        }
-        self.replay = Replay::new(joined.missed);
-        self.lateness = Lateness::none(joined.policy);
-        #[cfg(target_os = "linux")]
-        if joined.policy == LagPolicy::Latest {
-            stream::bound_unsent(&self.socket, stream::UNSENT_LATEST_MAX);
+    /// Sends what is in the outbox, then closes TCP from our side (RFC 6455 §7.1.1: the server first). Nothing is read
+    /// from a channel any more.
+    fn finish(&mut self, cx: &mut Context) {
+        self.leave_channels(cx);
+        if !matches!(self.life, Life::Finishing | Life::Lingering) {
+            self.enter(Life::Finishing, cx.now);
         }
     }
 
-    /// Says that the server is there, as far as the form of its subscription has words for it. Who has not taken what
-    /// came before needs no other.
-    pub fn say_alive(&mut self, idle_ms: u64) {
-        if let Some(subscription) = self.subscription()
-            && self.outbox.is_empty()
-        {
-            encoder::notice(Notice::Alive { idle_ms }, subscription.form(), self.outbox.tail());
-        }
+    /// The outbox is sent: our half is closed. The peer's time to close its own runs since the end began.
+    fn linger(&mut self) {
+        self.life = Life::Lingering;
     }
 
-    /// Asks an open WebSocket whether its peer is there, and says in the same write that the server is.
-    pub fn ping(&mut self, now: Millis, timeouts: &Timeouts) {
-        self.say_alive(timeouts.idle_ms());
-        self.liveness.told(now, timeouts);
-        if let Phase::WebSocket(websocket) = &mut self.phase {
-            websocket.protocol.ping(b"", self.outbox.tail());
-            self.liveness.enter(Stage::Pinged, now);
-        }
+    /// Drops what was to be sent: there is no room for a goodbye.
+    pub fn cut(&mut self, cx: &mut Context) -> Next {
+        self.leave_channels(cx);
+        self.linger();
+        self.outbox = Outbox::default();
+        Next::Drop
     }
+}
 
-    /// Ends the subscription: the rest of a started frame is kept, the rest of the log is not. The caller tells
-    /// the broker.
-    #[must_use]
-    pub fn detach(&mut self, hub: &mut Hub) -> Option<Subscription> {
-        let subscription = self.subscription()?;
-        match &mut self.phase {
-            Phase::WebSocket(websocket) => websocket.subscription = None,
-            Phase::EventStream(stream) => stream.subscription = None,
-            Phase::Http(http) => http.awaited = None,
-            Phase::Finishing | Phase::Lingering => {}
+/// Ends.
+impl Connection {
+    /// Ends every subscription. The rest of a started frame is kept, the rest of the logs is not.
+    pub fn leave_channels(&mut self, cx: &mut Context) {
+        self.keep_started(cx);
+        while let Some(entry) = self.subscriptions.pop() {
+            cx.unsubscribe(entry.subscription);
         }
-        self.replay = None;
         self.lateness.clear();
-        self.take_started(subscription, hub);
-        Some(subscription)
     }
 
-    /// Says goodbye: a Close frame, unless one went out before, whose answer is awaited; or the end of the stream. Detach
-    /// first.
-    pub fn close(&mut self, code: CloseCode, reason: &str, now: Millis) {
-        debug_assert!(self.subscription().is_none(), "nothing follows a goodbye");
-        match &mut self.phase {
-            Phase::WebSocket(websocket) if websocket.protocol.state() == State::Open => {
-                websocket.protocol.close(code, reason, self.outbox.tail());
-                self.liveness.enter(Stage::Closing, now);
+    /// Ends one subscription; what it had not begun to send of that channel is not sent. False if it is none of this
+    /// connection's.
+    pub fn leave_channel(&mut self, subscription: Subscription, cx: &mut Context) -> bool {
+        // A frame of another channel goes on.
+        if !cx.hub.started(subscription).is_empty() {
+            self.keep_started(cx);
+        }
+        let is_known = self.subscriptions.remove(subscription).is_some();
+        if is_known {
+            cx.unsubscribe(subscription);
+        }
+        is_known
+    }
+
+    /// Says goodbye: a Close frame, unless one went out before, whose answer is awaited; or the end of the stream.
+    pub fn close(&mut self, code: CloseCode, reason: &str, cx: &mut Context) {
+        self.leave_channels(cx);
+        match &mut self.life {
+            Life::WebSocket(_) => self.close_websocket(code, reason, cx),
+            Life::EventStream(_) => self.end_stream(reason, cx),
+            Life::Http(_) | Life::LongPoll(_) | Life::Finishing | Life::Lingering => {}
+        }
+    }
+
+    /// Ends the connection because memory is short.
+    pub fn end_for_memory(&mut self, cx: &mut Context) {
+        const OUT_OF_MEMORY: &str =
+            "the server is out of memory (--max-memory), and you held most; come back in a moment";
+        if matches!(self.life, Life::LongPoll(_)) {
+            self.abandon_poll(cx);
+        }
+        match self.life {
+            Life::Http(_) => self.refuse_for_memory(cx),
+            Life::LongPoll(_)
+            | Life::WebSocket(_)
+            | Life::EventStream(_)
+            | Life::Finishing
+            | Life::Lingering => self.close(CloseCode::TRY_AGAIN_LATER, OUT_OF_MEMORY, cx),
+        }
+    }
+
+    /// The server stops: a subscriber is closed as soon as it has been sent all, a request that is under way is answered.
+    pub fn say_goodbye(&mut self, cx: &mut Context) -> Next {
+        match &mut self.life {
+            // The flush at the end of this turn finds out whether it has unsent bytes.
+            Life::WebSocket(WebSocket { is_leaving, .. }) | Life::EventStream(EventStream { is_leaving }) => {
+                *is_leaving = true;
             }
-            Phase::EventStream(_) => {
-                http::encode_comment(self.outbox.tail(), reason);
-                self.outbox.tail().extend_from_slice(http::LAST_CHUNK);
-                self.finish(now);
+            Life::LongPoll(_) => {
+                self.answer_poll(cx);
+                return Next::Read;
             }
-            Phase::WebSocket(_) | Phase::Http(_) | Phase::Finishing | Phase::Lingering => {}
+            Life::Http(http) if !http.is_under_way() => self.finish(cx),
+            Life::Http(_) | Life::Finishing | Life::Lingering => {}
         }
+        Next::Wait
     }
 
-    /// Whether it gets a goodbye as soon as it has been sent what it is owed, from now on or not any more.
-    pub fn set_leaving(&mut self, leaving: bool) {
-        match &mut self.phase {
-            Phase::WebSocket(WebSocketPhase { is_leaving, .. })
-            | Phase::EventStream(EventStreamPhase { is_leaving, .. }) => *is_leaving = leaving,
-            Phase::Http(_) | Phase::Finishing | Phase::Lingering => {}
-        }
-    }
-
-    /// Sends what is owed, then closes TCP from our side (RFC 6455 §7.1.1: the server first). Detach first.
-    pub fn finish(&mut self, now: Millis) {
-        debug_assert!(self.subscription().is_none(), "nothing follows the end");
-        self.phase = Phase::Finishing;
-        self.liveness.enter(Stage::Lingering, now);
-    }
-
-    /// Writes what the socket takes, with one system call: the rest of a started frame, then the outbox, then the
-    /// log. That call is a connection's write budget of a turn. Who came back and missed more than an outbox gets it
-    /// outbox by outbox, as quickly as the socket takes it. What was written is added to `sent`.
-    ///
-    /// # Errors
-    /// The connection is broken.
-    pub fn flush(
-        &mut self,
-        hub: &mut Hub,
-        encoder: &mut Encoder,
-        rules: &LagRules,
-        now: Millis,
-        sent: &mut u64,
-    ) -> io::Result<Flushed> {
-        let subscription = self.subscription();
-        if let (Phase::Http(_), Some(poll)) = (&self.phase, subscription)
-            && hub.lag(poll) > 0
-        {
-            return Ok(Flushed::Answer);
-        }
-        if self.is_writable
-            && let Some(subscription) = subscription
-            && self.lateness.is_stale(now)
-            && hub.unread_publications(subscription) > 1
-        {
-            return Ok(Flushed::Lagged(subscription));
-        }
-        let (was_refused, sent_before) = (self.is_refused, *sent);
-        while self.is_writable {
-            let is_whole = subscription.is_none_or(|subscription| self.prepare(subscription, hub, encoder));
-            self.write_once(subscription.filter(|_| is_whole), hub, sent)?;
-            if is_whole {
-                break;
-            }
-        }
-        if was_refused && *sent > sent_before {
-            self.liveness.took(now, self.input == Input::Held);
-        }
-        if let Some(subscription) = subscription {
-            if self.is_writable || hub.lag(subscription) == 0 {
-                self.lateness.clear();
-            } else if self.lateness.is_due(|bound| hub.is_lagged(subscription, bound), now, rules) {
-                return Ok(Flushed::Lagged(subscription));
-            }
-        }
-        self.after_flush(subscription, hub)
-    }
-
-    /// Fills the outbox with what comes before the log. False if there is more of it than an outbox takes.
-    fn prepare(&mut self, subscription: Subscription, hub: &mut Hub, encoder: &mut Encoder) -> bool {
-        if let Some(replay) = &mut self.replay {
-            if !replay.refill(subscription.form(), encoder, &mut self.outbox) {
-                return false;
-            }
-            self.replay = None;
-        }
-        let missed = hub.take_missed(subscription);
-        if missed > 0 {
-            encoder::notice(Notice::Lagged(missed), subscription.form(), self.outbox.tail());
-        }
-        true
-    }
-
-    /// What happens to a subscriber that is too far behind; who is moved is at most `lag_max` bytes behind then. True if
-    /// it has to be closed.
-    #[must_use]
-    pub fn lagged(&mut self, subscription: Subscription, hub: &mut Hub, lag_max: u64) -> bool {
-        self.take_started(subscription, hub);
-        self.lateness.clear();
-        match self.lateness.policy() {
-            LagPolicy::Close => return true,
-            LagPolicy::Skip => hub.skip_oldest(subscription, lag_max),
-            LagPolicy::Latest => hub.skip_to_newest(subscription),
-        }
-        false
-    }
-
-    fn write_once(
-        &mut self,
-        subscription: Option<Subscription>,
-        hub: &mut Hub,
-        sent: &mut u64,
-    ) -> io::Result<()> {
-        let started_len = subscription.map_or(0, |subscription| hub.started(subscription).len());
-        let unread = subscription.map_or(&[][..], |subscription| hub.unread(subscription));
-        let outbox_len = self.outbox.unsent().len();
-        let runs = if outbox_len == 0 {
-            [unread, &[], &[]]
-        } else {
-            let (started, rest) = unread.split_at(started_len);
-            [started, self.outbox.unsent(), rest]
-        };
-        if outbox_len == 0 && unread.is_empty() {
-            return Ok(());
-        }
-        let written = match stream::transmit(&self.socket, &runs)? {
-            Transmitted::All(len) => {
-                self.is_refused = false;
-                len
-            }
-            Transmitted::Part(len) => {
-                self.is_writable = false;
-                self.is_refused = true;
-                len
-            }
-        };
-        *sent += written as u64;
-        let from_outbox = written.saturating_sub(started_len).min(outbox_len);
-        self.outbox.consume(from_outbox);
-        if let Some(subscription) = subscription {
-            hub.advance(subscription, written - from_outbox);
-        }
-        Ok(())
-    }
-
-    fn after_flush(&mut self, subscription: Option<Subscription>, hub: &Hub) -> io::Result<Flushed> {
-        if self.is_leaving()
-            && self.replay.is_none()
-            && subscription.is_none_or(|subscription| hub.lag(subscription) == 0)
-        {
-            return Ok(Flushed::Leave);
-        }
-        if matches!(self.phase, Phase::Finishing) && self.outbox.is_empty() {
-            self.phase = Phase::Lingering;
-            return match self.socket.shutdown(Shutdown::Write) {
-                Err(error) if error.kind() != io::ErrorKind::NotConnected => Err(error),
-                // The peer may have closed its half already; no edge tells of that again.
-                _ => Ok(Flushed::ReadOn),
-            };
-        }
-        if self.input == Input::Held && !self.is_to_be_held() {
-            return Ok(Flushed::ReadOn);
-        }
-        Ok(Flushed::Settled)
-    }
-
+    /// Whether it gets a goodbye as soon as it has been sent all.
     fn is_leaving(&self) -> bool {
-        match self.phase {
-            Phase::WebSocket(WebSocketPhase { is_leaving, .. })
-            | Phase::EventStream(EventStreamPhase { is_leaving, .. }) => is_leaving,
-            Phase::Http(_) | Phase::Finishing | Phase::Lingering => false,
-        }
-    }
-
-    fn take_started(&mut self, subscription: Subscription, hub: &mut Hub) {
-        let started = hub.started(subscription);
-        if !started.is_empty() {
-            let len = started.len();
-            self.outbox.prepend(started);
-            hub.advance(subscription, len);
+        match self.life {
+            Life::WebSocket(WebSocket { is_leaving, .. }) | Life::EventStream(EventStream { is_leaving }) => {
+                is_leaving
+            }
+            Life::Http(_) | Life::LongPoll(_) | Life::Finishing | Life::Lingering => false,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::server::connection::outbox::OUTBOX_HIGH;
-
-    #[test]
-    fn a_connection_at_rest_is_small() {
-        // 10,000 of them: the aim is 400 bytes each with everything else that they own.
-        assert!(size_of::<Connection>() <= 216, "{}", size_of::<Connection>());
-    }
-
-    /// A connection whose kernel takes little at a time, and the peer's end of it.
-    fn narrow() -> (Connection, std::net::TcpStream) {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (socket, _) = listener.accept().unwrap();
-        socket.set_nonblocking(true).unwrap();
-        socket.set_nodelay(true).unwrap();
-        peer.set_nonblocking(true).unwrap();
-        socket2::SockRef::from(&socket).set_send_buffer_size(8 * 1024).unwrap();
-        let reader = RequestReader::new(http::Limits::default());
-        (Connection::new(TcpStream::from_std(socket), reader, Millis(0), Door::Public), peer)
-    }
-
-    #[test]
-    fn answers_to_a_peer_that_reads_slowly_but_steadily_take_no_more_room_the_longer_it_asks() {
-        const ANSWER_LEN: usize = 200;
-        const TOTAL: usize = 4 * 1024 * 1024;
-        let (mut connection, mut peer) = narrow();
-        let (mut hub, mut encoder) = (Hub::default(), Encoder::new(&crate::config::Config::default()));
-        let rules = LagRules::new(&crate::config::Config::default());
-        let (mut sent, mut taken, mut drained) = (0, vec![0; 4096], 0);
-        for round in 0.. {
-            while !connection.outbox.is_high() {
-                connection.outbox.tail().extend_from_slice(&[round as u8; ANSWER_LEN]);
-            }
-            connection.is_writable = true;
-            connection.flush(&mut hub, &mut encoder, &rules, Millis(0), &mut sent).unwrap();
-            drained += usize::from(connection.outbox.is_empty());
-            let held = connection.private_len();
-            assert!(held >= connection.outbox.unsent().len());
-            assert!(held <= 4 * OUTBOX_HIGH, "{held} bytes are held after {sent} were sent");
-            if sent >= TOTAL as u64 {
-                break;
-            }
-            // Nothing has come yet, or something.
-            let _ = io::Read::read(&mut peer, &mut taken);
-        }
-        assert_eq!(drained, 0, "or this says nothing");
-    }
-
-    #[test]
-    fn a_request_counts_with_the_room_it_takes() {
-        let (mut connection, _peer) = narrow();
-        let Phase::Http(http) = &mut connection.phase else { unreachable!("it has just been accepted") };
-        http.reader.receive(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5000\r\n\r\n");
-        assert!(matches!(http.reader.poll(), Ok(Some(http::Event::Head(_)))));
-        http.reader.read_body(5000).unwrap();
-        for _ in 0..3 {
-            http.reader.receive(&[b'x'; 1500]);
-            assert_eq!(http.reader.poll(), Ok(None));
-        }
-        assert_eq!(connection.private_len(), 6000, "twice the first piece, and twice that");
-    }
-}
+#[path = "connection_tests.rs"]
+mod tests;

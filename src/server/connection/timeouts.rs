@@ -49,12 +49,11 @@ pub enum Due {
     Drop,
 }
 
-/// The stage of one connection and when it began, and when its peer is next told that the server is there.
+/// Since when a connection is in its stage, and when its peer is next told that the server is there.
 #[derive(Clone, Copy, Debug)]
-pub struct Liveness {
-    stage: Stage,
+pub struct Deadlines {
     since: Millis,
-    /// [`NEVER`] for who is told nothing.
+    /// [`NEVER`] for a peer that is told nothing.
     notice_at: Millis,
 }
 
@@ -101,29 +100,15 @@ impl Timeouts {
     }
 }
 
-impl Liveness {
-    /// A connection that has just been accepted.
+impl Deadlines {
+    /// Of a connection that has just been accepted.
     pub fn new(now: Millis) -> Self {
-        Self { stage: Stage::Head, since: now, notice_at: NEVER }
+        Self { since: now, notice_at: NEVER }
     }
 
-    /// The present stage.
-    pub fn stage(&self) -> Stage {
-        self.stage
-    }
-
-    /// Begins a stage. Notices end with the open stages.
-    pub fn enter(&mut self, stage: Stage, now: Millis) {
-        let notice_at = match stage {
-            Stage::Open | Stage::Pinged => self.notice_at,
-            Stage::Head
-            | Stage::Body
-            | Stage::KeptAlive
-            | Stage::Waiting(_)
-            | Stage::Closing
-            | Stage::Lingering => NEVER,
-        };
-        *self = Self { stage, since: now, notice_at };
+    /// A stage begins.
+    pub fn restart(&mut self, now: Millis) {
+        self.since = now;
     }
 
     /// The peer hears notices from now on, one every idle timeout, whatever it says itself.
@@ -138,11 +123,11 @@ impl Liveness {
         }
     }
 
-    /// Bytes came in. They prove an open WebSocket alive; they do not prolong a request, a Close or the end:
-    /// a byte a second would hold those for ever.
-    pub fn heard(&mut self, now: Millis) {
-        match self.stage {
-            Stage::Open | Stage::Pinged => self.enter(Stage::Open, now),
+    /// Bytes came in. They prove an open WebSocket alive, which is [`Stage::Open`] then; they do not prolong a request, a
+    /// Close or the end: a byte a second would hold those for ever.
+    pub fn heard(&mut self, stage: Stage, now: Millis) {
+        match stage {
+            Stage::Open | Stage::Pinged => self.since = now,
             Stage::Head
             | Stage::Body
             | Stage::KeptAlive
@@ -153,8 +138,8 @@ impl Liveness {
     }
 
     /// The peer was not read from `since` until now: where it is expected to say something, that time does not count.
-    pub fn excuse(&mut self, since: Millis, now: Millis) {
-        match self.stage {
+    pub fn excuse(&mut self, stage: Stage, since: Millis, now: Millis) {
+        match stage {
             Stage::Head | Stage::Body | Stage::KeptAlive | Stage::Open | Stage::Pinged => {
                 self.since.0 += now.0.saturating_sub(since.0);
             }
@@ -165,33 +150,39 @@ impl Liveness {
     /// The peer took bytes, after the kernel had refused some. It proves an open WebSocket alive as bytes from it do, and
     /// an answer, a Close frame or the end is given its time anew: what is still to be sent is finite. A request is only
     /// given more time while it is not read any further, which `is_held` tells.
-    pub fn took(&mut self, now: Millis, is_held: bool) {
-        match self.stage {
-            Stage::Open | Stage::Pinged => self.enter(Stage::Open, now),
-            Stage::KeptAlive | Stage::Closing | Stage::Lingering => self.since = now,
+    pub fn took(&mut self, stage: Stage, now: Millis, is_held: bool) {
+        match stage {
+            Stage::Open | Stage::Pinged | Stage::KeptAlive | Stage::Closing | Stage::Lingering => {
+                self.since = now;
+            }
             Stage::Head | Stage::Body if is_held => self.since = now,
             Stage::Head | Stage::Body | Stage::Waiting(_) => {}
         }
     }
 
-    /// When something is due.
-    pub fn deadline(&self, timeouts: &Timeouts) -> Millis {
-        self.end_of_stage(timeouts).min(self.notice_at)
+    /// The kernel refused bytes, and had refused none before: the time to take what waits begins now, and not when it was
+    /// put into the outbox, which in a long turn is long ago. It is no sign of life.
+    pub fn was_refused(&mut self, stage: Stage, now: Millis) {
+        match stage {
+            Stage::KeptAlive | Stage::Closing | Stage::Lingering => self.since = now,
+            Stage::Head | Stage::Body | Stage::Waiting(_) | Stage::Open | Stage::Pinged => {}
+        }
     }
 
-    fn end_of_stage(&self, timeouts: &Timeouts) -> Millis {
-        Millis(self.since.0 + timeouts.of(self.stage))
+    /// When something is due.
+    pub fn next(&self, stage: Stage, timeouts: &Timeouts) -> Millis {
+        self.end_of_stage(stage, timeouts).min(self.notice_at(stage))
     }
 
     /// What is to be done now, if anything.
-    pub fn due(&self, now: Millis, timeouts: &Timeouts) -> Option<Due> {
-        let end = self.end_of_stage(timeouts);
+    pub fn due(&self, stage: Stage, now: Millis, timeouts: &Timeouts) -> Option<Due> {
+        let end = self.end_of_stage(stage, timeouts);
         if now < end {
-            let is_ping_near = self.stage == Stage::Open && now.0 + timeouts.idle / PING_EARLY_PART >= end.0;
+            let is_ping_near = stage == Stage::Open && now.0 + timeouts.idle / PING_EARLY_PART >= end.0;
             let due = if is_ping_near { Due::Ping } else { Due::Notice };
-            return (now >= self.notice_at).then_some(due);
+            return (now >= self.notice_at(stage)).then_some(due);
         }
-        Some(match self.stage {
+        Some(match stage {
             Stage::Head | Stage::Body => Due::RequestTimeout,
             Stage::KeptAlive => Due::Hangup,
             Stage::Open => Due::Ping,
@@ -199,6 +190,23 @@ impl Liveness {
             Stage::Pinged => Due::CloseSilent,
             Stage::Closing | Stage::Lingering => Due::Drop,
         })
+    }
+
+    fn end_of_stage(&self, stage: Stage, timeouts: &Timeouts) -> Millis {
+        Millis(self.since.0 + timeouts.of(stage))
+    }
+
+    /// Notices end with the open stages.
+    fn notice_at(&self, stage: Stage) -> Millis {
+        match stage {
+            Stage::Open | Stage::Pinged => self.notice_at,
+            Stage::Head
+            | Stage::Body
+            | Stage::KeptAlive
+            | Stage::Waiting(_)
+            | Stage::Closing
+            | Stage::Lingering => NEVER,
+        }
     }
 }
 
@@ -215,136 +223,181 @@ mod tests {
         Millis(seconds * 1000)
     }
 
-    fn in_stage(stage: Stage) -> Liveness {
-        Liveness { stage, since: at(100), notice_at: NEVER }
+    /// A connection as far as its stage goes: the roles keep that, by the rule of [`Deadlines::heard`].
+    struct Watched {
+        stage: Stage,
+        deadlines: Deadlines,
+    }
+
+    impl Watched {
+        fn enter(&mut self, stage: Stage, now: Millis) {
+            self.stage = stage;
+            self.deadlines.restart(now);
+        }
+
+        fn heard(&mut self, now: Millis) {
+            self.deadlines.heard(self.stage, now);
+            if self.stage == Stage::Pinged {
+                self.stage = Stage::Open;
+            }
+        }
+
+        fn took(&mut self, now: Millis, is_held: bool) {
+            self.deadlines.took(self.stage, now, is_held);
+            if self.stage == Stage::Pinged {
+                self.stage = Stage::Open;
+            }
+        }
+
+        fn excuse(&mut self, since: Millis, now: Millis) {
+            self.deadlines.excuse(self.stage, since, now);
+        }
+
+        fn begin_notices(&mut self, now: Millis, timeouts: &Timeouts) {
+            self.deadlines.begin_notices(now, timeouts);
+        }
+
+        fn told(&mut self, now: Millis, timeouts: &Timeouts) {
+            self.deadlines.told(now, timeouts);
+        }
+
+        fn deadline(&self, timeouts: &Timeouts) -> Millis {
+            self.deadlines.next(self.stage, timeouts)
+        }
+
+        fn due(&self, now: Millis, timeouts: &Timeouts) -> Option<Due> {
+            self.deadlines.due(self.stage, now, timeouts)
+        }
+    }
+
+    fn in_stage(stage: Stage) -> Watched {
+        Watched { stage, deadlines: Deadlines { since: at(100), notice_at: NEVER } }
     }
 
     #[test]
     fn a_request_head_is_due_after_its_timeout_and_not_before() {
-        let liveness = Liveness::new(at(100));
-        assert_eq!(liveness.due(Millis(109_999), &timeouts()), None);
-        assert_eq!(liveness.due(at(110), &timeouts()), Some(Due::RequestTimeout));
+        let watched = Watched { stage: Stage::Head, deadlines: Deadlines::new(at(100)) };
+        assert_eq!(watched.due(Millis(109_999), &timeouts()), None);
+        assert_eq!(watched.due(at(110), &timeouts()), Some(Due::RequestTimeout));
     }
 
     #[test]
     fn a_byte_now_and_then_does_not_prolong_a_request() {
         for stage in [Stage::Head, Stage::Body] {
-            let mut liveness = in_stage(stage);
-            liveness.heard(at(105));
-            assert_eq!(liveness.due(at(130), &timeouts()), Some(Due::RequestTimeout), "{stage:?}");
+            let mut watched = in_stage(stage);
+            watched.heard(at(105));
+            assert_eq!(watched.due(at(130), &timeouts()), Some(Due::RequestTimeout), "{stage:?}");
         }
     }
 
     #[test]
     fn a_silent_websocket_is_pinged_then_closed_then_dropped() {
-        let mut liveness = in_stage(Stage::Open);
-        assert_eq!(liveness.due(Millis(129_999), &timeouts()), None);
-        assert_eq!(liveness.due(at(130), &timeouts()), Some(Due::Ping));
-        liveness.enter(Stage::Pinged, at(130));
-        assert_eq!(liveness.due(Millis(149_999), &timeouts()), None);
-        assert_eq!(liveness.due(at(150), &timeouts()), Some(Due::CloseSilent));
-        liveness.enter(Stage::Closing, at(150));
-        assert_eq!(liveness.due(Millis(154_999), &timeouts()), None);
-        assert_eq!(liveness.due(at(155), &timeouts()), Some(Due::Drop));
+        let mut watched = in_stage(Stage::Open);
+        assert_eq!(watched.due(Millis(129_999), &timeouts()), None);
+        assert_eq!(watched.due(at(130), &timeouts()), Some(Due::Ping));
+        watched.enter(Stage::Pinged, at(130));
+        assert_eq!(watched.due(Millis(149_999), &timeouts()), None);
+        assert_eq!(watched.due(at(150), &timeouts()), Some(Due::CloseSilent));
+        watched.enter(Stage::Closing, at(150));
+        assert_eq!(watched.due(Millis(154_999), &timeouts()), None);
+        assert_eq!(watched.due(at(155), &timeouts()), Some(Due::Drop));
     }
 
     #[test]
     fn any_byte_after_a_ping_is_a_sign_of_life() {
-        let mut liveness = in_stage(Stage::Pinged);
-        liveness.heard(at(119));
-        assert_eq!(liveness.stage(), Stage::Open);
-        assert_eq!(liveness.due(Millis(148_999), &timeouts()), None);
-        assert_eq!(liveness.due(at(149), &timeouts()), Some(Due::Ping));
+        let mut watched = in_stage(Stage::Pinged);
+        watched.heard(at(119));
+        assert_eq!(watched.due(Millis(148_999), &timeouts()), None);
+        assert_eq!(watched.due(at(149), &timeouts()), Some(Due::Ping));
     }
 
     #[test]
     fn bytes_do_not_prolong_the_end() {
         for stage in [Stage::Closing, Stage::Lingering] {
-            let mut liveness = in_stage(stage);
-            liveness.heard(at(104));
-            assert_eq!(liveness.due(at(105), &timeouts()), Some(Due::Drop), "{stage:?}");
+            let mut watched = in_stage(stage);
+            watched.heard(at(104));
+            assert_eq!(watched.due(at(105), &timeouts()), Some(Due::Drop), "{stage:?}");
         }
     }
 
     /// Open since 100 s, told since then.
-    fn hearing() -> Liveness {
-        let mut liveness = in_stage(Stage::Open);
-        liveness.begin_notices(at(100), &timeouts());
-        liveness
+    fn hearing() -> Watched {
+        let mut watched = in_stage(Stage::Open);
+        watched.begin_notices(at(100), &timeouts());
+        watched
     }
 
     #[test]
     fn a_notice_is_due_in_every_idle_timeout_whatever_the_peer_says() {
-        let mut liveness = hearing();
+        let mut watched = hearing();
         for round in 0..3 {
-            liveness.heard(at(115 + 30 * round));
-            assert_eq!(liveness.due(Millis(129_999 + 30_000 * round), &timeouts()), None);
-            assert_eq!(liveness.deadline(&timeouts()), at(130 + 30 * round));
-            assert_eq!(liveness.due(at(130 + 30 * round), &timeouts()), Some(Due::Notice));
-            liveness.told(at(130 + 30 * round), &timeouts());
+            watched.heard(at(115 + 30 * round));
+            assert_eq!(watched.due(Millis(129_999 + 30_000 * round), &timeouts()), None);
+            assert_eq!(watched.deadline(&timeouts()), at(130 + 30 * round));
+            assert_eq!(watched.due(at(130 + 30 * round), &timeouts()), Some(Due::Notice));
+            watched.told(at(130 + 30 * round), &timeouts());
         }
     }
 
     #[test]
     fn a_notice_goes_along_with_a_ping_that_is_nearly_due() {
-        let mut liveness = hearing();
-        assert_eq!(liveness.due(at(130), &timeouts()), Some(Due::Ping));
-        liveness.told(at(130), &timeouts());
-        liveness.enter(Stage::Pinged, at(130));
-        liveness.heard(Millis(133_750));
-        assert_eq!(liveness.due(Millis(159_999), &timeouts()), None);
-        assert_eq!(liveness.due(at(160), &timeouts()), Some(Due::Ping), "the pong came within an eighth");
-        liveness.heard(Millis(133_751));
-        assert_eq!(liveness.due(at(160), &timeouts()), Some(Due::Notice));
+        let mut watched = hearing();
+        assert_eq!(watched.due(at(130), &timeouts()), Some(Due::Ping));
+        watched.told(at(130), &timeouts());
+        watched.enter(Stage::Pinged, at(130));
+        watched.heard(Millis(133_750));
+        assert_eq!(watched.due(Millis(159_999), &timeouts()), None);
+        assert_eq!(watched.due(at(160), &timeouts()), Some(Due::Ping), "the pong came within an eighth");
+        watched.heard(Millis(133_751));
+        assert_eq!(watched.due(at(160), &timeouts()), Some(Due::Notice));
     }
 
     #[test]
     fn a_peer_that_does_not_answer_a_ping_is_closed_notices_or_not_and_a_closing_one_is_told_nothing() {
-        let mut liveness = hearing();
-        liveness.enter(Stage::Pinged, at(115));
-        assert_eq!(liveness.due(at(130), &timeouts()), Some(Due::Notice));
-        liveness.told(at(130), &timeouts());
-        assert_eq!(liveness.due(at(135), &timeouts()), Some(Due::CloseSilent));
-        liveness.enter(Stage::Closing, at(128));
-        assert_eq!(liveness.deadline(&timeouts()), at(133));
+        let mut watched = hearing();
+        watched.enter(Stage::Pinged, at(115));
+        assert_eq!(watched.due(at(130), &timeouts()), Some(Due::Notice));
+        watched.told(at(130), &timeouts());
+        assert_eq!(watched.due(at(135), &timeouts()), Some(Due::CloseSilent));
+        watched.enter(Stage::Closing, at(128));
+        assert_eq!(watched.deadline(&timeouts()), at(133));
     }
 
     #[test]
     fn who_hears_no_notices_is_told_none() {
-        let mut liveness = in_stage(Stage::Open);
-        liveness.told(at(100), &timeouts());
-        liveness.heard(at(115));
-        assert_eq!(liveness.due(at(130), &timeouts()), None);
+        let mut watched = in_stage(Stage::Open);
+        watched.told(at(100), &timeouts());
+        watched.heard(at(115));
+        assert_eq!(watched.due(at(130), &timeouts()), None);
     }
 
     #[test]
     fn the_time_in_which_a_peer_was_not_read_does_not_count_against_it() {
         for (stage, due) in [(Stage::Body, Due::RequestTimeout), (Stage::Pinged, Due::CloseSilent)] {
-            let mut liveness = in_stage(stage);
-            let deadline = liveness.deadline(&timeouts()).0;
-            liveness.excuse(at(103), at(110));
-            assert_eq!(liveness.due(Millis(deadline + 6_999), &timeouts()), None, "{stage:?}");
-            assert_eq!(liveness.due(Millis(deadline + 7_000), &timeouts()), Some(due), "{stage:?}");
+            let mut watched = in_stage(stage);
+            let deadline = watched.deadline(&timeouts()).0;
+            watched.excuse(at(103), at(110));
+            assert_eq!(watched.due(Millis(deadline + 6_999), &timeouts()), None, "{stage:?}");
+            assert_eq!(watched.due(Millis(deadline + 7_000), &timeouts()), Some(due), "{stage:?}");
         }
     }
 
     #[test]
     fn who_takes_bytes_is_alive() {
         for stage in [Stage::Open, Stage::Pinged] {
-            let mut liveness = in_stage(stage);
-            liveness.took(at(119), false);
-            assert_eq!(liveness.stage(), Stage::Open);
-            assert_eq!(liveness.due(Millis(148_999), &timeouts()), None);
-            assert_eq!(liveness.due(at(149), &timeouts()), Some(Due::Ping));
+            let mut watched = in_stage(stage);
+            watched.took(at(119), false);
+            assert_eq!(watched.due(Millis(148_999), &timeouts()), None);
+            assert_eq!(watched.due(at(149), &timeouts()), Some(Due::Ping));
         }
     }
 
     #[test]
     fn not_being_read_does_not_prolong_a_wait_or_the_end() {
         for (stage, due) in [(Stage::Waiting(1000), Due::Answer), (Stage::Lingering, Due::Drop)] {
-            let mut liveness = in_stage(stage);
-            liveness.excuse(at(100), at(110));
-            assert_eq!(liveness.due(at(110), &timeouts()), Some(due), "{stage:?}");
+            let mut watched = in_stage(stage);
+            watched.excuse(at(100), at(110));
+            assert_eq!(watched.due(at(110), &timeouts()), Some(due), "{stage:?}");
         }
     }
 
@@ -355,10 +408,10 @@ mod tests {
             (Stage::Closing, 5, Due::Drop),
             (Stage::Lingering, 5, Due::Drop),
         ] {
-            let mut liveness = in_stage(stage);
-            liveness.took(at(104), false);
-            assert_eq!(liveness.due(Millis(103_999 + seconds * 1000), &timeouts()), None, "{stage:?}");
-            assert_eq!(liveness.due(at(104 + seconds), &timeouts()), Some(due), "{stage:?}");
+            let mut watched = in_stage(stage);
+            watched.took(at(104), false);
+            assert_eq!(watched.due(Millis(103_999 + seconds * 1000), &timeouts()), None, "{stage:?}");
+            assert_eq!(watched.due(at(104 + seconds), &timeouts()), Some(due), "{stage:?}");
         }
     }
 
@@ -366,9 +419,9 @@ mod tests {
     fn taking_answers_prolongs_a_request_only_while_it_is_not_read() {
         for (stage, seconds) in [(Stage::Head, 10), (Stage::Body, 30)] {
             for (is_held, due) in [(true, None), (false, Some(Due::RequestTimeout))] {
-                let mut liveness = in_stage(stage);
-                liveness.took(at(105), is_held);
-                assert_eq!(liveness.due(at(100 + seconds), &timeouts()), due, "{stage:?}");
+                let mut watched = in_stage(stage);
+                watched.took(at(105), is_held);
+                assert_eq!(watched.due(at(100 + seconds), &timeouts()), due, "{stage:?}");
             }
         }
     }

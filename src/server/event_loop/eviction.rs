@@ -4,24 +4,15 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::EventLoop;
 use crate::hub::LogId;
-use crate::server::api::handlers;
 use crate::server::clock::Millis;
-use crate::server::connection::Phase;
+use crate::server::connection::Next;
 use crate::server::connection::table::Key;
-use crate::server::event_loop::EventLoop;
 use crate::server::metrics::refusals::Reason;
-use crate::ws::CloseCode;
-
-/// What a connection costs besides what it holds: its entry, its timer, its place in a log.
-pub const CONNECTION_LEN: usize = 256;
 
 /// A connection that holds less than this is not worth ending for its memory: it is a frame or a head under way.
 const BURDEN_MIN: u64 = 4 * 1024;
-
-/// What a client is told that goes for the sake of the others.
-const OUT_OF_MEMORY: &str =
-    "the server is out of memory (--max-memory), and you held most; come back in a moment";
 
 /// After a look at all connections that did not find enough, until the next one. A look at 100,000 takes some
 /// milliseconds; what comes in meanwhile is bounded by the turns.
@@ -32,18 +23,18 @@ const RELIEF_PAUSE_MS: u64 = 20;
 const RELIEF_PARTS: u64 = 64;
 
 /// What a connection holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Burden {
     key: Key,
     /// By itself.
     held: u64,
-    /// The log that it is behind in, and by how much.
-    lag: Option<(LogId, u64)>,
+    /// The logs that it lags in, and by how much.
+    lags: Vec<(LogId, u64)>,
 }
 
 impl Burden {
-    fn len(self) -> u64 {
-        self.held + self.lag.map_or(0, |(_, lag)| lag)
+    fn len(&self) -> u64 {
+        self.held + self.lags.iter().map(|&(_, lag)| lag).sum::<u64>()
     }
 }
 
@@ -65,9 +56,9 @@ struct Victims {
 
 impl Burdens {
     fn new(mut left: Vec<Burden>) -> Self {
-        left.sort_unstable_by_key(|burden| (burden.len(), burden.key));
+        left.sort_by_cached_key(|burden| (burden.len(), burden.key));
         let mut lags: HashMap<LogId, Vec<u64>> = HashMap::new();
-        for (log, lag) in left.iter().filter_map(|burden| burden.lag) {
+        for &(log, lag) in left.iter().flat_map(|burden| &burden.lags) {
             lags.entry(log).or_default().push(lag);
         }
         lags.values_mut().for_each(|lags| lags.sort_unstable());
@@ -85,11 +76,13 @@ impl Burdens {
         while let Some(burden) = self.left.pop() {
             victims.keys.push(burden.key);
             freed += burden.held;
-            if let Some((log, _)) = burden.lag
-                && let Some(lags) = self.lags.get_mut(&log)
-            {
+            for (log, lag) in burden.lags {
+                let Some(lags) = self.lags.get_mut(&log) else { continue };
                 victims.logs.insert(log);
-                let furthest = lags.pop().unwrap_or(0);
+                let furthest = lags.last().copied().unwrap_or(0);
+                if let Ok(at) = lags.binary_search(&lag) {
+                    lags.remove(at);
+                }
                 freed += furthest - lags.last().copied().unwrap_or(0);
             }
             if freed >= excess {
@@ -100,58 +93,66 @@ impl Burdens {
     }
 }
 
-impl EventLoop {
-    /// Counts what a connection holds and how it is used now, in the place of what was counted before.
-    pub(super) fn count(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let held = connection.private_len();
-        self.private_len = self.private_len - connection.held + held;
-        connection.held = held;
-        let transport = connection.transport();
-        if transport != connection.counted_as {
-            self.counters.note_transport(connection.counted_as, transport);
-            connection.counted_as = transport;
-        }
-    }
+/// When connections are looked at again, if memory is short.
+#[derive(Debug, Default)]
+pub struct Eviction {
+    not_before: Millis,
+    /// Whether memory was short at the end of the last turn, and that look was put off.
+    is_put_off: bool,
+}
 
-    /// Tells the others how much this loop holds. If that is too much in all, those go that hold most here: who is
-    /// furthest behind, or has most under way. Who has read everything and asks for nothing is never among them.
+impl Eviction {
+    /// When the next look is due.
+    pub fn deadline(&self) -> Option<Millis> {
+        self.is_put_off.then_some(self.not_before)
+    }
+}
+
+impl EventLoop {
+    /// Tells the others how much this loop holds. If that is too much in all, the connections are ended that hold most
+    /// here: those that lag furthest, or have most under way. A caught-up connection that asks for nothing is never among
+    /// them.
     ///
-    /// What is kept for those that might come back goes before anybody.
-    pub(super) fn relieve(&mut self) {
+    /// What is kept for reconnecting subscribers goes before anybody.
+    pub(super) fn evict(&mut self) {
         self.report();
-        self.is_relief_due = false;
-        if !self.shared.is_over_memory() {
+        self.eviction.is_put_off = false;
+        if !self.is_over_memory() {
             return;
         }
-        self.shared.shed(self.now);
-        if !self.shared.is_over_memory() {
+        self.context.shared.shed(self.context.now);
+        if !self.is_over_memory() {
             return;
         }
-        if self.now < self.relief_at {
-            self.is_relief_due = true;
+        if self.context.now < self.eviction.not_before {
+            self.eviction.is_put_off = true;
             return;
         }
         let mut burdens = self.burdens();
-        while self.shared.is_over_memory() && !burdens.is_empty() {
-            let victims = burdens.pick(self.shared.excess() + self.shared.config.max_memory / RELIEF_PARTS);
+        while self.is_over_memory() && !burdens.is_empty() {
+            let shared = &self.context.shared;
+            let victims = burdens.pick(shared.excess() + shared.config.max_memory / RELIEF_PARTS);
             for &key in &victims.keys {
-                self.unburden(key);
+                self.end_for_memory(key);
             }
-            victims.logs.into_iter().for_each(|log| self.hub.trim(log));
+            victims.logs.into_iter().for_each(|log| self.context.hub.trim(log));
             for key in victims.keys {
                 self.flush_connection(key);
             }
             self.report();
         }
-        if self.shared.is_over_memory() {
-            self.relief_at = Millis(self.now.0 + RELIEF_PAUSE_MS);
+        if self.is_over_memory() {
+            self.eviction.not_before = Millis(self.context.now.0 + RELIEF_PAUSE_MS);
         }
     }
 
+    fn is_over_memory(&self) -> bool {
+        self.context.shared.is_over_memory()
+    }
+
     fn report(&self) {
-        let connections_len = CONNECTION_LEN * self.connections.len();
-        self.shared.hold(self.index, self.private_len + self.hub.log_bytes() + connections_len);
+        let cx = &self.context;
+        cx.shared.hold(cx.loop_index, cx.held_len());
     }
 
     /// What the connections hold that are worth ending for it.
@@ -162,38 +163,22 @@ impl EventLoop {
 
     fn burden(&self, key: Key) -> Option<Burden> {
         let connection = self.connections.get(key)?;
-        // A socket that has room is not behind, it is about to be flushed.
-        let subscription = connection.subscription().filter(|_| !connection.is_writable);
-        let lag = subscription.map(|subscription| (self.hub.log(subscription), self.hub.lag(subscription)));
-        Some(Burden { key, held: connection.held as u64, lag })
+        let lags = connection.lags(&self.context).filter(|&(_, lag)| lag > 0).collect();
+        Some(Burden { key, held: connection.counted_len as u64, lags })
     }
 
     /// Ends a connection in a way that frees what it holds at once.
-    fn unburden(&mut self, key: Key) {
-        self.shared.note(
-            Reason::Memory,
-            self.now,
-            &"a connection: --max-memory is reached, and it held most",
-        );
-        let Some(connection) = self.connections.get(key) else { return };
-        if connection.outbox.unsent().len() as u64 >= BURDEN_MIN {
+    fn end_for_memory(&mut self, key: Key) {
+        let Some((connection, cx)) = self.with(key) else { return };
+        cx.note(Reason::Memory, &"a connection: --max-memory is reached, and it held most");
+        let next = if connection.unsent_len() as u64 >= BURDEN_MIN {
             // It does not take what it asked for: there is no room for a goodbye either.
-            self.leave_channel(key);
-            self.cut(key);
-        } else if matches!(connection.phase, Phase::Http(_)) {
-            self.leave_channel(key);
-            self.respond(key, &handlers::over_capacity(), false, false);
+            connection.cut(cx)
         } else {
-            self.close_connection(key, CloseCode::TRY_AGAIN_LATER, OUT_OF_MEMORY);
-        }
-    }
-
-    /// Drops what was to be sent, and the connection with it.
-    fn cut(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.phase = Phase::Lingering;
-        connection.outbox = Default::default();
-        self.doomed.push(key);
+            connection.end_for_memory(cx);
+            Next::Wait
+        };
+        self.settle(key, next);
     }
 }
 
@@ -204,7 +189,7 @@ mod tests {
 
     /// A connection that holds so much, and is behind by so much in a log.
     fn burden(index: u32, held: u64, lag: Option<(LogId, u64)>) -> Burden {
-        Burden { key: Key::test(index), held, lag }
+        Burden { key: Key::test(index), held, lags: lag.into_iter().collect() }
     }
 
     fn logs() -> [LogId; 2] {

@@ -1,0 +1,313 @@
+//! The role of a connection that speaks HTTP: requests come in, answers go into the outbox.
+//!
+//! What is answered the API decides; what a connection becomes after an upgrade is in the files of the other roles.
+
+use super::context::Context;
+use super::timeouts::Stage;
+use super::{Connection, Door, Life};
+use crate::http::{CONTINUE, encode_stream_head};
+use crate::http::{Error, Event, Framing, Limits, Request, RequestReader, Response, Status};
+use crate::hub::Published;
+use crate::server::api::admin;
+use crate::server::api::handlers::{self, Answer, Intent, Report};
+use crate::server::api::payload;
+use crate::server::api::routes::FIGURES_PATH;
+use crate::server::broker::draft::Draft;
+use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
+use crate::server::metrics::prometheus;
+use crate::server::metrics::refusals::Reason;
+use crate::server::shared::Stop;
+
+/// An HTTP connection.
+#[derive(Debug)]
+pub struct Http {
+    reader: RequestReader,
+    expects: Expects,
+    /// The origin whose pages may read the answer to the present request.
+    allow_origin: Option<Box<str>>,
+}
+
+/// What an HTTP connection expects of its peer.
+#[derive(Debug)]
+enum Expects {
+    /// A request's head, or the rest of it.
+    Head,
+    /// Nothing: it is between two requests.
+    NextRequest,
+    /// The body of a publication.
+    Body { intent: Intent, after: After },
+}
+
+/// What follows an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Another request may.
+    KeepAlive,
+    /// The end of the connection.
+    Close,
+}
+
+/// How much of an answer is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// All.
+    Whole,
+    /// Its head: the request's method is HEAD.
+    Head,
+}
+
+impl Http {
+    /// A connection that expects its first request.
+    pub fn new() -> Self {
+        Self { reader: RequestReader::new(Limits::default()), expects: Expects::Head, allow_origin: None }
+    }
+
+    /// What the peer is expected to do.
+    pub fn stage(&self) -> Stage {
+        match self.expects {
+            Expects::Head => Stage::Head,
+            Expects::NextRequest => Stage::KeptAlive,
+            Expects::Body { .. } => Stage::Body,
+        }
+    }
+
+    /// Whether a request has begun and is still to be answered.
+    pub fn is_under_way(&self) -> bool {
+        !self.reader.is_idle() || self.is_body_awaited()
+    }
+
+    /// Whether the body of a publication is awaited.
+    pub fn is_body_awaited(&self) -> bool {
+        matches!(self.expects, Expects::Body { .. })
+    }
+
+    /// The bytes that the request under way takes.
+    pub fn held_len(&self) -> usize {
+        self.reader.held_len()
+    }
+
+    /// Bytes that were received and not looked at: of the next request, while this one waits.
+    pub fn buffered(&self) -> usize {
+        self.reader.buffered()
+    }
+
+    /// Keeps bytes for the next request without answering it.
+    pub fn receive(&mut self, input: &[u8]) {
+        self.reader.receive(input);
+    }
+
+    /// The bytes after the request that was answered: of another protocol.
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        self.reader.take_rest()
+    }
+}
+
+impl After {
+    /// What follows the answer to a request whose body, if it announced one, is not read.
+    pub fn of(request: &Request) -> Self {
+        if request.keep_alive() && !request.has_body() { Self::KeepAlive } else { Self::Close }
+    }
+}
+
+impl Extent {
+    fn of(request: &Request) -> Self {
+        if request.method() == "HEAD" { Self::Head } else { Self::Whole }
+    }
+}
+
+impl Connection {
+    /// Takes bytes of requests.
+    pub(super) fn receive_requests(&mut self, input: &[u8], cx: &mut Context) {
+        let Life::Http(http) = &mut self.life else { return };
+        http.receive(input);
+        if matches!(http.expects, Expects::NextRequest) {
+            http.expects = Expects::Head;
+            self.deadlines.restart(cx.now);
+        }
+        self.serve(cx);
+    }
+
+    /// Answers the requests that are complete, as long as the peer takes the answers and no loop is behind.
+    pub(super) fn serve(&mut self, cx: &mut Context) {
+        while let Life::Http(http) = &mut self.life {
+            if self.outbox.is_high() || http.is_body_awaited() && cx.is_congested() {
+                return;
+            }
+            match http.reader.poll() {
+                Ok(None) => return,
+                Ok(Some(Event::Head(request))) => self.answer(&request, cx),
+                Ok(Some(Event::Body(body))) => self.publish_body(body, cx),
+                Err(error) => self.refuse_request(&error, cx),
+            }
+        }
+    }
+
+    fn answer(&mut self, request: &Request, cx: &mut Context) {
+        let answer = self.decide(request, cx);
+        if let Door::Public = self.door
+            && let Life::Http(http) = &mut self.life
+        {
+            http.allow_origin = cx.shared.handlers.allow_origin(request).map(Into::into);
+        }
+        match answer {
+            Answer::Respond(response) => self.respond_to(request, &response, cx),
+            Answer::Report(report) => {
+                let response = report_on(report, cx);
+                self.respond_to(request, &response, cx);
+            }
+            Answer::ReadBody(intent) => self.await_body(request, intent, cx),
+            Answer::Stream(joining) => self.begin_stream(&joining, cx),
+            Answer::Poll(polling) => self.poll_channel(request, &polling, cx),
+            Answer::Upgrade(acceptance) => self.upgrade(acceptance, cx),
+        }
+    }
+
+    fn decide(&self, request: &Request, cx: &mut Context) -> Answer {
+        if self.door == Door::Metrics {
+            return admin::answer(request);
+        }
+        let answer = cx.shared.handlers.answer(request);
+        if request.path() == FIGURES_PATH && !matches!(answer, Answer::Respond(_)) {
+            cx.has_new_watcher = true;
+        }
+        answer
+    }
+
+    fn await_body(&mut self, request: &Request, intent: Intent, cx: &mut Context) {
+        let Life::Http(http) = &mut self.life else { return };
+        if let Err(error) = http.reader.read_body(intent.len_max) {
+            return self.refuse_request(&error, cx);
+        }
+        let after = if request.keep_alive() { After::KeepAlive } else { After::Close };
+        http.expects = Expects::Body { intent, after };
+        self.deadlines.restart(cx.now);
+        if request.expects_continue() {
+            self.outbox.tail().extend_from_slice(CONTINUE);
+        }
+    }
+
+    fn publish_body(&mut self, body: Vec<u8>, cx: &mut Context) {
+        let Life::Http(http) = &mut self.life else { return };
+        let Expects::Body { intent, after } = std::mem::replace(&mut http.expects, Expects::Head) else {
+            unreachable!("a body is read for a publication");
+        };
+        let response = match payload::from_body(intent.channel, intent.event, intent.media_type, body) {
+            Ok(draft) => self.publish_posted(draft, intent.key, cx),
+            Err(error) => Response::error(Status::BAD_REQUEST, &error),
+        };
+        self.respond(&response, after, cx);
+    }
+
+    fn publish_posted(&mut self, draft: Draft, key: Option<IdempotencyKey>, cx: &mut Context) -> Response {
+        let Some(key) = key else {
+            let published = cx.shared.broker.publish(draft, cx.now);
+            self.note_published(published, cx);
+            return handlers::published(published, false);
+        };
+        match cx.shared.broker.publish_once(draft, key, !cx.shared.is_over_memory(), cx.now) {
+            Ok((published, is_replay)) => {
+                if !is_replay {
+                    self.note_published(published, cx);
+                }
+                handlers::published(published, is_replay)
+            }
+            Err(KeyRefused::Reused) => handlers::key_reused(),
+            Err(KeyRefused::NoRoom) => {
+                cx.note(Reason::Memory, &"a publication with a key: --max-memory is reached");
+                handlers::no_room_for_key()
+            }
+        }
+    }
+
+    /// Counts a publication of this connection.
+    pub(super) fn note_published(&mut self, published: Published, cx: &mut Context) {
+        cx.counters.publishes += 1;
+        self.audience = u32::try_from(published.subscribers).unwrap_or(u32::MAX);
+    }
+
+    /// Answers a request that cannot be read any further, and closes.
+    pub(super) fn refuse_request(&mut self, error: &Error, cx: &mut Context) {
+        let response = match *error {
+            Error::BodyTooLarge { len_max } => handlers::too_long(len_max),
+            _ => Response::from(error),
+        };
+        self.respond(&response, After::Close, cx);
+    }
+
+    /// Answers a request that took too long, and closes.
+    pub(super) fn refuse_late_request(&mut self, cx: &mut Context) {
+        self.refuse_request(&Error::RequestTimeout, cx);
+    }
+
+    /// Answers a client for which there is no memory, and closes.
+    pub(super) fn refuse_for_memory(&mut self, cx: &mut Context) {
+        self.respond(&handlers::over_capacity(), After::Close, cx);
+    }
+
+    /// Answers a request whose body, if it announced one, is not wanted.
+    pub(super) fn respond_to(&mut self, request: &Request, response: &Response, cx: &mut Context) {
+        self.send_response(response, After::of(request), Extent::of(request), cx);
+    }
+
+    /// Answers a request.
+    pub(super) fn respond(&mut self, response: &Response, after: After, cx: &mut Context) {
+        self.send_response(response, after, Extent::Whole, cx);
+    }
+
+    fn send_response(&mut self, response: &Response, after: After, extent: Extent, cx: &mut Context) {
+        let keep_alive = after == After::KeepAlive && !cx.is_leaving();
+        let head_only = extent == Extent::Head;
+        self.with_framing(cx, |framing, out| {
+            response.encode(out, Framing { keep_alive, head_only, ..framing });
+        });
+        if let Some(reason) = Reason::of_status(response.status()) {
+            let code = response.status().code();
+            cx.note(reason, &format_args!("a request, with {code}"));
+        }
+        if !keep_alive {
+            return self.finish(cx);
+        }
+        if let Life::Http(http) = &mut self.life {
+            http.expects = if http.reader.is_idle() { Expects::NextRequest } else { Expects::Head };
+            self.deadlines.restart(cx.now);
+        }
+    }
+
+    /// Puts the head of an event stream into the outbox.
+    pub(super) fn send_stream_head(&mut self, cx: &Context) {
+        // RFC 9112 §9.6: after the last chunk nothing more is answered on this connection.
+        self.with_framing(cx, |framing, out| encode_stream_head(out, framing));
+    }
+
+    /// The fields that frame an answer to the present request; whether the connection goes on is for `encode` to say.
+    fn with_framing(&mut self, cx: &Context, encode: impl FnOnce(Framing<'_>, &mut Vec<u8>)) {
+        let date = cx.date();
+        let allow_origin = match &mut self.life {
+            // Taken: the next request says its own.
+            Life::Http(http) => http.allow_origin.take(),
+            Life::LongPoll(_)
+            | Life::WebSocket(_)
+            | Life::EventStream(_)
+            | Life::Finishing
+            | Life::Lingering => None,
+        };
+        let varies_by_origin = self.door == Door::Public && cx.shared.handlers.varies_by_origin();
+        let allow_origin = allow_origin.as_deref();
+        let framing =
+            Framing { date: &date, keep_alive: false, head_only: false, allow_origin, varies_by_origin };
+        encode(framing, self.outbox.tail());
+    }
+}
+
+/// The answer to a question about the server itself.
+fn report_on(report: Report, cx: &mut Context) -> Response {
+    match report {
+        Report::Metrics => {
+            cx.put_counters();
+            let text = prometheus::render(&cx.shared.snapshot(), &cx.shared.meters.process.figures());
+            Response::new(Status::OK).body(prometheus::CONTENT_TYPE, text)
+        }
+        Report::Readiness if cx.shared.stop() == Stop::No => Response::text(Status::OK, "ready"),
+        Report::Readiness => Response::text(Status::SERVICE_UNAVAILABLE, "The server is stopping."),
+    }
+}

@@ -1,0 +1,143 @@
+//! The role of a connection whose request waits for a publication.
+//!
+//! It reads the channel's log as any subscriber does, but nothing is written before it is answered.
+
+use super::context::Context;
+use super::http::{After, Http};
+use super::subscriptions::Entry;
+use super::timeouts::Stage;
+use super::{Connection, Life};
+use crate::config::LagPolicy;
+use crate::http::{Request, Response, Status};
+use crate::hub::{PublicationId, Resumption, Subscription, WireForm};
+use crate::server::api::handlers::Polling;
+use crate::server::encoder;
+
+/// A long poll that waits.
+#[derive(Debug)]
+pub struct LongPoll {
+    /// The connection that goes on with the next request.
+    http: Box<Http>,
+    /// The publication before the one that is waited for.
+    since: PublicationId,
+    /// What follows the answer.
+    after: After,
+    /// How long it waits.
+    wait_ms: u32,
+}
+
+/// What is left of a long poll that waits no more.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    since: PublicationId,
+    after: After,
+}
+
+/// What is there for a long poll.
+enum Polled {
+    /// Something to answer with now.
+    Now(Resumption),
+    /// Nothing yet; it is subscribed to what comes after this publication.
+    Later(Subscription, PublicationId),
+}
+
+impl LongPoll {
+    /// What is expected of the peer: nothing, until it is answered.
+    pub fn stage(&self) -> Stage {
+        Stage::Waiting(self.wait_ms)
+    }
+
+    /// The bytes that requests under way take.
+    pub fn held_len(&self) -> usize {
+        self.http.held_len()
+    }
+
+    /// Whether another request came meanwhile.
+    pub fn asks_ahead(&self) -> bool {
+        self.http.buffered() > 0
+    }
+
+    /// Keeps bytes of the next request.
+    pub fn receive(&mut self, input: &[u8]) {
+        self.http.receive(input);
+    }
+
+    /// The HTTP connection, and what the answer needs.
+    pub fn into_parts(self) -> (Box<Http>, Ended) {
+        let Self { http, since, after, .. } = self;
+        (http, Ended { since, after })
+    }
+}
+
+impl Connection {
+    /// Answers a long poll with what is there, or has it wait.
+    pub(super) fn poll_channel(&mut self, request: &Request, polling: &Polling, cx: &mut Context) {
+        let wait_ms = if cx.is_leaving() { 0 } else { polling.wait_ms };
+        let (mut polled, owner) = (None, cx.owner);
+        cx.under_lock(&polling.channel, polling.position, |hub, resumption| {
+            if wait_ms == 0 || resumption.gap.is_some() || !resumption.publications.is_empty() {
+                polled = Some(Polled::Now(resumption));
+                return None;
+            }
+            let subscription = hub.subscribe(&polling.channel, WireForm::LongPoll, owner);
+            polled = Some(Polled::Later(subscription, resumption.since));
+            Some(())
+        });
+        match polled.expect("it is one or the other") {
+            Polled::Now(resumption) => {
+                let response = answer_of(resumption, cx);
+                self.respond_to(request, &response, cx);
+            }
+            Polled::Later(subscription, since) => {
+                // Nothing is written from the log, so that it lags is no reason to act: the first publication answers it.
+                self.subscriptions.insert(Entry { subscription, policy: LagPolicy::Close, replay: None });
+                let (after, wait_ms) = (After::of(request), u32::try_from(wait_ms).unwrap_or(u32::MAX));
+                self.wait_for_publication(|http| LongPoll { http, since, after, wait_ms }, cx.now);
+            }
+        }
+    }
+
+    /// Whether a long poll has something to be answered with.
+    pub(super) fn is_poll_ready(&self, cx: &Context) -> bool {
+        matches!(self.life, Life::LongPoll(_))
+            && self.subscriptions.single().is_some_and(|subscription| cx.hub.lag(subscription) > 0)
+    }
+
+    /// Answers a long poll that waits: with what came, or with nothing. What was asked meanwhile is next.
+    pub(super) fn answer_poll(&mut self, cx: &mut Context) {
+        let Some(subscription) = self.subscriptions.single() else { return };
+        let Some(Ended { since, after }) = self.end_wait(cx.now) else { return };
+        // Every publication is one frame of this form, so the newest is found by counting.
+        let count = cx.hub.unread_publications(subscription);
+        let next = PublicationId { sequence: since.sequence + count, ..since };
+        let body = encoder::long_poll_answer(None, cx.hub.unread(subscription), next);
+        self.leave_channels(cx);
+        self.respond(&response(body), after, cx);
+    }
+
+    /// Ends a long poll without an answer; the connection is an HTTP one again.
+    pub(super) fn abandon_poll(&mut self, cx: &mut Context) {
+        self.leave_channels(cx);
+        let _ = self.end_wait(cx.now);
+    }
+}
+
+/// The answer to a long poll for which something is there. One over `--max-lag` is cut after the publication that goes
+/// over it; the rest is for the next poll.
+fn answer_of(resumption: Resumption, cx: &mut Context) -> Response {
+    let Resumption { mut since, gap, publications } = resumption;
+    let mut elements = Vec::new();
+    for publication in publications {
+        if elements.len() as u64 > cx.shared.config.max_lag {
+            break;
+        }
+        cx.encoder.publication(&publication, WireForm::LongPoll, &mut elements);
+        cx.counters.replayed[WireForm::LongPoll.index()] += 1;
+        since = publication.id;
+    }
+    response(encoder::long_poll_answer(gap, &elements, since))
+}
+
+fn response(body: Vec<u8>) -> Response {
+    Response::json(Status::OK, body).header("Cache-Control", "no-store")
+}

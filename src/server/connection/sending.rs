@@ -1,0 +1,466 @@
+//! How the bytes of a connection leave: the rest of a started frame, then its private bytes, then the logs that it reads;
+//! and what happens to a subscriber that does not keep up.
+//!
+//! When a connection is flushed the event loop knows.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+
+use super::context::Context;
+use super::lag::FRESH_MS;
+use super::outbox::Outbox;
+use super::stream::Stream;
+use super::subscriptions::{Entry, Several, Subscriptions};
+use super::{Connection, Input, Life, Next};
+use crate::config::LagPolicy;
+use crate::hub::{Hub, Subscription};
+use crate::server::encoder::{self, Notice};
+use crate::server::metrics::refusals::Reason;
+use crate::ws::CloseCode;
+
+/// Runs of bytes that one write of a connection with several subscriptions takes. A vector of 1 KiB; the system takes up
+/// to 1,024 runs, and what is left is the next write's.
+const RUNS_MAX: usize = 64;
+
+/// What a subscriber is closed with when it lags too far.
+const LAGGED: &str = "too far behind (--max-lag); reconnect to go on from the newest";
+
+/// What a client is told when the server stops.
+const GOODBYE: &str = "the server is stopping; come back in a moment";
+
+/// What a flush left to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flushed {
+    /// Nothing.
+    Settled,
+    /// The outbox is no longer high: read on.
+    ReadOn,
+    /// All is sent: say goodbye now.
+    Leave,
+    /// What the long poll waits for is there.
+    Answer,
+    /// It is too many bytes behind, or was for too long.
+    Lagged,
+    /// What is not sent of channels under [`LagPolicy::Latest`] is too old.
+    Stale,
+}
+
+impl Connection {
+    /// Writes what the socket takes, and does what follows from it.
+    pub fn flush(&mut self, cx: &mut Context) -> Next {
+        if let Subscriptions::Several(several) = &mut self.subscriptions {
+            several.is_queued = false;
+        }
+        let mut next = Next::Wait;
+        // Each of these happens once: it takes away what it follows from.
+        loop {
+            match self.write(cx) {
+                Ok(Flushed::Settled) => return next,
+                Ok(Flushed::ReadOn) => return Next::Read,
+                Ok(Flushed::Leave) => self.close(CloseCode::GOING_AWAY, GOODBYE, cx),
+                Ok(Flushed::Answer) => {
+                    self.answer_poll(cx);
+                    // What was asked meanwhile.
+                    next = Next::Read;
+                }
+                Ok(Flushed::Stale) => {
+                    self.skip_stale(cx);
+                    self.lateness.clear();
+                }
+                Ok(Flushed::Lagged) => {
+                    self.apply_lag_policy(cx);
+                    if !self.stream.is_writable() {
+                        return next;
+                    }
+                }
+                Err(_) => return Next::Drop,
+            }
+        }
+    }
+
+    /// Writes what the socket takes, with one system call: that is a connection's write budget of a turn. A reconnected
+    /// subscriber that missed more than an outbox holds gets it outbox by outbox, as quickly as the socket takes it.
+    fn write(&mut self, cx: &mut Context) -> io::Result<Flushed> {
+        if self.is_poll_ready(cx) {
+            return Ok(Flushed::Answer);
+        }
+        if self.stream.is_writable() && self.is_stale(cx) {
+            return Ok(Flushed::Stale);
+        }
+        let (was_refused, sent_before) = (self.stream.is_refused(), cx.counters.bytes_sent);
+        while self.stream.is_writable() {
+            let is_whole = self.prepare(cx);
+            let len = self.write_once(cx)?;
+            if is_whole && (len == 0 || !self.has_unread(cx)) {
+                break;
+            }
+        }
+        if was_refused && cx.counters.bytes_sent > sent_before {
+            self.note_took(cx);
+        } else if self.stream.is_refused() && !was_refused {
+            self.deadlines.was_refused(self.stage(), cx.now);
+        }
+        if self.is_lagging(cx) {
+            return Ok(Flushed::Lagged);
+        }
+        self.after_write(cx)
+    }
+
+    /// The peer took bytes after some had been refused: a sign of life.
+    fn note_took(&mut self, cx: &Context) {
+        let stage = self.stage();
+        self.deadlines.took(stage, cx.now, self.input == Input::Held);
+        if let Life::WebSocket(websocket) = &mut self.life {
+            websocket.heard();
+        }
+    }
+
+    /// Fills the outbox with what comes before the logs. False if there is more of it than an outbox takes.
+    fn prepare(&mut self, cx: &mut Context) -> bool {
+        let Context { hub, encoder, .. } = cx;
+        let mut is_whole = true;
+        for entry in self.subscriptions.entries_mut() {
+            let Entry { subscription, replay, .. } = entry;
+            if let Some(missed) = replay {
+                if !missed.refill(subscription.form(), encoder, &mut self.outbox) {
+                    is_whole = false;
+                    continue;
+                }
+                *replay = None;
+            }
+            let missed = hub.take_missed(*subscription);
+            if missed > 0 {
+                encoder::notice(Notice::Lagged(missed), subscription.form(), self.outbox.tail());
+            }
+        }
+        is_whole
+    }
+
+    /// One write. How many bytes were to be written.
+    fn write_once(&mut self, cx: &mut Context) -> io::Result<usize> {
+        let Self { stream, outbox, subscriptions, .. } = self;
+        let Context { hub, counters, .. } = cx;
+        let sent = &mut counters.bytes_sent;
+        match subscriptions {
+            Subscriptions::None => write_outbox(stream, outbox, sent),
+            Subscriptions::One(Entry { replay: Some(_), .. }) => write_outbox(stream, outbox, sent),
+            Subscriptions::One(entry) => write_one(stream, outbox, entry.subscription, hub, sent),
+            Subscriptions::Several(several) => write_several(stream, outbox, several, hub, sent),
+        }
+    }
+
+    /// Whether something is left to be written after a write that took all: a run ends before a publication that its
+    /// subscriber is excluded from, and a vector has an end.
+    fn has_unread(&self, cx: &Context) -> bool {
+        let mut entries = self.subscriptions.entries().iter();
+        entries.any(|entry| entry.replay.is_none() && !cx.hub.unread(entry.subscription).is_empty())
+    }
+
+    fn after_write(&mut self, cx: &Context) -> io::Result<Flushed> {
+        if self.is_leaving() && !self.subscriptions.has_replay() && self.lag(cx) == 0 {
+            return Ok(Flushed::Leave);
+        }
+        if matches!(self.life, Life::Finishing) && self.outbox.is_empty() {
+            self.linger();
+            self.stream.close_half()?;
+            // The peer may have closed its half already; no edge tells of that again.
+            return Ok(Flushed::ReadOn);
+        }
+        if self.input == Input::Held && !self.is_to_be_held() {
+            return Ok(Flushed::ReadOn);
+        }
+        Ok(Flushed::Settled)
+    }
+
+    /// Takes the rest of a frame that is partly written into the outbox, ahead of everything else: its log need not be
+    /// kept for it.
+    pub(super) fn keep_started(&mut self, cx: &mut Context) {
+        let subscription = match &mut self.subscriptions {
+            Subscriptions::None => return,
+            Subscriptions::One(entry) => entry.subscription,
+            Subscriptions::Several(several) => {
+                let Some(entry) = several.started() else { return };
+                let subscription = entry.subscription;
+                several.finish_started();
+                subscription
+            }
+        };
+        let started = cx.hub.started(subscription);
+        if !started.is_empty() {
+            let len = started.len();
+            self.outbox.prepend(started);
+            cx.hub.advance(subscription, len);
+        }
+    }
+}
+
+/// Lag.
+impl Connection {
+    /// The bytes that it has not been sent, of all its channels.
+    fn lag(&self, cx: &Context) -> u64 {
+        self.subscriptions.entries().iter().map(|entry| cx.hub.lag(entry.subscription)).sum()
+    }
+
+    /// Whether what waits under [`LagPolicy::Latest`] is too old to be sent while there is something newer.
+    fn is_stale(&self, cx: &Context) -> bool {
+        match &self.subscriptions {
+            Subscriptions::None => false,
+            Subscriptions::One(entry) => {
+                self.lateness.is_stale(entry.policy, cx.now) && has_newer(entry, &cx.hub)
+            }
+            Subscriptions::Several(several) => {
+                several.latest.is_stale(LagPolicy::Latest, cx.now)
+                    && several.entries().iter().any(|entry| is_latest(entry) && has_newer(entry, &cx.hub))
+            }
+        }
+    }
+
+    /// Judges the connection after a write. True if a policy is due.
+    fn is_lagging(&mut self, cx: &Context) -> bool {
+        let Context { hub, now, lag_rules, .. } = cx;
+        match &mut self.subscriptions {
+            Subscriptions::None => false,
+            Subscriptions::One(entry) => {
+                if self.stream.is_writable() || hub.lag(entry.subscription) == 0 {
+                    self.lateness.clear();
+                    return false;
+                }
+                let is_past = |bound| hub.is_lagged(entry.subscription, bound);
+                self.lateness.is_due(entry.policy, is_past, *now, lag_rules)
+            }
+            Subscriptions::Several(several) => {
+                if self.stream.is_writable() {
+                    self.lateness.clear();
+                    several.latest.clear();
+                    return false;
+                }
+                let (mut all, mut latest) = (Lag::default(), Lag::default());
+                for entry in several.entries() {
+                    all.add(entry, hub);
+                    if is_latest(entry) {
+                        latest.add(entry, hub);
+                    }
+                }
+                if latest.bytes == 0 {
+                    several.latest.clear();
+                }
+                let is_latest_due = latest.bytes > 0
+                    && several.latest.is_due(
+                        LagPolicy::Latest,
+                        |bound| latest.is_past(bound),
+                        *now,
+                        lag_rules,
+                    );
+                let is_past = |bound| all.is_past(bound);
+                self.lateness.is_due(LagPolicy::Close, is_past, *now, lag_rules) || is_latest_due
+            }
+        }
+    }
+
+    /// Passes over all but the newest publication of what is under [`LagPolicy::Latest`].
+    fn skip_stale(&mut self, cx: &mut Context) {
+        self.keep_started(cx);
+        for entry in self.subscriptions.entries() {
+            if is_latest(entry) && has_newer(entry, &cx.hub) {
+                note_lagged(entry, &format_args!("has been behind for {FRESH_MS} ms"), cx);
+                cx.hub.skip_to_newest(entry.subscription);
+            }
+        }
+        if let Subscriptions::Several(several) = &mut self.subscriptions {
+            several.latest.clear();
+        }
+    }
+
+    /// Applies the policies of the channels in which it lags: what may be passed over is; if that is not enough, it is
+    /// closed.
+    fn apply_lag_policy(&mut self, cx: &mut Context) {
+        const PAST_MAX_LAG: &str = "is past --max-lag";
+        self.keep_started(cx);
+        self.lateness.clear();
+        let lag_max = cx.lag_rules.lag_max;
+        let entries = self.subscriptions.entries();
+        // The bound is for all channels together: each that may be cut gets its part.
+        let part = lag_max / entries.len().max(1) as u64;
+        for entry in entries {
+            if entry.policy == LagPolicy::Close || !has_newer(entry, &cx.hub) {
+                continue;
+            }
+            note_lagged(entry, &PAST_MAX_LAG, cx);
+            match entry.policy {
+                LagPolicy::Close => {}
+                LagPolicy::Skip => cx.hub.skip_oldest(entry.subscription, part),
+                LagPolicy::Latest => cx.hub.skip_to_newest(entry.subscription),
+            }
+        }
+        if let Subscriptions::Several(several) = &mut self.subscriptions {
+            several.latest.clear();
+        }
+        if let Some(entry) = self.entry_to_blame(cx) {
+            note_lagged(entry, &PAST_MAX_LAG, cx);
+            self.close(CloseCode::TRY_AGAIN_LATER, LAGGED, cx);
+        }
+    }
+
+    /// The subscription because of which the connection has to be closed, if it still lags too far: the furthest of those
+    /// that may not be cut.
+    fn entry_to_blame(&self, cx: &Context) -> Option<&Entry> {
+        let mut left = Lag::default();
+        let entries = match &self.subscriptions {
+            Subscriptions::None => &[][..],
+            Subscriptions::One(entry) => return Some(entry).filter(|entry| entry.policy == LagPolicy::Close),
+            Subscriptions::Several(several) => several.entries(),
+        };
+        entries.iter().for_each(|entry| left.add(entry, &cx.hub));
+        let closing = entries.iter().filter(|entry| entry.policy == LagPolicy::Close);
+        let furthest = closing.max_by_key(|entry| cx.hub.lag(entry.subscription));
+        furthest.filter(|_| left.is_past(cx.lag_rules.lag_max))
+    }
+}
+
+/// By how much a connection lags in some of its channels.
+#[derive(Default)]
+struct Lag {
+    bytes: u64,
+    publications: u64,
+}
+
+impl Lag {
+    fn add(&mut self, entry: &Entry, hub: &Hub) {
+        self.bytes += hub.lag(entry.subscription);
+        self.publications += hub.unread_publications(entry.subscription);
+    }
+
+    /// Whether it is more than this many bytes, and that by more than one publication: a single one may be as long as it
+    /// likes.
+    fn is_past(&self, bound: u64) -> bool {
+        self.bytes > bound && self.publications > 1
+    }
+}
+
+fn is_latest(entry: &Entry) -> bool {
+    entry.policy == LagPolicy::Latest
+}
+
+fn has_newer(entry: &Entry, hub: &Hub) -> bool {
+    hub.unread_publications(entry.subscription) > 1
+}
+
+/// Counts and logs that a policy is applied to a subscriber: the log says what `it` did.
+fn note_lagged(entry: &Entry, it: &dyn fmt::Display, cx: &mut Context) {
+    let (policy, channel) = (entry.policy, cx.hub.channel(entry.subscription));
+    cx.note(Reason::Lagged, &format_args!("a subscriber of {channel} {it}: {policy:?}"));
+    cx.counters.note_lagged(policy);
+}
+
+fn write_outbox(stream: &mut Stream, outbox: &mut Outbox, sent: &mut u64) -> io::Result<usize> {
+    let len = outbox.unsent().len();
+    if len > 0 {
+        let written = stream.write(&[IoSlice::new(outbox.unsent())])?;
+        *sent += written as u64;
+        outbox.consume(written);
+    }
+    Ok(len)
+}
+
+fn write_one(
+    stream: &mut Stream,
+    outbox: &mut Outbox,
+    subscription: Subscription,
+    hub: &mut Hub,
+    sent: &mut u64,
+) -> io::Result<usize> {
+    let unread = hub.unread(subscription);
+    let outbox_len = outbox.unsent().len();
+    let len = outbox_len + unread.len();
+    if len == 0 {
+        return Ok(0);
+    }
+    let (started_len, written) = if outbox_len == 0 {
+        (0, stream.write(&[IoSlice::new(unread)])?)
+    } else {
+        let started_len = hub.started(subscription).len();
+        let (started, rest) = unread.split_at(started_len);
+        let runs = [started, outbox.unsent(), rest].map(IoSlice::new);
+        (started_len, stream.write(&runs)?)
+    };
+    *sent += written as u64;
+    let from_outbox = written.saturating_sub(started_len).min(outbox_len);
+    outbox.consume(from_outbox);
+    hub.advance(subscription, written - from_outbox);
+    Ok(len)
+}
+
+/// ```text
+///  | rest of the started frame | outbox | rest of its log | log | log | …
+/// ```
+fn write_several(
+    stream: &mut Stream,
+    outbox: &mut Outbox,
+    several: &mut Several,
+    hub: &mut Hub,
+    sent: &mut u64,
+) -> io::Result<usize> {
+    let mut runs = [IoSlice::new(&[]); RUNS_MAX];
+    let started_len = several.started().map_or(0, |entry| hub.started(entry.subscription).len());
+    let (mut count, mut len) = (0, 0);
+    let mut add = |run| {
+        runs[count] = IoSlice::new(run);
+        count += 1;
+        len += run.len();
+        count < RUNS_MAX
+    };
+    if let Some(entry) = several.started() {
+        add(&hub.unread(entry.subscription)[..started_len]);
+    }
+    add(outbox.unsent());
+    let mut has_room = true;
+    for at in several.order() {
+        let entry = &several.entries()[at];
+        let unread = if entry.replay.is_some() { &[] } else { hub.unread(entry.subscription) };
+        let is_started = several.started().is_some_and(|started| started.subscription == entry.subscription);
+        let unread = if is_started { &unread[started_len..] } else { unread };
+        if !has_room {
+            break;
+        }
+        if !unread.is_empty() {
+            has_room = add(unread);
+        }
+    }
+    if len == 0 {
+        return Ok(0);
+    }
+    let outbox_len = outbox.unsent().len();
+    let written = stream.write(&runs[..count])?;
+    *sent += written as u64;
+    let from_outbox = written.saturating_sub(started_len).min(outbox_len);
+    outbox.consume(from_outbox);
+    note_several(several, hub, written - from_outbox, started_len, outbox.is_empty());
+    Ok(len)
+}
+
+/// Moves the subscriptions on after a write that took `len` bytes of their logs, the first `started_len` of them of the
+/// started frame. Logs were reached only if the outbox is empty.
+fn note_several(several: &mut Several, hub: &mut Hub, len: usize, started_len: usize, is_past_outbox: bool) {
+    let mut left = len;
+    for at in several.order() {
+        if left == 0 {
+            break;
+        }
+        let entry = &several.entries()[at];
+        if entry.replay.is_some() {
+            continue;
+        }
+        let is_started = several.started().is_some_and(|started| started.subscription == entry.subscription);
+        let run_len = hub.unread(entry.subscription).len();
+        let reach = if is_started && !is_past_outbox { started_len } else { run_len };
+        let taken = left.min(reach);
+        let subscription = entry.subscription;
+        hub.advance(subscription, taken);
+        left -= taken;
+        several.note_end(at, !hub.started(subscription).is_empty());
+        if taken < run_len {
+            break;
+        }
+    }
+    debug_assert_eq!(left, 0, "what was written is somebody's");
+}

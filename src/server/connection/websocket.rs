@@ -1,0 +1,263 @@
+//! The role of a connection that speaks WebSocket: messages are published to the channel that it reads, or sent back.
+//!
+//! What the bytes mean `ws` knows.
+
+use std::borrow::Cow;
+use std::io::{self, IoSlice};
+
+use super::context::Context;
+use super::joining::join;
+use super::timeouts::Stage;
+use super::{Connection, Life, Next};
+use crate::hub::Subscription;
+use crate::server::api::handlers::Acceptance;
+use crate::server::api::payload;
+use crate::server::metrics::refusals::Reason;
+use crate::ws::{
+    CloseCode, Deflate, Error, Event, FrameHeader, Message, MessageKind, Opcode, Protocol, State,
+};
+
+/// The last message of a read is sent back from where it lies if it has at least this many bytes; copying fewer takes
+/// less time than handing the system two runs.
+const LAST_IN_PLACE_LEN_MIN: usize = 2 * 1024;
+
+/// So is any other that has at least this many. Shorter ones are collected, since each write of their own would cost more
+/// than the copy.
+const IN_PLACE_LEN_MIN: usize = 16 * 1024;
+
+/// A WebSocket connection.
+#[derive(Debug)]
+pub struct WebSocket {
+    protocol: Protocol,
+    /// What was read and is still to be taken: how far it was is `protocol`'s to know. None once all is.
+    rest: Option<Box<Rest>>,
+    /// The compression that was agreed.
+    deflate: Option<Deflate>,
+    awaits: Awaits,
+    /// Whether it gets a Close frame as soon as it has been sent all: the server stops.
+    pub is_leaving: bool,
+}
+
+/// What an open WebSocket is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaits {
+    /// Nothing: it has given a sign of life.
+    Nothing,
+    /// A sign of life, since it was sent a ping.
+    Pong,
+}
+
+/// Bytes that were read and are still to be taken. In a box, so that a connection without any has one word for them.
+#[derive(Debug)]
+struct Rest(Box<[u8]>);
+
+impl WebSocket {
+    /// What the peer is expected to do.
+    pub fn stage(&self) -> Stage {
+        match (self.protocol.state(), self.awaits) {
+            (State::Open, Awaits::Nothing) => Stage::Open,
+            (State::Open, Awaits::Pong) => Stage::Pinged,
+            (State::Closing | State::Closed, _) => Stage::Closing,
+        }
+    }
+
+    /// The bytes that the message under way and the input that is still to be taken hold.
+    pub fn held_len(&self) -> usize {
+        self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.0.len())
+    }
+
+    /// Whether something that was read is still to be taken.
+    pub fn has_rest(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// The peer gave a sign of life.
+    pub fn heard(&mut self) {
+        self.awaits = Awaits::Nothing;
+    }
+}
+
+impl Connection {
+    /// From HTTP to WebSocket. Bytes after the handshake are frames already.
+    pub(super) fn upgrade(&mut self, acceptance: Acceptance, cx: &mut Context) {
+        let joined = acceptance.subscribes.map(|joining| join(&joining, cx));
+        let Life::Http(http) = &mut self.life else { return };
+        let mut rest = http.take_rest();
+        let deflate = acceptance.deflate;
+        let extensions = deflate.map(|deflate| deflate.to_string());
+        let out = self.outbox.tail();
+        acceptance.upgrade.encode_response(out, acceptance.subprotocol, extensions.as_deref());
+        let mut protocol = Protocol::new(acceptance.inbound);
+        if let Some(deflate) = deflate {
+            protocol = protocol.with_deflate(deflate);
+        }
+        let is_leaving = cx.is_leaving();
+        let websocket = WebSocket { protocol, rest: None, deflate, awaits: Awaits::Nothing, is_leaving };
+        self.become_websocket(websocket, cx.now);
+        if let Some(joined) = joined {
+            if joined.hears_notices() {
+                self.deadlines.begin_notices(cx.now, &cx.timeouts);
+            }
+            self.begin(joined);
+        }
+        // A broken socket is noticed by the next read.
+        let _ = self.receive_frames(&mut rest, cx);
+    }
+
+    /// Takes what was read in an earlier turn and was too much for that.
+    pub(super) fn resume_frames(&mut self, cx: &mut Context) -> Next {
+        let Life::WebSocket(websocket) = &mut self.life else { return Next::Read };
+        match websocket.rest.take() {
+            Some(mut rest) => self.receive_frames(&mut rest.0, cx),
+            None => Next::Read,
+        }
+    }
+
+    /// Takes frames, as far as the bounds of reading reach. [`Next::Drop`] if the socket proves to be broken.
+    pub(super) fn receive_frames(&mut self, input: &mut [u8], cx: &mut Context) -> Next {
+        let mut input = input;
+        let mut room = self.room(cx);
+        let mut next = Next::Read;
+        while next == Next::Read {
+            let may_take = self.may_take(cx);
+            let Life::WebSocket(websocket) = &mut self.life else { break };
+            if !may_take {
+                websocket.rest = Some(Box::new(Rest((&*input).into())));
+                break;
+            }
+            let received = websocket.protocol.receive_with(&mut input, self.outbox.tail(), &mut room);
+            cx.note_taken(websocket.protocol.take_inflated_len());
+            match received {
+                Ok(None) => break,
+                Ok(Some(Event::Message(message))) => {
+                    next = self.receive_message(message, input.is_empty(), cx);
+                    if room.capacity() == 0 {
+                        room = self.room(cx);
+                    }
+                }
+                Ok(Some(Event::Inflating | Event::Ping | Event::Pong)) => {}
+                Ok(Some(Event::Close(_))) => {
+                    self.finish(cx);
+                    break;
+                }
+                Err(error) => {
+                    self.fail(error, cx);
+                    break;
+                }
+            }
+        }
+        cx.spares.give(room);
+        next
+    }
+
+    /// What a message of this connection is assembled in, if it does not lie whole in what was read. A publication
+    /// keeps its bytes, so its room is its own.
+    fn room(&self, cx: &mut Context) -> Vec<u8> {
+        if self.subscriptions.is_empty() { cx.spares.take() } else { Vec::new() }
+    }
+
+    fn fail(&mut self, error: Error, cx: &mut Context) {
+        cx.note(Reason::of_close(error.close_code()), &error);
+        self.finish(cx);
+    }
+
+    fn receive_message(&mut self, message: Message<'_>, is_last: bool, cx: &mut Context) -> Next {
+        match self.subscriptions.single() {
+            Some(subscription) => {
+                self.publish_message(subscription, message, cx);
+                Next::Read
+            }
+            None => self.echo(message, is_last, cx),
+        }
+    }
+
+    fn publish_message(&mut self, subscription: Subscription, message: Message<'_>, cx: &mut Context) {
+        let channel = cx.hub.channel(subscription).clone();
+        match payload::from_message(channel, subscription.form(), message) {
+            Ok(draft) => {
+                let published = cx.shared.broker.publish(draft, cx.now);
+                self.note_published(published, cx);
+            }
+            Err(error) => {
+                cx.note(Reason::of_close(error.close_code()), &error);
+                self.close(error.close_code(), &error.to_string(), cx);
+            }
+        }
+    }
+
+    /// Sends a message back; `is_last` says that nothing after it was read.
+    ///
+    /// A long one is written from where it lies, without waiting for the flush phase: nothing of a channel can go out on
+    /// this socket, so the order of its bytes is that of the outbox.
+    fn echo(&mut self, message: Message<'_>, is_last: bool, cx: &mut Context) -> Next {
+        let Life::WebSocket(websocket) = &mut self.life else { return Next::Read };
+        let Message { kind, payload } = message;
+        let opcode = match kind {
+            MessageKind::Text => Opcode::Text,
+            MessageKind::Binary => Opcode::Binary,
+        };
+        if let Some(deflate) = websocket.deflate {
+            cx.encoder.message(opcode, &payload, deflate.server_max_window_bits, self.outbox.tail());
+        } else {
+            let payload_len = payload.len() as u64;
+            FrameHeader { fin: true, is_compressed: false, opcode, mask: None, payload_len }
+                .encode(self.outbox.tail());
+            let len_min = if is_last { LAST_IN_PLACE_LEN_MIN } else { IN_PLACE_LEN_MIN };
+            if payload.len() < len_min {
+                self.outbox.tail().extend_from_slice(&payload);
+            } else if self.send_in_place(&payload, &mut cx.counters.bytes_sent).is_err() {
+                return Next::Drop;
+            }
+        }
+        if let Cow::Owned(assembled) = payload {
+            cx.spares.give(assembled);
+        }
+        Next::Read
+    }
+
+    /// Sends the outbox and then `bytes`, as much as the socket takes with one system call; the rest waits in the
+    /// outbox. The connection has no subscription. What was written is added to `sent`.
+    fn send_in_place(&mut self, bytes: &[u8], sent: &mut u64) -> io::Result<()> {
+        debug_assert!(self.subscriptions.is_empty(), "the flush phase knows where a channel's frames end");
+        let mut written = 0;
+        if self.stream.is_writable() {
+            written = self.stream.write(&[IoSlice::new(self.outbox.unsent()), IoSlice::new(bytes)])?;
+            *sent += written as u64;
+        }
+        let from_outbox = written.min(self.outbox.unsent().len());
+        let from_bytes = written - from_outbox;
+        if from_bytes < bytes.len() {
+            self.outbox.tail().extend_from_slice(&bytes[from_bytes..]);
+        }
+        self.outbox.consume(from_outbox);
+        Ok(())
+    }
+
+    /// Asks an open WebSocket whether its peer is there, and says in the same write that the server is.
+    pub(super) fn ping(&mut self, cx: &Context) {
+        self.say_alive(cx);
+        self.deadlines.told(cx.now, &cx.timeouts);
+        if let Life::WebSocket(websocket) = &mut self.life {
+            websocket.protocol.ping(b"", self.outbox.tail());
+            websocket.awaits = Awaits::Pong;
+            self.deadlines.restart(cx.now);
+        }
+    }
+
+    /// Closes a peer that did not answer a ping.
+    pub(super) fn close_silent(&mut self, cx: &mut Context) {
+        const SILENT: &str = "no answer to a ping";
+        cx.note(Reason::Silent, &SILENT);
+        self.close(CloseCode::GOING_AWAY, SILENT, cx);
+    }
+
+    /// Sends a Close frame, unless one went out before.
+    pub(super) fn close_websocket(&mut self, code: CloseCode, reason: &str, cx: &Context) {
+        let Life::WebSocket(websocket) = &mut self.life else { return };
+        websocket.is_leaving = false;
+        if websocket.protocol.state() == State::Open {
+            websocket.protocol.close(code, reason, self.outbox.tail());
+            self.deadlines.restart(cx.now);
+        }
+    }
+}

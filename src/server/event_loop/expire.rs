@@ -1,0 +1,123 @@
+//! The expire phase: what is due by the time, of connections and of the loop itself.
+//!
+//! What is due of a connection it knows itself; the stop is in `shutdown`.
+
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::EventLoop;
+use crate::server::broker::SWEEPER;
+use crate::server::broker::draft::Draft;
+use crate::server::clock::Millis;
+use crate::server::connection::Next;
+use crate::server::connection::table::Key;
+use crate::server::demo::{self, Demo};
+use crate::server::metrics::dashboard::Ticker;
+
+/// The least time between two looks for what the broker should forget: what is due within a second is forgotten
+/// together. A second is nothing against the minutes for which things are kept.
+const SWEEP_MS: u64 = 1000;
+
+/// When the broker is looked at for what it should forget.
+#[derive(Debug, Default)]
+pub struct Sweep {
+    not_before: Millis,
+}
+
+/// What one loop does for all: the demo's prices and the dashboard's figures.
+#[derive(Debug, Default)]
+pub struct FirstLoop {
+    /// The demo's prices, of a server that has them.
+    pub demo: Option<Demo>,
+    /// When the figures are due.
+    pub ticker: Ticker,
+}
+
+impl EventLoop {
+    /// Has this loop publish the demo's prices.
+    pub fn set_demo(&mut self, demo: Demo) {
+        self.first_loop.demo = Some(demo);
+    }
+
+    /// Does what is due by the time: silent peers, late requests, the stop.
+    pub(super) fn expire(&mut self) {
+        self.arrivals.expire(self.context.now);
+        while let Some((at, key)) = self.timers.pop(self.context.now) {
+            self.expire_timer(at, key);
+        }
+        self.sweep();
+        self.expire_prices();
+        self.expire_figures();
+        self.expire_drain();
+    }
+
+    fn expire_timer(&mut self, at: Millis, key: Key) {
+        let Some((connection, cx)) = self.with(key) else { return };
+        if connection.timer_at != at {
+            return;
+        }
+        connection.timer_at = Millis(u64::MAX);
+        let is_grace_over = connection.is_grace_over(cx);
+        let (next, is_done) = match connection.due(cx) {
+            // Once it has been read, or flushed, its timer is set again.
+            Some(due) if connection.is_excused(due) => (None, false),
+            Some(due) => (Some(connection.expire(due, cx)), true),
+            None => (Some(Next::Wait), false),
+        };
+        if is_grace_over || is_done {
+            self.touched.push(key);
+        }
+        if let Some(next) = next {
+            self.settle(key, next);
+        }
+    }
+
+    /// Forgets channels and publications whose time is over.
+    fn sweep(&mut self) {
+        let (broker, now) = (&self.context.shared.broker, self.context.now);
+        if self.next_sweep().is_none_or(|at| at > now) {
+            return;
+        }
+        broker.sweep(now);
+        // What was too much for one turn is for the next ones.
+        let is_more_due = broker.due_at().is_some_and(|at| at <= now);
+        self.sweep.not_before = if is_more_due { now } else { Millis(now.0 + SWEEP_MS) };
+    }
+
+    fn next_sweep(&self) -> Option<Millis> {
+        let due_at = self.context.shared.broker.due_at().filter(|_| self.context.loop_index == SWEEPER)?;
+        Some(due_at.max(self.sweep.not_before))
+    }
+
+    /// When something of the loop itself is due.
+    pub(super) fn housekeeping_deadlines(&self) -> [Option<Millis>; 3] {
+        let FirstLoop { demo, ticker } = &self.first_loop;
+        [self.next_sweep(), ticker.deadline(), demo.as_ref().and_then(Demo::next)]
+    }
+
+    /// Whether somebody came for prices or figures since this loop looked.
+    pub(super) fn is_called(&self) -> bool {
+        let has_call = || self.context.shared.has_call_for_prices.load(Ordering::SeqCst);
+        self.first_loop.demo.is_some() && has_call() || self.is_to_watch()
+    }
+
+    /// Publishes the demo's ticks that are due. One that finds the loops behind is lost: the next has the price too.
+    fn expire_prices(&mut self) {
+        let (cx, Some(demo)) = (&mut self.context, &mut self.first_loop.demo) else { return };
+        if cx.shared.has_call_for_prices.swap(false, Ordering::SeqCst) {
+            demo.wake(cx.now);
+        }
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        while let Some(tick) = demo.due(cx.now, unix.as_millis() as u64) {
+            let draft = Draft::json(demo::CHANNEL, tick).and_then(|draft| draft.event(demo::EVENT));
+            let draft = draft.expect("a tick is JSON, its names are within the rules");
+            if cx.is_congested() {
+                continue;
+            }
+            cx.counters.publishes += 1;
+            if cx.shared.broker.publish(draft, cx.now).subscribers > 0 {
+                demo.wake(cx.now);
+            }
+        }
+    }
+}

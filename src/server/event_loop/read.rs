@@ -1,0 +1,112 @@
+//! The read phase: connections with unread input take turns, one share each, and publishers wait while a loop is behind
+//! with what was published.
+//!
+//! How much a share is and what the bytes mean a connection knows itself.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::EventLoop;
+use crate::server::clock::Millis;
+use crate::server::connection::table::Key;
+use crate::server::connection::{Input, Next, Share};
+
+/// How long a turn reads; those that were not read keep their places. The answers leave at the end of the turn, so
+/// this is what a busy loop adds to a round trip, and it is below what a person notices.
+const READ_TIME_PER_TURN_MAX: Duration = Duration::from_millis(20);
+
+/// Connections that are to be read.
+///
+/// Invariant: each connection is here at most once, in `queued` or `parked`, as its [`Input`] says. Keys of
+/// connections that are gone may remain; they are passed over.
+#[derive(Debug, Default)]
+pub struct ReadQueue {
+    /// In the order in which they are read.
+    queued: VecDeque<Key>,
+    /// Those that wait for the loops, in the same order, and since when.
+    parked: Vec<(Millis, Key)>,
+}
+
+impl ReadQueue {
+    /// Whether there is something to be read that nothing stands in the way of.
+    pub fn has_queued(&self) -> bool {
+        !self.queued.is_empty()
+    }
+
+    /// Whether a publisher waits for the loops.
+    pub fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+}
+
+impl EventLoop {
+    /// Reads one share of every connection that was queued when the turn began, as far as the turn's time and bytes
+    /// reach. A connection with more goes to the end of the queue.
+    pub(super) fn read(&mut self) {
+        self.unpark();
+        for _ in 0..self.reads.queued.len() {
+            let is_used_up = self.context.is_read_out()
+                || self.context.shared.elapsed().saturating_sub(self.turn_began) > READ_TIME_PER_TURN_MAX;
+            if is_used_up {
+                break;
+            }
+            let Some(key) = self.reads.queued.pop_front() else { break };
+            self.read_connection(key);
+        }
+    }
+
+    fn read_connection(&mut self, key: Key) {
+        let Self { connections, context, read_buffer, .. } = self;
+        let Some(connection) = connections.get_mut(key) else { return };
+        connection.input = Input::Drained;
+        context.owner = key.to_u64();
+        let next = match connection.read_share(read_buffer, context) {
+            Share::Left(Input::Queued) => Next::Read,
+            Share::Left(input) => {
+                connection.input = input;
+                if input == Input::Parked {
+                    self.reads.parked.push((context.now, key));
+                }
+                Next::Wait
+            }
+            Share::Over => Next::Drop,
+        };
+        // What was read may have left something to send.
+        self.touched.push(key);
+        self.settle(key, next);
+    }
+
+    /// Has a connection read in its turn, if it does not wait for that already.
+    pub(super) fn queue_to_read(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !connection.is_to_be_read() {
+            connection.input = Input::Queued;
+            self.reads.queued.push_back(key);
+        }
+    }
+
+    /// Takes note of an edge. Bytes are nothing new for a connection that is held; that they have an end is.
+    pub(super) fn note_readable(&mut self, key: Key, is_end: bool) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if is_end {
+            connection.stream.note_end();
+        }
+        if connection.input != Input::Held || is_end {
+            self.queue_to_read(key);
+        }
+    }
+
+    /// When the loops have caught up, publishers that waited for them go first: they had their last share before all
+    /// others.
+    fn unpark(&mut self) {
+        if !self.reads.has_parked() || self.context.is_congested() {
+            return;
+        }
+        for (since, key) in self.reads.parked.drain(..).rev() {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.input = Input::Queued;
+            connection.excuse(since, self.context.now);
+            self.reads.queued.push_front(key);
+        }
+    }
+}
