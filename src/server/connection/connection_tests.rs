@@ -20,7 +20,7 @@ use crate::server::shared::Shared;
 #[test]
 fn a_connection_at_rest_is_small() {
     // 10,000 of them: the aim is 400 bytes each with everything else that they own.
-    assert!(size_of::<Connection>() <= 200, "{}", size_of::<Connection>());
+    assert!(size_of::<Connection>() <= 192, "{}", size_of::<Connection>());
 }
 
 /// What a connection of the only loop of a server may use.

@@ -107,9 +107,9 @@ impl Context {
 
     /// Counts what a connection holds and how it is used now, in the place of what was counted before.
     pub fn recount(&mut self, connection: &mut Connection) {
-        let held_len = connection.private_len();
-        let private_bytes = self.counters.private_bytes - connection.counted_len as u64;
-        self.counters.private_bytes = private_bytes + held_len as u64;
+        let held_len = u32::try_from(connection.private_len()).unwrap_or(u32::MAX);
+        let private_bytes = self.counters.private_bytes - u64::from(connection.counted_len);
+        self.counters.private_bytes = private_bytes + u64::from(held_len);
         connection.counted_len = held_len;
         let transport = connection.transport();
         if transport != connection.counted_as {
@@ -126,7 +126,7 @@ impl Context {
 
     /// A connection is gone.
     pub fn count_gone(&mut self, connection: &Connection) {
-        self.counters.private_bytes -= connection.counted_len as u64;
+        self.counters.private_bytes -= u64::from(connection.counted_len);
         self.counters.connections[connection.counted_as as usize] -= 1;
         self.counters.connection_bytes -= CONNECTION_LEN;
     }

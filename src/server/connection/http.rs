@@ -222,7 +222,7 @@ impl Connection {
     /// Counts a publication of this connection.
     pub(super) fn note_published(&mut self, published: Published, cx: &mut Context) {
         cx.counters.publishes += 1;
-        self.audience = u32::try_from(published.subscribers).unwrap_or(u32::MAX);
+        self.audience = u16::try_from(published.subscribers).unwrap_or(u16::MAX);
     }
 
     /// Answers a request that cannot be read any further, and closes.

@@ -54,16 +54,18 @@ pub struct Connection {
     deadlines: Deadlines,
     /// When a timer is going to look here; never later than the deadline.
     pub timer_at: Millis,
-    /// The private bytes that were last counted in the loop's sum.
-    pub counted_len: usize,
+    /// The private bytes that were last counted in the loop's sum. More than 4 GiB, which takes a `--max-message` of as much,
+    /// count as 4 GiB.
+    pub counted_len: u32,
     /// What it was last counted as.
     pub counted_as: Transport,
     /// Where its unread input is.
     pub input: Input,
     /// Which listener it came in at.
     pub door: Door,
-    /// How many subscribers the publication had that its last bytes brought; 0 if they brought none.
-    audience: u32,
+    /// How many subscribers the publication had that its last bytes brought; 0 if they brought none. More than 65,535 count
+    /// as that many: a publisher's share is the smallest long before.
+    audience: u16,
     /// Bytes that came in after they had ceased to count.
     discarded: u32,
 }

@@ -202,7 +202,7 @@ impl Connection {
 }
 
 /// How many bytes a connection is read of in a turn whose last publication had this many subscribers.
-fn share_len(audience: u32) -> usize {
+fn share_len(audience: u16) -> usize {
     let fan_out_share = usize::try_from(FAN_OUT_MAX / u64::from(audience.max(1))).unwrap_or(usize::MAX);
     fan_out_share.clamp(PUBLISHER_SHARE_MIN, READ_BUFFER_LEN)
 }

@@ -164,7 +164,7 @@ impl EventLoop {
     fn burden(&self, key: Key) -> Option<Burden> {
         let connection = self.connections.get(key)?;
         let lags = connection.lags(&self.context).filter(|&(_, lag)| lag > 0).collect();
-        Some(Burden { key, held: connection.counted_len as u64, lags })
+        Some(Burden { key, held: connection.counted_len.into(), lags })
     }
 
     /// Ends a connection in a way that frees what it holds at once.
