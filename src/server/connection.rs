@@ -148,8 +148,10 @@ pub enum Flushed {
     Leave,
     /// What the long poll waits for is there.
     Answer,
-    /// The subscriber is too far behind.
+    /// The subscriber is too many bytes behind, or was for too long.
     Lagged(Subscription),
+    /// What the subscriber has not read is too old.
+    Stale(Subscription),
 }
 
 impl Connection {
@@ -353,7 +355,7 @@ impl Connection {
             && self.lateness.is_stale(now)
             && hub.unread_publications(subscription) > 1
         {
-            return Ok(Flushed::Lagged(subscription));
+            return Ok(Flushed::Stale(subscription));
         }
         let (was_refused, sent_before) = (self.is_refused, *sent);
         while self.is_writable {
@@ -365,6 +367,8 @@ impl Connection {
         }
         if was_refused && *sent > sent_before {
             self.liveness.took(now, self.input == Input::Held);
+        } else if self.is_refused && !was_refused {
+            self.liveness.was_refused(now);
         }
         if let Some(subscription) = subscription {
             if self.is_writable || hub.lag(subscription) == 0 {
@@ -423,24 +427,26 @@ impl Connection {
         if outbox_len == 0 && unread.is_empty() {
             return Ok(());
         }
-        let written = match transmit::transmit(&self.socket, &runs)? {
-            Transmitted::All(len) => {
-                self.is_refused = false;
-                len
-            }
-            Transmitted::Part(len) => {
-                self.is_writable = false;
-                self.is_refused = true;
-                len
-            }
-        };
-        *sent += written as u64;
+        let transmitted = transmit::transmit(&self.socket, &runs)?;
+        let written = self.note_written(transmitted, sent);
         let from_outbox = written.saturating_sub(started_len).min(outbox_len);
         self.outbox.consume(from_outbox);
         if let Some(subscription) = subscription {
             hub.advance(subscription, written - from_outbox);
         }
         Ok(())
+    }
+
+    /// Takes note of what became of a write. How many bytes went out: they are added to `sent`.
+    pub fn note_written(&mut self, transmitted: Transmitted, sent: &mut u64) -> usize {
+        let (written, is_all) = match transmitted {
+            Transmitted::All(len) => (len, true),
+            Transmitted::Part(len) => (len, false),
+        };
+        self.is_writable = is_all;
+        self.is_refused = !is_all;
+        *sent += written as u64;
+        written
     }
 
     fn after_flush(&mut self, subscription: Option<Subscription>, hub: &Hub) -> io::Result<Flushed> {
@@ -485,6 +491,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::liveness::Due;
     use crate::server::outbox::OUTBOX_HIGH;
 
     #[test]
@@ -531,6 +538,25 @@ mod tests {
             let _ = io::Read::read(&mut peer, &mut taken);
         }
         assert_eq!(drained, 0, "or this says nothing");
+    }
+
+    #[test]
+    fn an_answer_has_its_time_from_when_the_socket_took_no_more_however_long_the_turn_took_to_write_it() {
+        let config = crate::config::Config::default();
+        let (mut hub, mut renderer) = (Hub::default(), Renderer::new(&config));
+        let (rules, timeouts) = (LagRules::new(&config), Timeouts::new(&config));
+        let (mut connection, _peer) = narrow();
+        connection.outbox.tail().extend_from_slice(&[0; 1024 * 1024]);
+        connection.finish(Millis(100));
+        let mut flush = |connection: &mut Connection, now| {
+            connection.flush(&mut hub, &mut renderer, &rules, Millis(now), &mut 0).unwrap();
+            connection.liveness.deadline(&timeouts)
+        };
+        assert_eq!(flush(&mut connection, 10_000), Millis(15_000), "--close-timeout is 5 s");
+        assert!(!connection.is_excused(Due::Drop), "the socket has no room");
+        // The edge that tells of room came while the loop was busy: what it takes is seen first.
+        connection.is_writable = true;
+        assert!(connection.is_excused(Due::Drop));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::io;
 use super::connection::{Connection, Phase};
 use super::connections::Key;
 use super::event_loop::EventLoop;
-use super::transmit::{Transmitted, transmit};
+use super::transmit::transmit;
 use crate::ws::{FrameHeader, Message, MessageKind, Opcode};
 
 /// The last message of a read is written from where it lies if it has at least this many bytes; copying fewer takes less
@@ -59,18 +59,8 @@ impl Connection {
         debug_assert!(self.subscription().is_none(), "the flush phase knows where a channel's frames end");
         let mut written = 0;
         if self.is_writable {
-            written = match transmit(&self.socket, &[self.outbox.unsent(), bytes, &[]])? {
-                Transmitted::All(len) => {
-                    self.is_refused = false;
-                    len
-                }
-                Transmitted::Part(len) => {
-                    self.is_writable = false;
-                    self.is_refused = true;
-                    len
-                }
-            };
-            *sent += written as u64;
+            let transmitted = transmit(&self.socket, &[self.outbox.unsent(), bytes, &[]])?;
+            written = self.note_written(transmitted, sent);
         }
         let from_outbox = written.min(self.outbox.unsent().len());
         let from_bytes = written - from_outbox;

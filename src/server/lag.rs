@@ -13,7 +13,7 @@ const HARD_FACTOR: u64 = 8;
 /// Under [`LagPolicy::Latest`], how long a subscriber may have been behind before what is older than the newest
 /// publication is passed over. With what the kernel holds this makes a second or so at 100 KB/s; a shorter time would
 /// make a hiccup of the network a loss.
-const FRESH_MS: u64 = 500;
+pub const FRESH_MS: u64 = 500;
 
 /// A time that does not come, in as many bits as [`Lateness`] has for one.
 const NEVER: Millis = Millis(u64::MAX >> POLICY_BITS);

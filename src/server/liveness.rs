@@ -184,6 +184,15 @@ impl Liveness {
         }
     }
 
+    /// The kernel refused bytes, and had refused none before: the time to take what waits begins now, and not when it was
+    /// put into the outbox, which in a long turn is long ago. It is no sign of life.
+    pub fn was_refused(&mut self, now: Millis) {
+        match self.stage {
+            Stage::KeptAlive | Stage::Closing | Stage::Lingering => self.since = now,
+            Stage::Head | Stage::Body | Stage::Waiting(_) | Stage::Open | Stage::Pinged => {}
+        }
+    }
+
     /// When something is due.
     pub fn deadline(&self, timeouts: &Timeouts) -> Millis {
         self.end_of_stage(timeouts).min(self.notice_at)

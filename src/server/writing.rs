@@ -2,9 +2,12 @@
 //!
 //! What is owed, and in which order, a connection knows itself.
 
+use std::fmt;
+
 use super::connection::{Flushed, Phase};
 use super::connections::Key;
 use super::event_loop::EventLoop;
+use super::lag::FRESH_MS;
 use super::liveness::Stage;
 use super::refusals::Kind;
 use crate::hub::Subscription;
@@ -16,6 +19,8 @@ const LAGGED: &str = "too far behind (--max-lag); reconnect to go on from the ne
 impl EventLoop {
     /// Writes to everybody who is owed something and whose socket has room.
     pub(super) fn flush(&mut self) {
+        // Reading and rendering may have taken long: what waits for a peer from now on has not waited until now.
+        self.now = self.shared.now();
         while let Some(log) = self.hub.pop_dirty() {
             // From the last to the first: nobody is passed over when one leaves meanwhile.
             for place in (0..self.hub.readers_len(log)).rev() {
@@ -57,20 +62,20 @@ impl EventLoop {
                 // It reads nothing any more, so this ends here too.
                 self.flush_connection(key);
             }
-            Ok(Flushed::Lagged(subscription)) => self.lagged(key, subscription),
+            Ok(Flushed::Lagged(subscription)) => self.lagged(key, subscription, &"is past --max-lag"),
+            Ok(Flushed::Stale(subscription)) => {
+                self.lagged(key, subscription, &format_args!("has been behind for {FRESH_MS} ms"));
+            }
             Err(_) => self.doomed.push(key),
         }
     }
 
-    fn lagged(&mut self, key: Key, subscription: Subscription) {
+    /// Applies the policy to a subscriber that did not keep up; the log says of it what `it` did.
+    fn lagged(&mut self, key: Key, subscription: Subscription, it: &dyn fmt::Display) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let policy = connection.lateness.policy();
         let channel = self.hub.channel(subscription);
-        self.shared.note(
-            Kind::Lagged,
-            self.now,
-            &format_args!("a subscriber of {channel} is past --max-lag: {policy:?}"),
-        );
+        self.shared.note(Kind::Lagged, self.now, &format_args!("a subscriber of {channel} {it}: {policy:?}"));
         self.tally.note_lagged(policy);
         if connection.lagged(subscription, &mut self.hub, self.lag_rules.lag_max) {
             self.close_connection(key, CloseCode::TRY_AGAIN_LATER, LAGGED);
