@@ -213,6 +213,11 @@ impl Handlers {
         self.authority.varies_by_origin()
     }
 
+    /// The origin whose pages may read what is answered before it is known which asks: `*`, or none where it depends.
+    pub fn any_origin(&self) -> Option<&'static str> {
+        self.authority.any_origin()
+    }
+
     /// The origin whose pages may read the answer to the request.
     pub fn allow_origin<'a>(&self, request: &'a Request) -> Option<&'a str> {
         let origin = self.authority.allow_origin(request)?;

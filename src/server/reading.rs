@@ -315,6 +315,14 @@ impl EventLoop {
             Error::BodyTooLarge { len_max } => handlers::too_long(len_max),
             _ => Response::from(error),
         };
+        if let Some(connection) = self.connections.get_mut(key)
+            && let Door::Public = connection.door
+            && let Phase::Http(http) = &mut connection.phase
+            && http.allow_origin.is_none()
+        {
+            // Of a request whose head is not whole it is not known which page asks.
+            http.allow_origin = self.shared.handlers.any_origin().map(Into::into);
+        }
         self.respond(key, &response, false, false);
     }
 

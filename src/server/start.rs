@@ -75,9 +75,10 @@ impl Server {
         let local_addrs = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
         let polls = (0..config.threads.get()).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>()?;
         let exchange = Exchange::new(mailboxes(&polls, WAKER)?, first_epoch()?, HistoryRules::new(&config));
-        let acceptor = Acceptor::new(listeners, metrics, polls[0].registry())?;
         let connections_max = connections_max(&config);
         let shared = Arc::new(Shared::new(config, exchange, connections_max));
+        let any_origin = shared.handlers.any_origin();
+        let acceptor = Acceptor::new(listeners, metrics, polls[0].registry(), any_origin)?;
         let handle = Handle::new(Arc::clone(&shared));
         let mut acceptor = Some(acceptor);
         let numbered = polls.into_iter().enumerate();
