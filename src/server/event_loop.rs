@@ -167,7 +167,7 @@ impl EventLoop {
     }
 
     /// One turn. What is published in it leaves in one write a subscriber, at its end. False after the last.
-    fn turn(&mut self, events: &mut Events) -> io::Result<bool> {
+    pub(super) fn turn(&mut self, events: &mut Events) -> io::Result<bool> {
         self.wait(events)?;
         self.accept();
         self.read();

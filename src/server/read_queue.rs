@@ -160,3 +160,7 @@ impl Connection {
             }
     }
 }
+
+#[cfg(test)]
+#[path = "read_queue_tests.rs"]
+mod tests;

@@ -49,7 +49,7 @@ const DESCRIPTORS_PER_LOOP: u64 = 2;
 /// ```
 #[derive(Debug)]
 pub struct Server {
-    loops: Vec<EventLoop>,
+    pub(super) loops: Vec<EventLoop>,
     local_addrs: Vec<SocketAddr>,
     metrics_addr: Option<SocketAddr>,
     handle: Handle,
