@@ -431,6 +431,25 @@ fn pages_of_other_origins_may_ask_and_read() {
 }
 
 #[test]
+fn what_is_answered_before_it_is_known_which_page_asks_is_read_where_all_are_served() {
+    for (allow_origin, is_read) in [("*", true), ("https://a.example", false)] {
+        let allow_origin = vec![allow_origin.to_owned()];
+        let server = start(Config { allow_origin, max_connections: Some(1), ..config() });
+        // The one connection there is room for, whose head is none.
+        let mut only = connect(server.address);
+        until("it is there", || (server.handle.connections_len() == 1).then_some(()));
+        let refused = read_answer(&mut connect(server.address));
+        let bad = exchange(&mut only, b"no request\r\n\r\n");
+        assert_eq!((refused.status, bad.status), (503, 400));
+        for answer in [refused, bad] {
+            let allowed = "\r\nAccess-Control-Allow-Origin: *\r\n";
+            assert_eq!(answer.head.contains(allowed), is_read, "{answer:?}");
+            assert_eq!(answer.head.contains("Access-Control"), is_read, "{answer:?}");
+        }
+    }
+}
+
+#[test]
 fn a_page_of_an_origin_that_is_not_served_reads_nothing_on_any_transport() {
     let server = start(Config { allow_origin: vec!["https://a.example".into()], ..config() });
     let origin = "Origin: https://b.example\r\n";

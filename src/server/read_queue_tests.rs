@@ -47,6 +47,8 @@ impl Turned {
 
     /// Turns once, without waiting for anything.
     fn turn(&mut self) {
+        // As if it slept, and was woken.
+        let _ = self.event_loop.mailbox().may_sleep();
         self.event_loop.mailbox().wake();
         assert!(self.event_loop.turn(&mut self.events).unwrap());
     }
