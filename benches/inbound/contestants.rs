@@ -3,14 +3,13 @@
 //! Both serve any path as an echo, and neither is measured here.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use fanfare::ws::unmask;
 use mio::{Events, Interest, Poll, Token};
-use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, WebSocket};
 
-use crate::support::say;
+use crate::support::naive::{accept, send};
 
 /// The loop that only moves the bytes: one read, the mask off where they lie, one write. It checks nothing, keeps nothing
 /// and knows how long the messages are.
@@ -33,32 +32,20 @@ pub fn run(role: &str, sockets: &str, len: &str) {
     match role {
         FLOOR => {
             let mut floor = Floor::new(sockets, len.parse().expect("a length is a number"));
-            serve(accept(sockets).into_iter().map(WebSocket::into_inner).collect(), |index, socket| {
-                floor.echo(index, socket);
-            });
+            serve(
+                accept(sockets, TUNGSTENITE_READ_LEN).into_iter().map(WebSocket::into_inner).collect(),
+                |index, socket| {
+                    floor.echo(index, socket);
+                },
+            );
         }
         TUNGSTENITE => {
-            let mut websockets = accept(sockets);
+            let mut websockets = accept(sockets, TUNGSTENITE_READ_LEN);
             let handles = websockets.iter().map(|websocket| handle(websocket.get_ref())).collect();
             serve(handles, |index, _| echo_messages(&mut websockets[index]));
         }
         unknown => unreachable!("the bench starts no role {unknown}"),
     }
-}
-
-fn accept(sockets: usize) -> Vec<WebSocket<TcpStream>> {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port of the loopback interface");
-    say(&listener.local_addr().expect("a listener has an address").to_string());
-    let config = WebSocketConfig::default().read_buffer_size(TUNGSTENITE_READ_LEN);
-    let accept_one = |_| {
-        let (socket, _) = listener.accept().expect("there are descriptors enough");
-        socket.set_nodelay(true).expect("TCP has no delay if told so");
-        let websocket =
-            tungstenite::accept_with_config(socket, Some(config)).expect("the handshake is right");
-        websocket.get_ref().set_nonblocking(true).expect("a socket need not block");
-        websocket
-    };
-    (0..sockets).map(accept_one).collect()
 }
 
 fn handle(socket: &TcpStream) -> TcpStream {
@@ -166,21 +153,4 @@ fn echo_messages(websocket: &mut WebSocket<TcpStream>) {
             Err(error) => unreachable!("the clients stay: {error}"),
         }
     }
-}
-
-fn send(websocket: &mut WebSocket<TcpStream>, message: tungstenite::Message) {
-    let mut sent = websocket.send(message);
-    while let Err(error) = sent {
-        match error {
-            // The message is in tungstenite's buffer: the client is waited for.
-            Error::Io(error) if error.kind() == ErrorKind::WouldBlock => sent = wait_and_flush(websocket),
-            error => unreachable!("the clients stay: {error}"),
-        }
-    }
-}
-
-fn wait_and_flush(websocket: &mut WebSocket<TcpStream>) -> Result<(), Error> {
-    websocket.get_ref().set_nonblocking(false)?;
-    websocket.flush()?;
-    Ok(websocket.get_ref().set_nonblocking(true)?)
 }
