@@ -365,6 +365,7 @@ impl Connection {
                 break;
             }
         }
+        debug_assert!(!(self.is_refused && self.is_writable), "or a peer would be excused for ever");
         if was_refused && *sent > sent_before {
             self.liveness.took(now, self.input == Input::Held);
         } else if self.is_refused && !was_refused {
@@ -425,6 +426,8 @@ impl Connection {
             [started, self.outbox.unsent(), rest]
         };
         if outbox_len == 0 && unread.is_empty() {
+            // What was refused is passed over meanwhile: what comes next is written into room that nobody made.
+            self.is_refused = false;
             return Ok(());
         }
         let transmitted = transmit::transmit(&self.socket, &runs)?;
