@@ -49,7 +49,7 @@ impl Protocol {
         let Some(message) = self.message.take() else { unreachable!("it has just been inflated") };
         let message = message.finish()?;
         if self.keeps_window {
-            self.window.get_or_insert_default().slide(&message.payload);
+            self.kept.get_or_insert_default().window.slide(&message.payload);
         }
         Ok(Inflated::Event(Some(Event::Message(message))))
     }
@@ -60,8 +60,8 @@ impl Protocol {
         input: &mut &mut [u8],
         step: &mut usize,
     ) -> Result<(), Error> {
-        let (len_max, step_before) = (self.message_len_max(), *step);
-        let window = self.window.as_deref();
+        let (len_max, step_before) = (self.message_len_max, *step);
+        let window = self.kept.as_ref().map(|kept| &kept.window);
         let message = self.message.get_or_insert_with(|| {
             let kind =
                 if frame.header.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };

@@ -124,12 +124,10 @@ fn append(
 }
 
 /// The room for `needed` bytes where there is too little: to the announced end, so that a message that comes in two
-/// reads is moved once, if that is near enough; else twice what it was.
+/// reads is moved once, if that is near enough; and in any case twice what it was, however many frames it comes in.
 fn grown(needed: usize, capacity: usize, missing: u64) -> usize {
-    match usize::try_from(missing) {
-        Ok(missing) if missing > 0 && missing <= (ROOM_AHEAD - 1) * needed => needed + missing,
-        _ => needed.max(2 * capacity),
-    }
+    let end = usize::try_from(missing).ok().filter(|&missing| missing <= (ROOM_AHEAD - 1) * needed);
+    (needed + end.unwrap_or(0)).max(2 * capacity)
 }
 
 /// Refuses a frame that would bring its message over `limit`: by the length it declares, before its bytes
