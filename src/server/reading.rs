@@ -372,7 +372,7 @@ impl EventLoop {
 
     fn receive_frames(&mut self, key: Key, input: &mut [u8]) {
         let mut input = input;
-        let mut room = self.spares.take();
+        let mut room = self.spares.take_room();
         loop {
             let may_take = self.may_take(key);
             let Some(connection) = self.connections.get_mut(key) else { break };
@@ -389,8 +389,8 @@ impl EventLoop {
                 Ok(None) => break,
                 Ok(Some(ws::Event::Message(message))) => {
                     self.receive_message(key, message, input.is_empty());
-                    if room.capacity() == 0 {
-                        room = self.spares.take();
+                    if room.bytes.capacity() == 0 {
+                        room.bytes = self.spares.take();
                     }
                 }
                 Ok(Some(ws::Event::Inflating | ws::Event::Ping | ws::Event::Pong)) => {}
@@ -405,7 +405,7 @@ impl EventLoop {
                 }
             }
         }
-        self.spares.give(room);
+        self.spares.give_room(room);
     }
 
     fn receive_message(&mut self, key: Key, message: Message<'_>, is_last: bool) {

@@ -131,12 +131,24 @@ pub(super) struct Inflater {
 impl Inflater {
     /// With the largest window, which takes what was deflated with any, and what earlier messages left in it.
     pub(super) fn new(window: &Window) -> Self {
-        let mut decompress = Decompress::new_with_window_bits(false, WINDOW_BITS_MAX);
+        let decompress = Decompress::new_with_window_bits(false, WINDOW_BITS_MAX);
+        let mut inflater = Self { decompress, is_paused: false };
+        inflater.refer_to(window);
+        inflater
+    }
+
+    /// Begins another message, as a new one would: making one takes longer than inflating a short message.
+    pub(super) fn begin(&mut self, window: &Window) {
+        self.decompress.reset(false);
+        self.is_paused = false;
+        self.refer_to(window);
+    }
+
+    fn refer_to(&mut self, window: &Window) {
         for run in window.runs().into_iter().filter(|run| !run.is_empty()) {
-            let set = decompress.set_dictionary(run);
+            let set = self.decompress.set_dictionary(run);
             assert!(set.is_ok(), "without a header, any window is taken: {set:?}");
         }
-        Self { decompress, is_paused: false }
     }
 
     /// Whether there is more to be inflated without another byte of input.
@@ -186,7 +198,7 @@ impl Inflater {
     /// Refused if the stream then ends inside a block. The library does not tell where it stands, but a last block is
     /// the end of the stream for it between two blocks only. So is nothing else: whatever was begun takes bits of the
     /// tail for its own, and the blocks after it are then not aligned, or make bytes that nobody sent.
-    pub(super) fn finish(mut self) -> Result<(), Error> {
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
         match self.end(&TAIL)? {
             // RFC 7692 §7.2.3.4 again: the empty block whose tail this is had BFINAL set.
             Status::StreamEnd => Ok(()),
@@ -336,6 +348,23 @@ mod tests {
         // One byte of it is the beginning of an empty block.
         for len in (0..10).filter(|&len| len != 1) {
             assert_eq!(inflate(&[&b"\x01\x05\x00\xfa\xffHello"[..len]]), Err(Error::NotDeflate), "{len}");
+        }
+    }
+
+    #[test]
+    fn an_inflater_that_is_used_again_knows_nothing_of_the_message_before() {
+        let mut inflater = Inflater::new(&Window::default());
+        for (message, result) in [
+            (&b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..], Ok(7)),
+            // It refers back to what is not there.
+            (b"\xf2\x00\x11\x00\x00", Err(Error::NotDeflate)),
+            // It ends inside a block.
+            (b"\xf2\x48\xcd", Ok(3)),
+            (b"\xf2\x48\xcd\xc9\xc9\x07\x00", Ok(7)),
+        ] {
+            inflater.begin(&Window::default());
+            assert_eq!(inflater.push(message, &mut usize::MAX.clone(), |_| Ok(())), result, "{message:x?}");
+            assert_eq!(inflater.finish().is_ok(), result == Ok(7), "{message:x?}");
         }
     }
 

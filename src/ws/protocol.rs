@@ -12,7 +12,7 @@ use super::frame::{
     CONTROL_PAYLOAD_LEN_MAX, Extensions, FrameHeader, Opcode, PartialHeader, encode_frame, take_front,
 };
 use super::mask::unmask;
-use super::message::{Assembly, Message, MessageKind, check_message_len};
+use super::message::{Assembly, Message, MessageKind, Room, check_message_len};
 
 /// Whether the peer may send messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,16 +167,16 @@ impl Protocol {
         input: &mut &'a mut [u8],
         outbox: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Error> {
-        self.receive_with(input, outbox, &mut Vec::new())
+        self.receive_with(input, outbox, &mut Room::default())
     }
 
-    /// The same, where a message that begins and is not whole takes `room`, an empty buffer, to be assembled in. It
-    /// comes back as the payload of that message.
+    /// The same, where a message that begins and is not whole is made in `room`. Its buffer comes back as the payload of
+    /// that message.
     pub fn receive_with<'a>(
         &mut self,
         input: &mut &'a mut [u8],
         outbox: &mut Vec<u8>,
-        room: &mut Vec<u8>,
+        room: &mut Room,
     ) -> Result<Option<Event<'a>>, Error> {
         let received = self.receive_frames(input, outbox, room);
         if let Err(error) = received {
@@ -236,13 +236,13 @@ impl Protocol {
         &mut self,
         input: &mut &'a mut [u8],
         outbox: &mut Vec<u8>,
-        room: &mut Vec<u8>,
+        room: &mut Room,
     ) -> Result<Option<Event<'a>>, Error> {
         let mut step = inflating::INFLATED_STEP_LEN;
         while self.state != State::Closed {
             let Some(mut frame) = self.frame(input)? else { return Ok(None) };
             if self.is_inflated(&frame.header) {
-                match self.inflate(frame, input, &mut step)? {
+                match self.inflate(frame, input, &mut step, room)? {
                     inflating::Inflated::Event(event) => return Ok(event),
                     inflating::Inflated::NextFrame => continue,
                 }
@@ -308,14 +308,14 @@ impl Protocol {
         kind: MessageKind,
         frame: Frame,
         piece: &'a [u8],
-        room: &mut Vec<u8>,
+        room: &mut Room,
     ) -> Result<Option<Event<'a>>, Error> {
         if self.state == State::Open {
             if frame.header.fin && frame.is_all_in(piece) {
                 return Ok(Some(Event::Message(Message::whole(kind, piece)?)));
             }
             if self.message.is_none() {
-                self.message = Some(Box::new(Assembly::new(kind, None, std::mem::take(room))));
+                self.message = Some(Box::new(Assembly::new(kind, None, std::mem::take(&mut room.bytes))));
             }
         }
         self.continue_message(frame, piece)
