@@ -13,18 +13,25 @@ use super::say;
 /// Says an address and takes in that many clients, each of whose sockets has what Fanfare gives its own. tungstenite
 /// allocates `read_len` bytes for each of them.
 pub fn accept(clients: usize, read_len: usize) -> Vec<WebSocket<TcpStream>> {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port of the loopback interface");
-    say(&listener.local_addr().expect("a listener has an address").to_string());
     let config = WebSocketConfig::default().read_buffer_size(read_len);
-    let accept_one = |_| {
-        let (socket, _) = listener.accept().expect("there are descriptors enough");
-        socket.set_nodelay(true).expect("TCP has no delay if told so");
+    let shake_hands = |socket: TcpStream| {
         let websocket =
             tungstenite::accept_with_config(socket, Some(config)).expect("the handshake is right");
         websocket.get_ref().set_nonblocking(true).expect("a socket need not block");
         websocket
     };
-    (0..clients).map(accept_one).collect()
+    listen_for(clients).map(shake_hands).collect()
+}
+
+/// Says an address, and takes in that many clients that do not begin with a handshake.
+pub fn listen_for(clients: usize) -> impl Iterator<Item = TcpStream> {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port of the loopback interface");
+    say(&listener.local_addr().expect("a listener has an address").to_string());
+    (0..clients).map(move |_| {
+        let (socket, _) = listener.accept().expect("there are descriptors enough");
+        socket.set_nodelay(true).expect("TCP has no delay if told so");
+        socket
+    })
 }
 
 /// Sends a message, and waits for a client that takes no more.

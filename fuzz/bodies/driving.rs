@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use fanfare::ws::{CloseCode, Error, Event, Message, Protocol, State};
+use fanfare::ws::{CloseCode, Error, Event, Message, Protocol, Room, State};
 
 /// A call inflates so many bytes at most: as many as one read of the server brings.
 const INFLATED_LEN_PER_CALL_MAX: usize = 64 * 1024;
@@ -47,7 +47,7 @@ pub struct Driven<'a> {
     calls: usize,
     closes_after: Option<usize>,
     kept: Vec<u8>,
-    room: Vec<u8>,
+    room: Room,
     /// Where the room is that a message under way took, and how long it is.
     taken: Option<(*const u8, usize)>,
 }
@@ -71,7 +71,7 @@ impl<'a> Driven<'a> {
             calls: 0,
             closes_after: None,
             kept: Vec::new(),
-            room: Vec::new(),
+            room: Room::default(),
             taken: None,
         }
     }
@@ -116,11 +116,11 @@ impl<'a> Driven<'a> {
     /// Calls once. Whether there may be more.
     fn call(&mut self, input: &mut &mut [u8]) -> bool {
         let outbox_len = self.seen.outbox.len();
-        let (place, room_len) = (self.room.as_ptr(), self.room.capacity());
+        let (place, room_len) = (self.room.bytes.as_ptr(), self.room.bytes.capacity());
         let state = self.protocol.state();
         let received = self.protocol.receive_with(input, &mut self.seen.outbox, &mut self.room);
-        assert!(self.room.is_empty(), "a room comes back empty, or not at all");
-        if room_len > 0 && self.room.capacity() == 0 {
+        assert!(self.room.bytes.is_empty(), "a room comes back empty, or not at all");
+        if room_len > 0 && self.room.bytes.capacity() == 0 {
             self.taken = Some((place, room_len));
         }
         let answer_len = self.seen.outbox.len() - outbox_len;
@@ -163,8 +163,8 @@ impl<'a> Driven<'a> {
     /// What becomes of the next event, and the room for it.
     fn next_pause(&mut self) -> Then {
         let Some(pause) = self.pauses.get(self.calls % self.pauses.len().max(1)) else { return Then::GoOn };
-        if self.room.capacity() == 0 {
-            self.room = Vec::with_capacity(ROOM_LENS[usize::from(pause >> 2) % ROOM_LENS.len()]);
+        if self.room.bytes.capacity() == 0 {
+            self.room.bytes = Vec::with_capacity(ROOM_LENS[usize::from(pause >> 2) % ROOM_LENS.len()]);
         }
         match pause & 3 {
             2 => Then::ComeBack,

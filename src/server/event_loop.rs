@@ -372,7 +372,7 @@ impl EventLoop {
         for key in doomed.drain(..) {
             self.leave_channel(key);
             if let Some(mut connection) = self.connections.remove(key) {
-                self.private_len -= connection.held;
+                self.private_len -= connection.held as usize;
                 self.tally.connections[connection.counted_as as usize] -= 1;
                 // Closing the descriptor would do; other systems than Linux want to be told.
                 let _ = self.poll.registry().deregister(&mut connection.socket);
@@ -442,6 +442,7 @@ pub(super) fn apply(
 ) {
     mailbox.take_publications(len_max, taken);
     for publication in taken.drain(..) {
-        hub.append(publication.channel.as_str(), |form, out| renderer.publication(&publication, form, out));
+        let (name, share) = (publication.channel.as_str(), |form| publication.frames.shared(form));
+        hub.append_or_share(name, share, |form, out| renderer.publication(&publication, form, out));
     }
 }

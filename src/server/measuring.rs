@@ -90,8 +90,13 @@ impl EventLoop {
         self.exchange().take_busy(|name, published, subscribers| busiest.offer(name, published, subscribers));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let json = figures::json(&self.shared.totals(), now.as_millis() as u64, busiest.into_top());
-        let draft =
-            Draft { channel: figures::channel(), event: None, content: Content::Json, data: json.into() };
+        let draft = Draft {
+            channel: figures::channel(),
+            event: None,
+            content: Content::Json,
+            data: json.into(),
+            frame: None,
+        };
         // Not counted as a publication: nobody made it.
         let _ = self.exchange().publish(draft, self.now);
     }

@@ -3,6 +3,7 @@
 //! What is answered is decided in `handlers`, what is published in `draft`, how a message is sent back in `echo`;
 //! nothing is written to a socket here.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, Read};
 use std::time::SystemTime;
 
@@ -305,7 +306,7 @@ impl EventLoop {
     fn note_published(&mut self, key: Key, published: Published) {
         self.tally.publishes += 1;
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.audience = u32::try_from(published.subscribers).unwrap_or(u32::MAX);
+            connection.audience = u16::try_from(published.subscribers).unwrap_or(u16::MAX);
         }
     }
 
@@ -379,7 +380,7 @@ impl EventLoop {
 
     fn receive_frames(&mut self, key: Key, input: &mut [u8]) {
         let mut input = input;
-        let mut room = self.room(key);
+        let mut room = self.spares.take_room();
         loop {
             let may_take = self.may_take(key);
             let Some(connection) = self.connections.get_mut(key) else { break };
@@ -396,8 +397,8 @@ impl EventLoop {
                 Ok(None) => break,
                 Ok(Some(ws::Event::Message(message))) => {
                     self.receive_message(key, message, input.is_empty());
-                    if room.capacity() == 0 {
-                        room = self.room(key);
+                    if room.bytes.capacity() == 0 {
+                        room.bytes = self.spares.take();
                     }
                 }
                 Ok(Some(ws::Event::Inflating | ws::Event::Ping | ws::Event::Pong)) => {}
@@ -412,16 +413,7 @@ impl EventLoop {
                 }
             }
         }
-        self.spares.give(room);
-    }
-
-    /// What a message of that connection is assembled in, if it does not lie whole in what was read. A publication
-    /// keeps its bytes, so its room is its own.
-    fn room(&mut self, key: Key) -> Vec<u8> {
-        match self.connections.get(key) {
-            Some(connection) if connection.subscription().is_none() => self.spares.take(),
-            _ => Vec::new(),
-        }
+        self.spares.give_room(room);
     }
 
     fn receive_message(&mut self, key: Key, message: Message<'_>, is_last: bool) {
@@ -434,7 +426,11 @@ impl EventLoop {
 
     fn publish_message(&mut self, key: Key, subscription: Subscription, message: Message<'_>) {
         let channel = self.hub.channel(subscription).clone();
-        match draft::from_message(channel, subscription.form(), message) {
+        let drafted = draft::from_message(channel, subscription.form(), &message);
+        if let Cow::Owned(assembled) = message.payload {
+            self.spares.give(assembled);
+        }
+        match drafted {
             Ok(draft) => {
                 let published = self.exchange().publish(draft, self.now);
                 self.note_published(key, published);
@@ -448,7 +444,7 @@ impl EventLoop {
 }
 
 /// How many bytes a connection is read of in a turn whose last publication had so many subscribers.
-fn share_len(audience: u32) -> usize {
+fn share_len(audience: u16) -> usize {
     let fan_out_share = usize::try_from(FAN_OUT_MAX / u64::from(audience.max(1))).unwrap_or(usize::MAX);
     fan_out_share.clamp(PUBLISHER_SHARE_MIN, READ_BUFFER_LEN)
 }

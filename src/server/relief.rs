@@ -104,8 +104,8 @@ impl EventLoop {
     /// Counts what a connection holds and how it is used now, in the place of what was counted before.
     pub(super) fn count(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let held = connection.private_len();
-        self.private_len = self.private_len - connection.held + held;
+        let held = u32::try_from(connection.private_len()).unwrap_or(u32::MAX);
+        self.private_len = self.private_len - connection.held as usize + held as usize;
         connection.held = held;
         let transport = connection.transport();
         if transport != connection.counted_as {
@@ -165,7 +165,7 @@ impl EventLoop {
         // A socket that has room is not behind, it is about to be flushed.
         let subscription = connection.subscription().filter(|_| !connection.is_writable);
         let lag = subscription.map(|subscription| (self.hub.log(subscription), self.hub.lag(subscription)));
-        Some(Burden { key, held: connection.held as u64, lag })
+        Some(Burden { key, held: connection.held.into(), lag })
     }
 
     /// Ends a connection in a way that frees what it holds at once.
