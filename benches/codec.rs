@@ -230,24 +230,27 @@ fn bench_deflate(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A read of compressed messages, from the copy that stands for the system's `read` to the last message.
+/// A read of compressed messages, from the copy that stands for the system's `read` to the last message; with context
+/// takeover, once a whole window of earlier messages is kept.
 fn bench_inflate(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("inflate");
     group.throughput(Throughput::Elements(PAYLOADS as u64));
-    let deflate =
-        Deflate::negotiate(["permessage-deflate"].into_iter(), false).expect("this can be agreed on");
-    for payload in [Payload::Quote, Payload::Tick] {
-        for level in DEFLATE_LEVELS {
-            let run = compressed_run(payload, level);
-            let inbound = Inbound::Accept { message_len_max: 1 << 20 };
-            let mut protocol = Protocol::new(inbound).with_deflate(deflate);
-            let (mut buffer, mut outbox) = (run.clone(), Vec::new());
-            group.bench_function(BenchmarkId::new(format!("{payload}, level"), level), |bencher| {
-                bencher.iter(|| {
-                    buffer.copy_from_slice(&run);
-                    assert_eq!(receive_all(&mut protocol, &mut buffer, &mut outbox), PAYLOADS);
+    for (takeover, name) in [(false, ""), (true, ", takeover")] {
+        let deflate =
+            Deflate::negotiate(["permessage-deflate"].into_iter(), takeover).expect("this can be agreed on");
+        for payload in [Payload::Quote, Payload::Tick] {
+            for level in DEFLATE_LEVELS {
+                let run = compressed_run(payload, level);
+                let inbound = Inbound::Accept { message_len_max: 1 << 20 };
+                let mut protocol = Protocol::new(inbound).with_deflate(deflate);
+                let (mut buffer, mut outbox) = (run.clone(), Vec::new());
+                group.bench_function(BenchmarkId::new(format!("{payload}{name}, level"), level), |bencher| {
+                    bencher.iter(|| {
+                        buffer.copy_from_slice(&run);
+                        assert_eq!(receive_all(&mut protocol, &mut buffer, &mut outbox), PAYLOADS);
+                    });
                 });
-            });
+            }
         }
     }
     group.finish();

@@ -29,12 +29,15 @@ def frame(first, payload, key=b"\x37\xfa\x21\x3d"):
 
 
 def frames():
-    # As it stands, a limit of 65,536 (5), the server closes before the last bytes, cut into 3 and 1.
+    # As it stands, a limit of 65,536 (5), the server closes before the last bytes, cut into 3 and 1, stopped at two
+    # events of three with a room of 16 bytes, of 1,000 and none.
+    pauses = bytes([3, 0x0A, 0x13, 0])
+
     def wire(data, limit=5):
-        return bytes([ord("R"), limit, len(data) // 2, 2, 3, 1]) + data
+        return bytes([ord("R"), limit, len(data) // 2, 2, 3, 1]) + pauses + data
 
     def plan(data, limit=7):
-        return bytes([ord("S"), limit, 200, 3, 7, 0, 120]) + data
+        return bytes([ord("S"), limit, 200, 3, 7, 0, 120]) + pauses + data
 
     accepted = {
         "rfc-5.7-hello": frame(0x81, b"Hello"),
@@ -301,9 +304,9 @@ def extension():
 
 
 def deflated():
-    # Level 6, a window of 2^15, cut into 3 and 1.
+    # Level 6, a window of 2^15, closed after two calls, cut into 3 and 1, stopped as the frames are.
     def case(plan, flags=0, limit=6, level=6, window=6):
-        return bytes([flags, limit, level, window, 2, 3, 1]) + plan
+        return bytes([flags, limit, level, window, 2, 2, 3, 1, 3, 0x0A, 0x13, 0]) + plan
 
     # A payload of a kind and a length, one block that ends with a sync flush, one fragment.
     def message(letter=b"T", kind=0, length=20, more=b"", blocks=b"\0\0", fragments=b"\0."):
@@ -344,6 +347,13 @@ def deflated():
         "at-limit-65536": case(message(b"B", kind=3, length=edge(65536)), limit=5),
         "bomb-over-limit-65536": case(message(b"B", kind=1, length=edge(150000)), limit=5),
         "bomb-of-noughts": case(message(b"B", kind=1, length=edge(150000)), limit=7),
+        "steps-of-noughts-in-fragments": case(
+            message(b"B", kind=1, length=edge(150000), blocks=b"\3\0\1\2\0", fragments=b"\4p\x20\x20\x20\x20")
+            + message()
+            + message(b"B", kind=1, length=edge(65537)),
+            flags=2,
+        ),
+        "step-is-the-whole-message": case(message(b"B", kind=1, length=edge(65536)) + message()),
         "message-where-none-is-taken": case(b"I" + message(), limit=0),
         "nothing-agreed": case(message(b"U", blocks=b"", fragments=b"") + message(), flags=1),
     }

@@ -4,7 +4,7 @@
 //! tells on standard output when it could not finish.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::panic::PanicHookInfo;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -48,11 +48,24 @@ struct Queue {
     is_writing: bool,
 }
 
-/// Starts the thread that writes to `out`, which may block as long as it likes.
+/// Begins the log of this process: events and panics become lines on standard error.
 ///
 /// # Errors
 /// The system has no thread left.
-pub fn start(out: impl Write + Send + 'static) -> io::Result<Arc<Lines>> {
+pub fn begin() -> io::Result<Arc<Lines>> {
+    let lines = start(io::stderr())?;
+    tracing_subscriber::fmt()
+        .with_writer(Arc::clone(&lines))
+        .with_ansi(io::stderr().is_terminal())
+        // It would say so on standard error itself.
+        .log_internal_errors(false)
+        .init();
+    std::panic::set_hook(Box::new(note_panic));
+    Ok(lines)
+}
+
+/// Starts the thread that writes to `out`, which may block as long as it likes.
+fn start(out: impl Write + Send + 'static) -> io::Result<Arc<Lines>> {
     start_bounded(out, QUEUE_LEN_MAX)
 }
 
@@ -148,7 +161,7 @@ impl Drop for FlushAtEnd {
 
 /// Says in the log that a thread panicked: the standard library would write to standard error itself, and the stop of
 /// the other loops would wait until somebody has read it.
-pub fn note_panic(panic: &PanicHookInfo<'_>) {
+fn note_panic(panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let what = panic.to_string().replace('\n', " ");
     tracing::error!("thread {:?} {what}", thread.name().unwrap_or("without a name"));
@@ -215,6 +228,8 @@ fn write_all(out: &mut impl Write, bytes: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::env;
+    use std::process::Command;
     use std::sync::mpsc;
 
     use super::*;
@@ -317,6 +332,37 @@ mod tests {
         lines.push(b"two");
         FlushAtEnd(Arc::clone(&lines));
         assert_eq!(read.try_iter().collect::<String>(), "one\ntwo\n");
+    }
+
+    /// The variable that makes the test below the process that panics.
+    const PANICS: &str = "FANFARE_TEST_PANICS";
+
+    #[test]
+    fn a_panic_is_told_whole_on_standard_error_by_the_log() {
+        const NAME: &str = "log::tests::a_panic_is_told_whole_on_standard_error_by_the_log";
+        if let Some(len) = env::var_os(PANICS) {
+            let _flush = FlushAtEnd(begin().unwrap());
+            let len = len.to_str().unwrap().parse().unwrap();
+            panic!("it went\nwrong: {}.", "x".repeat(len));
+        }
+        // What this process has on standard error, with and without a backtrace.
+        let panic = |len: &str, backtrace: &str| {
+            let mut command = Command::new(env::current_exe().unwrap());
+            let output =
+                command.args(["--exact", NAME]).env(PANICS, len).env("RUST_BACKTRACE", backtrace).output();
+            let output = output.unwrap();
+            assert_eq!(output.status.code(), Some(101), "{output:?}");
+            String::from_utf8(output.stderr).unwrap()
+        };
+        let is_event = |line: &str| line.starts_with("20") && line.contains("Z ERROR ");
+        let log = panic("2000", "0");
+        let what = format!("thread \"{NAME}\" panicked at {}:", file!());
+        assert!(log.lines().count() == 1 && is_event(&log) && log.contains(&what), "{log}");
+        assert!(log.ends_with(&format!(" it went wrong: {}.\n", "x".repeat(2000))), "{log}");
+        let log = panic("900000", "0");
+        assert!(log.len() <= LINE_LEN_MAX && log.lines().count() == 1 && log.ends_with("x…\n"), "{log}");
+        let log = panic("0", "1");
+        assert!(log.lines().count() > 3 && log.lines().all(is_event) && log.contains(&what), "{log}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod log;
 
 use std::error::Error;
 use std::hint::black_box;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => error.exit(),
     };
-    let lines = match log::start(io::stderr()) {
+    let lines = match log::begin() {
         Ok(lines) => lines,
         Err(error) => {
             eprintln!("fanfare: no thread for the log: {error}");
@@ -41,13 +41,6 @@ fn main() -> ExitCode {
         }
     };
     let _flush = log::FlushAtEnd(Arc::clone(&lines));
-    tracing_subscriber::fmt()
-        .with_writer(Arc::clone(&lines))
-        .with_ansi(io::stderr().is_terminal())
-        // It would say so on standard error itself.
-        .log_internal_errors(false)
-        .init();
-    std::panic::set_hook(Box::new(log::note_panic));
     match serve(args, &lines) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -107,7 +100,8 @@ fn print_addresses(addresses: &[SocketAddr], metrics: Option<SocketAddr>) -> Res
     out.flush()
 }
 
-/// The first SIGTERM or SIGINT stops the server gently, the second at once.
+/// The first SIGTERM or SIGINT stops the server gently, the second at once; that of a lame duck begins the drain, and the
+/// third ends it.
 fn obey_signals(handle: Handle, lame_duck: Duration, lines: Arc<log::Lines>) -> Result<(), io::Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     thread::Builder::new().name("fanfare-signals".into()).spawn(move || {
@@ -121,12 +115,17 @@ fn obey_signals(handle: Handle, lame_duck: Duration, lines: Arc<log::Lines>) -> 
             } else {
                 tracing::info!(
                     "stopping: /readyz says 503 for {lame_duck:?}, {connections} connections and new ones are served; \
-                     once more to end at once"
+                     once more to say goodbye to them now"
                 );
             }
             handle.shutdown();
         }
-        if let Some(signal) = signals.next() {
+        for signal in signals {
+            if handle.end_lame_duck() {
+                let connections = handle.connections_len();
+                tracing::info!("draining: saying goodbye to {connections} connections; once more to end at once");
+                continue;
+            }
             tracing::warn!("ended at once");
             lines.flush();
             std::process::exit(SIGNAL_EXIT_BASE + signal);

@@ -155,6 +155,36 @@ fn at_eight_times_max_lag_no_grace_is_given() {
     assert_eq!(close_frame(&mut slow).map(|frame| frame.code.into()), Some(1013));
 }
 
+/// A subscriber reads nothing of 100 publications for longer than `latest` allows, and then all: what the log says of it.
+#[cfg(unix)] // for its sh
+fn assert_log_of_a_lagging_subscriber(name: &str, flags: &str, words: &str) {
+    let log = format!("{}/{name}-{}.log", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let binary = env!("CARGO_BIN_EXE_fanfare");
+    let line = format!("exec {binary} --listen 127.0.0.1:0 --threads 1 {flags} 2>{log}");
+    let process = spawn(std::process::Command::new("sh").args(["-c", &line]));
+    let mut slow = stalled(process.address, "/channels/news", &[]);
+    let long = "x".repeat(32 * 1024);
+    (0..100).for_each(|_| drop(publish(process.address, "news", &long)));
+    let (_silent, silence) = mpsc::channel::<()>();
+    assert_eq!(silence.recv_timeout(Duration::from_millis(600)), Err(RecvTimeoutError::Timeout));
+    slow.get_mut().set_nonblocking(true).unwrap();
+    let noted = until("it is logged", || {
+        while slow.read().is_ok() {}
+        let log = std::fs::read_to_string(&log).unwrap();
+        log.lines().find(|line| line.contains("a subscriber of news")).map(str::to_owned)
+    });
+    assert!(noted.contains(words), "{noted}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_log_says_whether_it_was_the_bytes_or_the_age_of_what_a_subscriber_had_not_read() {
+    let bytes = "--max-lag 128KiB --lag-grace 0s --lag-policy skip";
+    assert_log_of_a_lagging_subscriber("bytes", bytes, "is past --max-lag: Skip");
+    let age = "--max-lag 16MiB --lag-policy latest";
+    assert_log_of_a_lagging_subscriber("age", age, "has been behind for 500 ms: Latest");
+}
+
 #[test]
 fn a_slow_reader_under_latest_reads_what_is_new() {
     const LEN: usize = 1000;

@@ -309,6 +309,62 @@ fn both_signals_end_the_process_with_0() {
     }
 }
 
+/// Asks a process whether it is ready until it says that it is not: it has heard the signal.
+#[cfg(unix)]
+fn until_not_ready(process: &Process) {
+    until("it is not ready", || {
+        let status = request(process.address, "GET", "/readyz", "", b"").status;
+        (status == 503).then_some(())
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_makes_the_process_a_lame_duck_that_serves_newcomers_and_then_ends_with_0() {
+    let lame_duck = Duration::from_secs(2);
+    let mut process = spawn(&mut fanfare(&["--lame-duck", "2s", "--drain", "0s"]));
+    let client = websocket(process.address, "/channels/news");
+    let begun = std::time::Instant::now();
+    process.signal("TERM");
+    until_not_ready(&process);
+    let newcomer = websocket(process.address, "/channels/news");
+    assert!(publish(process.address, "news", "still here").body.contains("\"subscribers\":2"));
+    for mut client in [client, newcomer] {
+        assert_eq!(text(&mut client), "still here");
+        assert_eq!(close_frame(&mut client).unwrap().code, CloseCode::Away);
+        // The server's clock counts whole milliseconds.
+        assert!(begun.elapsed() + Duration::from_millis(1) >= lame_duck, "{:?}", begun.elapsed());
+        while client.read().is_ok() {}
+    }
+    assert_eq!(process.wait().code(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_signal_ends_the_lame_duck_and_begins_the_drain() {
+    let mut process = spawn(&mut fanfare(&["--lame-duck", "10m", "--drain", "0s"]));
+    let mut client = websocket(process.address, "/channels/news");
+    process.signal("TERM");
+    until_not_ready(&process);
+    process.signal("TERM");
+    assert_eq!(close_frame(&mut client).unwrap().code, CloseCode::Away);
+    while client.read().is_ok() {}
+    assert_eq!(process.wait().code(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_third_signal_ends_the_drain_of_a_lame_duck_at_once() {
+    let mut process = spawn(&mut fanfare(&["--lame-duck", "10m", "--drain", "10m"]));
+    let mut clients: Vec<_> = (0..20).map(|_| websocket(process.address, "/channels/news")).collect();
+    process.signal("INT");
+    until_not_ready(&process);
+    process.signal("TERM");
+    assert_eq!(close_frame(&mut clients[0]).unwrap().code, CloseCode::Away);
+    process.signal("TERM");
+    assert_eq!(process.wait().code(), Some(128 + 15));
+}
+
 #[cfg(unix)]
 #[test]
 fn a_second_signal_ends_the_process_at_once() {

@@ -119,10 +119,11 @@ fn history_goes_before_anybody_and_who_comes_back_is_told() {
 #[cfg(unix)] // for its sh
 #[test]
 fn past_the_limit_only_as_much_history_goes_as_is_needed_and_it_is_counted_and_logged_once() {
-    let flags = "--listen 127.0.0.1:0 --threads 1 --max-memory 4MiB --history 1000 --history-bytes 64MiB";
+    let flags =
+        "--listen 127.0.0.1:0 --threads 1 --max-memory 4MiB --history 1000 --history-bytes 64MiB --drain 0s";
     let log = format!("{}/eviction-{}.log", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let line = format!("exec {} {flags} 2>{log}", env!("CARGO_BIN_EXE_fanfare"));
-    let process = spawn(std::process::Command::new("sh").args(["-c", &line]));
+    let mut process = spawn(std::process::Command::new("sh").args(["-c", &line]));
     for channel in ["small-1", "small-2", "small-3"] {
         (0..10).for_each(|_| drop(publish(process.address, channel, "x")));
     }
@@ -143,6 +144,9 @@ fn past_the_limit_only_as_much_history_goes_as_is_needed_and_it_is_counted_and_l
     let evicted = metric("fanfare_evicted_publications_total");
     assert!((36..=45).contains(&evicted), "{evicted} of 100, of which 63 have room");
     assert!(metric("fanfare_memory_bytes{kind=\"publications\"}") > 3 * 1024 * 1024, "and no more");
+    // A line is written by a thread of its own: all are there when the process has ended.
+    process.signal("TERM");
+    assert!(process.wait().success());
     let log = std::fs::read_to_string(log).unwrap();
     assert_eq!(log.matches("history is evicted").count(), 1, "{log}");
 }

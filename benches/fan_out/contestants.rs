@@ -2,16 +2,15 @@
 //!
 //! Who subscribes, and what becomes of the figures, is not known here.
 
-use std::io::{ErrorKind, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 
 use fanfare::config::Config;
-use tungstenite::protocol::WebSocketConfig;
-use tungstenite::{Error, Message, WebSocket};
+use tungstenite::{Message, WebSocket};
 
 use crate::FEED;
 use crate::support::clients::{EXPECT, PUBLISH};
-use crate::support::say;
+use crate::support::naive::{accept, send};
 use crate::versus::rounds::{serve, serve_fanfare};
 
 /// tungstenite's read buffer, allocated for each socket. Nothing is read; its default would be 1.3 GB here.
@@ -53,35 +52,22 @@ pub fn run(role: &str, subscribers: &str) {
     match role {
         "fanfare" => serve_fanfare(Config::default()),
         "floor" => {
-            let sockets = accept(subscribers).into_iter().map(WebSocket::into_inner).collect::<Vec<_>>();
+            let sockets = accept(subscribers, TUNGSTENITE_READ_LEN)
+                .into_iter()
+                .map(WebSocket::into_inner)
+                .collect::<Vec<_>>();
             serve(|count| FEED.frames(count), |run| sockets.iter().for_each(|socket| write(socket, run)));
         }
         "tungstenite" => {
-            let mut sockets = accept(subscribers);
+            let mut sockets = accept(subscribers, TUNGSTENITE_READ_LEN);
             serve(messages, |messages| {
                 for socket in &mut sockets {
-                    messages.iter().for_each(|message| send(socket, message));
+                    messages.iter().for_each(|message| send(socket, message.clone()));
                 }
             });
         }
         unknown => unreachable!("the bench starts no role {unknown}"),
     }
-}
-
-/// Takes in the clients; their sockets are what Fanfare makes of its own.
-fn accept(subscribers: usize) -> Vec<WebSocket<TcpStream>> {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port of the loopback interface");
-    say(&listener.local_addr().expect("a listener has an address").to_string());
-    let config = WebSocketConfig::default().read_buffer_size(TUNGSTENITE_READ_LEN);
-    let accept_one = |_| {
-        let (socket, _) = listener.accept().expect("there are descriptors enough");
-        socket.set_nodelay(true).expect("TCP has no delay if told so");
-        let websocket =
-            tungstenite::accept_with_config(socket, Some(config)).expect("the handshake is right");
-        websocket.get_ref().set_nonblocking(true).expect("a socket need not block");
-        websocket
-    };
-    (0..subscribers).map(accept_one).collect()
 }
 
 fn write(mut socket: &TcpStream, run: &[u8]) {
@@ -92,21 +78,4 @@ fn write(mut socket: &TcpStream, run: &[u8]) {
 fn messages(count: usize) -> Vec<Message> {
     let text_of = |index| String::from_utf8(FEED.payload.bytes(index)).expect("the messages are text");
     (0..count).map(|index| Message::text(text_of(index))).collect()
-}
-
-fn send(socket: &mut WebSocket<TcpStream>, message: &Message) {
-    let mut sent = socket.send(message.clone());
-    while let Err(error) = sent {
-        match error {
-            // The message is in tungstenite's buffer: the client is waited for.
-            Error::Io(error) if error.kind() == ErrorKind::WouldBlock => sent = wait_and_flush(socket),
-            error => unreachable!("the clients stay: {error}"),
-        }
-    }
-}
-
-fn wait_and_flush(socket: &mut WebSocket<TcpStream>) -> Result<(), Error> {
-    socket.get_ref().set_nonblocking(false)?;
-    socket.flush()?;
-    Ok(socket.get_ref().set_nonblocking(true)?)
 }

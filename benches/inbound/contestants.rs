@@ -1,16 +1,16 @@
 //! What Fanfare is compared with: a loop that only moves the bytes, and a loop around tungstenite.
 //!
-//! Both serve any path as an echo, and neither is measured here.
+//! Both serve any path as an echo, the first also a POST, and neither is measured here.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use fanfare::ws::unmask;
 use mio::{Events, Interest, Poll, Token};
-use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, WebSocket};
 
-use crate::support::say;
+use crate::senders::{Workload, post};
+use crate::support::naive::{accept, listen_for, send};
 
 /// The loop that only moves the bytes: one read, the mask off where they lie, one write. It checks nothing, keeps nothing
 /// and knows how long the messages are.
@@ -27,38 +27,52 @@ const TUNGSTENITE_READ_LEN: usize = 64 * 1024;
 
 const EVENTS_MAX: usize = 1024;
 
+/// The server's answer to a POST, at some time.
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 16:00:00 GMT\r\n\
+    Content-Type: application/json\r\nContent-Length: 44\r\nVary: Origin\r\nConnection: keep-alive\r\n\r\n\
+    {\"id\":\"8c1f5d0e7a21-10000\",\"subscribers\":0}\n";
+
 /// Plays a role until the process is ended: says its address, takes in the clients and serves them.
-pub fn run(role: &str, sockets: &str, len: &str) {
+pub fn run(role: &str, workload: &str, sockets: &str, len: &str) {
     let sockets = sockets.parse().expect("the number of sockets is a number");
-    match role {
-        FLOOR => {
-            let mut floor = Floor::new(sockets, len.parse().expect("a length is a number"));
-            serve(accept(sockets).into_iter().map(WebSocket::into_inner).collect(), |index, socket| {
-                floor.echo(index, socket);
-            });
+    let len = len.parse().expect("a length is a number");
+    match (role, Workload::from_word(workload)) {
+        (FLOOR, Workload::Post) => {
+            let request_len = post(&vec![0; len]).len();
+            let (mut buffer, mut taken) = (vec![0; READ_LEN], vec![0; sockets]);
+            let clients = listen_for(sockets).collect::<Vec<_>>();
+            clients.iter().for_each(|socket| socket.set_nonblocking(true).expect("a socket need not block"));
+            serve(clients, |index, socket| answer(socket, &mut buffer, &mut taken[index], request_len));
         }
-        TUNGSTENITE => {
-            let mut websockets = accept(sockets);
+        (FLOOR, Workload::Echo | Workload::Publish) => {
+            let mut floor = Floor::new(sockets, len);
+            serve(
+                accept(sockets, TUNGSTENITE_READ_LEN).into_iter().map(WebSocket::into_inner).collect(),
+                |index, socket| {
+                    floor.echo(index, socket);
+                },
+            );
+        }
+        (TUNGSTENITE, Workload::Echo | Workload::Publish) => {
+            let mut websockets = accept(sockets, TUNGSTENITE_READ_LEN);
             let handles = websockets.iter().map(|websocket| handle(websocket.get_ref())).collect();
             serve(handles, |index, _| echo_messages(&mut websockets[index]));
         }
-        unknown => unreachable!("the bench starts no role {unknown}"),
+        (unknown, workload) => unreachable!("the bench starts no {unknown} for {workload}"),
     }
 }
 
-fn accept(sockets: usize) -> Vec<WebSocket<TcpStream>> {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port of the loopback interface");
-    say(&listener.local_addr().expect("a listener has an address").to_string());
-    let config = WebSocketConfig::default().read_buffer_size(TUNGSTENITE_READ_LEN);
-    let accept_one = |_| {
-        let (socket, _) = listener.accept().expect("there are descriptors enough");
-        socket.set_nodelay(true).expect("TCP has no delay if told so");
-        let websocket =
-            tungstenite::accept_with_config(socket, Some(config)).expect("the handshake is right");
-        websocket.get_ref().set_nonblocking(true).expect("a socket need not block");
-        websocket
-    };
-    (0..sockets).map(accept_one).collect()
+/// The floor of a POST: counts the bytes of the request, and writes an answer after the last.
+fn answer(mut socket: &TcpStream, buffer: &mut [u8], taken: &mut usize, request_len: usize) {
+    match socket.read(buffer) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+        read => *taken += read.expect("the clients stay until this process is ended"),
+    }
+    assert!(*taken <= request_len, "one request is under way");
+    if *taken == request_len {
+        *taken = 0;
+        write(socket, ANSWER);
+    }
 }
 
 fn handle(socket: &TcpStream) -> TcpStream {
@@ -166,21 +180,4 @@ fn echo_messages(websocket: &mut WebSocket<TcpStream>) {
             Err(error) => unreachable!("the clients stay: {error}"),
         }
     }
-}
-
-fn send(websocket: &mut WebSocket<TcpStream>, message: tungstenite::Message) {
-    let mut sent = websocket.send(message);
-    while let Err(error) = sent {
-        match error {
-            // The message is in tungstenite's buffer: the client is waited for.
-            Error::Io(error) if error.kind() == ErrorKind::WouldBlock => sent = wait_and_flush(websocket),
-            error => unreachable!("the clients stay: {error}"),
-        }
-    }
-}
-
-fn wait_and_flush(websocket: &mut WebSocket<TcpStream>) -> Result<(), Error> {
-    websocket.get_ref().set_nonblocking(false)?;
-    websocket.flush()?;
-    Ok(websocket.get_ref().set_nonblocking(true)?)
 }

@@ -2,7 +2,8 @@
 //! server.
 //!
 //! `cargo bench --bench inbound`, with a filter such as `-- echo/200x` if wanted. Every socket sends a message and waits
-//! until it has it back: from the echo, or from a channel of its own that it publishes to. Rounds of all sides alternate,
+//! until it has it back: from the echo, or from a channel of its own that it publishes to; or it sends a POST and waits for
+//! the answer, and the floor gives one that is always the same. Rounds of all sides alternate,
 //! so that a noisy machine disturbs all alike, and a ratio is the median over the rounds. `FANFARE_BENCH_OTHER=PATH`
 //! adds another build of the server. How the floor and the naive server serve is in `contestants`, what the clients do
 //! in `senders`, how a round is measured in `side`. CPU time is read from /proc: Linux only.
@@ -42,7 +43,7 @@ const NOTE: &str = "CPU µs of the serving side a message, one under way a socke
 fn main() {
     support::run(bench, |role| match role {
         [senders::ROLE, address, workload, sockets, len] => senders::run(address, workload, sockets, len),
-        [contestant, sockets, len] => contestants::run(contestant, sockets, len),
+        [contestant, workload, sockets, len] => contestants::run(contestant, workload, sockets, len),
         unknown => unreachable!("the bench starts no role {unknown:?}"),
     });
 }
@@ -54,7 +55,7 @@ fn bench() {
     let filter = env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_default();
     let sides = sides();
     let mut table = Table::new(NOTE, &heads(&sides).iter().map(String::as_str).collect::<Vec<_>>());
-    for workload in [Workload::Echo, Workload::Publish] {
+    for workload in [Workload::Echo, Workload::Publish, Workload::Post] {
         for sockets in SOCKETS {
             for len in LENS {
                 if format!("{workload}/{sockets}x{len}").contains(&filter) {
@@ -84,9 +85,10 @@ fn heads(sides: &[Side]) -> Vec<String> {
     first.into_iter().chain(names).chain(ratios).chain(["rounds".to_owned()]).collect()
 }
 
-/// One row of the table.
+/// One row of the table. Who does not serve the workload is the last of the sides.
 fn measure(sides: &[Side], workload: Workload, sockets: usize, len: usize) -> Vec<String> {
-    let mut running = Sides::start(sides, workload, sockets, len);
+    let serving: Vec<_> = sides.iter().filter(|side| side.serves(workload)).collect();
+    let mut running = Sides::start(&serving, workload, sockets, len);
     let turns = MESSAGES_MIN.div_ceil(sockets);
     // The first round finds cold caches and small socket buffers.
     running.round(turns, true);
@@ -96,8 +98,16 @@ fn measure(sides: &[Side], workload: Workload, sockets: usize, len: usize) -> Ve
         let times = running.round(turns, rounds.len().is_multiple_of(2));
         rounds.push(times);
     }
-    let micros = |side: usize| median_micros(rounds.iter().map(|times| times[side]), sockets * turns);
+    let micros = |side: usize| {
+        if side >= serving.len() {
+            return "-".to_owned();
+        }
+        median_micros(rounds.iter().map(|times| times[side]), sockets * turns)
+    };
     let ratio = |side: usize| {
+        if side >= serving.len() {
+            return "-".to_owned();
+        }
         let ratio_of = |times: &Vec<Duration>| times[side].as_secs_f64() / times[0].as_secs_f64();
         let [low, median, high] = quartiles(rounds.iter().map(ratio_of));
         format!("{median:.2} ({low:.2} - {high:.2})")

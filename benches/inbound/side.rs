@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use crate::contestants::TUNGSTENITE;
 use crate::senders::{ROLE, Workload};
 use crate::support::Worker;
 
@@ -24,6 +25,11 @@ pub enum Side {
 }
 
 impl Side {
+    /// Whether it knows what to do: tungstenite speaks WebSocket alone.
+    pub fn serves(&self, workload: Workload) -> bool {
+        workload != Workload::Post || self.name() != TUNGSTENITE
+    }
+
     /// What it is called in the table.
     pub fn name(&self) -> &'static str {
         match self {
@@ -47,11 +53,11 @@ enum Server {
 
 impl Sides {
     /// Starts them all, and waits until every client is connected.
-    pub fn start(sides: &[Side], workload: Workload, sockets: usize, len: usize) -> Self {
-        let start_one = |side: &Side| {
+    pub fn start(sides: &[&Side], workload: Workload, sockets: usize, len: usize) -> Self {
+        let start_one = |side: &&Side| {
             let (server, address) = match side {
                 Side::Contestant(role) => {
-                    let mut worker = Worker::start(&format!("{role} {sockets} {len}"));
+                    let mut worker = Worker::start(&format!("{role} {workload} {sockets} {len}"));
                     let address = worker.hear();
                     (Server::Contestant(worker), address)
                 }

@@ -5,6 +5,8 @@
 
 pub mod clients;
 mod feed;
+#[allow(dead_code)] // two benches have a naive side
+pub mod naive;
 mod payload;
 
 use std::env;

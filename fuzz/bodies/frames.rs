@@ -1,26 +1,24 @@
-//! `Protocol` over whole inputs, over any cut of them, and against the decoder of `frames_model`.
+//! `Protocol` over whole inputs, over any cut of them, stopped and gone on with at any event, and against the decoder
+//! of `frames_model`.
 //!
 //! May be refused: what breaks a rule of RFC 6455 §5 to §8 (1002, 1007), a message over the limit (1009), and
 //! a message where none is taken (1008). All of it must be, at the same byte whatever the cut, and answered
 //! with one Close frame.
 //!
 //! Input: how the wire is made (1 byte: even, as it stands; odd, from a plan: see `frames_plan`), which limit
-//! (1 byte), when the server closes (1 byte), where to cut (see `input::cuts`), then wire or plan.
-
-use std::borrow::Cow;
+//! (1 byte), when the server closes (1 byte), where to cut (see `input::cuts`), where to stop (the same; see `driving`),
+//! then wire or plan.
 
 use arbitrary::Unstructured;
-use fanfare::ws::{CloseCode, Error, Event, Inbound, Message, Protocol, REASON_LEN_MAX, State};
+use fanfare::ws::{CloseCode, Error, Inbound, Protocol, REASON_LEN_MAX, State};
 
+use super::driving::{Driven, Seen};
 use super::frames_model::{End, expected};
 use super::frames_plan::wire;
 use super::input::{byte, cuts, pick, pieces, up_to};
 
 /// Longer wires are not read byte by byte.
 const BY_BYTE_LEN_MAX: usize = 512;
-
-/// `Protocol`, "how to drive this", 6: a call appends no more.
-const ANSWER_LEN_MAX: usize = 127;
 
 const INBOUNDS: [Inbound; 8] = [
     Inbound::Refuse,
@@ -38,33 +36,29 @@ pub fn run(data: &[u8]) {
     let planned = byte(&mut input) % 2 == 1;
     let inbound = pick(&mut input, &INBOUNDS);
     let close_at = byte(&mut input);
-    let sizes = cuts(&mut input);
+    let (sizes, pauses) = (cuts(&mut input), cuts(&mut input));
     let wire = if planned { wire(&mut input) } else { up_to(&mut input, usize::MAX).to_vec() };
 
-    check_cuts(inbound, &wire, sizes);
+    check_cuts(inbound, &wire, sizes, pauses);
     check_model(inbound, &wire);
-    check_close(inbound, &wire, usize::from(close_at) % (wire.len() + 1), sizes);
+    check_close(inbound, &wire, usize::from(close_at) % (wire.len() + 1), sizes, pauses);
 }
 
-/// All that a server sees of a connection, and what the peer is told.
-#[derive(Debug, PartialEq)]
-struct Seen {
-    events: Vec<Event<'static>>,
-    error: Option<Error>,
-    outbox: Vec<u8>,
-    state: State,
-}
-
-fn check_cuts(inbound: Inbound, wire: &[u8], sizes: &[u8]) {
-    let whole = see(inbound, &[wire]);
-    assert_eq!(see(inbound, &pieces(wire, sizes)), whole, "in pieces of {sizes:?}");
-    if wire.len() <= BY_BYTE_LEN_MAX {
-        assert_eq!(see(inbound, &wire.chunks(1).collect::<Vec<_>>()), whole, "byte by byte");
+fn check_cuts(inbound: Inbound, wire: &[u8], sizes: &[u8], pauses: &[u8]) {
+    let whole = see(inbound, &[wire], &[]);
+    for pauses in [&[], pauses] {
+        assert_eq!(see(inbound, &[wire], pauses), whole, "stopped by {pauses:?}");
+        let in_pieces = see(inbound, &pieces(wire, sizes), pauses);
+        assert_eq!(in_pieces, whole, "in pieces of {sizes:?}, stopped by {pauses:?}");
+        if wire.len() <= BY_BYTE_LEN_MAX {
+            let bytes: Vec<_> = wire.chunks(1).collect();
+            assert_eq!(see(inbound, &bytes, pauses), whole, "byte by byte, stopped by {pauses:?}");
+        }
     }
 }
 
 fn check_model(inbound: Inbound, wire: &[u8]) {
-    let seen = see(inbound, &[wire]);
+    let seen = see(inbound, &[wire], &[]);
     let expected = expected(inbound, wire);
     assert_eq!(seen.events, expected.events);
     let told = seen.outbox.strip_prefix(&expected.outbox[..]).expect("answers to whole frames come first");
@@ -98,64 +92,27 @@ fn check_failed(told: &[u8], error: Error, state: State) {
 }
 
 /// The server closes with `at` bytes read: the same in any cut, and nothing is said or taken after it.
-fn check_close(inbound: Inbound, wire: &[u8], at: usize, sizes: &[u8]) {
+fn check_close(inbound: Inbound, wire: &[u8], at: usize, sizes: &[u8], pauses: &[u8]) {
     let (before, after) = wire.split_at(at);
-    let whole = see_close(inbound, &[before], &[after]);
-    assert_eq!(see_close(inbound, &pieces(before, sizes), &pieces(after, sizes)), whole);
+    let whole = see_close(inbound, &[before], &[after], &[]);
+    assert_eq!(see_close(inbound, &pieces(before, sizes), &pieces(after, sizes), &[]), whole);
+    assert_eq!(see_close(inbound, &pieces(before, sizes), &pieces(after, sizes), pauses), whole);
 }
 
-fn see(inbound: Inbound, reads: &[&[u8]]) -> Seen {
-    let mut protocol = Protocol::new(inbound);
-    let mut seen = Seen { events: Vec::new(), error: None, outbox: Vec::new(), state: State::Open };
-    reads.iter().for_each(|read| receive(&mut protocol, read, &mut seen));
-    seen.state = protocol.state();
-    seen
+fn see(inbound: Inbound, reads: &[&[u8]], pauses: &[u8]) -> Seen {
+    let mut driven = Driven::new(Protocol::new(inbound), pauses);
+    driven.receive(reads, |_| {});
+    driven.seen
 }
 
-fn see_close(inbound: Inbound, before: &[&[u8]], after: &[&[u8]]) -> Seen {
-    let mut protocol = Protocol::new(inbound);
-    let mut seen = Seen { events: Vec::new(), error: None, outbox: Vec::new(), state: State::Open };
-    before.iter().for_each(|read| receive(&mut protocol, read, &mut seen));
-    protocol.close(CloseCode::GOING_AWAY, "the server stops", &mut seen.outbox);
-    let (said_len, events_len) = (seen.outbox.len(), seen.events.len());
-    after.iter().for_each(|read| receive(&mut protocol, read, &mut seen));
-    assert_eq!(seen.outbox.len(), said_len, "nothing follows a Close frame");
-    let taken = seen.events[events_len..].iter().find(|event| matches!(event, Event::Message(_)));
-    assert_eq!(taken, None, "no message is taken after our Close frame");
-    seen.state = protocol.state();
-    seen
-}
-
-/// Drives the protocol over one read as its type doc says.
-fn receive(protocol: &mut Protocol, read: &[u8], seen: &mut Seen) {
-    let mut bytes = read.to_vec();
-    let mut input = &mut bytes[..];
-    loop {
-        let outbox_len = seen.outbox.len();
-        let received = protocol.receive(&mut input, &mut seen.outbox);
-        assert!(seen.outbox.len() - outbox_len <= ANSWER_LEN_MAX);
-        match received {
-            Ok(Some(event)) => seen.events.push(owned(event)),
-            Ok(None) => break,
-            Err(error) => {
-                assert_eq!(seen.error.replace(error), None, "a connection fails once");
-                assert_eq!(protocol.state(), State::Closed);
-            }
-        }
-    }
-    assert!(input.is_empty(), "all is consumed");
-}
-
-fn owned(event: Event<'_>) -> Event<'static> {
-    match event {
-        Event::Message(Message { kind, payload }) => {
-            Event::Message(Message { kind, payload: Cow::Owned(payload.into_owned()) })
-        }
-        Event::Inflating => unreachable!("it is passed over"),
-        Event::Ping => Event::Ping,
-        Event::Pong => Event::Pong,
-        Event::Close(close) => Event::Close(close),
-    }
+fn see_close(inbound: Inbound, before: &[&[u8]], after: &[&[u8]], pauses: &[u8]) -> Seen {
+    let mut driven = Driven::new(Protocol::new(inbound), pauses);
+    driven.receive(before, |_| {});
+    driven.protocol.close(CloseCode::GOING_AWAY, "the server stops", &mut driven.seen.outbox);
+    let said_len = driven.seen.outbox.len();
+    driven.receive(after, |_| {});
+    assert_eq!(driven.seen.outbox.len(), said_len, "nothing follows a Close frame");
+    driven.seen
 }
 
 const fn limit(message_len_max: u64) -> Inbound {

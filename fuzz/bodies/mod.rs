@@ -18,6 +18,7 @@ pub mod upgrade;
 pub mod utf8;
 
 mod deflated_plan;
+mod driving;
 mod extension_model;
 mod frames_model;
 mod frames_plan;

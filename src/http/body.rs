@@ -13,6 +13,10 @@ const CHUNK_LINE_LEN_MAX: usize = 256;
 /// Digits of a chunk size: 16 hex digits fill the 64 bits.
 const CHUNK_DIGITS_MAX: usize = 16;
 
+/// The room of a body is at most this many times what has come of it: a peer that announces much and sends little takes
+/// little. With the first read of a body of 64 KiB a quarter of it and more is there, and it is moved once.
+const ROOM_AHEAD: usize = 4;
+
 /// A body on its way in.
 ///
 /// Invariant: `bytes.len() + (what is left of the chunk or body) <= len_max`, checked before any of it is
@@ -190,9 +194,20 @@ impl SizeLine {
 /// Copies what there is of the `left` bytes.
 fn copy(bytes: &mut Vec<u8>, left: &mut u64, input: &[u8]) -> usize {
     let len = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
-    bytes.extend_from_slice(&input[..len]);
     *left -= len as u64;
+    let needed = bytes.len() + len;
+    if needed > bytes.capacity() {
+        bytes.reserve_exact(grown(needed, bytes.capacity(), *left) - bytes.len());
+    }
+    bytes.extend_from_slice(&input[..len]);
     len
+}
+
+/// The room for `needed` bytes where there is too little: to the announced end if that is near enough, and in any case
+/// twice what it was, so that each byte is moved twice at most on average.
+fn grown(needed: usize, capacity: usize, missing: u64) -> usize {
+    let end = usize::try_from(missing).ok().filter(|&missing| missing <= (ROOM_AHEAD - 1) * needed);
+    (needed + end.unwrap_or(0)).max(2 * capacity)
 }
 
 /// RFC 9112 §7.1.2: trailer fields are read to find the end of the body, and dropped.

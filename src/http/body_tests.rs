@@ -103,3 +103,40 @@ fn trailers_over_the_head_limit_are_refused() {
     let mut body = Body::chunked(9, limits);
     assert_eq!(body.decode(b"0\r\nA:\r\nB"), Err(Error::TooManyHeaders { headers_max: 1 }));
 }
+
+#[test]
+fn a_body_of_which_a_fourth_came_gets_its_room_at_once() {
+    let mut body = Body::known(1000, 1000, Limits::default());
+    assert_eq!(body.decode(&[0; 250]), Ok((250, false)));
+    assert_eq!(body.capacity(), 1000);
+    assert_eq!(body.decode(&[0; 750]), Ok((750, true)));
+    assert_eq!(body.capacity(), 1000);
+}
+
+#[test]
+fn a_body_of_which_little_came_gets_little_room() {
+    for announced in [100, 1000, 1 << 30, u64::MAX] {
+        let mut body = Body::known(announced, u64::MAX, Limits::default());
+        for _ in 0..9 {
+            assert_eq!(body.decode(&[0; 10]), Ok((10, false)));
+            assert!(body.capacity() <= ROOM_AHEAD * body.bytes().len(), "{announced}");
+            assert!(body.capacity() as u64 <= announced);
+        }
+    }
+}
+
+#[test]
+fn the_bytes_of_a_body_in_many_chunks_are_moved_twice_at_most_on_average() {
+    let mut body = Body::chunked(1 << 20, Limits::default());
+    let (mut moved_len, mut capacity) = (0, 0);
+    for _ in 0..1000 {
+        for input in [&b"64\r\n"[..], &[0; 90], &[0; 10], b"\r\n"] {
+            assert_eq!(body.decode(input), Ok((input.len(), false)));
+            if body.capacity() > capacity {
+                moved_len += capacity;
+                capacity = body.capacity();
+            }
+        }
+    }
+    assert!(moved_len <= 2 * body.bytes().len(), "{moved_len}");
+}

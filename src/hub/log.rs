@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 /// A drained log keeps a buffer of at most this many bytes. Below it, a quiet channel costs little; above it, a
 /// busy one would save one allocation a turn, against thousands of system calls in that turn.
 const DRAINED_CAPACITY_MAX: usize = 16 * 1024;
@@ -21,10 +23,13 @@ const DRAINED_CAPACITY_MAX: usize = 16 * 1024;
 /// Offsets count from the log's first byte ever and never go back; what is trimmed is not readable any more.
 ///
 /// Invariants: `tail <= head`; `frames` ascends, begins at `tail` unless the log is empty, and ends below `head`;
-/// `start <= bytes.len()` and `bytes.len() - start == head - tail`.
+/// `start <= bytes.len()` and `bytes.len() - start == head - tail`, where `bytes` are those of `lone` if there is one:
+/// then the log's own are none.
 #[derive(Debug, Default)]
 pub struct Log {
     bytes: Vec<u8>,
+    /// The only frame there is, where it is shared with others and not copied.
+    lone: Option<Bytes>,
     /// Where the kept bytes begin in `bytes`.
     start: usize,
     /// The offset of `bytes[start]`.
@@ -59,7 +64,7 @@ impl Log {
     /// How many bytes are kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.start
+        self.all().len() - self.start
     }
 
     /// Whether nothing is kept.
@@ -77,6 +82,10 @@ impl Log {
     /// Appends one frame, whatever `encode` writes. A frame of no bytes is none.
     pub fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         let frame_start = self.head();
+        if let Some(frame) = self.lone.take() {
+            self.bytes.extend_from_slice(&frame[self.start..]);
+            self.start = 0;
+        }
         let len_before = self.bytes.len();
         encode(&mut self.bytes);
         assert!(self.bytes.len() >= len_before, "an encoder only appends");
@@ -86,10 +95,20 @@ impl Log {
         self.debug_assert_invariants();
     }
 
+    /// Appends one frame that others have as well: it is copied when there is another beside it, so mostly never.
+    pub fn append_shared(&mut self, frame: Bytes) {
+        if !self.is_empty() || frame.is_empty() {
+            return self.append(|out| out.extend_from_slice(&frame));
+        }
+        self.frames.push_back(self.head());
+        self.lone = Some(frame);
+        self.debug_assert_invariants();
+    }
+
     /// Everything behind the cursor, in one run.
     #[must_use]
     pub fn unread(&self, cursor: Cursor) -> &[u8] {
-        &self.bytes[self.position(cursor.offset)..]
+        &self.all()[self.position(cursor.offset)..]
     }
 
     /// The rest of the frame that the cursor is inside of; nothing if it stands between two.
@@ -98,7 +117,7 @@ impl Log {
         if !cursor.is_inside_frame() {
             return &[];
         }
-        &self.bytes[self.position(cursor.offset)..self.position(cursor.frame_end)]
+        &self.all()[self.position(cursor.offset)..self.position(cursor.frame_end)]
     }
 
     /// How many bytes the cursor is behind.
@@ -163,17 +182,22 @@ impl Log {
     /// byte is moved once on average.
     fn release(&mut self) {
         if self.is_empty() {
+            self.lone = None;
             self.bytes.clear();
             self.start = 0;
             if self.bytes.capacity() > DRAINED_CAPACITY_MAX {
                 self.bytes = Vec::new();
                 self.frames = VecDeque::new();
             }
-        } else if self.start > self.len() {
+        } else if self.lone.is_none() && self.start > self.len() {
             self.bytes.drain(..self.start);
             self.start = 0;
             self.bytes.shrink_to(2 * self.bytes.len());
         }
+    }
+
+    fn all(&self) -> &[u8] {
+        self.lone.as_deref().unwrap_or(&self.bytes)
     }
 
     fn skip_to(&self, cursor: Cursor, offset: u64) -> (Cursor, u64) {
@@ -205,7 +229,8 @@ impl Log {
     }
 
     fn debug_assert_invariants(&self) {
-        debug_assert!(self.start <= self.bytes.len());
+        debug_assert!(self.start <= self.all().len());
+        debug_assert!(self.lone.is_none() || self.bytes.is_empty() && self.frames.len() == 1);
         debug_assert_eq!(self.frames.is_empty(), self.is_empty());
         debug_assert!(self.frames.front().is_none_or(|&first| first == self.tail));
         debug_assert!(self.frames.back().is_none_or(|&last| last < self.head()));
@@ -377,6 +402,27 @@ mod tests {
             log.trim(cursor.offset());
         }
         assert!(log.bytes.capacity() < 8_000, "{}", log.bytes.capacity());
+    }
+
+    #[test]
+    fn a_lone_frame_is_read_where_it_is_shared_and_is_copied_when_another_comes() {
+        let mut log = log_of(&[b"tick"]);
+        log.trim(4);
+        let frame = Bytes::from(vec![b'x'; 10]);
+        log.append_shared(frame.clone());
+        let cursor = Cursor { offset: 4, frame_end: 4 };
+        assert_eq!(log.unread(cursor).as_ptr(), frame.as_ptr());
+        let cursor = log.advance(cursor, 7);
+        assert_eq!((log.started(cursor), log.lag(cursor)), (&b"xxx"[..], 3));
+        log.trim(cursor.offset());
+        assert_eq!((log.tail(), log.len()), (4, 10), "a started frame is kept whole");
+        log.append(|out| out.extend_from_slice(b"tock"));
+        assert_eq!((log.unread(cursor), log.started(cursor)), (&b"xxxtock"[..], &b"xxx"[..]));
+        log.append_shared(frame.clone());
+        assert_eq!((log.unread_frames(cursor), log.lag(cursor)), (2, 17));
+        log.trim(log.head());
+        assert!(log.is_empty());
+        assert!(frame.is_unique(), "nothing is shared any more");
     }
 
     #[test]

@@ -34,10 +34,17 @@ pub struct Publication {
     pub frames: Frames,
 }
 
+/// A frame for each form, once it is made.
+#[derive(Debug, Default)]
+struct Cells([OnceLock<Box<[u8]>>; WireForm::ALL.len()]);
+
 /// A publication in the wire forms that cost something to make, each made once for all loops.
 #[derive(Debug, Default)]
 pub struct Frames {
-    cells: [OnceLock<Box<[u8]>>; WireForm::ALL.len()],
+    /// Behind a pointer: a publication that only goes out as it is needs none of them.
+    cells: OnceLock<Box<Cells>>,
+    /// That of [`WireForm::WebSocket`], if the payload is a part of it.
+    plain: Option<Bytes>,
     ledger: Ledger,
     /// What the publication costs besides its frames.
     base: usize,
@@ -48,12 +55,25 @@ impl Frames {
     #[must_use]
     pub fn counted(ledger: &Ledger, base: usize) -> Self {
         ledger.add(base);
-        Self { cells: Default::default(), ledger: ledger.clone(), base }
+        Self { cells: OnceLock::new(), plain: None, ledger: ledger.clone(), base }
+    }
+
+    /// The same with the frame of [`WireForm::WebSocket`], of which the publication's payload is a part.
+    #[must_use]
+    pub fn with_plain(mut self, frame: Option<Bytes>) -> Self {
+        self.plain = frame;
+        self
+    }
+
+    /// The frame of a form, if it can be shared.
+    #[must_use]
+    pub fn shared(&self, form: WireForm) -> Option<Bytes> {
+        self.plain.as_ref().filter(|_| form == WireForm::WebSocket).cloned()
     }
 
     /// The frame of a form: what `encode` gave whoever asked first.
     pub fn get_or_encode(&self, form: WireForm, encode: impl FnOnce() -> Vec<u8>) -> &[u8] {
-        self.cells[form.index()].get_or_init(|| {
+        self.cells.get_or_init(Box::default).0[form.index()].get_or_init(|| {
             let frame = encode().into_boxed_slice();
             self.ledger.add(frame.len());
             frame
@@ -63,7 +83,8 @@ impl Frames {
 
 impl Drop for Frames {
     fn drop(&mut self) {
-        let frames: usize = self.cells.iter().filter_map(OnceLock::get).map(|frame| frame.len()).sum();
+        let cells = self.cells.get().into_iter().flat_map(|cells| &cells.0);
+        let frames: usize = cells.filter_map(OnceLock::get).map(|frame| frame.len()).sum();
         self.ledger.subtract(self.base + frames);
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use slab::Slab;
 
 use super::longest::Longest;
@@ -100,12 +101,26 @@ impl Hub {
 
     /// Appends a publication to every log of the channel, in the form that `encode` is asked for. A channel
     /// without subscribers has no log, and `encode` is not called.
-    pub fn append(&mut self, name: &str, mut encode: impl FnMut(WireForm, &mut Vec<u8>)) {
+    pub fn append(&mut self, name: &str, encode: impl FnMut(WireForm, &mut Vec<u8>)) {
+        self.append_or_share(name, |_| None, encode);
+    }
+
+    /// The same, where `share` is asked first, and gives the frame of a form that others have as well: it need not be
+    /// copied.
+    pub fn append_or_share(
+        &mut self,
+        name: &str,
+        share: impl Fn(WireForm) -> Option<Bytes>,
+        mut encode: impl FnMut(WireForm, &mut Vec<u8>),
+    ) {
         let Some(&channel) = self.names.get(name) else { return };
         for form in WireForm::ALL {
             let Some(feed) = &mut self.channels[channel as usize].feeds[form.index()] else { continue };
             let head_before = feed.log.head();
-            feed.log.append(|out| encode(form, out));
+            match share(form) {
+                Some(frame) => feed.log.append_shared(frame),
+                None => feed.log.append(|out| encode(form, out)),
+            }
             self.log_bytes += (feed.log.head() - head_before) as usize;
             // A form that cannot say the publication has nothing new to read.
             if feed.log.head() == head_before {

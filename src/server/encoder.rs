@@ -6,6 +6,7 @@ use std::io::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde::Serialize;
 
 use crate::config::Config;
@@ -91,6 +92,14 @@ impl Encoder {
         }
         deflater.as_mut()?.deflate(payload)
     }
+}
+
+/// The frame of [`WireForm::WebSocket`], and the payload inside it.
+pub fn plain_frame(content: Content, payload: &[u8]) -> (Bytes, Bytes) {
+    let mut frame = Vec::with_capacity(ws::HEADER_LEN_MAX + payload.len());
+    ws::encode_frame(&mut frame, opcode(content), payload);
+    let frame = Bytes::from(frame);
+    (frame.clone(), frame.slice(frame.len() - payload.len()..))
 }
 
 /// What the server says of itself to a subscriber.

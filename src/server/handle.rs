@@ -48,6 +48,11 @@ impl Handle {
         self.shared.request_shutdown();
     }
 
+    /// Begins the drain now if the server is a lame duck; false if it is not.
+    pub fn end_lame_duck(&self) -> bool {
+        self.shared.end_lame_duck()
+    }
+
     /// Stops the server at once. Connections are cut.
     pub fn shutdown_now(&self) {
         self.shared.request_stop(Stop::Now);

@@ -236,6 +236,14 @@ impl Shared {
         self.request_stop(Stop::LameDuck);
     }
 
+    /// Goes from the lame duck to the drain; false if the stop has not come as far, or further.
+    pub fn end_lame_duck(&self) -> bool {
+        let (from, to) = (Stop::LameDuck as u8, Stop::Drain as u8);
+        let is_ended = self.stop.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        self.wake_all();
+        is_ended
+    }
+
     /// When the lame duck's time is over, if it is one.
     pub fn drain_at(&self) -> Option<Millis> {
         (self.stop() == Stop::LameDuck).then(|| Millis(self.drain_at.load(Ordering::SeqCst)))
@@ -244,9 +252,11 @@ impl Shared {
     /// Tells every loop to stop. It does not become less urgent.
     pub fn request_stop(&self, stop: Stop) {
         self.stop.fetch_max(stop as u8, Ordering::SeqCst);
-        for mailbox in self.broker.mailboxes() {
-            mailbox.wake();
-        }
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        self.broker.mailboxes().iter().for_each(|mailbox| mailbox.wake());
     }
 }
 
@@ -294,6 +304,18 @@ mod tests {
         shared.request_shutdown();
         assert_eq!(shared.stop(), Stop::LameDuck);
         assert!(shared.drain_at().unwrap().0 < 600_000);
+    }
+
+    #[test]
+    fn a_lame_duck_is_ended_once() {
+        let (mut shared, _polls) = shared(1);
+        assert!(!shared.end_lame_duck(), "it is none");
+        assert_eq!(shared.stop(), Stop::No);
+        shared.config.lame_duck = Duration::from_secs(600);
+        shared.request_shutdown();
+        assert!(shared.end_lame_duck());
+        assert_eq!((shared.stop(), shared.drain_at()), (Stop::Drain, None));
+        assert!(!shared.end_lame_duck(), "it is one no more");
     }
 
     #[test]

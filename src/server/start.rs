@@ -49,7 +49,7 @@ const DESCRIPTORS_PER_LOOP: u64 = 2;
 /// ```
 #[derive(Debug)]
 pub struct Server {
-    loops: Vec<EventLoop>,
+    pub(super) loops: Vec<EventLoop>,
     local_addrs: Vec<SocketAddr>,
     metrics_addr: Option<SocketAddr>,
     handle: Handle,
@@ -75,9 +75,10 @@ impl Server {
         let local_addrs = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
         let polls = (0..config.threads.get()).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>()?;
         let broker = Broker::new(mailboxes(&polls, WAKER)?, first_epoch()?, Retention::new(&config));
-        let acceptor = Acceptor::new(listeners, metrics, polls[0].registry())?;
         let connections_max = connections_max(&config);
         let shared = Arc::new(Shared::new(config, broker, connections_max));
+        let any_origin = shared.handlers.any_origin();
+        let acceptor = Acceptor::new(listeners, metrics, polls[0].registry(), any_origin)?;
         let handle = Handle::new(Arc::clone(&shared));
         let mut acceptor = Some(acceptor);
         let numbered = polls.into_iter().enumerate();
@@ -231,7 +232,7 @@ mod tests {
     /// What no caller outside can make: a text that is no text. Rendering it as an envelope panics.
     fn poison() -> Draft {
         let channel = ChannelName::new("poisoned").unwrap();
-        Draft { channel, event: None, content: Content::Text, data: b"\xff".as_slice().into() }
+        Draft { channel, event: None, content: Content::Text, data: b"\xff".as_slice().into(), frame: None }
     }
 
     #[test]

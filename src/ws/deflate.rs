@@ -74,28 +74,50 @@ const LAST_BLOCK: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
 
 /// What the next message may refer back to: the last [`WINDOW_LEN`] bytes of those before it.
 ///
-/// Invariant: at most so many bytes, and no more room.
-#[derive(Debug, Default)]
-pub(super) struct Window(Vec<u8>);
+/// ```text
+///   bytes   | ...        newest | oldest, ...                |
+///           0                   start               WINDOW_LEN     what comes next is put at `start`
+/// ```
+///
+/// Invariant: at most so many bytes, and no more room; `start` is 0 while there are fewer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Window {
+    bytes: Vec<u8>,
+    start: usize,
+}
 
 impl Window {
     /// The room that it takes.
     pub(super) fn held_len(&self) -> usize {
-        self.0.capacity()
+        self.bytes.capacity()
+    }
+
+    /// Whether nothing can be referred back to.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// The window after one message more.
     pub(super) fn slide(&mut self, payload: &[u8]) {
         let added = &payload[payload.len().saturating_sub(WINDOW_LEN)..];
-        let kept_len = self.0.len().min(WINDOW_LEN - added.len());
-        self.0.drain(..self.0.len() - kept_len);
+        let (appended, put) = added.split_at(added.len().min(WINDOW_LEN - self.bytes.len()));
         // Doubled as it grows, but never past the most that is kept.
-        let needed = kept_len + added.len();
-        if needed > self.0.capacity() {
-            let capacity = needed.max((2 * self.0.capacity()).min(WINDOW_LEN));
-            self.0.reserve_exact(capacity - kept_len);
+        let needed = self.bytes.len() + appended.len();
+        if needed > self.bytes.capacity() {
+            let capacity = needed.max((2 * self.bytes.capacity()).min(WINDOW_LEN));
+            self.bytes.reserve_exact(capacity - self.bytes.len());
         }
-        self.0.extend_from_slice(added);
+        self.bytes.extend_from_slice(appended);
+        let (to_the_end, from_the_beginning) = put.split_at(put.len().min(WINDOW_LEN - self.start));
+        self.bytes[self.start..][..to_the_end.len()].copy_from_slice(to_the_end);
+        self.bytes[..from_the_beginning.len()].copy_from_slice(from_the_beginning);
+        self.start = (self.start + put.len()) % WINDOW_LEN;
+    }
+
+    /// Its bytes in two runs, the older first.
+    fn runs(&self) -> [&[u8]; 2] {
+        let (newer, older) = self.bytes.split_at(self.start);
+        [older, newer]
     }
 }
 
@@ -109,12 +131,24 @@ pub(super) struct Inflater {
 impl Inflater {
     /// With the largest window, which takes what was deflated with any, and what earlier messages left in it.
     pub(super) fn new(window: &Window) -> Self {
-        let mut decompress = Decompress::new_with_window_bits(false, WINDOW_BITS_MAX);
-        if !window.0.is_empty() {
-            let set = decompress.set_dictionary(&window.0);
+        let decompress = Decompress::new_with_window_bits(false, WINDOW_BITS_MAX);
+        let mut inflater = Self { decompress, is_paused: false };
+        inflater.refer_to(window);
+        inflater
+    }
+
+    /// Begins another message, as a new one would: making one takes longer than inflating a short message.
+    pub(super) fn begin(&mut self, window: &Window) {
+        self.decompress.reset(false);
+        self.is_paused = false;
+        self.refer_to(window);
+    }
+
+    fn refer_to(&mut self, window: &Window) {
+        for run in window.runs().into_iter().filter(|run| !run.is_empty()) {
+            let set = self.decompress.set_dictionary(run);
             assert!(set.is_ok(), "without a header, any window is taken: {set:?}");
         }
-        Self { decompress, is_paused: false }
     }
 
     /// Whether there is more to be inflated without another byte of input.
@@ -164,7 +198,7 @@ impl Inflater {
     /// Refused if the stream then ends inside a block. The library does not tell where it stands, but a last block is
     /// the end of the stream for it between two blocks only. So is nothing else: whatever was begun takes bits of the
     /// tail for its own, and the blocks after it are then not aligned, or make bytes that nobody sent.
-    pub(super) fn finish(mut self) -> Result<(), Error> {
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
         match self.end(&TAIL)? {
             // RFC 7692 §7.2.3.4 again: the empty block whose tail this is had BFINAL set.
             Status::StreamEnd => Ok(()),
@@ -277,7 +311,7 @@ mod tests {
                 [a, b, c, d, ..] => (a ^ c, b ^ d) == (0xff, 0xff),
                 _ => len == whole.len(),
             };
-            let mut window = Window(window.0.clone());
+            let mut window = window.clone();
             match inflate_in(&mut window, &[&whole[..len]]) {
                 Ok(inflated) => {
                     assert!(is_flushed, "{len} of {} bytes are taken as a whole", whole.len());
@@ -318,6 +352,23 @@ mod tests {
     }
 
     #[test]
+    fn an_inflater_that_is_used_again_knows_nothing_of_the_message_before() {
+        let mut inflater = Inflater::new(&Window::default());
+        for (message, result) in [
+            (&b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..], Ok(7)),
+            // It refers back to what is not there.
+            (b"\xf2\x00\x11\x00\x00", Err(Error::NotDeflate)),
+            // It ends inside a block.
+            (b"\xf2\x48\xcd", Ok(3)),
+            (b"\xf2\x48\xcd\xc9\xc9\x07\x00", Ok(7)),
+        ] {
+            inflater.begin(&Window::default());
+            assert_eq!(inflater.push(message, &mut usize::MAX.clone(), |_| Ok(())), result, "{message:x?}");
+            assert_eq!(inflater.finish().is_ok(), result == Ok(7), "{message:x?}");
+        }
+    }
+
+    #[test]
     fn after_a_last_block_the_next_message_may_still_refer_back() {
         let mut window = Window::default();
         assert_eq!(inflate_in(&mut window, &[b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00"]), Ok(b"Hello".to_vec()));
@@ -332,7 +383,7 @@ mod tests {
             let payload: Vec<u8> = (0..len).map(|n| (said.len() + n) as u8 ^ (n >> 8) as u8).collect();
             said.extend_from_slice(&payload);
             window.slide(&payload);
-            assert_eq!(window.0, said[said.len().saturating_sub(WINDOW_LEN)..]);
+            assert_eq!(window.runs().concat(), said[said.len().saturating_sub(WINDOW_LEN)..]);
             assert!(window.held_len() <= WINDOW_LEN, "{}", window.held_len());
         }
     }

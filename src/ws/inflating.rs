@@ -2,9 +2,9 @@
 //!
 //! Part of `protocol`, whose state it is; how bytes are inflated is `deflate`.
 
-use super::{Assembly, FrameHeader, MessageKind, Opcode};
+use super::{Assembly, FrameHeader, MessageKind, Opcode, Room};
 use super::{Event, Frame, Protocol, Reading, State, take_front, unmask};
-use crate::ws::deflate::{Inflater, Window};
+use crate::ws::deflate::Window;
 use crate::ws::error::Error;
 
 /// Bytes of a compressed message that one call inflates: as many as one read of the server brings.
@@ -26,6 +26,7 @@ impl Protocol {
         mut frame: Frame,
         input: &mut &mut [u8],
         step: &mut usize,
+        room: &mut Room,
     ) -> Result<Inflated<'a>, Error> {
         loop {
             self.reading = Reading::Payload(frame);
@@ -33,7 +34,7 @@ impl Protocol {
             if input.is_empty() && !frame.is_whole() && !is_paused {
                 return Ok(Inflated::Event(None));
             }
-            self.inflate_piece(&mut frame, input, step)?;
+            self.inflate_piece(&mut frame, input, step, room)?;
             self.reading = Reading::Payload(frame);
             if self.message.as_ref().is_some_and(|message| message.is_paused()) {
                 return Ok(Inflated::Event(Some(Event::Inflating)));
@@ -46,10 +47,11 @@ impl Protocol {
         if !frame.header.fin {
             return Ok(Inflated::NextFrame);
         }
-        let Some(message) = self.message.take() else { unreachable!("it has just been inflated") };
+        let Some(mut message) = self.message.take() else { unreachable!("it has just been inflated") };
+        message.finish_inflating(room)?;
         let message = message.finish()?;
         if self.keeps_window {
-            self.window.get_or_insert_default().slide(&message.payload);
+            self.kept.get_or_insert_default().window.slide(&message.payload);
         }
         Ok(Inflated::Event(Some(Event::Message(message))))
     }
@@ -59,14 +61,15 @@ impl Protocol {
         frame: &mut Frame,
         input: &mut &mut [u8],
         step: &mut usize,
+        room: &mut Room,
     ) -> Result<(), Error> {
-        let (len_max, step_before) = (self.message_len_max(), *step);
-        let window = self.window.as_deref();
+        let (len_max, step_before) = (self.message_len_max, *step);
+        let window = self.kept.as_ref().map(|kept| &kept.window);
         let message = self.message.get_or_insert_with(|| {
             let kind =
                 if frame.header.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
-            let inflater = Inflater::new(window.unwrap_or(&Window::default()));
-            Box::new(Assembly::new(kind, Some(Box::new(inflater)), Vec::new()))
+            let inflater = room.take_inflater(window.unwrap_or(&Window::default()));
+            Box::new(Assembly::new(kind, Some(inflater), std::mem::take(&mut room.bytes)))
         });
         let front_len = input.len().min(DEFLATED_PIECE_LEN);
         let mut front = &mut input[..front_len];

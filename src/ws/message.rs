@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::deflate::{INFLATER_LEN, Inflater};
+use super::deflate::{INFLATER_LEN, Inflater, Window};
 use super::error::Error;
 use super::utf8::Utf8Validator;
 
@@ -39,6 +39,29 @@ impl<'a> Message<'a> {
 /// The room of a message is at most this many times what has come of it: a peer that announces much and sends little
 /// takes little. A first read brings a quarter of 64 KiB and more, as one segment of the loopback or a few of a network.
 const ROOM_AHEAD: usize = 4;
+
+/// What the next message that is not whole in the input is made in. The caller keeps it, so that no connection owns any of
+/// it between messages.
+#[derive(Debug, Default)]
+pub struct Room {
+    /// An empty buffer. It comes back as the payload of a message.
+    pub bytes: Vec<u8>,
+    /// What the last compressed message was inflated with.
+    pub(super) inflater: Option<Box<Inflater>>,
+}
+
+impl Room {
+    /// What inflates a message that may refer back to `window`.
+    pub(super) fn take_inflater(&mut self, window: &Window) -> Box<Inflater> {
+        match self.inflater.take() {
+            Some(mut inflater) => {
+                inflater.begin(window);
+                inflater
+            }
+            None => Box::new(Inflater::new(window)),
+        }
+    }
+}
 
 /// A message under way: its bytes so far, of whichever frames.
 ///
@@ -82,11 +105,17 @@ impl Assembly {
         self.inflater.as_ref().is_some_and(|inflater| inflater.is_paused())
     }
 
+    /// Ends what was inflated, before the message is ended, and gives the inflater back.
+    pub(super) fn finish_inflating(&mut self, room: &mut Room) -> Result<(), Error> {
+        let Some(mut inflater) = self.inflater.take() else { unreachable!("the message is not compressed") };
+        inflater.finish()?;
+        room.inflater = Some(inflater);
+        Ok(())
+    }
+
     /// Ends the message.
     pub(super) fn finish(mut self) -> Result<Message<'static>, Error> {
-        if let Some(inflater) = self.inflater {
-            inflater.finish()?;
-        }
+        debug_assert!(self.inflater.is_none(), "a compressed message is ended first");
         self.check.finish()?;
         Ok(Message { kind: self.kind, payload: Cow::Owned(self.payload) })
     }
@@ -124,12 +153,10 @@ fn append(
 }
 
 /// The room for `needed` bytes where there is too little: to the announced end, so that a message that comes in two
-/// reads is moved once, if that is near enough; else twice what it was.
+/// reads is moved once, if that is near enough; and in any case twice what it was, however many frames it comes in.
 fn grown(needed: usize, capacity: usize, missing: u64) -> usize {
-    match usize::try_from(missing) {
-        Ok(missing) if missing > 0 && missing <= (ROOM_AHEAD - 1) * needed => needed + missing,
-        _ => needed.max(2 * capacity),
-    }
+    let end = usize::try_from(missing).ok().filter(|&missing| missing <= (ROOM_AHEAD - 1) * needed);
+    (needed + end.unwrap_or(0)).max(2 * capacity)
 }
 
 /// Refuses a frame that would bring its message over `limit`: by the length it declares, before its bytes

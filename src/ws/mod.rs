@@ -25,6 +25,6 @@ pub use frame::{
 pub use mask::unmask;
 #[doc(hidden)]
 pub use mask::unmask_naive;
-pub use message::{Message, MessageKind};
+pub use message::{Message, MessageKind, Room};
 pub use protocol::{Event, Inbound, Protocol, State};
 pub use utf8::{InvalidUtf8, Utf8Validator};

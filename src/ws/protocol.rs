@@ -12,7 +12,7 @@ use super::frame::{
     CONTROL_PAYLOAD_LEN_MAX, Extensions, FrameHeader, Opcode, PartialHeader, encode_frame, take_front,
 };
 use super::mask::unmask;
-use super::message::{Assembly, Message, MessageKind, check_message_len};
+use super::message::{Assembly, Message, MessageKind, Room, check_message_len};
 
 /// Whether the peer may send messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,37 +103,50 @@ pub enum Event<'a> {
 ///                                                       were taken; `message` owns those 3
 /// ```
 ///
-/// Invariants: `message` is that of an open connection, under way; `control` is there while `reading` is in
-/// the payload of a control frame. Between frames and messages the connection owns no heap memory.
+/// Invariants: `message` is that of an open connection, under way; `kept.control` is there while `reading` is
+/// in the payload of a control frame. Between frames and messages the connection owns no heap memory.
 #[derive(Debug)]
 pub struct Protocol {
     state: State,
     extensions: Extensions,
     keeps_window: bool,
-    inbound: Inbound,
+    takes_messages: bool,
+    /// The most bytes of one, if they are taken.
+    message_len_max: u64,
     reading: Reading,
     message: Option<Box<Assembly>>,
-    /// What compressed messages refer back to; none if they must not, or none has come.
-    window: Option<Box<Window>>,
+    kept: Option<Box<Kept>>,
     /// Bytes inflated since that was last asked.
     inflated_len: u32,
-    control: Option<Box<[u8; CONTROL_PAYLOAD_LEN_MAX]>>,
+}
+
+/// What most connections never keep. In one box, so that those have one word for it.
+#[derive(Debug, Default)]
+struct Kept {
+    /// What compressed messages refer back to; empty if they must not, or none has come.
+    window: Window,
+    /// The payload of a control frame that the input cut.
+    control: Option<[u8; CONTROL_PAYLOAD_LEN_MAX]>,
 }
 
 impl Protocol {
     /// A connection whose handshake is done.
     #[must_use]
     pub fn new(inbound: Inbound) -> Self {
+        let (takes_messages, message_len_max) = match inbound {
+            Inbound::Accept { message_len_max } => (true, message_len_max),
+            Inbound::Refuse => (false, 0),
+        };
         Protocol {
             state: State::Open,
             extensions: Extensions::None,
             keeps_window: false,
-            inbound,
+            takes_messages,
+            message_len_max,
             reading: Reading::NEXT,
             message: None,
-            window: None,
+            kept: None,
             inflated_len: 0,
-            control: None,
         }
     }
 
@@ -154,16 +167,16 @@ impl Protocol {
         input: &mut &'a mut [u8],
         outbox: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Error> {
-        self.receive_with(input, outbox, &mut Vec::new())
+        self.receive_with(input, outbox, &mut Room::default())
     }
 
-    /// The same, where a message that begins and is not whole takes `room`, an empty buffer, to be assembled in. It
-    /// comes back as the payload of that message.
+    /// The same, where a message that begins and is not whole is made in `room`. Its buffer comes back as the payload of
+    /// that message.
     pub fn receive_with<'a>(
         &mut self,
         input: &mut &'a mut [u8],
         outbox: &mut Vec<u8>,
-        room: &mut Vec<u8>,
+        room: &mut Room,
     ) -> Result<Option<Event<'a>>, Error> {
         let received = self.receive_frames(input, outbox, room);
         if let Err(error) = received {
@@ -203,7 +216,7 @@ impl Protocol {
     /// Bytes held for the message under way, and for the window that compressed messages refer back to.
     #[must_use]
     pub fn held_len(&self) -> usize {
-        let window_len = self.window.as_ref().map_or(0, |window| window.held_len());
+        let window_len = self.kept.as_ref().map_or(0, |kept| kept.window.held_len());
         self.message.as_ref().map_or(0, |message| message.held_len()) + window_len
     }
 
@@ -223,13 +236,13 @@ impl Protocol {
         &mut self,
         input: &mut &'a mut [u8],
         outbox: &mut Vec<u8>,
-        room: &mut Vec<u8>,
+        room: &mut Room,
     ) -> Result<Option<Event<'a>>, Error> {
         let mut step = inflating::INFLATED_STEP_LEN;
         while self.state != State::Closed {
             let Some(mut frame) = self.frame(input)? else { return Ok(None) };
             if self.is_inflated(&frame.header) {
-                match self.inflate(frame, input, &mut step)? {
+                match self.inflate(frame, input, &mut step, room)? {
                     inflating::Inflated::Event(event) => return Ok(event),
                     inflating::Inflated::NextFrame => continue,
                 }
@@ -271,7 +284,7 @@ impl Protocol {
             return Ok(());
         }
         // RFC 6455 §7.4.1: 1008 is for "a message that violates its policy".
-        if self.inbound == Inbound::Refuse {
+        if !self.takes_messages {
             return Err(Error::MessageRefused);
         }
         let assembled_len = match (&self.message, header.opcode == Opcode::Continuation) {
@@ -287,14 +300,7 @@ impl Protocol {
         };
         // What a compressed message comes to is seen while it is inflated.
         let Some(assembled_len) = assembled_len else { return Ok(()) };
-        check_message_len(assembled_len, header.payload_len, self.message_len_max())
-    }
-
-    fn message_len_max(&self) -> u64 {
-        match self.inbound {
-            Inbound::Accept { message_len_max } => message_len_max,
-            Inbound::Refuse => 0,
-        }
+        check_message_len(assembled_len, header.payload_len, self.message_len_max)
     }
 
     fn start_message<'a>(
@@ -302,14 +308,14 @@ impl Protocol {
         kind: MessageKind,
         frame: Frame,
         piece: &'a [u8],
-        room: &mut Vec<u8>,
+        room: &mut Room,
     ) -> Result<Option<Event<'a>>, Error> {
         if self.state == State::Open {
             if frame.header.fin && frame.is_all_in(piece) {
                 return Ok(Some(Event::Message(Message::whole(kind, piece)?)));
             }
             if self.message.is_none() {
-                self.message = Some(Box::new(Assembly::new(kind, None, std::mem::take(room))));
+                self.message = Some(Box::new(Assembly::new(kind, None, std::mem::take(&mut room.bytes))));
             }
         }
         self.continue_message(frame, piece)
@@ -321,7 +327,7 @@ impl Protocol {
             debug_assert!(self.state != State::Open, "check_order lets no fragment in without a message");
             return Ok(None);
         };
-        message.push(piece, frame.header.payload_len - frame.taken, self.message_len_max())?;
+        message.push(piece, frame.header.payload_len - frame.taken, self.message_len_max)?;
         if frame.header.fin && frame.is_whole() {
             return Ok(Some(Event::Message(message.finish()?)));
         }
@@ -338,17 +344,20 @@ impl Protocol {
         if frame.is_all_in(piece) {
             return self.answer_control(frame.header.opcode, piece, outbox).map(Some);
         }
-        let mut control = self.control.take().unwrap_or_else(|| Box::new([0; CONTROL_PAYLOAD_LEN_MAX]));
+        let mut kept = self.kept.take().unwrap_or_default();
         let taken = frame.taken as usize;
+        let mut control = kept.control.take().unwrap_or([0; CONTROL_PAYLOAD_LEN_MAX]);
         control[taken - piece.len()..taken].copy_from_slice(piece);
         let payload = &control[..taken];
         if frame.is_whole() {
+            self.kept = (!kept.window.is_empty()).then_some(kept);
             return self.answer_control(frame.header.opcode, payload, outbox).map(Some);
         }
         if frame.header.opcode == Opcode::Close {
             CloseFrame::check_start(payload)?;
         }
-        self.control = Some(control);
+        kept.control = Some(control);
+        self.kept = Some(kept);
         Ok(None)
     }
 
@@ -408,8 +417,7 @@ impl Protocol {
     fn end(&mut self) {
         self.state = State::Closed;
         self.message = None;
-        self.window = None;
-        self.control = None;
+        self.kept = None;
     }
 }
 

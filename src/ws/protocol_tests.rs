@@ -368,7 +368,7 @@ fn a_flood_of_pings_makes_no_more_than_it_sends_and_one_pong_a_call() {
         assert_eq!(protocol.receive(&mut input, &mut outbox), Ok(Some(Event::Ping)));
         assert_eq!(outbox.len(), answered * 127);
         assert_eq!(input.len(), (10_000 - answered) * 131);
-        assert!(protocol.control.is_none() && protocol.message.is_none());
+        assert!(protocol.kept.is_none() && protocol.message.is_none());
     }
 }
 
@@ -546,7 +546,7 @@ fn a_connection_between_frames_owns_no_heap_memory() {
     let mut owned = Vec::new();
     for byte in bytes {
         connection.read(&[*byte]);
-        owned.push((connection.protocol.message.is_some(), connection.protocol.control.is_some()));
+        owned.push((connection.protocol.message.is_some(), connection.protocol.kept.is_some()));
     }
     // The message from its first byte to its last but one, and the ping's payload while it is cut.
     let expected = (1..=bytes.len()).map(|read| ((7..23).contains(&read), read == 14));

@@ -77,11 +77,16 @@ impl Access {
         self.origins.access(request) == PageAccess::Full
     }
 
+    /// `*` if pages of all origins may read whatever is answered.
+    pub fn any_origin(&self) -> Option<&'static str> {
+        self.origins.are_all_served().then_some("*")
+    }
+
     /// The origin whose pages may read the answer, `*` for all; `None` if no page asked. The request passed
     /// [`Access::check_origin`].
     pub fn allow_origin<'a>(&self, request: &'a Request) -> Option<&'a str> {
         let origin = request.header_str("origin")?;
-        Some(if self.origins.are_all_served() { "*" } else { origin })
+        Some(self.any_origin().unwrap_or(origin))
     }
 
     /// Whether what is answered depends on the origin of the page that asks.

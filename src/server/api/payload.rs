@@ -10,7 +10,12 @@ use serde_json::value::RawValue;
 
 use crate::hub::{ChannelName, Content, EventName, WireForm};
 use crate::server::broker::draft::{Draft, DraftError, check_json, detail};
+use crate::server::encoder;
 use crate::ws::{Message, MessageKind};
+
+/// A message of at least this many bytes is copied into the frame that goes out, and is the payload of that for all who
+/// keep it. A shorter one is copied into the logs: that takes less time than one more reference to count on every loop.
+const FRAMED_LEN_MIN: usize = 2 * 1024;
 
 /// What a body's media type promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,18 +62,29 @@ pub fn from_body(
         MediaType::CurlDefault if is_utf8 => Content::Text,
         MediaType::CurlDefault | MediaType::Binary => Content::Binary,
     };
-    Ok(Draft { channel, event, content, data: exact(body) })
+    Ok(Draft { channel, event, content, data: exact(body), frame: None })
 }
 
 /// A publication from a WebSocket message.
-pub fn from_message(channel: ChannelName, form: WireForm, message: Message<'_>) -> Result<Draft, DraftError> {
+pub fn from_message(
+    channel: ChannelName,
+    form: WireForm,
+    message: &Message<'_>,
+) -> Result<Draft, DraftError> {
     let content = match (form.is_envelope(), message.kind) {
         (false, MessageKind::Text) => Content::Text,
         (false, MessageKind::Binary) => Content::Binary,
         (true, MessageKind::Text) => return from_envelope(channel, &message.payload),
         (true, MessageKind::Binary) => return Err(DraftError::BinaryEnvelope),
     };
-    Ok(Draft { channel, event: None, content, data: exact(message.payload.into_owned()) })
+    let payload = &message.payload[..];
+    let (frame, data) = if payload.len() < FRAMED_LEN_MIN {
+        (None, Bytes::copy_from_slice(payload))
+    } else {
+        let (frame, data) = encoder::plain_frame(content, payload);
+        (Some(frame), data)
+    };
+    Ok(Draft { channel, event: None, content, data, frame })
 }
 
 /// The bytes without the room that was left for more of them: a channel's history keeps them.
@@ -97,7 +113,7 @@ fn from_envelope(channel: ChannelName, payload: &[u8]) -> Result<Draft, DraftErr
     } else {
         (Content::Json, Bytes::copy_from_slice(json.as_bytes()))
     };
-    Ok(Draft { channel, event, content, data })
+    Ok(Draft { channel, event, content, data, frame: None })
 }
 
 #[cfg(test)]
@@ -127,7 +143,7 @@ mod tests {
         };
         let posted = from_body(channel(), None, MediaType::Text, with_room(b"abc")).unwrap();
         let message = Message { kind: MessageKind::Text, payload: with_room(b"abc").into() };
-        let sent = from_message(channel(), WireForm::WebSocket, message).unwrap();
+        let sent = from_message(channel(), WireForm::WebSocket, &message).unwrap();
         for draft in [posted, sent] {
             assert_eq!(draft.data.try_into_mut().unwrap().capacity(), 3);
         }
@@ -135,7 +151,25 @@ mod tests {
 
     fn envelope(text: &str) -> Result<Draft, DraftError> {
         let message = Message { kind: MessageKind::Text, payload: Cow::Borrowed(text.as_bytes()) };
-        from_message(channel(), WireForm::Envelope, message)
+        from_message(channel(), WireForm::Envelope, &message)
+    }
+
+    #[test]
+    fn the_payload_of_a_long_message_is_a_part_of_its_frame() {
+        for (len, header) in [
+            (FRAMED_LEN_MIN, &b"\x82\x7e\x08\x00"[..]),
+            (0x1_0000, b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
+        ] {
+            let payload = vec![7; len];
+            let message = Message { kind: MessageKind::Binary, payload: Cow::Borrowed(&payload) };
+            let draft = from_message(channel(), WireForm::WebSocket, &message).unwrap();
+            let frame = draft.frame.unwrap();
+            assert_eq!((&frame[..header.len()], &draft.data[..]), (header, &payload[..]));
+            assert_eq!(frame[header.len()..].as_ptr_range(), draft.data.as_ptr_range());
+        }
+        let message = Message { kind: MessageKind::Text, payload: Cow::Borrowed(b"short") };
+        let draft = from_message(channel(), WireForm::WebSocket, &message).unwrap();
+        assert_eq!((draft.frame, &draft.data[..]), (None, &b"short"[..]));
     }
 
     #[test]
@@ -198,7 +232,7 @@ mod tests {
     #[test]
     fn a_binary_message_among_envelopes_is_closed_with_1003() {
         let message = Message { kind: MessageKind::Binary, payload: Cow::Borrowed(b"x") };
-        let error = from_message(channel(), WireForm::Envelope, message).unwrap_err();
+        let error = from_message(channel(), WireForm::Envelope, &message).unwrap_err();
         assert_eq!(error.close_code(), CloseCode::UNSUPPORTED_DATA);
     }
 

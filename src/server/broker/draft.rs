@@ -19,6 +19,8 @@ pub struct Draft {
     pub(in crate::server) content: Content,
     /// Valid UTF-8 if `content` is text or JSON.
     pub(in crate::server) data: Bytes,
+    /// The WebSocket frame that `data` is a part of, if there is one.
+    pub(in crate::server) frame: Option<Bytes>,
 }
 
 impl Draft {
@@ -61,7 +63,7 @@ impl Draft {
         if channel.is_reserved() {
             return Err(DraftError::Reserved);
         }
-        Ok(Self { channel, event: None, content, data })
+        Ok(Self { channel, event: None, content, data, frame: None })
     }
 }
 

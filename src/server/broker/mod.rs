@@ -208,8 +208,8 @@ impl Broker {
             order.published += 1;
         }
         let id = PublicationId { epoch: order.epoch, sequence: order.sequence };
-        let Draft { channel, event, content, data } = draft;
-        let frames = Frames::counted(&self.ledger, data.len() + PUBLICATION_LEN);
+        let Draft { channel, event, content, data, frame } = draft;
+        let frames = Frames::counted(&self.ledger, data.len() + PUBLICATION_LEN).with_plain(frame);
         let publication = Arc::new(Publication { channel, id, event, content, data, frames });
         for (mailbox, &subscribers) in self.mailboxes.iter().zip(&order.subscribers) {
             if subscribers > 0 {

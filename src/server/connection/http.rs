@@ -231,6 +231,13 @@ impl Connection {
             Error::BodyTooLarge { len_max } => handlers::too_long(len_max),
             _ => Response::from(error),
         };
+        if self.door == Door::Public
+            && let Life::Http(http) = &mut self.life
+            && http.allow_origin.is_none()
+        {
+            // Of a request whose head is not whole it is not known which page asks.
+            http.allow_origin = cx.shared.handlers.any_origin().map(Into::into);
+        }
         self.respond(&response, After::Close, cx);
     }
 

@@ -95,6 +95,7 @@ impl Connection {
                 break;
             }
         }
+        debug_assert!(!self.stream.is_freed(), "or a peer would be excused for ever");
         if was_refused && cx.counters.bytes_sent > sent_before {
             self.note_took(cx);
         } else if self.stream.is_refused() && !was_refused {
@@ -354,11 +355,13 @@ fn note_lagged(entry: &Entry, it: &dyn fmt::Display, cx: &mut Context) {
 
 fn write_outbox(stream: &mut Stream, outbox: &mut Outbox, sent: &mut u64) -> io::Result<usize> {
     let len = outbox.unsent().len();
-    if len > 0 {
-        let written = stream.write(&[IoSlice::new(outbox.unsent())])?;
-        *sent += written as u64;
-        outbox.consume(written);
+    if len == 0 {
+        stream.forget_refusal();
+        return Ok(0);
     }
+    let written = stream.write(&[IoSlice::new(outbox.unsent())])?;
+    *sent += written as u64;
+    outbox.consume(written);
     Ok(len)
 }
 
@@ -373,6 +376,7 @@ fn write_one(
     let outbox_len = outbox.unsent().len();
     let len = outbox_len + unread.len();
     if len == 0 {
+        stream.forget_refusal();
         return Ok(0);
     }
     let (started_len, written) = if outbox_len == 0 {
@@ -427,6 +431,7 @@ fn write_several(
         }
     }
     if len == 0 {
+        stream.forget_refusal();
         return Ok(0);
     }
     let outbox_len = outbox.unsent().len();

@@ -1,6 +1,9 @@
-//! Buffers without bytes that a loop keeps for the next message that does not lie whole in what was read.
+//! What a loop keeps for the next message that does not lie whole in what was read: buffers without bytes, and what
+//! inflates.
 //!
 //! Whose message that is, is not known here.
+
+use crate::ws::Room;
 
 /// How many a loop keeps. A message is assembled over one or two turns, so this is how many sockets may be in the
 /// middle of one at once before the allocator is asked.
@@ -10,23 +13,40 @@ const SPARES_MAX: usize = 16;
 /// above, a loop keeps at most 2 MiB.
 const SPARE_LEN_MAX: usize = 128 * 1024;
 
-/// The buffers.
+/// The buffers, and one inflater once a compressed message has come.
 ///
-/// Invariant: at most [`SPARES_MAX`], each empty, with room for at least one and at most [`SPARE_LEN_MAX`] bytes.
+/// Invariant: at most [`SPARES_MAX`] buffers, each empty, with room for at least one and at most [`SPARE_LEN_MAX`] bytes;
+/// that of `room` has none.
 #[derive(Debug, Default)]
-pub struct Spares(Vec<Vec<u8>>);
+pub struct Spares {
+    buffers: Vec<Vec<u8>>,
+    room: Room,
+}
 
 impl Spares {
     /// The buffer that was given last, whose bytes are most likely still in a cache; one without room if there is none.
     pub fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_default()
+        self.buffers.pop().unwrap_or_default()
+    }
+
+    /// The same buffer with what inflates.
+    pub fn take_room(&mut self) -> Room {
+        let mut room = std::mem::take(&mut self.room);
+        room.bytes = self.take();
+        room
+    }
+
+    /// Takes both back.
+    pub fn give_room(&mut self, mut room: Room) {
+        self.give(std::mem::take(&mut room.bytes));
+        self.room = room;
     }
 
     /// Keeps the room of a buffer that is done with, if it is worth keeping.
     pub fn give(&mut self, mut buffer: Vec<u8>) {
-        if self.0.len() < SPARES_MAX && (1..=SPARE_LEN_MAX).contains(&buffer.capacity()) {
+        if self.buffers.len() < SPARES_MAX && (1..=SPARE_LEN_MAX).contains(&buffer.capacity()) {
             buffer.clear();
-            self.0.push(buffer);
+            self.buffers.push(buffer);
         }
     }
 }
@@ -51,10 +71,10 @@ mod tests {
         let mut spares = Spares::default();
         spares.give(Vec::new());
         spares.give(vec![0; SPARE_LEN_MAX + 1]);
-        assert_eq!(spares.0.len(), 0);
+        assert_eq!(spares.buffers.len(), 0);
         for _ in 0..=SPARES_MAX {
             spares.give(vec![0; SPARE_LEN_MAX]);
         }
-        assert_eq!(spares.0.len(), SPARES_MAX);
+        assert_eq!(spares.buffers.len(), SPARES_MAX);
     }
 }

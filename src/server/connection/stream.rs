@@ -95,6 +95,14 @@ impl Stream {
         self.room == Room::Freed
     }
 
+    /// Nothing is left to be written: what was refused is passed over meanwhile, and what comes next is written into room
+    /// that nobody made.
+    pub fn forget_refusal(&mut self) {
+        if self.room == Room::Freed {
+            self.room = Room::Free;
+        }
+    }
+
     /// Reads once. `Ok(None)` if there is nothing now; `Ok(Some(0))` is the end.
     ///
     /// # Errors

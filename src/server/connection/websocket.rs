@@ -116,7 +116,7 @@ impl Connection {
     /// Takes frames, as far as the bounds of reading reach. [`Next::Drop`] if the socket proves to be broken.
     pub(super) fn receive_frames(&mut self, input: &mut [u8], cx: &mut Context) -> Next {
         let mut input = input;
-        let mut room = self.room(cx);
+        let mut room = cx.spares.take_room();
         let mut next = Next::Read;
         while next == Next::Read {
             let may_take = self.may_take(cx);
@@ -131,8 +131,8 @@ impl Connection {
                 Ok(None) => break,
                 Ok(Some(Event::Message(message))) => {
                     next = self.receive_message(message, input.is_empty(), cx);
-                    if room.capacity() == 0 {
-                        room = self.room(cx);
+                    if room.bytes.capacity() == 0 {
+                        room.bytes = cx.spares.take();
                     }
                 }
                 Ok(Some(Event::Inflating | Event::Ping | Event::Pong)) => {}
@@ -146,14 +146,8 @@ impl Connection {
                 }
             }
         }
-        cx.spares.give(room);
+        cx.spares.give_room(room);
         next
-    }
-
-    /// What a message of this connection is assembled in, if it does not lie whole in what was read. A publication
-    /// keeps its bytes, so its room is its own.
-    fn room(&self, cx: &mut Context) -> Vec<u8> {
-        if self.subscriptions.is_empty() { cx.spares.take() } else { Vec::new() }
     }
 
     fn fail(&mut self, error: Error, cx: &mut Context) {
@@ -173,7 +167,11 @@ impl Connection {
 
     fn publish_message(&mut self, subscription: Subscription, message: Message<'_>, cx: &mut Context) {
         let channel = cx.hub.channel(subscription).clone();
-        match payload::from_message(channel, subscription.form(), message) {
+        let drafted = payload::from_message(channel, subscription.form(), &message);
+        if let Cow::Owned(assembled) = message.payload {
+            cx.spares.give(assembled);
+        }
+        match drafted {
             Ok(draft) => {
                 let published = cx.shared.broker.publish(draft, cx.now);
                 self.note_published(published, cx);

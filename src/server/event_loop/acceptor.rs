@@ -48,6 +48,8 @@ pub struct Acceptor {
     /// Whether the first listener is that of `--metrics-listen`: it is looked at before the others, so that a storm
     /// there does not keep a scrape waiting.
     has_metrics: bool,
+    /// The origin whose pages may read that there is no room: `*`, or none, since no request was read that names one.
+    allow_origin: Option<&'static str>,
     /// Which listeners may have somebody waiting: there is no further edge until they have been emptied.
     is_ready: Vec<bool>,
     spares: Vec<File>,
@@ -89,7 +91,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Acceptor {
-    /// Registers the listeners, and that of the metrics if there is one.
+    /// Registers the listeners, and that of the metrics if there is one. Pages of `allow_origin` may read refusals.
     ///
     /// # Errors
     /// There are no descriptors to start with.
@@ -97,6 +99,7 @@ impl Acceptor {
         listeners: Vec<TcpListener>,
         metrics: Option<TcpListener>,
         registry: &Registry,
+        allow_origin: Option<&'static str>,
     ) -> io::Result<Self> {
         let has_metrics = metrics.is_some();
         let mut listeners: Vec<TcpListener> = metrics.into_iter().chain(listeners).collect();
@@ -108,7 +111,8 @@ impl Acceptor {
             spares.push(spare()?);
         }
         let is_ready = vec![false; listeners.len()];
-        Ok(Self { listeners, has_metrics, is_ready, spares, refused: VecDeque::new(), paused_until: None })
+        let (refused, paused_until) = (VecDeque::new(), None);
+        Ok(Self { listeners, has_metrics, allow_origin, is_ready, spares, refused, paused_until })
     }
 
     /// Closes the listeners for clients; that of the metrics is kept if there is one.
@@ -150,7 +154,8 @@ impl Acceptor {
                 }
                 Ok((socket, _)) => {
                     accepted.refused += 1;
-                    accepted.refused_len += self.refuse(socket, now);
+                    let allow_origin = self.allow_origin.filter(|_| !is_metrics);
+                    accepted.refused_len += self.refuse(socket, allow_origin, now);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.is_ready[index] = false,
                 Err(error) if is_the_peers(&error) => {}
@@ -191,7 +196,7 @@ impl Acceptor {
     }
 
     /// Answers 503 and closes our half. The socket is kept for a moment. How many bytes it took.
-    fn refuse(&mut self, mut socket: TcpStream, now: Millis) -> usize {
+    fn refuse(&mut self, mut socket: TcpStream, allow_origin: Option<&str>, now: Millis) -> usize {
         let date = httpdate::fmt_http_date(SystemTime::now());
         let mut answer = Vec::new();
         handlers::over_capacity().encode(
@@ -200,7 +205,7 @@ impl Acceptor {
                 date: &date,
                 keep_alive: false,
                 head_only: false,
-                allow_origin: None,
+                allow_origin,
                 varies_by_origin: false,
             },
         );

@@ -61,8 +61,13 @@ impl EventLoop {
         broker.take_busy(|name, published, subscribers| busiest.offer(name, published, subscribers));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let json = dashboard::json(&cx.shared.snapshot(), now.as_millis() as u64, busiest.into_top());
-        let draft =
-            Draft { channel: dashboard::channel(), event: None, content: Content::Json, data: json.into() };
+        let draft = Draft {
+            channel: dashboard::channel(),
+            event: None,
+            content: Content::Json,
+            data: json.into(),
+            frame: None,
+        };
         // Not counted as a publication: nobody made it.
         let _ = broker.publish(draft, cx.now);
     }

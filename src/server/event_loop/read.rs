@@ -110,3 +110,7 @@ impl EventLoop {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

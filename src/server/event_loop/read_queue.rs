@@ -145,8 +145,13 @@ impl Connection {
         awaits_body || self.audience > 0
     }
 
-    /// Whether what is due would be said of a peer that is not silent: its bytes are there, and were not read yet.
+    /// Whether what is due would be said of a peer that is not silent: its bytes are there, and were not read yet; or its
+    /// socket has told of room, which the flush of this turn is going to use.
     pub fn is_excused(&self, due: Due) -> bool {
+        let has_room_again = self.is_refused && self.is_writable;
+        if has_room_again && matches!(due, Due::Hangup | Due::CloseSilent | Due::Drop) {
+            return true;
+        }
         self.is_to_be_read()
             && match due {
                 Due::RequestTimeout | Due::Hangup | Due::CloseSilent => true,
@@ -156,3 +161,7 @@ impl Connection {
             }
     }
 }
+
+#[cfg(test)]
+#[path = "read_queue_tests.rs"]
+mod tests;

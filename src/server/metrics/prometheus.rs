@@ -90,14 +90,18 @@ impl Page {
     fn lag(&mut self, snapshot: &Snapshot) {
         let counters = &snapshot.counters;
         let name = "fanfare_lagged_total";
-        self.family(name, Type::Counter, "Subscribers found past --max-lag, by what was done then.");
+        self.family(
+            name,
+            Type::Counter,
+            "Times that a policy was applied to a subscriber that did not keep up.",
+        );
         for ((_, label), count) in POLICIES.iter().zip(counters.lagged) {
             self.labelled(name, "policy", label, count);
         }
         self.single(
             "fanfare_passed_over_publications_total",
             Type::Counter,
-            "Publications that subscribers past --max-lag were not sent.",
+            "Publications that subscribers who did not keep up were not sent.",
             counters.passed_over,
         );
         self.single(
