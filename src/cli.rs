@@ -103,7 +103,7 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", env = "FANFARE_MAX_LAG", default_value = "1MiB", value_parser = parse_size)]
     max_lag: u64,
 
-    /// For how long it may be further behind, up to eight times --max-lag
+    /// For how long it may be further behind, up to 32 times --max-lag
     #[arg(long, value_name = "TIME", env = "FANFARE_LAG_GRACE", default_value = "5s", value_parser = parse_time)]
     lag_grace: Duration,
 

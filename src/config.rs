@@ -69,7 +69,7 @@ pub struct Config {
     pub max_memory: u64,
     /// How many bytes of its channel, in its wire form, a subscriber may be behind for longer than `lag_grace`, unless it
     /// is by a single publication. 1 MiB is some ten thousand ticks, or ten seconds of a 100 KB/s channel; the bytes are
-    /// shared by all subscribers that are behind. At eight times as much nothing is waited for.
+    /// shared by all subscribers that are behind. At 32 times as much nothing is waited for.
     pub max_lag: u64,
     /// How long a subscriber may be past `max_lag`, under [`LagPolicy::Close`] and [`LagPolicy::Skip`]. 5 s are a burst
     /// over a line that carries the channel on average, or a Wi-Fi that roams; zero judges the moment.

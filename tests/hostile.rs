@@ -272,7 +272,8 @@ fn clients_that_are_stopped_and_woken_have_lost_nothing_or_are_told_what() {
         return subscribe_and_sleep(address.parse().unwrap());
     }
     let seconds = env::var("FANFARE_TEST_STOP_SECONDS").map_or(3, |seconds| seconds.parse().unwrap());
-    let (process, before, steady) = world(&["--idle-timeout", "10m", "--lag-policy", "told=skip"]);
+    let (process, before, steady) =
+        world(&["--idle-timeout", "10m", "--lag-grace", "1s", "--lag-policy", "told=skip"]);
     let mut kept = websocket(process.address, "/channels/kept");
     let mut told = websocket(process.address, "/channels/told");
     let name = "clients_that_are_stopped_and_woken_have_lost_nothing_or_are_told_what";

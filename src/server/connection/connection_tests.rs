@@ -19,8 +19,11 @@ use crate::server::shared::Shared;
 
 #[test]
 fn a_connection_at_rest_is_small() {
-    // 10,000 of them: the aim is 400 bytes each with everything else that they own.
-    assert!(size_of::<Connection>() <= 192, "{}", size_of::<Connection>());
+    // 10,000 of them: the aim is 400 bytes each with everything else that they own. In a debug build mio's socket knows
+    // more than its descriptor.
+    let of_debug_build = size_of::<Stream>().saturating_sub(8);
+    let size = size_of::<Connection>() - of_debug_build;
+    assert!(size <= 184, "{size}");
 }
 
 /// What a connection of the only loop of a server may use.
@@ -80,7 +83,7 @@ fn an_answer_has_its_time_from_when_the_socket_took_no_more_however_long_the_tur
     connection.finish(&mut cx);
     cx.now = Millis(10_000);
     assert_eq!(connection.flush(&mut cx), Next::Wait);
-    assert_eq!(connection.deadline(&cx), Millis(15_000), "--close-timeout is 5 s");
+    assert_eq!(connection.deadline(&cx), Millis(40_000), "--idle-timeout is 30 s");
     assert!(!connection.is_excused(Due::Drop), "the socket has no room");
     // The edge that tells of room came while the loop was busy: what it takes is seen first.
     connection.stream.note_room();

@@ -6,10 +6,11 @@ use crate::server::clock::{Millis, millis};
 
 use crate::config::{Config, LagPolicy};
 
-/// The bound at which the grace is no longer waited for, in units of `--max-lag`. With the default of 1 MiB it is twice
-/// what a loop is given before its publishers have to wait, so no burst that fits a mailbox closes a subscriber that had
-/// no turn yet to read; and one that does not read holds 8 MiB, once for all that are like it.
-const HARD_FACTOR: u64 = 8;
+/// The bound at which the grace is no longer waited for, in units of `--max-lag`. With the default of 1 MiB it is 32 MiB: a
+/// burst of as much, which several publishers can send in a part of a second, closes no subscriber that goes on reading,
+/// although its process may have to wait for a processor meanwhile. One that does not read holds as much for the grace at
+/// most, once for all that are like it, and within `--max-memory`.
+const HARD_FACTOR: u64 = 32;
 
 /// Under [`LagPolicy::Latest`], how long a subscriber may have been behind before what is older than the newest
 /// publication is passed over. With what the kernel holds this makes a second or so at 100 KB/s; a shorter time would
@@ -102,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// 100 bytes, 800 at once, 5 s.
+    /// 100 bytes, 3,200 at once, 5 s.
     fn rules() -> LagRules {
         LagRules::new(&Config { max_lag: 100, lag_grace: Duration::from_secs(5), ..Config::default() })
     }
@@ -137,8 +138,8 @@ mod tests {
     fn the_hard_bound_does_not_wait_for_the_grace() {
         for policy in [LagPolicy::Close, LagPolicy::Skip] {
             let mut lateness = Lateness::default();
-            assert!(!is_due(&mut lateness, policy, 800, 1000));
-            assert!(is_due(&mut lateness, policy, 801, 1000));
+            assert!(!is_due(&mut lateness, policy, 3200, 1000));
+            assert!(is_due(&mut lateness, policy, 3201, 1000));
         }
     }
 

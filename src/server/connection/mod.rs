@@ -158,9 +158,14 @@ impl Connection {
         match &self.life {
             Life::Http(http) => http.stage(),
             Life::LongPoll(poll) => poll.stage(),
-            Life::WebSocket(websocket) => websocket.stage(),
+            // The Close frame is not what it waits for before it has taken what stands ahead of that.
+            Life::WebSocket(websocket) => match websocket.stage() {
+                Stage::Closing if !self.outbox.is_empty() => Stage::Finishing,
+                stage => stage,
+            },
             Life::EventStream(_) => Stage::Open,
-            Life::Finishing | Life::Lingering => Stage::Lingering,
+            Life::Finishing => Stage::Finishing,
+            Life::Lingering => Stage::Lingering,
         }
     }
 
@@ -334,15 +339,15 @@ impl Connection {
         }
     }
 
-    /// The outbox is sent: our half is closed. The peer's time to close its own runs since the end began.
-    fn linger(&mut self) {
-        self.life = Life::Lingering;
+    /// The outbox is sent: our half is closed, and the peer has some time to close its own.
+    fn linger(&mut self, now: Millis) {
+        self.enter(Life::Lingering, now);
     }
 
     /// Drops what was to be sent: there is no room for a goodbye.
     pub fn cut(&mut self, cx: &mut Context) -> Next {
         self.leave_channels(cx);
-        self.linger();
+        self.linger(cx.now);
         self.outbox = Outbox::default();
         Next::Drop
     }

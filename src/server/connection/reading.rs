@@ -144,7 +144,7 @@ impl Connection {
         if let Life::WebSocket(websocket) = &mut self.life {
             websocket.heard();
         }
-        stage == Stage::Closing
+        matches!(stage, Stage::Closing | Stage::Finishing)
     }
 
     /// Counts what is read to no purpose. A peer that goes on and on is dropped.

@@ -162,7 +162,7 @@ impl Connection {
             return Ok(Flushed::Leave);
         }
         if matches!(self.life, Life::Finishing) && self.outbox.is_empty() {
-            self.linger();
+            self.linger(cx.now);
             self.stream.close_half()?;
             // The peer may have closed its half already; no edge tells of that again.
             return Ok(Flushed::ReadOn);

@@ -26,6 +26,8 @@ pub enum Stage {
     Pinged,
     /// Answer our Close frame.
     Closing,
+    /// Take the last bytes that it is sent.
+    Finishing,
     /// Close TCP.
     Lingering,
 }
@@ -92,7 +94,7 @@ impl Timeouts {
         match stage {
             Stage::Head => self.head,
             Stage::Body => self.body,
-            Stage::KeptAlive | Stage::Open => self.idle,
+            Stage::KeptAlive | Stage::Open | Stage::Finishing => self.idle,
             Stage::Waiting(wait_ms) => u64::from(wait_ms),
             Stage::Pinged => self.pong,
             Stage::Closing | Stage::Lingering => self.close,
@@ -133,6 +135,7 @@ impl Deadlines {
             | Stage::KeptAlive
             | Stage::Waiting(_)
             | Stage::Closing
+            | Stage::Finishing
             | Stage::Lingering => {}
         }
     }
@@ -143,7 +146,7 @@ impl Deadlines {
             Stage::Head | Stage::Body | Stage::KeptAlive | Stage::Open | Stage::Pinged => {
                 self.since.0 += now.0.saturating_sub(since.0);
             }
-            Stage::Waiting(_) | Stage::Closing | Stage::Lingering => {}
+            Stage::Waiting(_) | Stage::Closing | Stage::Finishing | Stage::Lingering => {}
         }
     }
 
@@ -152,9 +155,12 @@ impl Deadlines {
     /// given more time while it is not read any further, which `is_held` tells.
     pub fn took(&mut self, stage: Stage, now: Millis, is_held: bool) {
         match stage {
-            Stage::Open | Stage::Pinged | Stage::KeptAlive | Stage::Closing | Stage::Lingering => {
-                self.since = now;
-            }
+            Stage::Open
+            | Stage::Pinged
+            | Stage::KeptAlive
+            | Stage::Closing
+            | Stage::Finishing
+            | Stage::Lingering => self.since = now,
             Stage::Head | Stage::Body if is_held => self.since = now,
             Stage::Head | Stage::Body | Stage::Waiting(_) => {}
         }
@@ -164,7 +170,7 @@ impl Deadlines {
     /// put into the outbox, which in a long turn is long ago. It is no sign of life.
     pub fn was_refused(&mut self, stage: Stage, now: Millis) {
         match stage {
-            Stage::KeptAlive | Stage::Closing | Stage::Lingering => self.since = now,
+            Stage::KeptAlive | Stage::Closing | Stage::Finishing | Stage::Lingering => self.since = now,
             Stage::Head | Stage::Body | Stage::Waiting(_) | Stage::Open | Stage::Pinged => {}
         }
     }
@@ -188,7 +194,7 @@ impl Deadlines {
             Stage::Open => Due::Ping,
             Stage::Waiting(_) => Due::Answer,
             Stage::Pinged => Due::CloseSilent,
-            Stage::Closing | Stage::Lingering => Due::Drop,
+            Stage::Closing | Stage::Finishing | Stage::Lingering => Due::Drop,
         })
     }
 
@@ -205,6 +211,7 @@ impl Deadlines {
             | Stage::KeptAlive
             | Stage::Waiting(_)
             | Stage::Closing
+            | Stage::Finishing
             | Stage::Lingering => NEVER,
         }
     }
@@ -406,6 +413,7 @@ mod tests {
         for (stage, seconds, due) in [
             (Stage::KeptAlive, 30, Due::Hangup),
             (Stage::Closing, 5, Due::Drop),
+            (Stage::Finishing, 30, Due::Drop),
             (Stage::Lingering, 5, Due::Drop),
         ] {
             let mut watched = in_stage(stage);

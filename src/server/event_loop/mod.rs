@@ -197,13 +197,14 @@ impl EventLoop {
         Some((connection, &mut self.context))
     }
 
-    /// Does what a connection says is to be done, counts what it holds now, and sets its timer: its deadline may have
-    /// come nearer.
+    /// Does what a connection says is to be done. One that stays is counted by what it holds now, and its timer is set: its
+    /// deadline may have come nearer.
     fn settle(&mut self, key: Key, next: Next) {
         match next {
             Next::Wait => {}
             Next::Read => self.queue_to_read(key),
-            Next::Drop => self.doomed.push(key),
+            // Nothing more is due of it.
+            Next::Drop => return self.doomed.push(key),
         }
         let Some(connection) = self.connections.get_mut(key) else { return };
         self.context.recount(connection);
