@@ -195,14 +195,14 @@ impl Handlers {
             return response;
         }
         let response = response
-            .header("PageAccess-Control-Allow-Methods", allow)
-            .header("PageAccess-Control-Allow-Headers", PREFLIGHT_FIELDS)
-            .header("PageAccess-Control-Max-Age", PREFLIGHT_SECONDS);
+            .header("Access-Control-Allow-Methods", allow)
+            .header("Access-Control-Allow-Headers", PREFLIGHT_FIELDS)
+            .header("Access-Control-Max-Age", PREFLIGHT_SECONDS);
         // Not to a page that may only read: a file needs no leave, since it is of this machine already, and what is
         // left without an origin are frames of pages elsewhere.
         match request.header("access-control-request-private-network") {
             Some(_) if self.access.is_fully_served(request) => {
-                response.header("PageAccess-Control-Allow-Private-Network", "true")
+                response.header("Access-Control-Allow-Private-Network", "true")
             }
             _ => response,
         }
