@@ -12,7 +12,8 @@ use mio::Poll;
 
 use crate::config::{Config, ConfigError};
 use crate::server::broker::Broker;
-use crate::server::broker::mailbox::mailboxes;
+use crate::server::broker::engine::Engine;
+use crate::server::broker::mailbox::{FIRST_LOOP, mailboxes};
 use crate::server::broker::retention::Retention;
 use crate::server::demo::Demo;
 use crate::server::event_loop::acceptor::{Acceptor, bind};
@@ -62,6 +63,10 @@ impl Server {
     /// # Errors
     /// The values do not go together, or the system refuses an address or a descriptor.
     pub fn bind(config: Config) -> Result<Self, StartError> {
+        Self::bind_with(config, Engine::Local)
+    }
+
+    pub(super) fn bind_with(config: Config, engine: Engine) -> Result<Self, StartError> {
         config.check().map_err(StartError::Config)?;
         let mut listeners = Vec::new();
         for &address in &config.listen {
@@ -74,8 +79,8 @@ impl Server {
         let metrics_addr = metrics.as_ref().map(|listener| listener.local_addr()).transpose()?;
         let local_addrs = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
         let polls = (0..config.threads.get()).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>()?;
-        let broker = Broker::new(mailboxes(&polls, WAKER)?, first_epoch()?, Retention::new(&config));
-        let acceptor = Acceptor::new(listeners, metrics, polls[0].registry())?;
+        let broker = Broker::new(mailboxes(&polls, WAKER)?, first_epoch()?, Retention::new(&config), engine);
+        let acceptor = Acceptor::new(listeners, metrics, polls[FIRST_LOOP].registry())?;
         let connections_max = connections_max(&config);
         let shared = Arc::new(Shared::new(config, broker, connections_max));
         let handle = Handle::new(Arc::clone(&shared));
@@ -85,7 +90,7 @@ impl Server {
             .map(|(index, poll)| EventLoop::new(index, Arc::clone(&shared), poll, acceptor.take()))
             .collect();
         if shared.config.serves_demo() {
-            loops[0].demo = Some(Demo::new(getrandom::u64().map_err(io::Error::other)?));
+            loops[FIRST_LOOP].demo = Some(Demo::new(getrandom::u64().map_err(io::Error::other)?));
         }
         Ok(Self { loops, local_addrs, metrics_addr, handle })
     }

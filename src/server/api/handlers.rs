@@ -4,13 +4,14 @@
 
 use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
-use crate::hub::Published;
-use crate::hub::{ChannelName, EventName, Position, WireForm};
-use crate::server::api::access::Access;
+use crate::hub::{ChannelName, EventName, Position, Published, WireForm};
+use crate::server::api::access::{Access, Refusal};
+use crate::server::api::admin::{self, Report};
 use crate::server::api::assets;
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
-use crate::server::api::routes::Route;
+use crate::server::api::routes::{Door, Route};
+use crate::server::broker::answer::{NotPublished, Receipt};
 use crate::server::broker::idempotency::IdempotencyKey;
 use crate::server::encoder::ENVELOPE_SUBPROTOCOL;
 use crate::server::metrics::dashboard;
@@ -75,15 +76,6 @@ pub struct Polling {
     pub wait_ms: u64,
 }
 
-/// What a server says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// Its numbers, for Prometheus.
-    Metrics,
-    /// Whether it takes requests, or is stopping.
-    Readiness,
-}
-
 /// A publication whose body is still to come.
 #[derive(Debug)]
 pub struct Intent {
@@ -128,32 +120,34 @@ impl Handlers {
         }
     }
 
-    /// The answer to a request whose head is complete.
-    pub fn answer(&self, request: &Request) -> Answer {
-        self.try_answer(request).unwrap_or_else(Answer::Respond)
+    /// What to do about a request whose head is complete.
+    pub fn answer(&self, door: Door, request: &Request) -> Answer {
+        self.try_answer(door, request).unwrap_or_else(Answer::Respond)
     }
 
-    fn try_answer(&self, request: &Request) -> Result<Answer, Response> {
-        let route = Route::of(request)?;
-        // Probes ask by whatever name or address their orchestrator has, and learn what a connection tells as well.
-        if !matches!(route, Route::Health | Route::Ready) {
-            self.access.check_host(request)?;
+    fn try_answer(&self, door: Door, request: &Request) -> Result<Answer, Response> {
+        let route = Route::of(door, request)?;
+        if door == Door::Public {
+            // Probes ask by whatever name or address their orchestrator has, and learn no more than from a connection.
+            if !matches!(route, Route::Health | Route::Ready) {
+                self.access.check_host(request)?;
+            }
+            self.access.check_origin(request)?;
         }
-        self.access.check_origin(request)?;
         match (route, request.method()) {
             (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home(request))),
-            (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(health())),
+            (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(admin::health())),
             (Route::Ready, "GET" | "HEAD") => Ok(Answer::Report(Report::Readiness)),
             (Route::Metrics, "GET" | "HEAD") => {
-                self.access.check_reader(request)?;
+                self.check_reader(door, request)?;
                 Ok(Answer::Report(Report::Metrics))
             }
             (Route::Dashboard, "GET" | "HEAD") => {
-                self.access.check_reader(request)?;
+                self.check_reader(door, request)?;
                 Ok(Answer::Respond(assets::DASHBOARD.response(request)))
             }
             (Route::Figures, "GET" | "HEAD") => {
-                self.access.check_reader(request)?;
+                self.check_reader(door, request)?;
                 self.subscribe(request, dashboard::channel())
             }
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
@@ -161,8 +155,17 @@ impl Handlers {
             (Route::Echo, "GET" | "HEAD") => self.echo(request),
             (Route::Channel(name), "GET" | "HEAD") => self.subscribe(request, name),
             (Route::Channel(name), "POST") => self.publish(request, name),
-            (route, "OPTIONS") => Ok(Answer::Respond(self.options(request, route.allow()))),
-            (route, method) => Err(method_not_allowed(method, route.allow())),
+            (route, "OPTIONS") if door == Door::Public => {
+                Ok(Answer::Respond(self.options(request, route.allow(door))))
+            }
+            (route, method) => Err(method_not_allowed(method, route.allow(door))),
+        }
+    }
+
+    fn check_reader(&self, door: Door, request: &Request) -> Result<(), Refusal> {
+        match door {
+            Door::Public => self.access.check_reader(request),
+            Door::Metrics => Ok(()),
         }
     }
 
@@ -329,11 +332,25 @@ fn accepts_event_stream(request: &Request) -> bool {
 }
 
 /// The answer to a publication: `{"id":…,"subscribers":N}`.
-pub fn published(published: Published, is_replay: bool) -> Response {
-    let Published { id, subscribers } = published;
+pub fn published(receipt: Receipt) -> Response {
+    let Receipt { published: Published { id, subscribers }, is_replay } = receipt;
     let body = format!("{{\"id\":\"{id}\",\"subscribers\":{subscribers}}}\n");
     let response = Response::json(Status::OK, body);
     if is_replay { response.header("Idempotent-Replayed", "true") } else { response }
+}
+
+/// The answer to a publication that was not delivered, or of which nothing is known.
+pub fn not_published(why: NotPublished) -> Response {
+    match why {
+        NotPublished::Refused => {
+            Response::text(Status::SERVICE_UNAVAILABLE, "This is not published; try again in a second.")
+                .header("Retry-After", "1")
+        }
+        NotPublished::Unanswered => Response::text(
+            Status::GATEWAY_TIMEOUT,
+            "This may be published or not; try again with the same Idempotency-Key.",
+        ),
+    }
 }
 
 /// The answer to a key that comes with another publication than before.
@@ -364,17 +381,12 @@ pub fn no_room_for_key() -> Response {
     Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
 }
 
-/// The answer at `/healthz`.
-pub fn health() -> Response {
-    Response::text(Status::OK, "ok")
-}
-
 fn upgrade(request: &Request) -> Result<Upgrade, Response> {
     Upgrade::from_request(request).map_err(|error| Response::from(&error))
 }
 
-/// The answer to a method that is not served where others are.
-pub fn method_not_allowed(method: &str, allow: &'static str) -> Response {
+/// The answer to a method that is not served at a path that others are served at.
+fn method_not_allowed(method: &str, allow: &'static str) -> Response {
     let sentence = format!("{method} is not served here; {allow} are.");
     Response::text(Status::METHOD_NOT_ALLOWED, &sentence).header("Allow", allow)
 }

@@ -19,6 +19,7 @@ use crate::config::LagPolicy;
 use crate::http::{self, RequestReader};
 use crate::hub::{Hub, PublicationId, Subscription};
 use crate::server::api::handlers::Intent;
+use crate::server::api::routes::Door;
 use crate::server::clock::Millis;
 use crate::server::connection::lag::{LagRules, Lateness};
 use crate::server::connection::outbox::Outbox;
@@ -64,15 +65,6 @@ pub struct Connection {
     pub door: Door,
 }
 
-/// Which listener a connection came in at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// One of `--listen`.
-    Public,
-    /// That of `--metrics-listen`.
-    Metrics,
-}
-
 /// The life of a connection, from top to bottom; at most one of `WebSocket` and `EventStream` comes between.
 #[derive(Debug)]
 pub enum Phase {
@@ -114,6 +106,11 @@ pub enum Awaited {
         subscription: Subscription,
         /// The publication before it.
         since: PublicationId,
+        /// Whether another request may follow.
+        keep_alive: bool,
+    },
+    /// That the publication of the present request is delivered, which the mailbox tells.
+    Delivery {
         /// Whether another request may follow.
         keep_alive: bool,
     },
@@ -192,7 +189,7 @@ impl Connection {
         match &self.phase {
             Phase::Http(http) => match http.awaited {
                 Some(Awaited::Publication { .. }) => Transport::LongPoll,
-                Some(Awaited::Body { .. }) | None => Transport::Http,
+                Some(Awaited::Body { .. } | Awaited::Delivery { .. }) | None => Transport::Http,
             },
             Phase::WebSocket(_) => Transport::WebSocket,
             Phase::EventStream(_) => Transport::Sse,
@@ -219,17 +216,18 @@ impl Connection {
             Phase::EventStream(stream) => stream.subscription,
             Phase::Http(http) => match http.awaited {
                 Some(Awaited::Publication { subscription, .. }) => Some(subscription),
-                Some(Awaited::Body { .. }) | None => None,
+                Some(Awaited::Body { .. } | Awaited::Delivery { .. }) | None => None,
             },
             Phase::Finishing | Phase::Lingering => None,
         }
     }
 
-    /// Whether a request came while the one before it is still to be answered by a long poll.
+    /// Whether a request came while the one before it waits for a publication: its own to be delivered, or another's.
     pub fn asks_ahead(&self) -> bool {
         match &self.phase {
             Phase::Http(http) => {
-                matches!(http.awaited, Some(Awaited::Publication { .. })) && http.reader.buffered() > 0
+                matches!(http.awaited, Some(Awaited::Publication { .. } | Awaited::Delivery { .. }))
+                    && http.reader.buffered() > 0
             }
             Phase::WebSocket(_) | Phase::EventStream(_) | Phase::Finishing | Phase::Lingering => false,
         }

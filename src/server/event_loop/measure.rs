@@ -3,32 +3,26 @@
 //!
 //! How the numbers look is in `metrics` and `figures`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use crate::http::{Request, Response, Status};
+use crate::http::{Request, Response};
 use crate::hub::Content;
-use crate::server::api::admin;
-use crate::server::api::handlers::{Answer, Report};
-use crate::server::api::routes::FIGURES_PATH;
+use crate::server::api::admin::{self, Report};
+use crate::server::api::handlers::Answer;
+use crate::server::api::routes::{Door, FIGURES_PATH};
+use crate::server::broker::answer::Waiter;
 use crate::server::broker::draft::Draft;
-use crate::server::connection::Door;
+use crate::server::broker::mailbox::FIRST_LOOP;
+use crate::server::clock;
 use crate::server::connection::table::Key;
 use crate::server::event_loop::EventLoop;
 use crate::server::event_loop::eviction::CONNECTION_LEN;
 use crate::server::metrics::dashboard::{self, Busiest, FIGURES_CHANNEL};
-use crate::server::metrics::prometheus;
 use crate::server::shared::Stop;
 
-/// The loop that publishes the figures.
-const FIGURES_LOOP: usize = 0;
-
 impl EventLoop {
-    /// What to do about a request, by the door that it came in at.
+    /// What to do about a request, by the listener that its connection came in at.
     pub(super) fn decide(&mut self, key: Key, request: &Request) -> Answer {
-        if self.connections.get(key).is_some_and(|connection| connection.door == Door::Metrics) {
-            return admin::answer(request);
-        }
-        let answer = self.shared.handlers.answer(request);
+        let door = self.connections.get(key).map_or(Door::Public, |connection| connection.door);
+        let answer = self.shared.handlers.answer(door, request);
         if request.path() == FIGURES_PATH && !matches!(answer, Answer::Respond(_)) {
             self.has_new_watcher = true;
         }
@@ -40,11 +34,9 @@ impl EventLoop {
         match report {
             Report::Metrics => {
                 self.put_tally();
-                let text = prometheus::render(&self.shared.snapshot(), &self.shared.meters.process.figures());
-                Response::new(Status::OK).body(prometheus::CONTENT_TYPE, text)
+                admin::metrics(&self.shared.snapshot(), &self.shared.meters.process.figures())
             }
-            Report::Readiness if self.shared.stop() == Stop::No => Response::text(Status::OK, "ready"),
-            Report::Readiness => Response::text(Status::SERVICE_UNAVAILABLE, "The server is stopping."),
+            Report::Readiness => admin::readiness(self.shared.stop() != Stop::No),
         }
     }
 
@@ -55,7 +47,7 @@ impl EventLoop {
         if std::mem::take(&mut self.has_new_watcher) {
             // The subscription is there by now, so the first loop finds it when it looks.
             self.shared.meters.set_watched(true);
-            self.broker().mailbox(FIGURES_LOOP).wake();
+            self.broker().mailbox(FIRST_LOOP).wake();
         }
     }
 
@@ -81,19 +73,18 @@ impl EventLoop {
 
     /// Whether this loop publishes the figures, and somebody waits for them whom it has not noticed yet.
     pub(super) fn is_to_watch(&self) -> bool {
-        self.index == FIGURES_LOOP && !self.ticker.is_running() && self.shared.meters.is_watched()
+        self.index == FIRST_LOOP && !self.ticker.is_running() && self.shared.meters.is_watched()
     }
 
     fn publish_figures(&mut self, elapsed_ms: u64) {
         self.put_tally();
         let mut busiest = Busiest::since(elapsed_ms);
         self.broker().take_busy(|name, published, subscribers| busiest.offer(name, published, subscribers));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let json = dashboard::json(&self.shared.snapshot(), now.as_millis() as u64, busiest.into_top());
+        let json = dashboard::json(&self.shared.snapshot(), clock::unix_ms(), busiest.into_top());
         let draft =
             Draft { channel: dashboard::channel(), event: None, content: Content::Json, data: json.into() };
         // Not counted as a publication: nobody made it.
-        let _ = self.broker().publish(draft, self.now);
+        let _ = self.broker().publish(draft, Waiter::Nobody, self.now);
     }
 
     /// Puts what is counted so far on this loop's board.

@@ -25,16 +25,17 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::http::{Error, Limits, RequestReader};
 use crate::hub::{Hub, Publication};
-use crate::server::broker::mailbox::Mailbox;
-use crate::server::broker::{Broker, SWEEPER};
-use crate::server::clock::Millis;
+use crate::server::api::routes::Door;
+use crate::server::broker::Broker;
+use crate::server::broker::mailbox::{FIRST_LOOP, Mailbox};
+use crate::server::clock::{self, Millis};
 use crate::server::connection::lag::LagRules;
 use crate::server::connection::spares::Spares;
 #[cfg(target_os = "linux")]
 use crate::server::connection::stream;
 use crate::server::connection::table::{Key, Table, special_token};
 use crate::server::connection::timeouts::{Due, Stage, Timeouts};
-use crate::server::connection::{Connection, Door, Phase};
+use crate::server::connection::{Connection, Phase};
 use crate::server::demo::Demo;
 use crate::server::encoder::Encoder;
 use crate::server::event_loop::acceptor::Acceptor;
@@ -296,6 +297,9 @@ impl EventLoop {
     /// waiting, after sockets have told that they have room again.
     fn apply(&mut self) {
         self.apply_up_to((self.lag_rules.lag_max / SLICES_PER_LAG).max(SLICE_MIN) as usize);
+        for answer in self.mailbox().take_answers() {
+            self.answer_publisher(answer);
+        }
     }
 
     /// Appends all that was published so far.
@@ -331,7 +335,10 @@ impl EventLoop {
             }
         }
         self.sweep();
-        self.expire_prices();
+        if let Some(demo) = &mut self.demo {
+            let Shared { demo_call, broker, .. } = &*self.shared;
+            self.counters.publishes += demo.publish_due(demo_call, broker, self.now, clock::unix_ms());
+        }
         self.expire_figures();
         self.expire_drain();
     }
@@ -348,7 +355,7 @@ impl EventLoop {
     }
 
     fn next_sweep(&self) -> Option<Millis> {
-        let due_at = self.broker().due_at().filter(|_| self.index == SWEEPER)?;
+        let due_at = self.broker().due_at().filter(|_| self.index == FIRST_LOOP)?;
         Some(due_at.max(self.sweep_at))
     }
 
@@ -426,7 +433,7 @@ impl EventLoop {
             || self.reads.has_parked() && !self.broker().is_congested()
             || self.acceptor.as_ref().is_some_and(Acceptor::has_more)
             || self.shared.stop().is_leaving() && self.drain.is_none()
-            || self.is_called_for_prices()
+            || self.demo.is_some() && self.shared.demo_call.is_made()
             || self.is_to_watch()
         {
             return Some(Duration::ZERO);

@@ -4,19 +4,20 @@
 //! nothing is written to a socket here.
 
 use std::io::{ErrorKind, Read};
-use std::time::SystemTime;
 
 use crate::http::{self, Error, Framing, Request, Response, Status};
-use crate::hub::Published;
-use crate::hub::Subscription;
+use crate::hub::{Published, Subscription};
 use crate::server::api::handlers::{self, Acceptance, Answer, Intent};
 use crate::server::api::payload;
+use crate::server::api::routes::Door;
+use crate::server::broker::answer::{NotPublished, PublishAnswer, Publishing, Receipt, Waiter};
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
 use crate::server::broker::mailbox::FAN_OUT_MAX;
+use crate::server::clock;
 use crate::server::connection::table::Key;
 use crate::server::connection::timeouts::Stage;
-use crate::server::connection::{Awaited, Connection, Door, Phase, Rest, WebSocketPhase};
+use crate::server::connection::{Awaited, Connection, Phase, Rest, WebSocketPhase};
 use crate::server::event_loop::read_queue::{Input, READ_LEN_PER_TURN_MAX};
 use crate::server::event_loop::{EventLoop, READ_BUFFER_LEN};
 use crate::server::metrics::refusals::Reason;
@@ -206,7 +207,7 @@ impl EventLoop {
     fn serve(&mut self, key: Key) {
         while let Some(connection) = self.connections.get_mut(key) {
             let Phase::Http(http) = &mut connection.phase else { return };
-            if matches!(http.awaited, Some(Awaited::Publication { .. })) {
+            if matches!(http.awaited, Some(Awaited::Publication { .. } | Awaited::Delivery { .. })) {
                 return;
             }
             let is_body = matches!(http.awaited, Some(Awaited::Body { .. }));
@@ -272,24 +273,38 @@ impl EventLoop {
             unreachable!("a body is read for a publication");
         };
         let response = match payload::from_body(intent.channel, intent.event, intent.media_type, body) {
-            Ok(draft) => self.publish(key, draft, intent.key),
-            Err(error) => Response::error(Status::BAD_REQUEST, &error),
+            Ok(draft) => self.publish(key, draft, intent.key, keep_alive),
+            Err(error) => Some(Response::error(Status::BAD_REQUEST, &error)),
         };
-        self.respond(key, &response, keep_alive, false);
+        if let Some(response) = response {
+            self.respond(key, &response, keep_alive, false);
+        }
     }
 
-    fn publish(&mut self, key: Key, draft: Draft, once: Option<IdempotencyKey>) -> Response {
-        let Some(once) = once else {
-            let published = self.broker().publish(draft, self.now);
-            self.note_published(key, published);
-            return handlers::published(published, false);
+    /// Publishes what a request brought. `None` if the answer comes by the mailbox.
+    fn publish(
+        &mut self,
+        key: Key,
+        draft: Draft,
+        once: Option<IdempotencyKey>,
+        keep_alive: bool,
+    ) -> Option<Response> {
+        // A connection awaits one answer at a time, so the number of the request is not looked at.
+        let waiter = Waiter::Connection { loop_index: self.index, connection: key.to_u64(), request: 0 };
+        let publishing = match once {
+            None => Ok(self.broker().publish(draft, waiter, self.now)),
+            Some(once) => {
+                let has_room = !self.shared.is_over_memory();
+                self.broker().publish_once(draft, once, has_room, waiter, self.now)
+            }
         };
-        match self.broker().publish_once(draft, once, !self.shared.is_over_memory(), self.now) {
-            Ok((published, is_replay)) => {
-                if !is_replay {
-                    self.note_published(key, published);
+        Some(match publishing {
+            Ok(Publishing::Done(receipt)) => self.answer_of_publishing(key, Ok(receipt)),
+            Ok(Publishing::Awaited) => {
+                if let Some(Connection { phase: Phase::Http(http), .. }) = self.connections.get_mut(key) {
+                    http.awaited = Some(Awaited::Delivery { keep_alive });
                 }
-                handlers::published(published, is_replay)
+                return None;
             }
             Err(KeyRefused::Reused) => handlers::key_reused(),
             Err(KeyRefused::NoRoom) => {
@@ -300,6 +315,32 @@ impl EventLoop {
                 );
                 handlers::no_room_for_key()
             }
+        })
+    }
+
+    /// Answers a request whose publication has been delivered, or was not. The connection may be closed or answered by
+    /// now.
+    pub(super) fn answer_publisher(&mut self, answer: PublishAnswer) {
+        let key = Key::from_u64(answer.connection);
+        let response = self.answer_of_publishing(key, answer.outcome);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Phase::Http(http) = &mut connection.phase else { return };
+        let Some(Awaited::Delivery { keep_alive }) = http.awaited else { return };
+        http.awaited = None;
+        self.respond(key, &response, keep_alive, false);
+        self.touched.push(key);
+        self.queue_to_read(key);
+    }
+
+    fn answer_of_publishing(&mut self, key: Key, outcome: Result<Receipt, NotPublished>) -> Response {
+        match outcome {
+            Ok(receipt) => {
+                if !receipt.is_replay {
+                    self.note_published(key, receipt.published);
+                }
+                handlers::published(receipt)
+            }
+            Err(why) => handlers::not_published(why),
         }
     }
 
@@ -321,7 +362,7 @@ impl EventLoop {
 
     pub(super) fn respond(&mut self, key: Key, response: &Response, keep_alive: bool, head_only: bool) {
         let keep_alive = keep_alive && !self.shared.stop().is_leaving();
-        let date = httpdate::fmt_http_date(SystemTime::now());
+        let date = clock::http_date();
         let Some(connection) = self.connections.get_mut(key) else { return };
         let allow_origin = connection.allow_origin();
         let varies_by_origin =
@@ -429,8 +470,12 @@ impl EventLoop {
         let channel = self.hub.channel(subscription).clone();
         match payload::from_message(channel, subscription.form(), message) {
             Ok(draft) => {
-                let published = self.broker().publish(draft, self.now);
-                self.note_published(key, published);
+                let waiter =
+                    Waiter::Connection { loop_index: self.index, connection: key.to_u64(), request: 0 };
+                // An answer that comes later is counted when it comes: this peer is told nothing.
+                if let Publishing::Done(receipt) = self.broker().publish(draft, waiter, self.now) {
+                    self.note_published(key, receipt.published);
+                }
             }
             Err(error) => {
                 self.shared.note(Reason::of_close(error.close_code()), self.now, &error);

@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use crate::config::LagPolicy;
 use crate::http::{self, Framing, Request, Response, Status};
@@ -13,6 +12,7 @@ use crate::hub::{
     ChannelName, Hub, Position, Publication, PublicationId, Resumption, Subscription, WireForm,
 };
 use crate::server::api::handlers::{Joining, Polling};
+use crate::server::clock;
 #[cfg(target_os = "linux")]
 use crate::server::connection::stream;
 use crate::server::connection::table::Key;
@@ -60,7 +60,7 @@ impl EventLoop {
     /// Begins an event stream.
     pub(super) fn stream(&mut self, key: Key, joining: Joining) {
         let joined = self.join(key, &joining);
-        let date = httpdate::fmt_http_date(SystemTime::now());
+        let date = clock::http_date();
         let is_leaving = self.shared.stop().is_leaving();
         let Some(connection) = self.connections.get_mut(key) else { return };
         let allow_origin = connection.allow_origin();
@@ -158,7 +158,7 @@ impl EventLoop {
             apply(shared.broker.mailbox(*index), usize::MAX, taken, encoder, hub);
             join(hub, resumption)
         });
-        self.call_for_prices(channel);
+        shared.demo_call.note(channel, &shared.broker);
         joined
     }
 }
