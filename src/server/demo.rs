@@ -25,7 +25,7 @@ const TICK_MS: u64 = 250;
 /// subscribed, and one that lost its connection reconnects within that time.
 const LINGER_MS: u64 = 60_000;
 
-/// Whether somebody has subscribed to the demo since its loop looked. Shared by all loops.
+/// Whether a connection has subscribed to the demo since its loop last looked. Shared by all loops.
 #[derive(Debug)]
 pub struct DemoCall {
     serves_demo: bool,
@@ -60,9 +60,9 @@ impl DemoCall {
 #[derive(Debug)]
 pub struct Demo {
     prices: Prices,
-    /// How many ticks come at once, because nobody has had a price yet or for a while.
+    /// How many ticks are due at once, for the first subscriber in a while.
     burst: usize,
-    /// None while nobody is subscribed.
+    /// `None` while there are no subscribers.
     next: Option<Millis>,
     until: Millis,
 }
@@ -73,7 +73,7 @@ impl Demo {
         Self { prices: Prices::new(seed), burst: 0, next: None, until: Millis::default() }
     }
 
-    /// When the next tick is due; none while nobody is subscribed.
+    /// When the next tick is due; `None` while there are no subscribers.
     pub fn next(&self) -> Option<Millis> {
         self.next
     }

@@ -49,7 +49,8 @@ impl Handle {
         self.shared.connections_len()
     }
 
-    /// Stops the server: after the configured lame duck, nobody new, 1001 to everybody over the configured drain, then [`Server::run`] returns.
+    /// Stops the server: after the configured lame duck it takes no connection and closes the others with 1001 over the
+    /// configured drain, then [`Server::run`] returns.
     ///
     /// [`Server::run`]: super::Server::run
     pub fn shutdown(&self) {
@@ -107,7 +108,7 @@ impl std::error::Error for PublishError {}
 #[cfg(test)]
 mod tests {
     use std::io::{self, Read, Write};
-    use std::net::TcpStream;
+    use std::net::{Shutdown, TcpStream};
     use std::thread::{self, JoinHandle};
     use std::time::{Duration, Instant};
 
@@ -187,6 +188,19 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("{\"id\":\"e-1\""), "{answer}");
         let answer = running.read_until("ok");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        running.stop();
+    }
+
+    #[test]
+    fn a_client_that_has_closed_its_half_still_gets_the_awaited_answer() {
+        let mut running = start();
+        running.post("");
+        running.client.shutdown(Shutdown::Write).unwrap();
+        running.until_held(1);
+        running.release();
+        let mut answer = String::new();
+        running.client.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("{\"id\":\"e-1\""), "{answer:?}");
         running.stop();
     }
 

@@ -21,8 +21,8 @@ use crate::server::event_loop::{EventLoop, OPERATORS_MAX, WAKER};
 use crate::server::handle::Handle;
 use crate::server::shared::Shared;
 
-/// Descriptors that are nobody's connection: standard streams, the acceptor's 8 spares and up to 32 refused
-/// sockets, and what the program around the server opens.
+/// Descriptors that are not for connections: standard streams, the acceptor's 8 spares and up to 32 refused sockets,
+/// and those that the program around the server opens.
 const DESCRIPTORS_KEPT: u64 = 64;
 
 /// Each loop has an epoll instance and a waker.
@@ -116,10 +116,10 @@ impl Server {
     /// Serves until the handle says to stop: the first loop on this thread, each other on one of its own.
     ///
     /// # Errors
-    /// A loop could not go on. The others were stopped.
+    /// A loop failed. The others were stopped.
     ///
     /// # Panics
-    /// If a loop did. The others were stopped, so that no half of a server stays behind.
+    /// If a loop did. The others were stopped: no part of the server goes on without it.
     pub fn run(self) -> io::Result<()> {
         let Self { mut loops, handle, .. } = self;
         let others = loops.split_off(1);

@@ -107,7 +107,7 @@ fn a_loop_whose_last_subscriber_has_left_gets_nothing() {
 }
 
 #[test]
-fn who_comes_back_gets_what_was_published_meanwhile() {
+fn a_reconnecting_subscriber_gets_what_was_published_meanwhile() {
     let (broker, _polls) = broker(1);
     join(&broker, 0);
     let seen = publish(&broker, "seen").id;
@@ -148,7 +148,7 @@ fn without_history_the_sequence_is_known_for_a_minute() {
 }
 
 #[test]
-fn a_channel_without_publications_is_forgotten_at_once_and_nobody_can_tell() {
+fn a_channel_without_publications_is_removed_at_once_and_no_subscriber_notices() {
     let (broker, _polls) = broker(1);
     let (_, beginning, _) = resume(&broker, 0, Position::Now);
     leave(&broker, 0);
@@ -162,7 +162,7 @@ fn a_channel_without_publications_is_forgotten_at_once_and_nobody_can_tell() {
 }
 
 #[test]
-fn who_was_at_the_beginning_before_another_life_is_told_of_a_gap() {
+fn a_subscriber_at_the_beginning_of_an_earlier_epoch_is_told_of_a_gap() {
     let (broker, _polls) = broker(1);
     let (_, beginning, _) = resume(&broker, 0, Position::Now);
     leave(&broker, 0);
@@ -185,7 +185,7 @@ fn the_beginning_of_another_servers_channel_is_not_this_ones() {
 }
 
 #[test]
-fn the_first_channel_wakes_the_loop_that_forgets_and_the_second_does_not() {
+fn the_first_channel_wakes_the_first_loop_and_the_second_does_not() {
     let (broker, mut polls) = broker(2);
     let mut woken = |index: usize| {
         broker.mailbox(index).is_up();
@@ -203,7 +203,7 @@ fn the_first_channel_wakes_the_loop_that_forgets_and_the_second_does_not() {
 }
 
 #[test]
-fn who_joins_nothing_is_not_counted() {
+fn a_join_that_gives_nothing_is_not_counted() {
     let (broker, _polls) = broker(1);
     let joined: Option<()> = broker.subscribe(&name(), 0, Position::Now, NOW, |_| None);
     assert_eq!((joined, broker.channels_len()), (None, 0));

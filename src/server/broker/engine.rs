@@ -1,7 +1,7 @@
 //! Where a publication's number is drawn: by this process under the channel's lock, or by an engine that many nodes
 //! share.
 //!
-//! No engine is here but the local order; what an engine owes the broker is.
+//! The contract between the broker and such an engine is here; an engine is not.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub enum Engine {
     Remote(Arc<dyn Sequencer>),
 }
 
-/// An engine outside this process. What it owes the broker, for each publication that it took:
+/// An engine outside this process. For each publication that it takes:
 ///
 /// 1. It draws the number: per channel ascending by 1, or from 1 again under a new epoch.
 /// 2. It calls [`Broker::deliver`] once on each node, in the order of the numbers.

@@ -19,7 +19,7 @@ use crate::server::broker::retention::Retention;
 const NOW: Millis = Millis(1_000);
 const AGE_MS: u64 = 100_000;
 
-/// An broker of one loop that keeps so many publications a channel, and the poll that its waker needs.
+/// A broker of one loop that keeps that many publications a channel, and the poll that its waker needs.
 fn broker(count: usize) -> (Broker, Poll) {
     let poll = Poll::new().unwrap();
     let config = Config {
@@ -55,7 +55,7 @@ fn kept(broker: &Broker, channel: &str) -> usize {
     kept
 }
 
-/// Has so many publications evicted.
+/// Has that many publications evicted.
 fn evict(broker: &Broker, count: usize) -> usize {
     let before = broker.held_len();
     broker.shed(|| before - broker.held_len() >= count * PUBLICATION_LEN)
@@ -100,7 +100,7 @@ fn a_channel_that_is_looked_at_too_early_is_put_back() {
 }
 
 #[test]
-fn a_channel_that_was_read_again_meanwhile_is_kept_until_a_minute_after_its_last_reader() {
+fn a_channel_that_had_a_subscriber_meanwhile_is_kept_until_a_minute_after_that_left() {
     let (broker, _poll) = broker(0);
     publish(&broker, "a", 1, 1_000);
     join(&broker, "a");
@@ -113,7 +113,7 @@ fn a_channel_that_was_read_again_meanwhile_is_kept_until_a_minute_after_its_last
 }
 
 #[test]
-fn what_is_due_at_once_is_forgotten_in_steps_of_a_turn() {
+fn what_expires_at_once_is_removed_in_steps_of_a_turn() {
     let (broker, _poll) = broker(3);
     let channels = 3 * SWEEP_MAX;
     (0..channels).for_each(|number| publish(&broker, &format!("c{number}"), 1, 1_000));
@@ -206,7 +206,7 @@ fn what_a_mailbox_still_shares_is_evicted_once_and_ends_the_search() {
 }
 
 #[test]
-fn keys_of_retries_outlive_a_shortage_of_memory() {
+fn idempotency_keys_outlive_a_shortage_of_memory() {
     let (broker, _poll) = broker(3);
     let once = || {
         let key = IdempotencyKey::new(b"k").unwrap();

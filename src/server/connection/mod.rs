@@ -233,6 +233,11 @@ impl Connection {
         }
     }
 
+    /// Whether the answer to its request waits for the delivery of its publication.
+    pub fn awaits_delivery(&self) -> bool {
+        matches!(&self.phase, Phase::Http(http) if matches!(http.awaited, Some(Awaited::Delivery { .. })))
+    }
+
     /// Whether something that was read is still to be taken.
     pub fn has_rest(&self) -> bool {
         matches!(&self.phase, Phase::WebSocket(websocket) if websocket.rest.is_some())

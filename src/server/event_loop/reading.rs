@@ -146,6 +146,10 @@ impl EventLoop {
     /// long poll that waits: nobody closes its half and stays for that, and who has gone would be counted until then.
     fn end_of_input(&mut self, key: Key) -> bool {
         let Some(connection) = self.connections.get_mut(key) else { return false };
+        if connection.awaits_delivery() {
+            // It is read again after the answer, and found to have ended then.
+            return false;
+        }
         if connection.outbox.is_empty() {
             return self.doom(key);
         }

@@ -1,4 +1,4 @@
-//! The numbers as Prometheus reads them: its text format, version 0.0.4.
+//! The snapshot in Prometheus's text format, version 0.0.4.
 //!
 //! Nothing is counted here.
 
@@ -11,13 +11,13 @@ use crate::server::metrics::snapshot::{Snapshot, VERSION};
 /// The media type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Room for a whole answer: it has some 9 KB.
+/// Capacity for a whole answer, which has about 9 KB.
 const CAPACITY: usize = 12 * 1024;
 
 const NANOS: f64 = 1e9;
 const MICROS: f64 = 1e6;
 
-/// Everything that is told.
+/// The whole page.
 pub fn render(snapshot: &Snapshot, process: &ProcessFigures) -> String {
     let mut page = Page { text: String::with_capacity(CAPACITY) };
     page.connections(snapshot);
@@ -31,7 +31,7 @@ pub fn render(snapshot: &Snapshot, process: &ProcessFigures) -> String {
     page.text
 }
 
-/// What a family of metrics is, as its `TYPE` line says it.
+/// The type of a family of metrics, for its `TYPE` line.
 #[derive(Clone, Copy, Debug)]
 enum Type {
     Counter,
@@ -171,7 +171,7 @@ impl Page {
         self.known("process_max_fds", Type::Gauge, "The soft limit on descriptors.", max_fds);
     }
 
-    /// A family of one sample, if there is one.
+    /// A family of one sample, if its value is known.
     fn known(&mut self, name: &str, kind: Type, help: &str, value: Option<impl Display>) {
         if let Some(value) = value {
             self.single(name, kind, help, value);
