@@ -370,13 +370,13 @@ pub fn too_long(len_max: u64) -> Response {
 
 /// The answer when there is no room for a connection. Also sent before anything has been read.
 pub fn over_capacity() -> Response {
-    let sentence = "No more connections can be taken now; try again in some seconds.";
+    let sentence = "No more connections can be taken now; try again in a few seconds.";
     Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
 }
 
 /// The answer to a publication with a new key when there is no memory to keep the key.
 pub fn no_room_for_key() -> Response {
-    let sentence = "There is no memory to remember an Idempotency-Key with now; try again in some seconds.";
+    let sentence = "There is no memory to remember an Idempotency-Key with now; try again in a few seconds.";
     Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
 }
 

@@ -46,7 +46,7 @@ struct Page {
 impl Page {
     fn connections(&mut self, snapshot: &Snapshot) {
         let name = "fanfare_connections";
-        self.family(name, Type::Gauge, "Connections there are, by transport.");
+        self.family(name, Type::Gauge, "Open connections, by transport.");
         for transport in Transport::ALL {
             self.labelled(
                 name,
@@ -58,31 +58,36 @@ impl Page {
         self.single(
             "fanfare_connections_accepted_total",
             Type::Counter,
-            "Connections that were taken in.",
+            "Accepted connections.",
             snapshot.counters.accepted,
         );
-        self.single("fanfare_channels", Type::Gauge, "Channels that are known.", snapshot.channels);
+        self.single(
+            "fanfare_channels",
+            Type::Gauge,
+            "Known channels: those with subscribers, history or a recent sequence.",
+            snapshot.channels,
+        );
     }
 
     fn traffic(&mut self, snapshot: &Snapshot) {
         let counters = &snapshot.counters;
-        let publishes = "Publications that clients and the program made.";
+        let publishes = "Publications by clients and by the program.";
         self.single("fanfare_publishes_total", Type::Counter, publishes, counters.publishes);
         let name = "fanfare_deliveries_total";
-        self.family(name, Type::Counter, "Publications times the subscribers they are for, by transport.");
+        self.family(name, Type::Counter, "Publications times their subscribers, by transport.");
         for transport in Transport::ALL.into_iter().filter(|&transport| transport != Transport::Http) {
             self.labelled(name, "transport", transport.label(), counters.deliveries_by(transport));
         }
         self.single(
             "fanfare_sent_bytes_total",
             Type::Counter,
-            "Bytes that sockets took.",
+            "Bytes written to sockets.",
             counters.bytes_sent,
         );
         self.single(
             "fanfare_received_bytes_total",
             Type::Counter,
-            "Bytes that sockets gave.",
+            "Bytes read from sockets.",
             counters.bytes_received,
         );
     }
@@ -90,7 +95,7 @@ impl Page {
     fn lag(&mut self, snapshot: &Snapshot) {
         let counters = &snapshot.counters;
         let name = "fanfare_lagged_total";
-        self.family(name, Type::Counter, "Subscribers found past --max-lag, by what was done then.");
+        self.family(name, Type::Counter, "Subscribers found past --max-lag, by policy.");
         for ((_, label), count) in POLICIES.iter().zip(counters.lagged) {
             self.labelled(name, "policy", label, count);
         }
@@ -103,14 +108,14 @@ impl Page {
         self.single(
             "fanfare_lag_max_bytes",
             Type::Gauge,
-            "Bytes that are kept for the subscriber that is furthest behind.",
+            "Bytes kept for the subscriber that is furthest behind.",
             counters.lag_max,
         );
     }
 
     fn refusals(&mut self, snapshot: &Snapshot) {
         let name = "fanfare_refusals_total";
-        self.family(name, Type::Counter, "Connections, requests and messages that were refused, by reason.");
+        self.family(name, Type::Counter, "Refused connections, requests and messages, by reason.");
         for &(label, count) in &snapshot.refusals {
             self.labelled(name, "reason", label, count);
         }
@@ -118,11 +123,11 @@ impl Page {
 
     fn memory(&mut self, snapshot: &Snapshot) {
         let name = "fanfare_memory_bytes";
-        self.family(name, Type::Gauge, "Bytes held for clients, by what they are.");
+        self.family(name, Type::Gauge, "Bytes held for clients, by kind.");
         for (kind, bytes) in snapshot.memory() {
             self.labelled(name, "kind", kind, bytes);
         }
-        let help = "The most bytes that are held for clients (--max-memory).";
+        let help = "The limit on bytes held for clients (--max-memory).";
         self.single("fanfare_memory_max_bytes", Type::Gauge, help, snapshot.memory_max);
         self.single(
             "fanfare_evicted_publications_total",
@@ -134,7 +139,7 @@ impl Page {
 
     fn turns(&mut self, turns: &Turns) {
         let name = "fanfare_loop_turn_duration_seconds";
-        self.family(name, Type::Histogram, "How long the event loops were busy in a turn.");
+        self.family(name, Type::Histogram, "The busy time of a turn of an event loop.");
         let (bucket, mut count) = (format!("{name}_bucket"), 0);
         for (bound_us, in_bucket) in TURN_BOUNDS_US.iter().zip(turns.buckets) {
             count += in_bucket;
