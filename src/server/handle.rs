@@ -130,14 +130,26 @@ mod tests {
 
     /// A server whose engine holds publications, and a client of it.
     fn start() -> Running {
+        start_with(Config::default())
+    }
+
+    fn start_with(config: Config) -> Running {
         let engine = Arc::new(Held::default());
-        let config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
+        let config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..config };
         let server = Server::bind_with(config, Engine::Remote(engine.clone())).unwrap();
         let (address, handle) = (server.local_addrs()[0], server.handle());
         let serving = thread::spawn(|| server.run());
         let client = TcpStream::connect(address).unwrap();
         client.set_read_timeout(Some(WAIT_MAX)).unwrap();
         Running { engine, handle, client, serving }
+    }
+
+    fn until(what: &str, is_so: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < WAIT_MAX, "not in time: {what}");
+            thread::yield_now();
+        }
     }
 
     impl Running {
@@ -148,11 +160,7 @@ mod tests {
         }
 
         fn until_held(&self, count: usize) {
-            let start = Instant::now();
-            while self.engine.len() < count {
-                assert!(start.elapsed() < WAIT_MAX, "the engine has {}", self.engine.len());
-                thread::yield_now();
-            }
+            until("the engine has it", || self.engine.len() >= count);
         }
 
         fn release(&self) {
@@ -192,6 +200,25 @@ mod tests {
     }
 
     #[test]
+    fn a_message_of_a_websocket_is_delivered_and_counted_when_the_engine_has_delivered_it() {
+        let mut running = start();
+        let handshake = "GET /channels/a HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+        running.client.write_all(handshake.as_bytes()).unwrap();
+        running.read_until("\r\n\r\n");
+        running.client.write_all(b"\x81\x81\0\0\0\0x").unwrap();
+        running.until_held(1);
+        let shared = Arc::clone(&running.handle.shared);
+        assert_eq!(shared.snapshot().counters.publishes, 0);
+        running.release();
+        let mut frame = [0; 3];
+        running.client.read_exact(&mut frame).unwrap();
+        assert_eq!(&frame, b"\x81\x01x");
+        until("it is counted", || shared.snapshot().counters.publishes == 1);
+        running.stop();
+    }
+
+    #[test]
     fn a_client_that_has_closed_its_half_still_gets_the_awaited_answer() {
         let mut running = start();
         running.post("");
@@ -201,6 +228,23 @@ mod tests {
         let mut answer = String::new();
         running.client.read_to_string(&mut answer).unwrap();
         assert!(answer.contains("{\"id\":\"e-1\""), "{answer:?}");
+        running.stop();
+    }
+
+    #[test]
+    fn the_time_for_a_body_does_not_run_while_its_publication_is_awaited() {
+        let mut running = start_with(Config { body_timeout: Duration::from_millis(50), ..Config::default() });
+        running.post("");
+        running.until_held(1);
+        // The body of this request never comes, and its time ends after that of the first.
+        let mut late = TcpStream::connect(running.client.peer_addr().unwrap()).unwrap();
+        late.write_all(b"POST /channels/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        late.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        running.release();
+        let answer = running.read_until("}\n");
+        assert!(answer.contains("{\"id\":\"e-1\""), "{answer}");
         running.stop();
     }
 

@@ -147,6 +147,10 @@ impl Connection {
 
     /// Whether what is due would be said of a peer that is not silent: its bytes are there, and were not read yet.
     pub fn is_excused(&self, due: Due) -> bool {
+        if self.awaits_delivery() {
+            // The request was complete in time. It is read again after the answer.
+            return due == Due::RequestTimeout;
+        }
         self.is_to_be_read()
             && match due {
                 Due::RequestTimeout | Due::Hangup | Due::CloseSilent => true,
