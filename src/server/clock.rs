@@ -1,14 +1,24 @@
-//! The clock of a server in milliseconds, and durations on it.
+//! The times of a server: its own clock in milliseconds, durations on it, and the wall clock as it is sent.
 //!
-//! Nobody waits here, and no wall clock is kept.
+//! Nothing waits here.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since the server was made. Coarse on purpose: no rule here is finer than that.
+/// Milliseconds since the server was made. No rule of the server is finer than that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
 
-/// A duration on this clock. One that no server lives to see is cut to a quarter of the clock's range.
+/// A duration on this clock, at most a quarter of the clock's range: a sum of two does not overflow.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(u64::MAX / 4)
+}
+
+/// Milliseconds since 1970.
+pub fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+/// The value of a `Date` field (RFC 9110 §6.6.1).
+pub fn http_date() -> String {
+    httpdate::fmt_http_date(SystemTime::now())
 }

@@ -1,6 +1,6 @@
 //! Publications and notices as the bytes of a wire form.
 //!
-//! Who gets them and when is not known here.
+//! Which connection gets them, and when, is decided elsewhere.
 
 use std::io::Write;
 
@@ -20,16 +20,16 @@ pub const ENVELOPE_SUBPROTOCOL: &str = "fanfare.v1.json";
 /// The event of binary publications in an event stream of lines; `fanfare:binary:NAME` if they have a name.
 const BINARY_EVENT: &str = "fanfare:binary";
 
-/// How long an EventSource waits before it reconnects. 2 s, so that a server that restarts is back by then.
+/// How long an EventSource waits before it reconnects: a server that restarts is back after 2 s.
 const STREAM_RETRY_MS: u64 = 2000;
 
-/// Makes frames, and has what deflating takes: one a loop.
+/// Encodes frames, and owns the compressors: one a loop.
 #[derive(Debug)]
 pub struct Encoder {
     level: u32,
     deflate_len_min: u64,
-    /// By window bits, each from when it is first needed. All but the last are for the echo: channels are deflated
-    /// with the largest window for everybody.
+    /// By window bits, each made when it is first needed. All but the last are for the echo: channels are compressed once
+    /// for all subscribers, with the largest window.
     deflaters: [Option<Deflater>; WINDOW_BITS_MAX as usize + 1],
 }
 
@@ -44,7 +44,7 @@ impl Encoder {
     pub fn publication(&mut self, publication: &Publication, form: WireForm, out: &mut Vec<u8>) {
         let opcode = opcode(publication.content);
         let frame = match form {
-            // A header is all that there is to make.
+            // Only the header is made; the payload is copied.
             WireForm::WebSocket => return ws::encode_frame(out, opcode, &publication.data),
             WireForm::Envelope => publication.frames.get_or_encode(form, || {
                 let envelope = envelope(publication);
@@ -102,17 +102,17 @@ pub fn plain_frame(content: Content, payload: &[u8]) -> (Bytes, Bytes) {
     (frame.clone(), frame.slice(frame.len() - payload.len()..))
 }
 
-/// What the server says of itself to a subscriber.
+/// What the server tells a subscriber besides publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// What follows comes after this publication; nothing between it and where the subscriber began is lost. Something
-    /// is said every so many milliseconds at least.
+    /// The subscription begins after publication `since`, and nothing between that and the requested position is lost.
+    /// The server sends something at least every `idle_ms`.
     Subscribed { since: PublicationId, idle_ms: u64 },
     /// The same, but something before that publication is lost.
     Gap { gap: Gap, since: PublicationId, idle_ms: u64 },
-    /// So many publications were passed over.
+    /// The subscriber lagged, and that number of publications was skipped.
     Lagged(u64),
-    /// The server is there, and says so every so many milliseconds.
+    /// The server is alive; it says so at least every `idle_ms`.
     Alive { idle_ms: u64 },
 }
 
@@ -178,7 +178,7 @@ fn stream_notice(notice: Notice, name: Option<&str>, data: &str, out: &mut Vec<u
     http::encode_event(out, &StreamEvent { retry_ms, id: since.as_deref(), name, data });
 }
 
-/// The body of a long poll's answer; `elements` is what its form's frames are: each behind a comma.
+/// The body of a long poll's answer; `elements` are the frames of its form, each after a comma.
 pub fn long_poll_answer(gap: Option<Gap>, elements: &[u8], next: PublicationId) -> Vec<u8> {
     let mut out = Vec::with_capacity(elements.len() + 96);
     out.push(b'{');

@@ -1,6 +1,6 @@
 //! Text that may quote a peer, as it goes into a log line or a sentence: of bounded length, on one line.
 //!
-//! Who says what is not here.
+//! Where it is written is not known here.
 
 use std::fmt::{self, Display, Write};
 
@@ -17,7 +17,7 @@ const CUT: &str = "…";
 impl Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut taken = Taken { text: String::new(), len_max: self.len_max };
-        // An error here is ours: enough has been taken, and what comes is not even looked at.
+        // The error is our own: enough was taken, and the rest is not formatted.
         let _ = write!(taken, "{}", self.what);
         f.write_str(&taken.text)
     }
@@ -49,7 +49,8 @@ impl Write for Taken {
     }
 }
 
-/// Whether a terminal would obey it rather than show it: control characters, ends of lines, turns of direction.
+/// Whether a terminal would interpret the character rather than show it: control characters, line ends, changes of
+/// direction.
 fn is_disguise(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::hub::Published;
+use crate::server::broker::answer::{NotPublished, Publishing, Reply, Waiter};
 use crate::server::broker::draft::Draft;
 use crate::server::shared::{Shared, Stop};
 
@@ -19,10 +20,11 @@ impl Handle {
         Self { shared }
     }
 
-    /// Publishes. The draft is on its way to every subscriber when this returns; nothing has been written yet.
+    /// Publishes. The publication is with every loop that has a subscriber when this returns; no socket has been written
+    /// to yet.
     ///
     /// # Errors
-    /// It is too long, or the loops are behind: try again in a millisecond.
+    /// The draft is too long, or the event loops are busy: try again in a millisecond.
     pub fn publish(&self, draft: Draft) -> Result<Published, PublishError> {
         let len_max = self.shared.config.publication_len_max();
         if draft.data.len() as u64 > len_max {
@@ -32,7 +34,13 @@ impl Handle {
             return Err(PublishError::Congested);
         }
         self.shared.meters.note_published();
-        Ok(self.shared.broker.publish(draft, self.shared.now()))
+        let reply = Arc::new(Reply::default());
+        let waiter = Waiter::Thread(Arc::clone(&reply));
+        let receipt = match self.shared.broker.publish(draft, waiter, self.shared.now()) {
+            Publishing::Done(receipt) => receipt,
+            Publishing::Awaited => reply.wait()?,
+        };
+        Ok(receipt.published)
     }
 
     /// How many connections there are.
@@ -41,7 +49,8 @@ impl Handle {
         self.shared.connections_len()
     }
 
-    /// Stops the server: after the configured lame duck, nobody new, 1001 to everybody over the configured drain, then [`Server::run`] returns.
+    /// Stops the server: after the configured lame duck it takes no connection and closes the others with 1001 over the
+    /// configured drain, then [`Server::run`] returns.
     ///
     /// [`Server::run`]: super::Server::run
     pub fn shutdown(&self) {
@@ -67,8 +76,21 @@ pub enum PublishError {
         /// The most bytes.
         len_max: u64,
     },
-    /// A loop has not yet taken what was published before. Nothing is lost if it is tried again.
+    /// A loop has not yet taken what was published before. Nothing was published: try again.
     Congested,
+    /// The engine that numbers publications cannot be reached. Nothing was published: try again.
+    Refused,
+    /// The engine that numbers publications did not answer. It may be published.
+    Unanswered,
+}
+
+impl From<NotPublished> for PublishError {
+    fn from(why: NotPublished) -> Self {
+        match why {
+            NotPublished::Refused => Self::Refused,
+            NotPublished::Unanswered => Self::Unanswered,
+        }
+    }
 }
 
 impl fmt::Display for PublishError {
@@ -78,8 +100,197 @@ impl fmt::Display for PublishError {
                 write!(f, "longer than the {len_max} bytes that a publication may have")
             }
             Self::Congested => f.write_str("the event loops are behind; try again in a millisecond"),
+            Self::Refused => {
+                f.write_str("not published: the engine cannot be reached; try again in a second")
+            }
+            Self::Unanswered => f.write_str("the engine did not answer: the draft may be published"),
         }
     }
 }
 
 impl std::error::Error for PublishError {}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read, Write};
+    use std::net::{Shutdown, TcpStream};
+    use std::thread::{self, JoinHandle};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::server::Server;
+    use crate::server::broker::engine::Engine;
+    use crate::server::broker::engine::held::Held;
+    use crate::server::clock::Millis;
+
+    const WAIT_MAX: Duration = Duration::from_secs(20);
+
+    struct Running {
+        engine: Arc<Held>,
+        handle: Handle,
+        client: TcpStream,
+        serving: JoinHandle<io::Result<()>>,
+    }
+
+    /// A server whose engine holds publications, and a client of it.
+    fn start() -> Running {
+        start_with(Config::default())
+    }
+
+    fn start_with(config: Config) -> Running {
+        let engine = Arc::new(Held::default());
+        let config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..config };
+        let server = Server::bind_with(config, Engine::Remote(engine.clone())).unwrap();
+        let (address, handle) = (server.local_addrs()[0], server.handle());
+        let serving = thread::spawn(|| server.run());
+        let client = TcpStream::connect(address).unwrap();
+        client.set_read_timeout(Some(WAIT_MAX)).unwrap();
+        Running { engine, handle, client, serving }
+    }
+
+    fn until(what: &str, is_so: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < WAIT_MAX, "not in time: {what}");
+            thread::yield_now();
+        }
+    }
+
+    impl Running {
+        fn post(&mut self, fields: &str) {
+            let head =
+                format!("POST /channels/a HTTP/1.1\r\nHost: localhost\r\n{fields}Content-Length: 1\r\n\r\nx");
+            self.client.write_all(head.as_bytes()).unwrap();
+        }
+
+        fn until_held(&self, count: usize) {
+            until("the engine has it", || self.engine.len() >= count);
+        }
+
+        fn release(&self) {
+            self.engine.release(&self.handle.shared.broker, Millis(0));
+        }
+
+        /// What the server sends up to and with `end`.
+        fn read_until(&mut self, end: &str) -> String {
+            let (mut text, mut byte) = (String::new(), [0]);
+            while self.client.read(&mut byte).unwrap() > 0 {
+                text.push(char::from(byte[0]));
+                if text.ends_with(end) {
+                    return text;
+                }
+            }
+            panic!("the server closed after {text:?}");
+        }
+
+        fn stop(self) {
+            self.handle.shutdown_now();
+            self.serving.join().unwrap().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_post_is_answered_when_the_engine_has_delivered_it_and_the_request_after_it_is_answered_then() {
+        let mut running = start();
+        running.post("");
+        running.client.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        running.until_held(1);
+        running.release();
+        let answer = running.read_until("\"subscribers\":0}\n");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("{\"id\":\"e-1\""), "{answer}");
+        let answer = running.read_until("ok");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        running.stop();
+    }
+
+    #[test]
+    fn a_message_of_a_websocket_is_delivered_and_counted_when_the_engine_has_delivered_it() {
+        let mut running = start();
+        let handshake = "GET /channels/a HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+        running.client.write_all(handshake.as_bytes()).unwrap();
+        running.read_until("\r\n\r\n");
+        running.client.write_all(b"\x81\x81\0\0\0\0x").unwrap();
+        running.until_held(1);
+        let shared = Arc::clone(&running.handle.shared);
+        assert_eq!(shared.snapshot().counters.publishes, 0);
+        running.release();
+        let mut frame = [0; 3];
+        running.client.read_exact(&mut frame).unwrap();
+        assert_eq!(&frame, b"\x81\x01x");
+        until("it is counted", || shared.snapshot().counters.publishes == 1);
+        running.stop();
+    }
+
+    #[test]
+    fn a_client_that_has_closed_its_half_still_gets_the_awaited_answer() {
+        let mut running = start();
+        running.post("");
+        running.client.shutdown(Shutdown::Write).unwrap();
+        running.until_held(1);
+        running.release();
+        let mut answer = String::new();
+        running.client.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("{\"id\":\"e-1\""), "{answer:?}");
+        running.stop();
+    }
+
+    #[test]
+    fn the_time_for_a_body_does_not_run_while_its_publication_is_awaited() {
+        let mut running = start_with(Config { body_timeout: Duration::from_millis(50), ..Config::default() });
+        running.post("");
+        running.until_held(1);
+        // The body of this request never comes, and its time ends after that of the first.
+        let mut late = TcpStream::connect(running.client.peer_addr().unwrap()).unwrap();
+        late.write_all(b"POST /channels/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        late.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        running.release();
+        let answer = running.read_until("}\n");
+        assert!(answer.contains("{\"id\":\"e-1\""), "{answer}");
+        running.stop();
+    }
+
+    #[test]
+    fn a_post_that_the_engine_fails_is_answered_with_503_or_504_and_can_be_repeated() {
+        let mut running = start();
+        for (why, status) in [(NotPublished::Refused, "503"), (NotPublished::Unanswered, "504")] {
+            running.post("Idempotency-Key: k\r\n");
+            running.until_held(1);
+            running.engine.fail(&running.handle.shared.broker, why);
+            let answer = running.read_until("try again");
+            assert!(answer.contains(&format!("HTTP/1.1 {status} ")), "{answer}");
+        }
+        running.post("Idempotency-Key: k\r\n");
+        running.until_held(1);
+        running.release();
+        let answer = running.read_until("\"subscribers\":0}\n");
+        assert!(answer.contains("{\"id\":\"e-1\"") && !answer.contains("Replayed"), "{answer}");
+        running.stop();
+    }
+
+    #[test]
+    fn a_handle_waits_until_the_engine_has_delivered_and_tells_why_it_has_not() {
+        let running = start();
+        let publish = || {
+            let handle = running.handle.clone();
+            let publishing = thread::spawn(move || handle.publish(Draft::text("a", "x").unwrap()));
+            running.until_held(1);
+            publishing
+        };
+        let publishing = publish();
+        running.release();
+        assert_eq!(publishing.join().unwrap().unwrap().id.sequence, 1);
+        for (why, error) in [
+            (NotPublished::Refused, PublishError::Refused),
+            (NotPublished::Unanswered, PublishError::Unanswered),
+        ] {
+            let publishing = publish();
+            running.engine.fail(&running.handle.shared.broker, why);
+            assert_eq!(publishing.join().unwrap(), Err(error));
+        }
+        running.stop();
+    }
+}

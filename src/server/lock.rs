@@ -1,11 +1,10 @@
 //! How the locks of a server are taken.
 //!
-//! What they guard is not known here.
+//! What they protect is not known here.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A lock whose holder panicked guards data that is whole all the same: nothing is done under our locks but
-/// pushing and taking.
+/// Takes the lock even if a holder panicked: what is done under these locks leaves the data whole at every step.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

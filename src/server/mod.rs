@@ -13,6 +13,7 @@ mod excerpt;
 mod handle;
 mod lock;
 mod metrics;
+mod prices;
 mod shared;
 mod start;
 

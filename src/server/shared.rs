@@ -4,15 +4,15 @@
 
 use std::fmt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
-use crate::hub::ChannelName;
 use crate::server::api::handlers::Handlers;
 use crate::server::broker::Broker;
+use crate::server::broker::mailbox::FIRST_LOOP;
 use crate::server::clock::Millis;
-use crate::server::demo;
+use crate::server::demo::DemoCall;
 use crate::server::lock::lock;
 use crate::server::metrics::dashboard::FIGURES_CHANNEL;
 use crate::server::metrics::refusals::{Reason, Refusals};
@@ -21,9 +21,6 @@ use crate::server::metrics::snapshot::{Meters, Snapshot};
 /// When this long no history was evicted, the next eviction is another one and logged: at the limit it is a few
 /// publications at a time, with pauses, for as long as clients publish.
 const EVICTION_OVER_MS: u64 = 60_000;
-
-/// The loop that publishes the demo's prices.
-const PRICES_LOOP: usize = 0;
 
 /// Shared by reference between all threads of a server.
 #[derive(Debug)]
@@ -46,8 +43,7 @@ pub struct Shared {
     stop: AtomicU8,
     /// When the lame duck's time is over, in milliseconds; set once, when the stop is asked for.
     drain_at: AtomicU64,
-    /// Whether somebody has come for the demo's prices since the first loop looked.
-    pub has_call_for_prices: AtomicBool,
+    pub demo_call: DemoCall,
     /// How many loops have not ended.
     loops_left: AtomicUsize,
 }
@@ -81,6 +77,7 @@ impl Shared {
         let meters = Meters::new(broker.mailboxes().len());
         let loops_left = AtomicUsize::new(broker.mailboxes().len());
         let stop = AtomicU8::new(Stop::No as u8);
+        let demo_call = DemoCall::new(config.serves_demo());
         Self {
             config,
             handlers,
@@ -94,7 +91,7 @@ impl Shared {
             evicted_at: AtomicU64::new(0),
             stop,
             drain_at: AtomicU64::new(u64::MAX),
-            has_call_for_prices: AtomicBool::new(false),
+            demo_call,
             loops_left,
         }
     }
@@ -150,14 +147,6 @@ impl Shared {
                 evicted,
                 "--max-memory is reached: history is evicted, reconnecting subscribers get a gap"
             );
-        }
-    }
-
-    /// Has the demo's prices published if somebody came for them.
-    pub fn call_for_prices(&self, channel: &ChannelName) {
-        let is_call = self.config.serves_demo() && channel.as_str() == demo::CHANNEL;
-        if is_call && !self.has_call_for_prices.swap(true, Ordering::SeqCst) {
-            self.broker.mailbox(PRICES_LOOP).wake();
         }
     }
 
@@ -223,7 +212,7 @@ impl Shared {
     /// A loop has ended. The first one may have waited for that.
     pub fn end_loop(&self) {
         self.loops_left.fetch_sub(1, Ordering::SeqCst);
-        self.broker.mailbox(0).wake();
+        self.broker.mailbox(FIRST_LOOP).wake();
     }
 
     /// Begins the stop: by the lame duck if one is configured, else by the drain. The first to ask sets the time.
@@ -265,13 +254,15 @@ mod tests {
     use mio::{Poll, Token};
 
     use super::*;
+    use crate::server::broker::engine::Engine;
     use crate::server::broker::mailbox::mailboxes;
     use crate::server::broker::retention::Retention;
 
     /// What three loops share, and the polls that their wakers need.
     fn shared(connections_max: usize) -> (Shared, Vec<Poll>) {
         let polls: Vec<Poll> = (0..3).map(|_| Poll::new().unwrap()).collect();
-        let broker = Broker::new(mailboxes(&polls, Token(0)).unwrap(), 0, Retention::new(&Config::default()));
+        let retention = Retention::new(&Config::default());
+        let broker = Broker::new(mailboxes(&polls, Token(0)).unwrap(), 0, retention, Engine::Local);
         (Shared::new(Config::default(), broker, connections_max), polls)
     }
 

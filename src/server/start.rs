@@ -12,7 +12,8 @@ use mio::Poll;
 
 use crate::config::{Config, ConfigError};
 use crate::server::broker::Broker;
-use crate::server::broker::mailbox::mailboxes;
+use crate::server::broker::engine::Engine;
+use crate::server::broker::mailbox::{FIRST_LOOP, mailboxes};
 use crate::server::broker::retention::Retention;
 use crate::server::demo::Demo;
 use crate::server::event_loop::acceptor::{Acceptor, bind};
@@ -20,8 +21,8 @@ use crate::server::event_loop::{EventLoop, OPERATORS_MAX, WAKER};
 use crate::server::handle::Handle;
 use crate::server::shared::Shared;
 
-/// Descriptors that are nobody's connection: standard streams, the acceptor's 8 spares and up to 32 refused
-/// sockets, and what the program around the server opens.
+/// Descriptors that are not for connections: standard streams, the acceptor's 8 spares and up to 32 refused sockets,
+/// and those that the program around the server opens.
 const DESCRIPTORS_KEPT: u64 = 64;
 
 /// Each loop has an epoll instance and a waker.
@@ -62,6 +63,10 @@ impl Server {
     /// # Errors
     /// The values do not go together, or the system refuses an address or a descriptor.
     pub fn bind(config: Config) -> Result<Self, StartError> {
+        Self::bind_with(config, Engine::Local)
+    }
+
+    pub(super) fn bind_with(config: Config, engine: Engine) -> Result<Self, StartError> {
         config.check().map_err(StartError::Config)?;
         let mut listeners = Vec::new();
         for &address in &config.listen {
@@ -74,11 +79,11 @@ impl Server {
         let metrics_addr = metrics.as_ref().map(|listener| listener.local_addr()).transpose()?;
         let local_addrs = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
         let polls = (0..config.threads.get()).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>()?;
-        let broker = Broker::new(mailboxes(&polls, WAKER)?, first_epoch()?, Retention::new(&config));
+        let broker = Broker::new(mailboxes(&polls, WAKER)?, first_epoch()?, Retention::new(&config), engine);
         let connections_max = connections_max(&config);
         let shared = Arc::new(Shared::new(config, broker, connections_max));
         let any_origin = shared.handlers.any_origin();
-        let acceptor = Acceptor::new(listeners, metrics, polls[0].registry(), any_origin)?;
+        let acceptor = Acceptor::new(listeners, metrics, polls[FIRST_LOOP].registry(), any_origin)?;
         let handle = Handle::new(Arc::clone(&shared));
         let mut acceptor = Some(acceptor);
         let numbered = polls.into_iter().enumerate();
@@ -86,7 +91,7 @@ impl Server {
             .map(|(index, poll)| EventLoop::new(index, Arc::clone(&shared), poll, acceptor.take()))
             .collect();
         if shared.config.serves_demo() {
-            loops[0].set_demo(Demo::new(getrandom::u64().map_err(io::Error::other)?));
+            loops[FIRST_LOOP].set_demo(Demo::new(getrandom::u64().map_err(io::Error::other)?));
         }
         Ok(Self { loops, local_addrs, metrics_addr, handle })
     }
@@ -112,10 +117,10 @@ impl Server {
     /// Serves until the handle says to stop: the first loop on this thread, each other on one of its own.
     ///
     /// # Errors
-    /// A loop could not go on. The others were stopped.
+    /// A loop failed. The others were stopped.
     ///
     /// # Panics
-    /// If a loop did. The others were stopped, so that no half of a server stays behind.
+    /// If a loop did. The others were stopped: no part of the server goes on without it.
     pub fn run(self) -> io::Result<()> {
         let Self { mut loops, handle, .. } = self;
         let others = loops.split_off(1);

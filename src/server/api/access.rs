@@ -1,6 +1,6 @@
-//! Who may do what: the key, the channels open to clients, the browser origins.
+//! Who may do what: by the publish key, the channels open to clients and the browser origins.
 //!
-//! Nothing is read from a socket or written to one here.
+//! No socket is read or written here.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,27 +23,27 @@ pub struct Access {
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The server does not answer to this name, which is not given if it is none.
+    /// The server does not answer to the host name that was asked for.
     Host {
-        /// The name.
+        /// The name; `None` if it is not a host name.
         asked: Option<Host>,
-        /// Whether that is so without a flag.
+        /// Whether development mode is the reason.
         is_development: bool,
     },
-    /// The page that asks is of an origin that is not served.
+    /// The page that made the request is of an origin that is not served.
     Origin {
-        /// Whether that is so without a flag.
+        /// Whether development mode is the reason.
         is_development: bool,
     },
-    /// The page that would publish has no origin, and may read only.
+    /// The page that made the request has no origin, and may read but not publish.
     NoOrigin,
-    /// Publishing needs the key, and none was sent.
+    /// Publishing needs the key, and the request has none.
     NoKey,
-    /// A key was sent, and it is not the one.
+    /// The key of the request is not the server's.
     WrongKey,
-    /// Reading the server's state needs the key, and it was not sent.
+    /// Reading the server's state needs the key, and the request does not have it.
     NoReader,
-    /// The server's state is not shown here, since there is no key that could open it.
+    /// The server's state is not shown, since no key is configured.
     NotShown,
 }
 
@@ -58,13 +58,13 @@ impl Access {
         }
     }
 
-    /// Whether the server answers to the name that the request asks for.
+    /// Checks that the server answers to the host name of the request.
     pub fn check_host(&self, request: &Request) -> Result<(), Refusal> {
         let is_development = self.is_development;
         self.origins.check_host(request).map_err(|Misnamed(asked)| Refusal::Host { asked, is_development })
     }
 
-    /// Whether the page that asks is served.
+    /// Checks that the page that made the request is served.
     pub fn check_origin(&self, request: &Request) -> Result<(), Refusal> {
         match self.origins.access(request) {
             PageAccess::Refused => Err(Refusal::Origin { is_development: self.is_development }),
@@ -72,7 +72,7 @@ impl Access {
         }
     }
 
-    /// Whether the page that asks may do what a client that is no browser may.
+    /// Whether the page that made the request may do what a client outside a browser may.
     pub fn is_fully_served(&self, request: &Request) -> bool {
         self.origins.access(request) == PageAccess::Full
     }
@@ -82,19 +82,19 @@ impl Access {
         self.origins.are_all_served().then_some("*")
     }
 
-    /// The origin whose pages may read the answer, `*` for all; `None` if no page asked. The request passed
+    /// The origin whose pages may read the answer, `*` for all; `None` if no page made the request. The request passed
     /// [`Access::check_origin`].
     pub fn allow_origin<'a>(&self, request: &'a Request) -> Option<&'a str> {
         let origin = request.header_str("origin")?;
         Some(self.any_origin().unwrap_or(origin))
     }
 
-    /// Whether what is answered depends on the origin of the page that asks.
+    /// Whether answers depend on the origin of the page that made the request.
     pub fn varies_by_origin(&self) -> bool {
         !self.origins.are_all_served()
     }
 
-    /// Whether the request may publish by its key.
+    /// Checks that the request may publish by its key.
     pub fn check_key(&self, request: &Request) -> Result<(), Refusal> {
         let Some(key) = &self.publish_key else { return Ok(()) };
         // Basic does not count here: a browser that has been told the key once sends it by itself with whatever any
@@ -103,8 +103,8 @@ impl Access {
         if is_same(sent, key) { Ok(()) } else { Err(Refusal::WrongKey) }
     }
 
-    /// Whether the request may publish to `channel` by `POST`: by its key or, if it sent none, because the channel is
-    /// open to clients. A page whose transport is not WebSocket has no other way to say something there.
+    /// Checks that the request may publish to `channel` by `POST`: by its key or, if it has none, because the channel is
+    /// open to clients. A page whose transport is not WebSocket has no other way to publish.
     pub fn check_publish(&self, request: &Request, channel: &str) -> Result<(), Refusal> {
         if !self.is_fully_served(request) {
             return Err(Refusal::NoOrigin);
@@ -115,8 +115,8 @@ impl Access {
         }
     }
 
-    /// Whether the request may read the server's state: its metrics, and the dashboard. In development mode everybody
-    /// may, else who has the key. Browsers ask for it and send it as the password of Basic, with any name.
+    /// Checks that the request may read the server's state: its metrics, and the dashboard. In development mode every
+    /// request may, else those with the key. Browsers prompt for it and send it as the password of Basic, with any name.
     pub fn check_reader(&self, request: &Request) -> Result<(), Refusal> {
         if self.is_development {
             return Ok(());
@@ -130,9 +130,9 @@ impl Access {
         if is_holder { Ok(()) } else { Err(Refusal::NoReader) }
     }
 
-    /// Whether messages of this WebSocket client are published to `channel`: nobody needs a key, it sent the key
-    /// with its handshake, or the channel is open to clients; and it is no page that may read only. The server's own
-    /// channels never are.
+    /// Whether messages of this WebSocket client are published to `channel`: no key is configured, its handshake had the
+    /// key, or the channel is open to clients; and it is not a page that may only read. Messages to the server's own
+    /// channels are never published.
     pub fn may_client_publish(&self, request: &Request, channel: &ChannelName) -> bool {
         if channel.is_reserved() || !self.is_fully_served(request) {
             return false;
@@ -190,8 +190,8 @@ impl From<Refusal> for Response {
     }
 }
 
-/// What is said to who asks for a name that is not answered to. The name was parsed, so it
-/// holds nothing that a header or a page could not.
+/// The answer to a request for a host name that the server does not answer to. The name was parsed, so it has no
+/// character that could harm a page.
 fn misnamed(asked: Option<Host>, is_development: bool) -> String {
     let rule = match is_development {
         true => "This is development mode: it answers to localhost",

@@ -1,24 +1,35 @@
-//! What is answered at the address of `--metrics-listen`: the state of the server, and no channel.
+//! What a server says of itself: its metrics, and whether it is alive and ready.
 //!
-//! No key is asked for, and no name: who gave the address decides who reaches it, and under what names scrapers do that
-//! is not known here. No channel can be read or published to, and no page is let read an answer by CORS.
+//! Which request gets it is decided in `handlers`.
 
-use crate::http::{Request, Response, Status};
-use crate::server::api::handlers::{Answer, Report, health, method_not_allowed};
+use crate::http::{Response, Status};
+use crate::server::metrics::process::ProcessFigures;
+use crate::server::metrics::prometheus;
+use crate::server::metrics::snapshot::Snapshot;
 
-/// What there is.
-const PATHS: &str = "Only /metrics, /healthz and /readyz are served at this address.";
+/// What is told besides what the configuration settles: the loop fills it in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// All numbers, for Prometheus: [`metrics`].
+    Metrics,
+    /// Whether requests are taken or the server is stopping: [`readiness`].
+    Readiness,
+}
 
-/// The answer to a request whose head is complete.
-pub fn answer(request: &Request) -> Answer {
-    let answer = match request.path() {
-        "/metrics" => Answer::Report(Report::Metrics),
-        "/healthz" => Answer::Respond(health()),
-        "/readyz" => Answer::Report(Report::Readiness),
-        _ => return Answer::Respond(Response::text(Status::NOT_FOUND, PATHS)),
-    };
-    match request.method() {
-        "GET" | "HEAD" => answer,
-        method => Answer::Respond(method_not_allowed(method, "GET, HEAD")),
+/// The answer at `/metrics`.
+pub fn metrics(snapshot: &Snapshot, process: &ProcessFigures) -> Response {
+    Response::new(Status::OK).body(prometheus::CONTENT_TYPE, prometheus::render(snapshot, process))
+}
+
+/// The answer at `/readyz`.
+pub fn readiness(is_stopping: bool) -> Response {
+    match is_stopping {
+        false => Response::text(Status::OK, "ready"),
+        true => Response::text(Status::SERVICE_UNAVAILABLE, "The server is stopping."),
     }
+}
+
+/// The answer at `/healthz`.
+pub fn health() -> Response {
+    Response::text(Status::OK, "ok")
 }

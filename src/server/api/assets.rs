@@ -1,6 +1,6 @@
 //! The files that are built in: the pages and the client for pages, as they are and compressed.
 //!
-//! Who gets them, `handlers` says.
+//! Which request gets them is decided in `handlers`.
 
 use std::io::Write;
 use std::sync::OnceLock;
@@ -42,12 +42,12 @@ impl BuiltIn {
         Self { content_type, text, gzip: OnceLock::new() }
     }
 
-    /// The file, compressed for who takes that: a third of its bytes. A browser asks each time whether its copy is
-    /// still good, since the file goes with the server that it speaks to.
+    /// The file, compressed for clients that accept gzip: a third of its bytes. Browsers revalidate their copy each
+    /// time, since the file belongs to the version of the server.
     pub fn response(&self, request: &Request) -> Response {
         let response =
             Response::new(Status::OK).header("Cache-Control", "no-cache").header("Vary", "Accept-Encoding");
-        // With a weight behind it, `gzip;q=0` among them, it is not taken: the file as it is suits everybody.
+        // A token with a weight, `gzip;q=0` among them, does not count: every client takes the file as it is.
         if !request.has_token("accept-encoding", "gzip") {
             return response.body(self.content_type, self.text);
         }

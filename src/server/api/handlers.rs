@@ -1,16 +1,17 @@
 //! What is answered to a request: by route, method and access.
 //!
-//! No socket is touched here: an [`Answer`] says what to do, and the loop does it.
+//! No socket is touched here: the event loop does what the [`Answer`] says.
 
 use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
-use crate::hub::Published;
-use crate::hub::{ChannelName, EventName, Position, WireForm};
-use crate::server::api::access::Access;
+use crate::hub::{ChannelName, EventName, Position, Published, WireForm};
+use crate::server::api::access::{Access, Refusal};
+use crate::server::api::admin::{self, Report};
 use crate::server::api::assets;
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
-use crate::server::api::routes::Route;
+use crate::server::api::routes::{Door, Route};
+use crate::server::broker::answer::{NotPublished, Receipt};
 use crate::server::broker::idempotency::IdempotencyKey;
 use crate::server::encoder::ENVELOPE_SUBPROTOCOL;
 use crate::server::metrics::dashboard;
@@ -19,7 +20,7 @@ use crate::ws::{Deflate, Inbound, WINDOW_BITS_MAX};
 /// What pages of other origins may send besides what the Fetch standard lists.
 const PREFLIGHT_FIELDS: &str = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID";
 
-/// How long a browser need not ask again. Chromium takes no more.
+/// How long a browser may cache the answer to a preflight: the most that Chromium takes.
 const PREFLIGHT_SECONDS: &str = "7200";
 
 /// The rules that answers follow.
@@ -39,55 +40,46 @@ pub struct Handlers {
 pub enum Answer {
     /// Send this.
     Respond(Response),
-    /// Send what the server has to say of itself.
+    /// Send a report on the server itself.
     Report(Report),
     /// Read the body, then publish it.
     ReadBody(Intent),
     /// Switch protocols.
     Upgrade(Acceptance),
-    /// Send an event stream.
+    /// Begin an event stream.
     Stream(Joining),
-    /// Wait for a publication, and answer with what is there then.
+    /// Answer with what is kept, or wait for the next publication.
     Poll(Polling),
 }
 
 /// A subscription that is to begin.
 #[derive(Debug)]
 pub struct Joining {
-    /// Of this channel.
+    /// The channel.
     pub channel: ChannelName,
-    /// In this form.
+    /// The form in which it is read.
     pub form: WireForm,
-    /// From here on.
+    /// Where it begins.
     pub position: Position,
-    /// Whether the subscriber is told where it begins. Of a gap it is told in any case.
+    /// Whether the subscriber is told where it begins. It is told of a gap in any case.
     pub announces: bool,
 }
 
 /// A long poll.
 #[derive(Debug)]
 pub struct Polling {
-    /// Of this channel.
+    /// The channel.
     pub channel: ChannelName,
-    /// From here on.
+    /// Where it begins.
     pub position: Position,
-    /// How long to wait if there is nothing, in milliseconds; 0 is not at all.
+    /// How long to wait if nothing is kept, in milliseconds; 0 answers at once.
     pub wait_ms: u64,
-}
-
-/// What a server says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// Its numbers, for Prometheus.
-    Metrics,
-    /// Whether it takes requests, or is stopping.
-    Readiness,
 }
 
 /// A publication whose body is still to come.
 #[derive(Debug)]
 pub struct Intent {
-    /// Where to.
+    /// The channel.
     pub channel: ChannelName,
     /// The name of the event, if it has one.
     pub event: Option<EventName>,
@@ -95,7 +87,7 @@ pub struct Intent {
     pub media_type: MediaType,
     /// How long the body may be.
     pub len_max: u64,
-    /// What the publisher calls it by, if it might try again.
+    /// The key under which the publisher may repeat it.
     pub key: Option<IdempotencyKey>,
 }
 
@@ -110,7 +102,7 @@ pub struct Acceptance {
     pub deflate: Option<Deflate>,
     /// What becomes of the peer's messages.
     pub inbound: Inbound,
-    /// What it reads; nothing for the echo.
+    /// The subscription that begins; `None` for the echo.
     pub subscribes: Option<Joining>,
 }
 
@@ -128,32 +120,34 @@ impl Handlers {
         }
     }
 
-    /// The answer to a request whose head is complete.
-    pub fn answer(&self, request: &Request) -> Answer {
-        self.try_answer(request).unwrap_or_else(Answer::Respond)
+    /// What to do about a request whose head is complete.
+    pub fn answer(&self, door: Door, request: &Request) -> Answer {
+        self.try_answer(door, request).unwrap_or_else(Answer::Respond)
     }
 
-    fn try_answer(&self, request: &Request) -> Result<Answer, Response> {
-        let route = Route::of(request)?;
-        // Probes ask by whatever name or address their orchestrator has, and learn what a connection tells as well.
-        if !matches!(route, Route::Health | Route::Ready) {
-            self.access.check_host(request)?;
+    fn try_answer(&self, door: Door, request: &Request) -> Result<Answer, Response> {
+        let route = Route::of(door, request)?;
+        if door == Door::Public {
+            // Probes ask by whatever name or address their orchestrator has, and learn no more than from a connection.
+            if !matches!(route, Route::Health | Route::Ready) {
+                self.access.check_host(request)?;
+            }
+            self.access.check_origin(request)?;
         }
-        self.access.check_origin(request)?;
         match (route, request.method()) {
             (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home(request))),
-            (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(health())),
+            (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(admin::health())),
             (Route::Ready, "GET" | "HEAD") => Ok(Answer::Report(Report::Readiness)),
             (Route::Metrics, "GET" | "HEAD") => {
-                self.access.check_reader(request)?;
+                self.check_reader(door, request)?;
                 Ok(Answer::Report(Report::Metrics))
             }
             (Route::Dashboard, "GET" | "HEAD") => {
-                self.access.check_reader(request)?;
+                self.check_reader(door, request)?;
                 Ok(Answer::Respond(assets::DASHBOARD.response(request)))
             }
             (Route::Figures, "GET" | "HEAD") => {
-                self.access.check_reader(request)?;
+                self.check_reader(door, request)?;
                 self.subscribe(request, dashboard::channel())
             }
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
@@ -161,8 +155,17 @@ impl Handlers {
             (Route::Echo, "GET" | "HEAD") => self.echo(request),
             (Route::Channel(name), "GET" | "HEAD") => self.subscribe(request, name),
             (Route::Channel(name), "POST") => self.publish(request, name),
-            (route, "OPTIONS") => Ok(Answer::Respond(self.options(request, route.allow()))),
-            (route, method) => Err(method_not_allowed(method, route.allow())),
+            (route, "OPTIONS") if door == Door::Public => {
+                Ok(Answer::Respond(self.options(request, route.allow(door))))
+            }
+            (route, method) => Err(method_not_allowed(method, route.allow(door))),
+        }
+    }
+
+    fn check_reader(&self, door: Door, request: &Request) -> Result<(), Refusal> {
+        match door {
+            Door::Public => self.access.check_reader(request),
+            Door::Metrics => Ok(()),
         }
     }
 
@@ -187,8 +190,7 @@ impl Handlers {
         Ok(Answer::Upgrade(Acceptance { upgrade, subprotocol: None, deflate, inbound, subscribes: None }))
     }
 
-    /// The answer to a browser that asks what a page of another origin may send (the Fetch standard's CORS preflight),
-    /// and to others that ask for methods.
+    /// The answer to a CORS preflight (the Fetch standard), and to other requests for the methods.
     fn options(&self, request: &Request, allow: &'static str) -> Response {
         let response = Response::new(Status::NO_CONTENT).header("Allow", allow);
         if request.header("access-control-request-method").is_none() {
@@ -198,8 +200,8 @@ impl Handlers {
             .header("Access-Control-Allow-Methods", allow)
             .header("Access-Control-Allow-Headers", PREFLIGHT_FIELDS)
             .header("Access-Control-Max-Age", PREFLIGHT_SECONDS);
-        // Not to a page that may only read: a file needs no leave, since it is of this machine already, and what is
-        // left without an origin are frames of pages elsewhere.
+        // Not to a page that may only read: a file on disk is already on this machine and needs no permission; other
+        // pages without an origin are frames of pages elsewhere.
         match request.header("access-control-request-private-network") {
             Some(_) if self.access.is_fully_served(request) => {
                 response.header("Access-Control-Allow-Private-Network", "true")
@@ -208,7 +210,7 @@ impl Handlers {
         }
     }
 
-    /// Whether what is answered depends on the origin of the page that asks, of which caches are to know.
+    /// Whether answers depend on the origin of the page, which caches have to be told.
     pub fn varies_by_origin(&self) -> bool {
         self.access.varies_by_origin()
     }
@@ -225,7 +227,7 @@ impl Handlers {
         Some(origin)
     }
 
-    /// By which transport, the request says: by an upgrade, by accepting an event stream, or by neither.
+    /// Subscribes by the transport that the request asks for: an upgrade, an event stream, or else a long poll.
     fn subscribe(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
         if http::is_upgrade(request) {
             return self.subscribe_websocket(request, channel);
@@ -244,7 +246,7 @@ impl Handlers {
         let deflate = self.deflate(request);
         let form = form(is_envelope, deflate);
         let position = params::position(request)?;
-        // Who says where to begin is told where that is.
+        // A client that names a position is told where it begins.
         let announces = position.is_some();
         if !is_envelope && matches!(position, Some(Position::Now | Position::After(_))) {
             return Err(Response::text(
@@ -295,8 +297,8 @@ impl Handlers {
     }
 }
 
-/// The form that a subscriber reads. What is deflated for everybody needs the largest window; RFC 7692 §6 lets a
-/// client with a smaller one be sent what is not compressed.
+/// The form that a subscriber reads. The shared compressed form needs the largest window; RFC 7692 §6 allows a client
+/// with a smaller one to be sent uncompressed messages.
 fn form(is_envelope: bool, deflate: Option<Deflate>) -> WireForm {
     let is_deflated = deflate.is_some_and(|deflate| deflate.server_max_window_bits == WINDOW_BITS_MAX);
     match (is_envelope, is_deflated) {
@@ -334,14 +336,28 @@ fn accepts_event_stream(request: &Request) -> bool {
 }
 
 /// The answer to a publication: `{"id":…,"subscribers":N}`.
-pub fn published(published: Published, is_replay: bool) -> Response {
-    let Published { id, subscribers } = published;
+pub fn published(receipt: Receipt) -> Response {
+    let Receipt { published: Published { id, subscribers }, is_replay } = receipt;
     let body = format!("{{\"id\":\"{id}\",\"subscribers\":{subscribers}}}\n");
     let response = Response::json(Status::OK, body);
     if is_replay { response.header("Idempotent-Replayed", "true") } else { response }
 }
 
-/// The answer to a key that comes with another publication than before.
+/// The answer to a publication that was not delivered, or of which nothing is known.
+pub fn not_published(why: NotPublished) -> Response {
+    match why {
+        NotPublished::Refused => {
+            Response::text(Status::SERVICE_UNAVAILABLE, "This is not published; try again in a second.")
+                .header("Retry-After", "1")
+        }
+        NotPublished::Unanswered => Response::text(
+            Status::GATEWAY_TIMEOUT,
+            "This may be published or not; try again with the same Idempotency-Key.",
+        ),
+    }
+}
+
+/// The answer to a key that was used for another publication.
 pub fn key_reused() -> Response {
     Response::text(
         Status::UNPROCESSABLE_CONTENT,
@@ -357,29 +373,24 @@ pub fn too_long(len_max: u64) -> Response {
     Response::text(Status::CONTENT_TOO_LARGE, &sentence)
 }
 
-/// The answer to a client for which there is no room. Also sent before anything has been read.
+/// The answer when there is no room for a connection. Also sent before anything has been read.
 pub fn over_capacity() -> Response {
-    let sentence = "No more connections can be taken now; try again in some seconds.";
+    let sentence = "No more connections can be taken now; try again in a few seconds.";
     Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
 }
 
-/// The answer to a publication whose key would have to be remembered.
+/// The answer to a publication with a new key when there is no memory to keep the key.
 pub fn no_room_for_key() -> Response {
-    let sentence = "There is no memory to remember an Idempotency-Key with now; try again in some seconds.";
+    let sentence = "There is no memory to remember an Idempotency-Key with now; try again in a few seconds.";
     Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
-}
-
-/// The answer at `/healthz`.
-pub fn health() -> Response {
-    Response::text(Status::OK, "ok")
 }
 
 fn upgrade(request: &Request) -> Result<Upgrade, Response> {
     Upgrade::from_request(request).map_err(|error| Response::from(&error))
 }
 
-/// The answer to a method that is not served where others are.
-pub fn method_not_allowed(method: &str, allow: &'static str) -> Response {
+/// The answer to a method that is not served at a path that others are served at.
+fn method_not_allowed(method: &str, allow: &'static str) -> Response {
     let sentence = format!("{method} is not served here; {allow} are.");
     Response::text(Status::METHOD_NOT_ALLOWED, &sentence).header("Allow", allow)
 }

@@ -1,4 +1,6 @@
-//! What is answered to a request: no socket, no time and no connection is known here.
+//! What is answered to a request: routes, access, parameters, payloads and built-in files.
+//!
+//! No socket, no clock and no connection is known here.
 
 pub mod access;
 pub mod admin;

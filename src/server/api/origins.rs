@@ -1,22 +1,22 @@
 //! Which names the server answers to, and the pages of which origins it serves.
 //!
-//! What else a request needs, a key for one, `authority` says.
+//! What else a request needs, a key for one, is checked in `access`.
 
 use crate::config::{Config, Host};
 use crate::http::Request;
 
-/// What a page of an origin that is served may do: in the order of what they may, so that of several the least counts.
+/// What a page may do, by its origin. In ascending order: of several the lowest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PageAccess {
     /// Nothing.
     Refused,
     /// Subscribe, and be answered; not publish.
     Read,
-    /// What a client that is no browser may.
+    /// What a client outside a browser may.
     Full,
 }
 
-/// What the `Host` of a request that is refused named; nothing if it is no host.
+/// The `Host` of a refused request; `None` if it is not a host name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misnamed(pub Option<Host>);
 
@@ -38,9 +38,9 @@ impl Origins {
         }
     }
 
-    /// Whether the server answers to the name that it is asked by. A page whose name is resolved anew to a loopback
-    /// address (DNS rebinding) is of the origin that it asks, so only the name tells; a browser always sends it.
-    /// HTTP/1.0 without a `Host` is not from one, and passes.
+    /// Checks that the server answers to the host name of the request. A page whose name is resolved anew to a loopback
+    /// address (DNS rebinding) has the origin that it asks, so only the name tells them apart; a browser always sends it.
+    /// HTTP/1.0 without a `Host` is not from a browser, and passes.
     pub fn check_host(&self, request: &Request) -> Result<(), Misnamed> {
         let Some(field) = request.header("host") else { return Ok(()) };
         if !self.is_development && self.hosts.is_empty() {
@@ -53,7 +53,8 @@ impl Origins {
         }
     }
 
-    /// What the page that asks may do. Clients that are no browsers send no `Origin` and may all (RFC 6455 §10.2).
+    /// What the page that made the request may do. Clients outside a browser send no `Origin` and may do everything
+    /// (RFC 6455 §10.2).
     pub fn access(&self, request: &Request) -> PageAccess {
         request
             .headers("origin")
@@ -62,7 +63,7 @@ impl Origins {
             .unwrap_or(PageAccess::Full)
     }
 
-    /// Whether pages of every origin are served, so that no answer depends on which it is.
+    /// Whether pages of every origin are served, so that no answer depends on the origin.
     pub fn are_all_served(&self) -> bool {
         self.allowed.iter().any(|allowed| allowed == "*") || (self.allowed.is_empty() && !self.is_development)
     }
@@ -76,7 +77,7 @@ impl Origins {
         if !self.is_development {
             return PageAccess::Refused;
         }
-        // A file, as the first page that somebody writes; but also a frame that any page can put in a sandbox.
+        // A file on disk has no origin; nor has a sandboxed frame, which any page can make.
         if origin == b"null" {
             return PageAccess::Read;
         }
@@ -85,13 +86,13 @@ impl Origins {
     }
 }
 
-/// Whether no page asks, or one that was served under the name that is asked for here.
+/// Whether the request comes from no page, or from one that was served under the same host name.
 pub fn is_same_origin(request: &Request) -> bool {
     request.headers("origin").all(|origin| is_of_host(origin, request))
 }
 
-/// Whether the origin has the name and port that the request asks for. What is in front of this server may have taken
-/// TLS off, so the scheme does not count.
+/// Whether the origin has the host name and port of the request. A proxy in front of this server may have terminated
+/// TLS, so the scheme does not count.
 fn is_of_host(origin: &[u8], request: &Request) -> bool {
     let Some(host) = request.header("host").filter(|host| !host.is_empty()) else { return false };
     let from = str::from_utf8(origin).ok().and_then(|origin| origin.split_once("://"));

@@ -1,6 +1,6 @@
-//! From a request's parameters to where in the channel it begins, and how long it waits.
+//! The parameters of a subscription: its position in the channel, the wait of a long poll, the protocol of a stream.
 //!
-//! What is there to be read is the broker's to say.
+//! What is kept from that position on is known to the broker.
 
 use crate::http::{self, Request, Response, Status};
 use crate::hub::{Position, PublicationId};
@@ -13,7 +13,7 @@ const WAIT_DEFAULT_S: u64 = 25;
 /// The longest wait of a long poll: under the 60 s that nginx and most load balancers give a silent connection.
 const WAIT_MAX_S: u64 = 50;
 
-/// Where somebody begins, as the request says it: `since`, `last`, or from now on. `None` if it does not say.
+/// The position at which the request begins: `since`, `last`, or now. `None` if it has neither parameter.
 pub fn position(request: &Request) -> Result<Option<Position>, Response> {
     let since = http::parameter(request.query(), "since");
     let last = http::parameter(request.query(), "last");
@@ -34,9 +34,9 @@ pub fn position(request: &Request) -> Result<Option<Position>, Response> {
     }
 }
 
-/// The same for an event stream. What a client sends by itself when it reconnects, to the same address as before,
-/// counts more than what the address says: it is newer. An identifier that is none of ours is of a channel
-/// elsewhere; a client cannot help sending it.
+/// The same for an event stream. `Last-Event-ID`, which a browser sends when it reconnects to the same URL, takes
+/// precedence over the URL's parameters: it is newer. An identifier that this server did not make is of a channel
+/// elsewhere; a browser cannot be kept from sending it.
 pub fn stream_position(request: &Request) -> Result<Position, Response> {
     let position = position(request)?.unwrap_or(Position::Now);
     Ok(match request.header_str("last-event-id") {

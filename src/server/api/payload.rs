@@ -1,6 +1,6 @@
-//! From what a peer sent to what is published: bodies by their media type, messages by the subprotocol.
+//! From a request body or a WebSocket message to a draft: bodies by their media type, messages by the subprotocol.
 //!
-//! Whether the peer may publish has been decided before.
+//! Whether the peer may publish is decided in `access`.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,7 @@ pub enum MediaType {
     Text,
     /// `application/json`, `application/…+json`.
     Json,
-    /// `application/x-www-form-urlencoded`: what `curl -d` says of every body. Text if it is UTF-8.
+    /// `application/x-www-form-urlencoded`: what `curl -d` sends with every body. Text if it is UTF-8.
     CurlDefault,
     /// Anything else.
     Binary,
@@ -44,7 +44,7 @@ impl MediaType {
     }
 }
 
-/// A publication from a request body.
+/// A draft from a request body.
 pub fn from_body(
     channel: ChannelName,
     event: Option<EventName>,
@@ -65,7 +65,7 @@ pub fn from_body(
     Ok(Draft { channel, event, content, data: exact(body), frame: None })
 }
 
-/// A publication from a WebSocket message.
+/// A draft from a WebSocket message.
 pub fn from_message(
     channel: ChannelName,
     form: WireForm,
@@ -87,7 +87,7 @@ pub fn from_message(
     Ok(Draft { channel, event: None, content, data, frame })
 }
 
-/// The bytes without the room that was left for more of them: a channel's history keeps them.
+/// The bytes without spare capacity: a channel's history keeps them.
 fn exact(data: Vec<u8>) -> Bytes {
     data.into_boxed_slice().into()
 }

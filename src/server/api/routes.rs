@@ -1,7 +1,17 @@
-//! From a path to what it names. What is done with it, `handlers` says.
+//! From a listener and a path to what is served there. What is done with it is in `handlers`.
 
 use crate::http::{self, Request, Response, Status};
 use crate::hub::ChannelName;
+
+/// The listener that a connection came in at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// One of `--listen`.
+    Public,
+    /// That of `--metrics-listen`. Whoever chose its address chose who reaches it: no key, host name or origin is
+    /// checked there, no channel is served, and no page may read an answer by CORS.
+    Metrics,
+}
 
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +46,22 @@ pub const FIGURES_PATH: &str = "/dashboard/figures";
 
 impl Route {
     /// The route of a request, or the answer that there is none.
-    pub fn of(request: &Request) -> Result<Self, Response> {
-        match request.path() {
+    pub fn of(door: Door, request: &Request) -> Result<Self, Response> {
+        match (door, request.path()) {
+            (_, "/healthz") => Ok(Self::Health),
+            (_, "/readyz") => Ok(Self::Ready),
+            (_, "/metrics") => Ok(Self::Metrics),
+            (Door::Metrics, _) => Err(Response::text(
+                Status::NOT_FOUND,
+                "Only /metrics, /healthz and /readyz are served at this address.",
+            )),
+            (Door::Public, path) => Self::of_public(path),
+        }
+    }
+
+    fn of_public(path: &str) -> Result<Self, Response> {
+        match path {
             "/" => Ok(Self::Home),
-            "/healthz" => Ok(Self::Health),
-            "/readyz" => Ok(Self::Ready),
-            "/metrics" => Ok(Self::Metrics),
             "/dashboard" => Ok(Self::Dashboard),
             FIGURES_PATH => Ok(Self::Figures),
             "/fanfare.js" => Ok(Self::Script),
@@ -57,12 +77,23 @@ impl Route {
         }
     }
 
-    /// The methods that the route knows, as the `Allow` field names them.
-    pub fn allow(&self) -> &'static str {
-        match self {
-            Self::Home | Self::Health | Self::Script | Self::Module | Self::Echo => "GET, HEAD, OPTIONS",
-            Self::Ready | Self::Metrics | Self::Dashboard | Self::Figures => "GET, HEAD, OPTIONS",
-            Self::Channel(_) => "GET, HEAD, POST, OPTIONS",
+    /// The methods that the route knows at a listener, as the `Allow` field names them.
+    pub fn allow(&self, door: Door) -> &'static str {
+        match (door, self) {
+            (Door::Metrics, _) => "GET, HEAD",
+            (Door::Public, Self::Channel(_)) => "GET, HEAD, POST, OPTIONS",
+            (
+                Door::Public,
+                Self::Home
+                | Self::Health
+                | Self::Ready
+                | Self::Metrics
+                | Self::Dashboard
+                | Self::Figures
+                | Self::Script
+                | Self::Module
+                | Self::Echo,
+            ) => "GET, HEAD, OPTIONS",
         }
     }
 }
@@ -83,4 +114,46 @@ fn channel(segment: &str) -> Result<ChannelName, Response> {
         ));
     }
     Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Event, Limits, RequestReader};
+
+    fn route(door: Door, path: &str) -> Result<Route, Status> {
+        let mut reader = RequestReader::new(Limits::default());
+        reader.receive(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+        let Ok(Some(Event::Head(request))) = reader.poll() else { panic!("a complete head") };
+        Route::of(door, &request).map_err(|response| response.status())
+    }
+
+    #[test]
+    fn the_state_of_the_server_is_at_both_listeners_and_everything_else_at_the_public_ones() {
+        for (path, named) in
+            [("/metrics", Route::Metrics), ("/healthz", Route::Health), ("/readyz", Route::Ready)]
+        {
+            assert_eq!(route(Door::Public, path), Ok(named.clone()));
+            assert_eq!(route(Door::Metrics, path), Ok(named));
+        }
+        for path in ["/", "/dashboard", FIGURES_PATH, "/fanfare.js", "/fanfare.mjs", "/echo", "/channels/a"] {
+            assert!(route(Door::Public, path).is_ok(), "{path}");
+            assert_eq!(route(Door::Metrics, path), Err(Status::NOT_FOUND), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_channel_of_the_servers_own_is_forbidden_and_a_path_that_names_nothing_is_not_found() {
+        assert_eq!(route(Door::Public, "/channels/@fanfare.dashboard"), Err(Status::FORBIDDEN));
+        assert_eq!(route(Door::Public, "/channels/%ff"), Err(Status::BAD_REQUEST));
+        assert_eq!(route(Door::Public, "/channel/a"), Err(Status::NOT_FOUND));
+    }
+
+    #[test]
+    fn what_may_be_asked_depends_on_the_listener() {
+        assert_eq!(Route::Metrics.allow(Door::Metrics), "GET, HEAD");
+        assert_eq!(Route::Metrics.allow(Door::Public), "GET, HEAD, OPTIONS");
+        let channel = Route::Channel(ChannelName::new("a").unwrap());
+        assert_eq!(channel.allow(Door::Public), "GET, HEAD, POST, OPTIONS");
+    }
 }

@@ -1,4 +1,4 @@
-//! The broker without loops: the order, and the positions of who comes back.
+//! The broker without loops: the order, and the positions of reconnecting subscribers.
 
 use std::time::Duration;
 
@@ -7,16 +7,17 @@ use mio::{Events, Poll, Token};
 use super::*;
 use crate::config::{Config, Glob};
 use crate::hub::Gap;
+use crate::server::broker::activity::SHOWN_AT_REST_MAX;
+use crate::server::broker::channel::RETENTION_MS;
 use crate::server::broker::mailbox::mailboxes;
-use crate::server::broker::shard::RETENTION_MS;
 
 const NOW: Millis = Millis(1_000);
 
-/// An broker of so many loops, and the polls that their wakers need.
+/// A broker of that many loops, and the polls that their wakers need.
 fn broker(loops: usize) -> (Broker, Vec<Poll>) {
     let polls: Vec<Poll> = (0..loops).map(|_| Poll::new().unwrap()).collect();
     let rules = Retention::new(&Config { history: vec![(Glob::new("*"), 3)], ..Config::default() });
-    (Broker::new(mailboxes(&polls, Token(0)).unwrap(), 100, rules), polls)
+    (Broker::new(mailboxes(&polls, Token(0)).unwrap(), 100, rules, Engine::Local), polls)
 }
 
 fn name() -> ChannelName {
@@ -24,7 +25,28 @@ fn name() -> ChannelName {
 }
 
 fn publish(broker: &Broker, text: &str) -> Published {
-    broker.publish(Draft::text("a", text).unwrap(), NOW)
+    publish_to(broker, "a", text)
+}
+
+fn publish_to(broker: &Broker, channel: &str, text: &str) -> Published {
+    let publishing = broker.publish(Draft::text(channel, text).unwrap(), Waiter::Nobody, NOW);
+    let Publishing::Done(Receipt { published, is_replay: false }) = publishing else {
+        panic!("one node delivers at once: {publishing:?}");
+    };
+    published
+}
+
+fn once(
+    broker: &Broker,
+    draft: Draft,
+    key: IdempotencyKey,
+    has_room: bool,
+    now: Millis,
+) -> Result<Receipt, KeyRefused> {
+    match broker.publish_once(draft, key, has_room, Waiter::Nobody, now)? {
+        Publishing::Done(receipt) => Ok(receipt),
+        Publishing::Awaited => panic!("one node delivers at once"),
+    }
 }
 
 /// Joins the channel from now on.
@@ -48,8 +70,8 @@ fn key(text: &str) -> IdempotencyKey {
 }
 
 fn publish_once(broker: &Broker, text: &str, key_text: &str, now: u64) -> Result<(u64, bool), KeyRefused> {
-    let (published, is_replay) =
-        broker.publish_once(Draft::text("a", text).unwrap(), key(key_text), true, Millis(now))?;
+    let Receipt { published, is_replay } =
+        once(broker, Draft::text("a", text).unwrap(), key(key_text), true, Millis(now))?;
     Ok((published.id.sequence, is_replay))
 }
 
@@ -85,7 +107,7 @@ fn a_loop_whose_last_subscriber_has_left_gets_nothing() {
 }
 
 #[test]
-fn who_comes_back_gets_what_was_published_meanwhile() {
+fn a_reconnecting_subscriber_gets_what_was_published_meanwhile() {
     let (broker, _polls) = broker(1);
     join(&broker, 0);
     let seen = publish(&broker, "seen").id;
@@ -116,7 +138,7 @@ fn a_channel_with_publications_outlives_its_last_subscriber_for_a_while_and_is_t
 fn without_history_the_sequence_is_known_for_a_minute() {
     let polls = [Poll::new().unwrap()];
     let rules = Retention::new(&Config { history: vec![(Glob::new("*"), 0)], ..Config::default() });
-    let broker = Broker::new(mailboxes(&polls, Token(0)).unwrap(), 100, rules);
+    let broker = Broker::new(mailboxes(&polls, Token(0)).unwrap(), 100, rules, Engine::Local);
     let first = publish(&broker, "x").id;
     broker.sweep(Millis(NOW.0 + RETENTION_MS - 1));
     assert_eq!(resume(&broker, 0, Position::After(first)), (vec![], first, None));
@@ -126,7 +148,7 @@ fn without_history_the_sequence_is_known_for_a_minute() {
 }
 
 #[test]
-fn a_channel_without_publications_is_forgotten_at_once_and_nobody_can_tell() {
+fn a_channel_without_publications_is_removed_at_once_and_no_subscriber_notices() {
     let (broker, _polls) = broker(1);
     let (_, beginning, _) = resume(&broker, 0, Position::Now);
     leave(&broker, 0);
@@ -140,7 +162,7 @@ fn a_channel_without_publications_is_forgotten_at_once_and_nobody_can_tell() {
 }
 
 #[test]
-fn who_was_at_the_beginning_before_another_life_is_told_of_a_gap() {
+fn a_subscriber_at_the_beginning_of_an_earlier_epoch_is_told_of_a_gap() {
     let (broker, _polls) = broker(1);
     let (_, beginning, _) = resume(&broker, 0, Position::Now);
     leave(&broker, 0);
@@ -163,7 +185,7 @@ fn the_beginning_of_another_servers_channel_is_not_this_ones() {
 }
 
 #[test]
-fn the_first_channel_wakes_the_loop_that_forgets_and_the_second_does_not() {
+fn the_first_channel_wakes_the_first_loop_and_the_second_does_not() {
     let (broker, mut polls) = broker(2);
     let mut woken = |index: usize| {
         broker.mailbox(index).is_up();
@@ -172,16 +194,16 @@ fn the_first_channel_wakes_the_loop_that_forgets_and_the_second_does_not() {
         polls[index].poll(&mut events, Some(Duration::ZERO)).unwrap();
         !events.is_empty()
     };
-    broker.mailbox(SWEEPER).may_sleep();
+    broker.mailbox(FIRST_LOOP).may_sleep();
     publish(&broker, "to nobody");
-    assert!(woken(SWEEPER));
+    assert!(woken(FIRST_LOOP));
     assert!(!woken(1));
-    broker.publish(Draft::text("b", "x").unwrap(), NOW);
-    assert!(!woken(SWEEPER));
+    publish_to(&broker, "b", "x");
+    assert!(!woken(FIRST_LOOP));
 }
 
 #[test]
-fn who_joins_nothing_is_not_counted() {
+fn a_join_that_gives_nothing_is_not_counted() {
     let (broker, _polls) = broker(1);
     let joined: Option<()> = broker.subscribe(&name(), 0, Position::Now, NOW, |_| None);
     assert_eq!((joined, broker.channels_len()), (None, 0));
@@ -205,16 +227,16 @@ fn a_key_that_comes_with_something_else_publishes_nothing() {
     assert_eq!(publish_once(&broker, "x", "k", 0), Ok((1, false)));
     assert_eq!(publish_once(&broker, "y", "k", 1), Err(KeyRefused::Reused));
     let binary = Draft::binary("a", &b"x"[..]).unwrap();
-    assert_eq!(broker.publish_once(binary, key("k"), true, Millis(1)), Err(KeyRefused::Reused));
+    assert_eq!(once(&broker, binary, key("k"), true, Millis(1)), Err(KeyRefused::Reused));
     assert_eq!(publish(&broker, "z").id.sequence, 2);
 }
 
 #[test]
 fn where_there_is_no_room_a_known_key_is_answered_and_a_new_one_refused() {
     let (broker, _polls) = broker(1);
-    let once = |key_text| broker.publish_once(Draft::text("a", "x").unwrap(), key(key_text), false, NOW);
+    let once = |key_text| once(&broker, Draft::text("a", "x").unwrap(), key(key_text), false, NOW);
     assert_eq!(publish_once(&broker, "x", "known", NOW.0), Ok((1, false)));
-    assert!(once("known").unwrap().1);
+    assert!(once("known").unwrap().is_replay);
     assert_eq!(once("new"), Err(KeyRefused::NoRoom));
 }
 
@@ -296,7 +318,7 @@ fn of_many_channels_only_those_that_were_published_to_are_shown_and_only_while_s
     };
     assert_eq!(shown(), []);
     publish(&broker, "x");
-    broker.publish(Draft::text("c7", "x").unwrap(), NOW);
+    publish_to(&broker, "c7", "x");
     publish(&broker, "x");
     let mut busy = shown();
     busy.sort();

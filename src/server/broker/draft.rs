@@ -1,4 +1,4 @@
-//! A publication before it has a place in its channel's order, and why there is none.
+//! A publication before it has a number, and what is wrong with one that cannot be published.
 //!
 //! What a peer sent, and in which form, is not known here.
 
@@ -11,7 +11,7 @@ use crate::hub::{ChannelName, Content, EventName, InvalidChannelName, InvalidEve
 use crate::server::excerpt::Excerpt;
 use crate::ws::CloseCode;
 
-/// A publication before it has a place in its channel's order.
+/// A publication before it has a number in its channel's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     pub(in crate::server) channel: ChannelName,
@@ -70,9 +70,9 @@ impl Draft {
 /// Why a body or a message cannot be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DraftError {
-    /// Promised as text or JSON, and is no UTF-8.
+    /// Declared as text or JSON, and not UTF-8.
     NotUtf8,
-    /// Promised as JSON, and is none; says where.
+    /// Declared as JSON, and not JSON; says where.
     NotJson(String),
     /// Not an envelope; says what is wrong.
     NotEnvelope(String),
@@ -115,11 +115,11 @@ impl fmt::Display for DraftError {
 
 impl std::error::Error for DraftError {}
 
-/// How much is said of what is wrong with JSON. A Close frame has 123 bytes for a reason, and our own words before it
-/// take 36.
+/// The longest description of a fault in JSON, in bytes. A Close frame has 123 bytes for a reason, of which our own
+/// words take 36.
 const DETAIL_LEN_MAX: usize = 87;
 
-/// What the JSON parser says, which may quote what the peer sent, and where.
+/// The parser's description of a fault, which may quote what the peer sent, and its place.
 pub fn detail(error: &serde_json::Error) -> String {
     let what = error.to_string();
     if what.len() <= DETAIL_LEN_MAX {

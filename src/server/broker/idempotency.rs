@@ -1,32 +1,34 @@
-//! Publications whose publisher gave them a key, so that a retry publishes nothing and gets the same answer.
+//! Publications whose publisher gave them a key: a retry publishes nothing and gets the same answer.
 //!
-//! One is kept for each channel, under the channel's lock. Nothing is published here.
+//! Each channel has its own keys, under the channel's lock. Nothing is published here.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::hub::Ledger;
 use crate::hub::Published;
+use crate::server::broker::answer::Waiter;
+use crate::server::broker::memory::Account;
 use crate::server::clock::Millis;
 
-/// How long a key is known: a publisher that got no answer has tried again by then, or given up.
-pub const RETRY_WINDOW_MS: u64 = 60_000;
+/// How long a key is known: a publisher that got no answer has retried by then, or given up.
+pub const KEY_WINDOW_MS: u64 = 60_000;
 
 /// The longest key, in bytes. A UUID has 36, a SHA-512 in hexadecimal 128.
 const KEY_LEN_MAX: usize = 255;
 
-/// What a known key costs besides its text: its place in the table and in the queue, the answer.
-const ENTRY_LEN: usize = 128;
-
-/// What a publisher calls a publication by, so that it can try again: 1 to 255 visible ASCII characters.
+/// The name that a publisher gives a publication for retries: 1 to 255 visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(Arc<str>);
 
 impl IdempotencyKey {
-    /// Checks the value of an `Idempotency-Key` field; `None` if it is no key.
+    /// Checks the value of an `Idempotency-Key` field; `None` if it breaks the rule.
     pub fn new(value: &[u8]) -> Option<Self> {
         let is_key = (1..=KEY_LEN_MAX).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
         is_key.then(|| Self(str::from_utf8(value).expect("visible ASCII is UTF-8").into()))
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -35,79 +37,119 @@ impl IdempotencyKey {
 pub enum KeyRefused {
     /// It was used for another publication.
     Reused,
-    /// It would have to be remembered for its time, whatever comes, and there is no room.
+    /// It would have to be kept for [`KEY_WINDOW_MS`], and memory is short.
     NoRoom,
+}
+
+/// What is known of the publication under a key.
+#[derive(Debug)]
+pub enum Known {
+    /// It was delivered, and this was answered.
+    Delivered(Published),
+    /// It is with the engine. These made the same publication since, and get its answer.
+    Awaited(Vec<Waiter>),
 }
 
 /// The known keys of a channel.
 #[derive(Debug, Default)]
 pub struct IdempotencyKeys {
-    answers: HashMap<IdempotencyKey, (u64, Published)>,
-    /// The same keys by when they came.
-    order: VecDeque<(Millis, IdempotencyKey)>,
+    /// Each with the fingerprint of its publication.
+    known: HashMap<IdempotencyKey, (u64, Known)>,
+    /// The same keys in the order in which they came.
+    by_age: VecDeque<(Millis, IdempotencyKey)>,
 }
 
 impl IdempotencyKeys {
-    /// What was answered when the key was first used, if it is known. `fingerprint` stands for what is to be
-    /// published.
-    pub fn find(&self, key: &IdempotencyKey, fingerprint: u64) -> Result<Option<Published>, KeyRefused> {
-        match self.answers.get(key) {
-            Some(&(known, published)) if known == fingerprint => Ok(Some(published)),
+    /// What is known of the key, if anything. `fingerprint` stands for what is to be published.
+    ///
+    /// # Errors
+    /// The key was used for a publication with another fingerprint.
+    pub fn find(&mut self, key: &IdempotencyKey, fingerprint: u64) -> Result<Option<&mut Known>, KeyRefused> {
+        match self.known.get_mut(key) {
+            Some((before, known)) if *before == fingerprint => Ok(Some(known)),
             Some(_) => Err(KeyRefused::Reused),
             None => Ok(None),
         }
     }
 
-    /// Notes what was answered.
+    /// Adds a key that is not known.
     pub fn insert(
         &mut self,
         key: IdempotencyKey,
         fingerprint: u64,
-        published: Published,
+        known: Known,
         now: Millis,
-        ledger: &Ledger,
+        account: &Account,
     ) {
-        ledger.add(cost(&key));
-        self.order.push_back((now, key.clone()));
-        self.answers.insert(key, (fingerprint, published));
+        account.add_key(key.len());
+        self.by_age.push_back((now, key.clone()));
+        self.known.insert(key, (fingerprint, known));
     }
 
-    /// Forgets the keys whose time is over.
-    pub fn expire(&mut self, now: Millis, ledger: &Ledger) {
-        self.expire_some(now, usize::MAX, ledger);
+    /// Ends the wait for an awaited publication: the key has its answer from now on, or is unknown again if nothing was
+    /// published. Returns those who made the same publication since.
+    #[must_use]
+    pub fn settle(
+        &mut self,
+        key: &IdempotencyKey,
+        published: Option<Published>,
+        account: &Account,
+    ) -> Vec<Waiter> {
+        let Some((_, known)) = self.known.get_mut(key) else { return Vec::new() };
+        let Known::Awaited(waiters) = known else { return Vec::new() };
+        let waiters = std::mem::take(waiters);
+        match published {
+            Some(published) => *known = Known::Delivered(published),
+            None => self.remove(key, account),
+        }
+        waiters
     }
 
-    /// Forgets at most `most` keys whose time is over. How many that were.
-    pub fn expire_some(&mut self, now: Millis, most: usize, ledger: &Ledger) -> usize {
+    /// Removes the keys that have expired.
+    pub fn expire(&mut self, now: Millis, account: &Account) {
+        self.expire_some(now, usize::MAX, account);
+    }
+
+    /// Removes at most `most` keys that have expired. Returns their number.
+    pub fn expire_some(&mut self, now: Millis, most: usize, account: &Account) -> usize {
         let mut expired = 0;
         while expired < most
-            && let Some((at, _)) = self.order.front()
-            && now.0 >= at.0 + RETRY_WINDOW_MS
-            && let Some((_, key)) = self.order.pop_front()
+            && let Some((at, _)) = self.by_age.front()
+            && now.0 >= at.0 + KEY_WINDOW_MS
+            && let Some((_, key)) = self.by_age.pop_front()
         {
-            ledger.subtract(cost(&key));
-            self.answers.remove(&key);
+            account.remove_key(key.len());
+            self.known.remove(&key);
             expired += 1;
         }
-        if self.order.is_empty() {
-            *self = Self::default();
-        }
+        self.release();
         expired
     }
 
     /// When the oldest of the known keys came.
     pub fn oldest(&self) -> Option<Millis> {
-        self.order.front().map(|&(at, _)| at)
+        self.by_age.front().map(|&(at, _)| at)
     }
 
     /// Whether no key is known.
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.by_age.is_empty()
     }
-}
 
-fn cost(key: &IdempotencyKey) -> usize {
-    key.0.len() + ENTRY_LEN
+    /// O(known keys): an engine that did not publish is rare.
+    fn remove(&mut self, key: &IdempotencyKey, account: &Account) {
+        account.remove_key(key.len());
+        self.known.remove(key);
+        self.by_age.retain(|(_, known)| known != key);
+        self.release();
+    }
+
+    /// Frees the tables once they are empty.
+    fn release(&mut self) {
+        if self.by_age.is_empty() {
+            *self = Self::default();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -123,24 +165,56 @@ mod tests {
         Published { id: PublicationId { epoch: 1, sequence }, subscribers: 2 }
     }
 
+    fn found(
+        keys: &mut IdempotencyKeys,
+        text: &str,
+        fingerprint: u64,
+    ) -> Result<Option<Published>, KeyRefused> {
+        Ok(keys.find(&key(text), fingerprint)?.map(|known| match known {
+            Known::Delivered(published) => *published,
+            Known::Awaited(_) => panic!("it is awaited"),
+        }))
+    }
+
     #[test]
-    fn a_retry_finds_the_first_answer_for_a_minute() {
-        let (mut retries, ledger) = (IdempotencyKeys::default(), Ledger::default());
-        assert_eq!(retries.find(&key("a"), 1), Ok(None));
-        retries.insert(key("a"), 1, published(7), Millis(5), &ledger);
-        retries.expire(Millis(60_004), &ledger);
-        assert_eq!(retries.find(&key("a"), 1), Ok(Some(published(7))));
-        assert_eq!(retries.find(&key("b"), 1), Ok(None));
-        retries.expire(Millis(60_005), &ledger);
-        assert_eq!(retries.find(&key("a"), 1), Ok(None));
-        assert_eq!((retries.is_empty(), ledger.bytes()), (true, 0));
+    fn a_key_has_the_first_answer_for_a_minute() {
+        let (mut keys, account) = (IdempotencyKeys::default(), Account::default());
+        assert_eq!(found(&mut keys, "a", 1), Ok(None));
+        keys.insert(key("a"), 1, Known::Delivered(published(7)), Millis(5), &account);
+        keys.expire(Millis(60_004), &account);
+        assert_eq!(found(&mut keys, "a", 1), Ok(Some(published(7))));
+        assert_eq!(found(&mut keys, "b", 1), Ok(None));
+        keys.expire(Millis(60_005), &account);
+        assert_eq!(found(&mut keys, "a", 1), Ok(None));
+        assert_eq!((keys.is_empty(), account.held_len()), (true, 0));
     }
 
     #[test]
     fn a_key_for_something_else_is_an_error() {
-        let mut retries = IdempotencyKeys::default();
-        retries.insert(key("a"), 1, published(7), Millis(5), &Ledger::default());
-        assert_eq!(retries.find(&key("a"), 2), Err(KeyRefused::Reused));
+        let mut keys = IdempotencyKeys::default();
+        keys.insert(key("a"), 1, Known::Delivered(published(7)), Millis(5), &Account::default());
+        assert_eq!(found(&mut keys, "a", 2), Err(KeyRefused::Reused));
+    }
+
+    #[test]
+    fn an_awaited_key_has_its_answer_once_it_is_settled() {
+        let (mut keys, account) = (IdempotencyKeys::default(), Account::default());
+        keys.insert(key("a"), 1, Known::Awaited(vec![Waiter::Nobody]), Millis(5), &account);
+        assert_eq!(keys.settle(&key("a"), Some(published(7)), &account).len(), 1);
+        assert_eq!(found(&mut keys, "a", 1), Ok(Some(published(7))));
+        assert_eq!(keys.settle(&key("a"), Some(published(8)), &account).len(), 0, "it is settled once");
+        assert_eq!(found(&mut keys, "a", 1), Ok(Some(published(7))));
+    }
+
+    #[test]
+    fn an_awaited_key_whose_publication_failed_is_unknown_and_a_later_use_has_its_whole_minute() {
+        let (mut keys, account) = (IdempotencyKeys::default(), Account::default());
+        keys.insert(key("a"), 1, Known::Awaited(Vec::new()), Millis(0), &account);
+        assert!(keys.settle(&key("a"), None, &account).is_empty());
+        assert_eq!((keys.is_empty(), account.held_len()), (true, 0));
+        keys.insert(key("a"), 2, Known::Delivered(published(7)), Millis(30_000), &account);
+        keys.expire(Millis(60_000), &account);
+        assert_eq!(found(&mut keys, "a", 2), Ok(Some(published(7))));
     }
 
     #[test]

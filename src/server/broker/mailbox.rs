@@ -1,6 +1,6 @@
-//! What other threads hand to a loop: publications and accepted sockets, and the waking of it.
+//! What other threads hand to a loop: publications, answers to publishers and accepted sockets; and the loop's waker.
 //!
-//! The order of publications is the broker's to keep; a mailbox keeps the order in which it was filled.
+//! A mailbox keeps the order in which it was filled; the order of publications is the broker's.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,10 +11,16 @@ use mio::Waker;
 use mio::net::TcpStream;
 
 use crate::hub::Publication;
+use crate::server::broker::answer::PublishAnswer;
+use crate::server::broker::memory::publication_len;
 use crate::server::lock::lock;
 
+/// The loop that does what is done once for the whole server: it accepts sockets, removes what has expired from the
+/// broker, publishes the dashboard's figures and the demo's prices, and ends after all others.
+pub const FIRST_LOOP: usize = 0;
+
 /// Above this many bytes of publications not yet taken, publishers have to wait. It is a turn's worth: 4 MiB are
-/// appended in some milliseconds; more would only be memory.
+/// appended in a few milliseconds; more would cost memory and gain nothing.
 pub const MAILBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Above this many bytes to be written for publications not yet taken, a payload counted for each subscriber of the loop,
@@ -22,20 +28,24 @@ pub const MAILBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// 1,000 subscribers get 32 KiB each in a write.
 pub const FAN_OUT_MAX: u64 = 32 * 1024 * 1024;
 
-/// What an entry costs besides its payload: the shared publication, its names, the reference in the mailbox.
-const PUBLICATION_OVERHEAD: usize = 160;
-
 /// The way into one loop.
 #[derive(Debug)]
 pub struct Mailbox {
     publications: Mutex<VecDeque<Arc<Publication>>>,
     publication_bytes: AtomicUsize,
-    /// What is to be written for them. Changed under the lock of the publications.
+    /// The bytes to be written for them. Changed under the lock of the publications.
     fan_out: AtomicU64,
-    sockets: Mutex<Vec<TcpStream>>,
-    /// Whether the loop is at work, or woken already. It is then going to look here before it waits.
+    others: Mutex<Others>,
+    /// Whether the loop is working, or was woken. It then looks here before it polls.
     is_awake: AtomicBool,
     waker: Waker,
+}
+
+/// What comes less often than publications.
+#[derive(Debug, Default)]
+struct Others {
+    sockets: Vec<TcpStream>,
+    answers: Vec<PublishAnswer>,
 }
 
 impl Mailbox {
@@ -45,15 +55,15 @@ impl Mailbox {
             publications: Mutex::default(),
             publication_bytes: AtomicUsize::new(0),
             fan_out: AtomicU64::new(0),
-            sockets: Mutex::default(),
+            others: Mutex::default(),
             is_awake: AtomicBool::new(false),
             waker,
         }
     }
 
-    /// Adds a publication for so many subscribers of the loop, and wakes it.
+    /// Adds a publication for that many subscribers of the loop, and wakes the loop.
     pub fn post(&self, publication: Arc<Publication>, subscribers: u64) {
-        self.publication_bytes.fetch_add(cost(&publication), Ordering::Relaxed);
+        self.publication_bytes.fetch_add(publication_len(publication.data.len()), Ordering::Relaxed);
         let fan_out = (publication.data.len() as u64).saturating_mul(subscribers);
         let mut publications = lock(&self.publications);
         self.fan_out.fetch_add(fan_out, Ordering::Relaxed);
@@ -64,11 +74,17 @@ impl Mailbox {
 
     /// Adds an accepted socket and wakes the loop.
     pub fn hand_over(&self, socket: TcpStream) {
-        lock(&self.sockets).push(socket);
+        lock(&self.others).sockets.push(socket);
         self.wake();
     }
 
-    /// Whether more is waiting than the loop should be given.
+    /// Adds the answer to a publication of one of the loop's connections and wakes the loop.
+    pub fn answer(&self, answer: PublishAnswer) {
+        lock(&self.others).answers.push(answer);
+        self.wake();
+    }
+
+    /// Whether publishers have to wait until the loop has taken what is here.
     pub fn is_congested(&self) -> bool {
         self.publication_bytes.load(Ordering::Relaxed) > MAILBOX_BYTES_MAX
             || self.fan_out.load(Ordering::Relaxed) > FAN_OUT_MAX
@@ -83,7 +99,7 @@ impl Mailbox {
         while bytes < len_max
             && let Some(publication) = publications.get(count)
         {
-            bytes += cost(publication);
+            bytes += publication_len(publication.data.len());
             count += 1;
         }
         let fan_out = self.fan_out.load(Ordering::Relaxed);
@@ -101,12 +117,18 @@ impl Mailbox {
         bytes
     }
 
-    /// Takes the sockets that are there.
+    /// Takes the accepted sockets.
     pub fn take_sockets(&self) -> Vec<TcpStream> {
-        std::mem::take(&mut *lock(&self.sockets))
+        std::mem::take(&mut lock(&self.others).sockets)
     }
 
-    /// Makes the loop look at everything once more. It is woken at most once a turn.
+    /// Takes the answers to publications of the loop's connections, in the order in which they were added. A connection
+    /// may have been closed meanwhile, or wait for another request's answer: key and request number tell.
+    pub fn take_answers(&self) -> Vec<PublishAnswer> {
+        std::mem::take(&mut lock(&self.others).answers)
+    }
+
+    /// Has the loop take another turn. The waker is used at most once a turn.
     pub fn wake(&self) {
         if !self.is_awake.swap(true, Ordering::SeqCst)
             && let Err(error) = self.waker.wake()
@@ -115,22 +137,23 @@ impl Mailbox {
         }
     }
 
-    /// Said by the loop before it waits: from now on it has to be woken. False if something came in meanwhile
-    /// and it should not wait.
+    /// Call before polling: arms the waker. False if something has arrived, and the poll must not wait.
     pub fn may_sleep(&self) -> bool {
         // A swap, so that the loop sees all that was done before a wake that found it awake.
         self.is_awake.swap(false, Ordering::SeqCst);
-        lock(&self.publications).is_empty() && lock(&self.sockets).is_empty()
+        lock(&self.publications).is_empty() && lock(&self.others).is_empty()
     }
 
-    /// Said by the loop when it is back from waiting.
+    /// Call after polling: disarms the waker.
     pub fn is_up(&self) {
         self.is_awake.store(true, Ordering::SeqCst);
     }
 }
 
-fn cost(publication: &Publication) -> usize {
-    publication.data.len() + PUBLICATION_OVERHEAD
+impl Others {
+    fn is_empty(&self) -> bool {
+        self.sockets.is_empty() && self.answers.is_empty()
+    }
 }
 
 /// A mailbox for each of `polls`.
@@ -145,7 +168,9 @@ mod tests {
     use mio::{Events, Poll, Token};
 
     use super::*;
-    use crate::hub::{ChannelName, Content, Frames, PublicationId};
+    use crate::hub::{ChannelName, Content, Frames, PublicationId, Published};
+    use crate::server::broker::answer::Receipt;
+    use crate::server::broker::memory::PUBLICATION_LEN;
 
     fn publication(sequence: u64, len: usize) -> Arc<Publication> {
         Arc::new(Publication {
@@ -170,7 +195,7 @@ mod tests {
         let poll = Poll::new().unwrap();
         let mailbox = mailboxes(std::slice::from_ref(&poll), Token(0)).unwrap().remove(0);
         for sequence in 1..=5 {
-            mailbox.post(publication(sequence, 1000 - PUBLICATION_OVERHEAD), 1);
+            mailbox.post(publication(sequence, 1000 - PUBLICATION_LEN), 1);
         }
         let take = |len_max| {
             let mut taken = VecDeque::new();
@@ -184,6 +209,22 @@ mod tests {
         assert!(take(usize::MAX).is_empty());
         assert!(mailbox.may_sleep());
         assert_eq!(mailbox.publication_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn an_answer_keeps_the_loop_awake_until_it_is_taken_and_answers_are_in_order() {
+        let poll = Poll::new().unwrap();
+        let mailbox = mailboxes(std::slice::from_ref(&poll), Token(0)).unwrap().remove(0);
+        let answer = |request| {
+            let id = PublicationId { epoch: 1, sequence: request };
+            let outcome = Ok(Receipt::of_new(Published { id, subscribers: 0 }));
+            PublishAnswer { connection: 7, request, outcome }
+        };
+        mailbox.answer(answer(1));
+        mailbox.answer(answer(2));
+        assert!(!mailbox.may_sleep());
+        assert_eq!(mailbox.take_answers(), [answer(1), answer(2)]);
+        assert!(mailbox.may_sleep());
     }
 
     #[test]

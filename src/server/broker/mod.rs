@@ -1,47 +1,47 @@
-//! The order of each channel over all loops: who publishes draws the next number and fills the mailboxes while
-//! nobody else can. What was published lately is kept here too, for those that come back.
+//! The order of each channel over all loops: publishing in two halves, joining and leaving, and what is kept of a
+//! channel for reconnecting subscribers.
+//!
+//! The first half of publishing draws the number (`sequence`), the second fills history and mailboxes (`deliver`). On
+//! one node both happen under one lock; with an engine the second comes when the engine says so.
 //!
 //! No bytes are encoded and no log is touched here; a loop does that with what it finds in its mailbox.
 
+pub mod activity;
+pub mod answer;
+pub mod channel;
 pub mod draft;
-pub mod forgetting;
+pub mod engine;
+pub mod eviction;
 pub mod idempotency;
 pub mod listing;
 pub mod mailbox;
+pub mod memory;
 pub mod retention;
 pub mod shard;
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::hub::{
-    ChannelName, Frames, History, Ledger, Position, Publication, PublicationId, Published, Resumption,
-};
+use crate::hub::{ChannelName, History, Position, Publication, PublicationId, Published, Resumption};
+use crate::server::broker::answer::{NotPublished, PublishAnswer, Publishing, Receipt, Waiter};
+use crate::server::broker::channel::ChannelState;
 use crate::server::broker::draft::Draft;
-use crate::server::broker::idempotency::{IdempotencyKey, IdempotencyKeys, KeyRefused};
+use crate::server::broker::engine::{Engine, Ticket};
+use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused, Known};
 use crate::server::broker::listing::UNLISTED;
-use crate::server::broker::mailbox::Mailbox;
+use crate::server::broker::mailbox::{FIRST_LOOP, Mailbox};
+use crate::server::broker::memory::Account;
 use crate::server::broker::retention::Retention;
-use crate::server::broker::shard::{ChannelState, Listed, Lists, PUBLICATION_LEN, Shard};
+use crate::server::broker::shard::{Lists, Shard};
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
 
-/// Channels are spread over this many locks. A lock is held for some hundred nanoseconds, so a few per core keep
+/// Channels are spread over this many locks. A lock is held for several hundred nanoseconds, so a few per core keep
 /// publishers of different channels apart.
 const SHARDS: usize = 64;
-
-/// The loop that calls [`Broker::sweep`] when something is due.
-pub const SWEEPER: usize = 0;
-
-/// What a channel costs: its name, its state, its places in the table and in three lists. 200,000 with a publication
-/// each have 1,010 bytes a channel resident.
-const ORDER_LEN: usize = 640;
-
-/// Up to this many channels, those at rest are among what [`Broker::take_busy`] shows: a look at them takes 50 µs.
-const SHOWN_AT_REST_MAX: usize = 1024;
 
 /// The channels of all loops.
 #[derive(Debug)]
@@ -49,31 +49,31 @@ pub struct Broker {
     hasher: RandomState,
     pub(super) shards: Vec<Mutex<Shard>>,
     mailboxes: Vec<Mailbox>,
-    history: Retention,
+    engine: Engine,
+    retention: Retention,
     first_epoch: u64,
     next_epoch: AtomicU64,
-    channels_len: AtomicUsize,
-    pub(super) ledger: Ledger,
-    /// When the first thing is due of all channels, in milliseconds.
+    pub(super) account: Account,
+    /// When something expires next, of all channels, in milliseconds.
     pub(super) due_at: AtomicU64,
-    /// Publications that were evicted from histories before their time.
+    /// Publications that were evicted from histories before they expired.
     pub(super) evicted: AtomicU64,
-    /// Whether somebody asks for what is busy.
-    is_counting: AtomicBool,
+    /// Whether publications are counted by channel.
+    pub(super) is_counting: AtomicBool,
 }
 
 impl Broker {
     /// No channels yet. Epochs count up from `first_epoch`, which should be another at every start.
-    pub fn new(mailboxes: Vec<Mailbox>, first_epoch: u64, history: Retention) -> Self {
+    pub fn new(mailboxes: Vec<Mailbox>, first_epoch: u64, retention: Retention, engine: Engine) -> Self {
         Self {
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             mailboxes,
-            history,
+            engine,
+            retention,
             first_epoch,
             next_epoch: AtomicU64::new(first_epoch),
-            channels_len: AtomicUsize::new(0),
-            ledger: Ledger::default(),
+            account: Account::default(),
             due_at: AtomicU64::new(UNLISTED),
             evicted: AtomicU64::new(0),
             is_counting: AtomicBool::new(false),
@@ -90,61 +90,144 @@ impl Broker {
         &self.mailboxes
     }
 
-    /// Whether publishers should wait until some loop has caught up.
+    /// Whether publishers should wait until some loop has taken more of its mailbox.
     pub fn is_congested(&self) -> bool {
         self.mailboxes.iter().any(Mailbox::is_congested)
     }
 
-    /// How many channels are known: those with subscribers, and those whose history or sequence is kept.
+    /// The number of known channels: those with subscribers, and those whose history or sequence is kept.
     pub fn channels_len(&self) -> usize {
-        self.channels_len.load(Ordering::Relaxed)
+        self.account.channels_len()
     }
 
-    /// How many bytes are held by channels, their histories and known keys, and by publications in mailboxes.
+    /// The bytes held by channels, their histories and known keys, and by publications in mailboxes.
     pub fn held_len(&self) -> usize {
-        self.ledger.bytes() + self.channels_len() * ORDER_LEN
+        self.account.held_len()
     }
 
-    /// Publishes: the number is drawn and every mailbox filled under one lock, so all loops see one order.
-    pub fn publish(&self, draft: Draft, now: Millis) -> Published {
-        self.publish_in(&mut lock(self.shard(&draft.channel)), draft, now)
+    /// Publishes. If the answer comes later, `waiter` gets it.
+    pub fn publish(&self, draft: Draft, waiter: Waiter, now: Millis) -> Publishing {
+        match &self.engine {
+            Engine::Local => {
+                let mut shard = lock(self.shard(draft.channel.as_str()));
+                Publishing::Done(Receipt::of_new(self.publish_in(&mut shard, draft, now)))
+            }
+            Engine::Remote(sequencer) => {
+                let ticket = Ticket { channel: draft.channel.clone(), key: None, waiter };
+                sequencer.sequence(draft, ticket);
+                Publishing::Awaited
+            }
+        }
     }
 
-    /// Publishes, unless that was done under the same key a short time ago. True if it was: the answer is that
-    /// one's.
+    /// Publishes, unless the same was published under the same key in the last minute: then the answer is that one's,
+    /// and is awaited if that one is.
     ///
     /// # Errors
-    /// The key was used for another publication, or would have to be remembered and has no room.
+    /// The key was used for another publication, or is new and there is no room to keep it.
     pub fn publish_once(
         &self,
         draft: Draft,
         key: IdempotencyKey,
         has_room: bool,
+        waiter: Waiter,
         now: Millis,
-    ) -> Result<(Published, bool), KeyRefused> {
+    ) -> Result<Publishing, KeyRefused> {
         let fingerprint = self.fingerprint(&draft);
-        let mut shard = lock(self.shard(&draft.channel));
-        if let Some(order) = shard.orders.get_mut(&draft.channel) {
-            order.retries.expire(now, &self.ledger);
-            if let Some(published) = order.retries.find(&key, fingerprint)? {
-                return Ok((published, true));
+        let channel = draft.channel.clone();
+        let mut shard = lock(self.shard(channel.as_str()));
+        if let Some(state) = shard.channels.get_mut(&channel) {
+            state.keys.expire(now, &self.account);
+            match state.keys.find(&key, fingerprint)? {
+                Some(Known::Delivered(published)) => {
+                    return Ok(Publishing::Done(Receipt::of_earlier(*published)));
+                }
+                Some(Known::Awaited(waiters)) => {
+                    waiters.push(waiter);
+                    return Ok(Publishing::Awaited);
+                }
+                None => {}
             }
         }
         if !has_room {
             return Err(KeyRefused::NoRoom);
         }
-        let channel = draft.channel.clone();
-        let published = self.publish_in(&mut shard, draft, now);
-        let Shard { orders, lists, .. } = &mut *shard;
-        let order = self.order(orders, &channel);
-        order.retries.insert(key, fingerprint, published, now, &self.ledger);
-        lists.settle(&channel, order);
-        self.note_due(&shard);
-        Ok((published, false))
+        let note = |shard: &mut Shard, key, known| {
+            let Shard { channels, lists, .. } = shard;
+            let state = self.state(channels, &channel);
+            state.keys.insert(key, fingerprint, known, now, &self.account);
+            lists.settle(&channel, state);
+            self.note_due(shard);
+        };
+        match &self.engine {
+            Engine::Local => {
+                let published = self.publish_in(&mut shard, draft, now);
+                note(&mut shard, key, Known::Delivered(published));
+                Ok(Publishing::Done(Receipt::of_new(published)))
+            }
+            Engine::Remote(sequencer) => {
+                note(&mut shard, key.clone(), Known::Awaited(Vec::new()));
+                drop(shard);
+                sequencer.sequence(draft, Ticket { channel, key: Some(key), waiter });
+                Ok(Publishing::Awaited)
+            }
+        }
     }
 
-    /// Joins a channel at a position. `join` runs while nobody can publish to the channel: what was published before
-    /// is in the mailbox by then and, as far as it is kept, in the resumption; what comes after is not. If it gives
+    /// A publication of a draft under its number.
+    pub fn publication(&self, draft: Draft, id: PublicationId) -> Arc<Publication> {
+        let Draft { channel, event, content, data, frame } = draft;
+        let frames = self.account.add_publication(data.len()).with_plain(frame);
+        Arc::new(Publication { channel, id, event, content, data, frames })
+    }
+
+    /// The second half of a publication that an engine numbered: history, then mailboxes. A number under another epoch
+    /// begins the channel anew.
+    #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
+    pub fn deliver(&self, publication: Arc<Publication>, now: Millis) -> Published {
+        let mut shard = lock(self.shard(publication.channel.as_str()));
+        let Shard { channels, lists, busy, .. } = &mut *shard;
+        let state = self.state(channels, &publication.channel);
+        if state.epoch != publication.id.epoch {
+            state.epoch = publication.id.epoch;
+            state.history = History::default();
+        }
+        state.sequence = publication.id.sequence;
+        let published = self.deliver_to(state, lists, busy, publication, now);
+        self.note_due(&shard);
+        published
+    }
+
+    /// Answers the publisher of a publication that an engine took, and those who repeated it with its key meanwhile.
+    #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
+    pub fn settle(&self, ticket: Ticket, outcome: Result<Published, NotPublished>) {
+        let Ticket { channel, key, waiter } = ticket;
+        self.tell(waiter, outcome.map(Receipt::of_new));
+        let Some(key) = key else { return };
+        let mut shard = lock(self.shard(channel.as_str()));
+        let Shard { channels, lists, .. } = &mut *shard;
+        let Some(state) = channels.get_mut(&channel) else { return };
+        let waiters = state.keys.settle(&key, outcome.ok(), &self.account);
+        lists.settle(&channel, state);
+        self.note_due(&shard);
+        drop(shard);
+        for waiter in waiters {
+            self.tell(waiter, outcome.map(Receipt::of_earlier));
+        }
+    }
+
+    fn tell(&self, waiter: Waiter, outcome: Result<Receipt, NotPublished>) {
+        match waiter {
+            Waiter::Nobody => {}
+            Waiter::Connection { loop_index, connection, request } => {
+                self.mailboxes[loop_index].answer(PublishAnswer { connection, request, outcome });
+            }
+            Waiter::Thread(reply) => reply.put(outcome),
+        }
+    }
+
+    /// Joins a channel at a position. `join` runs while nobody can publish to the channel: earlier publications are in
+    /// the mailbox by then and, as far as they are kept, in the resumption; later ones are in neither. If it returns
     /// something, one subscriber more is counted.
     pub fn subscribe<T>(
         &self,
@@ -154,38 +237,39 @@ impl Broker {
         now: Millis,
         join: impl FnOnce(Resumption) -> Option<T>,
     ) -> Option<T> {
-        let mut shard = lock(self.shard(name));
-        let Shard { orders, lists, forgotten, .. } = &mut *shard;
-        let order = self.order(orders, name);
-        order.history.expire(now.0, &order.limits);
-        let position = self.translate(position, order.epoch, *forgotten);
-        let newest = PublicationId { epoch: order.epoch, sequence: order.sequence };
-        let joined = join(order.history.resume(position, newest));
+        let mut shard = lock(self.shard(name.as_str()));
+        let Shard { channels, lists, removed_epoch, .. } = &mut *shard;
+        let state = self.state(channels, name);
+        state.history.expire(now.0, &state.limits);
+        let position = self.translate(position, state.epoch, *removed_epoch);
+        let newest = PublicationId { epoch: state.epoch, sequence: state.sequence };
+        let joined = join(state.history.resume(position, newest));
         if joined.is_some() {
-            order.subscribers[loop_index] += 1;
+            state.subscribers[loop_index] += 1;
         }
-        lists.settle(name, order);
-        self.forget_if_unused(&mut shard, name, now);
+        lists.settle(name, state);
+        self.remove_if_unused(&mut shard, name, now);
         joined
     }
 
     /// Counts one subscriber less.
     pub fn unsubscribe(&self, name: &ChannelName, loop_index: usize, now: Millis) {
-        let mut shard = lock(self.shard(name));
-        let Shard { orders, lists, .. } = &mut *shard;
-        let order = orders.get_mut(name).expect("a channel is known while it has a subscriber");
-        order.subscribers[loop_index] -= 1;
-        order.used_at = now;
-        lists.settle(name, order);
-        self.forget_if_unused(&mut shard, name, now);
+        let mut shard = lock(self.shard(name.as_str()));
+        let Shard { channels, lists, .. } = &mut *shard;
+        let state = channels.get_mut(name).expect("a channel is known while it has a subscriber");
+        state.subscribers[loop_index] -= 1;
+        state.used_at = now;
+        lists.settle(name, state);
+        self.remove_if_unused(&mut shard, name, now);
     }
 
+    /// Both halves under the lock of the channel's shard.
     fn publish_in(&self, shard: &mut Shard, draft: Draft, now: Millis) -> Published {
-        let Shard { orders, lists, busy, .. } = &mut *shard;
-        // Nearly every publication is to a channel that is known: it is looked up without what adding it takes.
-        let published = match orders.get_mut(&draft.channel) {
-            Some(order) => self.publish_to(order, lists, busy, draft, now),
-            None => self.publish_to(self.order(orders, &draft.channel), lists, busy, draft, now),
+        let Shard { channels, lists, busy, .. } = &mut *shard;
+        // Nearly every publication is to a known channel, which is found without a clone of its name.
+        let published = match channels.get_mut(&draft.channel) {
+            Some(state) => self.publish_to(state, lists, busy, draft, now),
+            None => self.publish_to(self.state(channels, &draft.channel), lists, busy, draft, now),
         };
         self.note_due(shard);
         published
@@ -193,62 +277,61 @@ impl Broker {
 
     fn publish_to(
         &self,
-        order: &mut ChannelState,
+        state: &mut ChannelState,
         lists: &mut Lists,
         busy: &mut Vec<ChannelName>,
         draft: Draft,
         now: Millis,
     ) -> Published {
-        order.sequence += 1;
-        order.used_at = now;
+        state.sequence += 1;
+        let id = PublicationId { epoch: state.epoch, sequence: state.sequence };
+        self.deliver_to(state, lists, busy, self.publication(draft, id), now)
+    }
+
+    fn deliver_to(
+        &self,
+        state: &mut ChannelState,
+        lists: &mut Lists,
+        busy: &mut Vec<ChannelName>,
+        publication: Arc<Publication>,
+        now: Millis,
+    ) -> Published {
+        state.used_at = now;
         if self.is_counting.load(Ordering::Relaxed) {
-            if order.published == 0 {
-                busy.push(draft.channel.clone());
+            if state.published == 0 {
+                busy.push(publication.channel.clone());
             }
-            order.published += 1;
+            state.published += 1;
         }
-        let id = PublicationId { epoch: order.epoch, sequence: order.sequence };
-        let Draft { channel, event, content, data, frame } = draft;
-        let frames = Frames::counted(&self.ledger, data.len() + PUBLICATION_LEN).with_plain(frame);
-        let publication = Arc::new(Publication { channel, id, event, content, data, frames });
-        for (mailbox, &subscribers) in self.mailboxes.iter().zip(&order.subscribers) {
+        state.history.push(Arc::clone(&publication), now.0, &state.limits);
+        for (mailbox, &subscribers) in self.mailboxes.iter().zip(&state.subscribers) {
             if subscribers > 0 {
                 mailbox.post(Arc::clone(&publication), subscribers);
             }
         }
-        order.history.push(Arc::clone(&publication), now.0, &order.limits);
-        lists.settle(&publication.channel, order);
-        Published { id, subscribers: order.subscribers_len() }
+        lists.settle(&publication.channel, state);
+        Published { id: publication.id, subscribers: state.subscribers_len() }
     }
 
     /// The state of a channel, which begins if it is not known.
-    fn order<'a>(
+    fn state<'a>(
         &self,
-        orders: &'a mut HashMap<ChannelName, ChannelState>,
+        channels: &'a mut HashMap<ChannelName, ChannelState>,
         name: &ChannelName,
     ) -> &'a mut ChannelState {
-        orders.entry(name.clone()).or_insert_with(|| {
-            self.channels_len.fetch_add(1, Ordering::Relaxed);
-            ChannelState {
-                epoch: self.next_epoch.fetch_add(1, Ordering::Relaxed),
-                sequence: 0,
-                published: 0,
-                subscribers: vec![0; self.mailboxes.len()].into(),
-                limits: self.history.of(name.as_str()),
-                history: History::default(),
-                retries: IdempotencyKeys::default(),
-                used_at: Millis::default(),
-                listed: Listed::default(),
-            }
+        channels.entry(name.clone()).or_insert_with(|| {
+            self.account.add_channel();
+            let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
+            ChannelState::new(epoch, self.mailboxes.len(), self.retention.of(name.as_str()))
         })
     }
 
-    /// A channel without publications is forgotten with its last subscriber. Who then was at its beginning is at
-    /// the beginning of its next life, if none came between.
-    fn translate(&self, position: Position, epoch: u64, forgotten: u64) -> Position {
+    /// A channel without publications is removed with its last subscriber. The beginning of its earlier epoch is the
+    /// beginning of this one, if no epoch between them had publications.
+    fn translate(&self, position: Position, epoch: u64, removed_epoch: u64) -> Position {
         match position {
             Position::After(PublicationId { epoch: then, sequence: 0 })
-                if (self.first_epoch..epoch).contains(&then) && forgotten < then =>
+                if (self.first_epoch..epoch).contains(&then) && removed_epoch < then =>
             {
                 Position::After(PublicationId { epoch, sequence: 0 })
             }
@@ -256,75 +339,26 @@ impl Broker {
         }
     }
 
-    fn forget_if_unused(&self, shard: &mut Shard, name: &ChannelName, now: Millis) {
-        self.note_forgotten(usize::from(shard.forget_if_unused(name, now)));
+    fn remove_if_unused(&self, shard: &mut Shard, name: &ChannelName, now: Millis) {
+        self.account.remove_channels(usize::from(shard.remove_if_unused(name, now)));
         self.note_due(shard);
     }
 
-    /// So many channels are not known any more.
-    pub(super) fn note_forgotten(&self, count: usize) {
-        self.channels_len.fetch_sub(count, Ordering::Relaxed);
-    }
-
-    /// Wakes the loop that forgets if something of these channels is due earlier than it knows.
+    /// Wakes the loop that sweeps if something of these channels expires earlier than it knows.
     pub(super) fn note_due(&self, shard: &Shard) {
         if let Some(&(at, _)) = shard.lists.due.first()
             && at < self.due_at.load(Ordering::Relaxed)
             && at < self.due_at.fetch_min(at, Ordering::SeqCst)
         {
-            self.mailboxes[SWEEPER].wake();
+            self.mailboxes[FIRST_LOOP].wake();
         }
     }
 
-    /// Shows every channel that was published to since this was last called, with the number of publications and
-    /// of subscribers; while there are few channels, those at rest too. Counting begins with the first call. It is
-    /// O(channels published to), and each lock is held for a 64th of that.
-    pub fn take_busy(&self, mut show: impl FnMut(&ChannelName, u64, u64)) {
-        self.is_counting.store(true, Ordering::Relaxed);
-        let are_all_shown = self.channels_len() <= SHOWN_AT_REST_MAX;
-        for shard in &self.shards {
-            let Shard { orders, busy, .. } = &mut *lock(shard);
-            let busy = std::mem::take(busy);
-            let mut show_one = |name: &ChannelName, order: &mut ChannelState| {
-                show(name, std::mem::take(&mut order.published), order.subscribers_len());
-            };
-            if are_all_shown {
-                orders.iter_mut().for_each(|(name, order)| show_one(name, order));
-                continue;
-            }
-            for name in busy {
-                // It may have been forgotten since, and come again.
-                if let Some(order) = orders.get_mut(&name).filter(|order| order.published > 0) {
-                    show_one(&name, order);
-                }
-            }
-        }
-    }
-
-    /// Nobody asks for what is busy any more: publications are not counted for that until somebody does.
-    pub fn stop_counting(&self) {
-        self.is_counting.store(false, Ordering::Relaxed);
-        for shard in &self.shards {
-            let Shard { orders, busy, .. } = &mut *lock(shard);
-            for name in std::mem::take(busy) {
-                if let Some(order) = orders.get_mut(&name) {
-                    order.published = 0;
-                }
-            }
-        }
-    }
-
-    /// How many subscribers a channel has, if it is known.
-    pub fn subscribers_len(&self, name: &str) -> Option<u64> {
-        let shard = lock(&self.shards[self.hasher.hash_one(name) as usize % SHARDS]);
-        shard.orders.get(name).map(ChannelState::subscribers_len)
-    }
-
-    fn shard(&self, name: &ChannelName) -> &Mutex<Shard> {
+    pub(super) fn shard(&self, name: &str) -> &Mutex<Shard> {
         &self.shards[self.hasher.hash_one(name) as usize % SHARDS]
     }
 
-    /// What stands for a draft's content when a key comes again.
+    /// Stands for a draft's content when a key comes again.
     fn fingerprint(&self, draft: &Draft) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         draft.event.as_ref().map(|event| event.as_str()).hash(&mut hasher);
@@ -337,3 +371,7 @@ impl Broker {
 #[cfg(test)]
 #[path = "broker_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod engine_tests;

@@ -1,7 +1,8 @@
-//! How much of which channel is kept, as configured.
+//! The history limits of each channel, as configured.
 
 use crate::config::{Config, Glob, by_channel};
 use crate::hub::HistoryLimits;
+use crate::server::clock::millis;
 
 /// The rules of a configuration.
 #[derive(Clone, Debug)]
@@ -15,11 +16,10 @@ impl Retention {
     /// The rules of a configuration.
     pub fn new(config: &Config) -> Self {
         let ages = config.history_age.iter();
-        let age_ms = |age: std::time::Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         Self {
             count: config.history.clone(),
             bytes: config.history_bytes.clone(),
-            age_ms: ages.map(|(glob, age)| (glob.clone(), age_ms(*age))).collect(),
+            age_ms: ages.map(|(glob, age)| (glob.clone(), millis(*age))).collect(),
         }
     }
 
@@ -28,7 +28,7 @@ impl Retention {
         HistoryLimits {
             count: by_channel(&self.count, channel).unwrap_or(Config::HISTORY),
             bytes: by_channel(&self.bytes, channel).unwrap_or(Config::HISTORY_BYTES),
-            age_ms: by_channel(&self.age_ms, channel).unwrap_or(Config::HISTORY_AGE.as_millis() as u64),
+            age_ms: by_channel(&self.age_ms, channel).unwrap_or(millis(Config::HISTORY_AGE)),
         }
     }
 }

@@ -1,130 +1,93 @@
-//! The channels under one lock: the state of each, when something of it is due, and what of it goes first when memory
-//! is short.
+//! The channels under one lock, and the order in which they expire and are evicted.
 //!
 //! Nobody publishes here, and the lock is the broker's.
 
 use std::collections::HashMap;
 
-use crate::hub::{ChannelName, History, HistoryLimits, Ledger};
-use crate::server::broker::idempotency::{IdempotencyKeys, RETRY_WINDOW_MS};
+use crate::hub::ChannelName;
+use crate::server::broker::channel::ChannelState;
 use crate::server::broker::listing::{Listing, UNLISTED};
+use crate::server::broker::memory::Account;
 use crate::server::clock::Millis;
 
-/// A channel that nobody reads is forgotten this long after its last publication and its last subscriber, or when
-/// its history is too old if that is later. A client between two long polls, or on its way back after a lost
-/// connection, then still finds the sequence that it knows.
-pub const RETENTION_MS: u64 = 60_000;
-
-/// What a publication costs besides its payload: its names and counts, the references in mailboxes and history.
-pub const PUBLICATION_LEN: usize = 384;
-
-/// Histories of one size class differ by a 16th at most: about an equal share. Coarser classes would take from who
-/// holds no more than its share, finer ones would list a channel anew with each publication.
+/// Histories of one size class differ by a 16th at most: about an equal share. Coarser classes would take from histories
+/// below their share, finer ones would list a channel anew with each publication.
 const CLASSES_PER_DOUBLING_BITS: u32 = 4;
 
 /// Channels, and their order in three respects.
 #[derive(Debug, Default)]
 pub struct Shard {
-    pub orders: HashMap<ChannelName, ChannelState>,
+    /// The channels by name.
+    pub channels: HashMap<ChannelName, ChannelState>,
+    /// The same in the order in which they expire and are evicted.
     pub lists: Lists,
-    /// Those published to since somebody last asked, while somebody asks.
+    /// Channels with publications since the counts were last taken, while publications are counted.
     pub busy: Vec<ChannelName>,
-    /// The latest epoch of a channel of this shard that had publications and was forgotten; 0 for none.
-    pub forgotten: u64,
+    /// The latest epoch of a channel of this shard that had publications and was removed; 0 for none.
+    pub removed_epoch: u64,
 }
 
-/// Which channel is next in each respect. A channel of which nothing is due and nothing kept is in no list.
+/// Which channel is next in each respect. A channel of which nothing expires and nothing is kept is in no list.
 #[derive(Debug, Default)]
 pub struct Lists {
-    /// By when to look at it again. What a channel has to do may be later than that, never earlier.
+    /// By the time at which to look at it again: not later than when something of it expires.
     pub due: Listing,
-    /// By when the oldest was published of what could be evicted; that may be later too, never earlier.
+    /// By the time of the oldest thing that may be evicted: not later than that.
     pub oldest: Listing,
     /// By the size class of the history.
     pub largest: Listing,
-    /// What all histories hold.
+    /// The bytes of all histories.
     pub history_len: usize,
 }
 
-/// The state of a channel.
-#[derive(Debug)]
-pub struct ChannelState {
-    pub epoch: u64,
-    pub sequence: u64,
-    /// Publications since somebody last asked, while somebody asks.
-    pub published: u64,
-    /// How many subscribers each loop has. A loop without any is not disturbed.
-    pub subscribers: Box<[u64]>,
-    pub limits: HistoryLimits,
-    pub history: History,
-    pub retries: IdempotencyKeys,
-    /// When it last had a publication or lost a subscriber.
-    pub used_at: Millis,
-    /// Its numbers in the lists.
-    pub listed: Listed,
-}
-
-/// The numbers under which a channel is listed.
-#[derive(Debug)]
-pub struct Listed {
-    due: u64,
-    oldest: u64,
-    class: u64,
-    history_len: usize,
-}
-
-impl Default for Listed {
-    fn default() -> Self {
-        Self { due: UNLISTED, oldest: UNLISTED, class: UNLISTED, history_len: 0 }
-    }
-}
-
 impl Lists {
-    /// Notes what has changed with a channel.
-    pub fn settle(&mut self, name: &ChannelName, order: &mut ChannelState) {
-        let history_len = order.history.held_len(PUBLICATION_LEN);
-        self.history_len = self.history_len - order.listed.history_len + history_len;
-        order.listed.history_len = history_len;
-        self.largest.list(name, &mut order.listed.class, class_of(history_len));
-        let since = order.evictable_since();
-        if since < order.listed.oldest || since == UNLISTED {
-            self.oldest.list(name, &mut order.listed.oldest, since);
+    /// Lists a channel anew after a change.
+    pub fn settle(&mut self, name: &ChannelName, channel: &mut ChannelState) {
+        let history_len = channel.history_len();
+        self.history_len = self.history_len - channel.listed.history_len + history_len;
+        channel.listed.history_len = history_len;
+        self.largest.list(name, &mut channel.listed.class, class_of(history_len));
+        let since = channel.evictable_since();
+        if since < channel.listed.oldest || since == UNLISTED {
+            self.oldest.list(name, &mut channel.listed.oldest, since);
         }
-        // What becomes due later is seen when the channel is looked at: a publication moves nothing here.
-        let due = order.due();
-        if due < order.listed.due {
-            self.due.list(name, &mut order.listed.due, due);
+        // A later time is found when the channel is looked at: a publication moves nothing here.
+        let due = channel.due();
+        if due < channel.listed.due {
+            self.due.list(name, &mut channel.listed.due, due);
         }
     }
 }
 
 impl Shard {
-    /// Forgets a channel if nobody reads it and nobody could tell. True if that was done.
+    /// Removes a channel if it is unused. True if it was.
     #[must_use]
-    pub fn forget_if_unused(&mut self, name: &ChannelName, now: Millis) -> bool {
-        let is_unused = self.orders.get(name).is_some_and(|order| order.is_unused(now));
+    pub fn remove_if_unused(&mut self, name: &ChannelName, now: Millis) -> bool {
+        let is_unused = self.channels.get(name).is_some_and(|channel| channel.is_unused(now));
         if is_unused {
             self.remove(name);
         }
         is_unused
     }
 
-    /// Forgets what is too old, about `most` publications, keys and channels at once. How many that were; 0 if nothing
-    /// is due.
+    /// Removes what has expired, about `most` publications, keys and channels. Returns their number; 0 if nothing is
+    /// due.
     #[must_use]
-    pub fn expire(&mut self, now: Millis, most: usize, ledger: &Ledger) -> usize {
+    pub fn expire(&mut self, now: Millis, most: usize, account: &Account) -> usize {
         let mut done = 0;
         while done < most
             && let Some((_, name)) = self.lists.due.first().filter(|&&(at, _)| at <= now.0).cloned()
         {
             done += 1;
-            let Some(order) = self.orders.get_mut(&name) else { unreachable!("a listed channel is known") };
-            done += order.history.expire_some(now.0, &order.limits, most.saturating_sub(done));
-            done += order.retries.expire_some(now, most.saturating_sub(done), ledger);
-            self.lists.settle(&name, order);
-            let due = order.due();
-            self.lists.due.list(&name, &mut order.listed.due, due);
-            if order.is_unused(now) {
+            let Some(channel) = self.channels.get_mut(&name) else {
+                unreachable!("a listed channel is known")
+            };
+            done += channel.history.expire_some(now.0, &channel.limits, most.saturating_sub(done));
+            done += channel.keys.expire_some(now, most.saturating_sub(done), account);
+            self.lists.settle(&name, channel);
+            let due = channel.due();
+            self.lists.due.list(&name, &mut channel.listed.due, due);
+            if channel.is_unused(now) {
                 self.remove(&name);
             }
         }
@@ -132,92 +95,60 @@ impl Shard {
     }
 
     /// Evicts the oldest publications of the largest history, until it is of another class, not above `share`, or
-    /// there is enough. How many that were.
+    /// enough is free. Returns their number.
     #[must_use]
     pub fn evict_of_largest(&mut self, share: usize, is_enough: impl Fn() -> bool) -> usize {
         let Some((class, name)) = self.lists.largest.last().cloned() else { return 0 };
-        let Some(order) = self.orders.get_mut(&name) else { unreachable!("a listed channel is known") };
+        let Some(channel) = self.channels.get_mut(&name) else { unreachable!("a listed channel is known") };
         let mut evicted = 0;
         while !is_enough()
-            && let held_len = order.history.held_len(PUBLICATION_LEN)
+            && let held_len = channel.history_len()
             && held_len > share
             && class_of(held_len) == class
-            && order.history.evict_oldest()
+            && channel.history.evict_oldest()
         {
             evicted += 1;
         }
-        self.lists.settle(&name, order);
+        self.lists.settle(&name, channel);
         evicted
     }
 
-    /// Evicts the oldest publication that is listed, or forgets the channel if it has none left and nobody reads it.
-    /// How many publications that were; 0 also if there proves to be an older one.
+    /// Evicts the oldest publication that is listed, or removes the channel if it has neither publications nor
+    /// subscribers. Returns the number of publications; 0 also if the channel proves to be listed too early.
     #[must_use]
     pub fn evict_oldest(&mut self) -> usize {
         let Some((at, name)) = self.lists.oldest.first().cloned() else { return 0 };
-        let Some(order) = self.orders.get_mut(&name) else { unreachable!("a listed channel is known") };
+        let Some(channel) = self.channels.get_mut(&name) else { unreachable!("a listed channel is known") };
         let mut evicted = 0;
-        if order.evictable_since() == at {
-            if order.history.is_empty() {
+        if channel.evictable_since() == at {
+            if channel.history.is_empty() {
                 self.remove(&name);
                 return 0;
             }
-            evicted = usize::from(order.history.evict_oldest());
-            self.lists.settle(&name, order);
+            evicted = usize::from(channel.history.evict_oldest());
+            self.lists.settle(&name, channel);
         }
-        let since = order.evictable_since();
-        self.lists.oldest.list(&name, &mut order.listed.oldest, since);
+        let since = channel.evictable_since();
+        self.lists.oldest.list(&name, &mut channel.listed.oldest, since);
         evicted
     }
 
     fn remove(&mut self, name: &ChannelName) {
-        let Some(mut order) = self.orders.remove(name) else { return };
-        self.lists.due.list(name, &mut order.listed.due, UNLISTED);
-        self.lists.oldest.list(name, &mut order.listed.oldest, UNLISTED);
-        self.lists.largest.list(name, &mut order.listed.class, UNLISTED);
-        self.lists.history_len -= order.listed.history_len;
-        if order.sequence > 0 {
-            self.forgotten = self.forgotten.max(order.epoch);
+        let Some(mut channel) = self.channels.remove(name) else { return };
+        self.lists.due.list(name, &mut channel.listed.due, UNLISTED);
+        self.lists.oldest.list(name, &mut channel.listed.oldest, UNLISTED);
+        self.lists.largest.list(name, &mut channel.listed.class, UNLISTED);
+        self.lists.history_len -= channel.listed.history_len;
+        if channel.sequence > 0 {
+            self.removed_epoch = self.removed_epoch.max(channel.epoch);
         }
-        if self.orders.len() < self.orders.capacity() / 4 {
-            self.orders.shrink_to_fit();
-        }
-    }
-}
-
-impl ChannelState {
-    pub fn subscribers_len(&self) -> u64 {
-        self.subscribers.iter().sum()
-    }
-
-    /// Whether nobody reads it, and nobody who comes back could tell that it was forgotten.
-    fn is_unused(&self, now: Millis) -> bool {
-        let is_over = self.sequence == 0 || now.0 >= self.used_at.0 + RETENTION_MS;
-        self.subscribers_len() == 0 && is_over && self.history.is_empty() && self.retries.is_empty()
-    }
-
-    /// When there is something to forget.
-    fn due(&self) -> u64 {
-        let history = self.history.oldest_ms().map(|at_ms| at_ms.saturating_add(self.limits.age_ms));
-        let keys = self.retries.oldest().map(|at| at.0 + RETRY_WINDOW_MS);
-        match history.into_iter().chain(keys).min() {
-            Some(due) => due,
-            None if self.subscribers_len() == 0 => self.used_at.0 + RETENTION_MS,
-            None => UNLISTED,
-        }
-    }
-
-    /// Since when there is something that nobody is promised. Keys of retries are a promise.
-    fn evictable_since(&self) -> u64 {
-        match self.history.oldest_ms() {
-            Some(at_ms) => at_ms,
-            None if self.subscribers_len() == 0 && self.retries.is_empty() => self.used_at.0,
-            None => UNLISTED,
+        if self.channels.len() < self.channels.capacity() / 4 {
+            self.channels.shrink_to_fit();
         }
     }
 }
 
-/// The number of the size class; that of nothing is no class.
+/// The number of the size class of a history of `len` bytes; an empty one has none.
 pub fn class_of(len: usize) -> u64 {
     let Some(doublings) = len.checked_ilog2() else { return UNLISTED };
     let part = (len << CLASSES_PER_DOUBLING_BITS >> doublings) - (1 << CLASSES_PER_DOUBLING_BITS);

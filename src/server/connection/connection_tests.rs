@@ -12,7 +12,9 @@ use super::stream::Stream;
 use super::timeouts::Due;
 use super::*;
 use crate::config::Config;
+use crate::server::api::routes::Door;
 use crate::server::broker::Broker;
+use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::mailboxes;
 use crate::server::broker::retention::Retention;
 use crate::server::shared::Shared;
@@ -30,7 +32,7 @@ fn a_connection_at_rest_is_small() {
 fn context(config: Config) -> Context {
     let poll = Poll::new().unwrap();
     let mailboxes = mailboxes(std::slice::from_ref(&poll), Token(0)).unwrap();
-    let broker = Broker::new(mailboxes, 0, Retention::new(&config));
+    let broker = Broker::new(mailboxes, 0, Retention::new(&config), Engine::Local);
     Context::new(0, Arc::new(Shared::new(config, broker, 10)))
 }
 

@@ -5,7 +5,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::Connection;
 use super::lag::LagRules;
@@ -13,6 +12,7 @@ use super::reading::READ_LEN_PER_TURN_MAX;
 use super::spares::Spares;
 use super::timeouts::Timeouts;
 use crate::hub::{ChannelName, Hub, Position, Publication, Resumption, Subscription};
+use crate::server::broker::answer::Waiter;
 use crate::server::clock::Millis;
 use crate::server::encoder::Encoder;
 use crate::server::metrics::counters::{Counters, Transport};
@@ -100,9 +100,10 @@ impl Context {
         self.taken_len += len;
     }
 
-    /// The `Date` field of an answer.
-    pub fn date(&self) -> String {
-        httpdate::fmt_http_date(SystemTime::now())
+    /// The connection that is being called, as the publisher that an answer is for. It awaits one answer at a time, so the
+    /// number of the request is not looked at.
+    pub fn waiter(&self) -> Waiter {
+        Waiter::Connection { loop_index: self.loop_index, connection: self.owner, request: 0 }
     }
 
     /// Counts what a connection holds and how it is used now, in the place of what was counted before.
@@ -162,7 +163,7 @@ impl Context {
             self.apply(usize::MAX);
             join(&mut self.hub, resumption)
         });
-        shared.call_for_prices(channel);
+        shared.demo_call.note(channel, &shared.broker);
         joined
     }
 

@@ -4,17 +4,18 @@
 
 use super::context::Context;
 use super::timeouts::Stage;
-use super::{Connection, Door, Life};
+use super::{Connection, Life, Next};
 use crate::http::{CONTINUE, encode_stream_head};
 use crate::http::{Error, Event, Framing, Limits, Request, RequestReader, Response, Status};
 use crate::hub::Published;
-use crate::server::api::admin;
-use crate::server::api::handlers::{self, Answer, Intent, Report};
+use crate::server::api::admin::{self, Report};
+use crate::server::api::handlers::{self, Answer, Intent};
 use crate::server::api::payload;
-use crate::server::api::routes::FIGURES_PATH;
+use crate::server::api::routes::{Door, FIGURES_PATH};
+use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
-use crate::server::metrics::prometheus;
+use crate::server::clock;
 use crate::server::metrics::refusals::Reason;
 use crate::server::shared::Stop;
 
@@ -36,6 +37,8 @@ enum Expects {
     NextRequest,
     /// The body of a publication.
     Body { intent: Intent, after: After },
+    /// Nothing: its publication is to be delivered, which the mailbox tells.
+    Delivery { after: After },
 }
 
 /// What follows an answer.
@@ -67,18 +70,23 @@ impl Http {
         match self.expects {
             Expects::Head => Stage::Head,
             Expects::NextRequest => Stage::KeptAlive,
-            Expects::Body { .. } => Stage::Body,
+            Expects::Body { .. } | Expects::Delivery { .. } => Stage::Body,
         }
     }
 
     /// Whether a request has begun and is still to be answered.
     pub fn is_under_way(&self) -> bool {
-        !self.reader.is_idle() || self.is_body_awaited()
+        !self.reader.is_idle() || self.is_body_awaited() || self.is_delivery_awaited()
     }
 
     /// Whether the body of a publication is awaited.
     pub fn is_body_awaited(&self) -> bool {
         matches!(self.expects, Expects::Body { .. })
+    }
+
+    /// Whether the delivery of a publication is awaited.
+    pub fn is_delivery_awaited(&self) -> bool {
+        matches!(self.expects, Expects::Delivery { .. })
     }
 
     /// The bytes that the request under way takes.
@@ -130,7 +138,8 @@ impl Connection {
     /// Answers the requests that are complete, as long as the peer takes the answers and no loop is behind.
     pub(super) fn serve(&mut self, cx: &mut Context) {
         while let Life::Http(http) = &mut self.life {
-            if self.outbox.is_high() || http.is_body_awaited() && cx.is_congested() {
+            let has_to_wait = http.is_body_awaited() && cx.is_congested() || http.is_delivery_awaited();
+            if self.outbox.is_high() || has_to_wait {
                 return;
             }
             match http.reader.poll() {
@@ -163,10 +172,7 @@ impl Connection {
     }
 
     fn decide(&self, request: &Request, cx: &mut Context) -> Answer {
-        if self.door == Door::Metrics {
-            return admin::answer(request);
-        }
-        let answer = cx.shared.handlers.answer(request);
+        let answer = cx.shared.handlers.answer(self.door, request);
         if request.path() == FIGURES_PATH && !matches!(answer, Answer::Respond(_)) {
             cx.has_new_watcher = true;
         }
@@ -191,32 +197,63 @@ impl Connection {
         let Expects::Body { intent, after } = std::mem::replace(&mut http.expects, Expects::Head) else {
             unreachable!("a body is read for a publication");
         };
-        let response = match payload::from_body(intent.channel, intent.event, intent.media_type, body) {
-            Ok(draft) => self.publish_posted(draft, intent.key, cx),
-            Err(error) => Response::error(Status::BAD_REQUEST, &error),
-        };
-        self.respond(&response, after, cx);
+        match payload::from_body(intent.channel, intent.event, intent.media_type, body) {
+            Ok(draft) => self.publish_posted(draft, intent.key, after, cx),
+            Err(error) => self.respond(&Response::error(Status::BAD_REQUEST, &error), after, cx),
+        }
     }
 
-    fn publish_posted(&mut self, draft: Draft, key: Option<IdempotencyKey>, cx: &mut Context) -> Response {
-        let Some(key) = key else {
-            let published = cx.shared.broker.publish(draft, cx.now);
-            self.note_published(published, cx);
-            return handlers::published(published, false);
+    /// Publishes what a request brought, and answers it, now or once the publication is delivered.
+    fn publish_posted(&mut self, draft: Draft, key: Option<IdempotencyKey>, after: After, cx: &mut Context) {
+        let (broker, waiter) = (&cx.shared.broker, cx.waiter());
+        let publishing = match key {
+            None => Ok(broker.publish(draft, waiter, cx.now)),
+            Some(key) => broker.publish_once(draft, key, !cx.shared.is_over_memory(), waiter, cx.now),
         };
-        match cx.shared.broker.publish_once(draft, key, !cx.shared.is_over_memory(), cx.now) {
-            Ok((published, is_replay)) => {
-                if !is_replay {
-                    self.note_published(published, cx);
-                }
-                handlers::published(published, is_replay)
+        let response = match publishing {
+            Ok(Publishing::Done(receipt)) => self.answer_of_publishing(Ok(receipt), cx),
+            Ok(Publishing::Awaited) => {
+                let Life::Http(http) = &mut self.life else { return };
+                http.expects = Expects::Delivery { after };
+                return;
             }
             Err(KeyRefused::Reused) => handlers::key_reused(),
             Err(KeyRefused::NoRoom) => {
                 cx.note(Reason::Memory, &"a publication with a key: --max-memory is reached");
                 handlers::no_room_for_key()
             }
+        };
+        self.respond(&response, after, cx);
+    }
+
+    /// The publication of this connection has been delivered, or was not: its request is answered if it still waits.
+    pub fn receive_outcome(&mut self, outcome: Result<Receipt, NotPublished>, cx: &mut Context) -> Next {
+        let response = self.answer_of_publishing(outcome, cx);
+        if let Life::Http(http) = &mut self.life
+            && let Expects::Delivery { after } = http.expects
+        {
+            http.expects = Expects::Head;
+            self.respond(&response, after, cx);
+            return Next::Read;
         }
+        Next::Wait
+    }
+
+    fn answer_of_publishing(&mut self, outcome: Result<Receipt, NotPublished>, cx: &mut Context) -> Response {
+        match outcome {
+            Ok(receipt) => {
+                if !receipt.is_replay {
+                    self.note_published(receipt.published, cx);
+                }
+                handlers::published(receipt)
+            }
+            Err(why) => handlers::not_published(why),
+        }
+    }
+
+    /// Whether the answer to its request waits for the delivery of its publication.
+    pub(super) fn awaits_delivery(&self) -> bool {
+        matches!(&self.life, Life::Http(http) if http.is_delivery_awaited())
     }
 
     /// Counts a publication of this connection.
@@ -288,7 +325,7 @@ impl Connection {
 
     /// The fields that frame an answer to the present request; whether the connection goes on is for `encode` to say.
     fn with_framing(&mut self, cx: &Context, encode: impl FnOnce(Framing<'_>, &mut Vec<u8>)) {
-        let date = cx.date();
+        let date = clock::http_date();
         let allow_origin = match &mut self.life {
             // Taken: the next request says its own.
             Life::Http(http) => http.allow_origin.take(),
@@ -311,10 +348,8 @@ fn report_on(report: Report, cx: &mut Context) -> Response {
     match report {
         Report::Metrics => {
             cx.put_counters();
-            let text = prometheus::render(&cx.shared.snapshot(), &cx.shared.meters.process.figures());
-            Response::new(Status::OK).body(prometheus::CONTENT_TYPE, text)
+            admin::metrics(&cx.shared.snapshot(), &cx.shared.meters.process.figures())
         }
-        Report::Readiness if cx.shared.stop() == Stop::No => Response::text(Status::OK, "ready"),
-        Report::Readiness => Response::text(Status::SERVICE_UNAVAILABLE, "The server is stopping."),
+        Report::Readiness => admin::readiness(cx.shared.stop() != Stop::No),
     }
 }

@@ -33,6 +33,7 @@ use websocket::WebSocket;
 
 use crate::config::LagPolicy;
 use crate::hub::{LogId, Subscription};
+use crate::server::api::routes::Door;
 use crate::server::clock::Millis;
 use crate::server::metrics::counters::Transport;
 use crate::ws::CloseCode;
@@ -86,15 +87,6 @@ enum Life {
     Finishing,
     /// Our half is closed; what the peer still sends is ignored until it closes its own.
     Lingering,
-}
-
-/// Which listener a connection came in at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// One of `--listen`.
-    Public,
-    /// That of `--metrics-listen`.
-    Metrics,
 }
 
 /// The unread input of a connection.
@@ -241,6 +233,10 @@ impl Connection {
     pub fn is_excused(&self, due: Due) -> bool {
         if self.stream.is_freed() && matches!(due, Due::Hangup | Due::CloseSilent | Due::Drop) {
             return true;
+        }
+        if self.awaits_delivery() {
+            // The request was complete in time. It is read again after the answer.
+            return due == Due::RequestTimeout;
         }
         self.is_to_be_read()
             && match due {

@@ -159,6 +159,10 @@ impl Connection {
     /// The peer has closed its half. Answers that it has not taken are still sent; a WebSocket and a stream are over. So
     /// is a long poll that waits: nobody closes its half and stays for that, and it would be counted until then.
     fn end_of_input(&mut self, cx: &mut Context) -> Next {
+        if self.awaits_delivery() {
+            // It is read again after the answer, and found to have ended then.
+            return Next::Wait;
+        }
         if self.outbox.is_empty() {
             return Next::Drop;
         }
@@ -185,9 +189,13 @@ impl Connection {
         self.outbox.is_high() || self.asks_ahead()
     }
 
-    /// Whether a request came while the one before it is still to be answered by a long poll.
+    /// Whether a request came while the one before it waits for a publication: its own to be delivered, or another's.
     fn asks_ahead(&self) -> bool {
-        matches!(&self.life, Life::LongPoll(poll) if poll.asks_ahead())
+        match &self.life {
+            Life::Http(http) => http.is_delivery_awaited() && http.buffered() > 0,
+            Life::LongPoll(poll) => poll.asks_ahead(),
+            Life::WebSocket(_) | Life::EventStream(_) | Life::Finishing | Life::Lingering => false,
+        }
     }
 
     /// Whether something that was read is still to be taken.

@@ -12,6 +12,7 @@ use super::{Connection, Life, Next};
 use crate::hub::Subscription;
 use crate::server::api::handlers::Acceptance;
 use crate::server::api::payload;
+use crate::server::broker::answer::Publishing;
 use crate::server::metrics::refusals::Reason;
 use crate::ws::{
     CloseCode, Deflate, Error, Event, FrameHeader, Message, MessageKind, Opcode, Protocol, State,
@@ -173,8 +174,10 @@ impl Connection {
         }
         match drafted {
             Ok(draft) => {
-                let published = cx.shared.broker.publish(draft, cx.now);
-                self.note_published(published, cx);
+                // An answer that comes later is counted when it comes: this peer is told nothing.
+                if let Publishing::Done(receipt) = cx.shared.broker.publish(draft, cx.waiter(), cx.now) {
+                    self.note_published(receipt.published, cx);
+                }
             }
             Err(error) => {
                 cx.note(Reason::of_close(error.close_code()), &error);

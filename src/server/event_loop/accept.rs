@@ -7,10 +7,11 @@ use mio::net::TcpStream;
 
 use super::EventLoop;
 use super::acceptor::Acceptor;
+use crate::server::api::routes::Door;
 use crate::server::clock::Millis;
 use crate::server::connection::context::Context;
 use crate::server::connection::stream::Stream;
-use crate::server::connection::{Connection, Door, Next};
+use crate::server::connection::{Connection, Next};
 use crate::server::metrics::refusals::Reason;
 
 /// Connections of the metrics listener at once; they are not among those that `--max-connections` counts, so that a

@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::time::SystemTime;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
@@ -14,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::http::Framing;
 use crate::server::api::handlers;
-use crate::server::clock::Millis;
+use crate::server::clock::{self, Millis};
 use crate::server::connection::table::special_token;
 
 /// Connections that the kernel holds before they are accepted; it cuts the number to its own limit (4,096 on
@@ -197,7 +196,7 @@ impl Acceptor {
 
     /// Answers 503 and closes our half. The socket is kept for a moment. How many bytes it took.
     fn refuse(&mut self, mut socket: TcpStream, allow_origin: Option<&str>, now: Millis) -> usize {
-        let date = httpdate::fmt_http_date(SystemTime::now());
+        let date = clock::http_date();
         let mut answer = Vec::new();
         handlers::over_capacity().encode(
             &mut answer,

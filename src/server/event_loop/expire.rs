@@ -2,17 +2,14 @@
 //!
 //! What is due of a connection it knows itself; the stop is in `shutdown`.
 
-use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::EventLoop;
-use crate::server::broker::SWEEPER;
-use crate::server::broker::draft::Draft;
-use crate::server::clock::Millis;
+use crate::server::broker::mailbox::FIRST_LOOP;
+use crate::server::clock::{self, Millis};
 use crate::server::connection::Next;
 use crate::server::connection::table::Key;
-use crate::server::demo::{self, Demo};
+use crate::server::demo::Demo;
 use crate::server::metrics::dashboard::Ticker;
+use crate::server::shared::Shared;
 
 /// The least time between two looks for what the broker should forget: what is due within a second is forgotten
 /// together. A second is nothing against the minutes for which things are kept.
@@ -46,7 +43,11 @@ impl EventLoop {
             self.expire_timer(at, key);
         }
         self.sweep();
-        self.expire_prices();
+        if let Some(demo) = &mut self.first_loop.demo {
+            let cx = &mut self.context;
+            let Shared { demo_call, broker, .. } = &*cx.shared;
+            cx.counters.publishes += demo.publish_due(demo_call, broker, cx.now, clock::unix_ms());
+        }
         self.expire_figures();
         self.expire_drain();
     }
@@ -85,7 +86,7 @@ impl EventLoop {
     }
 
     fn next_sweep(&self) -> Option<Millis> {
-        let due_at = self.context.shared.broker.due_at().filter(|_| self.context.loop_index == SWEEPER)?;
+        let due_at = self.context.shared.broker.due_at().filter(|_| self.context.loop_index == FIRST_LOOP)?;
         Some(due_at.max(self.sweep.not_before))
     }
 
@@ -97,27 +98,6 @@ impl EventLoop {
 
     /// Whether somebody came for prices or figures since this loop looked.
     pub(super) fn is_called(&self) -> bool {
-        let has_call = || self.context.shared.has_call_for_prices.load(Ordering::SeqCst);
-        self.first_loop.demo.is_some() && has_call() || self.is_to_watch()
-    }
-
-    /// Publishes the demo's ticks that are due. One that finds the loops behind is lost: the next has the price too.
-    fn expire_prices(&mut self) {
-        let (cx, Some(demo)) = (&mut self.context, &mut self.first_loop.demo) else { return };
-        if cx.shared.has_call_for_prices.swap(false, Ordering::SeqCst) {
-            demo.wake(cx.now);
-        }
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        while let Some(tick) = demo.due(cx.now, unix.as_millis() as u64) {
-            let draft = Draft::json(demo::CHANNEL, tick).and_then(|draft| draft.event(demo::EVENT));
-            let draft = draft.expect("a tick is JSON, its names are within the rules");
-            if cx.is_congested() {
-                continue;
-            }
-            cx.counters.publishes += 1;
-            if cx.shared.broker.publish(draft, cx.now).subscribers > 0 {
-                demo.wake(cx.now);
-            }
-        }
+        self.first_loop.demo.is_some() && self.context.shared.demo_call.is_made() || self.is_to_watch()
     }
 }

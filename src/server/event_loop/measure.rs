@@ -2,15 +2,13 @@
 //!
 //! How the numbers look is in `metrics`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::EventLoop;
 use crate::hub::Content;
+use crate::server::broker::answer::Waiter;
 use crate::server::broker::draft::Draft;
+use crate::server::broker::mailbox::FIRST_LOOP;
+use crate::server::clock;
 use crate::server::metrics::dashboard::{self, Busiest, FIGURES_CHANNEL};
-
-/// The loop that publishes the figures.
-const FIGURES_LOOP: usize = 0;
 
 impl EventLoop {
     /// Ends a turn for the figures: its length is counted, everything is put where others read it.
@@ -21,7 +19,7 @@ impl EventLoop {
         if std::mem::take(&mut cx.has_new_watcher) {
             // The subscription is there by now, so the loop of the figures finds it when it looks.
             cx.shared.meters.set_watched(true);
-            cx.shared.broker.mailbox(FIGURES_LOOP).wake();
+            cx.shared.broker.mailbox(FIRST_LOOP).wake();
         }
     }
 
@@ -50,7 +48,7 @@ impl EventLoop {
     /// Whether this loop publishes the figures, and somebody waits for them whom it has not noticed yet.
     pub(super) fn is_to_watch(&self) -> bool {
         let cx = &self.context;
-        cx.loop_index == FIGURES_LOOP && !self.first_loop.ticker.is_running() && cx.shared.meters.is_watched()
+        cx.loop_index == FIRST_LOOP && !self.first_loop.ticker.is_running() && cx.shared.meters.is_watched()
     }
 
     fn publish_figures(&mut self, elapsed_ms: u64) {
@@ -59,8 +57,7 @@ impl EventLoop {
         let mut busiest = Busiest::since(elapsed_ms);
         let broker = &cx.shared.broker;
         broker.take_busy(|name, published, subscribers| busiest.offer(name, published, subscribers));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let json = dashboard::json(&cx.shared.snapshot(), now.as_millis() as u64, busiest.into_top());
+        let json = dashboard::json(&cx.shared.snapshot(), clock::unix_ms(), busiest.into_top());
         let draft = Draft {
             channel: dashboard::channel(),
             event: None,
@@ -69,6 +66,6 @@ impl EventLoop {
             frame: None,
         };
         // Not counted as a publication: nobody made it.
-        let _ = broker.publish(draft, cx.now);
+        let _ = broker.publish(draft, Waiter::Nobody, cx.now);
     }
 }

@@ -28,6 +28,7 @@ use mio::{Events, Poll, Token};
 use read::ReadQueue;
 use timers::Timers;
 
+use crate::server::broker::answer::PublishAnswer;
 use crate::server::broker::mailbox::Mailbox;
 use crate::server::clock::Millis;
 use crate::server::connection::context::Context;
@@ -188,6 +189,22 @@ impl EventLoop {
     /// waiting, after sockets have told that they have room again.
     fn apply(&mut self) {
         self.slice_left -= self.context.apply(self.slice_left).min(self.slice_left);
+        for answer in self.mailbox().take_answers() {
+            self.answer_publisher(answer);
+        }
+    }
+
+    /// Answers a connection whose publication has been delivered, or was not. It may be gone, or answered, by now.
+    fn answer_publisher(&mut self, answer: PublishAnswer) {
+        let key = Key::from_u64(answer.connection);
+        let Some((connection, cx)) = self.with(key) else {
+            let is_new = answer.outcome.is_ok_and(|receipt| !receipt.is_replay);
+            self.context.counters.publishes += u64::from(is_new);
+            return;
+        };
+        let next = connection.receive_outcome(answer.outcome, cx);
+        self.touched.push(key);
+        self.settle(key, next);
     }
 
     /// A connection and what it may use: the one way to call it.

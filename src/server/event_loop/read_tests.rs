@@ -13,6 +13,7 @@ use mio::Events;
 use super::*;
 use crate::config::Config;
 use crate::hub::{ChannelName, Position};
+use crate::server::broker::answer::Waiter;
 use crate::server::{Draft, Server};
 use crate::ws::{Opcode, encode_masked_frame};
 
@@ -70,7 +71,7 @@ impl Turned {
     fn congest(&mut self) {
         while !self.event_loop.context.shared.broker.is_congested() {
             let draft = Draft::text("stuck", "x".repeat(LEN_MAX)).unwrap();
-            self.event_loop.context.shared.broker.publish(draft, Millis(0));
+            let _ = self.event_loop.context.shared.broker.publish(draft, Waiter::Nobody, Millis(0));
         }
     }
 

@@ -1,6 +1,6 @@
-//! What a loop counts while it works: plain numbers, put where other threads read them once a turn.
+//! What a loop counts: plain numbers, copied once a turn to a board that other threads read.
 //!
-//! What the numbers are called outside, `metrics` and `figures` know.
+//! The names that the numbers have outside are in `prometheus` and `dashboard`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::LagPolicy;
 use crate::hub::WireForm;
 
-/// The upper bounds of the buckets of [`Turns`], in microseconds. From what an idle loop needs for one event to what
+/// The upper bounds of the buckets of [`Turns`], in microseconds. From the time an idle loop needs for one event to what
 /// a client notices; above a second the exact number does not matter.
 pub const TURN_BOUNDS_US: [u64; 14] =
     [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000];
@@ -30,7 +30,7 @@ impl Transport {
     /// Every transport, in the order of their numbers.
     pub const ALL: [Self; 4] = [Self::Http, Self::WebSocket, Self::Sse, Self::LongPoll];
 
-    /// The name that figures have it under.
+    /// Its name in metrics.
     pub fn label(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -40,7 +40,7 @@ impl Transport {
         }
     }
 
-    /// What carries a form.
+    /// The transport of a form.
     pub fn of(form: WireForm) -> Self {
         match form {
             WireForm::WebSocket
@@ -53,7 +53,7 @@ impl Transport {
     }
 }
 
-/// How many numbers a counters has.
+/// How many numbers [`Counters`] has.
 const CELLS: usize = size_of::<Counters>() / size_of::<u64>();
 
 /// Policies in the order in which [`Counters::lagged`] counts them.
@@ -63,23 +63,23 @@ pub const POLICIES: [(LagPolicy, &str); 3] =
 /// The numbers of one loop, or of all loops together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Connections there are, by transport.
+    /// Open connections, by transport.
     pub connections: [u64; Transport::ALL.len()],
-    /// Connections that were taken in.
+    /// Accepted connections.
     pub accepted: u64,
     /// Publications that clients made.
     pub publishes: u64,
-    /// Publications appended to logs times the readers that those had, by form.
+    /// Publications appended to logs times the readers of those logs, by form.
     pub deliveries: [u64; WireForm::ALL.len()],
-    /// Publications that were kept and sent to who came later, by form.
+    /// Publications sent from history to reconnecting subscribers, by form.
     pub replayed: [u64; WireForm::ALL.len()],
-    /// Bytes that sockets took.
+    /// Bytes written to sockets.
     pub bytes_sent: u64,
-    /// Bytes that sockets gave.
+    /// Bytes read from sockets.
     pub bytes_received: u64,
-    /// Subscribers found too far behind, by policy.
+    /// Subscribers found past `--max-lag`, by policy.
     pub lagged: [u64; POLICIES.len()],
-    /// Publications that those were not sent.
+    /// Publications that such subscribers were not sent.
     pub passed_over: u64,
     /// Bytes that logs keep.
     pub log_bytes: u64,
@@ -96,7 +96,7 @@ pub struct Counters {
 /// Turns by the time they were busy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turns {
-    /// Those above the bound before and up to this one; the last is for those above all bounds.
+    /// Turns longer than the bound before and up to this one; the last is for those above all bounds.
     pub buckets: [u64; TURN_BOUNDS_US.len() + 1],
     /// All of them together, in nanoseconds.
     pub busy_ns: u64,
@@ -113,14 +113,14 @@ impl Turns {
 }
 
 impl Counters {
-    /// Counts one subscriber that was too far behind.
+    /// Counts one subscriber found past `--max-lag`.
     pub fn note_lagged(&mut self, policy: LagPolicy) {
         if let Some(at) = POLICIES.iter().position(|&(known, _)| known == policy) {
             self.lagged[at] += 1;
         }
     }
 
-    /// Counts a connection that is used otherwise than before.
+    /// Counts a connection whose transport changed.
     pub fn note_transport(&mut self, before: Transport, now: Transport) {
         self.connections[before as usize] -= 1;
         self.connections[now as usize] += 1;
@@ -184,14 +184,14 @@ impl Default for Board {
 }
 
 impl Board {
-    /// Puts the numbers there. A reader may meet some of this turn beside some of the one before.
+    /// Copies the numbers to the board. A reader may see some of this turn beside some of the one before.
     pub fn put(&self, counters: &Counters) {
         for (cell, number) in self.0.iter().zip(counters.cells()) {
             cell.store(number, Ordering::Relaxed);
         }
     }
 
-    /// The numbers that were put there last.
+    /// The numbers that were copied last.
     pub fn counters(&self) -> Counters {
         let mut counters = Counters::default();
         for (number, cell) in counters.cells_mut().zip(&self.0) {
@@ -205,7 +205,7 @@ impl Board {
 mod tests {
     use super::*;
 
-    /// A counters in which no two numbers are the same.
+    /// Counters in which no two numbers are the same.
     fn numbered() -> Counters {
         let mut counters = Counters::default();
         counters.cells_mut().zip(1..).for_each(|(cell, number)| *cell = number);

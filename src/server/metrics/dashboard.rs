@@ -14,10 +14,10 @@ use crate::server::metrics::snapshot::{Snapshot, VERSION};
 /// The channel of the figures.
 pub const FIGURES_CHANNEL: &str = "@fanfare.dashboard";
 
-/// One publication in this time.
+/// The time between two publications of figures.
 const FIGURES_EVERY_MS: u64 = 1000;
 
-/// How many channels are named: what a page shows without scrolling.
+/// How many channels are listed: as many as the page shows without scrolling.
 const BUSIEST_MAX: usize = 10;
 
 /// The channel of the figures as a name.
@@ -104,11 +104,11 @@ pub struct Busiest {
 impl Busiest {
     /// Of counts that were gathered in this time.
     pub fn since(elapsed_ms: u64) -> Self {
-        // A shorter time is one in which somebody began to watch: what has come in it so far is all there is to say.
+        // The time is shorter after the first subscription: the counts so far are then shown as they are.
         Self { top: Vec::new(), elapsed_ms: elapsed_ms.max(FIGURES_EVERY_MS) }
     }
 
-    /// Considers a channel. One that is the server's own, or at rest and without subscribers, is not named.
+    /// Considers a channel. The server's own are not listed, nor those without publications and subscribers.
     pub fn offer(&mut self, channel: &ChannelName, published: u64, subscribers: u64) {
         if channel.is_reserved() || published + subscribers == 0 {
             return;
@@ -130,7 +130,7 @@ impl Busiest {
     }
 }
 
-/// When figures are due: once a second while somebody watches, else never.
+/// When figures are due: once a second while they have a subscriber, else never.
 #[derive(Debug, Default)]
 pub struct Ticker {
     next: Option<Millis>,
@@ -140,7 +140,7 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// Begins, unless it has begun. True if it did: counts are gathered from here.
+    /// Starts, unless it is running. True if it started: counts are gathered from here on.
     pub fn start(&mut self, now: Millis) -> bool {
         if self.next.is_some() {
             return false;
@@ -151,17 +151,17 @@ impl Ticker {
         true
     }
 
-    /// Ends: nobody watches any more.
+    /// Stops: there is no subscriber any more.
     pub fn stop(&mut self) {
         self.next = None;
     }
 
-    /// Whether it has begun.
+    /// Whether it is running.
     pub fn is_running(&self) -> bool {
         self.next.is_some()
     }
 
-    /// When there is something to do.
+    /// When figures are due next.
     pub fn deadline(&self) -> Option<Millis> {
         self.next
     }

@@ -1,4 +1,6 @@
-//! What the server counts, and the forms in which it is read: Prometheus's text and the dashboard's figures.
+//! What the server counts, and the formats in which it is read: Prometheus's text and the dashboard's JSON.
+//!
+//! `counters` are written by one loop each, `snapshot` sums them, `prometheus` and `dashboard` write the sums down.
 
 pub mod counters;
 pub mod dashboard;

@@ -1,6 +1,6 @@
-//! What Linux says of this process, for the `process_…` metrics.
+//! What Linux reports of this process, for the `process_…` metrics.
 //!
-//! Nothing here takes longer when there are more connections.
+//! Every call is O(1), whatever the number of connections.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use std::fs;
 /// Linux. The kernel's own HZ is another number.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// When the process started; the rest is asked for each time.
+/// When the process started; the rest is read from `/proc` each time.
 #[derive(Clone, Copy, Debug)]
 pub struct Process {
     /// Seconds since 1970, if they are known.
@@ -63,8 +63,8 @@ fn start_seconds() -> Option<f64> {
     Some(boot + ticks(&read("/proc/self/stat")?, 22)? / TICKS_PER_SECOND)
 }
 
-/// Since Linux 6.2 the folder's size is the number of descriptors. Older ones say 0; counting the entries would take
-/// the longer the more connections there are, so nothing is said there.
+/// Since Linux 6.2 the folder's size is the number of descriptors. Older ones report 0, and counting the entries would
+/// be O(connections): the number is unknown there.
 fn open_fds() -> Option<u64> {
     let len = fs::metadata("/proc/self/fd").ok()?.len();
     (len > 0).then_some(len)
@@ -74,8 +74,8 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((ticks(stat, 14)? + ticks(stat, 15)?) / TICKS_PER_SECOND)
 }
 
-/// The field of that number, as proc_pid_stat(5) counts them. The second is the program's name, in which anything may
-/// stand; the last bracket ends it.
+/// The field of that number, as proc_pid_stat(5) counts them. The second is the program's name, which may contain any
+/// character; the last bracket ends it.
 fn ticks(stat: &str, number: usize) -> Option<f64> {
     let (_, behind_name) = stat.rsplit_once(')')?;
     behind_name.split_ascii_whitespace().nth(number - 3)?.parse().ok()
@@ -90,7 +90,7 @@ fn max_fds(limits: &str) -> Option<u64> {
     field(limits, "Max open files")?.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// What stands behind `name` in the line that begins with it.
+/// The rest of the line that begins with `name`.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name))
 }

@@ -1,4 +1,4 @@
-//! The numbers as Prometheus reads them: its text format, version 0.0.4.
+//! The snapshot in Prometheus's text format, version 0.0.4.
 //!
 //! Nothing is counted here.
 
@@ -11,13 +11,13 @@ use crate::server::metrics::snapshot::{Snapshot, VERSION};
 /// The media type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Room for a whole answer: it has some 9 KB.
+/// Capacity for a whole answer, which has about 9 KB.
 const CAPACITY: usize = 12 * 1024;
 
 const NANOS: f64 = 1e9;
 const MICROS: f64 = 1e6;
 
-/// Everything that is told.
+/// The whole page.
 pub fn render(snapshot: &Snapshot, process: &ProcessFigures) -> String {
     let mut page = Page { text: String::with_capacity(CAPACITY) };
     page.connections(snapshot);
@@ -31,7 +31,7 @@ pub fn render(snapshot: &Snapshot, process: &ProcessFigures) -> String {
     page.text
 }
 
-/// What a family of metrics is, as its `TYPE` line says it.
+/// The type of a family of metrics, for its `TYPE` line.
 #[derive(Clone, Copy, Debug)]
 enum Type {
     Counter,
@@ -46,7 +46,7 @@ struct Page {
 impl Page {
     fn connections(&mut self, snapshot: &Snapshot) {
         let name = "fanfare_connections";
-        self.family(name, Type::Gauge, "Connections there are, by transport.");
+        self.family(name, Type::Gauge, "Open connections, by transport.");
         for transport in Transport::ALL {
             self.labelled(
                 name,
@@ -58,31 +58,36 @@ impl Page {
         self.single(
             "fanfare_connections_accepted_total",
             Type::Counter,
-            "Connections that were taken in.",
+            "Accepted connections.",
             snapshot.counters.accepted,
         );
-        self.single("fanfare_channels", Type::Gauge, "Channels that are known.", snapshot.channels);
+        self.single(
+            "fanfare_channels",
+            Type::Gauge,
+            "Known channels: those with subscribers, history or a recent sequence.",
+            snapshot.channels,
+        );
     }
 
     fn traffic(&mut self, snapshot: &Snapshot) {
         let counters = &snapshot.counters;
-        let publishes = "Publications that clients and the program made.";
+        let publishes = "Publications by clients and by the program.";
         self.single("fanfare_publishes_total", Type::Counter, publishes, counters.publishes);
         let name = "fanfare_deliveries_total";
-        self.family(name, Type::Counter, "Publications times the subscribers they are for, by transport.");
+        self.family(name, Type::Counter, "Publications times their subscribers, by transport.");
         for transport in Transport::ALL.into_iter().filter(|&transport| transport != Transport::Http) {
             self.labelled(name, "transport", transport.label(), counters.deliveries_by(transport));
         }
         self.single(
             "fanfare_sent_bytes_total",
             Type::Counter,
-            "Bytes that sockets took.",
+            "Bytes written to sockets.",
             counters.bytes_sent,
         );
         self.single(
             "fanfare_received_bytes_total",
             Type::Counter,
-            "Bytes that sockets gave.",
+            "Bytes read from sockets.",
             counters.bytes_received,
         );
     }
@@ -107,14 +112,14 @@ impl Page {
         self.single(
             "fanfare_lag_max_bytes",
             Type::Gauge,
-            "Bytes that are kept for the subscriber that is furthest behind.",
+            "Bytes kept for the subscriber that is furthest behind.",
             counters.lag_max,
         );
     }
 
     fn refusals(&mut self, snapshot: &Snapshot) {
         let name = "fanfare_refusals_total";
-        self.family(name, Type::Counter, "Connections, requests and messages that were refused, by reason.");
+        self.family(name, Type::Counter, "Refused connections, requests and messages, by reason.");
         for &(label, count) in &snapshot.refusals {
             self.labelled(name, "reason", label, count);
         }
@@ -122,11 +127,11 @@ impl Page {
 
     fn memory(&mut self, snapshot: &Snapshot) {
         let name = "fanfare_memory_bytes";
-        self.family(name, Type::Gauge, "Bytes held for clients, by what they are.");
+        self.family(name, Type::Gauge, "Bytes held for clients, by kind.");
         for (kind, bytes) in snapshot.memory() {
             self.labelled(name, "kind", kind, bytes);
         }
-        let help = "The most bytes that are held for clients (--max-memory).";
+        let help = "The limit on bytes held for clients (--max-memory).";
         self.single("fanfare_memory_max_bytes", Type::Gauge, help, snapshot.memory_max);
         self.single(
             "fanfare_evicted_publications_total",
@@ -138,7 +143,7 @@ impl Page {
 
     fn turns(&mut self, turns: &Turns) {
         let name = "fanfare_loop_turn_duration_seconds";
-        self.family(name, Type::Histogram, "How long the event loops were busy in a turn.");
+        self.family(name, Type::Histogram, "The busy time of a turn of an event loop.");
         let (bucket, mut count) = (format!("{name}_bucket"), 0);
         for (bound_us, in_bucket) in TURN_BOUNDS_US.iter().zip(turns.buckets) {
             count += in_bucket;
@@ -175,7 +180,7 @@ impl Page {
         self.known("process_max_fds", Type::Gauge, "The soft limit on descriptors.", max_fds);
     }
 
-    /// A family of one sample, if there is one.
+    /// A family of one sample, if its value is known.
     fn known(&mut self, name: &str, kind: Type, help: &str, value: Option<impl Display>) {
         if let Some(value) = value {
             self.single(name, kind, help, value);

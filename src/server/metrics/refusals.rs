@@ -1,5 +1,4 @@
-//! What is refused and why: counted by kind, and a log line for the first of a kind at once, then at most one in ten
-//! seconds.
+//! Refusals by reason: each is counted, and logged at most once in ten seconds for each reason.
 //!
 //! What is refused is decided elsewhere.
 
@@ -8,10 +7,10 @@ use crate::server::clock::Millis;
 use crate::server::excerpt::Excerpt;
 use crate::ws::CloseCode;
 
-/// One line a kind in this time: a flood of bad clients must not become a flood of lines.
+/// At most one log line a reason in this time: a flood of bad clients must not become a flood of lines.
 const QUIET_MS: u64 = 10_000;
 
-/// How much of a reason a line has. Ours are shorter; one that quotes a peer is cut.
+/// The longest description in a log line. Ours are shorter; one that quotes a peer is cut.
 const REASON_LEN_MAX: usize = 200;
 
 /// Why something is refused.
@@ -21,42 +20,42 @@ pub enum Reason {
     NoRoom,
     /// A connection for which there was no descriptor.
     Descriptors,
-    /// A connection for which there was no memory, or that held most when it was used up.
+    /// A connection for which there was no memory, or that held most when `--max-memory` was reached.
     Memory,
     /// A request that breaks a rule of HTTP or of ours.
     BadRequest,
     /// A request without the key, or with another.
     Unauthorized,
-    /// A request that no key would help.
+    /// A request that is not allowed, whatever its key.
     Forbidden,
-    /// A request for what is not there.
+    /// A request for a path that names nothing.
     NotFound,
     /// A request by a method that is not served.
     Method,
     /// A request that was not complete in time.
     Timeout,
-    /// A request that says otherwise what was said before.
+    /// A request that contradicts an earlier one: a key reused for another publication.
     Conflict,
     /// A request or message that is too long.
     TooLarge,
-    /// A request for a protocol, coding or version that is not spoken.
+    /// A request for a protocol, coding or version that is not supported.
     Unsupported,
-    /// A request that met a fault of ours.
+    /// A request that met a fault of the server.
     Internal,
     /// A WebSocket peer that broke the protocol.
     Protocol,
-    /// A WebSocket message that is not what it should be.
+    /// A WebSocket message whose content is invalid.
     Payload,
     /// A WebSocket message that the peer may not send.
     Policy,
     /// A peer that did not answer a ping.
     Silent,
-    /// A subscriber that was too far behind. It is counted by policy, not here.
+    /// A subscriber past `--max-lag`. It is counted by policy, not here.
     Lagged,
 }
 
 impl Reason {
-    /// Every kind, in the order of their numbers.
+    /// Every reason, in the order of their numbers.
     pub const ALL: [Self; 18] = [
         Self::NoRoom,
         Self::Descriptors,
@@ -78,7 +77,7 @@ impl Reason {
         Self::Lagged,
     ];
 
-    /// The name that figures have it under, if they count it.
+    /// Its label in metrics, if it is counted there.
     pub fn label(self) -> Option<&'static str> {
         Some(match self {
             Self::NoRoom => "no_room",
@@ -102,8 +101,8 @@ impl Reason {
         })
     }
 
-    /// The kind of a request that is answered with this status, if that is a refusal: 503 says that the server is
-    /// full or stopping, and whoever decides that notes it.
+    /// The reason for an answer with this status, if that is a refusal. 503, full or stopping, is noted where it is
+    /// decided.
     pub fn of_status(status: Status) -> Option<Self> {
         Some(match status.code() {
             ..400 | 503 => return None,
@@ -120,7 +119,7 @@ impl Reason {
         })
     }
 
-    /// The kind of a WebSocket peer that is closed with this code for what it sent.
+    /// The reason for closing a WebSocket peer with this code for what it sent.
     pub fn of_close(code: CloseCode) -> Self {
         match code {
             CloseCode::UNSUPPORTED_DATA | CloseCode::INVALID_PAYLOAD => Self::Payload,
@@ -131,7 +130,7 @@ impl Reason {
     }
 }
 
-/// How many of each kind there have been, and which log lines are due.
+/// The number of refusals by reason, and which log lines are due.
 #[derive(Debug, Default)]
 pub struct Refusals {
     kinds: [Noted; Reason::ALL.len()],
@@ -141,7 +140,7 @@ pub struct Refusals {
 struct Noted {
     count: u64,
     named_at: Option<Millis>,
-    /// How many have been passed over since.
+    /// How many were not logged since.
     unnamed: u64,
 }
 
@@ -154,13 +153,13 @@ impl Refusals {
         }
     }
 
-    /// How many there have been of each kind that figures count, by its label.
+    /// The number of refusals by label, for each reason that metrics count.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let kinds = Reason::ALL.iter().zip(&self.kinds);
         kinds.filter_map(|(kind, noted)| Some((kind.label()?, noted.count)))
     }
 
-    /// `Some(n)` if a line is due, n refusals of the kind having gone unnamed since the last one.
+    /// `Some(n)` if a line is due, after n refusals for the reason that were not logged.
     fn count(&mut self, kind: Reason, count: u64, now: Millis) -> Option<u64> {
         let noted = &mut self.kinds[kind as usize];
         noted.count += count;

@@ -1,6 +1,6 @@
-//! The numbers of all loops together at one moment: what a scrape and the dashboard are told.
+//! The numbers of all loops together at one moment, for a scrape and for the dashboard.
 //!
-//! How they are written down is not here.
+//! Their formats are in `prometheus` and `dashboard`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,9 +16,9 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct Snapshot {
     /// The loops together; publications by handles are among the publishes.
     pub counters: Counters,
-    /// Refusals by the label of their kind.
+    /// Refusals by the label of their reason.
     pub refusals: Vec<(&'static str, u64)>,
-    /// Bytes of publications that are shared between loops or kept, and of what is known of their channels.
+    /// Bytes of channels, of their histories and keys, and of publications in mailboxes.
     pub publication_bytes: u64,
     /// Publications that were evicted from histories because memory was short.
     pub evicted: u64,
@@ -31,7 +31,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What is held for clients, by what it is.
+    /// The bytes held for clients, by kind.
     pub fn memory(&self) -> [(&'static str, u64); 4] {
         [
             ("logs", self.counters.log_bytes),
@@ -42,20 +42,20 @@ impl Snapshot {
     }
 }
 
-/// What the threads of a server tell each other of numbers.
+/// The numbers that the threads of a server share.
 #[derive(Debug)]
 pub struct Meters {
     boards: Vec<Board>,
     /// Publications made by handles: those are on threads of their own.
     published: AtomicU64,
-    /// Whether somebody may have subscribed to the figures since they were last looked after.
+    /// Whether there may be a subscriber of the dashboard's figures.
     is_watched: AtomicBool,
     /// What the system is asked about this process.
     pub process: Process,
 }
 
 impl Meters {
-    /// For so many loops.
+    /// For that many loops.
     pub fn new(loops: usize) -> Self {
         Self {
             boards: (0..loops).map(|_| Board::default()).collect(),
@@ -83,12 +83,12 @@ impl Meters {
         self.published.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether somebody may be watching the figures.
+    /// Whether there may be a subscriber of the dashboard's figures.
     pub fn is_watched(&self) -> bool {
         self.is_watched.load(Ordering::SeqCst)
     }
 
-    /// Says so. Whoever says that somebody does wakes the first loop, after the subscription.
+    /// Sets that. After setting it to true, and after the subscription, wake the first loop.
     pub fn set_watched(&self, is_watched: bool) {
         self.is_watched.store(is_watched, Ordering::SeqCst);
     }

@@ -1,4 +1,4 @@
-//! What the broker forgets and when, with a pretend clock and without loops.
+//! What the broker removes and when, with a pretend clock and without loops.
 
 use std::time::Duration;
 
@@ -7,16 +7,19 @@ use mio::{Poll, Token};
 use super::*;
 use crate::config::{Config, Glob};
 use crate::hub::{ChannelName, Gap, Position};
+use crate::server::broker::answer::{Publishing, Receipt, Waiter};
+use crate::server::broker::channel::RETENTION_MS;
 use crate::server::broker::draft::Draft;
-use crate::server::broker::idempotency::{IdempotencyKey, RETRY_WINDOW_MS};
+use crate::server::broker::engine::Engine;
+use crate::server::broker::idempotency::{IdempotencyKey, KEY_WINDOW_MS};
 use crate::server::broker::mailbox::mailboxes;
+use crate::server::broker::memory::PUBLICATION_LEN;
 use crate::server::broker::retention::Retention;
-use crate::server::broker::shard::{PUBLICATION_LEN, RETENTION_MS};
 
 const NOW: Millis = Millis(1_000);
 const AGE_MS: u64 = 100_000;
 
-/// An broker of one loop that keeps so many publications a channel, and the poll that its waker needs.
+/// A broker of one loop that keeps that many publications a channel, and the poll that its waker needs.
 fn broker(count: usize) -> (Broker, Poll) {
     let poll = Poll::new().unwrap();
     let config = Config {
@@ -25,11 +28,13 @@ fn broker(count: usize) -> (Broker, Poll) {
         ..Config::default()
     };
     let mailboxes = mailboxes(std::slice::from_ref(&poll), Token(0)).unwrap();
-    (Broker::new(mailboxes, 100, Retention::new(&config)), poll)
+    (Broker::new(mailboxes, 100, Retention::new(&config), Engine::Local), poll)
 }
 
 fn publish(broker: &Broker, channel: &str, len: usize, at: u64) {
-    broker.publish(Draft::text(channel, "x".repeat(len)).unwrap(), Millis(at));
+    let publishing =
+        broker.publish(Draft::text(channel, "x".repeat(len)).unwrap(), Waiter::Nobody, Millis(at));
+    assert!(matches!(publishing, Publishing::Done(_)));
 }
 
 fn name(channel: &str) -> ChannelName {
@@ -50,7 +55,7 @@ fn kept(broker: &Broker, channel: &str) -> usize {
     kept
 }
 
-/// Has so many publications evicted.
+/// Has that many publications evicted.
 fn evict(broker: &Broker, count: usize) -> usize {
     let before = broker.held_len();
     broker.shed(|| before - broker.held_len() >= count * PUBLICATION_LEN)
@@ -71,8 +76,9 @@ fn each_thing_is_due_at_its_own_time_and_the_earliest_first() {
     publish(&broker, "a", 1, 1_000);
     assert_eq!(broker.due_at(), Some(Millis(1_000 + AGE_MS)));
     let key = IdempotencyKey::new(b"k").unwrap();
-    broker.publish_once(Draft::text("b", "x").unwrap(), key, true, Millis(2_000)).unwrap();
-    let keys = Millis(2_000 + RETRY_WINDOW_MS);
+    let draft = Draft::text("b", "x").unwrap();
+    let _ = broker.publish_once(draft, key, true, Waiter::Nobody, Millis(2_000)).unwrap();
+    let keys = Millis(2_000 + KEY_WINDOW_MS);
     assert_eq!(broker.due_at(), Some(keys));
     broker.sweep(keys);
     assert_eq!((kept(&broker, "b"), broker.due_at()), (1, Some(Millis(1_000 + AGE_MS))));
@@ -94,7 +100,7 @@ fn a_channel_that_is_looked_at_too_early_is_put_back() {
 }
 
 #[test]
-fn a_channel_that_was_read_again_meanwhile_is_kept_until_a_minute_after_its_last_reader() {
+fn a_channel_that_had_a_subscriber_meanwhile_is_kept_until_a_minute_after_that_left() {
     let (broker, _poll) = broker(0);
     publish(&broker, "a", 1, 1_000);
     join(&broker, "a");
@@ -107,7 +113,7 @@ fn a_channel_that_was_read_again_meanwhile_is_kept_until_a_minute_after_its_last
 }
 
 #[test]
-fn what_is_due_at_once_is_forgotten_in_steps_of_a_turn() {
+fn what_expires_at_once_is_removed_in_steps_of_a_turn() {
     let (broker, _poll) = broker(3);
     let channels = 3 * SWEEP_MAX;
     (0..channels).for_each(|number| publish(&broker, &format!("c{number}"), 1, 1_000));
@@ -200,11 +206,15 @@ fn what_a_mailbox_still_shares_is_evicted_once_and_ends_the_search() {
 }
 
 #[test]
-fn keys_of_retries_outlive_a_shortage_of_memory() {
+fn idempotency_keys_outlive_a_shortage_of_memory() {
     let (broker, _poll) = broker(3);
     let once = || {
         let key = IdempotencyKey::new(b"k").unwrap();
-        broker.publish_once(Draft::text("a", "x").unwrap(), key, true, NOW).unwrap().1
+        let draft = Draft::text("a", "x").unwrap();
+        match broker.publish_once(draft, key, true, Waiter::Nobody, NOW).unwrap() {
+            Publishing::Done(Receipt { is_replay, .. }) => is_replay,
+            Publishing::Awaited => panic!("one node delivers at once"),
+        }
     };
     assert!(!once());
     assert_eq!(broker.shed(|| false), 1);

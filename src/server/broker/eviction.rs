@@ -1,6 +1,6 @@
-//! What the broker forgets: what is due, and what has to go because memory is short.
+//! What the broker removes: what has expired, and what is evicted because memory is short.
 //!
-//! Both cost what is forgotten, not what there is: each shard lists its channels by what goes first.
+//! Both are O(what is removed), not O(channels): each shard lists its channels in the order in which they are due.
 
 use std::sync::atomic::Ordering;
 
@@ -10,31 +10,30 @@ use crate::server::broker::shard::class_of;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
 
-/// Channels, publications and keys that are forgotten in one turn. One takes up to a microsecond, so a turn is about
-/// 2 ms longer, and 200,000 channels that are due at once are gone after 100 turns.
+/// Channels, publications and keys that are removed in one turn. One takes up to a microsecond, so a turn is about
+/// 2 ms longer, and 200,000 channels that expire at once are removed in 100 turns.
 const SWEEP_MAX: usize = 2048;
 
-/// Those that are forgotten while a lock is held: a publisher waits 0.1 ms for it.
+/// Those that are removed while a lock is held: a publisher waits 0.1 ms for it.
 const LOCKED_MAX: usize = 128;
 
 impl Broker {
-    /// When the next thing is due; [`Broker::sweep`] is to be called then.
+    /// When something expires next: call [`Broker::sweep`] then.
     pub fn due_at(&self) -> Option<Millis> {
         Some(self.due_at.load(Ordering::SeqCst)).filter(|&at| at != UNLISTED).map(Millis)
     }
 
-    /// Forgets what is too old: publications, keys, channels that nobody reads. What is more than a turn's work is
-    /// left, and still due.
+    /// Removes what has expired: publications, keys, unused channels. What exceeds a turn's work is left, and still due.
     pub fn sweep(&self, now: Millis) {
-        // What becomes due from here on is noted by whoever has the shard's lock.
+        // What becomes due from here on is noted under the lock of its shard.
         self.due_at.store(UNLISTED, Ordering::SeqCst);
         let mut room = SWEEP_MAX;
         for shard in &self.shards {
             loop {
                 let mut shard = lock(shard);
-                let before = shard.orders.len();
-                let done = shard.expire(now, room.min(LOCKED_MAX), &self.ledger);
-                self.note_forgotten(before - shard.orders.len());
+                let before = shard.channels.len();
+                let done = shard.expire(now, room.min(LOCKED_MAX), &self.account);
+                self.account.remove_channels(before - shard.channels.len());
                 room = room.saturating_sub(done);
                 if done == 0 {
                     self.note_due(&shard);
@@ -45,10 +44,10 @@ impl Broker {
     }
 
     /// Evicts publications until there is enough memory: first from the histories above the fair share, the largest
-    /// first; then the oldest of all channels, and channels that nobody reads with their last one. Keys of retries
-    /// are kept, they are a promise. Reconnecting subscribers are told of the gap. How many were evicted.
+    /// first; then the oldest of all channels, and channels without subscribers with their last one. Idempotency keys
+    /// are kept, they are a promise. Reconnecting subscribers are told of the gap. Returns the number of publications.
     ///
-    /// A publication that a mailbox or a replay shares frees nothing before that has let go of it too.
+    /// A publication that a mailbox or a replay shares is freed when that drops it too.
     pub fn shed(&self, is_enough: impl Fn() -> bool) -> usize {
         let mut evicted = self.shed_largest(&is_enough);
         evicted += self.shed_oldest(&is_enough);
@@ -56,7 +55,7 @@ impl Broker {
         evicted
     }
 
-    /// How many publications were evicted for want of memory.
+    /// The number of publications evicted because memory was short.
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
@@ -97,9 +96,9 @@ impl Broker {
             && at != UNLISTED
         {
             let mut shard = lock(&self.shards[index]);
-            let before = shard.orders.len();
+            let before = shard.channels.len();
             evicted += shard.evict_oldest();
-            self.note_forgotten(before - shard.orders.len());
+            self.account.remove_channels(before - shard.channels.len());
             drop(shard);
             firsts[index] = first(index);
         }
@@ -108,5 +107,5 @@ impl Broker {
 }
 
 #[cfg(test)]
-#[path = "forgetting_tests.rs"]
+#[path = "eviction_tests.rs"]
 mod tests;

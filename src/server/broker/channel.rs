@@ -1,0 +1,109 @@
+//! The state of one channel: its sequence, history, known keys and subscriber counts, and when any of it can go.
+//!
+//! Nothing is locked here; a channel is found in its shard.
+
+use crate::hub::{History, HistoryLimits};
+use crate::server::broker::idempotency::{IdempotencyKeys, KEY_WINDOW_MS};
+use crate::server::broker::listing::UNLISTED;
+use crate::server::broker::memory::PUBLICATION_LEN;
+use crate::server::clock::Millis;
+
+/// A channel without subscribers is removed this long after its last publication and its last subscriber, or when its
+/// history has expired if that is later. A client between two long polls, or one that reconnects, then still finds the
+/// sequence that it knows.
+pub const RETENTION_MS: u64 = 60_000;
+
+/// The state of a channel.
+#[derive(Debug)]
+pub struct ChannelState {
+    /// The epoch of its publications.
+    pub epoch: u64,
+    /// The sequence of its newest publication; 0 before the first.
+    pub sequence: u64,
+    /// Publications since the counts were last taken, while publications are counted.
+    pub published: u64,
+    /// Subscribers by loop. A loop without any is not woken for a publication.
+    pub subscribers: Box<[u64]>,
+    /// How much of it is kept.
+    pub limits: HistoryLimits,
+    /// What is kept of it.
+    pub history: History,
+    /// The idempotency keys of its latest publications.
+    pub keys: IdempotencyKeys,
+    /// When it last had a publication or lost a subscriber.
+    pub used_at: Millis,
+    /// Its numbers in the shard's lists.
+    pub listed: Listed,
+}
+
+/// The numbers under which a channel is listed.
+#[derive(Debug)]
+pub struct Listed {
+    /// In the list of what expires.
+    pub due: u64,
+    /// In the list of what can be evicted.
+    pub oldest: u64,
+    /// In the list of histories by size.
+    pub class: u64,
+    /// What its history is counted as in the sum of all.
+    pub history_len: usize,
+}
+
+impl Default for Listed {
+    fn default() -> Self {
+        Self { due: UNLISTED, oldest: UNLISTED, class: UNLISTED, history_len: 0 }
+    }
+}
+
+impl ChannelState {
+    /// A channel without publications, for that many loops.
+    pub fn new(epoch: u64, loops: usize, limits: HistoryLimits) -> Self {
+        Self {
+            epoch,
+            sequence: 0,
+            published: 0,
+            subscribers: vec![0; loops].into(),
+            limits,
+            history: History::default(),
+            keys: IdempotencyKeys::default(),
+            used_at: Millis::default(),
+            listed: Listed::default(),
+        }
+    }
+
+    /// The number of subscribers on all loops.
+    pub fn subscribers_len(&self) -> u64 {
+        self.subscribers.iter().sum()
+    }
+
+    /// The bytes of the history.
+    pub fn history_len(&self) -> usize {
+        self.history.held_len(PUBLICATION_LEN)
+    }
+
+    /// Whether it can be removed without a reconnecting subscriber or a repeating publisher noticing.
+    pub fn is_unused(&self, now: Millis) -> bool {
+        let is_over = self.sequence == 0 || now.0 >= self.used_at.0 + RETENTION_MS;
+        self.subscribers_len() == 0 && is_over && self.history.is_empty() && self.keys.is_empty()
+    }
+
+    /// When something of it expires next, or the channel itself.
+    pub fn due(&self) -> u64 {
+        let history = self.history.oldest_ms().map(|at_ms| at_ms.saturating_add(self.limits.age_ms));
+        let keys = self.keys.oldest().map(|at| at.0 + KEY_WINDOW_MS);
+        match history.into_iter().chain(keys).min() {
+            Some(due) => due,
+            None if self.subscribers_len() == 0 => self.used_at.0 + RETENTION_MS,
+            None => UNLISTED,
+        }
+    }
+
+    /// The time of the oldest thing that may be evicted. Keys may not: they are a promise.
+    pub fn evictable_since(&self) -> u64 {
+        match self.history.oldest_ms() {
+            Some(at_ms) => at_ms,
+            None if self.subscribers_len() == 0 && self.keys.is_empty() => self.used_at.0,
+            None => UNLISTED,
+        }
+    }
+}

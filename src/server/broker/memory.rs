@@ -1,0 +1,88 @@
+//! The broker's memory account: what a publication, a channel and a key are counted as, and their sum.
+//!
+//! What is kept and what is removed is decided elsewhere; `--max-memory` is compared with the sum.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::hub::{Frames, Ledger};
+
+/// What a publication costs besides its payload: its names and counts, the references in mailboxes and history. The
+/// account, the histories and the mailboxes all count with it.
+pub const PUBLICATION_LEN: usize = 384;
+
+/// What a channel costs: its name, its state, its places in the table and in three lists. 200,000 with a publication
+/// each have 1,010 bytes a channel resident.
+const CHANNEL_LEN: usize = 640;
+
+/// What a known idempotency key costs besides its text: its place in the table and in the queue, the answer.
+const KEY_LEN: usize = 128;
+
+/// What a publication costs with its payload, without the frames it is encoded to.
+pub fn publication_len(payload_len: usize) -> usize {
+    payload_len + PUBLICATION_LEN
+}
+
+/// The account of a broker. A publication is counted until the last reference to it is dropped, wherever that is held;
+/// so are the frames that are made of it.
+#[derive(Debug, Default)]
+pub struct Account {
+    ledger: Ledger,
+    channels_len: AtomicUsize,
+}
+
+impl Account {
+    /// The bytes of all channels, their histories and known keys, and of the publications in mailboxes.
+    pub fn held_len(&self) -> usize {
+        self.ledger.bytes() + self.channels_len() * CHANNEL_LEN
+    }
+
+    /// The number of channels.
+    pub fn channels_len(&self) -> usize {
+        self.channels_len.load(Ordering::Relaxed)
+    }
+
+    /// Counts a new channel.
+    pub fn add_channel(&self) {
+        self.channels_len.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts channels that were removed.
+    pub fn remove_channels(&self, count: usize) {
+        self.channels_len.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// The frames of a new publication, none yet; while they exist, the publication is counted.
+    pub fn add_publication(&self, payload_len: usize) -> Frames {
+        Frames::counted(&self.ledger, publication_len(payload_len))
+    }
+
+    /// Counts a new key of that many bytes.
+    pub fn add_key(&self, key_len: usize) {
+        self.ledger.add(key_len + KEY_LEN);
+    }
+
+    /// Counts a key of that many bytes as removed.
+    pub fn remove_key(&self, key_len: usize) {
+        self.ledger.subtract(key_len + KEY_LEN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_account_is_the_sum_of_its_publications_channels_and_keys_while_they_exist() {
+        let account = Account::default();
+        account.add_channel();
+        account.add_channel();
+        account.add_key(36);
+        let frames = account.add_publication(100);
+        assert_eq!(account.held_len(), 2 * CHANNEL_LEN + 36 + KEY_LEN + 100 + PUBLICATION_LEN);
+        drop(frames);
+        account.remove_key(36);
+        assert_eq!((account.held_len(), account.channels_len()), (2 * CHANNEL_LEN, 2));
+        account.remove_channels(2);
+        assert_eq!(account.held_len(), 0);
+    }
+}
