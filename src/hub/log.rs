@@ -3,6 +3,7 @@
 //! The log does not know who reads it nor what its frames say: it keeps their bytes and where each begins.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// A drained log keeps a buffer of at most this many bytes. Below it, a quiet channel costs little; above it, a
 /// busy one would save one allocation a turn, against thousands of system calls in that turn.
@@ -71,7 +72,7 @@ impl Log {
     /// A cursor for a reader that wants what comes from now on.
     #[must_use]
     pub fn cursor_at_head(&self) -> Cursor {
-        Cursor { offset: self.head(), frame_end: self.head() }
+        Cursor::at(self.head())
     }
 
     /// Appends one frame, whatever `encode` writes. A frame of no bytes is none.
@@ -86,10 +87,16 @@ impl Log {
         self.debug_assert_invariants();
     }
 
-    /// Everything behind the cursor, in one run.
+    /// Everything after the cursor, in one run.
     #[must_use]
     pub fn unread(&self, cursor: Cursor) -> &[u8] {
         &self.bytes[self.position(cursor.offset)..]
+    }
+
+    /// The bytes between two offsets.
+    #[must_use]
+    pub fn bytes(&self, range: Range<u64>) -> &[u8] {
+        &self.bytes[self.position(range.start)..self.position(range.end)]
     }
 
     /// The rest of the frame that the cursor is inside of; nothing if it stands between two.
@@ -98,7 +105,7 @@ impl Log {
         if !cursor.is_inside_frame() {
             return &[];
         }
-        &self.bytes[self.position(cursor.offset)..self.position(cursor.frame_end)]
+        self.bytes(cursor.offset..cursor.frame_end)
     }
 
     /// How many bytes the cursor is behind.
@@ -121,26 +128,33 @@ impl Log {
         Cursor { offset, frame_end: self.boundary_from(offset) }
     }
 
-    /// Whether the cursor is more than `lag_max` bytes behind, and that by more than one frame: who has only one to
-    /// read is not late with it, however long it is.
+    /// Whether the cursor is more than `lag_max` bytes behind the head, and that by more than one frame: a reader with
+    /// only one to read is not late, however long that frame is.
     #[must_use]
     pub fn is_lagged(&self, cursor: Cursor, lag_max: u64) -> bool {
         self.lag(cursor) > lag_max && u64::from(cursor.is_inside_frame()) + self.unread_frames(cursor) > 1
     }
 
-    /// The cursor moved forward to the first frame from which at most `lag_max` bytes are left, or to the last if that
-    /// alone is longer, and how many frames it passed over. The cursor must stand between two frames.
+    /// Where the first frame begins from which at most `lag_max` bytes are left, or `newest` if that comes first.
     #[must_use]
-    pub fn skip_oldest(&self, cursor: Cursor, lag_max: u64) -> (Cursor, u64) {
-        let target = self.head().saturating_sub(lag_max).min(self.newest()).max(cursor.offset);
-        self.skip_to(cursor, self.boundary_from(target))
+    pub fn first_within(&self, lag_max: u64, newest: u64) -> u64 {
+        self.boundary_from(self.head().saturating_sub(lag_max).max(self.tail).min(newest))
     }
 
-    /// The cursor moved forward to the last frame, and how many frames it passed over. The cursor must stand
-    /// between two frames.
+    /// Where the last frame begins that begins before `offset`; `offset` if there is none.
     #[must_use]
-    pub fn skip_to_newest(&self, cursor: Cursor) -> (Cursor, u64) {
-        self.skip_to(cursor, self.newest().max(cursor.offset))
+    pub fn newest_before(&self, offset: u64) -> u64 {
+        self.frames_before(offset).checked_sub(1).map_or(offset, |last| self.frames[last])
+    }
+
+    /// The cursor moved forward to `offset`, where a frame begins or the log ends, and how many frames it passed over.
+    /// It stays where it is if that is further. The cursor must stand between two frames.
+    #[must_use]
+    pub fn skip_to(&self, cursor: Cursor, offset: u64) -> (Cursor, u64) {
+        assert!(!cursor.is_inside_frame(), "a started frame is finished first");
+        let offset = offset.max(cursor.offset);
+        let missed = self.frames_before(offset) - self.frames_before(cursor.offset);
+        (Cursor::at(offset), missed as u64)
     }
 
     /// Forgets what lies before `offset`, which must be a cursor's.
@@ -176,17 +190,6 @@ impl Log {
         }
     }
 
-    fn skip_to(&self, cursor: Cursor, offset: u64) -> (Cursor, u64) {
-        assert!(!cursor.is_inside_frame(), "a started frame is finished first");
-        let missed = self.frames_before(offset) - self.frames_before(cursor.offset);
-        (Cursor { offset, frame_end: offset }, missed as u64)
-    }
-
-    /// Where the last frame begins; the head if there is none.
-    fn newest(&self) -> u64 {
-        self.frames.back().copied().unwrap_or(self.head())
-    }
-
     fn frames_before(&self, offset: u64) -> usize {
         self.frames.partition_point(|&start| start < offset)
     }
@@ -213,6 +216,11 @@ impl Log {
 }
 
 impl Cursor {
+    /// A cursor between two frames.
+    pub(super) fn at(offset: u64) -> Self {
+        Self { offset, frame_end: offset }
+    }
+
     /// The offset of the next byte to read.
     #[must_use]
     pub fn offset(self) -> u64 {
@@ -240,6 +248,14 @@ mod tests {
 
     fn start() -> Cursor {
         Cursor::default()
+    }
+
+    fn skip_oldest(log: &Log, cursor: Cursor, lag_max: u64) -> (Cursor, u64) {
+        log.skip_to(cursor, log.first_within(lag_max, log.newest_before(log.head())))
+    }
+
+    fn skip_to_newest(log: &Log, cursor: Cursor) -> (Cursor, u64) {
+        log.skip_to(cursor, log.newest_before(log.head()))
     }
 
     #[test]
@@ -288,7 +304,7 @@ mod tests {
             (7, b"cccc", 2),
             (3, b"cccc", 2),
         ] {
-            let (cursor, count) = log.skip_oldest(start(), lag_max);
+            let (cursor, count) = skip_oldest(&log, start(), lag_max);
             assert_eq!((log.unread(cursor), count), (left, missed), "lag_max {lag_max}");
             assert!(!cursor.is_inside_frame());
         }
@@ -309,15 +325,15 @@ mod tests {
     fn skipping_never_goes_back() {
         let log = log_of(&[b"aaaa", b"bbbb"]);
         let cursor = log.advance(start(), 4);
-        assert_eq!(log.skip_oldest(cursor, 100), (cursor, 0));
+        assert_eq!(skip_oldest(&log, cursor, 100), (cursor, 0));
         let at_head = log.cursor_at_head();
-        assert_eq!(log.skip_to_newest(at_head), (at_head, 0));
+        assert_eq!(skip_to_newest(&log, at_head), (at_head, 0));
     }
 
     #[test]
     fn skipping_to_the_newest_leaves_the_last_frame() {
         let log = log_of(&[b"aaaa", b"bbbb", b"cccc"]);
-        let (cursor, missed) = log.skip_to_newest(start());
+        let (cursor, missed) = skip_to_newest(&log, start());
         assert_eq!((log.unread(cursor), missed), (&b"cccc"[..], 2));
     }
 
@@ -325,7 +341,7 @@ mod tests {
     #[should_panic(expected = "a started frame is finished first")]
     fn nobody_skips_out_of_a_started_frame() {
         let log = log_of(&[b"aaaa", b"bbbb"]);
-        let _ = log.skip_to_newest(log.advance(start(), 1));
+        let _ = skip_to_newest(&log, log.advance(start(), 1));
     }
 
     #[test]
@@ -382,7 +398,7 @@ mod tests {
     #[test]
     fn a_frame_of_no_bytes_is_no_frame() {
         let mut log = log_of(&[b"a", b"", b"b"]);
-        assert_eq!(log.skip_to_newest(start()).1, 1);
+        assert_eq!(skip_to_newest(&log, start()).1, 1);
         log.trim(2);
         assert!(log.is_empty());
     }

@@ -5,12 +5,15 @@
 //! decided elsewhere.
 
 mod channel;
+mod exclusions;
+mod feed;
 mod history;
 mod log;
 mod longest;
 mod publication;
 mod readers;
 mod registry;
+mod subscription;
 
 pub use channel::{ChannelName, InvalidChannelName};
 pub use history::{Gap, History, HistoryLimits, Position, Resumption};
@@ -19,4 +22,5 @@ pub use publication::{
     Content, EventName, Frames, InvalidEventName, InvalidPublicationId, Ledger, Publication, PublicationId,
     Published, WireForm,
 };
-pub use registry::{Hub, LogId, Subscription};
+pub use registry::Hub;
+pub use subscription::{LogId, Subscription};

@@ -409,7 +409,7 @@ impl Connection {
         match self.lateness.policy() {
             LagPolicy::Close => return true,
             LagPolicy::Skip => hub.skip_oldest(subscription, lag_max),
-            LagPolicy::Latest => hub.skip_to_newest(subscription),
+            LagPolicy::Latest => hub.skip_to_newest(subscription, lag_max),
         }
         false
     }
