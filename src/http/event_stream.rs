@@ -11,7 +11,9 @@
 //!
 //! One event is one chunk: an intermediary that passes chunks on passes events on.
 
-use super::response::{Framing, connection_fields, line};
+use super::line::{line, status_line};
+use super::response::{Framing, connection_fields};
+use super::status::Status;
 
 /// The media type, as an `Accept` field and `Content-Type` name it.
 pub const EVENT_STREAM: &str = "text/event-stream";
@@ -34,7 +36,7 @@ pub struct StreamEvent<'a> {
 
 /// Writes the head of an answer that is an event stream behind what `out` holds.
 pub fn encode_stream_head(out: &mut Vec<u8>, framing: Framing) {
-    line(out, &["HTTP/1.1 200 OK"]);
+    status_line(out, Status::OK);
     line(out, &["Date: ", framing.date]);
     line(out, &["Content-Type: ", EVENT_STREAM]);
     line(out, &["Cache-Control: no-store"]);

@@ -18,6 +18,7 @@ mod error;
 mod event_stream;
 mod host;
 mod length;
+mod line;
 mod query;
 mod reader;
 mod request;

@@ -45,7 +45,11 @@ impl Request {
             .collect();
         let mut request = Self { line, bytes: bytes.to_vec(), fields, body_length: BodyLength::Unannounced };
         request.check_host()?;
-        request.body_length = BodyLength::of(&request)?;
+        request.body_length = BodyLength::of(
+            request.headers("content-length"),
+            request.headers("transfer-encoding"),
+            request.minor_version(),
+        )?;
         request.check_expectation()?;
         Ok(request)
     }

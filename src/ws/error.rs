@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::close::CloseCode;
+use super::close_code::CloseCode;
 
 /// A fault of the peer. The connection cannot go on after it (RFC 6455 §7.1.7, "Fail the WebSocket
 /// Connection").

@@ -4,14 +4,14 @@
 //! connection closes. It does no I/O and keeps no time: deadlines and sockets are `server`, the form of a
 //! header is `frame`, the bytes of a message `message`.
 
-use super::close::{CloseCode, CloseFrame, encode_close};
+use super::close::{CloseFrame, encode_close};
+use super::close_code::CloseCode;
 use super::deflate::Window;
 use super::error::Error;
 use super::extension::Deflate;
-use super::frame::{
-    CONTROL_PAYLOAD_LEN_MAX, Extensions, FrameHeader, Opcode, PartialHeader, encode_frame, take_front,
-};
-use super::mask::unmask;
+use super::frame::{CONTROL_PAYLOAD_LEN_MAX, Extensions, FrameHeader, Opcode, PartialHeader, encode_frame};
+use super::incoming::IncomingFrame;
+use super::inflating::{INFLATED_STEP_LEN, Inflated, inflate};
 use super::message::{Assembly, Message, MessageKind, check_message_len};
 
 /// Whether the peer may send messages.
@@ -113,9 +113,9 @@ pub struct Protocol {
     inbound: Inbound,
     reading: Reading,
     message: Option<Box<Assembly>>,
-    /// What compressed messages refer back to; none if they must not, or none has come.
+    /// What compressed messages may refer back to; none if they must not, or if none has come yet.
     window: Option<Box<Window>>,
-    /// Bytes inflated since that was last asked.
+    /// Bytes inflated since the last call of `take_inflated_len`.
     inflated_len: u32,
     control: Option<Box<[u8; CONTROL_PAYLOAD_LEN_MAX]>>,
 }
@@ -225,14 +225,15 @@ impl Protocol {
         outbox: &mut Vec<u8>,
         room: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Error> {
-        let mut step = inflating::INFLATED_STEP_LEN;
+        let mut step = INFLATED_STEP_LEN;
         while self.state != State::Closed {
             let Some(mut frame) = self.frame(input)? else { return Ok(None) };
-            if self.is_inflated(&frame.header) {
-                match self.inflate(frame, input, &mut step)? {
-                    inflating::Inflated::Event(event) => return Ok(event),
-                    inflating::Inflated::NextFrame => continue,
+            if self.is_compressed(&frame.header) {
+                let inflated = self.inflate(&mut frame, input, &mut step)?;
+                if inflated.is_some() || !frame.is_whole() {
+                    return Ok(inflated);
                 }
+                continue;
             }
             let piece = frame.take_piece(input);
             self.reading = if frame.is_whole() { Reading::NEXT } else { Reading::Payload(frame) };
@@ -254,13 +255,13 @@ impl Protocol {
     }
 
     /// The frame that the next byte of payload belongs to: the one the last input cut, or the next.
-    fn frame(&mut self, input: &mut &mut [u8]) -> Result<Option<Frame>, Error> {
+    fn frame(&mut self, input: &mut &mut [u8]) -> Result<Option<IncomingFrame>, Error> {
         match &mut self.reading {
             Reading::Payload(frame) => Ok(Some(*frame)),
             Reading::Header(partial) => {
                 let Some(header) = partial.read(input, self.extensions)? else { return Ok(None) };
                 self.check_order(&header)?;
-                Ok(Some(Frame { header, taken: 0 }))
+                Ok(Some(IncomingFrame { header, taken: 0 }))
             }
         }
     }
@@ -300,7 +301,7 @@ impl Protocol {
     fn start_message<'a>(
         &mut self,
         kind: MessageKind,
-        frame: Frame,
+        frame: IncomingFrame,
         piece: &'a [u8],
         room: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Error> {
@@ -315,7 +316,11 @@ impl Protocol {
         self.continue_message(frame, piece)
     }
 
-    fn continue_message<'a>(&mut self, frame: Frame, piece: &[u8]) -> Result<Option<Event<'a>>, Error> {
+    fn continue_message<'a>(
+        &mut self,
+        frame: IncomingFrame,
+        piece: &[u8],
+    ) -> Result<Option<Event<'a>>, Error> {
         // Our Close frame is out, and nothing would be done with a message: its bytes are dropped.
         let Some(mut message) = self.message.take() else {
             debug_assert!(self.state != State::Open, "check_order lets no fragment in without a message");
@@ -329,9 +334,43 @@ impl Protocol {
         Ok(None)
     }
 
+    /// Whether a data frame belongs to a compressed message.
+    fn is_compressed(&self, header: &FrameHeader) -> bool {
+        let goes_on = || self.message.as_ref().is_some_and(|message| message.payload_len().is_none());
+        self.state == State::Open && !header.opcode.is_control() && (header.is_compressed || goes_on())
+    }
+
+    /// Inflates what is there of a frame. If nothing is to be told, the input or the frame is at its end.
+    fn inflate<'a>(
+        &mut self,
+        frame: &mut IncomingFrame,
+        input: &mut &mut [u8],
+        step: &mut usize,
+    ) -> Result<Option<Event<'a>>, Error> {
+        let (message_len_max, step_before) = (self.message_len_max(), *step);
+        let window = self.window.as_deref();
+        let inflated = inflate(&mut self.message, window, frame, input, step, message_len_max);
+        self.inflated_len = self.inflated_len.saturating_add((step_before - *step) as u32);
+        self.reading = Reading::Payload(*frame);
+        match inflated? {
+            Inflated::InputUsed => return Ok(None),
+            Inflated::StepOver => return Ok(Some(Event::Inflating)),
+            Inflated::FrameEnd => self.reading = Reading::NEXT,
+        }
+        if !frame.header.fin {
+            return Ok(None);
+        }
+        let Some(message) = self.message.take() else { unreachable!("it has just been inflated") };
+        let message = message.finish()?;
+        if self.keeps_window {
+            self.window.get_or_insert_default().slide(&message.payload);
+        }
+        Ok(Some(Event::Message(message)))
+    }
+
     fn receive_control<'a>(
         &mut self,
-        frame: Frame,
+        frame: IncomingFrame,
         piece: &[u8],
         outbox: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Error> {
@@ -417,48 +456,14 @@ impl Protocol {
 #[derive(Clone, Copy, Debug)]
 enum Reading {
     Header(PartialHeader),
-    Payload(Frame),
+    /// Not all of the payload is taken, unless a compressed message is paused.
+    Payload(IncomingFrame),
 }
 
 impl Reading {
     /// At the first byte of a header.
     const NEXT: Reading = Reading::Header(PartialHeader::NONE);
 }
-
-/// A frame whose header is whole and allowed.
-///
-/// Invariant: `taken <= header.payload_len`; in [`Reading::Payload`] it is less, but while the message is paused.
-#[derive(Clone, Copy, Debug)]
-struct Frame {
-    header: FrameHeader,
-    taken: u64,
-}
-
-impl Frame {
-    /// Takes what is there of the payload off the front of `input`, and takes its mask off.
-    fn take_piece<'a>(&mut self, input: &mut &'a mut [u8]) -> &'a mut [u8] {
-        let rest = self.header.payload_len - self.taken;
-        let piece_len = usize::try_from(rest).map_or(input.len(), |rest| rest.min(input.len()));
-        let piece = take_front(input, piece_len);
-        // RFC 6455 §5.3: the masking key is that of the frame, from the first byte of its payload on.
-        if let Some(key) = self.header.mask {
-            unmask(piece, key, self.taken);
-        }
-        self.taken += piece_len as u64;
-        piece
-    }
-
-    fn is_whole(&self) -> bool {
-        self.taken == self.header.payload_len
-    }
-
-    fn is_all_in(&self, piece: &[u8]) -> bool {
-        self.header.payload_len == piece.len() as u64
-    }
-}
-
-#[path = "inflating.rs"]
-mod inflating;
 
 #[cfg(test)]
 #[path = "protocol_tests.rs"]
