@@ -8,11 +8,10 @@
 //! the client deflates (2 bytes: level, window), where to cut (see `input::cuts`), then a plan: see
 //! `deflated_plan`.
 
-use std::borrow::Cow;
-
 use arbitrary::Unstructured;
-use fanfare::ws::{Deflate, Error, Event, Inbound, Message, MessageKind, Protocol, State, encode_close};
+use fanfare::ws::{Deflate, Event, Inbound, Protocol, State, encode_close};
 
+use super::connection::{Seen, limit, message_len_max};
 use super::deflated_plan::{Client, End, Plan, plan};
 use super::input::{byte, cuts, pick, pieces};
 
@@ -70,20 +69,8 @@ impl Setting {
     }
 
     pub fn message_len_max(self) -> u64 {
-        match self.inbound {
-            Inbound::Accept { message_len_max } => message_len_max,
-            Inbound::Refuse => 0,
-        }
+        message_len_max(self.inbound)
     }
-}
-
-/// All that a server sees of a connection, and what the peer is told.
-#[derive(Debug, PartialEq)]
-struct Seen {
-    events: Vec<Event<'static>>,
-    error: Option<Error>,
-    outbox: Vec<u8>,
-    state: State,
 }
 
 fn check_plan(plan: &Plan, seen: &Seen) {
@@ -113,49 +100,13 @@ fn check_plan(plan: &Plan, seen: &Seen) {
 
 fn see(setting: Setting, reads: &[&[u8]]) -> Seen {
     let mut protocol = setting.protocol();
-    let mut seen = Seen { events: Vec::new(), error: None, outbox: Vec::new(), state: State::Open };
+    let mut seen = Seen::new();
     for read in reads {
-        receive(&mut protocol, read, setting.message_len_max(), &mut seen);
+        seen.receive(&mut protocol, read, setting.message_len_max());
         let held_len_max = HELD_LEN_BESIDES_MAX as u64 + setting.message_len_max().min(u64::MAX / 2);
         let held_len = protocol.held_len();
         assert!(held_len as u64 <= held_len_max, "{held_len} bytes are held, {held_len_max} at most");
     }
     seen.state = protocol.state();
     seen
-}
-
-fn receive(protocol: &mut Protocol, read: &[u8], len_max: u64, seen: &mut Seen) {
-    let mut bytes = read.to_vec();
-    let mut input = &mut bytes[..];
-    loop {
-        match protocol.receive(&mut input, &mut seen.outbox) {
-            // Where a step ends depends on the cut, and is nothing to be seen.
-            Ok(Some(Event::Inflating)) => {}
-            Ok(Some(event)) => seen.events.push(owned(event, len_max)),
-            Ok(None) => break,
-            Err(error) => {
-                assert_eq!(seen.error.replace(error), None, "a connection fails once");
-                assert_eq!((protocol.state(), protocol.held_len()), (State::Closed, 0));
-            }
-        }
-    }
-    assert!(input.is_empty(), "all is consumed");
-}
-
-fn owned(event: Event<'_>, len_max: u64) -> Event<'static> {
-    match event {
-        Event::Message(Message { kind, payload }) => {
-            assert!(payload.len() as u64 <= len_max, "{} bytes are over the limit", payload.len());
-            assert!(kind == MessageKind::Binary || str::from_utf8(&payload).is_ok(), "a text is UTF-8");
-            Event::Message(Message { kind, payload: Cow::Owned(payload.into_owned()) })
-        }
-        Event::Inflating => unreachable!("it is passed over"),
-        Event::Ping => Event::Ping,
-        Event::Pong => Event::Pong,
-        Event::Close(close) => Event::Close(close),
-    }
-}
-
-const fn limit(message_len_max: u64) -> Inbound {
-    Inbound::Accept { message_len_max }
 }

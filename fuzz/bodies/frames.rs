@@ -7,20 +7,16 @@
 //! Input: how the wire is made (1 byte: even, as it stands; odd, from a plan: see `frames_plan`), which limit
 //! (1 byte), when the server closes (1 byte), where to cut (see `input::cuts`), then wire or plan.
 
-use std::borrow::Cow;
-
 use arbitrary::Unstructured;
-use fanfare::ws::{CloseCode, Error, Event, Inbound, Message, Protocol, REASON_LEN_MAX, State};
+use fanfare::ws::{CloseCode, Error, Event, Inbound, Protocol, REASON_LEN_MAX, State};
 
+use super::connection::{Seen, limit, message_len_max};
 use super::frames_model::{End, expected};
 use super::frames_plan::wire;
 use super::input::{byte, cuts, pick, pieces, up_to};
 
 /// Longer wires are not read byte by byte.
 const BY_BYTE_LEN_MAX: usize = 512;
-
-/// `Protocol`, "how to drive this", 6: a call appends no more.
-const ANSWER_LEN_MAX: usize = 127;
 
 const INBOUNDS: [Inbound; 8] = [
     Inbound::Refuse,
@@ -44,15 +40,6 @@ pub fn run(data: &[u8]) {
     check_cuts(inbound, &wire, sizes);
     check_model(inbound, &wire);
     check_close(inbound, &wire, usize::from(close_at) % (wire.len() + 1), sizes);
-}
-
-/// All that a server sees of a connection, and what the peer is told.
-#[derive(Debug, PartialEq)]
-struct Seen {
-    events: Vec<Event<'static>>,
-    error: Option<Error>,
-    outbox: Vec<u8>,
-    state: State,
 }
 
 fn check_cuts(inbound: Inbound, wire: &[u8], sizes: &[u8]) {
@@ -105,59 +92,23 @@ fn check_close(inbound: Inbound, wire: &[u8], at: usize, sizes: &[u8]) {
 }
 
 fn see(inbound: Inbound, reads: &[&[u8]]) -> Seen {
-    let mut protocol = Protocol::new(inbound);
-    let mut seen = Seen { events: Vec::new(), error: None, outbox: Vec::new(), state: State::Open };
-    reads.iter().for_each(|read| receive(&mut protocol, read, &mut seen));
+    let (mut protocol, len_max) = (Protocol::new(inbound), message_len_max(inbound));
+    let mut seen = Seen::new();
+    reads.iter().for_each(|read| seen.receive(&mut protocol, read, len_max));
     seen.state = protocol.state();
     seen
 }
 
 fn see_close(inbound: Inbound, before: &[&[u8]], after: &[&[u8]]) -> Seen {
-    let mut protocol = Protocol::new(inbound);
-    let mut seen = Seen { events: Vec::new(), error: None, outbox: Vec::new(), state: State::Open };
-    before.iter().for_each(|read| receive(&mut protocol, read, &mut seen));
+    let (mut protocol, len_max) = (Protocol::new(inbound), message_len_max(inbound));
+    let mut seen = Seen::new();
+    before.iter().for_each(|read| seen.receive(&mut protocol, read, len_max));
     protocol.close(CloseCode::GOING_AWAY, "the server stops", &mut seen.outbox);
     let (said_len, events_len) = (seen.outbox.len(), seen.events.len());
-    after.iter().for_each(|read| receive(&mut protocol, read, &mut seen));
+    after.iter().for_each(|read| seen.receive(&mut protocol, read, len_max));
     assert_eq!(seen.outbox.len(), said_len, "nothing follows a Close frame");
     let taken = seen.events[events_len..].iter().find(|event| matches!(event, Event::Message(_)));
     assert_eq!(taken, None, "no message is taken after our Close frame");
     seen.state = protocol.state();
     seen
-}
-
-/// Drives the protocol over one read as its type doc says.
-fn receive(protocol: &mut Protocol, read: &[u8], seen: &mut Seen) {
-    let mut bytes = read.to_vec();
-    let mut input = &mut bytes[..];
-    loop {
-        let outbox_len = seen.outbox.len();
-        let received = protocol.receive(&mut input, &mut seen.outbox);
-        assert!(seen.outbox.len() - outbox_len <= ANSWER_LEN_MAX);
-        match received {
-            Ok(Some(event)) => seen.events.push(owned(event)),
-            Ok(None) => break,
-            Err(error) => {
-                assert_eq!(seen.error.replace(error), None, "a connection fails once");
-                assert_eq!(protocol.state(), State::Closed);
-            }
-        }
-    }
-    assert!(input.is_empty(), "all is consumed");
-}
-
-fn owned(event: Event<'_>) -> Event<'static> {
-    match event {
-        Event::Message(Message { kind, payload }) => {
-            Event::Message(Message { kind, payload: Cow::Owned(payload.into_owned()) })
-        }
-        Event::Inflating => unreachable!("it is passed over"),
-        Event::Ping => Event::Ping,
-        Event::Pong => Event::Pong,
-        Event::Close(close) => Event::Close(close),
-    }
-}
-
-const fn limit(message_len_max: u64) -> Inbound {
-    Inbound::Accept { message_len_max }
 }
