@@ -1,7 +1,7 @@
 //! How a request announces where its body ends: Content-Length, chunked, or no body (RFC 9112 §6).
 //!
-//! Every disagreement about it is refused here, since two servers that read it differently are how a request
-//! is smuggled past one of them. Decoding the body is `body.rs`.
+//! Every ambiguity is refused here: if two servers disagree about the length, a request can be smuggled past one of
+//! them. Decoding the body is `body.rs`.
 
 use super::error::Error;
 

@@ -50,8 +50,8 @@ impl Response {
         Self::new(status).body("text/plain; charset=utf-8", format!("{sentence}\n"))
     }
 
-    /// A response whose body is what is wrong, made a sentence of: errors begin with a small letter and have no full
-    /// stop, for they are also parts of longer lines.
+    /// A response whose body is the error as a sentence: the text of an error begins with a small letter and has no full
+    /// stop, since it is also used inside longer lines.
     pub fn error(status: Status, error: &dyn Display) -> Self {
         let mut sentence = error.to_string();
         if let Some(first) = sentence.get_mut(..1) {
@@ -93,7 +93,7 @@ impl Response {
         self.status
     }
 
-    /// Writes the response behind what `out` holds.
+    /// Appends the response to `out`.
     pub fn encode(&self, out: &mut Vec<u8>, framing: Framing) {
         status_line(out, self.status);
         // RFC 9110 §6.6.1: "An origin server with a clock MUST generate a Date header field in all 2xx …,

@@ -1,6 +1,6 @@
-//! The status codes that this server sends, each with its reason phrase: the table of RFC 9110 §15, cut down.
+//! The status codes that this server sends, each with its reason phrase: a part of the table of RFC 9110 §15.
 //!
-//! Which fault earns which status is not decided here: see `Error::status`.
+//! Which fault is answered with which status is not decided here: see `Error::status`.
 
 use std::fmt;
 

@@ -85,7 +85,7 @@ impl Upgrade {
         &self.accept
     }
 
-    /// Writes the 101 of RFC 6455 §4.2.2, item 5, behind what `out` holds.
+    /// Appends the 101 of RFC 6455 §4.2.2, item 5, to `out`.
     ///
     /// # Panics
     ///

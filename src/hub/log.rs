@@ -1,15 +1,16 @@
 //! One wire form of one channel as contiguous bytes, and the cursors into it.
 //!
-//! The log does not know who reads it nor what its frames say: it keeps their bytes and where each begins.
+//! The log knows neither its readers nor what its frames say: it keeps their bytes and where each begins.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// A drained log keeps a buffer of at most this many bytes. Below it, a quiet channel costs little; above it, a
-/// busy one would save one allocation a turn, against thousands of system calls in that turn.
+/// A drained log keeps a buffer of at most this many bytes. A smaller buffer is kept because it saves a quiet channel an
+/// allocation a message; a larger one is freed because it would save a busy channel one allocation a turn, beside
+/// thousands of system calls in that turn.
 const DRAINED_CAPACITY_MAX: usize = 16 * 1024;
 
-/// The bytes of the frames that somebody may still have to read.
+/// The bytes of the frames that some reader may still have to read.
 ///
 /// ```text
 ///   bytes   | trimmed | frame | frame | frame | frame |
@@ -19,7 +20,7 @@ const DRAINED_CAPACITY_MAX: usize = 16 * 1024;
 ///                     |<---------- len() ------------>|
 /// ```
 ///
-/// Offsets count from the log's first byte ever and never go back; what is trimmed is not readable any more.
+/// Offsets count from the first byte ever appended and never decrease; trimmed bytes cannot be read any more.
 ///
 /// Invariants: `tail <= head`; `frames` ascends, begins at `tail` unless the log is empty, and ends below `head`;
 /// `start <= bytes.len()` and `bytes.len() - start == head - tail`.
@@ -36,8 +37,8 @@ pub struct Log {
 
 /// A reader's place in a log.
 ///
-/// Invariant: `offset < frame_end` exactly when the reader has read a part of a frame and owes itself the rest,
-/// and `frame_end` is then where that frame ends.
+/// Invariant: `offset < frame_end` exactly if the reader has read a part of a frame; `frame_end` is then where that
+/// frame ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     offset: u64,
@@ -45,7 +46,7 @@ pub struct Cursor {
 }
 
 impl Log {
-    /// The offset behind the last byte.
+    /// The offset after the last byte.
     #[must_use]
     pub fn head(&self) -> u64 {
         self.tail + self.len() as u64
@@ -69,7 +70,7 @@ impl Log {
         self.len() == 0
     }
 
-    /// A cursor for a reader that wants what comes from now on.
+    /// A cursor for a reader of what is appended from now on.
     #[must_use]
     pub fn cursor_at_head(&self) -> Cursor {
         Cursor::at(self.head())
@@ -108,13 +109,13 @@ impl Log {
         self.bytes(cursor.offset..cursor.frame_end)
     }
 
-    /// How many bytes the cursor is behind.
+    /// How many bytes the cursor is behind the head.
     #[must_use]
     pub fn lag(&self, cursor: Cursor) -> u64 {
         self.head() - cursor.offset
     }
 
-    /// How many frames begin at or behind the cursor.
+    /// How many frames begin at or after the cursor. Costs O(log n) in the kept frames.
     #[must_use]
     pub fn unread_frames(&self, cursor: Cursor) -> u64 {
         (self.frames.len() - self.frames_before(cursor.offset)) as u64
@@ -124,7 +125,7 @@ impl Log {
     #[must_use]
     pub fn advance(&self, cursor: Cursor, len: usize) -> Cursor {
         let offset = cursor.offset + len as u64;
-        assert!(offset <= self.head(), "nobody reads past the head");
+        assert!(offset <= self.head(), "no reader reads past the head");
         Cursor { offset, frame_end: self.boundary_from(offset) }
     }
 
@@ -157,7 +158,7 @@ impl Log {
         (Cursor::at(offset), missed as u64)
     }
 
-    /// Forgets what lies before `offset`, which must be a cursor's.
+    /// Drops the frames that end before `offset`, which must be a cursor's.
     pub fn trim(&mut self, offset: u64) {
         assert!(self.tail <= offset && offset <= self.head(), "only what is kept can be trimmed");
         // A cursor may stand inside a frame: that frame is kept whole, so that `frames` begins at `tail`.
@@ -173,8 +174,8 @@ impl Log {
         self.debug_assert_invariants();
     }
 
-    /// Gives trimmed room back: all of it when nothing is kept, else once it is half of the buffer, so that each
-    /// byte is moved once on average.
+    /// Frees trimmed room: a large buffer when nothing is kept, else once the trimmed part is half of the buffer, so that
+    /// each byte is moved once on average.
     fn release(&mut self) {
         if self.is_empty() {
             self.bytes.clear();
@@ -194,7 +195,7 @@ impl Log {
         self.frames.partition_point(|&start| start < offset)
     }
 
-    /// The first place at or behind `offset` where a frame begins or the log ends.
+    /// The first offset at or after `offset` where a frame begins or the log ends.
     fn boundary_from(&self, offset: u64) -> u64 {
         if offset == self.head() {
             return offset;
@@ -203,7 +204,7 @@ impl Log {
     }
 
     fn position(&self, offset: u64) -> usize {
-        assert!(offset >= self.tail, "what is behind a cursor is kept");
+        assert!(offset >= self.tail, "what a cursor has yet to read is kept");
         self.start + (offset - self.tail) as usize
     }
 
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_between_frames_owes_itself_nothing() {
+    fn a_cursor_between_frames_has_no_started_frame() {
         let log = log_of(&[b"one", b"two"]);
         for len in [0, 3, 6] {
             let cursor = log.advance(start(), len);
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_inside_a_frame_owes_itself_the_rest() {
+    fn the_started_frame_of_a_cursor_inside_it_is_the_rest() {
         let log = log_of(&[b"one", b"three"]);
         assert_eq!(log.started(log.advance(start(), 1)), b"ne");
         assert_eq!(log.started(log.advance(start(), 2)), b"e");
@@ -311,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_one_frame_to_read_is_not_lagged_however_long_it_is() {
+    fn a_reader_with_one_frame_to_read_is_not_lagged_however_long_it_is() {
         let log = log_of(&[b"aaaa", b"bbbb"]);
         assert!(log.is_lagged(start(), 7));
         assert!(!log.is_lagged(start(), 8));
@@ -339,7 +340,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "a started frame is finished first")]
-    fn nobody_skips_out_of_a_started_frame() {
+    fn a_cursor_inside_a_frame_cannot_skip() {
         let log = log_of(&[b"aaaa", b"bbbb"]);
         let _ = skip_to_newest(&log, log.advance(start(), 1));
     }

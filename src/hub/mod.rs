@@ -1,8 +1,7 @@
 //! Channels as byte logs, subscribers as offsets into them.
 //!
-//! Nothing here knows a socket, a clock, a thread or a protocol: a log holds bytes that somebody else encoded,
-//! and an owner is a number that somebody else understands. Who may publish, and what a frame looks like, is
-//! decided elsewhere.
+//! Nothing here knows a socket, a clock, a thread or a protocol: a log holds bytes that its caller encoded, and an
+//! owner is a number that the caller understands. Who may publish, and what a frame looks like, is decided elsewhere.
 
 mod channel;
 mod exclusions;

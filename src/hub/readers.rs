@@ -1,4 +1,5 @@
-//! The readers of one log: walked without holes, found by a number that stays while others come and go.
+//! The readers of one log: stored without holes for a walk, and found by a slot number that stays the same while others
+//! join and leave.
 //!
 //! What a reader has yet to read is not known here.
 
@@ -50,8 +51,8 @@ impl Reader {
 ///           0   1   2
 /// ```
 ///
-/// Invariant: `slots[row[place].slot()] == place` for every place; a walk costs what there are of readers, not what there
-/// were. The row gives back the room of a peak. A slot keeps its 4 bytes until the last reader has left.
+/// Invariant: `slots[row[place].slot()] == place` for every place. A walk is O(readers), whatever their number was at a
+/// peak; the row shrinks after one. A slot's 4 bytes are kept until the last reader has left.
 #[derive(Debug)]
 pub struct Readers {
     row: Vec<Reader>,
@@ -66,7 +67,7 @@ impl Default for Readers {
 }
 
 impl Readers {
-    /// Adds a reader at the end of the row. Its slot is good until it is removed.
+    /// Adds a reader at the end of the row: its slot, which is valid until the reader is removed.
     pub fn insert(&mut self, owner: u64, cursor: Cursor) -> u32 {
         let place = self.row.len() as u32;
         let slot = match self.free {
@@ -83,7 +84,7 @@ impl Readers {
         slot
     }
 
-    /// Takes the reader out; the last one of the row is in its place then.
+    /// Removes a reader; the last one of the row takes its place.
     pub fn remove(&mut self, slot: u32) -> Reader {
         let place = self.slots[slot as usize] as usize;
         let reader = self.row.swap_remove(place);

@@ -1,7 +1,7 @@
-//! The channels that one loop has subscribers of: their logs, who reads them, and how far each has come.
+//! The channels that one loop has subscribers of: their logs, their readers, and which logs have something new.
 //!
-//! An owner is a number that the caller understands (a connection); nothing is written to it here. Order between
-//! loops is not kept here either: publications come in the order in which they are to be read.
+//! An owner is a number that the caller understands (a connection); nothing is sent to it here. Order between loops is
+//! not kept here either: publications are appended in the order in which they are to be read.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ pub struct Hub {
     longest: Longest,
     /// Publications appended to logs times the readers that those had, by form.
     deliveries: [u64; WireForm::ALL.len()],
-    /// Publications that readers were moved past.
+    /// Publications that readers skipped.
     passed_over: u64,
 }
 
@@ -45,7 +45,8 @@ impl Hub {
         Subscription { log: LogId { channel, form }, slot: feed.join(owner) }
     }
 
-    /// Ends a subscription. What its owner had not read is forgotten.
+    /// Ends a subscription. A frame of which the subscriber has read a part is [`Hub::started`]: its rest has to be taken
+    /// before, or the connection is inside a frame that never ends.
     pub fn unsubscribe(&mut self, subscription: Subscription) {
         let LogId { channel, form } = subscription.log;
         let is_last = self.change(subscription.log, |feed| {
@@ -83,7 +84,7 @@ impl Hub {
         let Some(&channel) = self.names.get(name) else { return };
         assert!(
             excluded.is_none_or(|excluded| excluded.log.channel == channel),
-            "who is excluded reads the channel"
+            "an excluded subscription is one of the channel"
         );
         for form in WireForm::ALL {
             let Some(feed) = &mut self.channels[channel as usize].feeds[form.index()] else { continue };
@@ -200,7 +201,7 @@ impl Hub {
         self.feed_mut(subscription.log).take_missed(subscription.slot)
     }
 
-    /// Forgets what every subscriber of the log has read, and notes how much is left.
+    /// Trims what every subscriber of the log has read, and notes how much is left. Costs O(subscribers).
     pub fn trim(&mut self, log: LogId) {
         if self.feed(log).is_some() {
             self.change(log, Feed::trim);
@@ -247,7 +248,7 @@ impl Hub {
         &self.deliveries
     }
 
-    /// How many publications subscribers were moved past by [`Hub::skip_oldest`] and [`Hub::skip_to_newest`].
+    /// How many publications subscribers skipped by [`Hub::skip_oldest`] and [`Hub::skip_to_newest`], in all.
     #[must_use]
     pub fn passed_over(&self) -> u64 {
         self.passed_over

@@ -61,7 +61,7 @@ fn a_subscriber_reads_its_channel_in_its_form_from_now_on() {
 }
 
 #[test]
-fn a_form_nobody_reads_is_not_encoded() {
+fn a_form_without_subscribers_is_not_encoded() {
     let mut hub = Hub::default();
     let _ = hub.subscribe(&name("a"), WireForm::Envelope, 1);
     let mut asked = Vec::new();
@@ -74,7 +74,7 @@ fn a_form_nobody_reads_is_not_encoded() {
 }
 
 #[test]
-fn a_publication_is_encoded_once_however_many_read_it() {
+fn a_publication_is_encoded_once_however_many_subscribers_read_it() {
     let mut hub = Hub::default();
     for owner in 0..1000 {
         let _ = hub.subscribe(&name("a"), WireForm::WebSocket, owner);
@@ -100,7 +100,7 @@ fn a_log_is_dirty_once_however_often_it_is_appended_to() {
 }
 
 #[test]
-fn a_publication_that_a_form_cannot_say_leaves_its_log_as_it_was() {
+fn a_publication_that_a_form_cannot_express_leaves_its_log_as_it_was() {
     let mut hub = Hub::default();
     let fast = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
     let slow = hub.subscribe(&name("a"), WireForm::WebSocket, 2);
@@ -110,7 +110,7 @@ fn a_publication_that_a_form_cannot_say_leaves_its_log_as_it_was() {
     hub.append("a", |_, _| {});
     assert_eq!(dirty_len(&mut hub), 0, "nothing is new");
     hub.advance(slow, 4);
-    assert_eq!(hub.log_bytes(), 0, "nobody is behind");
+    assert_eq!(hub.log_bytes(), 0, "every subscriber has caught up");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn the_owners_of_a_log_are_found_by_place_without_holes() {
 }
 
 #[test]
-fn a_walk_from_the_last_to_the_first_meets_everybody_once_though_each_other_one_leaves_in_it() {
+fn a_walk_from_the_last_to_the_first_visits_each_subscriber_once_though_every_second_one_leaves_in_it() {
     let mut hub = Hub::default();
     for owner in 0..100 {
         let _ = hub.subscribe(&name("a"), WireForm::WebSocket, owner);
@@ -163,7 +163,7 @@ fn a_walk_from_the_last_to_the_first_meets_everybody_once_though_each_other_one_
 }
 
 #[test]
-fn nothing_is_kept_once_everybody_has_read_it() {
+fn nothing_is_kept_once_every_subscriber_has_read_it() {
     let mut hub = Hub::default();
     let fast = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
     let slow = hub.subscribe(&name("a"), WireForm::WebSocket, 2);
@@ -205,7 +205,7 @@ fn trimming_keeps_what_the_slowest_has_not_read() {
 }
 
 #[test]
-fn what_is_passed_over_is_counted_until_it_is_told() {
+fn skipped_publications_are_counted_until_they_are_reported() {
     let mut hub = Hub::default();
     let slow = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
     for text in ["1", "2", "3", "4"] {
@@ -235,7 +235,7 @@ fn the_longest_log_is_that_of_the_reader_furthest_behind_once_it_is_trimmed() {
     let b = hub.subscribe(&name("b"), WireForm::WebSocket, 2);
     publish(&mut hub, "a", "12345678");
     publish(&mut hub, "b", "1234");
-    assert_eq!(hub.lag_max(), 0, "who has not been written to yet is not behind");
+    assert_eq!(hub.lag_max(), 0, "a log that has not been flushed yet is not listed");
     hub.trim(hub.log(a));
     hub.trim(hub.log(b));
     assert_eq!(hub.lag_max(), 10);
@@ -243,7 +243,7 @@ fn the_longest_log_is_that_of_the_reader_furthest_behind_once_it_is_trimmed() {
     hub.trim(hub.log(b));
     assert_eq!(hub.lag_max(), 16);
     hub.advance(b, 16);
-    assert_eq!(hub.lag_max(), 10, "a log that everybody has read is not listed");
+    assert_eq!(hub.lag_max(), 10, "a log that every subscriber has read is not listed");
     hub.unsubscribe(a);
     assert_eq!(hub.lag_max(), 0);
 }
@@ -263,7 +263,7 @@ fn a_delivery_is_a_publication_for_a_subscriber_by_form() {
 }
 
 #[test]
-fn publications_that_subscribers_were_moved_past_are_counted_in_all() {
+fn skipped_publications_are_also_counted_in_all() {
     let mut hub = Hub::default();
     let a = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
     let b = hub.subscribe(&name("a"), WireForm::WebSocket, 2);
@@ -273,7 +273,7 @@ fn publications_that_subscribers_were_moved_past_are_counted_in_all() {
     hub.skip_to_newest(a, 9);
     hub.skip_oldest(b, 6);
     assert_eq!(hub.passed_over(), 3);
-    assert_eq!((hub.take_missed(a), hub.passed_over()), (2, 3), "also when they have been told");
+    assert_eq!((hub.take_missed(a), hub.passed_over()), (2, 3), "also when they have been reported");
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn publications_that_exclude_a_subscriber_are_not_among_those_that_it_missed() {
 }
 
 #[test]
-fn the_newest_that_a_subscriber_is_to_read_is_not_skipped_for_a_newer_one_that_excludes_it() {
+fn the_newest_publication_that_does_not_exclude_a_subscriber_is_not_skipped() {
     let mut hub = Hub::default();
     let sender = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
     let _other = hub.subscribe(&name("a"), WireForm::WebSocket, 2);
@@ -398,7 +398,7 @@ fn a_subscriber_that_publishes_and_does_not_read_is_lagged_by_its_own_publicatio
 }
 
 #[test]
-fn who_takes_the_place_of_an_excluded_subscriber_reads_everything() {
+fn a_new_subscriber_in_the_slot_of_an_excluded_one_reads_everything() {
     let mut hub = Hub::default();
     let sender = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
     let _other = hub.subscribe(&name("a"), WireForm::WebSocket, 2);
@@ -413,7 +413,7 @@ fn who_takes_the_place_of_an_excluded_subscriber_reads_everything() {
 }
 
 #[test]
-#[should_panic(expected = "who is excluded reads the channel")]
+#[should_panic(expected = "an excluded subscription is one of the channel")]
 fn a_subscriber_of_another_channel_cannot_be_excluded() {
     let mut hub = Hub::default();
     let elsewhere = hub.subscribe(&name("b"), WireForm::WebSocket, 1);

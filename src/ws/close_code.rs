@@ -48,7 +48,7 @@ close_codes! {
     1011 INTERNAL_ERROR      "the server met a condition that it did not expect"
     1012 SERVICE_RESTART     "the server restarts"
     1013 TRY_AGAIN_LATER     "the server cannot serve this client now"
-    1014 BAD_GATEWAY         "a server behind this one gave an invalid answer"
+    1014 BAD_GATEWAY         "an upstream server gave an invalid answer"
 }
 
 impl CloseCode {

@@ -19,7 +19,7 @@ const INFLATED_PIECE_LEN: usize = 8 * 1024;
 /// compressed, which RFC 7692 §6 leaves to the sender for every message.
 const DEFLATE_WINDOW_BITS_MIN: u8 = 9;
 
-/// Deflates payloads, each by itself: nothing is referred to across messages, so that one result serves everybody.
+/// Deflates payloads, each by itself: no message refers to another, so that one result serves all subscribers.
 pub struct Deflater {
     compress: Compress,
     /// Room to deflate into; empty between payloads.
@@ -163,7 +163,7 @@ impl Inflater {
     ///
     /// Refused if the stream then ends inside a block. The library does not tell where it stands, but a last block is
     /// the end of the stream for it between two blocks only. So is nothing else: whatever was begun takes bits of the
-    /// tail for its own, and the blocks after it are then not aligned, or make bytes that nobody sent.
+    /// tail for its own, and the blocks after it are then not aligned, or produce bytes that were not sent.
     pub(super) fn finish(mut self) -> Result<(), Error> {
         match self.end(&TAIL)? {
             // RFC 7692 §7.2.3.4 again: the empty block whose tail this is had BFINAL set.

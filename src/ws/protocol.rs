@@ -34,7 +34,7 @@ pub enum State {
     Open,
     /// Our Close frame is sent or in the outbox; the peer's has yet to come. Nothing but that is waited for.
     Closing,
-    /// Nothing more is read or said: send what the outbox holds, then close the TCP connection.
+    /// Nothing more is read or appended: send what the outbox holds, then close the TCP connection.
     Closed,
 }
 
@@ -43,12 +43,11 @@ pub enum State {
 pub enum Event<'a> {
     /// It sent a message.
     Message(Message<'a>),
-    /// Of a compressed message, as much is inflated as one call does. Nothing is to be done but to call again, at once
-    /// or later.
+    /// One call has inflated as much of a compressed message as it may. The next call goes on; the caller decides when.
     Inflating,
-    /// It asked for a sign of life. The pong is in the outbox already.
+    /// It sent a ping. The pong is in the outbox already.
     Ping,
-    /// It gave a sign of life.
+    /// It sent a pong.
     Pong,
     /// It closed, or answered our close. The state is [`State::Closed`], and the answer, where one is due, is
     /// in the outbox already. `None`: it gave no code.
@@ -59,7 +58,7 @@ pub enum Event<'a> {
 ///
 /// # How to drive this
 ///
-/// 1. Have an outbox, a `Vec<u8>`: the bytes that the socket owes the peer besides a channel's.
+/// 1. Have an outbox, a `Vec<u8>`: the bytes not yet sent besides a channel's.
 /// 2. After a read, call [`receive`](Self::receive) with what was read until it returns `Ok(None)`: all is
 ///    consumed then, and a frame that the read cut is kept inside.
 ///    You may stop after any event, keep what is left of the input, even if that is nothing, and go on with it later,
@@ -69,7 +68,7 @@ pub enum Event<'a> {
 /// 4. On `Err`, do nothing but note it: the Close frame that names the fault is in the outbox.
 /// 5. Send the outbox. Once it is empty and [`state`](Self::state) is [`State::Closed`], close the TCP
 ///    connection: the server goes first (RFC 6455 §7.1.1).
-/// 6. While the outbox holds more than you will owe, do not read: TCP then stops a peer that sends pings and
+/// 6. While the outbox holds more than you allow for, do not read: TCP then stops a peer that sends pings and
 ///    does not read. One call appends at most one frame, of at most 127 bytes, and a pong is shorter than its
 ///    ping.
 /// 7. To end it from this side, call [`close`](Self::close), send nothing else after it, and go on reading
@@ -186,7 +185,7 @@ impl Protocol {
         }
     }
 
-    /// Asks the peer for a sign of life; nothing happens if the connection is no longer open.
+    /// Sends the peer a ping; nothing happens if the connection is no longer open.
     ///
     /// # Panics
     /// If the payload is over [`CONTROL_PAYLOAD_LEN_MAX`].
@@ -207,7 +206,7 @@ impl Protocol {
         self.message.as_ref().map_or(0, |message| message.held_len()) + window_len
     }
 
-    /// Bytes that were inflated since this was last asked.
+    /// Bytes that were inflated since this was last called.
     #[must_use]
     pub fn take_inflated_len(&mut self) -> usize {
         std::mem::take(&mut self.inflated_len) as usize
@@ -402,7 +401,7 @@ impl Protocol {
             Opcode::Ping => {
                 // RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
                 // response, unless it already received a Close frame." §5.5.3: with the ping's own payload.
-                // Behind our own Close frame nothing goes out: the peer need not read it.
+                // Nothing is sent after our own Close frame: the peer need not read it.
                 if self.state == State::Open {
                     encode_frame(outbox, Opcode::Pong, payload);
                 }
