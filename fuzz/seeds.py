@@ -259,6 +259,14 @@ def hub():
         "all-channels": b"S00S10S20S30P05P15P25P35AF0F1L2O30A",
         "leaves-in-the-walk": b"S00S00S00S00P05DW0:S00P05DW0>A",
         "stale-logs-trimmed": b"S00P05DU0T0S00P05T0S10P15DT1",
+        "excluded-caught-up": b"S00S00X050X051AR09R19A",
+        "excluded-alone-in-its-form": b"S00X050S01X050X051AR19",
+        "excluded-while-behind": b"S00S00P05X050X070P05X050AR09R09R19A",
+        "excluded-inside-a-frame": b"S00S00P09R03X050X050P05F0R09R09",
+        "excluded-and-skipping": b"S00S00P09X090P09X090R03O0@M0L0M0AN10M1",
+        "excluded-own-pile-up": b"S00S00P05X0z0X0z0AR1\x9fN01M0A",
+        "excluded-leaves": b"S00S00P05X050U0S00P05AR09R19",
+        "several-subscriptions-of-an-owner": b"S00S10S20S30S01S00S10P05P15DW0:DW0;A",
     }
     for name, data in cases.items():
         put("hub", name, data.replace(b" ", b""))

@@ -9,11 +9,13 @@
 //! | `S` channel form | subscribe |
 //! | `U` subscriber | unsubscribe |
 //! | `P` channel len | publish |
-//! | `R` subscriber len | read so many bytes, frames in part too |
+//! | `X` channel len subscriber | publish to all but one subscriber of the channel |
+//! | `R` subscriber len | read that many bytes, frames in part too |
 //! | `F` subscriber | finish the frame that was begun |
-//! | `O` subscriber len | finish it, then pass over the oldest until no more than so many bytes are left |
-//! | `L` subscriber | finish it, then pass over all but the last |
-//! | `M` subscriber | ask how many were passed over |
+//! | `O` subscriber len | finish it, then skip the oldest until no more than so many bytes are left |
+//! | `L` subscriber | finish it, then skip all but the last |
+//! | `N` subscriber len | the same, and the last too if more than so many bytes to step over follow it |
+//! | `M` subscriber | ask how many were skipped |
 //! | `D` | take a log that has something new |
 //! | `T` log | trim a log that was taken, gone or not |
 //! | `W` log leaving | walk over a log that was taken from the last place to the first, of each eight those leave that the number's bits say |
@@ -24,7 +26,7 @@ use arbitrary::Unstructured;
 use super::hub_model::{CHANNELS, Pair};
 use super::input::byte;
 
-const LETTERS: &[u8] = b"SUPRFOLMDTAW";
+const LETTERS: &[u8] = b"SUPRFOLMDTAWXN";
 
 /// Enough to come and go in; what one run does is then quick.
 const OPERATIONS_MAX: usize = 300;
@@ -62,6 +64,12 @@ fn operate(pair: &mut Pair, input: &mut Unstructured) {
             let len = payload_len(input);
             pair.publish(channel, if pair.waiting_len() < WAITING_LEN_MAX { len } else { len % 200 });
         }
+        b'X' => {
+            let channel = number(input) % CHANNELS.len();
+            let len = payload_len(input);
+            let len = if pair.waiting_len() < WAITING_LEN_MAX { len } else { len % 200 };
+            pair.publish_excluding(channel, len, number(input));
+        }
         b'D' => pair.take_dirty(),
         b'T' => pair.trim(number(input)),
         b'A' => pair.end_turn(),
@@ -78,7 +86,8 @@ fn operate_on_subscriber(pair: &mut Pair, letter: u8, input: &mut Unstructured) 
         b'R' => pair.read(at, payload_len(input)),
         b'F' => pair.finish(at),
         b'O' => pair.skip_oldest(at, payload_len(input) as u64),
-        b'L' => pair.skip_to_newest(at),
+        b'L' => pair.skip_to_newest(at, u64::MAX),
+        b'N' => pair.skip_to_newest(at, payload_len(input) as u64),
         b'M' => pair.take_missed(at),
         other => unreachable!("{other} is no operation on a subscriber"),
     }

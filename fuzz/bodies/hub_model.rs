@@ -1,8 +1,8 @@
-//! A `Hub` beside a plain model of it: for each channel its subscribers, and for each of those the frames
-//! that it has yet to read.
+//! A `Hub` and a model of it: for each channel its subscribers, and for each of those a list of the frames that it has
+//! yet to read or to step over.
 //!
-//! Every operation is done to both, and what comes out is compared. The model copies each frame to each
-//! subscriber, which is what the log is there to avoid.
+//! Every operation is applied to both, and the results are compared. The model copies each frame to each
+//! subscriber, which the log exists to avoid.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,55 +10,119 @@ use fanfare::hub::{ChannelName, Hub, LogId, Subscription, WireForm};
 
 pub const CHANNELS: [&str; 4] = ["news", "prices", "a", "z"];
 
+/// Subscriptions are spread over this many owners, so that each has several, also in one channel.
+const OWNERS: u64 = 5;
+
+/// Bounds under which `is_lagged` is compared.
+const LAG_BOUNDS: [u64; 3] = [0, 100, 1000];
+
+/// A frame that a subscriber has not read to its end.
+#[derive(Debug)]
+struct Frame {
+    bytes: Vec<u8>,
+    /// Whether the subscriber steps over it.
+    is_excluded: bool,
+}
+
 /// What a subscriber must receive.
 #[derive(Debug)]
 struct Subscriber {
     subscription: Subscription,
     owner: u64,
     form: WireForm,
-    /// Frames that are not wholly read.
-    waiting: VecDeque<Vec<u8>>,
-    /// How much of the first is read.
+    /// The first is to be read.
+    waiting: VecDeque<Frame>,
+    /// How many bytes of the first have been read.
     read_len: usize,
     missed: u64,
 }
 
 impl Subscriber {
-    fn unread(&self) -> Vec<u8> {
-        self.waiting.iter().flatten().copied().skip(self.read_len).collect()
+    fn push(&mut self, bytes: Vec<u8>, is_excluded: bool) {
+        self.waiting.push_back(Frame { bytes, is_excluded });
+        self.step_over();
+    }
+
+    fn step_over(&mut self) {
+        while self.waiting.front().is_some_and(|frame| frame.is_excluded) {
+            self.waiting.pop_front();
+        }
+    }
+
+    /// The frames that it will read.
+    fn readable(&self) -> impl Iterator<Item = &Frame> {
+        self.waiting.iter().filter(|frame| !frame.is_excluded)
+    }
+
+    /// What it will read, divided where it steps over frames.
+    fn runs(&self) -> Vec<Vec<u8>> {
+        let mut runs = vec![Vec::new()];
+        for frame in &self.waiting {
+            match runs.last_mut() {
+                Some(run) if !frame.is_excluded => run.extend(&frame.bytes),
+                Some(run) if run.is_empty() => {}
+                _ => runs.push(Vec::new()),
+            }
+        }
+        runs[0].drain(..self.read_len);
+        runs.retain(|run| !run.is_empty());
+        runs
     }
 
     /// What is left of a frame that was begun.
     fn started(&self) -> &[u8] {
         match self.waiting.front() {
-            Some(frame) if self.read_len > 0 => &frame[self.read_len..],
+            Some(frame) if self.read_len > 0 => &frame.bytes[self.read_len..],
             _ => &[],
         }
     }
 
+    /// The bytes before the end of the log.
     fn lag(&self) -> usize {
         self.kept_for() - self.read_len
     }
 
     /// The bytes of the frames that are not wholly read.
     fn kept_for(&self) -> usize {
-        self.waiting.iter().map(Vec::len).sum()
+        self.waiting.iter().map(|frame| frame.bytes.len()).sum()
+    }
+
+    /// The bytes at the end of the log that it will step over.
+    fn excluded_at_end(&self) -> usize {
+        let at_end = self.waiting.iter().rev().take_while(|frame| frame.is_excluded);
+        at_end.map(|frame| frame.bytes.len()).sum()
+    }
+
+    fn unread_publications(&self) -> usize {
+        self.readable().count() - usize::from(self.read_len > 0)
+    }
+
+    fn is_lagged(&self, lag_max: u64) -> bool {
+        self.lag() as u64 > lag_max && self.may_skip(lag_max)
+    }
+
+    /// Whether it has more to read than the newest, or has the log keep too much after that.
+    fn may_skip(&self, lag_max: u64) -> bool {
+        let unread = self.readable().count();
+        unread > 1 || unread == 1 && self.excluded_at_end() as u64 > lag_max
     }
 
     fn advance(&mut self, len: usize) {
         self.read_len += len;
         while let Some(frame) = self.waiting.front()
-            && self.read_len >= frame.len()
+            && self.read_len >= frame.bytes.len()
         {
-            self.read_len -= frame.len();
+            self.read_len -= frame.bytes.len();
             self.waiting.pop_front();
+            self.step_over();
         }
     }
 
-    fn pass_over_one(&mut self) {
+    fn skip_one(&mut self) {
         assert_eq!(self.read_len, 0, "a started frame is finished first");
-        self.waiting.pop_front().expect("there is one to pass over");
+        self.waiting.pop_front().expect("there is one to skip");
         self.missed += 1;
+        self.step_over();
     }
 }
 
@@ -75,6 +139,9 @@ pub struct Pair {
     ever_taken: Vec<LogId>,
     subscribed: u64,
     published: u64,
+    /// Publications times the subscribers that got them, by form.
+    deliveries: [u64; WireForm::ALL.len()],
+    skipped: u64,
 }
 
 impl Pair {
@@ -96,7 +163,7 @@ impl Pair {
 
     pub fn subscribe(&mut self, channel: usize, form: usize) {
         let form = WireForm::ALL[form % WireForm::ALL.len()];
-        let owner = self.subscribed;
+        let owner = self.subscribed % OWNERS;
         self.subscribed += 1;
         let subscription = self.hub.subscribe(&name(channel), form, owner);
         assert_eq!(subscription.form(), form);
@@ -126,41 +193,65 @@ impl Pair {
     }
 
     pub fn publish(&mut self, channel: usize, len: usize) {
+        self.append(channel, len, None);
+    }
+
+    /// Publishes to all subscribers of the channel but one.
+    pub fn publish_excluding(&mut self, channel: usize, len: usize, number: usize) {
+        let all = self.channels.get(&channel).map_or(&[][..], |all| &all[..]);
+        let excluded = all.get(number % all.len().max(1)).map(|subscriber| subscriber.subscription);
+        self.append(channel, len, excluded);
+    }
+
+    fn append(&mut self, channel: usize, len: usize, excluded: Option<Subscription>) {
         let number = self.published;
         self.published += 1;
         let mut encoded = Vec::new();
-        self.hub.append(CHANNELS[channel], |form, out| {
+        self.hub.append_excluding(CHANNELS[channel], excluded, |form, out| {
             encoded.push(form);
             out.extend(frame(number, form, len));
         });
         let subscribers = self.channels.get_mut(&channel).map_or(&mut [][..], |all| &mut all[..]);
-        let forms: BTreeSet<WireForm> = subscribers.iter().map(|subscriber| subscriber.form).collect();
-        assert_eq!(encoded, forms.into_iter().collect::<Vec<_>>(), "once for each form that is read");
-        for subscriber in subscribers {
-            let frame = frame(number, subscriber.form, len);
+        let receivers = subscribers.iter().filter(|subscriber| Some(subscriber.subscription) != excluded);
+        let forms: BTreeSet<WireForm> = receivers.map(|subscriber| subscriber.form).collect();
+        assert_eq!(encoded, forms.iter().copied().collect::<Vec<_>>(), "once for each form that is read");
+        for subscriber in subscribers.iter_mut().filter(|subscriber| forms.contains(&subscriber.form)) {
+            let form = subscriber.form;
+            let frame = frame(number, form, len);
             if !frame.is_empty() {
-                subscriber.waiting.push_back(frame);
-                self.dirty.insert((channel, subscriber.form));
+                let is_excluded = Some(subscriber.subscription) == excluded;
+                subscriber.push(frame, is_excluded);
+                self.deliveries[form.index()] += u64::from(!is_excluded);
+                self.dirty.insert((channel, form));
             }
         }
     }
 
+    /// Reads so many bytes, over the runs of which there are enough.
     pub fn read(&mut self, at: (usize, usize), len: usize) {
+        self.check_unread(at);
         let (hub, subscriber) = self.both(at);
-        let expected = subscriber.unread();
-        let len = len % (expected.len() + 1);
-        assert_eq!(hub.unread(subscriber.subscription), expected);
+        let len = len % (subscriber.runs().iter().map(Vec::len).sum::<usize>() + 1);
         hub.advance(subscriber.subscription, len);
         subscriber.advance(len);
         assert_eq!(hub.started(subscriber.subscription), subscriber.started());
     }
 
+    fn check_unread(&mut self, at: (usize, usize)) {
+        let (hub, subscriber) = self.both(at);
+        let expected = subscriber.runs();
+        assert_eq!(hub.unread_runs(subscriber.subscription).collect::<Vec<_>>(), expected);
+        assert_eq!(hub.unread(subscriber.subscription), expected.first().map_or(&[][..], |run| run));
+    }
+
+    /// Reads run after run.
     pub fn read_all(&mut self) {
         let places: Vec<_> =
             (0..self.subscribers_len()).filter_map(|number| self.subscriber(number)).collect();
         for at in places {
-            let len = self.both(at).1.lag();
-            self.read(at, len);
+            while let Some(run) = self.both(at).1.runs().first() {
+                self.read(at, run.len());
+            }
             assert_eq!(self.both(at).1.lag(), 0);
         }
     }
@@ -175,24 +266,37 @@ impl Pair {
     }
 
     pub fn skip_oldest(&mut self, at: (usize, usize), lag_max: u64) {
-        self.finish(at);
-        let (hub, subscriber) = self.both(at);
-        hub.skip_oldest(subscriber.subscription, lag_max);
-        while subscriber.lag() as u64 > lag_max && subscriber.waiting.len() > 1 {
-            subscriber.pass_over_one();
-        }
-        assert!(!hub.is_lagged(subscriber.subscription, lag_max));
-        assert_eq!(hub.unread(subscriber.subscription), subscriber.unread());
+        self.skip(
+            at,
+            lag_max,
+            |hub, subscription| hub.skip_oldest(subscription, lag_max),
+            Subscriber::is_lagged,
+        );
     }
 
-    pub fn skip_to_newest(&mut self, at: (usize, usize)) {
+    pub fn skip_to_newest(&mut self, at: (usize, usize), lag_max: u64) {
+        let to_newest = |hub: &mut Hub, subscription| hub.skip_to_newest(subscription, lag_max);
+        self.skip(at, lag_max, to_newest, Subscriber::may_skip);
+    }
+
+    fn skip(
+        &mut self,
+        at: (usize, usize),
+        lag_max: u64,
+        to: impl FnOnce(&mut Hub, Subscription),
+        goes_on: impl Fn(&Subscriber, u64) -> bool,
+    ) {
         self.finish(at);
         let (hub, subscriber) = self.both(at);
-        hub.skip_to_newest(subscriber.subscription);
-        while subscriber.waiting.len() > 1 {
-            subscriber.pass_over_one();
+        to(hub, subscriber.subscription);
+        let missed_before = subscriber.missed;
+        while goes_on(subscriber, lag_max) {
+            subscriber.skip_one();
         }
-        assert_eq!(hub.unread(subscriber.subscription), subscriber.unread());
+        let skipped = subscriber.missed - missed_before;
+        assert!(!hub.is_lagged(subscriber.subscription, lag_max));
+        self.skipped += skipped;
+        self.check_unread(at);
     }
 
     pub fn take_missed(&mut self, at: (usize, usize)) {
@@ -211,24 +315,20 @@ impl Pair {
         self.ever_taken.push(log);
     }
 
-    /// Walks over a log that was taken as a flush does: everybody is met once, whoever is met and chosen leaves.
+    /// Walks over a log that was taken as a flush does: each subscription is met once, whoever is met and chosen leaves.
     pub fn walk(&mut self, number: usize, chosen: usize) {
         let Some((&(channel, form), &log)) = self.taken.iter().cycle().nth(number) else { return };
-        let mut expected: Vec<u64> = self.readers((channel, form)).map(|reader| reader.owner).collect();
-        let mut met = Vec::new();
-        for place in (0..self.hub.readers_len(log)).rev() {
-            let (subscription, owner) = self.hub.reader_at(log, place).expect("places have no holes");
-            met.push(owner);
-            if chosen >> (met.len() % 8) & 1 == 1 {
+        let mut expected = self.subscriptions((channel, form));
+        for (met, place) in (0..self.hub.readers_len(log)).rev().enumerate() {
+            let reader = self.hub.reader_at(log, place).expect("places have no holes");
+            take_out(&mut expected, reader);
+            if chosen >> (met % 8) & 1 == 1 {
                 let all = &self.channels[&channel];
-                let index = all.iter().position(|reader| reader.owner == owner).expect("it has not left");
-                assert_eq!(all[index].subscription, subscription);
-                self.unsubscribe((channel, index));
+                let index = all.iter().position(|other| other.subscription == reader.0);
+                self.unsubscribe((channel, index.expect("it has not left")));
             }
         }
-        met.sort_unstable();
-        expected.sort_unstable();
-        assert_eq!(met, expected);
+        assert_eq!(expected, []);
     }
 
     pub fn trim(&mut self, number: usize) {
@@ -257,25 +357,35 @@ impl Pair {
         for subscriber in self.channels.values().flatten() {
             assert_eq!(self.hub.lag(subscriber.subscription), subscriber.lag() as u64);
             assert_eq!(self.hub.started(subscriber.subscription), subscriber.started());
+            let unread_publications = self.hub.unread_publications(subscriber.subscription);
+            assert_eq!(unread_publications, subscriber.unread_publications() as u64);
+            for bound in LAG_BOUNDS {
+                let is_lagged = self.hub.is_lagged(subscriber.subscription, bound);
+                assert_eq!(is_lagged, subscriber.is_lagged(bound), "{bound}");
+            }
         }
+        assert_eq!(self.hub.deliveries(), &self.deliveries);
+        assert_eq!(self.hub.passed_over(), self.skipped);
         assert!(self.hub.log_bytes() >= needed, "what is to be read is kept");
         assert!(needed > 0 || self.hub.log_bytes() == 0, "when nobody is behind, nothing is kept");
     }
 
     /// Which log this is, by its subscribers, all of which must be there.
     fn identify(&self, log: LogId) -> (usize, WireForm) {
-        let places = 0..self.hub.readers_len(log);
-        let mut subscribers: Vec<(Subscription, u64)> =
-            places.map(|place| self.hub.reader_at(log, place).expect("places have no holes")).collect();
-        subscribers.sort_by_key(|&(_, owner)| owner);
-        let &(first, _) = subscribers.first().expect("a log has a subscriber");
+        let (first, _) = self.hub.reader_at(log, 0).expect("a log has a subscriber");
         let name = self.hub.channel(first).as_str();
         let channel =
             CHANNELS.iter().position(|other| *other == name).expect("the channel was subscribed to");
-        let readers = self.readers((channel, first.form()));
-        let expected: Vec<_> = readers.map(|reader| (reader.subscription, reader.owner)).collect();
-        assert_eq!(subscribers, expected);
+        let mut expected = self.subscriptions((channel, first.form()));
+        for place in 0..self.hub.readers_len(log) {
+            take_out(&mut expected, self.hub.reader_at(log, place).expect("places have no holes"));
+        }
+        assert_eq!(expected, []);
         (channel, first.form())
+    }
+
+    fn subscriptions(&self, log: (usize, WireForm)) -> Vec<(Subscription, u64)> {
+        self.readers(log).map(|reader| (reader.subscription, reader.owner)).collect()
     }
 
     fn logs(&self) -> BTreeSet<(usize, WireForm)> {
@@ -295,6 +405,11 @@ impl Pair {
         let all = self.channels.get_mut(&channel).expect("the place is a subscriber's");
         (&mut self.hub, &mut all[index])
     }
+}
+
+fn take_out(expected: &mut Vec<(Subscription, u64)>, reader: (Subscription, u64)) {
+    let at = expected.iter().position(|other| *other == reader).expect("a subscription is met once");
+    expected.swap_remove(at);
 }
 
 fn name(channel: usize) -> ChannelName {

@@ -38,9 +38,9 @@ enum Place {
     Size(SizeLine),
     /// `left` bytes of a chunk.
     Data { left: u64 },
-    /// The CR behind a chunk's data.
+    /// The CR after a chunk's data.
     DataCr,
-    /// The LF behind it.
+    /// The LF after that CR.
     DataLf,
     /// The trailer section and the empty line that ends it.
     Trailers(Scanner),

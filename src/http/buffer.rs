@@ -1,6 +1,6 @@
 //! The bytes that were received and are not yet used. It knows nothing of HTTP.
 
-/// Received bytes, consumed from the front without moving what is behind.
+/// Received bytes, consumed from the front without moving the rest.
 ///
 /// ```text
 ///   bytes:  GET /a HTTP/1.1 …␍␊␍␊ GET /b HT
@@ -17,7 +17,7 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// Puts bytes behind those that are held.
+    /// Appends bytes to those that are held.
     pub fn append(&mut self, bytes: &[u8]) {
         if self.start > 0 {
             self.bytes.drain(..self.start);

@@ -1,7 +1,6 @@
-//! What a peer can do wrong in HTTP and in the handshake, what status that earns, and the sentence it is
-//! told.
+//! The faults of a peer in HTTP and in the handshake, each with the status and the sentence that it is answered with.
 //!
-//! Faults of our own are not here: they are assertions. Nor is the end of a connection, which is no fault.
+//! Faults of the server are assertions, and not here. Nor is the end of a connection, which is no fault.
 
 use std::fmt;
 
@@ -97,7 +96,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What the peer is answered with. The only place that decides it.
+    /// The status that answers the fault: the one place that decides it.
     pub fn status(&self) -> Status {
         match self {
             Error::Tls

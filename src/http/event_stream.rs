@@ -11,12 +11,14 @@
 //!
 //! One event is one chunk: an intermediary that passes chunks on passes events on.
 
-use super::response::{Framing, connection_fields, line};
+use super::line::{line, status_line};
+use super::response::{Framing, connection_fields};
+use super::status::Status;
 
 /// The media type, as an `Accept` field and `Content-Type` name it.
 pub const EVENT_STREAM: &str = "text/event-stream";
 
-/// The chunk behind which nothing comes: RFC 9112 §7.1, without trailers.
+/// The last chunk of a body: RFC 9112 §7.1, without trailers.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// One event. Fields that are `None` are left out.
@@ -32,9 +34,9 @@ pub struct StreamEvent<'a> {
     pub data: Option<&'a [u8]>,
 }
 
-/// Writes the head of an answer that is an event stream behind what `out` holds.
+/// Appends the head of a response that is an event stream to `out`.
 pub fn encode_stream_head(out: &mut Vec<u8>, framing: Framing) {
-    line(out, &["HTTP/1.1 200 OK"]);
+    status_line(out, Status::OK);
     line(out, &["Date: ", framing.date]);
     line(out, &["Content-Type: ", EVENT_STREAM]);
     line(out, &["Cache-Control: no-store"]);
@@ -45,7 +47,7 @@ pub fn encode_stream_head(out: &mut Vec<u8>, framing: Framing) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes one event as one chunk.
+/// Appends one event as one chunk.
 pub fn encode_event(out: &mut Vec<u8>, event: &StreamEvent<'_>) {
     chunk(out, |block| {
         if let Some(retry_ms) = event.retry_ms {
@@ -64,7 +66,7 @@ pub fn encode_event(out: &mut Vec<u8>, event: &StreamEvent<'_>) {
     });
 }
 
-/// Writes a comment as one chunk. Clients pass over it; intermediaries see that the stream lives.
+/// Appends a comment as one chunk. Clients ignore it; intermediaries see that the connection is in use.
 pub fn encode_comment(out: &mut Vec<u8>, comment: &str) {
     debug_assert!(!comment.contains(['\r', '\n']), "a comment is one line");
     chunk(out, |block| {
@@ -77,7 +79,7 @@ pub fn encode_comment(out: &mut Vec<u8>, comment: &str) {
 fn field(block: &mut Vec<u8>, name: &str, value: &[u8]) {
     debug_assert!(!value.iter().any(|byte| b"\r\n".contains(byte)), "a field is one line");
     block.extend_from_slice(name.as_bytes());
-    // One space behind the colon is the format's; a space that the value begins with is kept by it.
+    // The format removes one space after the colon, so a space that the value begins with is kept.
     block.extend_from_slice(b": ");
     block.extend_from_slice(value);
     block.push(b'\n');

@@ -1,10 +1,9 @@
 //! How a request announces where its body ends: Content-Length, chunked, or no body (RFC 9112 §6).
 //!
-//! Every disagreement about it is refused here, since two servers that read it differently are how a request
-//! is smuggled past one of them. Decoding the body is `body.rs`.
+//! Every ambiguity is refused here: if two servers disagree about the length, a request can be smuggled past one of
+//! them. Decoding the body is `body.rs`.
 
 use super::error::Error;
-use super::request::Request;
 
 /// The end of a body, as announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +18,13 @@ pub(super) enum BodyLength {
 }
 
 impl BodyLength {
-    /// RFC 9112 §6.3, as strict as it lets a server be.
-    pub fn of(request: &Request) -> Result<Self, Error> {
-        let mut lengths = request.headers("content-length");
-        let mut codings = request.headers("transfer-encoding");
+    /// From the values of all Content-Length and all Transfer-Encoding fields of a head, and the minor version of
+    /// HTTP/1 that it is in: RFC 9112 §6.3, as strict as it lets a server be.
+    pub fn of<'a>(
+        mut lengths: impl Iterator<Item = &'a [u8]>,
+        mut codings: impl Iterator<Item = &'a [u8]>,
+        minor_version: u8,
+    ) -> Result<Self, Error> {
         match (lengths.next(), codings.next()) {
             (None, None) => Ok(BodyLength::Unannounced),
             // RFC 9112 §6.1: "A server MAY reject a request that contains both Content-Length and
@@ -31,7 +33,7 @@ impl BodyLength {
             // RFC 9110 §8.6 lets equal values be joined; nothing that we know sends them.
             (Some(_), None) if lengths.next().is_some() => Err(Error::LengthRepeated),
             (Some(length), None) => number(length).map(BodyLength::Known).ok_or(Error::LengthInvalid),
-            (None, Some(coding)) => chunked(coding, codings.next().is_some(), request.minor_version()),
+            (None, Some(coding)) => chunked(coding, codings.next().is_some(), minor_version),
         }
     }
 

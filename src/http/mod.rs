@@ -1,16 +1,15 @@
 //! HTTP/1.1 (RFC 9112) as bytes: requests in, responses and event streams out, and the WebSocket handshake (RFC 6455 §4).
 //!
-//! Nothing here opens a socket, reads a clock or throws dice: bytes go in, events and bytes come
-//! out, and the `Date` is handed in as a string. Frames are the `ws` room's, routes and authority the
-//! `server` room's.
+//! Nothing here opens a socket, reads a clock or draws a random number: bytes go in, events and bytes come out, and the
+//! `Date` is passed in as a string. Frames are the `ws` room's; routes and permissions the `server` room's.
 //!
 //! How a server drives it, for each connection:
 //!
-//! 1. [`RequestReader::receive`] what the socket gave, then [`RequestReader::poll`] until it says `None`.
-//! 2. On [`Event::Head`]: if the body is wanted, [`RequestReader::read_body`] and poll for [`Event::Body`];
-//!    if the handshake is, [`Upgrade::from_request`], and [`RequestReader::take_rest`] goes to `ws`.
+//! 1. [`RequestReader::receive`] what the socket gave, then [`RequestReader::poll`] until it returns `None`.
+//! 2. On [`Event::Head`]: to read the body, [`RequestReader::read_body`] and poll for [`Event::Body`]; to accept a
+//!    handshake, [`Upgrade::from_request`], then pass the bytes of [`RequestReader::take_rest`] to `ws`.
 //! 3. [`Response::encode`] the answer. A request whose announced body was not read ends the connection.
-//! 4. An `Err` is for good: `Response::from(&error)` is what the peer is told, then close.
+//! 4. After an `Err`, send `Response::from(&error)` and close: the reader reads nothing more.
 
 mod body;
 mod buffer;
@@ -18,6 +17,7 @@ mod error;
 mod event_stream;
 mod host;
 mod length;
+mod line;
 mod query;
 mod reader;
 mod request;

@@ -25,14 +25,14 @@ pub enum Event {
 /// How to drive it:
 ///
 /// 1. Give it what the socket gave: [`receive`](Self::receive).
-/// 2. [`poll`](Self::poll) until it says `Ok(None)`; an `Err` is for good.
+/// 2. [`poll`](Self::poll) until it returns `Ok(None)`; after an `Err`, every call returns that error.
 /// 3. On [`Event::Head`], before the next poll: [`read_body`](Self::read_body) if the body is wanted, or
 ///    [`take_rest`](Self::take_rest) if the connection stops being HTTP.
 /// 4. While a request is being answered, neither receive nor poll: what the client pipelines waits in the
 ///    socket, so that memory is bounded by one read.
 ///
 /// A request without a body needs no step 3: the next poll goes on to the next request. If a body was
-/// announced and is not read, every poll says `Ok(None)`: answer, then close.
+/// announced and is not read, every poll returns `Ok(None)`: answer, then close.
 #[derive(Debug)]
 pub struct RequestReader {
     limits: Limits,
@@ -50,7 +50,7 @@ pub struct RequestReader {
 enum State {
     /// Before or inside a head; `line` is there once its first line is.
     Head { scanner: Scanner, scanned_len: usize, line: Option<RequestLine> },
-    /// A head was handed out, and what becomes of its body is not yet said.
+    /// A head was returned, and the caller has not yet said whether it wants the body.
     Announced(BodyLength),
     /// Inside a body that was asked for.
     Body(Body),
@@ -59,7 +59,7 @@ enum State {
 }
 
 impl RequestReader {
-    /// For a connection of which no byte is read yet.
+    /// For a new connection.
     pub fn new(limits: Limits) -> Self {
         Self { limits, buffer: Buffer::default(), state: State::head(limits) }
     }
@@ -147,7 +147,7 @@ impl RequestReader {
         self.buffer.capacity() + body_len
     }
 
-    /// The bytes behind the last event, given away: after a handshake, the first frames.
+    /// Takes the bytes after the last event out of the reader: after a handshake, these are the first frames.
     #[must_use]
     pub fn take_rest(&mut self) -> Vec<u8> {
         self.buffer.take()

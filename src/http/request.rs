@@ -28,7 +28,7 @@ struct Field {
 }
 
 impl Request {
-    /// From its line and the bytes of its `field_count` field lines, the empty line behind them included.
+    /// From its line and the bytes of its `field_count` field lines, including the empty line after them.
     pub(super) fn parse(line: RequestLine, bytes: &[u8], field_count: usize) -> Result<Self, Error> {
         let mut headers = vec![httparse::EMPTY_HEADER; field_count];
         let (_, headers) = match httparse::parse_headers(bytes, &mut headers) {
@@ -45,7 +45,11 @@ impl Request {
             .collect();
         let mut request = Self { line, bytes: bytes.to_vec(), fields, body_length: BodyLength::Unannounced };
         request.check_host()?;
-        request.body_length = BodyLength::of(&request)?;
+        request.body_length = BodyLength::of(
+            request.headers("content-length"),
+            request.headers("transfer-encoding"),
+            request.minor_version(),
+        )?;
         request.check_expectation()?;
         Ok(request)
     }
@@ -66,7 +70,7 @@ impl Request {
         self.target().split_once('?').map_or(self.target(), |(path, _)| path)
     }
 
-    /// The target behind its `?`, not decoded.
+    /// The target after its `?`, not decoded.
     pub fn query(&self) -> Option<&str> {
         self.target().split_once('?').map(|(_, query)| query)
     }

@@ -5,7 +5,9 @@
 use std::fmt::Display;
 
 use super::error::Error;
+use super::line::{line, status_line};
 use super::status::Status;
+use super::upgrade::WEBSOCKET_VERSION;
 
 /// What a client that sent `Expect: 100-continue` is told before its body is read: RFC 9110 §15.2.1.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -48,8 +50,8 @@ impl Response {
         Self::new(status).body("text/plain; charset=utf-8", format!("{sentence}\n"))
     }
 
-    /// A response whose body is what is wrong, made a sentence of: errors begin with a small letter and have no full
-    /// stop, for they are also parts of longer lines.
+    /// A response whose body is the error as a sentence: the text of an error begins with a small letter and has no full
+    /// stop, since it is also used inside longer lines.
     pub fn error(status: Status, error: &dyn Display) -> Self {
         let mut sentence = error.to_string();
         if let Some(first) = sentence.get_mut(..1) {
@@ -91,10 +93,9 @@ impl Response {
         self.status
     }
 
-    /// Writes the response behind what `out` holds.
+    /// Appends the response to `out`.
     pub fn encode(&self, out: &mut Vec<u8>, framing: Framing) {
-        let (code, reason) = (self.status.code(), self.status.reason());
-        line(out, &["HTTP/1.1 ", &code.to_string(), " ", reason]);
+        status_line(out, self.status);
         // RFC 9110 §6.6.1: "An origin server with a clock MUST generate a Date header field in all 2xx …,
         // 3xx …, and
         // 4xx (Client Error) responses".
@@ -123,9 +124,7 @@ impl From<&Error> for Response {
         }
         // RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response"; RFC 6455 §4.2.2
         // for the version.
-        response
-            .header("Upgrade", "websocket")
-            .header("Sec-WebSocket-Version", super::upgrade::WEBSOCKET_VERSION)
+        response.header("Upgrade", "websocket").header("Sec-WebSocket-Version", WEBSOCKET_VERSION)
     }
 }
 
@@ -141,14 +140,6 @@ pub(super) fn connection_fields(out: &mut Vec<u8>, framing: Framing, options: &s
     }
     // RFC 9112 §9.6 for close; keep-alive is for HTTP/1.0 clients, §9.3.
     line(out, &["Connection: ", options, if framing.keep_alive { "keep-alive" } else { "close" }]);
-}
-
-/// Writes one line of a head.
-pub(super) fn line(out: &mut Vec<u8>, parts: &[&str]) {
-    for part in parts {
-        out.extend_from_slice(part.as_bytes());
-    }
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

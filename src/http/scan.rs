@@ -24,7 +24,7 @@ impl Default for Limits {
 }
 
 /// RFC 9112 §2.2: "a server that is expecting to receive and parse a request-line SHOULD ignore at least one
-/// empty line (CRLF) received prior to the request-line". One is what old clients sent behind a POST body.
+/// empty line (CRLF) received prior to the request-line". Old clients sent one after the body of a POST.
 const EMPTY_LINES_MAX: u8 = 4;
 
 /// The first byte of a TLS record that carries a handshake: RFC 8446 §5.1, ContentType 22.
@@ -39,7 +39,7 @@ pub(super) enum Progress {
     EmptyLine(usize),
     /// The request line ends here, CRLF included.
     RequestLine(usize),
-    /// The empty line behind the fields ends here: the section is complete.
+    /// The empty line after the fields ends here: the section is complete.
     Complete(usize),
 }
 
@@ -143,7 +143,7 @@ impl Scanner {
             Place::BeforeLf => line_feed(byte, Place::Before),
             Place::LineLf | Place::ValueLf => line_feed(byte, Place::FieldStart),
             Place::EndLf => line_feed(byte, Place::End),
-            Place::End => unreachable!("a scanner is asked for no byte behind the end of its section"),
+            Place::End => unreachable!("a scanner is asked for no byte after the end of its section"),
         }
     }
 

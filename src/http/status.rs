@@ -1,6 +1,6 @@
-//! The status codes that this server sends, each with its reason phrase: the table of RFC 9110 §15, cut down.
+//! The status codes that this server sends, each with its reason phrase: a part of the table of RFC 9110 §15.
 //!
-//! Which fault earns which status is not decided here: see `Error::status`.
+//! Which fault is answered with which status is not decided here: see `Error::status`.
 
 use std::fmt;
 
@@ -16,7 +16,6 @@ pub struct Status {
 impl Status {
     pub const SWITCHING_PROTOCOLS: Status = Status::new(101, "Switching Protocols");
     pub const OK: Status = Status::new(200, "OK");
-    pub const ACCEPTED: Status = Status::new(202, "Accepted");
     pub const NO_CONTENT: Status = Status::new(204, "No Content");
     pub const BAD_REQUEST: Status = Status::new(400, "Bad Request");
     pub const UNAUTHORIZED: Status = Status::new(401, "Unauthorized");
@@ -26,11 +25,9 @@ impl Status {
     pub const REQUEST_TIMEOUT: Status = Status::new(408, "Request Timeout");
     pub const LENGTH_REQUIRED: Status = Status::new(411, "Length Required");
     pub const CONTENT_TOO_LARGE: Status = Status::new(413, "Content Too Large");
-    pub const UNSUPPORTED_MEDIA_TYPE: Status = Status::new(415, "Unsupported Media Type");
     pub const EXPECTATION_FAILED: Status = Status::new(417, "Expectation Failed");
     pub const UNPROCESSABLE_CONTENT: Status = Status::new(422, "Unprocessable Content");
     pub const UPGRADE_REQUIRED: Status = Status::new(426, "Upgrade Required");
-    pub const TOO_MANY_REQUESTS: Status = Status::new(429, "Too Many Requests");
     pub const REQUEST_HEADER_FIELDS_TOO_LARGE: Status = Status::new(431, "Request Header Fields Too Large");
     pub const INTERNAL_SERVER_ERROR: Status = Status::new(500, "Internal Server Error");
     pub const NOT_IMPLEMENTED: Status = Status::new(501, "Not Implemented");

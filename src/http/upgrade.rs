@@ -9,8 +9,9 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use sha1::{Digest, Sha1};
 
 use super::error::Error;
+use super::line::{line, status_line};
 use super::request::Request;
-use super::response::line;
+use super::status::Status;
 
 /// RFC 6455 §4.1, item 9: "The value of this header field MUST be 13."
 pub(super) const WEBSOCKET_VERSION: &str = "13";
@@ -84,14 +85,14 @@ impl Upgrade {
         &self.accept
     }
 
-    /// Writes the 101 of RFC 6455 §4.2.2, item 5, behind what `out` holds.
+    /// Appends the 101 of RFC 6455 §4.2.2, item 5, to `out`.
     ///
     /// # Panics
     ///
     /// If the client did not offer the subprotocol: "The value chosen MUST be derived from the client's
     /// handshake" (item 4).
     pub fn encode_response(&self, out: &mut Vec<u8>, subprotocol: Option<&str>, extensions: Option<&str>) {
-        line(out, &["HTTP/1.1 101 Switching Protocols"]);
+        status_line(out, Status::SWITCHING_PROTOCOLS);
         line(out, &["Upgrade: websocket"]);
         line(out, &["Connection: Upgrade"]);
         line(out, &["Sec-WebSocket-Accept: ", &self.accept]);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// documentation and Ruby library stop at 164.
 pub const CHANNEL_NAME_LEN_MAX: usize = 200;
 
-/// Names that begin with this are of the server's own channels.
+/// The names of the server's own channels begin with this.
 const RESERVED_PREFIX: &str = "@fanfare.";
 
 /// A checked channel name: 1 to 200 of `A-Za-z0-9_-=@,.;`, Pusher's alphabet. Clones share the text.

@@ -1,7 +1,7 @@
-//! The last publications of a channel, and what a subscriber that comes back has missed of them.
+//! The last publications of a channel, and which of them a reconnecting subscriber has missed.
 //!
-//! When somebody comes back, and in which bytes it is told, is not known here. Times are milliseconds of whatever
-//! clock the caller has.
+//! How a subscriber names its position, and in which bytes it is answered, is not known here. Times are milliseconds of
+//! whatever clock the caller has.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use super::{Publication, PublicationId};
 /// How much of a channel is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryLimits {
-    /// At most so many publications; 0 keeps none.
+    /// The most publications that are kept; 0 keeps none.
     pub count: usize,
-    /// At most so many bytes of payload, but the newest in any case: else a long one would be lost to everybody who
-    /// polls. 0 keeps none.
+    /// The most bytes of payload that are kept. The newest publication is kept even if it alone is longer: else no
+    /// long-poll client would ever receive it. 0 keeps none.
     pub bytes: u64,
-    /// None that is older, in milliseconds.
+    /// The age at which a publication is dropped, in milliseconds.
     pub age_ms: u64,
 }
 
@@ -36,12 +36,12 @@ struct Kept {
     publication: Arc<Publication>,
 }
 
-/// From where somebody wants to read a channel.
+/// From where a subscriber wants to read a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
     /// What is published from now on.
     Now,
-    /// At most so many of the kept publications, then what comes.
+    /// The last N of the kept publications, or all if there are fewer, then what is published from now on.
     Last(usize),
     /// Everything after this publication.
     After(PublicationId),
@@ -49,10 +49,10 @@ pub enum Position {
     Elsewhere,
 }
 
-/// What somebody gets that reads from a position: what is kept of it, and whether that is all.
+/// What a subscriber gets that reads from a position: the kept publications after it, and whether these are all.
 #[derive(Clone, Debug)]
 pub struct Resumption {
-    /// What follows comes after this one, without a hole.
+    /// The publication before the first of `publications`, without a hole between them.
     pub since: PublicationId,
     /// Whether something between the position and `since` is lost.
     pub gap: Option<Gap>,
@@ -60,15 +60,15 @@ pub struct Resumption {
     pub publications: VecDeque<Arc<Publication>>,
 }
 
-/// That something is lost.
+/// Publications after the position that are not kept any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// How many publications, where that is known: not if the channel has begun anew since.
+    /// How many, if known: not if the position is of another epoch.
     pub missed: Option<u64>,
 }
 
 impl History {
-    /// Adds the channel's newest publication, and forgets what is past the limits then.
+    /// Adds the channel's newest publication, and drops what exceeds the limits then.
     pub fn push(&mut self, publication: Arc<Publication>, now_ms: u64, limits: &HistoryLimits) {
         debug_assert!(
             self.newest().is_none_or(|newest| newest + 1 == publication.id.sequence),
@@ -82,12 +82,12 @@ impl History {
         self.expire(now_ms, limits);
     }
 
-    /// Forgets what is past the limits.
+    /// Drops what exceeds the limits.
     pub fn expire(&mut self, now_ms: u64, limits: &HistoryLimits) {
         self.expire_some(now_ms, limits, usize::MAX);
     }
 
-    /// Forgets what is past the limits, at most `most` publications. How many that were.
+    /// Drops what exceeds the limits, at most `most` publications, and returns how many were dropped.
     pub fn expire_some(&mut self, now_ms: u64, limits: &HistoryLimits, most: usize) -> usize {
         let mut expired = 0;
         while expired < most
@@ -102,7 +102,7 @@ impl History {
         expired
     }
 
-    /// Forgets the oldest publication. False if nothing is kept.
+    /// Drops the oldest publication. False if nothing is kept.
     pub fn evict_oldest(&mut self) -> bool {
         let Some(oldest) = self.kept.pop_front() else { return false };
         self.bytes -= oldest.publication.data.len() as u64;
@@ -177,11 +177,12 @@ mod tests {
             event: None,
             content: Content::Binary,
             data: vec![0; len].into(),
+            excluded: None,
             frames: Frames::default(),
         })
     }
 
-    /// A history of so many publications, all of time 0.
+    /// A history of `count` publications, all of time 0.
     fn history_of(count: u64) -> History {
         let mut history = History::default();
         for sequence in 1..=count {
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_gets_what_it_missed_and_nothing_twice() {
+    fn a_reconnecting_subscriber_gets_what_it_missed_and_nothing_twice() {
         let history = history_of(3);
         assert_eq!(resumed(&history, Position::After(id(0)), 3), (vec![1, 2, 3], 0, None));
         assert_eq!(resumed(&history, Position::After(id(2)), 3), (vec![3], 2, None));
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn who_missed_more_than_is_kept_is_told_how_many_are_lost() {
+    fn a_subscriber_that_missed_more_than_is_kept_is_told_how_many_are_lost() {
         let history = history_of(5);
         let gap = Some(Gap { missed: Some(1) });
         assert_eq!(resumed(&history, Position::After(id(1)), 5), (vec![3, 4, 5], 2, gap));
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_are_asked_for_by_number_and_are_never_a_gap() {
+    fn a_request_for_the_last_n_publications_is_never_a_gap() {
         let history = history_of(5);
         assert_eq!(resumed(&history, Position::Last(2), 5), (vec![4, 5], 3, None));
         assert_eq!(resumed(&history, Position::Last(9), 5), (vec![3, 4, 5], 2, None));

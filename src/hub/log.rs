@@ -1,16 +1,18 @@
 //! One wire form of one channel as contiguous bytes, and the cursors into it.
 //!
-//! The log does not know who reads it nor what its frames say: it keeps their bytes and where each begins.
+//! The log knows neither its readers nor what its frames say: it keeps their bytes and where each begins.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::Bytes;
 
-/// A drained log keeps a buffer of at most this many bytes. Below it, a quiet channel costs little; above it, a
-/// busy one would save one allocation a turn, against thousands of system calls in that turn.
+/// A drained log keeps a buffer of at most this many bytes. A smaller buffer is kept because it saves a quiet channel an
+/// allocation a message; a larger one is freed because it would save a busy channel one allocation a turn, beside
+/// thousands of system calls in that turn.
 const DRAINED_CAPACITY_MAX: usize = 16 * 1024;
 
-/// The bytes of the frames that somebody may still have to read.
+/// The bytes of the frames that some reader may still have to read.
 ///
 /// ```text
 ///   bytes   | trimmed | frame | frame | frame | frame |
@@ -20,7 +22,7 @@ const DRAINED_CAPACITY_MAX: usize = 16 * 1024;
 ///                     |<---------- len() ------------>|
 /// ```
 ///
-/// Offsets count from the log's first byte ever and never go back; what is trimmed is not readable any more.
+/// Offsets count from the first byte ever appended and never decrease; trimmed bytes cannot be read any more.
 ///
 /// Invariants: `tail <= head`; `frames` ascends, begins at `tail` unless the log is empty, and ends below `head`;
 /// `start <= bytes.len()` and `bytes.len() - start == head - tail`, where `bytes` are those of `lone` if there is one:
@@ -40,8 +42,8 @@ pub struct Log {
 
 /// A reader's place in a log.
 ///
-/// Invariant: `offset < frame_end` exactly when the reader has read a part of a frame and owes itself the rest,
-/// and `frame_end` is then where that frame ends.
+/// Invariant: `offset < frame_end` exactly if the reader has read a part of a frame; `frame_end` is then where that
+/// frame ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     offset: u64,
@@ -49,7 +51,7 @@ pub struct Cursor {
 }
 
 impl Log {
-    /// The offset behind the last byte.
+    /// The offset after the last byte.
     #[must_use]
     pub fn head(&self) -> u64 {
         self.tail + self.len() as u64
@@ -73,10 +75,10 @@ impl Log {
         self.len() == 0
     }
 
-    /// A cursor for a reader that wants what comes from now on.
+    /// A cursor for a reader of what is appended from now on.
     #[must_use]
     pub fn cursor_at_head(&self) -> Cursor {
-        Cursor { offset: self.head(), frame_end: self.head() }
+        Cursor::at(self.head())
     }
 
     /// Appends one frame, whatever `encode` writes. A frame of no bytes is none.
@@ -96,19 +98,25 @@ impl Log {
     }
 
     /// Appends one frame that others have as well: it is copied when there is another beside it, so mostly never.
-    pub fn append_shared(&mut self, frame: Bytes) {
+    pub fn append_shared(&mut self, frame: &Bytes) {
         if !self.is_empty() || frame.is_empty() {
-            return self.append(|out| out.extend_from_slice(&frame));
+            return self.append(|out| out.extend_from_slice(frame));
         }
         self.frames.push_back(self.head());
-        self.lone = Some(frame);
+        self.lone = Some(frame.clone());
         self.debug_assert_invariants();
     }
 
-    /// Everything behind the cursor, in one run.
+    /// Everything after the cursor, in one run.
     #[must_use]
     pub fn unread(&self, cursor: Cursor) -> &[u8] {
         &self.all()[self.position(cursor.offset)..]
+    }
+
+    /// The bytes between two offsets.
+    #[must_use]
+    pub fn bytes(&self, range: Range<u64>) -> &[u8] {
+        &self.all()[self.position(range.start)..self.position(range.end)]
     }
 
     /// The rest of the frame that the cursor is inside of; nothing if it stands between two.
@@ -117,16 +125,16 @@ impl Log {
         if !cursor.is_inside_frame() {
             return &[];
         }
-        &self.all()[self.position(cursor.offset)..self.position(cursor.frame_end)]
+        self.bytes(cursor.offset..cursor.frame_end)
     }
 
-    /// How many bytes the cursor is behind.
+    /// How many bytes the cursor is behind the head.
     #[must_use]
     pub fn lag(&self, cursor: Cursor) -> u64 {
         self.head() - cursor.offset
     }
 
-    /// How many frames begin at or behind the cursor.
+    /// How many frames begin at or after the cursor. Costs O(log n) in the kept frames.
     #[must_use]
     pub fn unread_frames(&self, cursor: Cursor) -> u64 {
         (self.frames.len() - self.frames_before(cursor.offset)) as u64
@@ -136,33 +144,40 @@ impl Log {
     #[must_use]
     pub fn advance(&self, cursor: Cursor, len: usize) -> Cursor {
         let offset = cursor.offset + len as u64;
-        assert!(offset <= self.head(), "nobody reads past the head");
+        assert!(offset <= self.head(), "no reader reads past the head");
         Cursor { offset, frame_end: self.boundary_from(offset) }
     }
 
-    /// Whether the cursor is more than `lag_max` bytes behind, and that by more than one frame: who has only one to
-    /// read is not late with it, however long it is.
+    /// Whether the cursor is more than `lag_max` bytes behind the head, and that by more than one frame: a reader with
+    /// only one to read is not late, however long that frame is.
     #[must_use]
     pub fn is_lagged(&self, cursor: Cursor, lag_max: u64) -> bool {
         self.lag(cursor) > lag_max && u64::from(cursor.is_inside_frame()) + self.unread_frames(cursor) > 1
     }
 
-    /// The cursor moved forward to the first frame from which at most `lag_max` bytes are left, or to the last if that
-    /// alone is longer, and how many frames it passed over. The cursor must stand between two frames.
+    /// Where the first frame begins from which at most `lag_max` bytes are left, or `newest` if that comes first.
     #[must_use]
-    pub fn skip_oldest(&self, cursor: Cursor, lag_max: u64) -> (Cursor, u64) {
-        let target = self.head().saturating_sub(lag_max).min(self.newest()).max(cursor.offset);
-        self.skip_to(cursor, self.boundary_from(target))
+    pub fn first_within(&self, lag_max: u64, newest: u64) -> u64 {
+        self.boundary_from(self.head().saturating_sub(lag_max).max(self.tail).min(newest))
     }
 
-    /// The cursor moved forward to the last frame, and how many frames it passed over. The cursor must stand
-    /// between two frames.
+    /// Where the last frame begins that begins before `offset`; `offset` if there is none.
     #[must_use]
-    pub fn skip_to_newest(&self, cursor: Cursor) -> (Cursor, u64) {
-        self.skip_to(cursor, self.newest().max(cursor.offset))
+    pub fn newest_before(&self, offset: u64) -> u64 {
+        self.frames_before(offset).checked_sub(1).map_or(offset, |last| self.frames[last])
     }
 
-    /// Forgets what lies before `offset`, which must be a cursor's.
+    /// The cursor moved forward to `offset`, where a frame begins or the log ends, and how many frames it passed over.
+    /// It stays where it is if that is further. The cursor must stand between two frames.
+    #[must_use]
+    pub fn skip_to(&self, cursor: Cursor, offset: u64) -> (Cursor, u64) {
+        assert!(!cursor.is_inside_frame(), "a started frame is finished first");
+        let offset = offset.max(cursor.offset);
+        let missed = self.frames_before(offset) - self.frames_before(cursor.offset);
+        (Cursor::at(offset), missed as u64)
+    }
+
+    /// Drops the frames that end before `offset`, which must be a cursor's.
     pub fn trim(&mut self, offset: u64) {
         assert!(self.tail <= offset && offset <= self.head(), "only what is kept can be trimmed");
         // A cursor may stand inside a frame: that frame is kept whole, so that `frames` begins at `tail`.
@@ -178,8 +193,8 @@ impl Log {
         self.debug_assert_invariants();
     }
 
-    /// Gives trimmed room back: all of it when nothing is kept, else once it is half of the buffer, so that each
-    /// byte is moved once on average.
+    /// Frees trimmed room: a large buffer when nothing is kept, else once the trimmed part is half of the buffer, so that
+    /// each byte is moved once on average.
     fn release(&mut self) {
         if self.is_empty() {
             self.lone = None;
@@ -200,22 +215,11 @@ impl Log {
         self.lone.as_deref().unwrap_or(&self.bytes)
     }
 
-    fn skip_to(&self, cursor: Cursor, offset: u64) -> (Cursor, u64) {
-        assert!(!cursor.is_inside_frame(), "a started frame is finished first");
-        let missed = self.frames_before(offset) - self.frames_before(cursor.offset);
-        (Cursor { offset, frame_end: offset }, missed as u64)
-    }
-
-    /// Where the last frame begins; the head if there is none.
-    fn newest(&self) -> u64 {
-        self.frames.back().copied().unwrap_or(self.head())
-    }
-
     fn frames_before(&self, offset: u64) -> usize {
         self.frames.partition_point(|&start| start < offset)
     }
 
-    /// The first place at or behind `offset` where a frame begins or the log ends.
+    /// The first offset at or after `offset` where a frame begins or the log ends.
     fn boundary_from(&self, offset: u64) -> u64 {
         if offset == self.head() {
             return offset;
@@ -224,7 +228,7 @@ impl Log {
     }
 
     fn position(&self, offset: u64) -> usize {
-        assert!(offset >= self.tail, "what is behind a cursor is kept");
+        assert!(offset >= self.tail, "what a cursor has yet to read is kept");
         self.start + (offset - self.tail) as usize
     }
 
@@ -238,6 +242,11 @@ impl Log {
 }
 
 impl Cursor {
+    /// A cursor between two frames.
+    pub(super) fn at(offset: u64) -> Self {
+        Self { offset, frame_end: offset }
+    }
+
     /// The offset of the next byte to read.
     #[must_use]
     pub fn offset(self) -> u64 {
@@ -267,6 +276,14 @@ mod tests {
         Cursor::default()
     }
 
+    fn skip_oldest(log: &Log, cursor: Cursor, lag_max: u64) -> (Cursor, u64) {
+        log.skip_to(cursor, log.first_within(lag_max, log.newest_before(log.head())))
+    }
+
+    fn skip_to_newest(log: &Log, cursor: Cursor) -> (Cursor, u64) {
+        log.skip_to(cursor, log.newest_before(log.head()))
+    }
+
     #[test]
     fn what_is_appended_is_read_in_one_run() {
         let log = log_of(&[b"one", b"two", b"three"]);
@@ -277,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_between_frames_owes_itself_nothing() {
+    fn a_cursor_between_frames_has_no_started_frame() {
         let log = log_of(&[b"one", b"two"]);
         for len in [0, 3, 6] {
             let cursor = log.advance(start(), len);
@@ -287,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_inside_a_frame_owes_itself_the_rest() {
+    fn the_started_frame_of_a_cursor_inside_it_is_the_rest() {
         let log = log_of(&[b"one", b"three"]);
         assert_eq!(log.started(log.advance(start(), 1)), b"ne");
         assert_eq!(log.started(log.advance(start(), 2)), b"e");
@@ -313,14 +330,14 @@ mod tests {
             (7, b"cccc", 2),
             (3, b"cccc", 2),
         ] {
-            let (cursor, count) = log.skip_oldest(start(), lag_max);
+            let (cursor, count) = skip_oldest(&log, start(), lag_max);
             assert_eq!((log.unread(cursor), count), (left, missed), "lag_max {lag_max}");
             assert!(!cursor.is_inside_frame());
         }
     }
 
     #[test]
-    fn who_has_one_frame_to_read_is_not_lagged_however_long_it_is() {
+    fn a_reader_with_one_frame_to_read_is_not_lagged_however_long_it_is() {
         let log = log_of(&[b"aaaa", b"bbbb"]);
         assert!(log.is_lagged(start(), 7));
         assert!(!log.is_lagged(start(), 8));
@@ -334,23 +351,23 @@ mod tests {
     fn skipping_never_goes_back() {
         let log = log_of(&[b"aaaa", b"bbbb"]);
         let cursor = log.advance(start(), 4);
-        assert_eq!(log.skip_oldest(cursor, 100), (cursor, 0));
+        assert_eq!(skip_oldest(&log, cursor, 100), (cursor, 0));
         let at_head = log.cursor_at_head();
-        assert_eq!(log.skip_to_newest(at_head), (at_head, 0));
+        assert_eq!(skip_to_newest(&log, at_head), (at_head, 0));
     }
 
     #[test]
     fn skipping_to_the_newest_leaves_the_last_frame() {
         let log = log_of(&[b"aaaa", b"bbbb", b"cccc"]);
-        let (cursor, missed) = log.skip_to_newest(start());
+        let (cursor, missed) = skip_to_newest(&log, start());
         assert_eq!((log.unread(cursor), missed), (&b"cccc"[..], 2));
     }
 
     #[test]
     #[should_panic(expected = "a started frame is finished first")]
-    fn nobody_skips_out_of_a_started_frame() {
+    fn a_cursor_inside_a_frame_cannot_skip() {
         let log = log_of(&[b"aaaa", b"bbbb"]);
-        let _ = log.skip_to_newest(log.advance(start(), 1));
+        let _ = skip_to_newest(&log, log.advance(start(), 1));
     }
 
     #[test]
@@ -409,7 +426,7 @@ mod tests {
         let mut log = log_of(&[b"tick"]);
         log.trim(4);
         let frame = Bytes::from(vec![b'x'; 10]);
-        log.append_shared(frame.clone());
+        log.append_shared(&frame);
         let cursor = Cursor { offset: 4, frame_end: 4 };
         assert_eq!(log.unread(cursor).as_ptr(), frame.as_ptr());
         let cursor = log.advance(cursor, 7);
@@ -418,7 +435,7 @@ mod tests {
         assert_eq!((log.tail(), log.len()), (4, 10), "a started frame is kept whole");
         log.append(|out| out.extend_from_slice(b"tock"));
         assert_eq!((log.unread(cursor), log.started(cursor)), (&b"xxxtock"[..], &b"xxx"[..]));
-        log.append_shared(frame.clone());
+        log.append_shared(&frame);
         assert_eq!((log.unread_frames(cursor), log.lag(cursor)), (2, 17));
         log.trim(log.head());
         assert!(log.is_empty());
@@ -428,7 +445,7 @@ mod tests {
     #[test]
     fn a_frame_of_no_bytes_is_no_frame() {
         let mut log = log_of(&[b"a", b"", b"b"]);
-        assert_eq!(log.skip_to_newest(start()).1, 1);
+        assert_eq!(skip_to_newest(&log, start()).1, 1);
         log.trim(2);
         assert!(log.is_empty());
     }

@@ -1,7 +1,7 @@
-//! Which of the logs that somebody is behind in is the longest: its length is the lag of the slowest reader.
+//! The lengths of the logs that have lagging readers: the longest log's length is the lag of the slowest reader.
 //!
-//! What is in a log is not known here. A log that everybody has read is not listed, so a hub without slow readers
-//! lists nothing.
+//! What is in a log is not known here. A log whose readers have all caught up is not listed, so a hub without slow
+//! readers lists nothing.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,8 @@ pub struct Longest {
 }
 
 impl Longest {
-    /// Lists the log under its length now, in the place of the one before.
+    /// Lists the log under its present length instead of the one before. Costs O(log n) in the listed logs, nothing if
+    /// the length is the same.
     pub fn list(&mut self, log: LogId, listed: &mut usize, len: usize) {
         if *listed == len {
             return;

@@ -1,22 +1,25 @@
 //! Channels as byte logs, subscribers as offsets into them.
 //!
-//! Nothing here knows a socket, a clock, a thread or a protocol: a log holds bytes that somebody else encoded,
-//! and an owner is a number that somebody else understands. Who may publish, and what a frame looks like, is
-//! decided elsewhere.
+//! Nothing here knows a socket, a clock, a thread or a protocol: a log holds bytes that its caller encoded, and an
+//! owner is a number that the caller understands. Who may publish, and what a frame looks like, is decided elsewhere.
 
 mod channel;
+mod exclusions;
+mod feed;
 mod history;
 mod log;
 mod longest;
 mod publication;
 mod readers;
 mod registry;
+mod subscription;
 
 pub use channel::{ChannelName, InvalidChannelName};
 pub use history::{Gap, History, HistoryLimits, Position, Resumption};
 pub use log::{Cursor, Log};
 pub use publication::{
-    Content, EventName, Frames, InvalidEventName, InvalidPublicationId, Ledger, Publication, PublicationId,
-    Published, WireForm,
+    Content, EventName, Frames, InvalidEventName, InvalidPublicationId, Ledger, Owner, Publication,
+    PublicationId, Published, WireForm,
 };
-pub use registry::{Hub, LogId, Subscription};
+pub use registry::{Hub, Sending};
+pub use subscription::{LogId, Subscription};

@@ -1,6 +1,6 @@
 //! What a channel stores: a publication, its identifier, and the wire forms it is delivered in.
 //!
-//! How a form looks as bytes is not known here; the server's `render` encodes.
+//! How a form looks as bytes is not known here; the server's `encoder` writes it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use super::ChannelName;
 /// The longest event name, in bytes: what every Pusher library allows.
 pub const EVENT_NAME_LEN_MAX: usize = 200;
 
-/// Event names with this prefix are the server's own notices; nobody publishes them.
+/// Event names with this prefix are the server's own notices; clients cannot publish them.
 pub const RESERVED_EVENT_PREFIX: &str = "fanfare:";
 
 /// One publication, shared by the history of its channel and every loop that has a subscriber of it.
@@ -30,15 +30,26 @@ pub struct Publication {
     pub content: Content,
     /// The payload. Valid UTF-8 if `content` is text or JSON.
     pub data: Bytes,
-    /// Its frames in the forms that somebody has asked for.
+    /// The one subscriber that does not get it, if any: its sender.
+    pub excluded: Option<Owner>,
+    /// Its frames in the forms that have been encoded so far.
     pub frames: Frames,
+}
+
+/// An owner of subscriptions among those of several hubs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The number of the hub: that of its loop.
+    pub hub: usize,
+    /// The number under which that hub knows the owner.
+    pub number: u64,
 }
 
 /// A frame for each form, once it is made.
 #[derive(Debug, Default)]
 struct Cells([OnceLock<Box<[u8]>>; WireForm::ALL.len()]);
 
-/// A publication in the wire forms that cost something to make, each made once for all loops.
+/// A publication in the wire forms that are expensive to encode, each encoded once for all loops.
 #[derive(Debug, Default)]
 pub struct Frames {
     /// Behind a pointer: a publication that only goes out as it is needs none of them.
@@ -51,7 +62,7 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// No frames yet. As long as they live, `ledger` counts them and `base` bytes for what they are made of.
+    /// No frames yet. Until it is dropped, `ledger` counts its frames and `base` bytes for the publication itself.
     #[must_use]
     pub fn counted(ledger: &Ledger, base: usize) -> Self {
         ledger.add(base);
@@ -65,13 +76,13 @@ impl Frames {
         self
     }
 
-    /// The frame of a form, if it can be shared.
+    /// The frame of [`WireForm::WebSocket`], if the payload is a part of it.
     #[must_use]
-    pub fn shared(&self, form: WireForm) -> Option<Bytes> {
-        self.plain.as_ref().filter(|_| form == WireForm::WebSocket).cloned()
+    pub fn plain(&self) -> Option<&Bytes> {
+        self.plain.as_ref()
     }
 
-    /// The frame of a form: what `encode` gave whoever asked first.
+    /// The frame of a form; the first call encodes it.
     pub fn get_or_encode(&self, form: WireForm, encode: impl FnOnce() -> Vec<u8>) -> &[u8] {
         self.cells.get_or_init(Box::default).0[form.index()].get_or_init(|| {
             let frame = encode().into_boxed_slice();
@@ -100,12 +111,12 @@ impl Ledger {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Counts so many bytes more.
+    /// Adds to the count.
     pub fn add(&self, bytes: usize) {
         self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts so many bytes less.
+    /// Subtracts from the count.
     pub fn subtract(&self, bytes: usize) {
         self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -149,7 +160,7 @@ impl FromStr for PublicationId {
             let epoch = u64::from_str_radix(epoch, 16).ok()?;
             Some(Self { epoch, sequence: sequence.parse().ok()? })
         });
-        // Signs, capitals and leading zeros are read by the standard library, and written by nobody.
+        // The standard library also reads signs, capitals and leading zeros, which `Display` does not write.
         parsed.filter(|id| id.to_string() == text).ok_or(InvalidPublicationId)
     }
 }
@@ -160,7 +171,7 @@ pub struct InvalidPublicationId;
 
 impl fmt::Display for InvalidPublicationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an identifier is the one of a publication, such as 8c1f5d0e7a21-7")
+        f.write_str("a publication identifier looks like 8c1f5d0e7a21-7")
     }
 }
 
@@ -272,7 +283,8 @@ impl WireForm {
 pub struct Published {
     /// The identifier that the publication was given.
     pub id: PublicationId,
-    /// How many subscribers the channel had at that moment, on all loops: each gets it or is told otherwise.
+    /// How many subscribers the channel had at that moment, on all loops. Each receives the publication, or a notice that it
+    /// missed some.
     pub subscribers: u64,
 }
 
@@ -325,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_encoded_by_the_first_who_asks() {
+    fn a_frame_is_encoded_by_the_first_call() {
         let frames = Frames::default();
         assert_eq!(frames.get_or_encode(WireForm::Envelope, || b"once".to_vec()), b"once");
         assert_eq!(frames.get_or_encode(WireForm::Envelope, || unreachable!("it is there")), b"once");

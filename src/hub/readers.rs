@@ -1,4 +1,5 @@
-//! The readers of one log: walked without holes, found by a number that stays while others come and go.
+//! The readers of one log: stored without holes for a walk, and found by a slot number that stays the same while others
+//! join and leave.
 //!
 //! What a reader has yet to read is not known here.
 
@@ -7,17 +8,38 @@ use super::Cursor;
 /// A slot without a reader has this bit; the others are those of the next free slot.
 const FREE: u32 = 1 << 31;
 
+/// A reader with this bit in its slot has frames of the log to step over.
+const STEPS_OVER: u32 = 1 << 31;
+
 /// The end of the list of free slots.
 const NO_SLOT: u32 = FREE - 1;
 
-/// A place in a log that somebody reads from.
+/// A subscriber's place in a log.
 #[derive(Debug)]
 pub struct Reader {
     pub owner: u64,
     pub cursor: Cursor,
-    /// Publications passed over and not yet told to the owner.
+    /// Publications that were skipped and not yet reported to the owner.
     pub missed: u32,
+    /// The slot, and [`STEPS_OVER`].
     slot: u32,
+}
+
+impl Reader {
+    /// Whether frames after the cursor exclude this reader. A bit of the reader answers, so that readers without such
+    /// frames are not looked up anywhere.
+    pub fn steps_over(&self) -> bool {
+        self.slot & STEPS_OVER != 0
+    }
+
+    /// Notes whether frames after the cursor exclude this reader.
+    pub fn set_steps_over(&mut self, steps_over: bool) {
+        self.slot = if steps_over { self.slot | STEPS_OVER } else { self.slot() };
+    }
+
+    pub fn slot(&self) -> u32 {
+        self.slot & !STEPS_OVER
+    }
 }
 
 /// Readers in a row, and where in it each is by its slot.
@@ -29,8 +51,8 @@ pub struct Reader {
 ///           0   1   2
 /// ```
 ///
-/// Invariant: `slots[row[place].slot] == place` for every place; a walk costs what there are of readers, not what there
-/// were. The row gives back the room of a peak. A slot keeps its 4 bytes until the last reader has left.
+/// Invariant: `slots[row[place].slot()] == place` for every place. A walk is O(readers), whatever their number was at a
+/// peak; the row shrinks after one. A slot's 4 bytes are kept until the last reader has left.
 #[derive(Debug)]
 pub struct Readers {
     row: Vec<Reader>,
@@ -45,7 +67,7 @@ impl Default for Readers {
 }
 
 impl Readers {
-    /// Adds a reader at the end of the row. Its slot is good until it is removed.
+    /// Adds a reader at the end of the row: its slot, which is valid until the reader is removed.
     pub fn insert(&mut self, owner: u64, cursor: Cursor) -> u32 {
         let place = self.row.len() as u32;
         let slot = match self.free {
@@ -62,12 +84,12 @@ impl Readers {
         slot
     }
 
-    /// Takes the reader out; the last one of the row is in its place then.
+    /// Removes a reader; the last one of the row takes its place.
     pub fn remove(&mut self, slot: u32) -> Reader {
         let place = self.slots[slot as usize] as usize;
         let reader = self.row.swap_remove(place);
         if let Some(moved) = self.row.get(place) {
-            self.slots[moved.slot as usize] = place as u32;
+            self.slots[moved.slot() as usize] = place as u32;
         }
         self.slots[slot as usize] = self.free | FREE;
         self.free = slot;
@@ -89,7 +111,7 @@ impl Readers {
 
     /// The reader at a place of the row, and its slot.
     pub fn at(&self, place: usize) -> Option<(u32, &Reader)> {
-        self.row.get(place).map(|reader| (reader.slot, reader))
+        self.row.get(place).map(|reader| (reader.slot(), reader))
     }
 
     /// How many there are.

@@ -1,16 +1,16 @@
-//! The channels that one loop has subscribers of: their logs, who reads them, and how far each has come.
+//! The channels that one loop has subscribers of: their logs, their readers, and which logs have something new.
 //!
-//! An owner is a number that the caller understands (a connection); nothing is written to it here. Order between
-//! loops is not kept here either: publications come in the order in which they are to be read.
+//! An owner is a number that the caller understands (a connection); nothing is sent to it here. Order between loops is
+//! not kept here either: publications are appended in the order in which they are to be read.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use slab::Slab;
 
+use super::feed::Feed;
 use super::longest::Longest;
-use super::readers::{Reader, Readers};
-use super::{ChannelName, Cursor, Log, WireForm};
+use super::{ChannelName, LogId, Subscription, WireForm};
 
 /// The local channels. A log of a form exists while it has a subscriber, a channel while it has a log.
 #[derive(Debug, Default)]
@@ -23,30 +23,8 @@ pub struct Hub {
     longest: Longest,
     /// Publications appended to logs times the readers that those had, by form.
     deliveries: [u64; WireForm::ALL.len()],
-    /// Publications that readers were moved past.
+    /// Publications that readers skipped.
     passed_over: u64,
-}
-
-/// A log of one channel in one form. Good until its last subscriber leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LogId {
-    channel: u32,
-    form: WireForm,
-}
-
-/// One owner's place in one log. Good until it is given to [`Hub::unsubscribe`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subscription {
-    log: LogId,
-    slot: u32,
-}
-
-impl Subscription {
-    /// The form that is read.
-    #[must_use]
-    pub fn form(self) -> WireForm {
-        self.log.form
-    }
 }
 
 #[derive(Debug)]
@@ -55,38 +33,35 @@ struct Channel {
     feeds: [Option<Box<Feed>>; WireForm::ALL.len()],
 }
 
-/// A log and its readers.
-///
-/// Invariant: `behind` is the number of readers with something to read; the log is empty when it is 0.
-#[derive(Debug, Default)]
-struct Feed {
-    log: Log,
-    readers: Readers,
-    behind: usize,
-    is_dirty: bool,
-    /// The length under which the log is listed in `longest`.
-    listed: usize,
+/// What is special about a publication that is appended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sending<'a> {
+    /// A subscription to the channel that steps over the frame: that of the sender.
+    pub excluded: Option<Subscription>,
+    /// The frame of [`WireForm::WebSocket`], if it is made and shared: a log that is empty need not copy it.
+    pub frame: Option<&'a Bytes>,
 }
 
 impl Hub {
     /// Subscribes `owner` to what is appended to the channel from now on.
+    ///
+    /// An owner may have any number of subscriptions, and the hub does not compare them: a second one to the same
+    /// channel is another reader, with its own place, which gets every publication too. Whether an owner may have that
+    /// is the caller's decision.
     #[must_use]
     pub fn subscribe(&mut self, name: &ChannelName, form: WireForm, owner: u64) -> Subscription {
         let channel = self.channel_index(name);
         let feed = self.channels[channel as usize].feeds[form.index()].get_or_insert_default();
-        let slot = feed.readers.insert(owner, feed.log.cursor_at_head());
-        Subscription { log: LogId { channel, form }, slot }
+        Subscription { log: LogId { channel, form }, slot: feed.join(owner) }
     }
 
-    /// Ends a subscription. What its owner had not read is forgotten.
+    /// Ends a subscription. A frame of which the subscriber has read a part is [`Hub::started`]: its rest has to be taken
+    /// before, or the connection is inside a frame that never ends.
     pub fn unsubscribe(&mut self, subscription: Subscription) {
         let LogId { channel, form } = subscription.log;
         let is_last = self.change(subscription.log, |feed| {
-            let reader = feed.readers.remove(subscription.slot);
-            if feed.log.lag(reader.cursor) > 0 {
-                feed.caught_up();
-            }
-            feed.readers.len() == 0
+            feed.leave(subscription.slot);
+            feed.readers_len() == 0
         });
         if !is_last {
             return;
@@ -102,36 +77,63 @@ impl Hub {
     /// Appends a publication to every log of the channel, in the form that `encode` is asked for. A channel
     /// without subscribers has no log, and `encode` is not called.
     pub fn append(&mut self, name: &str, encode: impl FnMut(WireForm, &mut Vec<u8>)) {
-        self.append_or_share(name, |_| None, encode);
+        self.append_with(name, Sending::default(), encode);
     }
 
-    /// The same, where `share` is asked first, and gives the frame of a form that others have as well: it need not be
-    /// copied.
-    pub fn append_or_share(
+    /// As [`Hub::append`], but one subscription to the channel does not get the publication.
+    pub fn append_excluding(
         &mut self,
         name: &str,
-        share: impl Fn(WireForm) -> Option<Bytes>,
+        excluded: Option<Subscription>,
+        encode: impl FnMut(WireForm, &mut Vec<u8>),
+    ) {
+        self.append_with(name, Sending { excluded, frame: None }, encode);
+    }
+
+    /// As [`Hub::append`], with what `sending` says.
+    ///
+    /// Nothing changes for other subscribers than the excluded one. That sees a hole in the identifiers, and what it has to
+    /// read is cut in runs ([`Hub::unread_runs`]) while it has not come to the frame. A form that it alone reads is
+    /// not encoded. Costs O(1) besides the bytes, and 16 bytes while the subscriber has not come to the frame.
+    pub fn append_with(
+        &mut self,
+        name: &str,
+        sending: Sending<'_>,
         mut encode: impl FnMut(WireForm, &mut Vec<u8>),
     ) {
         let Some(&channel) = self.names.get(name) else { return };
+        let Sending { excluded, frame } = sending;
+        assert!(
+            excluded.is_none_or(|excluded| excluded.log.channel == channel),
+            "an excluded subscription is one of the channel"
+        );
         for form in WireForm::ALL {
             let Some(feed) = &mut self.channels[channel as usize].feeds[form.index()] else { continue };
+            let excluded = excluded.filter(|excluded| excluded.log.form == form);
             let head_before = feed.log.head();
-            match share(form) {
-                Some(frame) => feed.log.append_shared(frame),
-                None => feed.log.append(|out| encode(form, out)),
-            }
-            self.log_bytes += (feed.log.head() - head_before) as usize;
-            // A form that cannot say the publication has nothing new to read.
-            if feed.log.head() == head_before {
+            let shared = frame.filter(|_| form == WireForm::WebSocket);
+            let slot = excluded.map(|excluded| excluded.slot);
+            let receivers = feed.append(slot, shared, |out| encode(form, out));
+            if receivers == 0 {
                 continue;
             }
-            feed.behind = feed.readers.len();
-            self.deliveries[form.index()] += feed.readers.len() as u64;
+            self.log_bytes += (feed.log.head() - head_before) as usize;
+            self.deliveries[form.index()] += receivers as u64;
             if !std::mem::replace(&mut feed.is_dirty, true) {
                 self.dirty.push(LogId { channel, form });
             }
         }
+    }
+
+    /// The subscription of an owner to a channel, if it has one. O(subscribers of the channel).
+    #[must_use]
+    pub fn subscription_of(&self, name: &str, owner: u64) -> Option<Subscription> {
+        let &channel = self.names.get(name)?;
+        WireForm::ALL.into_iter().find_map(|form| {
+            let log = LogId { channel, form };
+            let slot = self.feed(log)?.slot_of(owner)?;
+            Some(Subscription { log, slot })
+        })
     }
 
     /// The next log with something new in it since it was last returned here.
@@ -153,81 +155,87 @@ impl Hub {
     /// How many subscribers the log has.
     #[must_use]
     pub fn readers_len(&self, log: LogId) -> usize {
-        self.feed(log).map_or(0, |feed| feed.readers.len())
+        self.feed(log).map_or(0, Feed::readers_len)
     }
 
     /// The subscription at a place below [`Hub::readers_len`], and its owner. The last subscriber takes the place of
-    /// one that leaves: a walk from the last place to the first passes over nobody, whoever leaves meanwhile.
+    /// one that leaves: a walk from the last place to the first visits every subscriber once, whichever of those
+    /// visited leave meanwhile. An owner is visited once for each of its subscriptions.
     #[must_use]
     pub fn reader_at(&self, log: LogId, place: usize) -> Option<(Subscription, u64)> {
-        let (slot, reader) = self.feed(log)?.readers.at(place)?;
+        let (slot, reader) = self.feed(log)?.reader_at(place)?;
         Some((Subscription { log, slot }, reader.owner))
     }
 
-    /// All that the subscriber has not read, in one run.
+    /// What the subscriber reads next, in one run: all that it has not read, or what comes before a frame that it
+    /// steps over. Empty only if it has read everything.
     #[must_use]
     pub fn unread(&self, subscription: Subscription) -> &[u8] {
-        let (feed, reader) = self.reader(subscription);
-        feed.log.unread(reader.cursor)
+        self.reading(subscription).unread(subscription.slot)
+    }
+
+    /// All that the subscriber has not read, in runs: one, and one more for each place where it steps over frames.
+    /// [`Hub::advance`] counts their bytes as if they were one.
+    pub fn unread_runs(&self, subscription: Subscription) -> impl Iterator<Item = &[u8]> {
+        self.reading(subscription).unread_runs(subscription.slot)
     }
 
     /// The rest of the frame of which the subscriber has read a part; empty if there is none.
     #[must_use]
     pub fn started(&self, subscription: Subscription) -> &[u8] {
-        let (feed, reader) = self.reader(subscription);
-        feed.log.started(reader.cursor)
+        self.reading(subscription).started(subscription.slot)
     }
 
-    /// How many bytes the subscriber is behind.
+    /// How many bytes the subscriber is behind the end of its log; 0 exactly if it has nothing to read. Frames that it
+    /// will step over count: the log keeps them for it like the others, and this is what bounds a log.
     #[must_use]
     pub fn lag(&self, subscription: Subscription) -> u64 {
-        let (feed, reader) = self.reader(subscription);
-        feed.log.lag(reader.cursor)
+        self.reading(subscription).lag(subscription.slot)
     }
 
-    /// How many publications the subscriber has not begun to read.
+    /// How many publications the subscriber has not begun to read. One that excludes it does not count.
     #[must_use]
     pub fn unread_publications(&self, subscription: Subscription) -> u64 {
-        let (feed, reader) = self.reader(subscription);
-        feed.log.unread_frames(reader.cursor)
+        self.reading(subscription).unread_frames(subscription.slot)
     }
 
     /// Notes that the subscriber has read `len` more bytes.
     pub fn advance(&mut self, subscription: Subscription, len: usize) {
-        self.change(subscription.log, |feed| {
-            let cursor = feed.readers.get(subscription.slot).cursor;
-            let advanced = feed.log.advance(cursor, len);
-            feed.move_reader(subscription.slot, cursor, advanced);
-        });
+        self.change(subscription.log, |feed| feed.advance(subscription.slot, len));
     }
 
-    /// Whether the subscriber is more than `lag_max` bytes behind, and that by more than one publication.
+    /// Whether the subscriber is more than `lag_max` bytes behind, and that by more than one publication, or by
+    /// publications that exclude it.
     #[must_use]
     pub fn is_lagged(&self, subscription: Subscription, lag_max: u64) -> bool {
-        let (feed, reader) = self.reader(subscription);
-        feed.log.is_lagged(reader.cursor, lag_max)
+        self.reading(subscription).is_lagged(subscription.slot, lag_max)
     }
 
-    /// Passes over the oldest publications, but for the newest, until the subscriber is at most `lag_max` bytes behind. A started
-    /// frame must have been read to its end. How many were passed over is added to [`Hub::take_missed`].
+    /// Skips the oldest publications, but not the newest, until the subscriber is at most `lag_max` bytes behind. A
+    /// started frame must have been read to its end. The number of skipped publications is added to
+    /// [`Hub::take_missed`].
     pub fn skip_oldest(&mut self, subscription: Subscription, lag_max: u64) {
-        self.skip(subscription, |log, cursor| log.skip_oldest(cursor, lag_max));
+        self.passed_over +=
+            self.change(subscription.log, |feed| feed.skip_oldest(subscription.slot, lag_max));
     }
 
-    /// Passes over all but the newest publication. A started frame must have been read to its end. How many
-    /// were passed over is added to [`Hub::take_missed`].
-    pub fn skip_to_newest(&mut self, subscription: Subscription) {
-        self.skip(subscription, Log::skip_to_newest);
+    /// Skips all but the newest publication. A started frame must have been read to its end. The number of skipped
+    /// publications is added to [`Hub::take_missed`].
+    ///
+    /// The newest is skipped too if it is followed by more than `lag_max` bytes of publications that exclude the
+    /// subscriber, for these are kept until it has read the newest. The same holds for [`Hub::skip_oldest`].
+    pub fn skip_to_newest(&mut self, subscription: Subscription, lag_max: u64) {
+        self.passed_over +=
+            self.change(subscription.log, |feed| feed.skip_to_newest(subscription.slot, lag_max));
     }
 
-    /// How many publications were passed over since this was last asked.
+    /// How many publications were skipped since this was last called.
     #[must_use]
     pub fn take_missed(&mut self, subscription: Subscription) -> u64 {
-        let reader = self.feed_mut(subscription.log).readers.get_mut(subscription.slot);
-        std::mem::take(&mut reader.missed).into()
+        self.feed_mut(subscription.log).take_missed(subscription.slot)
     }
 
-    /// Forgets what every subscriber of the log has read, and notes how much is left.
+    /// Trims what every subscriber of the log has read, and notes how much is left. Costs O(subscribers).
     pub fn trim(&mut self, log: LogId) {
         if self.feed(log).is_some() {
             self.change(log, Feed::trim);
@@ -274,7 +282,7 @@ impl Hub {
         &self.deliveries
     }
 
-    /// How many publications subscribers were moved past by [`Hub::skip_oldest`] and [`Hub::skip_to_newest`].
+    /// How many publications subscribers skipped by [`Hub::skip_oldest`] and [`Hub::skip_to_newest`], in all.
     #[must_use]
     pub fn passed_over(&self) -> u64 {
         self.passed_over
@@ -287,18 +295,6 @@ impl Hub {
         let channel = self.channels.insert(Channel { name: name.clone(), feeds: Default::default() }) as u32;
         self.names.insert(name.clone(), channel);
         channel
-    }
-
-    fn skip(&mut self, subscription: Subscription, to: impl FnOnce(&Log, Cursor) -> (Cursor, u64)) {
-        let passed_over = self.change(subscription.log, |feed| {
-            let reader = feed.readers.get_mut(subscription.slot);
-            let before = reader.cursor;
-            let (cursor, missed) = to(&feed.log, before);
-            reader.missed = reader.missed.saturating_add(u32::try_from(missed).unwrap_or(u32::MAX));
-            feed.move_reader(subscription.slot, before, cursor);
-            missed
-        });
-        self.passed_over += passed_over;
     }
 
     /// Changes a feed, and counts what its log keeps afterwards.
@@ -325,31 +321,8 @@ impl Hub {
         feed.expect("a log exists while it has a subscriber")
     }
 
-    fn reader(&self, subscription: Subscription) -> (&Feed, &Reader) {
-        let feed = self.feed(subscription.log).expect("a log exists while it has a subscriber");
-        (feed, feed.readers.get(subscription.slot))
-    }
-}
-
-impl Feed {
-    fn move_reader(&mut self, slot: u32, from: Cursor, to: Cursor) {
-        self.readers.get_mut(slot).cursor = to;
-        if self.log.lag(from) > 0 && self.log.lag(to) == 0 {
-            self.caught_up();
-        }
-    }
-
-    /// One reader less has something to read. When none has, nothing needs to be kept.
-    fn caught_up(&mut self) {
-        self.behind -= 1;
-        if self.behind == 0 {
-            self.log.trim(self.log.head());
-        }
-    }
-
-    fn trim(&mut self) {
-        let slowest = self.readers.iter().map(|reader| reader.cursor.offset()).min();
-        self.log.trim(slowest.unwrap_or(self.log.head()));
+    fn reading(&self, subscription: Subscription) -> &Feed {
+        self.feed(subscription.log).expect("a log exists while it has a subscriber")
     }
 }
 

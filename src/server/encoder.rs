@@ -272,6 +272,7 @@ mod tests {
             event: event.map(|name| EventName::new(name).unwrap()),
             content,
             data: bytes::Bytes::from_static(data),
+            excluded: None,
             frames: Frames::default(),
         }
     }

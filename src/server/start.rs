@@ -237,7 +237,14 @@ mod tests {
     /// What no caller outside can make: a text that is no text. Rendering it as an envelope panics.
     fn poison() -> Draft {
         let channel = ChannelName::new("poisoned").unwrap();
-        Draft { channel, event: None, content: Content::Text, data: b"\xff".as_slice().into(), frame: None }
+        Draft {
+            channel,
+            event: None,
+            content: Content::Text,
+            data: b"\xff".as_slice().into(),
+            excluded: None,
+            frame: None,
+        }
     }
 
     #[test]

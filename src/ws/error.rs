@@ -1,11 +1,11 @@
-//! What a peer can do wrong, and what it is told: one variant a fault, one `match` from fault to close code.
+//! The faults of a peer, and what it is told: one variant a fault, one `match` from fault to close code.
 //!
-//! Every fault here is the peer's. Our own mistakes are assertions where they are made, and a connection that
-//! closes as it should is an event. Where a fault is detected stands in the file that detects it.
+//! Every fault here is the peer's. Faults of the server are assertions, and a connection that closes as it should is an
+//! event. Each fault is detected in the file that reads the bytes in question.
 
 use std::fmt;
 
-use super::close::CloseCode;
+use super::close_code::CloseCode;
 
 /// A fault of the peer. The connection cannot go on after it (RFC 6455 §7.1.7, "Fail the WebSocket
 /// Connection").

@@ -93,13 +93,13 @@ pub struct FrameHeader {
     pub opcode: Opcode,
     /// The masking key; every frame of a client has one, and none of a server.
     pub mask: Option<[u8; 4]>,
-    /// The number of payload bytes behind the header.
+    /// The number of payload bytes after the header.
     pub payload_len: u64,
 }
 
 impl FrameHeader {
-    /// Reads a client's header from the front of `bytes`: the header and its length, or `None` if it goes on
-    /// behind them. A fault is reported at the first byte that shows it, one of the length at its last byte:
+    /// Reads a client's header from the front of `bytes`: the header and its length, or `None` if `bytes` end inside
+    /// it. A fault is reported at the first byte that shows it, one of the length at its last byte:
     /// it does not depend on the cut.
     pub fn parse(bytes: &[u8], extensions: Extensions) -> Result<Option<(FrameHeader, usize)>, Error> {
         let Some(&first) = bytes.first() else { return Ok(None) };
@@ -122,9 +122,9 @@ impl FrameHeader {
             return Err(Error::ControlTooLong);
         }
 
-        let Some((payload_len, behind)) = parse_len(second & LEN, &bytes[2..])? else { return Ok(None) };
-        let Some(key) = behind.first_chunk() else { return Ok(None) };
-        let header_len = bytes.len() - behind.len() + key.len();
+        let Some((payload_len, rest)) = parse_len(second & LEN, &bytes[2..])? else { return Ok(None) };
+        let Some(key) = rest.first_chunk() else { return Ok(None) };
+        let header_len = bytes.len() - rest.len() + key.len();
         Ok(Some((FrameHeader { fin, is_compressed, opcode, mask: Some(*key), payload_len }, header_len)))
     }
 
@@ -187,7 +187,7 @@ impl PartialHeader {
     /// Nothing kept.
     pub(super) const NONE: PartialHeader = PartialHeader { bytes: [0; HEADER_LEN_MAX], len: 0 };
 
-    /// Takes a header off the front of `input`, or all of `input` if the header goes on behind it.
+    /// Takes a header off the front of `input`, or all of `input` if it ends inside the header.
     pub(super) fn read(
         &mut self,
         input: &mut &mut [u8],
@@ -240,16 +240,16 @@ fn check_reserved_bits(first: u8, extensions: Extensions) -> Result<(), Error> {
     if first & RSV & !allowed != 0 { Err(Error::ReservedBits) } else { Ok(()) }
 }
 
-/// Reads the length that the seven bits begin, and returns it with the bytes behind it.
+/// Reads the length that the seven bits begin, and returns it with the bytes after it.
 fn parse_len(seven_bits: u8, bytes: &[u8]) -> Result<Option<(u64, &[u8])>, Error> {
-    let (len, len_min, behind) = match seven_bits {
+    let (len, len_min, rest) = match seven_bits {
         LEN_16 => {
-            let Some((len, behind)) = bytes.split_first_chunk() else { return Ok(None) };
-            (u64::from(u16::from_be_bytes(*len)), 126, behind)
+            let Some((len, rest)) = bytes.split_first_chunk() else { return Ok(None) };
+            (u64::from(u16::from_be_bytes(*len)), 126, rest)
         }
         LEN_64 => {
-            let Some((len, behind)) = bytes.split_first_chunk() else { return Ok(None) };
-            (u64::from_be_bytes(*len), 0x1_0000, behind)
+            let Some((len, rest)) = bytes.split_first_chunk() else { return Ok(None) };
+            (u64::from_be_bytes(*len), 0x1_0000, rest)
         }
         len => (u64::from(len), 0, bytes),
     };
@@ -261,7 +261,7 @@ fn parse_len(seven_bits: u8, bytes: &[u8]) -> Result<Option<(u64, &[u8])>, Error
     if len > i64::MAX as u64 {
         return Err(Error::LengthTopBit);
     }
-    Ok(Some((len, behind)))
+    Ok(Some((len, rest)))
 }
 
 #[cfg(test)]

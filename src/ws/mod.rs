@@ -5,16 +5,20 @@
 //! closes the connection is `server`. Begin reading at [`Protocol`].
 
 mod close;
+mod close_code;
 mod deflate;
 mod error;
 mod extension;
 mod frame;
+mod incoming;
+mod inflating;
 mod mask;
 mod message;
 mod protocol;
 mod utf8;
 
-pub use close::{CloseCode, CloseFrame, REASON_LEN_MAX, encode_close};
+pub use close::{CloseFrame, REASON_LEN_MAX, encode_close};
+pub use close_code::CloseCode;
 pub use deflate::Deflater;
 pub use error::Error;
 pub use extension::{Deflate, WINDOW_BITS_MAX};

@@ -4,14 +4,14 @@
 //! connection closes. It does no I/O and keeps no time: deadlines and sockets are `server`, the form of a
 //! header is `frame`, the bytes of a message `message`.
 
-use super::close::{CloseCode, CloseFrame, encode_close};
+use super::close::{CloseFrame, encode_close};
+use super::close_code::CloseCode;
 use super::deflate::Window;
 use super::error::Error;
 use super::extension::Deflate;
-use super::frame::{
-    CONTROL_PAYLOAD_LEN_MAX, Extensions, FrameHeader, Opcode, PartialHeader, encode_frame, take_front,
-};
-use super::mask::unmask;
+use super::frame::{CONTROL_PAYLOAD_LEN_MAX, Extensions, FrameHeader, Opcode, PartialHeader, encode_frame};
+use super::incoming::IncomingFrame;
+use super::inflating::{INFLATED_STEP_LEN, Inflated, inflate};
 use super::message::{Assembly, Message, MessageKind, Room, check_message_len};
 
 /// Whether the peer may send messages.
@@ -34,7 +34,7 @@ pub enum State {
     Open,
     /// Our Close frame is sent or in the outbox; the peer's has yet to come. Nothing but that is waited for.
     Closing,
-    /// Nothing more is read or said: send what the outbox holds, then close the TCP connection.
+    /// Nothing more is read or appended: send what the outbox holds, then close the TCP connection.
     Closed,
 }
 
@@ -43,12 +43,11 @@ pub enum State {
 pub enum Event<'a> {
     /// It sent a message.
     Message(Message<'a>),
-    /// Of a compressed message, as much is inflated as one call does. Nothing is to be done but to call again, at once
-    /// or later.
+    /// One call has inflated as much of a compressed message as it may. The next call goes on; the caller decides when.
     Inflating,
-    /// It asked for a sign of life. The pong is in the outbox already.
+    /// It sent a ping. The pong is in the outbox already.
     Ping,
-    /// It gave a sign of life.
+    /// It sent a pong.
     Pong,
     /// It closed, or answered our close. The state is [`State::Closed`], and the answer, where one is due, is
     /// in the outbox already. `None`: it gave no code.
@@ -59,7 +58,7 @@ pub enum Event<'a> {
 ///
 /// # How to drive this
 ///
-/// 1. Have an outbox, a `Vec<u8>`: the bytes that the socket owes the peer besides a channel's.
+/// 1. Have an outbox, a `Vec<u8>`: the bytes not yet sent besides a channel's.
 /// 2. After a read, call [`receive`](Self::receive) with what was read until it returns `Ok(None)`: all is
 ///    consumed then, and a frame that the read cut is kept inside.
 ///    You may stop after any event, keep what is left of the input, even if that is nothing, and go on with it later,
@@ -69,7 +68,7 @@ pub enum Event<'a> {
 /// 4. On `Err`, do nothing but note it: the Close frame that names the fault is in the outbox.
 /// 5. Send the outbox. Once it is empty and [`state`](Self::state) is [`State::Closed`], close the TCP
 ///    connection: the server goes first (RFC 6455 §7.1.1).
-/// 6. While the outbox holds more than you will owe, do not read: TCP then stops a peer that sends pings and
+/// 6. While the outbox holds more than you allow for, do not read: TCP then stops a peer that sends pings and
 ///    does not read. One call appends at most one frame, of at most 127 bytes, and a pong is shorter than its
 ///    ping.
 /// 7. To end it from this side, call [`close`](Self::close), send nothing else after it, and go on reading
@@ -116,14 +115,14 @@ pub struct Protocol {
     reading: Reading,
     message: Option<Box<Assembly>>,
     kept: Option<Box<Kept>>,
-    /// Bytes inflated since that was last asked.
+    /// Bytes inflated since the last call of `take_inflated_len`.
     inflated_len: u32,
 }
 
 /// What most connections never keep. In one box, so that those have one word for it.
 #[derive(Debug, Default)]
 struct Kept {
-    /// What compressed messages refer back to; empty if they must not, or none has come.
+    /// What compressed messages refer back to; empty if they must not, or if none has come yet.
     window: Window,
     /// The payload of a control frame that the input cut.
     control: Option<[u8; CONTROL_PAYLOAD_LEN_MAX]>,
@@ -199,7 +198,7 @@ impl Protocol {
         }
     }
 
-    /// Asks the peer for a sign of life; nothing happens if the connection is no longer open.
+    /// Sends the peer a ping; nothing happens if the connection is no longer open.
     ///
     /// # Panics
     /// If the payload is over [`CONTROL_PAYLOAD_LEN_MAX`].
@@ -220,7 +219,7 @@ impl Protocol {
         self.message.as_ref().map_or(0, |message| message.held_len()) + window_len
     }
 
-    /// Bytes that were inflated since this was last asked.
+    /// Bytes that were inflated since this was last called.
     #[must_use]
     pub fn take_inflated_len(&mut self) -> usize {
         std::mem::take(&mut self.inflated_len) as usize
@@ -238,14 +237,15 @@ impl Protocol {
         outbox: &mut Vec<u8>,
         room: &mut Room,
     ) -> Result<Option<Event<'a>>, Error> {
-        let mut step = inflating::INFLATED_STEP_LEN;
+        let mut step = INFLATED_STEP_LEN;
         while self.state != State::Closed {
             let Some(mut frame) = self.frame(input)? else { return Ok(None) };
-            if self.is_inflated(&frame.header) {
-                match self.inflate(frame, input, &mut step, room)? {
-                    inflating::Inflated::Event(event) => return Ok(event),
-                    inflating::Inflated::NextFrame => continue,
+            if self.is_compressed(&frame.header) {
+                let inflated = self.inflate(&mut frame, input, &mut step, room)?;
+                if inflated.is_some() || !frame.is_whole() {
+                    return Ok(inflated);
                 }
+                continue;
             }
             let piece = frame.take_piece(input);
             self.reading = if frame.is_whole() { Reading::NEXT } else { Reading::Payload(frame) };
@@ -267,13 +267,13 @@ impl Protocol {
     }
 
     /// The frame that the next byte of payload belongs to: the one the last input cut, or the next.
-    fn frame(&mut self, input: &mut &mut [u8]) -> Result<Option<Frame>, Error> {
+    fn frame(&mut self, input: &mut &mut [u8]) -> Result<Option<IncomingFrame>, Error> {
         match &mut self.reading {
             Reading::Payload(frame) => Ok(Some(*frame)),
             Reading::Header(partial) => {
                 let Some(header) = partial.read(input, self.extensions)? else { return Ok(None) };
                 self.check_order(&header)?;
-                Ok(Some(Frame { header, taken: 0 }))
+                Ok(Some(IncomingFrame { header, taken: 0 }))
             }
         }
     }
@@ -306,7 +306,7 @@ impl Protocol {
     fn start_message<'a>(
         &mut self,
         kind: MessageKind,
-        frame: Frame,
+        frame: IncomingFrame,
         piece: &'a [u8],
         room: &mut Room,
     ) -> Result<Option<Event<'a>>, Error> {
@@ -321,7 +321,11 @@ impl Protocol {
         self.continue_message(frame, piece)
     }
 
-    fn continue_message<'a>(&mut self, frame: Frame, piece: &[u8]) -> Result<Option<Event<'a>>, Error> {
+    fn continue_message<'a>(
+        &mut self,
+        frame: IncomingFrame,
+        piece: &[u8],
+    ) -> Result<Option<Event<'a>>, Error> {
         // Our Close frame is out, and nothing would be done with a message: its bytes are dropped.
         let Some(mut message) = self.message.take() else {
             debug_assert!(self.state != State::Open, "check_order lets no fragment in without a message");
@@ -335,9 +339,45 @@ impl Protocol {
         Ok(None)
     }
 
+    /// Whether a data frame belongs to a compressed message.
+    fn is_compressed(&self, header: &FrameHeader) -> bool {
+        let goes_on = || self.message.as_ref().is_some_and(|message| message.payload_len().is_none());
+        self.state == State::Open && !header.opcode.is_control() && (header.is_compressed || goes_on())
+    }
+
+    /// Inflates what is there of a frame. If nothing is to be told, the input or the frame is at its end.
+    fn inflate<'a>(
+        &mut self,
+        frame: &mut IncomingFrame,
+        input: &mut &mut [u8],
+        step: &mut usize,
+        room: &mut Room,
+    ) -> Result<Option<Event<'a>>, Error> {
+        let (message_len_max, step_before) = (self.message_len_max, *step);
+        let window = self.kept.as_ref().map(|kept| &kept.window);
+        let inflated = inflate(&mut self.message, window, frame, input, step, message_len_max, room);
+        self.inflated_len = self.inflated_len.saturating_add((step_before - *step) as u32);
+        self.reading = Reading::Payload(*frame);
+        match inflated? {
+            Inflated::InputUsed => return Ok(None),
+            Inflated::StepOver => return Ok(Some(Event::Inflating)),
+            Inflated::FrameEnd => self.reading = Reading::NEXT,
+        }
+        if !frame.header.fin {
+            return Ok(None);
+        }
+        let Some(mut message) = self.message.take() else { unreachable!("it has just been inflated") };
+        message.finish_inflating(room)?;
+        let message = message.finish()?;
+        if self.keeps_window {
+            self.kept.get_or_insert_default().window.slide(&message.payload);
+        }
+        Ok(Some(Event::Message(message)))
+    }
+
     fn receive_control<'a>(
         &mut self,
-        frame: Frame,
+        frame: IncomingFrame,
         piece: &[u8],
         outbox: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Error> {
@@ -372,7 +412,7 @@ impl Protocol {
             Opcode::Ping => {
                 // RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
                 // response, unless it already received a Close frame." §5.5.3: with the ping's own payload.
-                // Behind our own Close frame nothing goes out: the peer need not read it.
+                // Nothing is sent after our own Close frame: the peer need not read it.
                 if self.state == State::Open {
                     encode_frame(outbox, Opcode::Pong, payload);
                 }
@@ -425,48 +465,14 @@ impl Protocol {
 #[derive(Clone, Copy, Debug)]
 enum Reading {
     Header(PartialHeader),
-    Payload(Frame),
+    /// Not all of the payload is taken, unless a compressed message is paused.
+    Payload(IncomingFrame),
 }
 
 impl Reading {
     /// At the first byte of a header.
     const NEXT: Reading = Reading::Header(PartialHeader::NONE);
 }
-
-/// A frame whose header is whole and allowed.
-///
-/// Invariant: `taken <= header.payload_len`; in [`Reading::Payload`] it is less, but while the message is paused.
-#[derive(Clone, Copy, Debug)]
-struct Frame {
-    header: FrameHeader,
-    taken: u64,
-}
-
-impl Frame {
-    /// Takes what is there of the payload off the front of `input`, and takes its mask off.
-    fn take_piece<'a>(&mut self, input: &mut &'a mut [u8]) -> &'a mut [u8] {
-        let rest = self.header.payload_len - self.taken;
-        let piece_len = usize::try_from(rest).map_or(input.len(), |rest| rest.min(input.len()));
-        let piece = take_front(input, piece_len);
-        // RFC 6455 §5.3: the masking key is that of the frame, from the first byte of its payload on.
-        if let Some(key) = self.header.mask {
-            unmask(piece, key, self.taken);
-        }
-        self.taken += piece_len as u64;
-        piece
-    }
-
-    fn is_whole(&self) -> bool {
-        self.taken == self.header.payload_len
-    }
-
-    fn is_all_in(&self, piece: &[u8]) -> bool {
-        self.header.payload_len == piece.len() as u64
-    }
-}
-
-#[path = "inflating.rs"]
-mod inflating;
 
 #[cfg(test)]
 #[path = "protocol_tests.rs"]

@@ -62,7 +62,7 @@ pub fn from_body(
         MediaType::CurlDefault if is_utf8 => Content::Text,
         MediaType::CurlDefault | MediaType::Binary => Content::Binary,
     };
-    Ok(Draft { channel, event, content, data: exact(body), frame: None })
+    Ok(Draft { channel, event, content, data: exact(body), excluded: None, frame: None })
 }
 
 /// A draft from a WebSocket message.
@@ -84,7 +84,7 @@ pub fn from_message(
         let (frame, data) = encoder::plain_frame(content, payload);
         (Some(frame), data)
     };
-    Ok(Draft { channel, event: None, content, data, frame })
+    Ok(Draft { channel, event: None, content, data, excluded: None, frame })
 }
 
 /// The bytes without spare capacity: a channel's history keeps them.
@@ -113,7 +113,7 @@ fn from_envelope(channel: ChannelName, payload: &[u8]) -> Result<Draft, DraftErr
     } else {
         (Content::Json, Bytes::copy_from_slice(json.as_bytes()))
     };
-    Ok(Draft { channel, event, content, data, frame: None })
+    Ok(Draft { channel, event, content, data, excluded: None, frame: None })
 }
 
 #[cfg(test)]

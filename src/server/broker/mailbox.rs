@@ -179,6 +179,7 @@ mod tests {
             event: None,
             content: Content::Binary,
             data: vec![0; len].into(),
+            excluded: None,
             frames: Frames::default(),
         })
     }

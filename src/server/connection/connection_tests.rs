@@ -11,9 +11,13 @@ use super::outbox::OUTBOX_HIGH;
 use super::stream::Stream;
 use super::timeouts::Due;
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, LagPolicy};
+use crate::hub::{ChannelName, Owner, Position, WireForm};
+use crate::server::api::handlers::Joining;
 use crate::server::api::routes::Door;
 use crate::server::broker::Broker;
+use crate::server::broker::answer::Waiter;
+use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::mailboxes;
 use crate::server::broker::retention::Retention;
@@ -105,4 +109,259 @@ fn a_request_counts_with_the_room_it_takes() {
         connection.receive_requests(&[b'x'; 1500], &mut cx);
     }
     assert_eq!(connection.private_len(), 5000, "all of it, of which the first piece is near a third");
+}
+
+// ---- Several subscriptions ----
+
+fn channel(name: &str) -> ChannelName {
+    ChannelName::new(name).unwrap()
+}
+
+/// An open WebSocket that reads these channels, each under the policy that the configuration gives it.
+fn subscriber(cx: &mut Context, channels: &[&str]) -> (Connection, std::net::TcpStream) {
+    let (mut connection, peer) = narrow();
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13";
+    let request = format!(
+        "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}\r\n\r\n"
+    );
+    connection.receive_requests(request.as_bytes(), cx);
+    connection.outbox = Outbox::default();
+    for name in channels {
+        join(&mut connection, name, cx);
+    }
+    (connection, peer)
+}
+
+fn join(connection: &mut Connection, name: &str, cx: &mut Context) {
+    let joining = Joining {
+        channel: channel(name),
+        form: WireForm::WebSocket,
+        position: Position::Now,
+        announces: false,
+    };
+    let joined = joining::join(&joining, cx);
+    connection.begin(joined);
+}
+
+fn publish(cx: &mut Context, name: &str, text: &str, excluded: Option<Owner>) {
+    let draft = Draft { excluded, ..Draft::text(name, text).unwrap() };
+    let _ = cx.shared.broker.publish(draft, Waiter::Nobody, cx.now);
+    cx.apply(usize::MAX);
+}
+
+/// Flushes until the peer has all, and gives the payloads of its frames: texts, or the code of a Close frame.
+fn received(connection: &mut Connection, peer: &mut std::net::TcpStream, cx: &mut Context) -> Vec<String> {
+    let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
+    loop {
+        connection.stream.note_room();
+        assert_ne!(connection.flush(cx), Next::Drop);
+        let mut has_come = false;
+        // Loopback delivers while it is written; the pause is for a kernel that does not.
+        while let Ok(len @ 1..) = peer.read(&mut buffer) {
+            bytes.extend_from_slice(&buffer[..len]);
+            has_come = true;
+        }
+        let is_sent =
+            connection.outbox.is_empty() && connection.lag(cx) == 0 && !connection.subscriptions.has_replay();
+        if is_sent && !has_come {
+            return texts(&bytes);
+        }
+    }
+}
+
+fn texts(mut bytes: &[u8]) -> Vec<String> {
+    let mut texts = Vec::new();
+    while let [first, len, rest @ ..] = bytes {
+        let (len, rest) = match len {
+            126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
+            127 => (u64::from_be_bytes(rest[..8].try_into().unwrap()) as usize, &rest[8..]),
+            len => (usize::from(*len), rest),
+        };
+        let payload = &rest[..len];
+        texts.push(match first {
+            0x81 => String::from_utf8(payload.to_vec()).unwrap(),
+            0x88 => u16::from_be_bytes([payload[0], payload[1]]).to_string(),
+            other => panic!("frame {other:#x} after {texts:?}"),
+        });
+        bytes = &rest[len..];
+    }
+    texts
+}
+
+/// Those of one channel, whose texts begin with its name.
+fn of<'a>(texts: &'a [String], name: &str) -> Vec<&'a str> {
+    texts.iter().filter(|text| text.starts_with(name)).map(String::as_str).collect()
+}
+
+#[test]
+fn what_is_published_to_several_channels_in_a_turn_leaves_in_one_write_each_channel_in_order() {
+    let mut cx = context(Config::default());
+    let (mut connection, mut peer) = subscriber(&mut cx, &["a", "b", "c"]);
+    for number in 0..3 {
+        for name in ["a", "b", "c"] {
+            publish(&mut cx, name, &format!("{name}{number}"), None);
+        }
+    }
+    assert_eq!(connection.is_to_be_queued(), Some(true));
+    assert_eq!(connection.is_to_be_queued(), Some(false), "once a turn");
+    let before = cx.counters.bytes_sent;
+    assert_eq!(connection.flush(&mut cx), Next::Wait);
+    assert_eq!(cx.counters.bytes_sent - before, 9 * 4, "all of it");
+    let texts = received(&mut connection, &mut peer, &mut cx);
+    for name in ["a", "b", "c"] {
+        assert_eq!(of(&texts, name), [0, 1, 2].map(|number| format!("{name}{number}")));
+    }
+    assert_eq!(texts.len(), 9);
+}
+
+#[test]
+fn a_frame_that_is_cut_by_a_full_socket_is_finished_before_another_channel_or_a_pong_goes_on() {
+    let mut cx = context(Config::default());
+    let (mut connection, mut peer) = subscriber(&mut cx, &["a", "b"]);
+    let (long, text) = ("x".repeat(900_000), |name: &str, at: usize, long: &str| format!("{name}{at}{long}"));
+    for at in 0..2 {
+        publish(&mut cx, "a", &text("a", at, &long), None);
+        publish(&mut cx, "b", &text("b", at, &long), None);
+    }
+    assert_eq!(connection.flush(&mut cx), Next::Wait);
+    assert!(!connection.stream.is_writable(), "or this says nothing");
+    let Subscriptions::Several(several) = &connection.subscriptions else { unreachable!("there are two") };
+    assert!(several.started().is_some());
+    // Private bytes stand between frames, and more is published meanwhile.
+    crate::ws::encode_frame(connection.outbox.tail(), crate::ws::Opcode::Text, b"private");
+    publish(&mut cx, "b", "b2", None);
+    let texts = received(&mut connection, &mut peer, &mut cx);
+    let lens: Vec<_> = texts.iter().map(|text| (text[..2].to_owned(), text.len())).collect();
+    assert_eq!(of(&texts, "a").len(), 2, "{lens:?}");
+    assert_eq!(
+        of(&texts, "b").iter().map(|text| &text[..2]).collect::<Vec<_>>(),
+        ["b0", "b1", "b2"],
+        "{lens:?}"
+    );
+    assert_eq!(texts.iter().position(|text| text == "private"), Some(1), "after the started frame: {lens:?}");
+}
+
+#[test]
+fn leaving_one_of_several_channels_finishes_its_started_frame_and_sends_nothing_more_of_it() {
+    let mut cx = context(Config::default());
+    let (mut connection, mut peer) = subscriber(&mut cx, &["a", "b"]);
+    let long = "x".repeat(1_000_000);
+    for at in 0..3 {
+        publish(&mut cx, "a", &format!("a{at}{long}"), None);
+    }
+    assert_eq!(connection.flush(&mut cx), Next::Wait);
+    let left = connection.subscriptions.entries()[0].subscription;
+    assert!(!cx.hub.started(left).is_empty(), "or this says nothing");
+    assert!(connection.leave_channel(left, &mut cx));
+    publish(&mut cx, "a", "a9", None);
+    publish(&mut cx, "b", "b0", None);
+    let texts = received(&mut connection, &mut peer, &mut cx);
+    let last_of_a = of(&texts, "a").len() - 1;
+    assert!(of(&texts, "a").iter().enumerate().all(|(at, text)| **text == format!("a{at}{long}")));
+    assert!(last_of_a < 2, "the rest is not sent");
+    assert_eq!(of(&texts, "b"), ["b0"]);
+    assert_eq!(cx.shared.broker.subscribers_len("a"), Some(0));
+}
+
+#[test]
+fn lag_is_the_sum_over_all_channels_and_each_meets_its_own_policy() {
+    let policies =
+        vec![("skip*".parse().unwrap(), LagPolicy::Skip), ("latest*".parse().unwrap(), LagPolicy::Latest)];
+    let config = Config {
+        max_lag: 1_000_000,
+        lag_grace: std::time::Duration::from_secs(1),
+        lag_policy: policies,
+        ..Config::default()
+    };
+    let mut cx = context(config);
+    let (mut connection, mut peer) = subscriber(&mut cx, &["skip", "latest", "close"]);
+    let long = "x".repeat(200_000);
+    for at in 0..10 {
+        publish(&mut cx, "skip", &format!("skip{at}{long}"), None);
+        publish(&mut cx, "latest", &format!("latest{at}{long}"), None);
+    }
+    publish(&mut cx, "close", "close0", None);
+    for now in [0, 1000] {
+        cx.now = Millis(now);
+        assert_eq!(connection.flush(&mut cx), Next::Wait);
+    }
+    let texts = received(&mut connection, &mut peer, &mut cx);
+    assert_eq!(of(&texts, "close"), ["close0"], "what may be passed over is: it stays");
+    for name in ["skip", "latest"] {
+        let of_channel = of(&texts, name);
+        assert!(of_channel.len() < 10 && of_channel.last().unwrap().starts_with(&format!("{name}9")));
+    }
+    assert_eq!(cx.counters.lagged, [0, 1, 1]);
+}
+
+#[test]
+fn who_lags_in_a_channel_that_may_not_be_cut_is_closed_with_1013_for_all() {
+    let config =
+        Config { max_lag: 1_000_000, lag_grace: std::time::Duration::from_secs(1), ..Config::default() };
+    let mut cx = context(config);
+    let (mut connection, mut peer) = subscriber(&mut cx, &["a", "b"]);
+    let long = "x".repeat(300_000);
+    for at in 0..5 {
+        publish(&mut cx, "a", &format!("a{at}{long}"), None);
+        publish(&mut cx, "b", &format!("b{at}{long}"), None);
+    }
+    for now in [0, 1000] {
+        cx.now = Millis(now);
+        assert_eq!(connection.flush(&mut cx), Next::Wait);
+    }
+    let texts = received(&mut connection, &mut peer, &mut cx);
+    assert_eq!(texts.last().map(String::as_str), Some("1013"));
+    assert_eq!((cx.counters.lagged, connection.subscriptions.is_empty()), ([1, 0, 0], true));
+    assert_eq!(["a", "b"].map(|name| cx.shared.broker.subscribers_len(name)), [Some(0); 2]);
+}
+
+#[test]
+fn a_replay_of_one_channel_goes_ahead_of_its_log_and_holds_up_no_other() {
+    let config = Config { history_bytes: vec![("*".parse().unwrap(), 1 << 22)], ..Config::default() };
+    let mut cx = context(config);
+    let (mut connection, mut peer) = subscriber(&mut cx, &["b"]);
+    let long = "x".repeat(30_000);
+    (0..20).for_each(|at| publish(&mut cx, "a", &format!("a{at:02}{long}"), None));
+    let joining = Joining {
+        channel: channel("a"),
+        form: WireForm::WebSocket,
+        position: Position::Last(20),
+        announces: false,
+    };
+    let joined = joining::join(&joining, &mut cx);
+    connection.begin(joined);
+    publish(&mut cx, "a", "a20", None);
+    publish(&mut cx, "b", "b0", None);
+    let texts = received(&mut connection, &mut peer, &mut cx);
+    let order: Vec<_> = of(&texts, "a").iter().map(|text| text[1..3].parse::<usize>().unwrap()).collect();
+    assert_eq!(order, (0..=20).collect::<Vec<_>>());
+    assert!(texts.iter().position(|text| text == "b0").unwrap() < texts.len() - 1);
+}
+
+#[test]
+fn the_sender_that_a_publication_excludes_steps_over_it_caught_up_or_not_and_nobody_else_does() {
+    for channels in [&["a"][..], &["a", "b"]] {
+        let mut cx = context(Config::default());
+        cx.owner = 7;
+        let (mut sender, mut senders_peer) = subscriber(&mut cx, channels);
+        cx.owner = 8;
+        let (mut other, mut others_peer) = subscriber(&mut cx, channels);
+        let this = |number| Some(Owner { hub: 0, number });
+        publish(&mut cx, "a", "a0", this(7));
+        publish(&mut cx, "a", "a1", None);
+        publish(&mut cx, "a", "a2", this(7));
+        publish(&mut cx, "a", "a3", this(7));
+        publish(&mut cx, "a", "a4", None);
+        publish(&mut cx, "a", "a5", this(9));
+        publish(&mut cx, "a", "a6", Some(Owner { hub: 1, number: 7 }));
+        publish(&mut cx, "a", "a7", this(7));
+        assert_eq!(received(&mut sender, &mut senders_peer, &mut cx), ["a1", "a4", "a5", "a6"]);
+        let all = ["a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7"];
+        assert_eq!(received(&mut other, &mut others_peer, &mut cx), all);
+        // One form, two subscribers: all but what the sender was spared.
+        assert_eq!(cx.hub.deliveries().iter().sum::<u64>(), 12);
+        sender.leave_channels(&mut cx);
+        other.leave_channels(&mut cx);
+        assert_eq!((cx.hub.log_bytes(), cx.hub.channels_len()), (0, 0));
+    }
 }

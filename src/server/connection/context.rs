@@ -11,7 +11,7 @@ use super::lag::LagRules;
 use super::reading::READ_LEN_PER_TURN_MAX;
 use super::spares::Spares;
 use super::timeouts::Timeouts;
-use crate::hub::{ChannelName, Hub, Position, Publication, Resumption, Subscription};
+use crate::hub::{ChannelName, Hub, Position, Publication, Resumption, Sending, Subscription};
 use crate::server::broker::answer::Waiter;
 use crate::server::clock::Millis;
 use crate::server::encoder::Encoder;
@@ -143,9 +143,11 @@ impl Context {
         let Self { shared, loop_index, hub, encoder, taken, .. } = self;
         let len = shared.broker.mailbox(*loop_index).take_publications(len_max, taken);
         for publication in taken.drain(..) {
-            hub.append(publication.channel.as_str(), |form, out| {
-                encoder.publication(&publication, form, out)
-            });
+            let name = publication.channel.as_str();
+            let excluded = publication.excluded.filter(|owner| owner.hub == *loop_index);
+            let excluded = excluded.and_then(|owner| hub.subscription_of(name, owner.number));
+            let sending = Sending { excluded, frame: publication.frames.plain() };
+            hub.append_with(name, sending, |form, out| encoder.publication(&publication, form, out));
         }
         len
     }

@@ -52,6 +52,7 @@ mod tests {
             event: None,
             content: Content::Binary,
             data: vec![0; len].into(),
+            excluded: None,
             frames: Frames::default(),
         };
         (1..=count).map(|sequence| Arc::new(publication(sequence))).collect()

@@ -198,7 +198,7 @@ impl Connection {
 /// Lag.
 impl Connection {
     /// The bytes that it has not been sent, of all its channels.
-    fn lag(&self, cx: &Context) -> u64 {
+    pub(super) fn lag(&self, cx: &Context) -> u64 {
         self.subscriptions.entries().iter().map(|entry| cx.hub.lag(entry.subscription)).sum()
     }
 
@@ -264,7 +264,7 @@ impl Connection {
         for entry in self.subscriptions.entries() {
             if is_latest(entry) && has_newer(entry, &cx.hub) {
                 note_lagged(entry, &format_args!("has been behind for {FRESH_MS} ms"), cx);
-                cx.hub.skip_to_newest(entry.subscription);
+                cx.hub.skip_to_newest(entry.subscription, cx.lag_rules.lag_max);
             }
         }
         if let Subscriptions::Several(several) = &mut self.subscriptions {
@@ -290,7 +290,7 @@ impl Connection {
             match entry.policy {
                 LagPolicy::Close => {}
                 LagPolicy::Skip => cx.hub.skip_oldest(entry.subscription, part),
-                LagPolicy::Latest => cx.hub.skip_to_newest(entry.subscription),
+                LagPolicy::Latest => cx.hub.skip_to_newest(entry.subscription, cx.lag_rules.lag_max),
             }
         }
         if let Subscriptions::Several(several) = &mut self.subscriptions {

@@ -63,6 +63,7 @@ impl EventLoop {
             event: None,
             content: Content::Json,
             data: json.into(),
+            excluded: None,
             frame: None,
         };
         // Not counted as a publication: nobody made it.

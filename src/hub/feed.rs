@@ -1,0 +1,248 @@
+//! A log together with its readers: what each may read next, and how it moves forward.
+//!
+//! Which channel and form the log belongs to, and what is done with the counts, is `registry`'s.
+
+use bytes::Bytes;
+
+use super::exclusions::{Excluded, Exclusions};
+use super::readers::{Reader, Readers};
+use super::{Cursor, Log};
+
+/// A log and its readers.
+///
+/// A reader that a publication excludes steps over its frame: at once if the reader is at the head of the log, otherwise
+/// when it gets there. Until then, what it reads is cut in runs.
+///
+/// ```text
+///   log      | frame | frame | excluded | frame | excluded |
+///            ^                                             ^
+///   reader   cursor                                        head
+///   runs     |<---- 0 ------>|          |<- 1 ->|             after run 1 the reader has caught up
+/// ```
+///
+/// Invariants: `unread_by` is the number of readers that are not at the head; the log is empty when it is 0. A reader that
+/// is not at the head stands in or before a frame that does not exclude it.
+#[derive(Debug, Default)]
+pub struct Feed {
+    pub log: Log,
+    readers: Readers,
+    exclusions: Exclusions,
+    unread_by: usize,
+    pub is_dirty: bool,
+    /// The length under which the log is listed in `longest`.
+    pub listed: usize,
+}
+
+impl Feed {
+    /// Adds a reader at the head: its slot.
+    pub fn join(&mut self, owner: u64) -> u32 {
+        self.readers.insert(owner, self.log.cursor_at_head())
+    }
+
+    /// Removes a reader. What it alone had not read is trimmed.
+    pub fn leave(&mut self, slot: u32) {
+        let reader = self.readers.remove(slot);
+        if reader.steps_over() {
+            self.exclusions.remove(slot);
+        }
+        if self.log.lag(reader.cursor) > 0 {
+            self.caught_up();
+        }
+    }
+
+    /// Appends a frame, the `shared` one or what `encode` makes: how many readers get it. One that is excluded steps over
+    /// it. Nothing is encoded if nobody else reads the log.
+    pub fn append(
+        &mut self,
+        excluded: Option<u32>,
+        shared: Option<&Bytes>,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> usize {
+        let receivers = self.readers.len() - usize::from(excluded.is_some());
+        if receivers == 0 {
+            return 0;
+        }
+        let start = self.log.head();
+        match shared {
+            Some(frame) => self.log.append_shared(frame),
+            None => self.log.append(encode),
+        }
+        // A form that cannot express the publication has nothing new to read.
+        if self.log.head() == start {
+            return 0;
+        }
+        self.unread_by = self.readers.len();
+        if let Some(slot) = excluded {
+            self.exclude(slot, start);
+        }
+        receivers
+    }
+
+    /// How many readers there are.
+    pub fn readers_len(&self) -> usize {
+        self.readers.len()
+    }
+
+    /// The reader at a place of the row, and its slot.
+    pub fn reader_at(&self, place: usize) -> Option<(u32, &Reader)> {
+        self.readers.at(place)
+    }
+
+    /// The slot of an owner's reader. O(readers).
+    pub fn slot_of(&self, owner: u64) -> Option<u32> {
+        self.readers.iter().find(|reader| reader.owner == owner).map(Reader::slot)
+    }
+
+    /// The bytes up to the end of the log, or to the first frame that the reader steps over.
+    pub fn unread(&self, slot: u32) -> &[u8] {
+        let reader = self.readers.get(slot);
+        match self.excluded(slot, reader).and_then(Excluded::next_start) {
+            None => self.log.unread(reader.cursor),
+            Some(end) => self.log.bytes(reader.cursor.offset()..end),
+        }
+    }
+
+    /// All that the reader has yet to read, in runs between the frames that it steps over. No run is empty.
+    pub fn unread_runs(&self, slot: u32) -> impl Iterator<Item = &[u8]> {
+        let reader = self.readers.get(slot);
+        let excluded = || self.excluded(slot, reader).into_iter().flat_map(Excluded::frames);
+        let starts = std::iter::once(reader.cursor.offset()).chain(excluded().map(|frame| frame.end));
+        let ends = excluded().map(|frame| frame.start).chain([self.log.head()]);
+        let runs = starts.zip(ends).filter(|(start, end)| start < end);
+        runs.map(|(start, end)| self.log.bytes(start..end))
+    }
+
+    /// The rest of the frame that the reader is inside of.
+    pub fn started(&self, slot: u32) -> &[u8] {
+        self.log.started(self.readers.get(slot).cursor)
+    }
+
+    /// How many bytes of the log lie between the reader and its head, frames that it steps over included: the log
+    /// keeps those for it like the others.
+    pub fn lag(&self, slot: u32) -> u64 {
+        self.log.lag(self.readers.get(slot).cursor)
+    }
+
+    /// How many frames the reader has not begun and will read.
+    pub fn unread_frames(&self, slot: u32) -> u64 {
+        let reader = self.readers.get(slot);
+        self.log.unread_frames(reader.cursor) - self.excluded(slot, reader).map_or(0, Excluded::count)
+    }
+
+    /// Moves the reader forward by `len` bytes that it has read, and over the frames between and after them that
+    /// exclude it.
+    pub fn advance(&mut self, slot: u32, mut len: usize) {
+        loop {
+            let reader = self.readers.get(slot);
+            let cursor = reader.cursor;
+            let run =
+                self.excluded(slot, reader).and_then(Excluded::next_start).map(|end| end - cursor.offset());
+            let step = run.map_or(len, |run| len.min(run as usize));
+            self.move_reader(slot, cursor, self.log.advance(cursor, step));
+            len -= step;
+            if len == 0 {
+                break;
+            }
+        }
+    }
+
+    /// Whether the reader is more than `lag_max` bytes behind the head, and that by more than one frame: a reader with
+    /// only one to read is not late, however long that is. Frames that it steps over make it late once they alone are
+    /// more than `lag_max` bytes: else a reader that does not read, but publishes, could make the log grow for ever.
+    pub fn is_lagged(&self, slot: u32, lag_max: u64) -> bool {
+        let reader = self.readers.get(slot);
+        match self.excluded(slot, reader) {
+            None => self.log.is_lagged(reader.cursor, lag_max),
+            Some(excluded) => {
+                let unread = u64::from(reader.cursor.is_inside_frame()) + self.unread_frames(slot);
+                self.lag(slot) > lag_max && (unread > 1 || excluded.len() > lag_max)
+            }
+        }
+    }
+
+    /// Skips the oldest frames until the reader is at most `lag_max` bytes behind the head, but not the newest one: how
+    /// many that it would have read.
+    pub fn skip_oldest(&mut self, slot: u32, lag_max: u64) -> u64 {
+        let reader = self.readers.get(slot);
+        let newest = self.newest(slot, reader, lag_max);
+        self.skip_to(slot, self.log.first_within(lag_max, newest))
+    }
+
+    /// Skips all frames but the newest: how many that the reader would have read.
+    pub fn skip_to_newest(&mut self, slot: u32, lag_max: u64) -> u64 {
+        let reader = self.readers.get(slot);
+        self.skip_to(slot, self.newest(slot, reader, lag_max))
+    }
+
+    /// How many frames were skipped since this was last called.
+    pub fn take_missed(&mut self, slot: u32) -> u64 {
+        std::mem::take(&mut self.readers.get_mut(slot).missed).into()
+    }
+
+    /// Trims what every reader has read. Costs a walk over the readers.
+    pub fn trim(&mut self) {
+        let slowest = self.readers.iter().map(|reader| reader.cursor.offset()).min();
+        self.log.trim(slowest.unwrap_or(self.log.head()));
+    }
+
+    /// The frame at `start`, which is the newest, excludes the reader.
+    fn exclude(&mut self, slot: u32, start: u64) {
+        let reader = self.readers.get_mut(slot);
+        if reader.cursor.offset() == start {
+            reader.cursor = self.log.cursor_at_head();
+            self.unread_by -= 1;
+        } else {
+            reader.set_steps_over(true);
+            self.exclusions.push(slot, start..self.log.head());
+        }
+    }
+
+    /// What the reader has yet to step over. Costs a test of a bit where that is nothing.
+    fn excluded(&self, slot: u32, reader: &Reader) -> Option<&Excluded> {
+        if reader.steps_over() { self.exclusions.get(slot) } else { None }
+    }
+
+    /// Where the newest frame begins that is not skipped: the newest that the reader is to read, unless it has more
+    /// than `lag_max` bytes to step over after that. The log would keep these for as long as the reader does not read.
+    fn newest(&self, slot: u32, reader: &Reader, lag_max: u64) -> u64 {
+        let head = self.log.head();
+        let end = self.excluded(slot, reader).map_or(head, |excluded| excluded.trailing_start(head));
+        if head - end > lag_max { head } else { self.log.newest_before(end) }
+    }
+
+    fn skip_to(&mut self, slot: u32, offset: u64) -> u64 {
+        let reader = self.readers.get(slot);
+        let before = reader.cursor;
+        let (cursor, frames) = self.log.skip_to(before, offset);
+        let stepped_over =
+            self.excluded(slot, reader).map_or(0, |excluded| excluded.count_before(cursor.offset()));
+        let missed = frames - stepped_over;
+        let reader = self.readers.get_mut(slot);
+        reader.missed = reader.missed.saturating_add(u32::try_from(missed).unwrap_or(u32::MAX));
+        self.move_reader(slot, before, cursor);
+        missed
+    }
+
+    fn move_reader(&mut self, slot: u32, from: Cursor, to: Cursor) {
+        let reader = self.readers.get_mut(slot);
+        reader.cursor = to;
+        if reader.steps_over() && !to.is_inside_frame() {
+            let offset = self.exclusions.step_over(slot, to.offset());
+            reader.cursor = Cursor::at(offset);
+            reader.set_steps_over(self.exclusions.get(slot).is_some());
+        }
+        let is_at_head = self.log.lag(reader.cursor) == 0;
+        if self.log.lag(from) > 0 && is_at_head {
+            self.caught_up();
+        }
+    }
+
+    /// One reader less has something to read. When none has, nothing needs to be kept.
+    fn caught_up(&mut self) {
+        self.unread_by -= 1;
+        if self.unread_by == 0 {
+            debug_assert!(self.exclusions.is_empty(), "readers at the head have nothing to step over");
+            self.log.trim(self.log.head());
+        }
+    }
+}
