@@ -1,13 +1,135 @@
-//! Fanfare: a broadcast server. RFC 6455 by hand on a mio loop; a channel is a byte log, a subscriber an offset.
+//! Fanfare: a broadcast server. RFC 6455 by hand on a mio event loop; a channel is a byte log, a subscriber an offset.
 //!
-//! The rooms, and who may import whom:
+//! To run a server inside a program, begin with [`server::Server`]. The rest of this page is the map for those who read or
+//! change the code: the idea, a turn of a loop, the rooms, the words, and where to begin reading.
 //!
-//! - [`ws`], [`http`], [`hub`]: the protocols and the channels as bytes, without input or output. They import
-//!   nothing of each other.
-//! - [`server`]: sockets, time, threads, randomness.
-//! - [`config`]: what a server is told; the binary reads it from flags, environment and file.
+//! # The idea
 //!
-//! A server in a program of your own: see [`server::Server`].
+//! Frames that a server sends are not masked, so the frame of a publication is the same for every subscriber. It is
+//! encoded once per wire form and appended to the channel's log in that form. A subscriber is an offset into the log, and a
+//! flush is one `write(log[offset..head])`: one system call per subscriber, however many publications were appended
+//! since the last one. A caught-up subscriber owns no bytes and no queue.
+//!
+//! ```text
+//!  channel "prices", form: WebSocket
+//!         tail                                       head
+//!          v                                          v
+//!  trimmed | 81 05 …  | 81 7e …  | 81 0c …  | 81 05 … |
+//!          ^                ^                          ^
+//!    B, lagging        C, inside a frame         A, D, E … : caught up, nothing to do
+//! ```
+//!
+//! The rules that follow from it:
+//!
+//! - A frame that was partly written is finished before anything else goes out on its socket. Private bytes (a handshake, an
+//!   answer, a pong, a Close frame) go between frames, ahead of the unsent bytes of the log.
+//! - A log keeps its bytes from the offset of its slowest reader to the head. `--max-lag` and the policy of the channel bound
+//!   how far that is.
+//! - Whoever publishes takes the lock of the channel, draws the next number, and fills the mailbox of every loop that has a
+//!   subscriber before letting go: all loops see one order. Each loop has logs of its own.
+//!
+//! # A turn
+//!
+//! A thread runs one event loop and owns everything in it: the poll, the connections, the timers and the logs. Nothing of
+//! that is locked. A turn is ten calls, in `event_loop/mod.rs`, `EventLoop::turn`:
+//!
+//! | phase | file in `src/server/event_loop/` | what it does |
+//! |---|---|---|
+//! | wait | `mod.rs` | polls until an event, a wake or the next deadline; notes which sockets have input or room |
+//! | accept | `accept.rs`, `acceptor.rs` | accepts sockets and gives each to the loop with the fewest connections |
+//! | apply | `mod.rs` | takes a slice of the mailbox, encodes it and appends it to the logs; answers publishers that await delivery |
+//! | read | `read.rs`, `read_queue.rs` | reads one share of each connection with input, round-robin, within a budget of bytes and time |
+//! | apply | `mod.rs` | the same again: what was just read leaves in this turn |
+//! | expire | `expire.rs`, `timers.rs` | does what is due: timeouts from the deadline queue, expired history, the demo, the dashboard's figures (`measure.rs`), the stop (`shutdown.rs`, `drain.rs`) |
+//! | flush | `flush.rs` | one write to each reader of a log with new bytes, and to each connection that was touched |
+//! | evict | `eviction.rs`, `burdens.rs` | where `--max-memory` is exceeded: evicts history, then closes the connections that hold most |
+//! | reap | `mod.rs` | drops the connections that have ended |
+//! | measure | `measure.rs` | puts the counters where other threads read them |
+//!
+//! Publishing only marks logs as dirty, and only the flush phase writes them: what is published in a turn leaves in one
+//! write per subscriber. Sockets are registered once, edge-triggered. A connection is named by index and generation
+//! (`connection/table.rs`), so that a stale key cannot reach a new connection.
+//!
+//! # The rooms
+//!
+//! - [`ws`], [`http`], [`hub`]: RFC 6455 and 7692, HTTP/1.1, and the channels, as bytes. They know no socket, clock, thread
+//!   or random number, and import nothing of each other.
+//! - [`config`]: what a server is configured with. It imports nothing of ours.
+//! - [`server`]: sockets, time, threads, randomness. It imports the four above; none of them imports it.
+//! - The binary is `main` with `cli` (flags, environment, file) and `log` (lines to standard error).
+//!
+//! Inside `server`, each line imports only from the lines below it:
+//!
+//! ```text
+//!  start                      binds the addresses, makes the loops, runs a thread each
+//!  handle, event_loop         other threads' way in; the turn, and all that concerns many connections
+//!  connection                 one connection: its life, its outbox and subscriptions, one file a role
+//!  shared                     what all loops share: configuration, broker, connection counts, the stop
+//!  api, demo                  requests to answers: routes, access, payloads; the demo's prices
+//!  broker, metrics, encoder   order, history, mailboxes; counters and their formats; publications to frames
+//!  clock, excerpt, lock, prices
+//! ```
+//!
+//! No two files import each other. What a line of code may touch, its signature says: a role of a connection gets its own
+//! connection and a `Context` (`connection/context.rs`: hub, broker, encoder, counters, configuration, the time), and returns
+//! what the loop is to do (`Next`). It cannot reach the table of connections, the poll or a timer. Methods of the loop are
+//! written in `event_loop/` only; the life of a connection is one enum (`connection/life.rs`), changed in
+//! `connection/mod.rs` only. `tests/tidy.rs` checks what a script can check of this.
+//!
+//! # The words
+//!
+//! | word | means |
+//! |---|---|
+//! | channel | a name that is published to and subscribed to |
+//! | message | what a peer sent |
+//! | draft | a publication before it has a number |
+//! | publication | what a channel stores: payload, content, event name and identifier |
+//! | epoch, sequence | the two parts of an identifier; a sequence counts by 1, a channel has a new epoch when the server was restarted or had forgotten it |
+//! | wire form | how publications are encoded for a kind of subscriber: plain, envelope, event stream, deflated … ([`hub::WireForm`]) |
+//! | log | the frames of one channel in one wire form, as contiguous bytes ([`hub::Log`]) |
+//! | offset, cursor | a place in a log; that of one reader ([`hub::Cursor`]) |
+//! | reader, owner | a log's view of a subscription; the number of the connection that has it |
+//! | subscription | a connection's place in one channel; a connection may have several |
+//! | caught up, lagging | has read to the head of the log; has unsent bytes in it |
+//! | lagged | lags by more than `--max-lag` allows: the lag policy of the channel applies |
+//! | outbox | the private bytes of a connection: handshake, answers, pongs, Close frames |
+//! | notice | what the server itself tells a subscriber: subscribed, gap, lagged, alive |
+//! | replay | kept publications that a reconnecting subscriber is sent ahead of the log |
+//! | gap | publications between a subscriber's position and the kept history that are lost |
+//! | mailbox | what other threads hand to a loop: publications, accepted sockets, answers to publishers |
+//! | congested | a mailbox is over its bound: publishers are not read until the loop has caught up |
+//! | role | what a connection is at present: HTTP, long poll, WebSocket, event stream |
+//! | share, slice | how much of one connection is read in a turn; how much of the mailbox is applied in a turn |
+//! | the first loop | loop 0, which accepts sockets and does what is done once for the whole server (`FIRST_LOOP`) |
+//! | engine, node | what draws the numbers of publications; one server of several that share an engine |
+//!
+//! # Where to begin reading
+//!
+//! 1. `src/hub/log.rs`, then `feed.rs`: a log, its cursors and its readers. The idea in 500 lines.
+//! 2. `src/ws/protocol.rs`: how a WebSocket is driven, bytes in and events out.
+//! 3. `src/server/event_loop/mod.rs`: the turn.
+//! 4. `src/server/connection/mod.rs` and `life.rs`: what a connection is and becomes.
+//! 5. `src/server/broker/mod.rs`: publishing, and joining a channel without a hole.
+//!
+//! Then follow one publication from a `POST` to the sockets of its subscribers, through the files in the order in which each
+//! is first entered:
+//!
+//! | | file | what happens |
+//! |---|---|---|
+//! | 1 | `server/event_loop/read.rs` | the connection has its share of reading (`read`) |
+//! | 2 | `server/connection/reading.rs` | bytes are read from the socket and passed to the role (`read_share`, `receive`) |
+//! | 3 | `server/connection/http.rs` | drives the parser and does what the API decides (`serve`, `answer`, `publish_body`) |
+//! | 4 | `http/reader.rs` | bytes become a request head, then its body (`poll`) |
+//! | 5 | `server/api/handlers.rs` | route, host, origin and key are checked: read the body (`answer`) |
+//! | 6 | `server/api/payload.rs` | the body becomes a draft (`from_body`) |
+//! | 7 | `server/broker/mod.rs` | under the channel's lock: the number, the history, the mailboxes (`publish`) |
+//! | 8 | `server/broker/mailbox.rs` | waits for the loop of each subscriber, and wakes it (`post`) |
+//! | 9 | `server/connection/context.rs` | that loop takes it out in its phase apply (`apply`) |
+//! | 10 | `hub/registry.rs` | finds the channel's logs, and marks them as dirty (`append_with`) |
+//! | 11 | `server/encoder.rs` | one frame for each wire form that has a log (`publication`) |
+//! | 12 | `server/event_loop/flush.rs` | walks the readers of dirty logs (`flush_readers`) |
+//! | 13 | `server/connection/sending.rs` | outbox and unread bytes in one write, then lag is judged (`flush`) |
+//! | 14 | `server/connection/stream.rs` | the system call (`write`) |
 
 #![warn(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
