@@ -1,7 +1,7 @@
-//! The command line: every flag is also an environment variable and a key of a TOML file; flag beats environment
-//! beats file.
+//! The command line: every flag is also an environment variable and a key of a TOML file. A flag overrides the environment,
+//! and the environment overrides the file.
 //!
-//! What the values mean together is checked by `Config::check`, not here.
+//! Which values contradict each other is checked by `Config::check`, not here.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,147 +17,252 @@ use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parse
 
 use fanfare::config::{Config, Glob, Host, LagPolicy};
 
-/// A broadcast server: one URL a channel, for WebSocket clients and curl.
+/// A broadcast server: one URL per channel, for WebSocket clients and curl.
 ///
-/// Without flags it listens on 127.0.0.1:8080 in development mode: everybody on this machine may publish.
+/// Without flags it listens on 127.0.0.1:8080 in development mode: everybody on
+/// this machine may publish. Every flag is also an environment variable and a key
+/// of the --config file. A flag overrides the environment, and the environment
+/// overrides the file.
 ///
 ///   subscribe  ws://127.0.0.1:8080/channels/news
 ///   publish    curl -d hello http://127.0.0.1:8080/channels/news
 #[derive(Debug, Parser)]
 #[command(name = "fanfare", version, verbatim_doc_comment, max_term_width = 100)]
-#[command(
-    after_help = "Sizes: 512, 64KiB, 16MiB. Times: 500ms, 30s, 5m. Every flag is also a key of the --config file:\n\
-    listen = [\"127.0.0.1:8080\"]\n    max-lag = \"1MiB\""
-)]
+#[command(after_help = "Sizes: 512, 64KiB, 16MiB. Times: 500ms, 30s, 5m. A comma separates values.\n\
+    --max-lag 1MiB is FANFARE_MAX_LAG=1MiB, or max-lag = \"1MiB\" in --config FILE.")]
 pub struct Args {
-    /// Read flags from this TOML file; a flag or an environment variable beats it
+    /// Read flags from this TOML file
+    ///
+    /// Its keys are the names of the flags, without the dashes. A flag on the command line and an environment variable
+    /// override the file.
+    #[arg(hide_env = true)]
     #[arg(long, value_name = "FILE", env = "FANFARE_CONFIG")]
     config: Option<PathBuf>,
 
-    /// Listen on this IP address and port; repeatable, port 0 takes a free one
+    /// Address to listen on
+    ///
+    /// An IP address and a port; port 0 takes a free one. Repeatable. Each bound address is printed to standard output.
+    #[arg(help_heading = "Listening", hide_env = true)]
     #[arg(long, value_name = "ADDR", env = "FANFARE_LISTEN", value_delimiter = ',', default_value = "127.0.0.1:8080", value_parser = parse_address)]
     listen: Vec<SocketAddr>,
 
-    /// Listen on this address too, for /metrics, /healthz and /readyz alone, without a key
+    /// Address for /metrics and probes, no key
+    ///
+    /// One more address, which serves /metrics, /healthz and /readyz and nothing else, without a key. Its connections,
+    /// at most 32, are not counted in --max-connections.
+    #[arg(help_heading = "Listening", hide_env = true)]
     #[arg(long, value_name = "ADDR", env = "FANFARE_METRICS_LISTEN", value_parser = parse_address)]
     metrics_listen: Option<SocketAddr>,
 
-    /// How many event loops, each on a thread [default: the cores there are]
+    /// Event loops [default: number of cores]
+    ///
+    /// Each event loop runs on a thread of its own.
+    #[arg(help_heading = "Listening", hide_env = true)]
     #[arg(long, value_name = "N", env = "FANFARE_THREADS", value_parser = parse_threads)]
     threads: Option<NonZeroUsize>,
 
-    /// Publishing needs `Authorization: Bearer KEY`
+    /// Key that publishing requires
+    ///
+    /// Publishing then requires the field `Authorization: Bearer KEY`, in a POST or a WebSocket handshake, and /metrics
+    /// and /dashboard require the key. Without a key, only loopback addresses can be listened on (see --insecure).
+    #[arg(help_heading = "Access", hide_env = true)]
     #[arg(long, value_name = "KEY", env = "FANFARE_PUBLISH_KEY", hide_env_values = true)]
     publish_key: Option<String>,
 
-    /// With a key set, clients without it may publish to channels that fit; repeatable
+    /// Channels to publish to without the key
+    ///
+    /// With --publish-key, clients without the key may publish to the channels that match this glob: `*` stands for any
+    /// characters, `?` for one. Repeatable.
+    #[arg(help_heading = "Access", hide_env = true)]
     #[arg(long, value_name = "GLOB", env = "FANFARE_CLIENT_PUBLISH", value_delimiter = ',')]
     client_publish: Vec<Glob>,
 
-    /// Serve pages of this origin, such as https://example.com; * is all, null a file; repeatable [default: all, in
-    /// development mode those of this machine, which are served in any case there]
+    /// Browser origins to serve
+    ///
+    /// Pages of other origins get 403. Give an origin as browsers send it, such as https://example.com; `*` stands for
+    /// every origin, `null` for pages that were opened as files. Repeatable. Without this flag every origin is served;
+    /// in development mode, the pages of this machine, which are served there in any case.
+    #[arg(help_heading = "Access", hide_env = true)]
     #[arg(long, value_name = "ORIGIN", env = "FANFARE_ALLOW_ORIGIN", value_delimiter = ',', value_parser = parse_origin)]
     allow_origin: Vec<String>,
 
-    /// Answer to this name in Host, and to localhost; repeatable [default: any, in development mode localhost alone]
+    /// Host names to answer to besides localhost
+    ///
+    /// Requests with another name in `Host` get 403. Repeatable. Without this flag every name is answered to; in
+    /// development mode only localhost, the names under it, and loopback addresses.
+    #[arg(help_heading = "Access", hide_env = true)]
     #[arg(long, value_name = "HOST", env = "FANFARE_ALLOW_HOST", value_delimiter = ',')]
     allow_host: Vec<Host>,
 
-    /// Listen beyond loopback without a key: everybody may publish
+    /// Listen beyond loopback without a key
+    ///
+    /// Everybody who can reach the address may then publish.
+    #[arg(help_heading = "Access", hide_env = true)]
     #[arg(long, env = "FANFARE_INSECURE", action = ArgAction::SetTrue)]
     insecure: bool,
 
-    /// Serve /echo outside development mode too
+    /// Serve /echo outside development mode
+    ///
+    /// Development mode serves it in any case: a WebSocket whose messages are sent back.
+    #[arg(help_heading = "Listening", hide_env = true)]
     #[arg(long, env = "FANFARE_ECHO", action = ArgAction::SetTrue)]
     echo: bool,
 
-    /// Serve the demo page and its prices outside development mode too
+    /// Serve the demo outside development mode
+    ///
+    /// Development mode serves it in any case: a page at / with prices, a chat and the echo. With a key, its chat needs
+    /// --client-publish demo-chat.
+    #[arg(help_heading = "Listening", hide_env = true)]
     #[arg(long, env = "FANFARE_DEMO", action = ArgAction::SetTrue)]
     demo: bool,
 
-    /// Connections held at once; more get 503 [default: what the descriptor limit allows]
+    /// Connections [default: by descriptor limit]
+    ///
+    /// Clients above the limit get 503 with `Retry-After`.
+    #[arg(help_heading = "Limits", hide_env = true)]
     #[arg(long, value_name = "N", env = "FANFARE_MAX_CONNECTIONS")]
     max_connections: Option<usize>,
 
-    /// The longest message or request body; a publication must also fit in --max-lag
+    /// Longest message or body
+    ///
+    /// One WebSocket message over all its fragments, inflated, or one request body. A publication must also fit in
+    /// --max-lag.
+    #[arg(help_heading = "Limits", hide_env = true)]
     #[arg(long, value_name = "SIZE", env = "FANFARE_MAX_MESSAGE", default_value = "16MiB", value_parser = parse_size)]
     max_message: u64,
 
-    /// What clients can make the server hold in all; past it the slowest go, then new ones get 503
+    /// Memory held for clients
+    ///
+    /// Histories, logs, messages and bodies that are under way, answers, and connections. Above it history is evicted,
+    /// then the connections that hold most are closed, and new clients get 503.
+    #[arg(help_heading = "Limits", hide_env = true)]
     #[arg(long, value_name = "SIZE", env = "FANFARE_MAX_MEMORY", default_value = "1GiB", value_parser = parse_size)]
     max_memory: u64,
 
-    /// Compress for clients that offer it: 1 (least work) to 9 (smallest), 0 for not at all
+    /// Level 1 to 9, or 0 for none
+    ///
+    /// For clients that offer permessage-deflate. 1 is the least work, 9 the smallest result. A publication is
+    /// compressed once, not once per subscriber.
+    #[arg(help_heading = "Compression", hide_env = true)]
     #[arg(long, value_name = "N", env = "FANFARE_DEFLATE_LEVEL", default_value = "6")]
     deflate_level: u32,
 
-    /// Payloads smaller than this go uncompressed
+    /// Smallest payload compressed
+    ///
+    /// Payloads with fewer bytes are sent uncompressed.
+    #[arg(help_heading = "Compression", hide_env = true)]
     #[arg(long, value_name = "SIZE", env = "FANFARE_DEFLATE_MIN", default_value = "128", value_parser = parse_size)]
     deflate_min: u64,
 
-    /// Let clients refer back to their earlier messages: up to 32 KiB a connection that does
+    /// Let clients keep their window (32 KiB each)
+    ///
+    /// A client may then compress its messages with reference to its earlier ones, which holds up to 32 KiB for each
+    /// connection that does.
+    #[arg(help_heading = "Compression", hide_env = true)]
     #[arg(long, env = "FANFARE_DEFLATE_CONTEXT_TAKEOVER", action = ArgAction::SetTrue)]
     deflate_context_takeover: bool,
 
-    /// How far a subscriber may be behind its channel
+    /// Unsent bytes per subscriber
+    ///
+    /// How many bytes of its channels a subscriber may lag by.
+    #[arg(help_heading = "Subscribers", hide_env = true)]
     #[arg(long, value_name = "SIZE", env = "FANFARE_MAX_LAG", default_value = "1MiB", value_parser = parse_size)]
     max_lag: u64,
 
-    /// For how long it may be further behind, up to 32 times --max-lag
+    /// Time allowed above --max-lag
+    ///
+    /// A subscriber may lag by more than --max-lag, up to 32 times as much, for this long; --lag-policy applies after
+    /// that. `latest` has no grace.
+    #[arg(help_heading = "Subscribers", hide_env = true)]
     #[arg(long, value_name = "TIME", env = "FANFARE_LAG_GRACE", default_value = "5s", value_parser = parse_time)]
     lag_grace: Duration,
 
-    /// What happens past --max-lag: close, skip or latest; GLOB=POLICY for some channels; repeatable [default: close]
+    /// Then close, skip or latest [default: close]
+    ///
+    /// What happens to a subscriber that lags too far: `close` it with 1013, `skip` the oldest publications, or jump to
+    /// the `latest`. GLOB=POLICY for the channels that match. Repeatable.
+    #[arg(help_heading = "Subscribers", hide_env = true)]
     #[arg(long, value_name = "POLICY", env = "FANFARE_LAG_POLICY", value_delimiter = ',', value_parser = parse_lag_policy)]
     lag_policy: Vec<(Glob, LagPolicy)>,
 
-    /// Publications of a channel kept for who comes back; GLOB=COUNT for some channels; repeatable [default: 100]
+    /// Publications kept per channel [default: 100]
+    ///
+    /// They are sent to reconnecting subscribers; 0 keeps none. GLOB=COUNT for the channels that match. Repeatable.
+    #[arg(help_heading = "Subscribers", hide_env = true)]
     #[arg(long, value_name = "COUNT", env = "FANFARE_HISTORY", value_delimiter = ',', value_parser = parse_history)]
     history: Vec<(Glob, usize)>,
 
-    /// Bytes of them; GLOB=SIZE for some channels; repeatable [default: 256KiB]
+    /// Bytes kept per channel [default: 256KiB]
+    ///
+    /// The newest publication is kept in any case. GLOB=SIZE for the channels that match. Repeatable.
+    #[arg(help_heading = "Subscribers", hide_env = true)]
     #[arg(long, value_name = "SIZE", env = "FANFARE_HISTORY_BYTES", value_delimiter = ',', value_parser = parse_history_bytes)]
     history_bytes: Vec<(Glob, u64)>,
 
-    /// For how long; GLOB=TIME for some channels; repeatable [default: 5m]
+    /// Time publications are kept [default: 5m]
+    ///
+    /// GLOB=TIME for the channels that match. Repeatable.
+    #[arg(help_heading = "Subscribers", hide_env = true)]
     #[arg(long, value_name = "TIME", env = "FANFARE_HISTORY_AGE", value_delimiter = ',', value_parser = parse_history_age)]
     history_age: Vec<(Glob, Duration)>,
 
-    /// From connecting to a complete request head
+    /// Time to a complete request head
+    ///
+    /// From the connect. A later request has as long from its first byte. After that the client gets 408.
+    #[arg(help_heading = "Times", hide_env = true)]
     #[arg(long, value_name = "TIME", env = "FANFARE_HANDSHAKE_TIMEOUT", default_value = "10s", value_parser = parse_time)]
     handshake_timeout: Duration,
 
-    /// From a request head to the end of its body
+    /// Time to the end of its body
+    ///
+    /// From the end of the head. After that the client gets 408.
+    #[arg(help_heading = "Times", hide_env = true)]
     #[arg(long, value_name = "TIME", env = "FANFARE_BODY_TIMEOUT", default_value = "30s", value_parser = parse_time)]
     body_timeout: Duration,
 
-    /// Silence after which a WebSocket client is pinged and an HTTP connection closed; how often pages are told that the
-    /// server is there
+    /// Silence before a ping or close
+    ///
+    /// A WebSocket client that has been silent for this long is sent a ping, and an HTTP connection between two
+    /// requests is closed. Subscribers of envelopes are told this often that the server is alive.
+    #[arg(help_heading = "Times", hide_env = true)]
     #[arg(long, value_name = "TIME", env = "FANFARE_IDLE_TIMEOUT", default_value = "30s", value_parser = parse_time)]
     idle_timeout: Duration,
 
-    /// How long the answer to a ping may take
+    /// Time to answer a ping
+    ///
+    /// A WebSocket client without an answer is closed with 1001.
+    #[arg(help_heading = "Times", hide_env = true)]
     #[arg(long, value_name = "TIME", env = "FANFARE_PONG_TIMEOUT", default_value = "20s", value_parser = parse_time)]
     pong_timeout: Duration,
 
-    /// How long a client may take to answer a Close frame
+    /// Time to answer a Close frame
+    ///
+    /// After that the connection is dropped.
+    #[arg(help_heading = "Times", hide_env = true)]
     #[arg(long, value_name = "TIME", env = "FANFARE_CLOSE_TIMEOUT", default_value = "5s", value_parser = parse_time)]
     close_timeout: Duration,
 
-    /// On SIGTERM or SIGINT, first say 503 at /readyz for this long and serve everything else, for load balancers
+    /// On a stop, /readyz says 503 for
+    ///
+    /// On SIGTERM or SIGINT, /readyz answers 503 for this long while everything else is served, so that a load balancer
+    /// finds out before the drain begins.
+    #[arg(help_heading = "Times", hide_env = true)]
     #[arg(long, value_name = "TIME", env = "FANFARE_LAME_DUCK", default_value = "0s", value_parser = parse_time)]
     lame_duck: Duration,
 
-    /// After that, spread the Close frames over this time
+    /// Then spread Close frames over
+    ///
+    /// So that the clients do not all reconnect at once.
+    #[arg(help_heading = "Times", hide_env = true)]
     #[arg(long, value_name = "TIME", env = "FANFARE_DRAIN", default_value = "5s", value_parser = parse_time)]
     drain: Duration,
 }
 
 impl Args {
-    /// From the process's arguments and environment, and the file that they name.
+    /// Parses the process's arguments and environment, and the file that they name.
     ///
     /// # Errors
-    /// Something to be printed: a wrong value with its remedy, or the help that was asked for.
+    /// What is to be printed: a wrong value with its remedy, or the help or version that was asked for.
     pub fn parse_all() -> Result<Self, clap::Error> {
         Self::parse_from_words(std::env::args_os().collect())
     }
@@ -171,7 +276,7 @@ impl Args {
         Self::from_arg_matches(&matches)
     }
 
-    /// What the server is told.
+    /// The configuration of the server.
     pub fn into_config(self) -> Config {
         Config {
             listen: self.listen,
@@ -207,7 +312,7 @@ impl Args {
     }
 }
 
-/// The file's entries as flags, but for those that the command line or the environment has set.
+/// The file's entries as flags, without those that the command line or the environment sets.
 fn words_of_file(path: &Path, matches: &ArgMatches) -> Result<Vec<OsString>, clap::Error> {
     let fail = |what: String| {
         Args::command().error(ErrorKind::ValueValidation, format!("--config {}: {what}", path.display()))
@@ -264,7 +369,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_| "give a whole number above 0, or leave the flag out for one a core".into())
+    text.parse().map_err(|_| "give a whole number above 0, or leave the flag out for one per core".into())
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
@@ -316,7 +421,7 @@ fn parse_history_age(text: &str) -> Result<(Glob, Duration), String> {
     Ok((glob, parse_time(time)?))
 }
 
-/// `VALUE` for every channel, or `GLOB=VALUE`. Channel names may hold `=`, so the last one counts.
+/// `VALUE` for every channel, or `GLOB=VALUE`. A channel name may contain `=`, so the last one separates.
 fn glob_and_value(text: &str) -> (Glob, &str) {
     let (glob, value) = text.rsplit_once('=').unwrap_or(("*", text));
     (Glob::new(glob), value)
@@ -348,6 +453,17 @@ mod tests {
     #[test]
     fn without_flags_everything_is_as_the_library_has_it() {
         assert_eq!(format!("{:?}", parse(&[]).unwrap()), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn the_short_help_has_one_line_a_flag_in_80_columns_under_headings() {
+        let help = Args::command().term_width(80).render_help().to_string();
+        let flags = Args::command().get_arguments().count() + ["--help", "--version"].len();
+        assert_eq!(help.lines().filter(|line| line.starts_with("  ")).count(), flags, "{help}");
+        for heading in ["Options", "Listening", "Access", "Limits", "Compression", "Subscribers", "Times"] {
+            assert_eq!(help.matches(&format!("\n{heading}:\n")).count(), 1, "{heading}: {help}");
+        }
+        assert!(help.lines().count() <= 52, "{help}");
     }
 
     #[test]
