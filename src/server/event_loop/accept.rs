@@ -1,6 +1,6 @@
-//! The accept phase: new connections, from the listeners of this loop and from the loop that listens.
+//! The accept phase: new connections, from the listeners on the first loop and from the mailbox on the others.
 //!
-//! How sockets are accepted and refused is `acceptor`'s.
+//! How a socket is accepted or refused is in `acceptor`.
 
 use mio::net::TcpStream;
 
@@ -12,7 +12,7 @@ use crate::server::connection::{Connection, Next};
 use crate::server::metrics::refusals::Reason;
 
 impl EventLoop {
-    /// Takes in new connections, and those that the listening loop handed over.
+    /// Takes new connections from the listeners, and those that the first loop handed over.
     pub(super) fn accept(&mut self) {
         self.accept_from_listeners();
         for socket in self.mailbox().take_sockets() {
@@ -29,11 +29,11 @@ impl EventLoop {
         cx.counters.bytes_sent += accepted.refused_len as u64;
         if accepted.refused > 0 || accepted.out_of_descriptors {
             let (reason, sentence) = if accepted.out_of_descriptors {
-                (Reason::Descriptors, "no descriptors left")
+                (Reason::Descriptors, "a connection: no descriptors are left")
             } else if cx.shared.is_over_memory() {
-                (Reason::Memory, "--max-memory is reached")
+                (Reason::Memory, "a connection: --max-memory is reached")
             } else {
-                (Reason::NoRoom, "--max-connections reached")
+                (Reason::NoRoom, "a connection: --max-connections is reached")
             };
             cx.shared.note_several(reason, accepted.refused, cx.now, &sentence);
         }
@@ -55,7 +55,7 @@ impl EventLoop {
         self.context.counters.add_connection();
         let connection = self.connections.get_mut(key).expect("it has just been inserted");
         let is_registered = connection.stream.register(self.poll.registry(), key.token()).is_ok();
-        // A probe is answered until the end.
+        // Probes are answered until the loop ends.
         let is_welcome = self.drain.is_none() || door == Door::Metrics;
         self.settle(key, if is_registered && is_welcome { Next::Wait } else { Next::Drop });
     }

@@ -1,6 +1,6 @@
-//! The listening sockets: who comes in, and who is told that there is no room.
+//! The listening sockets: which clients are accepted, and which are told that there is no room.
 //!
-//! Which loop a socket goes to is the caller's to decide.
+//! Which loop gets an accepted socket is decided by the caller.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,24 +17,24 @@ use crate::server::clock::{self, Millis};
 use crate::server::connection::table::special_token;
 
 /// Connections that the kernel holds before they are accepted; it cuts the number to its own limit (4,096 on
-/// Linux). Ten thousand clients that come back at once find room for what a turn does not take.
+/// Linux). When thousands of clients reconnect at once, those that a turn does not accept wait here.
 const BACKLOG: i32 = 4096;
 
-/// Connections taken in one turn, so that a storm of new ones does not keep the others waiting. 256 take about
+/// Connections accepted in one turn, so that a storm of new connections does not delay the open ones. 256 take about
 /// 5 ms.
 const ACCEPTS_PER_TURN_MAX: usize = 256;
 
-/// Descriptors kept back, so that when all others are used a client can still be taken in and told so.
+/// Descriptors kept in reserve: when all others are used, one is freed to accept a client and refuse it with an answer.
 const SPARES: usize = 8;
 
-/// Refused sockets that are held open a little, so that the refusal is not lost to the reset that an unread
-/// request causes. The oldest makes room.
+/// Refused sockets that are held open for a moment: a close with an unread request would cause a reset, and the client would
+/// not see the refusal. Above this number the oldest is closed.
 const REFUSED_MAX: usize = 32;
 
 /// How long a refused socket is held.
 const REFUSED_MS: u64 = 1000;
 
-/// When not even a spare descriptor is left, accepting rests this long.
+/// When not even a spare descriptor is left, no connection is accepted for this long.
 const PAUSE_MS: u64 = 100;
 
 /// The tokens of listeners follow the waker's.
@@ -44,12 +44,12 @@ const FIRST_LISTENER: usize = 1;
 #[derive(Debug)]
 pub struct Acceptor {
     listeners: Vec<TcpListener>,
-    /// Whether the first listener is that of `--metrics-listen`: it is looked at before the others, so that a storm
-    /// there does not keep a scrape waiting.
+    /// Whether the first listener is that of `--metrics-listen`. It is served before the others, so that a storm of clients
+    /// does not delay a scrape.
     has_metrics: bool,
-    /// The origin whose pages may read that there is no room: `*`, or none, since no request was read that names one.
+    /// The origin whose pages may read the refusal: `*` or none, since no request has been read that names one.
     allow_origin: Option<&'static str>,
-    /// Which listeners may have somebody waiting: there is no further edge until they have been emptied.
+    /// Which listeners may have waiting connections. There is no further edge until all of them are accepted.
     is_ready: Vec<bool>,
     spares: Vec<File>,
     refused: VecDeque<(Millis, TcpStream)>,
@@ -59,13 +59,13 @@ pub struct Acceptor {
 /// What was accepted in a turn.
 #[derive(Debug, Default)]
 pub struct Accepted {
-    /// Those for whom there is room.
+    /// The clients for which there is room.
     pub sockets: Vec<TcpStream>,
-    /// The same of the metrics listener.
+    /// The same for the metrics listener.
     pub operators: Vec<TcpStream>,
-    /// How many were told that there is none.
+    /// How many clients were refused.
     pub refused: usize,
-    /// How many bytes that took.
+    /// How many bytes the refusals took.
     pub refused_len: usize,
     /// Whether descriptors had run out.
     pub out_of_descriptors: bool,
@@ -74,7 +74,7 @@ pub struct Accepted {
 /// Binds one address.
 ///
 /// # Errors
-/// As the system says: in use, not permitted, not this machine's.
+/// The system's error: the address is in use, not permitted, or not an address of this machine.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -90,10 +90,10 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Acceptor {
-    /// Registers the listeners, and that of the metrics if there is one. Pages of `allow_origin` may read refusals.
+    /// Registers the listeners, and the metrics listener if there is one. Pages of `allow_origin` may read refusals.
     ///
     /// # Errors
-    /// There are no descriptors to start with.
+    /// There are no descriptors for the reserve.
     pub fn new(
         listeners: Vec<TcpListener>,
         metrics: Option<TcpListener>,
@@ -114,7 +114,7 @@ impl Acceptor {
         Ok(Self { listeners, has_metrics, allow_origin, is_ready, spares, refused, paused_until })
     }
 
-    /// Closes the listeners for clients; that of the metrics is kept if there is one.
+    /// Closes the listeners for clients, and keeps the metrics listener if there is one.
     pub fn into_metrics_only(mut self) -> Option<Self> {
         if !self.has_metrics {
             return None;
@@ -124,7 +124,7 @@ impl Acceptor {
         Some(self)
     }
 
-    /// Notes that somebody is waiting, if the token is a listener's.
+    /// Notes that a connection is waiting, if the token is a listener's.
     pub fn notice(&mut self, token: Token) {
         let listener = usize::MAX.wrapping_sub(token.0).wrapping_sub(FIRST_LISTENER);
         if let Some(is_ready) = self.is_ready.get_mut(listener) {
@@ -132,8 +132,8 @@ impl Acceptor {
         }
     }
 
-    /// Takes in who is waiting: at most `room` clients for good, `operators_room` of the metrics listener; the others
-    /// are refused.
+    /// Accepts waiting connections: at most `room` clients and `operators_room` connections of the metrics listener. The
+    /// others are refused.
     pub fn accept(&mut self, room: usize, operators_room: usize, now: Millis) -> Accepted {
         let mut rooms = [room, operators_room];
         let mut accepted = Accepted::default();
@@ -164,7 +164,7 @@ impl Acceptor {
                         self.paused_until = Some(Millis(now.0 + PAUSE_MS));
                         break;
                     }
-                    // The descriptor that was freed is for telling the next one, not for serving it.
+                    // The freed descriptor is for refusing the next client, not for serving it.
                     rooms = [0; 2];
                 }
             }
@@ -172,7 +172,7 @@ impl Acceptor {
         accepted
     }
 
-    /// Closes the refused sockets whose time is up, and takes spare descriptors back.
+    /// Closes the refused sockets whose time is up, and fills the reserve of descriptors again.
     pub fn expire(&mut self, now: Millis) {
         while self.refused.front().is_some_and(|&(until, _)| until <= now) {
             self.refused.pop_front();
@@ -183,18 +183,18 @@ impl Acceptor {
         }
     }
 
-    /// Whether somebody is known to be waiting and may be taken in at once.
+    /// Whether a connection is known to be waiting and may be accepted at once.
     pub fn has_more(&self) -> bool {
         self.paused_until.is_none() && self.is_ready.contains(&true)
     }
 
-    /// When there is something to do without anybody coming in.
+    /// When [`Acceptor::expire`] or a paused accept is due.
     pub fn deadline(&self) -> Option<Millis> {
         let refused = self.refused.front().map(|&(until, _)| until);
         refused.into_iter().chain(self.paused_until).min()
     }
 
-    /// Answers 503 and closes our half. The socket is kept for a moment. How many bytes it took.
+    /// Answers 503 and closes our half; the socket is held for a moment. Returns how many bytes were written.
     fn refuse(&mut self, mut socket: TcpStream, allow_origin: Option<&str>, now: Millis) -> usize {
         let date = clock::http_date();
         let mut answer = Vec::new();
@@ -208,7 +208,7 @@ impl Acceptor {
                 varies_by_origin: false,
             },
         );
-        // A fresh socket has room for 300 bytes; a peer that is gone already needs none.
+        // A new socket has room for 300 bytes; a peer that has gone needs no answer.
         let written = socket.write(&answer).unwrap_or(0);
         if written < answer.len() || socket.shutdown(Shutdown::Write).is_err() {
             return written;
@@ -225,12 +225,12 @@ impl Acceptor {
     }
 }
 
-/// A descriptor to hold on to.
+/// A descriptor for the reserve.
 fn spare() -> io::Result<File> {
     File::open(if cfg!(windows) { "NUL" } else { "/dev/null" })
 }
 
-/// Errors of the connection that would have been accepted, not of ours.
+/// Whether the error is that of the connection that would have been accepted, not a fault on our side.
 fn is_the_peers(error: &io::Error) -> bool {
     matches!(
         error.kind(),

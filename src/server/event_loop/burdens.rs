@@ -1,6 +1,6 @@
-//! What connections hold, and which of them go first when memory is short.
+//! How many bytes each connection holds, and which connections are closed first when memory is short.
 //!
-//! Nobody is ended here.
+//! No connection is closed here.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,13 +8,13 @@ use crate::hub::LogId;
 use crate::server::clock::Millis;
 use crate::server::connection::table::Key;
 
-/// What a connection holds.
+/// How many bytes a connection holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Burden {
     pub key: Key,
-    /// By itself.
+    /// The bytes that it alone holds.
     pub held: u64,
-    /// The logs that it lags in, and by how much.
+    /// The logs that it lags in, and by how many bytes.
     pub lags: Vec<(LogId, u64)>,
 }
 
@@ -24,16 +24,16 @@ impl Burden {
     }
 }
 
-/// What connections hold, and which of them are to go.
+/// How many bytes each connection holds, in the order in which they are closed.
 #[derive(Debug)]
 pub struct Burdens {
-    /// The heaviest last.
+    /// The connections that are not picked yet, the one that holds most last.
     left: Vec<Burden>,
-    /// By how much the readers of a log that are left are behind in it, the furthest last.
+    /// For each log, the lags of its readers that are not picked yet, the largest last.
     lags: HashMap<LogId, Vec<u64>>,
 }
 
-/// Connections that go together, and the logs that they read.
+/// Connections that are closed together, and the logs that they read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Victims {
     pub keys: Vec<Key>,
@@ -55,8 +55,8 @@ impl Burdens {
         self.left.is_empty()
     }
 
-    /// Takes out the heaviest that together free so many bytes, at least one. A log is freed as far as the slowest
-    /// of its readers that is left has read it.
+    /// Picks the connections that hold most until `excess` bytes are freed, at least one connection. A log is freed up to the
+    /// slowest of its remaining readers.
     pub fn pick(&mut self, excess: u64) -> Victims {
         let (mut victims, mut freed) = (Victims::default(), 0);
         while let Some(burden) = self.left.pop() {
@@ -79,16 +79,16 @@ impl Burdens {
     }
 }
 
-/// When connections are looked at again, if memory is short.
+/// When the connections are examined again, if memory is short.
 #[derive(Debug, Default)]
 pub struct Eviction {
     pub not_before: Millis,
-    /// Whether memory was short at the end of the last turn, and that look was put off.
+    /// Whether memory was short at the end of the last turn, and the examination was put off.
     pub is_put_off: bool,
 }
 
 impl Eviction {
-    /// When the next look is due.
+    /// When the next examination is due.
     pub fn deadline(&self) -> Option<Millis> {
         self.is_put_off.then_some(self.not_before)
     }
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
     use crate::hub::{ChannelName, Hub, WireForm};
 
-    /// A connection that holds so much, and is behind by so much in a log.
+    /// A connection that holds `held` bytes, and lags in a log by a number of bytes.
     fn burden(index: u32, held: u64, lag: Option<(LogId, u64)>) -> Burden {
         Burden { key: Key::test(index), held, lags: lag.into_iter().collect() }
     }

@@ -1,11 +1,11 @@
-//! The stop of a loop: who is to be closed by now, spread evenly over the drain.
+//! The drain of a loop: which connection is closed when, spread evenly over the time of the drain.
 //!
-//! Nothing is closed here.
+//! No connection is closed here.
 
 use crate::server::clock::Millis;
 use crate::server::connection::table::Key;
 
-/// The connections that were there when the stop began.
+/// The connections that were open when the drain began.
 #[derive(Debug)]
 pub struct Drain {
     keys: Vec<Key>,
@@ -16,13 +16,13 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Closes `keys` one after the other, the first at once and all within `over_ms`; each then has `close_ms` to
-    /// answer.
+    /// Schedules `keys` one after the other, the first at once and all within `over_ms`. Each then has `close_ms` to answer
+    /// its Close frame.
     pub fn new(keys: Vec<Key>, began: Millis, over_ms: u64, close_ms: u64) -> Self {
         Self { keys, next: 0, began, over_ms, close_ms }
     }
 
-    /// The next connection whose turn has come.
+    /// The next connection that is due.
     pub fn pop(&mut self, now: Millis) -> Option<Key> {
         if self.next_at()? > now {
             return None;
@@ -31,12 +31,12 @@ impl Drain {
         Some(self.keys[self.next - 1])
     }
 
-    /// When there is something to do: the next connection's turn, or the end.
+    /// When the next connection is due, or, after the last one, when the drain ends.
     pub fn deadline(&self) -> Millis {
         self.next_at().unwrap_or_else(|| self.end())
     }
 
-    /// Whether whoever is still there is dropped.
+    /// Whether the drain has ended: connections that are still open are dropped.
     pub fn is_over(&self, now: Millis) -> bool {
         now >= self.end()
     }

@@ -1,6 +1,7 @@
-//! One budget for what clients make the server hold (`--max-memory`), and who goes when it is passed.
+//! The evict phase: `--max-memory` is compared with what is held for clients; above it history is evicted, then connections
+//! are closed.
 //!
-//! What a log keeps the hub counts, what a connection holds it knows itself; here the sums are kept and compared.
+//! The hub counts the bytes of logs and each connection its own; here the sums are reported and compared.
 
 use super::EventLoop;
 use super::burdens::{Burden, Burdens};
@@ -9,23 +10,21 @@ use crate::server::connection::Next;
 use crate::server::connection::table::Key;
 use crate::server::metrics::refusals::Reason;
 
-/// A connection that holds less than this is not worth ending for its memory: it is a frame or a head under way.
+/// A connection that holds less than this is not closed for its memory: it is receiving a frame or a request head.
 const BURDEN_MIN: u64 = 4 * 1024;
 
-/// After a look at all connections that did not find enough, until the next one. A look at 100,000 takes some
-/// milliseconds; what comes in meanwhile is bounded by the turns.
+/// The pause after an examination of all connections that did not free enough. Examining 100,000 takes several
+/// milliseconds; what arrives in the pause is bounded by the budgets of the turns.
 const RELIEF_PAUSE_MS: u64 = 20;
 
-/// This part of `--max-memory` is freed besides what is too much, so that the next look is not due in the next turn:
-/// there are at most 64 for as many bytes as may be held in all.
+/// This part of `--max-memory` is freed in addition to the excess, so that the next turn does not examine all connections
+/// again: 64 examinations free as many bytes as may be held at all.
 const RELIEF_PARTS: u64 = 64;
 
 impl EventLoop {
-    /// Tells the others how much this loop holds. If that is too much in all, the connections are ended that hold most
-    /// here: those that lag furthest, or have most under way. A caught-up connection that asks for nothing is never among
-    /// them.
-    ///
-    /// What is kept for reconnecting subscribers goes before anybody.
+    /// Reports how many bytes this loop holds. If all loops together hold more than `--max-memory`, history is evicted first.
+    /// If that is not enough, the connections of this loop that hold most are closed: those that lag furthest, or have most
+    /// under way. A caught-up connection with nothing under way is never among them.
     pub(super) fn evict(&mut self) {
         self.report();
         self.eviction.is_put_off = false;
@@ -67,7 +66,7 @@ impl EventLoop {
         cx.shared.hold(cx.loop_index, cx.held_len());
     }
 
-    /// What the connections hold that are worth ending for it.
+    /// The connections that hold at least [`BURDEN_MIN`].
     fn burdens(&self) -> Burdens {
         let burdens = self.connections.keys().filter_map(|key| self.burden(key));
         Burdens::new(burdens.filter(|burden| burden.len() >= BURDEN_MIN).collect())
@@ -79,12 +78,12 @@ impl EventLoop {
         Some(Burden { key, held: connection.counted_len.into(), lags })
     }
 
-    /// Ends a connection in a way that frees what it holds at once.
+    /// Closes a connection in a way that frees its memory at once.
     fn end_for_memory(&mut self, key: Key) {
         let Some((connection, cx)) = self.with(key) else { return };
         cx.note(Reason::Memory, &"a connection: --max-memory is reached, and it held most");
         let next = if connection.unsent_len() as u64 >= BURDEN_MIN {
-            // It does not take what it asked for: there is no room for a goodbye either.
+            // The peer does not take its answers: it would not take a Close frame either.
             connection.cut(cx)
         } else {
             connection.end_for_memory(cx);

@@ -1,6 +1,6 @@
-//! The expire phase: what is due by the time, of connections and of the loop itself.
+//! The expire phase: what is due at this time, for connections and for the loop itself.
 //!
-//! What is due of a connection it knows itself; the stop is in `shutdown`.
+//! What a connection does when it is due is in `connection`; the stop is in `shutdown`.
 
 use super::EventLoop;
 use super::housekeeping::FirstLoop;
@@ -11,8 +11,8 @@ use crate::server::connection::table::Key;
 use crate::server::demo::Demo;
 use crate::server::shared::Shared;
 
-/// The least time between two looks for what the broker should forget: what is due within a second is forgotten
-/// together. A second is nothing against the minutes for which things are kept.
+/// The shortest time between two sweeps of the broker: what expires within a second is removed together. A second is short
+/// against the minutes for which history is kept.
 const SWEEP_MS: u64 = 1000;
 
 impl EventLoop {
@@ -21,7 +21,7 @@ impl EventLoop {
         self.first_loop.demo = Some(demo);
     }
 
-    /// Does what is due by the time: silent peers, late requests, the stop.
+    /// Does what is due: timeouts of connections, expired history, the demo, the dashboard's figures, the stop.
     pub(super) fn expire(&mut self) {
         self.arrivals.expire(self.context.now);
         while let Some((at, key)) = self.timers.pop(self.context.now) {
@@ -45,7 +45,7 @@ impl EventLoop {
         connection.timer_at = Millis(u64::MAX);
         let is_grace_over = connection.is_grace_over(cx);
         let (next, is_done) = match connection.due(cx) {
-            // Once it has been read, or flushed, its timer is set again.
+            // The timer is set again after the connection has been read or flushed.
             Some(due) if connection.is_excused(due) => (None, false),
             Some(due) => (Some(connection.expire(due, cx)), true),
             None => (Some(Next::Wait), false),
@@ -58,14 +58,14 @@ impl EventLoop {
         }
     }
 
-    /// Forgets channels and publications whose time is over.
+    /// Removes channels, publications and keys that have expired.
     fn sweep(&mut self) {
         let (broker, now) = (&self.context.shared.broker, self.context.now);
         if self.next_sweep().is_none_or(|at| at > now) {
             return;
         }
         broker.sweep(now);
-        // What was too much for one turn is for the next ones.
+        // A sweep is bounded; the rest is for the next turns.
         let is_more_due = broker.due_at().is_some_and(|at| at <= now);
         self.sweep.not_before = if is_more_due { now } else { Millis(now.0 + SWEEP_MS) };
     }
@@ -75,13 +75,13 @@ impl EventLoop {
         Some(due_at.max(self.sweep.not_before))
     }
 
-    /// When something of the loop itself is due.
+    /// When the sweep, the figures and the demo are due.
     pub(super) fn housekeeping_deadlines(&self) -> [Option<Millis>; 3] {
         let FirstLoop { demo, ticker } = &self.first_loop;
         [self.next_sweep(), ticker.deadline(), demo.as_ref().and_then(Demo::next)]
     }
 
-    /// Whether somebody came for prices or figures since this loop looked.
+    /// Whether prices or figures have a new subscriber that this loop has not noticed yet.
     pub(super) fn is_called(&self) -> bool {
         self.first_loop.demo.is_some() && self.context.shared.demo_call.is_made() || self.is_to_watch()
     }

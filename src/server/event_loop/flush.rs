@@ -1,6 +1,6 @@
-//! The flush phase: one write a connection for all that was published in the turn.
+//! The flush phase: one write per connection for all that was published in the turn.
 //!
-//! What a connection writes, and in which order, it knows itself.
+//! What a connection writes, and in which order, is in `connection/sending`.
 
 use super::EventLoop;
 use crate::hub::LogId;
@@ -9,7 +9,7 @@ use crate::server::connection::table::Key;
 impl EventLoop {
     /// Writes to every connection that has unsent bytes and whose socket has room.
     pub(super) fn flush(&mut self) {
-        // Reading and encoding may have taken long: what waits for a peer from now on has not waited until now.
+        // Reading and encoding may have taken long. Bytes that a socket refuses wait from now on, not from the turn's start.
         self.context.now = self.context.shared.now();
         let mut touched = std::mem::take(&mut self.touched);
         let mut untrimmed = Vec::new();
@@ -28,11 +28,11 @@ impl EventLoop {
         self.touched = touched;
     }
 
-    /// Writes to the readers of a log; those with several subscriptions are put off until all logs have been walked, so
-    /// that each is written to once. False if there was one.
+    /// Writes to the readers of a log. Connections with several subscriptions are put off until all logs have been walked, so
+    /// that each is written to once. False if there was such a connection.
     fn flush_readers(&mut self, log: LogId, put_off: &mut Vec<Key>) -> bool {
         let mut is_whole = true;
-        // From the last to the first: nobody is passed over when one leaves meanwhile.
+        // From the last to the first: no reader is passed over if one leaves during the walk.
         for place in (0..self.context.hub.readers_len(log)).rev() {
             let Some((_, owner)) = self.context.hub.reader_at(log, place) else { continue };
             let key = Key::from_u64(owner);
@@ -49,7 +49,7 @@ impl EventLoop {
         is_whole
     }
 
-    /// Writes to one connection, and does what follows from it.
+    /// Writes to one connection, and does what it returns.
     pub(super) fn flush_connection(&mut self, key: Key) {
         let Some((connection, cx)) = self.with(key) else { return };
         let next = connection.flush(cx);

@@ -1,6 +1,6 @@
-//! The measure phase: what a loop counts is put where others read it; and the figures of the dashboard.
+//! The measure phase: the loop's counters are put where other threads read them. And the dashboard's figures.
 //!
-//! How the numbers look is in `metrics`.
+//! The formats of the numbers are in `metrics`.
 
 use super::EventLoop;
 use crate::hub::Content;
@@ -11,19 +11,19 @@ use crate::server::clock;
 use crate::server::metrics::dashboard::{self, Busiest, FIGURES_CHANNEL};
 
 impl EventLoop {
-    /// Ends a turn for the figures: its length is counted, everything is put where others read it.
+    /// Counts the length of the turn, and puts the counters where other threads read them.
     pub(super) fn measure(&mut self) {
         let cx = &mut self.context;
         cx.counters.turns.note(cx.shared.elapsed().saturating_sub(self.turn_began));
         cx.put_counters();
         if std::mem::take(&mut cx.has_new_watcher) {
-            // The subscription is there by now, so the loop of the figures finds it when it looks.
+            // The subscription exists by now, so the first loop finds it when it wakes.
             cx.shared.meters.set_watched(true);
             cx.shared.broker.mailbox(FIRST_LOOP).wake();
         }
     }
 
-    /// Publishes the figures if they are due, as long as somebody watches.
+    /// Publishes the figures if they are due and have a subscriber.
     pub(super) fn expire_figures(&mut self) {
         if !self.is_to_watch() && !self.first_loop.ticker.is_running() {
             return;
@@ -31,11 +31,11 @@ impl EventLoop {
         let (cx, ticker) = (&mut self.context, &mut self.first_loop.ticker);
         let broker = &cx.shared.broker;
         if ticker.start(cx.now) {
-            // What was published before is not of this second.
+            // Publications from before do not belong to this second.
             broker.take_busy(|_, _, _| {});
         }
         let Some(elapsed_ms) = ticker.tick(cx.now) else { return };
-        // Said before it is looked: who subscribes from here on says it again.
+        // Cleared before the subscribers are counted: a later subscriber sets it again.
         cx.shared.meters.set_watched(false);
         if broker.subscribers_len(FIGURES_CHANNEL).unwrap_or(0) == 0 {
             broker.stop_counting();
@@ -45,7 +45,7 @@ impl EventLoop {
         self.publish_figures(elapsed_ms);
     }
 
-    /// Whether this loop publishes the figures, and somebody waits for them whom it has not noticed yet.
+    /// Whether this is the first loop, and the figures have a subscriber that it has not noticed yet.
     pub(super) fn is_to_watch(&self) -> bool {
         let cx = &self.context;
         cx.loop_index == FIRST_LOOP && !self.first_loop.ticker.is_running() && cx.shared.meters.is_watched()
@@ -66,7 +66,7 @@ impl EventLoop {
             excluded: None,
             frame: None,
         };
-        // Not counted as a publication: nobody made it.
+        // Not counted among the publications: no client or program made it.
         let _ = broker.publish(draft, Waiter::Nobody, cx.now);
     }
 }

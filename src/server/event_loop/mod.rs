@@ -1,7 +1,7 @@
-//! One event loop: the order of a turn, and what belongs to it: connections, poll and timers.
+//! One event loop: the order of a turn, and what a loop owns: connections, poll and timers.
 //!
-//! What a peer's bytes mean and what goes out a connection knows itself; it is called with a [`Context`] and says what is
-//! to be done. Nothing outside this folder is a method of the loop.
+//! What a peer's bytes mean and what is sent is not decided here. A connection is called with a [`Context`] and returns what
+//! the loop is to do ([`Next`]). No method of the loop is written outside this folder.
 
 mod accept;
 pub mod acceptor;
@@ -46,48 +46,48 @@ pub use arrivals::OPERATORS_MAX;
 /// The waker's token.
 pub const WAKER: Token = special_token(0);
 
-/// Events taken from the system at once; if there are more, they are taken before the turn goes on.
+/// Events taken from the system in one call. If there are more, they are taken before the turn continues.
 const EVENTS_PER_POLL_MAX: usize = 1024;
 
-/// What a turn appends to the logs is a fourth of `--max-lag`: a burst goes out in slices, and a subscriber that reads
-/// between them never lags far.
+/// A turn appends at most this part of `--max-lag`, a fourth, to the logs: a burst is sent in slices, and a subscriber that
+/// reads between them never lags far.
 const SLICES_PER_LAG: u64 = 4;
 
-/// A slice is at least this long, one read's worth: what every socket takes at once needs no further cutting.
+/// The shortest slice: one read's worth. Sockets take that much at once, so cutting it further would gain nothing.
 const SLICE_MIN: u64 = READ_BUFFER_LEN as u64;
 
-/// While another loop is behind with its mailbox, waiting publishers are looked at again after this long.
+/// While the mailbox of some loop is congested, parked publishers are checked again after this long.
 const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
 
-/// An event loop. Nothing in it is shared but [`Shared`].
+/// An event loop. Other threads reach nothing of it but [`Shared`].
 #[derive(Debug)]
 pub struct EventLoop {
-    /// What its connections use. Borrowed beside the table, never through it.
+    /// What its connections may use, borrowed next to the table of connections and never through it.
     context: Context,
     connections: Table<Connection>,
     poll: Poll,
     timers: Timers,
     arrivals: Arrivals,
-    /// Connections that are to be read, and the buffer that all are read with.
+    /// The connections with unread input, and the buffer that all of them are read into.
     reads: ReadQueue,
     read_buffer: Vec<u8>,
-    /// To be flushed in this turn, besides the subscribers of dirty logs.
+    /// Connections to be flushed in this turn, besides the readers of dirty logs.
     touched: Vec<Key>,
-    /// To be dropped at the end of this turn.
+    /// Connections to be dropped at the end of this turn.
     doomed: Vec<Key>,
     drain: Option<Drain>,
     eviction: Eviction,
     sweep: Sweep,
-    /// What one loop does for the server; on the others it is at rest.
+    /// What the first loop does for the whole server. Unused on the other loops.
     first_loop: FirstLoop,
-    /// What this turn may still append to the logs.
+    /// How many bytes this turn may still append to the logs.
     slice_left: usize,
-    /// When this turn's waiting was over, since the server's start.
+    /// When this turn's wait ended, as time since the server's start.
     turn_began: Duration,
 }
 
 impl EventLoop {
-    /// A loop with nothing in it.
+    /// A loop without connections.
     pub fn new(index: usize, shared: Arc<Shared>, poll: Poll, acceptor: Option<Acceptor>) -> Self {
         Self {
             context: Context::new(index, shared),
@@ -108,10 +108,10 @@ impl EventLoop {
         }
     }
 
-    /// Turns until the server stops.
+    /// Takes turns until the server stops.
     ///
     /// # Errors
-    /// The system cannot tell what is ready any more.
+    /// The poll failed: the loop cannot learn which sockets are ready.
     pub fn run(mut self) -> io::Result<()> {
         let result = self.take_turns();
         self.context.shared.end_loop();
@@ -124,7 +124,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// One turn. What is published in it leaves in one write a subscriber, at its end. False after the last.
+    /// One turn. What is published in it is sent at its end, with one write per subscriber. False after the last turn.
     fn turn(&mut self, events: &mut Events) -> io::Result<bool> {
         self.wait(events)?;
         self.accept();
@@ -139,7 +139,7 @@ impl EventLoop {
         Ok(!self.is_stopped())
     }
 
-    /// Waits for events, a wake or the next deadline, and sorts what came.
+    /// Waits for an event, a wake or the next deadline, and notes what each event says.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let timeout = if self.mailbox().may_sleep() { self.timeout() } else { Some(Duration::ZERO) };
         match self.poll.poll(events, timeout) {
@@ -148,7 +148,8 @@ impl EventLoop {
         }
         self.begin_turn();
         self.sort_all(events);
-        // A peer whose event is not taken by now would look silent, and come after those that were read before.
+        // A peer whose event is still in the system would look silent to the expire phase, and would be read after peers that
+        // have been read already.
         for _ in 0..=self.connections.len() / EVENTS_PER_POLL_MAX {
             if events.iter().count() < EVENTS_PER_POLL_MAX
                 || self.poll.poll(events, Some(Duration::ZERO)).is_err()
@@ -190,8 +191,9 @@ impl EventLoop {
         }
     }
 
-    /// Appends a slice of what was published, here or on other loops, to the logs. The next turn takes the next without
-    /// waiting, after sockets have told that they have room again.
+    /// Takes a slice of the publications in the mailbox, of this loop and of others, and appends them to the logs; then
+    /// answers publishers. If publications are left, the next turn does not wait: it polls for sockets that have room again and
+    /// takes the next slice.
     fn apply(&mut self) {
         self.slice_left -= self.context.apply(self.slice_left).min(self.slice_left);
         for answer in self.mailbox().take_answers() {
@@ -199,7 +201,8 @@ impl EventLoop {
         }
     }
 
-    /// Answers a connection whose publication has been delivered, or was not. It may be gone, or answered, by now.
+    /// Answers a connection whose publication has been delivered, or has failed. The connection may have been dropped, or its
+    /// request answered, in the meantime.
     fn answer_publisher(&mut self, answer: PublishAnswer) {
         let key = Key::from_u64(answer.connection);
         let Some((connection, cx)) = self.with(key) else {
@@ -212,20 +215,20 @@ impl EventLoop {
         self.settle(key, next);
     }
 
-    /// A connection and what it may use: the one way to call it.
+    /// A connection and its [`Context`]: the one way to call a connection.
     fn with(&mut self, key: Key) -> Option<(&mut Connection, &mut Context)> {
         let connection = self.connections.get_mut(key)?;
         self.context.owner = key.to_u64();
         Some((connection, &mut self.context))
     }
 
-    /// Does what a connection says is to be done. One that stays is counted by what it holds now, and its timer is set: its
-    /// deadline may have come nearer.
+    /// Does what a connection returned. If the connection stays, its memory is counted anew and its timer is set, since its
+    /// deadline may be earlier than before.
     fn settle(&mut self, key: Key, next: Next) {
         match next {
             Next::Wait => {}
             Next::Read => self.queue_to_read(key),
-            // Nothing more is due of it.
+            // It needs no timer any more.
             Next::Drop => return self.doomed.push(key),
         }
         let Some(connection) = self.connections.get_mut(key) else { return };
@@ -237,7 +240,7 @@ impl EventLoop {
         }
     }
 
-    /// Drops connections that are over. Their descriptors are free for the next turn.
+    /// Drops the connections that have ended. Their descriptors are free for the next turn.
     fn reap(&mut self) {
         let mut doomed = std::mem::take(&mut self.doomed);
         for key in doomed.drain(..) {
@@ -254,7 +257,7 @@ impl EventLoop {
         self.context.shared.broker.mailbox(self.context.loop_index)
     }
 
-    /// How long the system may be waited for; `None` is until an event.
+    /// How long the poll may wait; `None` stands for "until an event".
     fn timeout(&self) -> Option<Duration> {
         if self.reads.has_queued()
             || self.reads.has_parked() && !self.context.is_congested()

@@ -1,7 +1,7 @@
-//! The read phase: connections with unread input take turns, one share each, and publishers wait while a loop is behind
-//! with what was published.
+//! The read phase: connections with unread input are read round-robin, one share each; publishers are parked while the
+//! mailbox of some loop is congested.
 //!
-//! How much a share is and what the bytes mean a connection knows itself.
+//! How much a share is, and what the bytes mean, is in `connection/reading`.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::server::connection::reading::Share;
 use crate::server::connection::table::Key;
 use crate::server::connection::{Input, Next};
 
-/// How long a turn reads; those that were not read keep their places. The answers leave at the end of the turn, so
-/// this is what a busy loop adds to a round trip, and it is below what a person notices.
+/// How long a turn reads; connections that were not read keep their places in the queue. Answers leave at the end of the
+/// turn, so this is what a busy loop adds to a round trip. It is less than a person notices.
 const READ_TIME_PER_TURN_MAX: Duration = Duration::from_millis(20);
 
 impl EventLoop {
-    /// Reads one share of every connection that was queued when the turn began, as far as the turn's time and bytes
-    /// reach. A connection with more goes to the end of the queue.
+    /// Reads one share of every connection that was queued when the turn began, within the turn's budget of time and bytes. A
+    /// connection with more input goes to the end of the queue.
     pub(super) fn read(&mut self) {
         self.unpark();
         for _ in 0..self.reads.queued.len() {
@@ -46,12 +46,12 @@ impl EventLoop {
             }
             Share::Over => Next::Drop,
         };
-        // What was read may have left something to send.
+        // There may be an answer to send.
         self.touched.push(key);
         self.settle(key, next);
     }
 
-    /// Has a connection read in its turn, if it does not wait for that already.
+    /// Queues a connection for reading, unless it is queued or parked.
     pub(super) fn queue_to_read(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if !connection.is_to_be_read() {
@@ -60,7 +60,7 @@ impl EventLoop {
         }
     }
 
-    /// Takes note of an edge. Bytes are nothing new for a connection that is held; that they have an end is.
+    /// Notes an edge. A held connection is queued only for the end of its input, not for more bytes.
     pub(super) fn note_readable(&mut self, key: Key, is_end: bool) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if is_end {
@@ -71,8 +71,8 @@ impl EventLoop {
         }
     }
 
-    /// When the loops have caught up, publishers that waited for them go first: they had their last share before all
-    /// others.
+    /// When no mailbox is congested any more, parked publishers go to the front of the queue: their last share was before that
+    /// of all others.
     fn unpark(&mut self) {
         if !self.reads.has_parked() || self.context.is_congested() {
             return;

@@ -1,6 +1,6 @@
-//! The connections that are to be read, in the order of their turns.
+//! The connections that are to be read, in the order in which they are read.
 //!
-//! What reading them means is in `read`.
+//! How they are read is in `read`.
 
 use std::collections::VecDeque;
 
@@ -15,17 +15,17 @@ use crate::server::connection::table::Key;
 pub struct ReadQueue {
     /// In the order in which they are read.
     pub queued: VecDeque<Key>,
-    /// Those that wait for the loops, in the same order, and since when.
+    /// Publishers that wait until no mailbox is congested, in the order in which they were parked, and since when.
     pub parked: Vec<(Millis, Key)>,
 }
 
 impl ReadQueue {
-    /// Whether there is something to be read that nothing stands in the way of.
+    /// Whether a connection can be read now.
     pub fn has_queued(&self) -> bool {
         !self.queued.is_empty()
     }
 
-    /// Whether a publisher waits for the loops.
+    /// Whether a publisher is parked.
     pub fn has_parked(&self) -> bool {
         !self.parked.is_empty()
     }

@@ -68,7 +68,7 @@ impl Turned {
         }
     }
 
-    /// Has the other loop fall behind.
+    /// Congests the other loop's mailbox.
     fn congest(&mut self) {
         while !self.event_loop.context.shared.broker.is_congested() {
             let draft = Draft::text("stuck", "x".repeat(LEN_MAX)).unwrap();
@@ -76,7 +76,7 @@ impl Turned {
         }
     }
 
-    /// What the other loop is behind with, as if it had caught up.
+    /// Takes what is in the other loop's mailbox, as if that loop had caught up.
     fn catch_up(&mut self) -> VecDeque<usize> {
         let mut taken = VecDeque::new();
         self.event_loop.context.shared.broker.mailbox(STUCK).take_publications(usize::MAX, &mut taken);

@@ -1,7 +1,7 @@
-//! How a loop stops: not ready for a while, then nobody new, 1001 to everybody in turn, unsent bytes are sent, then the
-//! end.
+//! How a loop stops: /readyz answers 503 for the time of the lame duck; then the listeners close, every connection is sent
+//! its unsent bytes and is closed with 1001; then the loop ends.
 //!
-//! The spreading over time is `drain`'s.
+//! How the Close frames are spread over time is in `drain`.
 
 use super::EventLoop;
 use super::drain::Drain;
@@ -10,11 +10,11 @@ use crate::server::connection::table::Key;
 use crate::server::shared::Stop;
 
 impl EventLoop {
-    /// Begins the stop if it has been asked for, and says goodbye to the connections whose turn has come.
+    /// Begins the drain if the server stops, and closes the connections that are due.
     pub(super) fn expire_drain(&mut self) {
         let (shared, now) = (&self.context.shared, self.context.now);
         if shared.drain_at().is_some_and(|at| at <= now) {
-            tracing::info!("draining: saying goodbye to {} connections", shared.connections_len());
+            tracing::info!("draining: closing {} connections", shared.connections_len());
             shared.request_stop(Stop::Drain);
         }
         if !self.context.is_leaving() {
@@ -29,8 +29,7 @@ impl EventLoop {
     }
 
     fn begin_drain(&mut self) {
-        // What was published before the stop was asked for is in the mailbox by now, perhaps only since this turn looked
-        // there.
+        // Publications from before the stop are in the mailbox by now, perhaps since after this turn's apply phases.
         self.context.apply(usize::MAX);
         self.arrivals.close();
         let config = &self.context.shared.config;
@@ -46,12 +45,12 @@ impl EventLoop {
         self.settle(key, next);
     }
 
-    /// When something of the stop is due.
+    /// When the next step of the stop is due.
     pub(super) fn stop_deadlines(&self) -> [Option<Millis>; 2] {
         [self.context.shared.drain_at(), self.drain.as_ref().map(Drain::deadline)]
     }
 
-    /// Whether the last turn is done.
+    /// Whether the loop has taken its last turn.
     pub(super) fn is_stopped(&self) -> bool {
         match self.context.shared.stop() {
             Stop::No | Stop::LameDuck => false,
@@ -63,8 +62,8 @@ impl EventLoop {
         }
     }
 
-    /// Whether nobody is left to say goodbye to. The loop with the metrics listener goes last, so that a probe finds
-    /// out that the server is stopping; a probe keeps nobody.
+    /// Whether no connection is left but operators. The loop with the metrics listener ends last, so that probes learn until
+    /// then that the server is stopping; a probe does not keep it from ending.
     fn is_deserted(&self) -> bool {
         let is_empty = self.connections.len() == self.arrivals.operators_len;
         is_empty && (!self.arrivals.is_listening() || self.context.shared.is_last_loop())

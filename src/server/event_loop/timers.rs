@@ -1,7 +1,7 @@
-//! Which connection to look at next because of the time: at most one live entry a connection.
+//! The deadline queue of connections: at most one live entry per connection.
 //!
-//! What is due then, `liveness` says. An entry whose connection has moved its deadline on is looked at too
-//! early; it is put back.
+//! What is due at a deadline is in `connection/timeouts`. If a connection has postponed its deadline in the meantime, its
+//! entry comes up early, and a later one is pushed.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,24 +9,24 @@ use std::collections::BinaryHeap;
 use crate::server::clock::Millis;
 use crate::server::connection::table::Key;
 
-/// Times and connections, the earliest first.
+/// Deadlines and connections, the earliest first.
 #[derive(Debug, Default)]
 pub struct Timers {
     heap: BinaryHeap<Reverse<(Millis, Key)>>,
 }
 
 impl Timers {
-    /// Looks at `key` at `at`.
+    /// Adds a deadline of a connection. O(log n).
     pub fn push(&mut self, at: Millis, key: Key) {
         self.heap.push(Reverse((at, key)));
     }
 
-    /// When the next entry is due.
+    /// The earliest deadline.
     pub fn next(&self) -> Option<Millis> {
         self.heap.peek().map(|&Reverse((at, _))| at)
     }
 
-    /// The next entry whose time has come.
+    /// Removes the earliest entry, if it is due.
     pub fn pop(&mut self, now: Millis) -> Option<(Millis, Key)> {
         if self.next()? > now {
             return None;
