@@ -1,4 +1,4 @@
-//! Connections over real sockets whose kernel takes little at a time, without an event loop.
+//! Connections over real sockets with small kernel buffers, without an event loop.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ fn a_connection_at_rest_is_small() {
     assert!(size <= 184, "{size}");
 }
 
-/// What a connection of the only loop of a server may use.
+/// The context of a connection of a server with one loop.
 fn context(config: Config) -> Context {
     let poll = Poll::new().unwrap();
     let mailboxes = mailboxes(std::slice::from_ref(&poll), Token(0)).unwrap();
@@ -40,7 +40,7 @@ fn context(config: Config) -> Context {
     Context::new(0, Arc::new(Shared::new(config, broker, 10)))
 }
 
-/// A connection whose kernel takes little at a time, and the peer's end of it.
+/// A connection whose socket has small kernel buffers, and the peer's end of it.
 fn narrow() -> (Connection, std::net::TcpStream) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -74,7 +74,7 @@ fn answers_to_a_peer_that_reads_slowly_but_steadily_take_no_more_room_the_longer
         if sent >= TOTAL as u64 {
             break;
         }
-        // Nothing has come yet, or something.
+        // Whether bytes have arrived yet does not matter.
         let _ = peer.read(&mut taken);
     }
     assert_eq!(drained, 0, "or this says nothing");
@@ -91,7 +91,7 @@ fn an_answer_has_its_time_from_when_the_socket_took_no_more_however_long_the_tur
     assert_eq!(connection.flush(&mut cx), Next::Wait);
     assert_eq!(connection.deadline(&cx), Millis(40_000), "--idle-timeout is 30 s");
     assert!(!connection.is_excused(Due::Drop), "the socket has no room");
-    // The edge that tells of room came while the loop was busy: what it takes is seen first.
+    // The edge that announces room came while the loop was busy: the write comes before the deadline.
     connection.stream.note_room();
     assert!(connection.is_excused(Due::Drop));
 }
@@ -149,14 +149,14 @@ fn publish(cx: &mut Context, name: &str, text: &str, excluded: Option<Owner>) {
     cx.apply(usize::MAX);
 }
 
-/// Flushes until the peer has all, and gives the payloads of its frames: texts, or the code of a Close frame.
+/// Flushes until the peer has everything, and returns the payloads of its frames: texts, or the code of a Close frame.
 fn received(connection: &mut Connection, peer: &mut std::net::TcpStream, cx: &mut Context) -> Vec<String> {
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
     loop {
         connection.stream.note_room();
         assert_ne!(connection.flush(cx), Next::Drop);
         let mut has_come = false;
-        // Loopback delivers while it is written; the pause is for a kernel that does not.
+        // Loopback delivers during the write; the pause is for a kernel that does not.
         while let Ok(len @ 1..) = peer.read(&mut buffer) {
             bytes.extend_from_slice(&buffer[..len]);
             has_come = true;
@@ -188,7 +188,7 @@ fn texts(mut bytes: &[u8]) -> Vec<String> {
     texts
 }
 
-/// Those of one channel, whose texts begin with its name.
+/// The texts of one channel: those that begin with its name.
 fn of<'a>(texts: &'a [String], name: &str) -> Vec<&'a str> {
     texts.iter().filter(|text| text.starts_with(name)).map(String::as_str).collect()
 }
@@ -227,7 +227,7 @@ fn a_frame_that_is_cut_by_a_full_socket_is_finished_before_another_channel_or_a_
     assert!(!connection.stream.is_writable(), "or this says nothing");
     let Subscriptions::Several(several) = &connection.subscriptions else { unreachable!("there are two") };
     assert!(several.started().is_some());
-    // Private bytes stand between frames, and more is published meanwhile.
+    // Private bytes go between frames, and more is published in the meantime.
     crate::ws::encode_frame(connection.outbox.tail(), crate::ws::Opcode::Text, b"private");
     publish(&mut cx, "b", "b2", None);
     let texts = received(&mut connection, &mut peer, &mut cx);
@@ -295,7 +295,7 @@ fn lag_is_the_sum_over_all_channels_and_each_meets_its_own_policy() {
 }
 
 #[test]
-fn who_lags_in_a_channel_that_may_not_be_cut_is_closed_with_1013_for_all() {
+fn a_connection_that_lags_in_a_channel_under_close_is_closed_with_1013_for_all_of_its_channels() {
     let config =
         Config { max_lag: 1_000_000, lag_grace: std::time::Duration::from_secs(1), ..Config::default() };
     let mut cx = context(config);
@@ -358,7 +358,7 @@ fn the_sender_that_a_publication_excludes_steps_over_it_caught_up_or_not_and_nob
         assert_eq!(received(&mut sender, &mut senders_peer, &mut cx), ["a1", "a4", "a5", "a6"]);
         let all = ["a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7"];
         assert_eq!(received(&mut other, &mut others_peer, &mut cx), all);
-        // One form, two subscribers: all but what the sender was spared.
+        // One form, two subscribers: every frame but those that exclude the sender.
         assert_eq!(cx.hub.deliveries().iter().sum::<u64>(), 12);
         sender.leave_channels(&mut cx);
         other.leave_channels(&mut cx);

@@ -1,4 +1,4 @@
-//! What a connection may use besides itself: borrowed from its event loop, beside the table of connections.
+//! What a connection may use besides itself, borrowed from its event loop next to the table of connections.
 //!
 //! No other connection, no poll and no timer can be reached from here.
 
@@ -17,15 +17,15 @@ use crate::server::metrics::counters::Counters;
 use crate::server::metrics::refusals::Reason;
 use crate::server::shared::Shared;
 
-/// Bytes read of all sockets in a turn; those that were not read keep their places. What is published in a turn is written
-/// twice before it goes out, for the channel and for its logs: 256 KiB of it are still in a cache then. What the sockets
-/// hold is compared with `--max-memory` once a turn, so this is also how far past it a loop can get, but for one share.
+/// Bytes read from all sockets in a turn; connections that were not read keep their places in the queue. A payload is written
+/// twice before it is sent, into the channel's history and into its logs: 256 KiB are still in a cache by then. Memory is
+/// compared with `--max-memory` once a turn, so a loop exceeds it by at most this and one share.
 const READ_LEN_PER_TURN_MAX: usize = 256 * 1024;
 
 /// The part of an event loop that its connections use.
 #[derive(Debug)]
 pub struct Context {
-    /// What all loops share: the broker, the configuration, whether the server stops.
+    /// What all loops share: the broker, the configuration, the state of the stop.
     pub shared: Arc<Shared>,
     /// The number of this loop.
     pub loop_index: usize,
@@ -36,22 +36,22 @@ pub struct Context {
     pub spares: Spares,
     pub timeouts: Timeouts,
     pub lag_rules: LagRules,
-    /// When this turn's waiting was over; from the flush on, when that began.
+    /// The time when this turn's wait ended; from the flush phase on, the time when that began.
     pub now: Millis,
-    /// The key of the connection that is being called, as an owner of subscriptions.
+    /// The key of the connection that is being called, as the owner of its subscriptions.
     pub owner: u64,
-    /// Bytes read in this turn, and inflated from them.
+    /// Bytes read in this turn, and bytes inflated from them.
     pub read_len: usize,
-    /// The same of the connection that is being read.
+    /// The same for the connection that is being read.
     pub taken_len: usize,
     /// Whether somebody subscribed to the dashboard's figures in this turn.
     pub has_new_watcher: bool,
-    /// Room for what is taken from the mailbox; empty between uses.
+    /// Reused buffer for what is taken from the mailbox; empty between uses.
     taken: VecDeque<Arc<Publication>>,
 }
 
 impl Context {
-    /// Of the loop with that number.
+    /// For the loop with this index.
     pub fn new(loop_index: usize, shared: Arc<Shared>) -> Self {
         let timeouts = Timeouts::new(&shared.config);
         let lag_rules = LagRules::new(&shared.config);
@@ -79,7 +79,7 @@ impl Context {
         self.shared.note(reason, self.now, what);
     }
 
-    /// Whether publishers have to wait until some loop has caught up.
+    /// Whether publishers have to wait, since some loop's mailbox is congested.
     pub fn is_congested(&self) -> bool {
         self.shared.broker.is_congested()
     }
@@ -89,7 +89,7 @@ impl Context {
         self.shared.stop().is_leaving()
     }
 
-    /// Whether this turn has read as many bytes as a turn reads.
+    /// Whether this turn has used up its budget of bytes to read.
     pub fn is_read_out(&self) -> bool {
         self.read_len > READ_LEN_PER_TURN_MAX
     }
@@ -100,8 +100,8 @@ impl Context {
         self.taken_len += len;
     }
 
-    /// The connection that is being called, as the publisher that an answer is for. It awaits one answer at a time, so the
-    /// number of the request is not looked at.
+    /// The connection that is being called, as the publisher that gets the answer. It awaits one answer at a time, so the
+    /// request number is always 0.
     pub fn waiter(&self) -> Waiter {
         Waiter::Connection { loop_index: self.loop_index, connection: self.owner, request: 0 }
     }
@@ -112,7 +112,8 @@ impl Context {
         usize::try_from(own).unwrap_or(usize::MAX) + self.hub.log_bytes()
     }
 
-    /// Takes about `len_max` bytes out of the mailbox and appends them to the logs, encoded once a form. How many it took.
+    /// Takes publications of about `len_max` bytes out of the mailbox and appends them to the logs, encoded once per wire form.
+    /// Returns how many bytes it took.
     pub fn apply(&mut self, len_max: usize) -> usize {
         let Self { shared, loop_index, hub, encoder, taken, .. } = self;
         let len = shared.broker.mailbox(*loop_index).take_publications(len_max, taken);
@@ -126,7 +127,8 @@ impl Context {
         len
     }
 
-    /// Decides, while nobody can publish to the channel and all that was published is in the logs, whether to join it.
+    /// Calls `join` under the channel's lock: nothing can be published to the channel meanwhile, and all earlier publications
+    /// are in the logs. If `join` returns something, a subscriber is counted.
     pub fn under_lock<T>(
         &mut self,
         channel: &ChannelName,
@@ -135,7 +137,7 @@ impl Context {
     ) -> Option<T> {
         let (shared, loop_index, now) = (Arc::clone(&self.shared), self.loop_index, self.now);
         let joined = shared.broker.subscribe(channel, loop_index, position, now, |resumption| {
-            // All of it, whatever a turn's slice is: what comes after the join is in the logs after this.
+            // Everything, whatever the slice of a turn: only publications from after the join may follow in the logs.
             self.apply(usize::MAX);
             join(&mut self.hub, resumption)
         });
@@ -143,13 +145,13 @@ impl Context {
         joined
     }
 
-    /// Ends a subscription of the hub and of the broker. A frame of it that is partly written has been finished.
+    /// Ends a subscription in the hub and in the broker. The caller has kept the rest of its started frame.
     pub fn unsubscribe(&mut self, subscription: Subscription) {
         self.shared.broker.unsubscribe(self.hub.channel(subscription), self.loop_index, self.now);
         self.hub.unsubscribe(subscription);
     }
 
-    /// Puts what is counted so far where other threads read it.
+    /// Puts the counters where other threads read them.
     pub fn put_counters(&mut self) {
         self.counters.deliveries = *self.hub.deliveries();
         self.counters.passed_over = self.hub.passed_over();

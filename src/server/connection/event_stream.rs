@@ -1,6 +1,6 @@
-//! The role of a connection that reads one channel as an event stream: chunks of an answer without an end.
+//! The role of a connection that reads one channel as an event stream: chunks of a response without an end.
 //!
-//! How an event looks the encoder knows. What the peer sends is ignored.
+//! Events are encoded by `encoder`. What the peer sends is ignored.
 
 use super::Connection;
 use super::context::Context;
@@ -13,7 +13,8 @@ impl Connection {
     pub(super) fn begin_stream(&mut self, joining: &Joining, cx: &mut Context) {
         let joined = join(joining, cx);
         self.send_stream_head(cx);
-        // A stream's peer says nothing. It gets the time that a WebSocket has to be silent and to answer a ping.
+        // The reader of a stream sends nothing, so TCP acknowledgements are its only sign of life. It has as long as a
+        // WebSocket has to be silent and to answer a ping.
         #[cfg(target_os = "linux")]
         {
             let config = &cx.shared.config;

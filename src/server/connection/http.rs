@@ -1,6 +1,6 @@
-//! The role of a connection that speaks HTTP: requests come in, answers go into the outbox.
+//! The role of a connection that speaks HTTP: requests are parsed, answers are appended to the outbox.
 //!
-//! What is answered the API decides; what a connection becomes after an upgrade is in the files of the other roles.
+//! What is answered is decided by `api`. The roles after an upgrade are in files of their own.
 
 use super::context::Context;
 use super::life::{After, Expects, Life};
@@ -22,9 +22,9 @@ use crate::server::shared::Stop;
 /// How much of an answer is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
-    /// All.
+    /// The head and the body.
     Whole,
-    /// Its head: the request's method is HEAD.
+    /// The head alone: the request's method is HEAD.
     Head,
 }
 
@@ -35,7 +35,7 @@ impl Extent {
 }
 
 impl Connection {
-    /// Takes bytes of requests.
+    /// Receives bytes of requests.
     pub(super) fn receive_requests(&mut self, input: &[u8], cx: &mut Context) {
         let Life::Http(http) = &mut self.life else { return };
         http.receive(input);
@@ -46,7 +46,7 @@ impl Connection {
         self.serve(cx);
     }
 
-    /// Answers the requests that are complete, as long as the peer takes the answers and no loop is behind.
+    /// Answers complete requests, as long as the peer takes the answers and no mailbox is congested.
     pub(super) fn serve(&mut self, cx: &mut Context) {
         while let Life::Http(http) = &mut self.life {
             let has_to_wait = http.is_body_awaited() && cx.is_congested() || http.is_delivery_awaited();
@@ -114,7 +114,7 @@ impl Connection {
         }
     }
 
-    /// Publishes what a request brought, and answers it, now or once the publication is delivered.
+    /// Publishes the body of a request. The answer follows at once, or when the publication has been delivered.
     fn publish_posted(&mut self, draft: Draft, key: Option<IdempotencyKey>, after: After, cx: &mut Context) {
         let (broker, waiter) = (&cx.shared.broker, cx.waiter());
         let publishing = match key {
@@ -137,7 +137,7 @@ impl Connection {
         self.respond(&response, after, cx);
     }
 
-    /// The publication of this connection has been delivered, or was not: its request is answered if it still waits.
+    /// The publication of this connection has been delivered, or has failed: its request is answered if it still waits.
     pub fn receive_outcome(&mut self, outcome: Result<Receipt, NotPublished>, cx: &mut Context) -> Next {
         let response = self.answer_of_publishing(outcome, cx);
         if let Life::Http(http) = &mut self.life
@@ -162,7 +162,7 @@ impl Connection {
         }
     }
 
-    /// Whether the answer to its request waits for the delivery of its publication.
+    /// Whether its request waits for the delivery of its publication.
     pub(super) fn awaits_delivery(&self) -> bool {
         matches!(&self.life, Life::Http(http) if http.is_delivery_awaited())
     }
@@ -173,7 +173,7 @@ impl Connection {
         self.audience = u16::try_from(published.subscribers).unwrap_or(u16::MAX);
     }
 
-    /// Answers a request that cannot be read any further, and closes.
+    /// Answers a request that cannot be parsed further, and closes.
     pub(super) fn refuse_request(&mut self, error: &Error, cx: &mut Context) {
         let response = match *error {
             Error::BodyTooLarge { len_max } => handlers::too_long(len_max),
@@ -183,7 +183,7 @@ impl Connection {
             && let Life::Http(http) = &mut self.life
             && http.allow_origin.is_none()
         {
-            // Of a request whose head is not whole it is not known which page asks.
+            // The head is incomplete, so the origin of the page is not known.
             http.allow_origin = cx.shared.handlers.any_origin().map(Into::into);
         }
         self.respond(&response, After::Close, cx);
@@ -194,12 +194,12 @@ impl Connection {
         self.refuse_request(&Error::RequestTimeout, cx);
     }
 
-    /// Answers a client for which there is no memory, and closes.
+    /// Answers 503 since memory is short, and closes.
     pub(super) fn refuse_for_memory(&mut self, cx: &mut Context) {
         self.respond(&handlers::over_capacity(), After::Close, cx);
     }
 
-    /// Answers a request whose body, if it announced one, is not wanted.
+    /// Answers a request whose body, if it announced one, is not read.
     pub(super) fn respond_to(&mut self, request: &Request, response: &Response, cx: &mut Context) {
         self.send_response(response, After::of(request), Extent::of(request), cx);
     }
@@ -234,11 +234,12 @@ impl Connection {
         self.with_framing(cx, |framing, out| encode_stream_head(out, framing));
     }
 
-    /// The fields that frame an answer to the present request; whether the connection goes on is for `encode` to say.
+    /// Calls `encode` with the fields that frame an answer to the current request. Whether the connection is kept alive is for
+    /// `encode` to set.
     fn with_framing(&mut self, cx: &Context, encode: impl FnOnce(Framing<'_>, &mut Vec<u8>)) {
         let date = clock::http_date();
         let allow_origin = match &mut self.life {
-            // Taken: the next request says its own.
+            // Taken: the next request has an origin of its own.
             Life::Http(http) => http.allow_origin.take(),
             Life::LongPoll(_)
             | Life::WebSocket(_)
@@ -254,7 +255,7 @@ impl Connection {
     }
 }
 
-/// The answer to a question about the server itself.
+/// The answer to a request about the server itself.
 fn report_on(report: Report, cx: &mut Context) -> Response {
     match report {
         Report::Metrics => {

@@ -1,7 +1,7 @@
-//! How a connection comes to read a channel: it joins under the channel's lock, is told where it begins and what it
+//! How a connection joins a channel: it subscribes under the channel's lock, is sent a notice of its position and what it
 //! missed, and then reads the log.
 //!
-//! From where it begins the request says; what is kept, the broker.
+//! The position comes from the request; what is kept is in the broker.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::hub::{Publication, Resumption, Subscription};
 use crate::server::api::handlers::Joining;
 use crate::server::encoder::{self, Notice};
 
-/// A subscription that has begun, and what its owner is sent first.
+/// A new subscription, and what is sent to its owner first.
 #[derive(Debug)]
 pub struct Joined {
     subscription: Subscription,
@@ -27,7 +27,7 @@ pub struct Joined {
 }
 
 impl Joined {
-    /// Whether the form that is read has words for notices that pages can see.
+    /// Whether its wire form can express notices that pages see.
     pub fn hears_notices(&self) -> bool {
         self.subscription.form().is_envelope()
     }
@@ -52,7 +52,7 @@ pub fn join(joining: &Joining, cx: &mut Context) -> Joined {
 }
 
 impl Connection {
-    /// Tells a subscriber where it begins, if it is to be told, and what it missed; then it reads the log.
+    /// Sends a subscriber the notice of its position, if there is one, then what it missed, then the log.
     pub(super) fn begin(&mut self, joined: Joined) {
         let Joined { subscription, notice, policy, missed } = joined;
         if let Some(notice) = notice {
@@ -65,8 +65,8 @@ impl Connection {
         self.subscriptions.insert(Entry { subscription, policy, replay: Replay::new(missed) });
     }
 
-    /// Says that the server is there, as far as the form of a subscription has words for it. A peer that has not taken
-    /// what came before needs no other.
+    /// Sends the notice that the server is alive, if the wire form can express it. A peer with an unsent outbox needs no further
+    /// one.
     pub(super) fn say_alive(&mut self, cx: &Context) {
         if let Some(entry) = self.subscriptions.entries().first()
             && self.outbox.is_empty()

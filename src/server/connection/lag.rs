@@ -1,26 +1,26 @@
-//! When a subscriber is too far behind its channel: pure rules over a clock that is handed in.
+//! When a subscriber lags too far: pure rules, with the time as an argument.
 //!
-//! How far it is behind the hub knows; what happens then is done in `writing`.
+//! The hub counts by how many bytes it lags; the policies are applied in `sending`.
 
 use crate::server::clock::{Millis, millis};
 
 use crate::config::{Config, LagPolicy};
 
-/// The bound at which the grace is no longer waited for, in units of `--max-lag`. With the default of 1 MiB it is 32 MiB: a
-/// burst of as much, which several publishers can send in a part of a second, closes no subscriber that goes on reading,
-/// although its process may have to wait for a processor meanwhile. One that does not read holds as much for the grace at
-/// most, once for all that are like it, and within `--max-memory`.
+/// The bound above which there is no grace, in units of `--max-lag`. With the default of 1 MiB it is 32 MiB: a burst of that
+/// size, which several publishers can send within a second, closes no subscriber that keeps reading, even if its process has
+/// to wait for a processor. A subscriber that does not read holds that much at most for the grace; the bytes are shared by all
+/// that lag in the log, and count in `--max-memory`.
 const HARD_FACTOR: u64 = 32;
 
-/// Under [`LagPolicy::Latest`], how long a subscriber may have been behind before what is older than the newest
-/// publication is passed over. With what the kernel holds this makes a second or so at 100 KB/s; a shorter time would
-/// make a hiccup of the network a loss.
+/// Under [`LagPolicy::Latest`], how long a subscriber may lag before it skips to the newest publication. With what the kernel
+/// buffers, what is read is about a second old at 100 KB/s. A shorter time would turn a short stall of the network into a
+/// loss.
 pub const FRESH_MS: u64 = 500;
 
-/// A time that does not come.
+/// A time that is never reached.
 const NEVER: Millis = Millis(u64::MAX);
 
-/// What a subscriber is held to.
+/// The configured bounds on the lag of a subscriber.
 #[derive(Clone, Copy, Debug)]
 pub struct LagRules {
     /// `--max-lag`.
@@ -30,7 +30,7 @@ pub struct LagRules {
 }
 
 impl LagRules {
-    /// The configured ones.
+    /// As configured.
     pub fn new(config: &Config) -> Self {
         let lag_max = config.max_lag;
         let lag_hard_max = lag_max.saturating_mul(HARD_FACTOR);
@@ -38,10 +38,10 @@ impl LagRules {
     }
 }
 
-/// Since when a subscriber is late.
+/// Since when a subscriber has been late.
 ///
-/// Late is, under [`LagPolicy::Close`] and [`LagPolicy::Skip`], a subscriber past `--max-lag`; under
-/// [`LagPolicy::Latest`], which is about the age of what is read and not about its amount, one with anything unread.
+/// Under [`LagPolicy::Close`] and [`LagPolicy::Skip`], a subscriber is late if it lags by more than `--max-lag`. Under
+/// [`LagPolicy::Latest`], which bounds the age of what is read and not its amount, it is late if it lags at all.
 #[derive(Clone, Copy, Debug)]
 pub struct Lateness {
     since: Millis,
@@ -54,13 +54,13 @@ impl Default for Lateness {
 }
 
 impl Lateness {
-    /// The subscriber is within the bound again, or was moved there: it starts anew.
+    /// The subscriber is within the bound again, by reading or by skipping.
     pub fn clear(&mut self) {
         self.since = NEVER;
     }
 
-    /// Judges a subscriber whose socket did not take all of its log; `is_past` tells whether it lags by more than this
-    /// many bytes. True if its policy is due.
+    /// Checks a subscriber whose socket did not take all of its log; `is_past` tells whether it lags by more than a number of
+    /// bytes. True if its policy has to be applied.
     #[must_use]
     pub fn is_due(
         &mut self,
@@ -80,18 +80,18 @@ impl Lateness {
         }
     }
 
-    /// Whether what it has not read is too old to be sent if there is something newer.
+    /// Whether its unsent publications are too old to be sent if there are newer ones.
     #[must_use]
     pub fn is_stale(&self, policy: LagPolicy, now: Millis) -> bool {
         policy == LagPolicy::Latest && self.since.0.saturating_add(FRESH_MS) <= now.0
     }
 
-    /// When it has to be looked at although nothing is published and its socket gets no room.
+    /// When it has to be checked even if nothing is published and its socket gets no room.
     #[must_use]
     pub fn deadline(&self, policy: LagPolicy, rules: &LagRules) -> Millis {
         match policy {
             LagPolicy::Close | LagPolicy::Skip => Millis(self.since.0.saturating_add(rules.grace_ms)),
-            // What it does not take holds no more than `--max-lag`, and is judged when it takes some.
+            // It holds at most `--max-lag`, and is checked when its socket takes bytes again.
             LagPolicy::Latest => NEVER,
         }
     }
@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// 100 bytes, 3,200 at once, 5 s.
+    /// A bound of 100 bytes, 3,200 without a grace; a grace of 5 s.
     fn rules() -> LagRules {
         LagRules::new(&Config { max_lag: 100, lag_grace: Duration::from_secs(5), ..Config::default() })
     }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_past_the_bound_for_a_moment_is_not_due() {
+    fn a_subscriber_that_is_past_the_bound_for_a_moment_is_not_due() {
         for policy in [LagPolicy::Close, LagPolicy::Skip] {
             let mut lateness = Lateness::default();
             assert!(!is_due(&mut lateness, policy, 101, 1000));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn who_still_is_after_the_grace_is_due() {
+    fn a_subscriber_that_is_past_the_bound_for_longer_than_the_grace_is_due() {
         for policy in [LagPolicy::Close, LagPolicy::Skip] {
             let mut lateness = Lateness::default();
             assert!(!is_due(&mut lateness, policy, 101, 1000));

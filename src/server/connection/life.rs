@@ -1,6 +1,6 @@
-//! The life of a connection as one enum, and what it owns in each part of it.
+//! The life of a connection as one enum, and what the connection owns in each state.
 //!
-//! What is done with it is in the file of each role; transitions are in `mod.rs`, nowhere else.
+//! What happens in a state is in the file of its role; transitions are in `mod.rs` and nowhere else.
 
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
@@ -8,21 +8,21 @@ use crate::hub::PublicationId;
 use crate::server::api::handlers::Intent;
 use crate::ws::{Deflate, Protocol, State};
 
-/// The life of a connection, from top to bottom. A long poll is followed by a request; after an upgrade or an event stream
-/// there is none.
+/// The life of a connection, from top to bottom. From a long poll it returns to HTTP; from a WebSocket or an event stream it
+/// does not.
 #[derive(Debug)]
 pub enum Life {
     /// Requests and their answers.
     Http(Box<Http>),
-    /// A request that is answered when something is published.
+    /// A request that is answered when something is published, or when its wait ends.
     LongPoll(Box<LongPoll>),
-    /// Frames, until a Close frame has gone both ways or the peer broke the protocol.
+    /// Frames, until Close frames were exchanged or the peer broke the protocol.
     WebSocket(WebSocket),
-    /// Chunks of an answer without an end. What the peer still sends is ignored.
+    /// Chunks of a response without an end. Bytes from the peer are ignored.
     EventStream(EventStream),
     /// The outbox is sent, then our half of TCP is closed.
     Finishing,
-    /// Our half is closed; what the peer still sends is ignored until it closes its own.
+    /// Our half is closed. Bytes from the peer are ignored until it closes its own.
     Lingering,
 }
 
@@ -31,7 +31,7 @@ pub enum Life {
 pub struct Http {
     pub reader: RequestReader,
     pub expects: Expects,
-    /// The origin whose pages may read the answer to the present request.
+    /// The origin whose pages may read the answer to the current request.
     pub allow_origin: Option<Box<str>>,
 }
 
@@ -40,18 +40,18 @@ pub struct Http {
 pub enum Expects {
     /// A request's head, or the rest of it.
     Head,
-    /// Nothing: it is between two requests.
+    /// Nothing: the connection is between two requests.
     NextRequest,
     /// The body of a publication.
     Body { intent: Intent, after: After },
-    /// Nothing: its publication is to be delivered, which the mailbox tells.
+    /// Nothing: its publication is being delivered, and the mailbox brings the outcome.
     Delivery { after: After },
 }
 
 /// What follows an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// Another request may.
+    /// Possibly another request.
     KeepAlive,
     /// The end of the connection.
     Close,
@@ -72,7 +72,7 @@ impl Http {
         }
     }
 
-    /// Whether a request has begun and is still to be answered.
+    /// Whether a request has begun and is not answered yet.
     pub fn is_under_way(&self) -> bool {
         !self.reader.is_idle() || self.is_body_awaited() || self.is_delivery_awaited()
     }
@@ -87,29 +87,29 @@ impl Http {
         matches!(self.expects, Expects::Delivery { .. })
     }
 
-    /// The bytes that the request under way takes.
+    /// The bytes of memory that the request under way takes.
     pub fn held_len(&self) -> usize {
         self.reader.held_len()
     }
 
-    /// Bytes that were received and not looked at: of the next request, while this one waits.
+    /// The number of received bytes that are not parsed yet: those of the next request, while this one waits.
     pub fn buffered(&self) -> usize {
         self.reader.buffered()
     }
 
-    /// Keeps bytes for the next request without answering it.
+    /// Keeps received bytes. They are parsed when the reader is polled.
     pub fn receive(&mut self, input: &[u8]) {
         self.reader.receive(input);
     }
 
-    /// The bytes after the request that was answered: of another protocol.
+    /// The bytes after an upgrade request, which are frames of the other protocol.
     pub fn take_rest(&mut self) -> Vec<u8> {
         self.reader.take_rest()
     }
 }
 
 impl After {
-    /// What follows the answer to a request whose body, if it announced one, is not read.
+    /// What follows the answer if the body of the request, if it announced one, is not read.
     pub fn of(request: &Request) -> Self {
         if request.keep_alive() && !request.has_body() { Self::KeepAlive } else { Self::Close }
     }
@@ -118,9 +118,9 @@ impl After {
 /// A long poll that waits.
 #[derive(Debug)]
 pub struct LongPoll {
-    /// The connection that goes on with the next request.
+    /// The HTTP connection, which continues with the next request.
     pub http: Box<Http>,
-    /// The publication before the one that is waited for.
+    /// The newest publication before the wait.
     pub since: PublicationId,
     /// What follows the answer.
     pub after: After,
@@ -128,7 +128,7 @@ pub struct LongPoll {
     pub wait_ms: u32,
 }
 
-/// What is left of a long poll that waits no more.
+/// What the answer to a long poll needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {
     pub since: PublicationId,
@@ -136,17 +136,17 @@ pub struct Ended {
 }
 
 impl LongPoll {
-    /// What is expected of the peer: nothing, until it is answered.
+    /// What the peer is expected to do: nothing until the answer.
     pub fn stage(&self) -> Stage {
         Stage::Waiting(self.wait_ms)
     }
 
-    /// The bytes that requests under way take.
+    /// The bytes of memory that requests under way take.
     pub fn held_len(&self) -> usize {
         self.http.held_len()
     }
 
-    /// Whether another request came meanwhile.
+    /// Whether bytes of another request have arrived.
     pub fn asks_ahead(&self) -> bool {
         self.http.buffered() > 0
     }
@@ -167,25 +167,25 @@ impl LongPoll {
 #[derive(Debug)]
 pub struct WebSocket {
     pub protocol: Protocol,
-    /// What was read and is still to be taken: how far it was is `protocol`'s to know. None once all is.
+    /// Input that was read but not processed, since the share of a turn was used up. `protocol` knows how far it got.
     pub rest: Option<Box<Rest>>,
     /// The compression that was agreed.
     pub deflate: Option<Deflate>,
     pub awaits: Awaits,
-    /// Whether it gets a Close frame as soon as it has been sent all: the server stops.
+    /// Whether it gets a Close frame once its unsent bytes are sent: the server stops.
     pub is_leaving: bool,
 }
 
-/// What an open WebSocket is waited for.
+/// What is awaited from the peer of an open WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaits {
-    /// Nothing: it has given a sign of life.
+    /// Nothing: the peer has given a sign of life.
     Nothing,
-    /// A sign of life, since it was sent a ping.
+    /// A sign of life: a ping was sent.
     Pong,
 }
 
-/// Bytes that were read and are still to be taken. In a box, so that a connection without any has one word for them.
+/// Input that was read but not processed. Boxed, so that a connection without such input spends one word on it.
 #[derive(Debug)]
 pub struct Rest(pub Box<[u8]>);
 
@@ -199,12 +199,12 @@ impl WebSocket {
         }
     }
 
-    /// The bytes that the message under way and the input that is still to be taken hold.
+    /// The bytes of memory that the message under way and the unprocessed input take.
     pub fn held_len(&self) -> usize {
         self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.0.len())
     }
 
-    /// Whether something that was read is still to be taken.
+    /// Whether input was read but not processed.
     pub fn has_rest(&self) -> bool {
         self.rest.is_some()
     }
@@ -218,6 +218,6 @@ impl WebSocket {
 /// An event stream.
 #[derive(Debug)]
 pub struct EventStream {
-    /// Whether it is ended as soon as all is sent: the server stops.
+    /// Whether it ends once its unsent bytes are sent: the server stops.
     pub is_leaving: bool,
 }

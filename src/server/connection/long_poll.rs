@@ -1,6 +1,6 @@
 //! The role of a connection whose request waits for a publication.
 //!
-//! It reads the channel's log as any subscriber does, but nothing is written before it is answered.
+//! It has a log like any subscriber, but its bytes are sent as the body of one answer.
 
 use super::Connection;
 use super::context::Context;
@@ -13,16 +13,16 @@ use crate::hub::{PublicationId, Resumption, Subscription, WireForm};
 use crate::server::api::handlers::Polling;
 use crate::server::encoder;
 
-/// What is there for a long poll.
+/// What a long poll finds.
 enum Polled {
-    /// Something to answer with now.
+    /// It is answered now: with kept publications, a gap, or because it does not wait.
     Now(Resumption),
-    /// Nothing yet; it is subscribed to what comes after this publication.
+    /// Nothing yet: it has subscribed, and waits for what follows this publication.
     Later(Subscription, PublicationId),
 }
 
 impl Connection {
-    /// Answers a long poll with what is there, or has it wait.
+    /// Answers a long poll with the kept publications, or lets it wait.
     pub(super) fn poll_channel(&mut self, request: &Request, polling: &Polling, cx: &mut Context) {
         let wait_ms = if cx.is_leaving() { 0 } else { polling.wait_ms };
         let (mut polled, owner) = (None, cx.owner);
@@ -41,7 +41,7 @@ impl Connection {
                 self.respond_to(request, &response, cx);
             }
             Polled::Later(subscription, since) => {
-                // Nothing is written from the log, so that it lags is no reason to act: the first publication answers it.
+                // The first publication in its log answers it, so it never lags: the policy is not used.
                 self.subscriptions.insert(Entry { subscription, policy: LagPolicy::Close, replay: None });
                 let (after, wait_ms) = (After::of(request), u32::try_from(wait_ms).unwrap_or(u32::MAX));
                 self.wait_for_publication(|http| LongPoll { http, since, after, wait_ms }, cx.now);
@@ -49,17 +49,18 @@ impl Connection {
         }
     }
 
-    /// Whether a long poll has something to be answered with.
+    /// Whether publications have arrived for a long poll.
     pub(super) fn is_poll_ready(&self, cx: &Context) -> bool {
         matches!(self.life, Life::LongPoll(_))
             && self.subscriptions.single().is_some_and(|subscription| cx.hub.lag(subscription) > 0)
     }
 
-    /// Answers a long poll that waits: with what came, or with nothing. What was asked meanwhile is next.
+    /// Answers a long poll that waits, with the publications that have arrived, if any. A request that arrived during the wait
+    /// is next.
     pub(super) fn answer_poll(&mut self, cx: &mut Context) {
         let Some(subscription) = self.subscriptions.single() else { return };
         let Some(Ended { since, after }) = self.end_wait(cx.now) else { return };
-        // Every publication is one frame of this form, so the newest is found by counting.
+        // Every publication is one frame in this form, so counting frames gives the newest sequence.
         let count = cx.hub.unread_publications(subscription);
         let next = PublicationId { sequence: since.sequence + count, ..since };
         let body = encoder::long_poll_answer(None, cx.hub.unread(subscription), next);
@@ -74,8 +75,8 @@ impl Connection {
     }
 }
 
-/// The answer to a long poll for which something is there. One over `--max-lag` is cut after the publication that goes
-/// over it; the rest is for the next poll.
+/// The answer to a long poll that is not to wait. An answer longer than `--max-lag` ends with the publication that exceeds it;
+/// the rest is for the next poll.
 fn answer_of(resumption: Resumption, cx: &mut Context) -> Response {
     let Resumption { mut since, gap, publications } = resumption;
     let mut elements = Vec::new();

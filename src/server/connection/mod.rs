@@ -1,7 +1,7 @@
 //! One connection: its life as one enum, and every transition of it.
 //!
-//! What a peer's bytes mean is in the file of each role, how its bytes leave in `sending`; which connections there are
-//! the event loop knows.
+//! What a peer's bytes mean is in the file of each role; how bytes are sent is in `sending`. The table of connections is the
+//! event loop's.
 
 pub mod context;
 mod event_stream;
@@ -36,64 +36,64 @@ use crate::server::clock::Millis;
 use crate::server::metrics::counters::{Counters, Transport};
 use crate::ws::CloseCode;
 
-/// A socket and all that is known of it.
+/// A socket and its state.
 ///
-/// The methods of a role are in its file. They reach this connection and a [`Context`], nothing else, and return what the
-/// event loop is to do.
+/// The methods of a role are in the role's file. They reach this connection and a [`Context`], nothing else, and return what
+/// the event loop is to do.
 #[derive(Debug)]
 pub struct Connection {
     pub stream: Stream,
     life: Life,
     outbox: Outbox,
     subscriptions: Subscriptions,
-    /// Since when it lags too far.
+    /// Since when it lags by more than its policy allows.
     lateness: Lateness,
     deadlines: Deadlines,
-    /// When a timer is going to look here; never later than the deadline.
+    /// The deadline of its live entry in the loop's queue; never later than its own deadline.
     pub timer_at: Millis,
-    /// The private bytes that were last counted in the loop's sum. More than 4 GiB, which takes a `--max-message` of as much,
+    /// The private bytes that the loop's sum includes for it. More than 4 GiB, possible with a `--max-message` of that size,
     /// count as 4 GiB.
     pub counted_len: u32,
-    /// What it was last counted as.
+    /// The transport under which it is counted.
     pub counted_as: Transport,
-    /// Where its unread input is.
+    /// Whether it has unread input, and what that waits for.
     pub input: Input,
-    /// Which listener it came in at.
+    /// Which listener accepted it.
     pub door: Door,
-    /// How many subscribers the publication had that its last bytes brought; 0 if they brought none. More than 65,535 count
-    /// as that many: a publisher's share is the smallest long before.
+    /// The number of subscribers of the publication that its last bytes contained; 0 if they contained none. Capped at 65,535,
+    /// far above where a publisher's share is smallest.
     audience: u16,
-    /// Bytes that came in after they had ceased to count.
+    /// The number of bytes that were read and ignored.
     discarded: u32,
 }
 
-/// The unread input of a connection.
+/// The state of a connection's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// None is known of: an edge tells of the next.
+    /// Everything is read. An edge announces the next bytes.
     Drained,
-    /// It is in the queue.
+    /// The connection is in the queue to be read.
     Queued,
-    /// It publishes, and waits until the loops have caught up.
+    /// The connection publishes, and waits until no loop's mailbox is congested.
     Parked,
-    /// It is read no further until it has taken its answers, or its long poll is answered.
+    /// The connection is not read until its peer has taken its answers, or its long poll is answered.
     Held,
 }
 
-/// What the event loop is to do with a connection that it has called.
+/// What the event loop is to do after it has called a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Next {
-    /// Nothing, until something happens.
+    /// Nothing until the next event or deadline.
     Wait,
-    /// Read it when its turn has come.
+    /// Queue it to be read.
     Read,
     /// Drop it at the end of the turn.
     Drop,
 }
 
 impl Connection {
-    /// A connection that has just been accepted and has not said anything.
+    /// A connection that has just been accepted. Nothing has been read.
     pub fn new(stream: Stream, now: Millis, door: Door) -> Self {
         Self {
             stream,
@@ -112,7 +112,7 @@ impl Connection {
         }
     }
 
-    /// How it is used; one that is ending as before.
+    /// The transport that it is used for. A connection that is ending keeps its last one.
     pub fn transport(&self) -> Transport {
         match &self.life {
             Life::Http(_) => Transport::Http,
@@ -128,7 +128,7 @@ impl Connection {
         match &self.life {
             Life::Http(http) => http.stage(),
             Life::LongPoll(poll) => poll.stage(),
-            // The Close frame is not what it waits for before it has taken what stands ahead of that.
+            // An answer to the Close frame is expected only after the peer has taken the bytes ahead of that frame.
             Life::WebSocket(websocket) => match websocket.stage() {
                 Stage::Closing if !self.outbox.is_empty() => Stage::Finishing,
                 stage => stage,
@@ -139,7 +139,7 @@ impl Connection {
         }
     }
 
-    /// The room that is held for this connection alone: for what is under way in either direction.
+    /// The bytes of memory held for this connection alone: requests, messages and private bytes under way, in both directions.
     pub fn private_len(&self) -> usize {
         let inbound = match &self.life {
             Life::Http(http) => http.held_len(),
@@ -150,7 +150,7 @@ impl Connection {
         inbound + self.outbox.held_len() + self.subscriptions.held_len()
     }
 
-    /// Counts what it holds and how it is used now, in the place of what was counted before.
+    /// Updates the loop's counts: the bytes that it holds and its transport.
     pub fn recount(&mut self, counters: &mut Counters) {
         let held_len = u32::try_from(self.private_len()).unwrap_or(u32::MAX);
         counters.private_bytes = counters.private_bytes - u64::from(self.counted_len) + u64::from(held_len);
@@ -162,14 +162,14 @@ impl Connection {
         }
     }
 
-    /// Counts it no more.
+    /// Removes it from the loop's counts.
     pub fn uncount(&self, counters: &mut Counters) {
         counters.private_bytes -= u64::from(self.counted_len);
         counters.remove_connection(self.counted_as);
     }
 
-    /// Whether several channels are read: such a connection is flushed once a turn and not once a channel. True only
-    /// once a turn, until [`Connection::flush`].
+    /// For a connection with several subscriptions, which is flushed once per turn and not once per log: whether it has to be
+    /// queued for that. True at most once until [`Connection::flush`]. `None` for other connections.
     pub fn is_to_be_queued(&mut self) -> Option<bool> {
         match &mut self.subscriptions {
             Subscriptions::None | Subscriptions::One(_) => None,
@@ -177,14 +177,13 @@ impl Connection {
         }
     }
 
-    /// The logs that it reads, and how far it lags in each; none if its socket has room, since it is about to be flushed
-    /// then.
+    /// The logs that it reads, and its lag in each. Empty if its socket has room, since it is about to be flushed then.
     pub fn lags<'a>(&'a self, cx: &'a Context) -> impl Iterator<Item = (LogId, u64)> + 'a {
         let entries = if self.stream.is_writable() { &[] } else { self.subscriptions.entries() };
         entries.iter().map(|entry| (cx.hub.log(entry.subscription), cx.hub.lag(entry.subscription)))
     }
 
-    /// How many private bytes it does not take.
+    /// The number of unsent private bytes.
     pub fn unsent_len(&self) -> usize {
         self.outbox.unsent().len()
     }
@@ -192,15 +191,15 @@ impl Connection {
 
 /// Deadlines.
 impl Connection {
-    /// When it is to be looked at although nothing happens.
+    /// When it is due next if no event comes first.
     pub fn deadline(&self, cx: &Context) -> Millis {
         let deadline = self.deadlines.next(self.stage(), &cx.timeouts);
         let grace_end = self.grace_end(cx);
-        // One that is over has been seen, and the flush of this turn is going to judge it.
+        // A grace that has ended is left to the flush of this turn.
         if grace_end > cx.now { deadline.min(grace_end) } else { deadline }
     }
 
-    /// Whether the grace of a lagging subscriber is over: its flush judges it once more.
+    /// Whether the grace of a lagging subscriber has ended, so that its flush has to apply the lag policy.
     pub fn is_grace_over(&self, cx: &Context) -> bool {
         self.grace_end(cx) <= cx.now
     }
@@ -213,31 +212,30 @@ impl Connection {
         self.lateness.deadline(policy, &cx.lag_rules)
     }
 
-    /// The peer was not read from `since` until now.
+    /// Excludes the time from `since` until now, in which the peer was not read, from its deadlines.
     pub fn excuse(&mut self, since: Millis, now: Millis) {
         self.deadlines.excuse(self.stage(), since, now);
     }
 
-    /// What is due by the time, if anything is. Nothing while the peer has bytes that were not read, or room that was not
-    /// used: it is looked at again after that.
+    /// What is due now, if anything. Whether unread bytes or unused room excuse the peer, [`Connection::is_excused`] tells.
     pub fn due(&self, cx: &Context) -> Option<Due> {
         self.deadlines.due(self.stage(), cx.now, &cx.timeouts)
     }
 
-    /// Whether what is due would be said of a peer that is not silent: its bytes are there, and were not read yet; or its
-    /// socket has told of room, which the flush of this turn is going to use.
+    /// Whether the peer is excused from what is due, since it is not silent: it has sent bytes that are not read yet, or its
+    /// socket has room again, which the flush of this turn is going to use.
     pub fn is_excused(&self, due: Due) -> bool {
         if self.stream.is_freed() && matches!(due, Due::Hangup | Due::CloseSilent | Due::Drop) {
             return true;
         }
         if self.awaits_delivery() {
-            // The request was complete in time. It is read again after the answer.
+            // The request was complete in time. The connection is read again after the answer.
             return due == Due::RequestTimeout;
         }
         self.is_to_be_read()
             && match due {
                 Due::RequestTimeout | Due::Hangup | Due::CloseSilent => true,
-                // To an event stream it is no question.
+                // On an event stream it is a comment, which expects no answer.
                 Due::Ping => matches!(self.life, Life::WebSocket(_)),
                 Due::Answer | Due::Notice | Due::Drop => false,
             }
@@ -261,7 +259,7 @@ impl Connection {
             }
             (Due::Ping, Life::WebSocket(_)) => self.ping(cx),
             (Due::CloseSilent, Life::WebSocket(_)) => self.close_silent(cx),
-            // Nothing more is due.
+            // Its last deadline has passed, or the deadline is not one of this life.
             (
                 Due::RequestTimeout
                 | Due::Hangup
@@ -282,14 +280,14 @@ impl Connection {
     }
 }
 
-/// Transitions. Nobody else changes `life`.
+/// Transitions. `life` is changed here and nowhere else.
 impl Connection {
     fn enter(&mut self, life: Life, now: Millis) {
         self.life = life;
         self.deadlines.restart(now);
     }
 
-    /// A handshake was accepted.
+    /// A WebSocket handshake was accepted.
     fn become_websocket(&mut self, websocket: WebSocket, now: Millis) {
         self.enter(Life::WebSocket(websocket), now);
     }
@@ -299,7 +297,7 @@ impl Connection {
         self.enter(Life::EventStream(EventStream { is_leaving }), now);
     }
 
-    /// A long poll waits; `make` is given the HTTP connection that goes on once it is answered.
+    /// A long poll begins to wait. `make` gets the HTTP connection, which continues after the answer.
     fn wait_for_publication(&mut self, make: impl FnOnce(Box<Http>) -> LongPoll, now: Millis) {
         match std::mem::replace(&mut self.life, Life::Lingering) {
             Life::Http(http) => self.enter(Life::LongPoll(Box::new(make(http))), now),
@@ -307,7 +305,7 @@ impl Connection {
         }
     }
 
-    /// A long poll waits no more: what it was, and the connection is an HTTP one again.
+    /// Ends the wait of a long poll: the connection is an HTTP connection again. Returns what the answer needs.
     fn end_wait(&mut self, now: Millis) -> Option<Ended> {
         match std::mem::replace(&mut self.life, Life::Lingering) {
             Life::LongPoll(poll) => {
@@ -322,8 +320,8 @@ impl Connection {
         }
     }
 
-    /// Sends what is in the outbox, then closes TCP from our side (RFC 6455 §7.1.1: the server first). Nothing is read
-    /// from a channel any more.
+    /// Ends the connection after the outbox is sent: TCP is closed from our side (RFC 6455 §7.1.1: the server first).
+    /// Subscriptions end now.
     fn finish(&mut self, cx: &mut Context) {
         self.leave_channels(cx);
         if !matches!(self.life, Life::Finishing | Life::Lingering) {
@@ -331,12 +329,12 @@ impl Connection {
         }
     }
 
-    /// The outbox is sent: our half is closed, and the peer has some time to close its own.
+    /// The outbox is sent and our half is closed. The peer has `--close-timeout` to close its own.
     fn linger(&mut self, now: Millis) {
         self.enter(Life::Lingering, now);
     }
 
-    /// Drops what was to be sent: there is no room for a goodbye.
+    /// Drops the connection with its unsent bytes, without a Close frame.
     pub fn cut(&mut self, cx: &mut Context) -> Next {
         self.leave_channels(cx);
         self.linger(cx.now);
@@ -347,7 +345,7 @@ impl Connection {
 
 /// Ends.
 impl Connection {
-    /// Ends every subscription. The rest of a started frame is kept, the rest of the logs is not.
+    /// Ends every subscription. The rest of a started frame is still sent, the other unsent bytes of the logs are not.
     pub fn leave_channels(&mut self, cx: &mut Context) {
         self.keep_started(cx);
         while let Some(entry) = self.subscriptions.pop() {
@@ -356,11 +354,11 @@ impl Connection {
         self.lateness.clear();
     }
 
-    /// Ends one subscription; what it had not begun to send of that channel is not sent. False if it is none of this
-    /// connection's.
+    /// Ends one subscription. The rest of a started frame is still sent, its other unsent bytes are not. False if this
+    /// connection does not have the subscription.
     #[cfg_attr(not(test), expect(dead_code, reason = "no protocol leaves one of several channels yet"))]
     pub fn leave_channel(&mut self, subscription: Subscription, cx: &mut Context) -> bool {
-        // A frame of another channel goes on.
+        // A started frame of another channel stays where it is.
         if !cx.hub.started(subscription).is_empty() {
             self.keep_started(cx);
         }
@@ -371,7 +369,7 @@ impl Connection {
         is_known
     }
 
-    /// Says goodbye: a Close frame, unless one went out before, whose answer is awaited; or the end of the stream.
+    /// Closes a WebSocket with a Close frame, unless one was sent before, or an event stream with its last chunk.
     pub fn close(&mut self, code: CloseCode, reason: &str, cx: &mut Context) {
         self.leave_channels(cx);
         match &mut self.life {
@@ -384,7 +382,7 @@ impl Connection {
     /// Ends the connection because memory is short.
     pub fn end_for_memory(&mut self, cx: &mut Context) {
         const OUT_OF_MEMORY: &str =
-            "the server is out of memory (--max-memory), and you held most; come back in a moment";
+            "the server is out of memory (--max-memory), and you held most; reconnect in a moment";
         if matches!(self.life, Life::LongPoll(_)) {
             self.abandon_poll(cx);
         }
@@ -398,10 +396,10 @@ impl Connection {
         }
     }
 
-    /// The server stops: a subscriber is closed as soon as it has been sent all, a request that is under way is answered.
+    /// The server stops: a subscriber is closed once its unsent bytes are sent, and a request under way is answered.
     pub fn say_goodbye(&mut self, cx: &mut Context) -> Next {
         match &mut self.life {
-            // The flush at the end of this turn finds out whether it has unsent bytes.
+            // The flush of this turn checks whether it has unsent bytes.
             Life::WebSocket(WebSocket { is_leaving, .. }) | Life::EventStream(EventStream { is_leaving }) => {
                 *is_leaving = true;
             }
@@ -415,7 +413,7 @@ impl Connection {
         Next::Wait
     }
 
-    /// Whether it gets a goodbye as soon as it has been sent all.
+    /// Whether it is closed once its unsent bytes are sent.
     fn is_leaving(&self) -> bool {
         match self.life {
             Life::WebSocket(WebSocket { is_leaving, .. }) | Life::EventStream(EventStream { is_leaving }) => {

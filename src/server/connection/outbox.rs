@@ -1,13 +1,12 @@
-//! Private bytes that a socket still owes: handshake, replies, pongs, close.
+//! The unsent private bytes of a connection: handshake, answers, pongs, Close frames.
 //!
-//! Channel bytes are not here; they stay in the log. Only the rest of a started frame comes here when its log
-//! must not be kept for it.
+//! The bytes of channels stay in their logs. The one exception is the rest of a started frame whose log is not to be kept.
 
-/// An outbox above this many bytes stops the reading of its socket until it has drained: a peer that asks and
-/// does not read its answers is held back by TCP. 64 KiB is one read's worth of the smallest questions.
+/// Above this many unsent bytes the connection is not read: a peer that sends requests and does not read its answers gets
+/// backpressure from TCP. 64 KiB hold the answers to one read full of the smallest requests.
 pub const OUTBOX_HIGH: usize = 64 * 1024;
 
-/// A drained outbox keeps no more room than this: connections at rest own nothing.
+/// The capacity that a drained outbox keeps: none, so that idle connections own no buffer.
 const DRAINED_CAPACITY_MAX: usize = 0;
 
 /// ```text
@@ -15,8 +14,7 @@ const DRAINED_CAPACITY_MAX: usize = 0;
 ///           0      sent                     len            capacity
 /// ```
 ///
-/// Invariant: `sent <= bytes.len() - sent`, so that at most half of the bytes that are kept are sent; an empty one
-/// owns no memory.
+/// Invariant: `sent <= bytes.len() - sent`, so at most half of the kept bytes are sent ones. An empty outbox owns no memory.
 #[derive(Debug, Default)]
 pub struct Outbox {
     bytes: Vec<u8>,
@@ -24,27 +22,27 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// The room that it takes: sent bytes that are still kept, unsent ones, and what the buffer can grow by.
+    /// The bytes of memory that it takes: sent bytes that are still kept, unsent bytes, and unused capacity.
     pub fn held_len(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// Where new bytes are appended. Call [`Outbox::consume`] for what has been written, not this.
+    /// The buffer to append to. To remove written bytes, call [`Outbox::consume`].
     pub fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// What is still to be written.
+    /// The unsent bytes.
     pub fn unsent(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
 
-    /// Whether nothing is owed.
+    /// Whether nothing is unsent.
     pub fn is_empty(&self) -> bool {
         self.unsent().is_empty()
     }
 
-    /// Whether the peer should be read no further for now.
+    /// Whether the peer should not be read for now.
     pub fn is_high(&self) -> bool {
         self.unsent().len() > OUTBOX_HIGH
     }
@@ -52,13 +50,13 @@ impl Outbox {
     /// Notes that `len` bytes have been written.
     pub fn consume(&mut self, len: usize) {
         self.sent += len;
-        assert!(self.sent <= self.bytes.len(), "only what is owed is written");
+        assert!(self.sent <= self.bytes.len(), "only unsent bytes are written");
         self.release();
     }
 
-    /// Gives the room of sent bytes back, as a log does: all of it when nothing is unsent, else once more is sent than
-    /// unsent, so that each byte is moved once on average. A peer that asks on and on, and takes its answers bit by
-    /// bit, never lets it drain.
+    /// Frees the memory of sent bytes, as a log does: all of it when nothing is unsent, otherwise once more is sent than unsent,
+    /// so that each byte is moved once on average. The latter is for a peer that always has answers outstanding: its outbox
+    /// never drains.
     fn release(&mut self) {
         if self.is_empty() {
             self.bytes.clear();
@@ -71,8 +69,8 @@ impl Outbox {
         }
     }
 
-    /// Puts the rest of a started frame before everything else. Nothing of the outbox can have been written
-    /// while that frame was unfinished.
+    /// Puts the rest of a started frame ahead of everything else. No part of the outbox can have been written since that frame
+    /// was started.
     pub fn prepend(&mut self, started: &[u8]) {
         assert!(started.is_empty() || self.sent == 0, "private bytes wait for the started frame");
         self.bytes.splice(..0, started.iter().copied());

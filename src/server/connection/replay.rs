@@ -1,6 +1,6 @@
-//! What a subscriber that came back is still to be sent before it reads the log.
+//! The publications that a reconnected subscriber missed, which are sent ahead of the log.
 //!
-//! The publications are shared with the channel's history; only what the next write takes is made into bytes.
+//! They are shared with the channel's history; only as many as the next write takes are encoded.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::hub::{Publication, WireForm};
 use crate::server::connection::outbox::Outbox;
 use crate::server::encoder::Encoder;
 
-/// Missed publications, oldest first. The log's bytes come behind the last of them.
+/// Missed publications, oldest first. The bytes of the log follow after the last of them.
 ///
 /// Invariant: there is at least one.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Replay {
         (!publications.is_empty()).then(|| Box::new(Self(publications)))
     }
 
-    /// Appends publications until the outbox is high. True if there are no more.
+    /// Appends publications until the outbox is high. True if none is left.
     #[must_use]
     pub fn refill(&mut self, form: WireForm, encoder: &mut Encoder, outbox: &mut Outbox) -> bool {
         while !outbox.is_high()
@@ -32,7 +32,7 @@ impl Replay {
         self.0.is_empty()
     }
 
-    /// The bytes that the list itself takes.
+    /// The bytes of memory that the list itself takes.
     pub fn held_len(&self) -> usize {
         self.0.capacity() * size_of::<Arc<Publication>>()
     }
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_next_write_takes_is_made_into_bytes() {
+    fn only_what_the_next_write_takes_is_encoded() {
         let mut encoder = Encoder::new(&Config::default());
         let (mut outbox, mut sent) = (Outbox::default(), 0);
         let mut replay = Replay::new(publications(20, 20_000)).unwrap();
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn who_missed_nothing_has_no_replay() {
+    fn a_subscriber_that_missed_nothing_has_no_replay() {
         assert!(Replay::new(publications(0, 0)).is_none());
     }
 }

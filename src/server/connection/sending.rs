@@ -1,7 +1,7 @@
-//! How the bytes of a connection leave: the rest of a started frame, then its private bytes, then the logs that it reads;
-//! and what happens to a subscriber that does not keep up.
+//! How the bytes of a connection are sent: the rest of a started frame, then its private bytes, then the logs that it reads.
+//! And how the lag policy is applied to a subscriber that does not keep up.
 //!
-//! When a connection is flushed the event loop knows.
+//! When a connection is flushed is the event loop's to decide.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -19,41 +19,41 @@ use crate::server::encoder::{self, Notice};
 use crate::server::metrics::refusals::Reason;
 use crate::ws::CloseCode;
 
-/// Runs of bytes that one write of a connection with several subscriptions takes. A vector of 1 KiB; the system takes up
-/// to 1,024 runs, and what is left is the next write's.
+/// Runs of bytes in one write of a connection with several subscriptions. Their vector takes 1 KiB of stack. The system would
+/// take 1,024 runs; the rest is for the next write.
 const RUNS_MAX: usize = 64;
 
-/// What a subscriber is closed with when it lags too far.
+/// The close reason for a subscriber that lags too far.
 const LAGGED: &str = "too far behind (--max-lag); reconnect to go on from the newest";
 
-/// What a client is told when the server stops.
-const GOODBYE: &str = "the server is stopping; come back in a moment";
+/// The close reason when the server stops.
+const GOODBYE: &str = "the server is stopping; reconnect in a moment";
 
-/// What a flush left to be done.
+/// What is to be done after a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flushed {
     /// Nothing.
     Settled,
-    /// The outbox is no longer high: read on.
+    /// The outbox has drained far enough: read again.
     ReadOn,
-    /// All is sent: say goodbye now.
+    /// Everything is sent, and the server stops: close now.
     Leave,
-    /// What the long poll waits for is there.
+    /// A publication has arrived for the long poll.
     Answer,
-    /// It is too many bytes behind, or was for too long.
+    /// The connection lags by too many bytes, or for too long.
     Lagged,
-    /// What is not sent of channels under [`LagPolicy::Latest`] is too old.
+    /// Unsent publications of channels under [`LagPolicy::Latest`] are too old.
     Stale,
 }
 
 impl Connection {
-    /// Writes what the socket takes, and does what follows from it.
+    /// Writes what the socket takes, and does what is due after that.
     pub fn flush(&mut self, cx: &mut Context) -> Next {
         if let Subscriptions::Several(several) = &mut self.subscriptions {
             several.is_queued = false;
         }
         let mut next = Next::Wait;
-        // Each of these happens once: it takes away what it follows from.
+        // This ends: each of these outcomes removes its own cause.
         loop {
             match self.write(cx) {
                 Ok(Flushed::Settled) => return next,
@@ -61,7 +61,7 @@ impl Connection {
                 Ok(Flushed::Leave) => self.close(CloseCode::GOING_AWAY, GOODBYE, cx),
                 Ok(Flushed::Answer) => {
                     self.answer_poll(cx);
-                    // What was asked meanwhile.
+                    // A request may have arrived during the wait.
                     next = Next::Read;
                 }
                 Ok(Flushed::Stale) => {
@@ -79,8 +79,8 @@ impl Connection {
         }
     }
 
-    /// Writes what the socket takes, with one system call: that is a connection's write budget of a turn. A reconnected
-    /// subscriber that missed more than an outbox holds gets it outbox by outbox, as quickly as the socket takes it.
+    /// Writes what the socket takes, as a rule with one system call: a connection's write budget of a turn. A reconnected
+    /// subscriber that missed more than an outbox holds is sent one outbox after the other, as long as the socket takes them.
     fn write(&mut self, cx: &mut Context) -> io::Result<Flushed> {
         if self.is_poll_ready(cx) {
             return Ok(Flushed::Answer);
@@ -108,7 +108,7 @@ impl Connection {
         self.after_write(cx)
     }
 
-    /// The peer took bytes after some had been refused: a sign of life.
+    /// The peer took bytes after the socket had refused some: a sign of life.
     fn note_took(&mut self, cx: &Context) {
         let stage = self.stage();
         self.deadlines.took(stage, cx.now, self.input == Input::Held);
@@ -117,7 +117,7 @@ impl Connection {
         }
     }
 
-    /// Fills the outbox with what comes before the logs. False if there is more of it than an outbox takes.
+    /// Fills the outbox with what goes ahead of the logs: replays and notices of lag. False if a replay is not finished.
     fn prepare(&mut self, cx: &mut Context) -> bool {
         let Context { hub, encoder, .. } = cx;
         let mut is_whole = true;
@@ -138,7 +138,7 @@ impl Connection {
         is_whole
     }
 
-    /// One write. How many bytes were to be written.
+    /// One write. Returns how many bytes were offered to the socket.
     fn write_once(&mut self, cx: &mut Context) -> io::Result<usize> {
         let Self { stream, outbox, subscriptions, .. } = self;
         let Context { hub, counters, .. } = cx;
@@ -151,8 +151,8 @@ impl Connection {
         }
     }
 
-    /// Whether something is left to be written after a write that took all: a run ends before a publication that its
-    /// subscriber is excluded from, and a vector has an end.
+    /// Whether bytes are left after a write that took everything it was offered: a run ends before a publication that excludes
+    /// its subscriber, and the number of runs is bounded.
     fn has_unread(&self, cx: &Context) -> bool {
         let mut entries = self.subscriptions.entries().iter();
         entries.any(|entry| entry.replay.is_none() && !cx.hub.unread(entry.subscription).is_empty())
@@ -165,7 +165,7 @@ impl Connection {
         if matches!(self.life, Life::Finishing) && self.outbox.is_empty() {
             self.linger(cx.now);
             self.stream.close_half()?;
-            // The peer may have closed its half already; no edge tells of that again.
+            // The peer may have closed its half already, and no further edge would announce it.
             return Ok(Flushed::ReadOn);
         }
         if self.input == Input::Held && !self.is_to_be_held() {
@@ -174,8 +174,7 @@ impl Connection {
         Ok(Flushed::Settled)
     }
 
-    /// Takes the rest of a frame that is partly written into the outbox, ahead of everything else: its log need not be
-    /// kept for it.
+    /// Moves the rest of a partly written frame to the front of the outbox, so that its log need not be kept.
     pub(super) fn keep_started(&mut self, cx: &mut Context) {
         let subscription = match &mut self.subscriptions {
             Subscriptions::None => return,
@@ -198,12 +197,12 @@ impl Connection {
 
 /// Lag.
 impl Connection {
-    /// The bytes that it has not been sent, of all its channels.
+    /// The unsent bytes of all its channels.
     pub(super) fn lag(&self, cx: &Context) -> u64 {
         self.subscriptions.entries().iter().map(|entry| cx.hub.lag(entry.subscription)).sum()
     }
 
-    /// Whether what waits under [`LagPolicy::Latest`] is too old to be sent while there is something newer.
+    /// Whether unsent publications under [`LagPolicy::Latest`] are too old, and there are newer ones.
     fn is_stale(&self, cx: &Context) -> bool {
         match &self.subscriptions {
             Subscriptions::None => false,
@@ -217,7 +216,7 @@ impl Connection {
         }
     }
 
-    /// Judges the connection after a write. True if a policy is due.
+    /// Checks the lag after a write. True if a policy has to be applied.
     fn is_lagging(&mut self, cx: &Context) -> bool {
         let Context { hub, now, lag_rules, .. } = cx;
         match &mut self.subscriptions {
@@ -259,7 +258,7 @@ impl Connection {
         }
     }
 
-    /// Passes over all but the newest publication of what is under [`LagPolicy::Latest`].
+    /// Skips to the newest publication in each channel under [`LagPolicy::Latest`].
     fn skip_stale(&mut self, cx: &mut Context) {
         self.keep_started(cx);
         for entry in self.subscriptions.entries() {
@@ -273,15 +272,15 @@ impl Connection {
         }
     }
 
-    /// Applies the policies of the channels in which it lags: what may be passed over is; if that is not enough, it is
-    /// closed.
+    /// Applies the policies of the channels in which it lags: publications that may be skipped are. If that is not enough, the
+    /// connection is closed.
     fn apply_lag_policy(&mut self, cx: &mut Context) {
         const PAST_MAX_LAG: &str = "is past --max-lag";
         self.keep_started(cx);
         self.lateness.clear();
         let lag_max = cx.lag_rules.lag_max;
         let entries = self.subscriptions.entries();
-        // The bound is for all channels together: each that may be cut gets its part.
+        // The bound is for all channels together, so each channel with skips gets its part of it.
         let part = lag_max / entries.len().max(1) as u64;
         for entry in entries {
             if entry.policy == LagPolicy::Close || !has_newer(entry, &cx.hub) {
@@ -303,8 +302,8 @@ impl Connection {
         }
     }
 
-    /// The subscription because of which the connection has to be closed, if it still lags too far: the furthest of those
-    /// that may not be cut.
+    /// If the connection still lags too far: the subscription for which it is closed, the one with the largest lag among those
+    /// under [`LagPolicy::Close`].
     fn entry_to_blame(&self, cx: &Context) -> Option<&Entry> {
         let mut left = Lag::default();
         let entries = match &self.subscriptions {
@@ -319,7 +318,7 @@ impl Connection {
     }
 }
 
-/// By how much a connection lags in some of its channels.
+/// The lag of a connection in some of its channels.
 #[derive(Default)]
 struct Lag {
     bytes: u64,
@@ -332,8 +331,7 @@ impl Lag {
         self.publications += hub.unread_publications(entry.subscription);
     }
 
-    /// Whether it is more than this many bytes, and that by more than one publication: a single one may be as long as it
-    /// likes.
+    /// Whether it is more than this many bytes and more than one publication: a single publication may have any length.
     fn is_past(&self, bound: u64) -> bool {
         self.bytes > bound && self.publications > 1
     }
@@ -347,7 +345,7 @@ fn has_newer(entry: &Entry, hub: &Hub) -> bool {
     hub.unread_publications(entry.subscription) > 1
 }
 
-/// Counts and logs that a policy is applied to a subscriber: the log says what `it` did.
+/// Counts and logs that a policy is applied to a subscriber; `it` is what the log line says of the subscriber.
 fn note_lagged(entry: &Entry, it: &dyn fmt::Display, cx: &mut Context) {
     let (policy, channel) = (entry.policy, cx.hub.channel(entry.subscription));
     cx.note(Reason::Lagged, &format_args!("a subscriber of {channel} {it}: {policy:?}"));
@@ -444,8 +442,8 @@ fn write_several(
     Ok(len)
 }
 
-/// Moves the subscriptions on after a write that took `len` bytes of their logs, the first `started_len` of them of the
-/// started frame. Logs were reached only if the outbox is empty.
+/// Advances the subscriptions after a write that took `len` bytes of their logs, the first `started_len` of them from the
+/// started frame. Other log bytes were written only if the outbox is empty.
 fn note_several(several: &mut Several, hub: &mut Hub, len: usize, started_len: usize, is_past_outbox: bool) {
     let mut left = len;
     for at in several.order() {
@@ -468,5 +466,5 @@ fn note_several(several: &mut Several, hub: &mut Hub, len: usize, started_len: u
             break;
         }
     }
-    debug_assert_eq!(left, 0, "what was written is somebody's");
+    debug_assert_eq!(left, 0, "every written byte belongs to a subscription");
 }

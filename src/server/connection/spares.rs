@@ -1,16 +1,15 @@
-//! What a loop keeps for the next message that does not lie whole in what was read: buffers without bytes, and what
-//! inflates.
+//! Buffers and an inflater that a loop keeps for the next message that is longer than what was read of it at once.
 //!
-//! Whose message that is, is not known here.
+//! Which connection uses them is not known here.
 
 use crate::ws::Room;
 
-/// How many a loop keeps. A message is assembled over one or two turns, so this is how many sockets may be in the
-/// middle of one at once before the allocator is asked.
+/// How many buffers a loop keeps. A message is assembled over one or two turns, so this many sockets can be in the middle of a
+/// message at once before the allocator is called.
 const SPARES_MAX: usize = 16;
 
-/// The longest that is kept: one for a message of 64 KiB, and for those that are up to twice as long. With the number
-/// above, a loop keeps at most 2 MiB.
+/// The largest buffer that is kept: messages of 64 KiB, and up to twice that, fit. With the number above, a loop keeps at most
+/// 2 MiB.
 const SPARE_LEN_MAX: usize = 128 * 1024;
 
 /// The buffers, and one inflater once a compressed message has come.
@@ -24,25 +23,26 @@ pub struct Spares {
 }
 
 impl Spares {
-    /// The buffer that was given last, whose bytes are most likely still in a cache; one without room if there is none.
+    /// The buffer that was given back last, whose memory is most likely still in a cache. One without capacity if there is
+    /// none.
     pub fn take(&mut self) -> Vec<u8> {
         self.buffers.pop().unwrap_or_default()
     }
 
-    /// The same buffer with what inflates.
+    /// The same buffer, with the inflater.
     pub fn take_room(&mut self) -> Room {
         let mut room = std::mem::take(&mut self.room);
         room.bytes = self.take();
         room
     }
 
-    /// Takes both back.
+    /// Takes both back from a connection.
     pub fn give_room(&mut self, mut room: Room) {
         self.give(std::mem::take(&mut room.bytes));
         self.room = room;
     }
 
-    /// Keeps the room of a buffer that is done with, if it is worth keeping.
+    /// Keeps a buffer that is no longer used, unless it is too large or there are enough.
     pub fn give(&mut self, mut buffer: Vec<u8>) {
         if self.buffers.len() < SPARES_MAX && (1..=SPARE_LEN_MAX).contains(&buffer.capacity()) {
             buffer.clear();

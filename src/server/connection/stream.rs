@@ -1,6 +1,6 @@
 //! The socket of a connection: the one place that reads, writes and half-closes it.
 //!
-//! What the bytes are is not known here. The socket is a plain one.
+//! What the bytes mean is not known here. The socket is plain TCP.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -10,17 +10,17 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-/// What the system may hold of a connection that it cannot send yet. At 100 Mbit/s it lasts for 5 ms, a turn of a busy
-/// loop; twice as much was measured to make no difference to the fan-out.
+/// How many bytes of a connection the system may hold that it cannot send yet. At 100 Mbit/s they last for 5 ms, a turn of a
+/// busy loop; twice as many were measured to make no difference to the fan-out.
 #[cfg(target_os = "linux")]
 pub const UNSENT_MAX: u32 = 64 * 1024;
 
-/// The same under the policy `latest`, where each byte of it makes what is read older: with a segment it is 0.8 s at
-/// 100 KB/s. Who is behind with more than this loses speed by it, and has something newer to read for it.
+/// The same under the policy `latest`, where each buffered byte makes what is read older: with a segment they are 0.8 s at
+/// 100 KB/s. A subscriber that lags by more is sent fewer bytes a second, but newer ones.
 #[cfg(target_os = "linux")]
 pub const UNSENT_LATEST_MAX: u32 = 16 * 1024;
 
-/// A socket, registered once and edge-triggered, and what its edges have told.
+/// A socket, registered once and edge-triggered, and the state that its edges announced.
 #[derive(Debug)]
 pub struct Stream {
     socket: TcpStream,
@@ -33,9 +33,9 @@ pub struct Stream {
 enum Room {
     /// It took all of the last write.
     Free,
-    /// It did not take all of the last write. The edge that tells of room is still to come.
+    /// It did not take all of the last write. An edge will announce room.
     Full,
-    /// That edge has come, and nothing was written since.
+    /// That edge has come, and nothing has been written since.
     Freed,
 }
 
@@ -45,10 +45,10 @@ impl Stream {
         Self { socket, room: Room::Free, has_ended: false }
     }
 
-    /// Prepares the socket, and has its edges told under `token`.
+    /// Sets the socket's options, and registers it under `token`.
     ///
     /// # Errors
-    /// The system refuses; the connection is of no use then.
+    /// The system refuses; the connection cannot be used then.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         // Nagle's delay would hold a small publication back until the one before it is acknowledged.
         self.socket.set_nodelay(true)?;
@@ -57,25 +57,25 @@ impl Stream {
         registry.register(&mut self.socket, token, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Ends what [`Stream::register`] began.
+    /// Reverses [`Stream::register`].
     pub fn deregister(&mut self, registry: &Registry) {
-        // Closing the descriptor would do; other systems than Linux want to be told.
+        // On Linux, closing the descriptor would do; other systems need the call.
         let _ = registry.deregister(&mut self.socket);
     }
 
-    /// Takes note of the edge that tells of room.
+    /// Notes the edge that announces room.
     pub fn note_room(&mut self) {
         if self.room == Room::Full {
             self.room = Room::Freed;
         }
     }
 
-    /// Takes note that the peer has closed its half, or all: after the unread bytes comes the end.
+    /// Notes that the peer has closed its half, or the connection: the unread bytes are the last.
     pub fn note_end(&mut self) {
         self.has_ended = true;
     }
 
-    /// Whether the peer is known to have closed its half, or all.
+    /// Whether the peer is known to have closed its half, or the connection.
     pub fn has_ended(&self) -> bool {
         self.has_ended
     }
@@ -85,25 +85,25 @@ impl Stream {
         self.room != Room::Full
     }
 
-    /// Whether the last write did not fit: what the socket takes after it, the peer has made room for.
+    /// Whether the socket did not take all of the last write: the peer has to make room before it takes more.
     pub fn is_refused(&self) -> bool {
         self.room != Room::Free
     }
 
-    /// Whether there is room again after a refusal, which no write has used yet.
+    /// Whether the socket has room again after a refusal, and no write has used it yet.
     pub fn is_freed(&self) -> bool {
         self.room == Room::Freed
     }
 
-    /// Nothing is left to be written: what was refused is passed over meanwhile, and what comes next is written into room
-    /// that nobody made.
+    /// Nothing is left to be written, since the refused bytes have been skipped. A later write into the room does not prove that
+    /// the peer took bytes.
     pub fn forget_refusal(&mut self) {
         if self.room == Room::Freed {
             self.room = Room::Free;
         }
     }
 
-    /// Reads once. `Ok(None)` if there is nothing now; `Ok(Some(0))` is the end.
+    /// Reads once. `Ok(None)` if the socket is empty; `Ok(Some(0))` at the end of input.
     ///
     /// # Errors
     /// The connection is broken.
@@ -118,15 +118,15 @@ impl Stream {
         }
     }
 
-    /// Writes the runs in order, with one system call unless a signal interrupts it. How many bytes went out; if not
-    /// all did, the socket takes no more until an edge tells of room.
+    /// Writes the runs in order, with one system call unless a signal interrupts it. Returns how many bytes were written. If
+    /// not all were, the socket takes no more until an edge announces room.
     ///
     /// # Errors
     /// The connection is broken.
     pub fn write(&mut self, runs: &[IoSlice<'_>]) -> io::Result<usize> {
         let len: usize = runs.iter().map(|run| run.len()).sum();
         let mut unempty = runs.iter().filter(|run| !run.is_empty());
-        // A single run is the rule, and spares the kernel the walk over a vector.
+        // A single run is the common case, and saves the kernel the walk over a vector.
         let single = unempty.next().filter(|_| unempty.next().is_none());
         let written = loop {
             let written = match single {
@@ -155,22 +155,22 @@ impl Stream {
         }
     }
 
-    /// Has the system take no more than about this many bytes that it cannot send yet, and one segment (64 KiB): the rest
-    /// stays where it can still be passed over, and where it is seen whether the peer takes it. What is on its way to the
-    /// peer, or in its own buffer, is not counted, so what a peer can take a second stays the same. Where it cannot be
-    /// asked for, the system's own buffer decides, which may be some MiB.
+    /// Bounds the bytes that the system holds and cannot send yet to about this many and one segment (64 KiB). The rest stays in
+    /// the log, where it can still be skipped, and where the server sees whether the peer takes it. Bytes on their way to the
+    /// peer, or in its buffer, do not count, so the throughput of a peer stays the same. On systems without this option the
+    /// system's own buffer decides, which may be several MiB.
     #[cfg(target_os = "linux")]
     pub fn bound_unsent(&self, unsent_max: u32) {
-        // A refusal leaves the system's buffer.
+        // If the system refuses, its own buffer decides.
         let _ = socket2::SockRef::from(&self.socket).set_tcp_notsent_lowat(unsent_max);
     }
 
-    /// Has the system end a connection whose peer does not acknowledge within this time what was written: the one sign of
-    /// life where the peer never says anything. Where it cannot be asked for, the system's own patience decides, which is
-    /// a quarter of an hour and more.
+    /// Has the system end the connection if the peer does not acknowledge written bytes within this time: the only sign of life
+    /// of a peer that never sends. On systems without this option the system's own timeout decides, a quarter of an hour or
+    /// more.
     #[cfg(target_os = "linux")]
     pub fn expect_acknowledgement(&self, within: Duration) {
-        // A refusal leaves the system's patience.
+        // If the system refuses, its own timeout decides.
         let _ = socket2::SockRef::from(&self.socket).set_tcp_user_timeout(Some(within));
     }
 }

@@ -1,28 +1,28 @@
-//! What a connection reads: nothing, one channel or several, and of each what is still to be sent ahead of its log.
+//! The subscriptions of a connection: none, one or several, each with the replay that is sent ahead of its log.
 //!
-//! The bytes are the hub's; when they are written is not known here.
+//! The bytes of the logs are in the hub; when they are written is not known here.
 
 use super::lag::Lateness;
 use super::replay::Replay;
 use crate::config::LagPolicy;
 use crate::hub::Subscription;
 
-/// The list of several subscriptions grows by this part of its length, so that little of its room is unused: a
-/// subscription more costs its entry, its reader in the log, and an eighth of an entry.
+/// The list of several subscriptions grows by this part of its length, so that little of its memory is unused: each further
+/// subscription costs its entry, its reader in the log, and at most an eighth of an entry.
 const GROWTH_PARTS: usize = 8;
 
 /// One subscription of a connection.
 #[derive(Debug)]
 pub struct Entry {
-    /// The place in the channel's log.
+    /// The subscription in the hub, with its place in the channel's log.
     pub subscription: Subscription,
-    /// What its channel does to a subscriber that does not keep up.
+    /// The lag policy of the channel.
     pub policy: LagPolicy,
-    /// Missed publications that are sent before the log.
+    /// Missed publications, which are sent ahead of the log.
     pub replay: Option<Box<Replay>>,
 }
 
-/// The subscriptions of a connection. Most have one, which needs no memory of its own.
+/// The subscriptions of a connection. Most connections have one, which needs no allocation.
 #[derive(Debug, Default)]
 pub enum Subscriptions {
     /// It reads nothing.
@@ -30,7 +30,7 @@ pub enum Subscriptions {
     None,
     /// It reads one channel.
     One(Entry),
-    /// It has read more than one at a time.
+    /// It reads, or has read, more than one channel at a time.
     Several(Box<Several>),
 }
 
@@ -40,13 +40,13 @@ pub enum Subscriptions {
 #[derive(Debug, Default)]
 pub struct Several {
     entries: Vec<Entry>,
-    /// The one whose frame is partly written.
+    /// The entry whose frame is partly written.
     started: Option<usize>,
-    /// Where the next write begins to look for unsent bytes, so that each channel gets its turn.
+    /// The entry at which the next write begins to look for unsent bytes: channels are sent round-robin.
     first: usize,
-    /// How long those under [`LagPolicy::Latest`] have been late: they do not wait for the sum of all.
+    /// Since when the channels under [`LagPolicy::Latest`] have been late. They do not wait for the sum over all channels.
     pub latest: Lateness,
-    /// Whether the flush of this turn knows of it already.
+    /// Whether the connection is queued for the flush of this turn.
     pub is_queued: bool,
 }
 
@@ -74,7 +74,7 @@ impl Subscriptions {
         }
     }
 
-    /// The only one, of a connection that has at most one.
+    /// The subscription of a connection with exactly one.
     pub fn single(&self) -> Option<Subscription> {
         match self {
             Self::One(entry) => Some(entry.subscription),
@@ -101,7 +101,7 @@ impl Subscriptions {
         }
     }
 
-    /// Takes one out, if it is there.
+    /// Removes one, if it exists.
     pub fn remove(&mut self, subscription: Subscription) -> Option<Entry> {
         match self {
             Self::One(entry) if entry.subscription == subscription => {
@@ -116,7 +116,7 @@ impl Subscriptions {
         }
     }
 
-    /// Takes any one out, as long as there is one.
+    /// Removes any one, until there is none.
     pub fn pop(&mut self) -> Option<Entry> {
         let last = self.entries().last()?.subscription;
         let entry = self.remove(last);
@@ -131,7 +131,7 @@ impl Subscriptions {
         self.entries().iter().any(|entry| entry.replay.is_some())
     }
 
-    /// The bytes that the list and the replays take.
+    /// The bytes of memory that the list and the replays take.
     pub fn held_len(&self) -> usize {
         let replays = self.entries().iter().filter_map(|entry| entry.replay.as_ref());
         let list_len = match self {
@@ -148,25 +148,25 @@ impl Several {
         &self.entries
     }
 
-    /// The one whose frame is partly written.
+    /// The entry whose frame is partly written.
     pub fn started(&self) -> Option<&Entry> {
         self.started.map(|at| &self.entries[at])
     }
 
-    /// The places in the order in which a write takes them: the one that is inside a frame, then each in its turn.
+    /// The indexes of the entries in the order of a write: the one inside a frame, then the others round-robin.
     pub fn order(&self) -> impl Iterator<Item = usize> + use<> {
         let (len, first, started) = (self.entries.len(), self.first, self.started);
         let others = (first..len).chain(0..first).filter(move |&at| Some(at) != started);
         started.into_iter().chain(others)
     }
 
-    /// Takes note of where a write ended: in this one, and inside a frame of it or not.
+    /// Notes the entry in which a write ended, and whether it ended inside a frame.
     pub fn note_end(&mut self, at: usize, is_inside_frame: bool) {
         self.started = is_inside_frame.then_some(at);
         self.first = (at + 1) % self.entries.len();
     }
 
-    /// Takes note that no frame is partly written any more.
+    /// Notes that no frame is partly written any more.
     pub fn finish_started(&mut self) {
         self.started = None;
     }
@@ -174,7 +174,7 @@ impl Several {
     fn remove(&mut self, at: usize) -> Entry {
         debug_assert_ne!(self.started, Some(at), "a started frame is finished before its channel is left");
         let entry = self.entries.swap_remove(at);
-        // The last one stands here now.
+        // The last entry has moved to `at`.
         if self.started == Some(self.entries.len()) {
             self.started = Some(at);
         }
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_inside_a_frame_is_first_and_stays_it_while_others_leave() {
+    fn the_entry_inside_a_frame_is_first_and_stays_first_while_others_leave() {
         let Subscriptions::Several(mut several) = of(5) else { unreachable!("there are five") };
         assert_eq!(several.order().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
         several.note_end(4, true);

@@ -1,11 +1,11 @@
 //! The connections of one loop by index and generation: a stale key cannot reach a new connection.
 //!
-//! What a connection is, is not known here.
+//! The table works for any type of entry.
 
 use mio::Token;
 use slab::Slab;
 
-/// A connection's key: its index, and how many connections had been in that place before.
+/// A connection's key: its index, and a generation that tells it from earlier connections at that index.
 ///
 /// ```text
 ///   63        32 31         0
@@ -20,7 +20,7 @@ pub struct Key {
 // A token must hold both halves.
 const _: () = assert!(usize::BITS >= 64, "fanfare needs a 64-bit target");
 
-/// Generations wrap below the tokens that are no connection's.
+/// The generation after which they begin at 0 again. The one above it is for special tokens.
 const GENERATION_MAX: u32 = u32::MAX - 1;
 
 impl Key {
@@ -45,7 +45,7 @@ impl Key {
     }
 }
 
-/// The `index`-th token that no connection has.
+/// The `index`-th token that is not a connection's.
 pub const fn special_token(index: usize) -> Token {
     assert!(index <= u32::MAX as usize, "the upper half says that it is special");
     Token(usize::MAX - index)
@@ -65,7 +65,7 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
-    /// Adds what `make` makes of its future key.
+    /// Adds a connection, made by `make` from its key.
     pub fn insert(&mut self, make: impl FnOnce(Key) -> T) -> Key {
         let generation = self.next_generation;
         self.next_generation = if generation == GENERATION_MAX { 0 } else { generation + 1 };
@@ -75,19 +75,19 @@ impl<T> Table<T> {
         key
     }
 
-    /// The connection of that key, if it is still there.
+    /// The connection with that key, if it still exists.
     pub fn get(&self, key: Key) -> Option<&T> {
         let (generation, connection) = self.slab.get(key.index as usize)?;
         (*generation == key.generation).then_some(connection)
     }
 
-    /// The connection of that key, if it is still there.
+    /// The connection with that key, if it still exists.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let (generation, connection) = self.slab.get_mut(key.index as usize)?;
         (*generation == key.generation).then_some(connection)
     }
 
-    /// Takes the connection out.
+    /// Removes the connection with that key.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
         let (_, connection) = self.slab.remove(key.index as usize);
@@ -102,7 +102,7 @@ impl<T> Table<T> {
         self.slab.len()
     }
 
-    /// The keys of all that are there.
+    /// The keys of all connections.
     pub fn keys(&self) -> impl Iterator<Item = Key> {
         self.slab.iter().map(|(index, (generation, _))| Key { generation: *generation, index: index as u32 })
     }

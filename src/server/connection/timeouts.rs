@@ -1,15 +1,15 @@
-//! When a connection has been silent for too long, and what follows: pure rules over a clock that is handed in.
+//! The deadlines of a connection, and what is due at each: pure rules, with the time as an argument.
 //!
 //! Nothing is sent or closed here.
 
 use crate::config::Config;
 use crate::server::clock::{Millis, millis};
 
-/// A notice that is due takes the ping along if that is due within this part of the idle timeout: one write and one
-/// wake of the peer for both. An eighth is 3.75 s of 30 s, more than a pong takes.
+/// If a notice is due and a ping is due within this part of the idle timeout, both are sent in one write, which wakes the peer
+/// once. An eighth is 3.75 s of 30 s, more than a pong takes.
 const PING_EARLY_PART: u64 = 8;
 
-/// What a connection is expected to do next.
+/// What the peer of a connection is expected to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Send a request head.
@@ -20,42 +20,42 @@ pub enum Stage {
     KeptAlive,
     /// Nothing: an open WebSocket or event stream.
     Open,
-    /// Nothing: a long poll, for so many milliseconds.
+    /// Nothing: a long poll that waits for this many milliseconds.
     Waiting(u32),
     /// Answer the ping.
     Pinged,
     /// Answer our Close frame.
     Closing,
-    /// Take the last bytes that it is sent.
+    /// Take the last bytes that are sent.
     Finishing,
     /// Close TCP.
     Lingering,
 }
 
-/// What is due when the time of a stage is up.
+/// What is due at the end of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Answer 408 and close.
     RequestTimeout,
-    /// Close without a word: nothing was asked.
+    /// Close without an answer: there is no request.
     Hangup,
-    /// Send a Ping frame, and the stage becomes [`Stage::Pinged`]; on an event stream a comment, and it stays.
+    /// Send a Ping frame, which begins [`Stage::Pinged`]; on an event stream a comment, and the stage begins again.
     Ping,
-    /// Say that the server is there, to a subscriber that cannot see pings.
+    /// Send the notice that the server is alive, to a subscriber that cannot see pings.
     Notice,
-    /// Answer the long poll: nothing came.
+    /// Answer the long poll without publications.
     Answer,
-    /// Send a Close frame: the peer is gone.
+    /// Send a Close frame: the peer has not answered the ping.
     CloseSilent,
     /// Drop the socket.
     Drop,
 }
 
-/// Since when a connection is in its stage, and when its peer is next told that the server is there.
+/// Since when a connection is in its stage, and when the next notice is due.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
     since: Millis,
-    /// [`NEVER`] for a peer that is told nothing.
+    /// [`NEVER`] for a peer that gets no notices.
     notice_at: Millis,
 }
 
@@ -72,9 +72,9 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// The configured ones.
+    /// As configured.
     pub fn new(config: &Config) -> Self {
-        // A timeout of less than a millisecond is one of a millisecond.
+        // A timeout below a millisecond counts as a millisecond.
         let at_least_one = |duration| millis(duration).max(1);
         Self {
             head: at_least_one(config.handshake_timeout),
@@ -85,7 +85,7 @@ impl Timeouts {
         }
     }
 
-    /// How often a subscriber that hears notices gets one at least, in milliseconds.
+    /// The longest time between two notices to a subscriber that gets them, in milliseconds.
     pub fn idle_ms(&self) -> u64 {
         self.idle
     }
@@ -103,7 +103,7 @@ impl Timeouts {
 }
 
 impl Deadlines {
-    /// Of a connection that has just been accepted.
+    /// For a connection that has just been accepted.
     pub fn new(now: Millis) -> Self {
         Self { since: now, notice_at: NEVER }
     }
@@ -113,20 +113,20 @@ impl Deadlines {
         self.since = now;
     }
 
-    /// The peer hears notices from now on, one every idle timeout, whatever it says itself.
+    /// From now on the peer gets a notice every idle timeout, whatever it sends itself.
     pub fn begin_notices(&mut self, now: Millis, timeouts: &Timeouts) {
         self.notice_at = Millis(now.0 + timeouts.idle);
     }
 
-    /// The peer was told, if it is one that hears notices.
+    /// A notice has been sent, if the peer gets notices.
     pub fn told(&mut self, now: Millis, timeouts: &Timeouts) {
         if self.notice_at != NEVER {
             self.begin_notices(now, timeouts);
         }
     }
 
-    /// Bytes came in. They prove an open WebSocket alive, which is [`Stage::Open`] then; they do not prolong a request, a
-    /// Close or the end: a byte a second would hold those for ever.
+    /// Bytes arrived. They prove that the peer of an open WebSocket is alive, and its stage is [`Stage::Open`] then. They do not
+    /// extend the time of a request, a close or the end: one byte a second would hold the connection for ever.
     pub fn heard(&mut self, stage: Stage, now: Millis) {
         match stage {
             Stage::Open | Stage::Pinged => self.since = now,
@@ -140,7 +140,7 @@ impl Deadlines {
         }
     }
 
-    /// The peer was not read from `since` until now: where it is expected to say something, that time does not count.
+    /// The peer was not read from `since` until now: in stages in which it is expected to send, that time does not count.
     pub fn excuse(&mut self, stage: Stage, since: Millis, now: Millis) {
         match stage {
             Stage::Head | Stage::Body | Stage::KeptAlive | Stage::Open | Stage::Pinged => {
@@ -150,9 +150,9 @@ impl Deadlines {
         }
     }
 
-    /// The peer took bytes, after the kernel had refused some. It proves an open WebSocket alive as bytes from it do, and
-    /// an answer, a Close frame or the end is given its time anew: what is still to be sent is finite. A request is only
-    /// given more time while it is not read any further, which `is_held` tells.
+    /// The peer took bytes after the kernel had refused some. This proves that an open WebSocket is alive, as bytes from it do,
+    /// and restarts the time of an answer, a Close frame or the end: what is still to be sent is finite. The time of a request is
+    /// restarted only while the connection is held (`is_held`), since its bytes are not read then.
     pub fn took(&mut self, stage: Stage, now: Millis, is_held: bool) {
         match stage {
             Stage::Open
@@ -166,8 +166,8 @@ impl Deadlines {
         }
     }
 
-    /// The kernel refused bytes, and had refused none before: the time to take what waits begins now, and not when it was
-    /// put into the outbox, which in a long turn is long ago. It is no sign of life.
+    /// The kernel refused bytes, and had not refused any before: the peer's time to take them begins now, not when they were
+    /// put into the outbox, which may have been earlier in a long turn. This is not a sign of life.
     pub fn was_refused(&mut self, stage: Stage, now: Millis) {
         match stage {
             Stage::KeptAlive | Stage::Closing | Stage::Finishing | Stage::Lingering => self.since = now,
@@ -180,7 +180,7 @@ impl Deadlines {
         self.end_of_stage(stage, timeouts).min(self.notice_at(stage))
     }
 
-    /// What is to be done now, if anything.
+    /// What is due now, if anything.
     pub fn due(&self, stage: Stage, now: Millis, timeouts: &Timeouts) -> Option<Due> {
         let end = self.end_of_stage(stage, timeouts);
         if now < end {
@@ -202,7 +202,7 @@ impl Deadlines {
         Millis(self.since.0 + timeouts.of(stage))
     }
 
-    /// Notices end with the open stages.
+    /// Notices are due in the open stages only.
     fn notice_at(&self, stage: Stage) -> Millis {
         match stage {
             Stage::Open | Stage::Pinged => self.notice_at,
@@ -230,7 +230,8 @@ mod tests {
         Millis(seconds * 1000)
     }
 
-    /// A connection as far as its stage goes: the roles keep that, by the rule of [`Deadlines::heard`].
+    /// The stage and the deadlines of a connection. As in the roles, a sign of life turns [`Stage::Pinged`] into
+    /// [`Stage::Open`].
     struct Watched {
         stage: Stage,
         deadlines: Deadlines,
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_now_and_then_does_not_prolong_a_request() {
+    fn single_bytes_do_not_extend_the_time_of_a_request() {
         for stage in [Stage::Head, Stage::Body] {
             let mut watched = in_stage(stage);
             watched.heard(at(105));
@@ -327,7 +328,7 @@ mod tests {
         }
     }
 
-    /// Open since 100 s, told since then.
+    /// Open since 100 s, with notices since then.
     fn hearing() -> Watched {
         let mut watched = in_stage(Stage::Open);
         watched.begin_notices(at(100), &timeouts());
@@ -371,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn who_hears_no_notices_is_told_none() {
+    fn a_peer_without_notices_is_never_sent_one() {
         let mut watched = in_stage(Stage::Open);
         watched.told(at(100), &timeouts());
         watched.heard(at(115));
@@ -390,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_bytes_is_alive() {
+    fn a_peer_that_takes_bytes_is_alive() {
         for stage in [Stage::Open, Stage::Pinged] {
             let mut watched = in_stage(stage);
             watched.took(at(119), false);
@@ -409,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_bytes_has_the_time_of_an_answer_a_close_or_the_end_anew() {
+    fn taking_bytes_restarts_the_time_of_an_answer_a_close_or_the_end() {
         for (stage, seconds, due) in [
             (Stage::KeptAlive, 30, Due::Hangup),
             (Stage::Closing, 5, Due::Drop),
@@ -435,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_between_requests_is_hung_up_on_in_silence() {
+    fn a_connection_between_requests_is_closed_without_an_answer() {
         assert_eq!(in_stage(Stage::KeptAlive).due(at(130), &timeouts()), Some(Due::Hangup));
     }
 }

@@ -1,6 +1,6 @@
 //! The role of a connection that speaks WebSocket: messages are published to the channel that it reads, or sent back.
 //!
-//! What the bytes mean `ws` knows.
+//! The protocol itself is in the room `ws`.
 
 use std::borrow::Cow;
 use std::io::{self, IoSlice};
@@ -16,12 +16,12 @@ use crate::server::broker::answer::Publishing;
 use crate::server::metrics::refusals::Reason;
 use crate::ws::{CloseCode, Error, Event, FrameHeader, Message, MessageKind, Opcode, Protocol, State};
 
-/// The last message of a read is sent back from where it lies if it has at least this many bytes; copying fewer takes
-/// less time than handing the system two runs.
+/// The last message of a read is echoed from the read buffer without a copy if it has at least this many bytes. Copying fewer
+/// takes less time than passing the system two runs.
 const LAST_IN_PLACE_LEN_MIN: usize = 2 * 1024;
 
-/// So is any other that has at least this many. Shorter ones are collected, since each write of their own would cost more
-/// than the copy.
+/// Any other message is echoed without a copy if it has at least this many bytes. Shorter ones are collected in the outbox,
+/// since a write for each would cost more than the copy.
 const IN_PLACE_LEN_MIN: usize = 16 * 1024;
 
 impl Connection {
@@ -47,11 +47,11 @@ impl Connection {
             }
             self.begin(joined);
         }
-        // A broken socket is noticed by the next read.
+        // If the socket is broken, the next read fails.
         let _ = self.receive_frames(&mut rest, cx);
     }
 
-    /// Takes what was read in an earlier turn and was too much for that.
+    /// Processes input that was read in an earlier turn and exceeded its share.
     pub(super) fn resume_frames(&mut self, cx: &mut Context) -> Next {
         let Life::WebSocket(websocket) = &mut self.life else { return Next::Read };
         match websocket.rest.take() {
@@ -60,7 +60,7 @@ impl Connection {
         }
     }
 
-    /// Takes frames, as far as the bounds of reading reach. [`Next::Drop`] if the socket proves to be broken.
+    /// Processes frames within the bounds of reading. [`Next::Drop`] if the socket is found to be broken.
     pub(super) fn receive_frames(&mut self, input: &mut [u8], cx: &mut Context) -> Next {
         let mut input = input;
         let mut room = cx.spares.take_room();
@@ -120,7 +120,7 @@ impl Connection {
         }
         match drafted {
             Ok(draft) => {
-                // An answer that comes later is counted when it comes: this peer is told nothing.
+                // An outcome that comes later is counted then. A WebSocket peer gets no answer.
                 if let Publishing::Done(receipt) = cx.shared.broker.publish(draft, cx.waiter(), cx.now) {
                     self.note_published(receipt.published, cx);
                 }
@@ -132,10 +132,10 @@ impl Connection {
         }
     }
 
-    /// Sends a message back; `is_last` says that nothing after it was read.
+    /// Sends a message back. `is_last`: nothing was read after it.
     ///
-    /// A long one is written from where it lies, without waiting for the flush phase: nothing of a channel can go out on
-    /// this socket, so the order of its bytes is that of the outbox.
+    /// A long message is written from the read buffer at once, without waiting for the flush phase. The connection has no
+    /// channel, so the order of its bytes is that of the outbox.
     fn echo(&mut self, message: Message<'_>, is_last: bool, cx: &mut Context) -> Next {
         let Life::WebSocket(websocket) = &mut self.life else { return Next::Read };
         let Message { kind, payload } = message;
@@ -180,7 +180,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Asks an open WebSocket whether its peer is there, and says in the same write that the server is.
+    /// Sends a ping to an open WebSocket, and in the same write the notice that the server is alive.
     pub(super) fn ping(&mut self, cx: &Context) {
         self.say_alive(cx);
         self.deadlines.told(cx.now, &cx.timeouts);
