@@ -1,7 +1,8 @@
-//! The log: lines to standard error, written by a thread of their own, so that no event loop waits for whoever reads them.
+//! The log: lines to standard error, written by a thread of its own, so that no event loop waits for the reader of standard
+//! error.
 //!
-//! What a line says is not here. `tracing-appender` queues by lines of any length, does not log how many it dropped, and
-//! tells on standard output when it could not finish.
+//! What a line says is not here. Why not `tracing-appender`: its queue counts lines of any length, it does not log how many it
+//! dropped, and it reports on standard output when it could not finish.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -13,23 +14,23 @@ use std::time::Duration;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
-/// The longest line. Ours have some 300 bytes; what is longer is a panic that quotes something.
+/// The longest line. Ours have about 300 bytes; a longer one is a panic whose message quotes something.
 const LINE_LEN_MAX: usize = 4 * 1024;
 
-/// How many bytes of lines wait to be written: as many again as a pipe of Linux holds. Refusals at their most, a line of
-/// each kind in ten seconds, fill it in about four minutes.
+/// How many bytes of lines may wait to be written: as many as a pipe of Linux holds. A line for every reason of refusal in ten
+/// seconds fills it in about four minutes.
 const QUEUE_LEN_MAX: usize = 64 * 1024;
 
-/// How long the end of the process waits for lines that nobody reads.
+/// How long the end of the process waits for lines to be written.
 const FLUSH_TIME_MAX: Duration = Duration::from_millis(250);
 
-/// How long the writer waits where standard error is a non-blocking descriptor, and full.
+/// How long the writer waits before it tries again, if standard error is a non-blocking descriptor and full.
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 
-/// What stands where a line was cut.
+/// The mark where a line was cut.
 const CUT: &str = "…";
 
-/// The lines that wait to be written. Whoever adds one does not wait: what does not fit is counted.
+/// The lines that wait to be written. Adding a line never waits: one that does not fit is counted as lost.
 #[derive(Debug)]
 pub struct Lines {
     queue: Mutex<Queue>,
@@ -42,13 +43,13 @@ pub struct Lines {
 #[derive(Debug, Default)]
 struct Queue {
     bytes: Vec<u8>,
-    /// Lines that did not fit, or could not be written, and that no line has told of yet.
+    /// The number of lines that did not fit or could not be written, since the last line that reported such a number.
     lost: u64,
-    /// Whether lines that are here no more are being written.
+    /// Whether lines that were taken from here are being written.
     is_writing: bool,
 }
 
-/// Begins the log of this process: events and panics become lines on standard error.
+/// Starts the log of this process: events and panics become lines on standard error.
 ///
 /// # Errors
 /// The system has no thread left.
@@ -57,14 +58,14 @@ pub fn begin() -> io::Result<Arc<Lines>> {
     tracing_subscriber::fmt()
         .with_writer(Arc::clone(&lines))
         .with_ansi(io::stderr().is_terminal())
-        // It would say so on standard error itself.
+        // It would write to standard error itself.
         .log_internal_errors(false)
         .init();
     std::panic::set_hook(Box::new(note_panic));
     Ok(lines)
 }
 
-/// Starts the thread that writes to `out`, which may block as long as it likes.
+/// Starts the thread that writes to `out`, which may block for any time.
 fn start(out: impl Write + Send + 'static) -> io::Result<Arc<Lines>> {
     start_bounded(out, QUEUE_LEN_MAX)
 }
@@ -89,12 +90,12 @@ fn start_bounded(mut out: impl Write + Send + 'static, queue_len_max: usize) -> 
 }
 
 impl Lines {
-    /// Adds a line that is no event.
+    /// Adds a line that is not a tracing event.
     pub fn say(&self, text: &str) {
         self.push(text.as_bytes());
     }
 
-    /// Waits until all lines are written, but not long.
+    /// Waits until all lines are written, for at most [`FLUSH_TIME_MAX`].
     pub fn flush(&self) {
         let is_under_way = |queue: &mut Queue| !queue.bytes.is_empty() || queue.is_writing;
         let _ = self.is_written.wait_timeout_while(self.lock(), FLUSH_TIME_MAX, is_under_way);
@@ -113,7 +114,7 @@ impl Lines {
         self.has_lines.notify_one();
     }
 
-    /// Waits for lines and takes them all; how many were lost after them.
+    /// Waits for lines and takes all of them. Returns how many lines were lost after them.
     fn take(&self, batch: &mut Vec<u8>) -> u64 {
         let queue = self.lock();
         let is_empty = |queue: &mut Queue| queue.bytes.is_empty();
@@ -123,7 +124,7 @@ impl Lines {
         std::mem::take(&mut queue.lost)
     }
 
-    /// What was taken is dealt with, but for so many lines.
+    /// Ends the writing of what was taken. `unwritten` lines of it could not be written.
     fn put_down(&self, unwritten: u64) {
         let mut queue = self.lock();
         queue.lost += unwritten;
@@ -137,7 +138,7 @@ impl Lines {
     }
 }
 
-/// The formatter writes an event at once, its line feed included.
+/// The formatter writes an event in one call, including its line feed.
 impl Write for &Lines {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         self.push(event);
@@ -149,7 +150,7 @@ impl Write for &Lines {
     }
 }
 
-/// Writes what is queued when it goes out of scope, also when the thread panics.
+/// Flushes the log when it goes out of scope, also when the thread panics.
 #[derive(Debug)]
 pub struct FlushAtEnd(pub Arc<Lines>);
 
@@ -159,8 +160,8 @@ impl Drop for FlushAtEnd {
     }
 }
 
-/// Says in the log that a thread panicked: the standard library would write to standard error itself, and the stop of
-/// the other loops would wait until somebody has read it.
+/// Logs a panic. The standard library would write it to standard error itself, and the stop of the other loops would wait until
+/// standard error is read.
 fn note_panic(panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let what = panic.to_string().replace('\n', " ");
@@ -178,7 +179,7 @@ fn append_line(lines: &mut Vec<u8>, text: &str) {
     for c in text.trim_end_matches('\n').chars() {
         let len = lines.len();
         match c {
-            // ESC begins the formatter's own colours: those of a message it escapes itself.
+            // ESC begins the formatter's own colours. It escapes an ESC in a message.
             '\t' | '\x1b' => lines.push(c as u8),
             c if c.is_control() => lines.extend(c.escape_default().map(|c| c as u8)),
             c => lines.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -192,24 +193,27 @@ fn append_line(lines: &mut Vec<u8>, text: &str) {
     lines.push(b'\n');
 }
 
-/// Writes the lines, and how many were lost after them. How many are lost now.
+/// Writes the lines, then a line with how many were lost after them. Returns how many lines could not be written.
 fn write_batch(out: &mut impl Write, batch: &mut Vec<u8>, lost: u64) -> u64 {
     if lost > 0 {
         let mut now = String::new();
         let _ = SystemTime.format_time(&mut Writer::new(&mut now));
-        append_line(batch, &format!("{now}  WARN fanfare: {lost} log lines were lost: nobody took them"));
+        append_line(
+            batch,
+            &format!("{now}  WARN fanfare: {lost} log lines were lost: standard error did not take them"),
+        );
     }
     let written = write_all(out, batch);
     let unwritten = batch[written..].iter().filter(|&&byte| byte == b'\n').count() as u64;
     batch.clear();
     match lost {
-        // The last line, which tells of the others, is among them.
+        // The last line, which reports the lost ones, is among those that were not written.
         1.. if unwritten > 0 => lost + unwritten - 1,
         _ => unwritten,
     }
 }
 
-/// Writes as much as there is a way to; how many bytes.
+/// Writes as much as possible. Returns how many bytes were written.
 fn write_all(out: &mut impl Write, bytes: &[u8]) -> usize {
     let mut written = 0;
     while written < bytes.len() {
@@ -218,7 +222,7 @@ fn write_all(out: &mut impl Write, bytes: &[u8]) -> usize {
             Ok(len) => written += len,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(RETRY_AFTER),
-            // Closed, or its disk is full: the next line tries again.
+            // It is closed, or its disk is full. The next line tries again.
             Err(_) => break,
         }
     }
@@ -234,7 +238,7 @@ mod tests {
 
     use super::*;
 
-    /// Standard error that somebody else reads: what may be written is what the other end allows.
+    /// Standard error with a reader: it takes what the other end allows.
     struct Gate {
         allowed: mpsc::Receiver<io::Result<()>>,
         written: mpsc::Sender<String>,
@@ -288,14 +292,17 @@ mod tests {
             (10, "line 0000", "line 0009"),
             "what has room in 100 bytes"
         );
-        assert!(notice.ends_with(" WARN fanfare: 40 log lines were lost: nobody took them"), "{notice}");
+        assert!(
+            notice.ends_with(" WARN fanfare: 40 log lines were lost: standard error did not take them"),
+            "{notice}"
+        );
         lines.push(b"last\n");
         allow.send(Ok(())).unwrap();
         assert_eq!(read.recv().unwrap(), "last\n", "said once");
     }
 
     #[test]
-    fn what_could_not_be_written_is_told_of_with_the_next_line_that_could() {
+    fn lines_that_could_not_be_written_are_reported_with_the_next_line_that_could() {
         let (gate, allow, read) = gate();
         let lines = start(gate).unwrap();
         lines.push(b"one\ntwo");
@@ -321,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_waits_for_what_is_queued_but_not_for_who_does_not_read() {
+    fn the_end_of_the_process_waits_for_queued_lines_but_not_for_a_reader_that_does_not_read() {
         let (gate, allow, read) = gate();
         let lines = start(gate).unwrap();
         lines.push(b"one");
@@ -338,8 +345,8 @@ mod tests {
     const PANICS: &str = "FANFARE_TEST_PANICS";
 
     #[test]
-    fn a_panic_is_told_whole_on_standard_error_by_the_log() {
-        const NAME: &str = "log::tests::a_panic_is_told_whole_on_standard_error_by_the_log";
+    fn a_panic_is_logged_whole_on_standard_error() {
+        const NAME: &str = "log::tests::a_panic_is_logged_whole_on_standard_error";
         if let Some(len) = env::var_os(PANICS) {
             let _flush = FlushAtEnd(begin().unwrap());
             let len = len.to_str().unwrap().parse().unwrap();

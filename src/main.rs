@@ -1,4 +1,4 @@
-//! The `fanfare` binary: flags in, a running server out, signals obeyed. Everything else is the library's.
+//! The `fanfare` binary: it reads the flags, runs a server and handles signals. Everything else is in the library.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -19,12 +19,12 @@ use signal_hook::iterator::Signals;
 
 use fanfare::server::{Handle, Server};
 
-/// What a process exits with that a signal ended, less the signal's number.
+/// The exit status of a process that a signal ended is this plus the signal's number.
 const SIGNAL_EXIT_BASE: i32 = 128;
 
-/// What glibc may keep of freed memory at the end of each of its heaps. Two copies of what is read in a turn, 256 KiB, and
-/// half as much again for what lies between them. Its own 128 KiB are less than two messages of 64 KiB: it would give pages
-/// back to the system after every turn and take them again, zeroed, in the next, for half of a publication's time.
+/// How much freed memory glibc may keep at the end of each of its heaps: two copies of what is read in a turn, 256 KiB each,
+/// and half as much again for what lies between them. Its default of 128 KiB is less than two messages of 64 KiB: after every
+/// turn it would return pages to the system, and in the next take them again, zeroed, for half of a publication's time.
 const KEPT_LEN: usize = 768 * 1024;
 
 fn main() -> ExitCode {
@@ -59,8 +59,8 @@ fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>>
     announce(&server)?;
     if is_development {
         tracing::info!(
-            "development mode: programs and pages of this machine may publish, pages of other sites get 403. \
-             For others: --listen 0.0.0.0:8080 --publish-key KEY"
+            "development mode: programs and pages of this machine may publish, and pages of other sites get 403. \
+             To serve other machines: --listen 0.0.0.0:8080 --publish-key KEY"
         );
     }
     tracing::info!(%threads, "started");
@@ -69,14 +69,14 @@ fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>>
     Ok(())
 }
 
-/// Tells glibc how much it may keep in the one way that needs no call into C: as mallopt(3) says of
-/// `M_MMAP_THRESHOLD`, when a block that was mapped for itself is freed, free memory is from then on kept up to twice its
-/// length. Another allocator does as it always does.
+/// Tells glibc how much freed memory to keep, in the one way that needs no call into C: according to mallopt(3) on
+/// `M_MMAP_THRESHOLD`, when a block that was mapped by itself is freed, up to twice its length of free memory is kept from then
+/// on. Other allocators are not affected.
 fn keep_freed_memory() {
     drop(black_box(Vec::<u8>::with_capacity(KEPT_LEN / 2)));
 }
 
-/// Prints the addresses, on a thread of its own: standard output may be a full pipe too.
+/// Prints the addresses, on a thread of its own, since standard output may be a full pipe.
 fn announce(server: &Server) -> Result<(), io::Error> {
     let (addresses, metrics) = (server.local_addrs().to_vec(), server.metrics_addr());
     thread::Builder::new().name("fanfare-announce".into()).spawn(move || {
@@ -87,21 +87,22 @@ fn announce(server: &Server) -> Result<(), io::Error> {
     Ok(())
 }
 
-/// One line an address to standard output, that of the metrics last, for people and for programs that asked for port 0.
+/// Prints one line per address to standard output, for people and for programs that asked for port 0. The metrics address is
+/// last.
 fn print_addresses(addresses: &[SocketAddr], metrics: Option<SocketAddr>) -> Result<(), io::Error> {
     let mut out = io::stdout().lock();
     for address in addresses {
         writeln!(out, "listening on http://{address}")?;
     }
-    // After those: programs read the first line.
+    // Last, since programs read the first line.
     if let Some(address) = metrics {
         writeln!(out, "metrics on http://{address}/metrics")?;
     }
     out.flush()
 }
 
-/// The first SIGTERM or SIGINT stops the server gently, the second at once; that of a lame duck begins the drain, and the
-/// third ends it.
+/// The first SIGTERM or SIGINT stops the server with a drain, the second at once. With a lame duck, the second begins the drain
+/// and the third stops at once.
 fn obey_signals(handle: Handle, lame_duck: Duration, lines: Arc<log::Lines>) -> Result<(), io::Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     thread::Builder::new().name("fanfare-signals".into()).spawn(move || {
@@ -110,12 +111,12 @@ fn obey_signals(handle: Handle, lame_duck: Duration, lines: Arc<log::Lines>) -> 
             let connections = handle.connections_len();
             if lame_duck.is_zero() {
                 tracing::info!(
-                    "stopping: saying goodbye to {connections} connections; once more to end at once"
+                    "stopping: closing {connections} connections; a second signal ends the process at once"
                 );
             } else {
                 tracing::info!(
-                    "stopping: /readyz says 503 for {lame_duck:?}, {connections} connections and new ones are served; \
-                     once more to say goodbye to them now"
+                    "stopping: /readyz answers 503 for {lame_duck:?} while {connections} connections and new ones are \
+                     served; a second signal begins to close them now"
                 );
             }
             handle.shutdown();
@@ -123,10 +124,12 @@ fn obey_signals(handle: Handle, lame_duck: Duration, lines: Arc<log::Lines>) -> 
         for signal in signals {
             if handle.end_lame_duck() {
                 let connections = handle.connections_len();
-                tracing::info!("draining: saying goodbye to {connections} connections; once more to end at once");
+                tracing::info!(
+                    "draining: closing {connections} connections; another signal ends the process at once"
+                );
                 continue;
             }
-            tracing::warn!("ended at once");
+            tracing::warn!("a signal ended the process at once");
             lines.flush();
             std::process::exit(SIGNAL_EXIT_BASE + signal);
         }

@@ -1,14 +1,14 @@
-//! The times of a server: its own clock in milliseconds, durations on it, and the wall clock as it is sent.
+//! The times of a server: its own clock in milliseconds, durations on it, and the wall clock in the formats that are sent.
 //!
 //! Nothing waits here.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since the server was made. No rule of the server is finer than that.
+/// Milliseconds since the server was created. No rule of the server needs a finer time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
 
-/// A duration on this clock, at most a quarter of the clock's range: a sum of two does not overflow.
+/// A duration in milliseconds, at most a quarter of the clock's range, so that sums do not overflow.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(u64::MAX / 4)
 }

@@ -1,6 +1,6 @@
-//! Publications and notices as the bytes of a wire form.
+//! Publications and notices, encoded as the bytes of a wire form.
 //!
-//! Which connection gets them, and when, is decided elsewhere.
+//! Which connection gets them, and when, is not decided here.
 
 use std::io::Write;
 
@@ -17,19 +17,19 @@ use crate::ws::{self, Deflater, Opcode, WINDOW_BITS_MAX};
 /// The subprotocol whose frames are envelopes.
 pub const ENVELOPE_SUBPROTOCOL: &str = "fanfare.v1.json";
 
-/// The event of binary publications in an event stream of lines; `fanfare:binary:NAME` if they have a name.
+/// The event of binary publications in an event stream without envelopes; `fanfare:binary:NAME` if they have a name.
 const BINARY_EVENT: &str = "fanfare:binary";
 
 /// How long an EventSource waits before it reconnects: a server that restarts is back after 2 s.
 const STREAM_RETRY_MS: u64 = 2000;
 
-/// Encodes frames, and owns the compressors: one a loop.
+/// Encodes frames, and owns the compressors. One per loop.
 #[derive(Debug)]
 pub struct Encoder {
     level: u32,
     deflate_len_min: u64,
-    /// By window bits, each made when it is first needed. All but the last are for the echo: channels are compressed once
-    /// for all subscribers, with the largest window.
+    /// By window bits, each created on first use. All but the last are for the echo: publications are compressed once for all
+    /// subscribers, with the largest window.
     deflaters: [Option<Deflater>; WINDOW_BITS_MAX as usize + 1],
 }
 
@@ -44,7 +44,7 @@ impl Encoder {
     pub fn publication(&mut self, publication: &Publication, form: WireForm, out: &mut Vec<u8>) {
         let opcode = opcode(publication.content);
         let frame = match form {
-            // Only the header is made; the payload is copied.
+            // Not shared between loops: it costs a header and a copy of the payload.
             WireForm::WebSocket => return ws::encode_frame(out, opcode, &publication.data),
             WireForm::Envelope => publication.frames.get_or_encode(form, || {
                 let envelope = envelope(publication);
@@ -74,7 +74,7 @@ impl Encoder {
         out.extend_from_slice(frame);
     }
 
-    /// Appends a message to a client that inflates with that window: compressed if that makes it smaller.
+    /// Appends a message for a client that inflates with this window: compressed if that makes it smaller.
     pub fn message(&mut self, opcode: Opcode, payload: &[u8], window_bits: u8, out: &mut Vec<u8>) {
         match self.deflate(payload, window_bits) {
             Some(deflated) => ws::encode_compressed_frame(out, opcode, deflated),
@@ -126,7 +126,8 @@ impl Notice {
         }
     }
 
-    /// As the data of a line, which says nothing of silence: what breaks it there is a comment, and a page sees none.
+    /// The data in an event stream without envelopes. It has no idle time: the sign of life there is a comment, which pages do
+    /// not see.
     fn data(self) -> String {
         match self {
             Self::Subscribed { since, .. } => format!(r#"{{"since":"{since}"}}"#),
@@ -149,7 +150,7 @@ impl Notice {
     }
 }
 
-/// Appends a notice, if the form can say it.
+/// Appends a notice, if the wire form can express it.
 pub fn notice(notice: Notice, form: WireForm, out: &mut Vec<u8>) {
     match form {
         WireForm::WebSocket | WireForm::WebSocketDeflate | WireForm::LongPoll => {}
@@ -164,21 +165,21 @@ pub fn notice(notice: Notice, form: WireForm, out: &mut Vec<u8>) {
     }
 }
 
-/// The first notice of a stream also says how soon to reconnect, and where the client is: a browser sends that back
-/// even if nothing else came.
+/// The first notice of a stream also has the time before a reconnect and the client's position, which a browser sends back when
+/// it reconnects, even if no publication came.
 fn stream_notice(notice: Notice, name: Option<&str>, data: &str, out: &mut Vec<u8>) {
     let since = match notice {
         Notice::Subscribed { since, .. } | Notice::Gap { since, .. } => Some(since.to_string()),
         Notice::Lagged(_) | Notice::Alive { .. } => None,
     };
     let retry_ms = since.is_some().then_some(STREAM_RETRY_MS);
-    // Lines carry no `fanfare:subscribed`: what it says is in the identifier.
+    // Without envelopes there is no `fanfare:subscribed`: the identifier says the same.
     let is_silent = matches!((notice, name), (Notice::Subscribed { .. }, Some(_)));
     let (name, data) = if is_silent { (None, None) } else { (name, Some(data.as_bytes())) };
     http::encode_event(out, &StreamEvent { retry_ms, id: since.as_deref(), name, data });
 }
 
-/// The body of a long poll's answer; `elements` are the frames of its form, each after a comma.
+/// The body of a long poll's answer. `elements` are frames of its wire form, each with a comma ahead of it.
 pub fn long_poll_answer(gap: Option<Gap>, elements: &[u8], next: PublicationId) -> Vec<u8> {
     let mut out = Vec::with_capacity(elements.len() + 96);
     out.push(b'{');
@@ -191,7 +192,7 @@ pub fn long_poll_answer(gap: Option<Gap>, elements: &[u8], next: PublicationId) 
     out
 }
 
-/// A number, or that it is not known.
+/// The number of missed publications as JSON; `null` if it is not known.
 fn missed(gap: Gap) -> String {
     gap.missed.map_or_else(|| "null".into(), |missed| missed.to_string())
 }
@@ -209,7 +210,7 @@ fn opcode(content: Content) -> Opcode {
     }
 }
 
-/// A publication as lines of an event stream; binary as base64, and its name says so.
+/// A publication as an event without an envelope; binary data as base64, which the event's name says.
 fn event_chunk(publication: &Publication, out: &mut Vec<u8>) {
     let id = publication.id.to_string();
     let name = publication.event.as_ref().map(|event| event.as_str());
@@ -228,7 +229,7 @@ fn event_chunk(publication: &Publication, out: &mut Vec<u8>) {
     }
 }
 
-/// `{"id":…,"event":…,"data":…}`; binary data is base64 and says so: `"encoding":"base64"`.
+/// `{"id":…,"event":…,"data":…}`; for binary data, base64 and `"encoding":"base64"`.
 fn envelope(publication: &Publication) -> Vec<u8> {
     let mut out = Vec::with_capacity(publication.data.len() + 64);
     push(&mut out, format_args!(r#"{{"id":"{}""#, publication.id));
@@ -336,7 +337,7 @@ mod tests {
     const SINCE: PublicationId = PublicationId { epoch: 0xa, sequence: 3 };
 
     #[test]
-    fn a_form_of_payloads_cannot_say_that_something_was_missed_and_one_of_envelopes_can() {
+    fn a_form_of_envelopes_can_express_that_something_was_missed_and_one_of_payloads_cannot() {
         assert_eq!(noticed(Notice::Lagged(3), WireForm::WebSocket), "");
         let said = noticed(Notice::Lagged(3), WireForm::Envelope);
         assert!(said.ends_with(r#"{"event":"fanfare:lagged","data":{"missed":3}}"#), "{said}");
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_begins_with_its_identifier_and_no_event_in_lines_or_one_in_envelopes() {
+    fn a_stream_begins_with_its_identifier_and_with_an_event_only_if_it_has_envelopes() {
         let subscribed = Notice::Subscribed { since: SINCE, idle_ms: 30_000 };
         let lines = noticed(subscribed, WireForm::EventStream);
         assert_eq!(lines, "15\r\nretry: 2000\nid: a-3\n\n\r\n");
@@ -364,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn that_the_server_is_there_envelopes_say_without_an_id_and_lines_by_a_comment() {
+    fn the_notice_that_the_server_is_alive_is_an_envelope_without_an_id_or_a_comment() {
         let alive = Notice::Alive { idle_ms: 30_000 };
         let said = r#"{"event":"fanfare:alive","data":{"idle":30000}}"#;
         for form in [WireForm::Envelope, WireForm::EnvelopeDeflate] {
@@ -377,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_of_lines_has_name_and_lines_and_says_of_binary_that_it_is() {
+    fn an_event_without_an_envelope_has_a_name_and_lines_and_its_name_tells_binary_data() {
         let streamed =
             |publication| String::from_utf8(rendered(&publication, WireForm::EventStream)).unwrap();
         let text = streamed(published(Content::Text, b"one\r\ntwo", Some("tick")));
@@ -451,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_with_the_smallest_window_is_sent_what_is_not_compressed() {
+    fn a_client_with_the_smallest_window_is_sent_uncompressed_messages() {
         let mut out = Vec::new();
         Encoder::new(&Config::default()).message(Opcode::Text, QUOTE, 8, &mut out);
         assert_eq!(out[0], 0x81);

@@ -1,23 +1,23 @@
-//! Text that may quote a peer, as it goes into a log line or a sentence: of bounded length, on one line.
+//! Text that may quote a peer, made safe for a log line or an error sentence: bounded in length, on one line.
 //!
 //! Where it is written is not known here.
 
 use std::fmt::{self, Display, Write};
 
-/// The beginning of what `what` says, at most `len_max` bytes, control characters escaped.
+/// The beginning of the text of `what`, at most `len_max` bytes, with control characters escaped.
 #[derive(Clone, Copy)]
 pub struct Excerpt<'a> {
     pub what: &'a dyn Display,
     pub len_max: usize,
 }
 
-/// What stands for the rest.
+/// The mark where the text was cut.
 const CUT: &str = "…";
 
 impl Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut taken = Taken { text: String::new(), len_max: self.len_max };
-        // The error is our own: enough was taken, and the rest is not formatted.
+        // The error is our own: the bound is reached, and the rest need not be formatted.
         let _ = write!(taken, "{}", self.what);
         f.write_str(&taken.text)
     }

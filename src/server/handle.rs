@@ -1,4 +1,6 @@
-//! The way into a running server from other threads.
+//! The handle of a running server for other threads: they publish through it, and stop the server.
+//!
+//! Connections and logs cannot be reached from here.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,11 +22,11 @@ impl Handle {
         Self { shared }
     }
 
-    /// Publishes. The publication is with every loop that has a subscriber when this returns; no socket has been written
-    /// to yet.
+    /// Publishes. When this returns, the publication is in the mailbox of every loop that has a subscriber; whether it has been
+    /// written to a socket yet is not known.
     ///
     /// # Errors
-    /// The draft is too long, or the event loops are busy: try again in a millisecond.
+    /// The draft is too long, or a loop's mailbox is congested: try again in a millisecond.
     pub fn publish(&self, draft: Draft) -> Result<Published, PublishError> {
         let len_max = self.shared.config.publication_len_max();
         if draft.data.len() as u64 > len_max {
@@ -43,14 +45,14 @@ impl Handle {
         Ok(receipt.published)
     }
 
-    /// How many connections there are.
+    /// The number of open connections.
     #[must_use]
     pub fn connections_len(&self) -> usize {
         self.shared.connections_len()
     }
 
-    /// Stops the server: after the configured lame duck it takes no connection and closes the others with 1001 over the
-    /// configured drain, then [`Server::run`] returns.
+    /// Stops the server: after the configured lame duck it accepts no connection and closes the open ones with 1001, spread over
+    /// the configured drain; then [`Server::run`] returns.
     ///
     /// [`Server::run`]: super::Server::run
     pub fn shutdown(&self) {
@@ -73,10 +75,10 @@ impl Handle {
 pub enum PublishError {
     /// Longer than `len_max` bytes: the smaller of `max_message` and `max_lag`.
     TooLong {
-        /// The most bytes.
+        /// The bound, in bytes.
         len_max: u64,
     },
-    /// A loop has not yet taken what was published before. Nothing was published: try again.
+    /// The mailbox of a loop is full of earlier publications. Nothing was published: try again.
     Congested,
     /// The engine that numbers publications cannot be reached. Nothing was published: try again.
     Refused,
@@ -99,7 +101,9 @@ impl fmt::Display for PublishError {
             Self::TooLong { len_max } => {
                 write!(f, "longer than the {len_max} bytes that a publication may have")
             }
-            Self::Congested => f.write_str("the event loops are behind; try again in a millisecond"),
+            Self::Congested => f.write_str(
+                "an event loop has not taken earlier publications yet; try again in a millisecond",
+            ),
             Self::Refused => {
                 f.write_str("not published: the engine cannot be reached; try again in a second")
             }
@@ -133,7 +137,7 @@ mod tests {
         serving: JoinHandle<io::Result<()>>,
     }
 
-    /// A server whose engine holds publications, and a client of it.
+    /// A server whose engine holds publications, and a client.
     fn start() -> Running {
         start_with(Config::default())
     }

@@ -1,6 +1,7 @@
-//! The room with the sockets, the time, the threads and the randomness: event loops over mio.
+//! The server: sockets, time, threads and randomness, with event loops over mio.
 //!
-//! The rules of the protocols are not here; `http`, `ws` and `hub` know them, and are told bytes and times.
+//! The rules of the protocols are not here but in `http`, `ws` and `hub`, which get bytes and times as arguments. The rooms in
+//! here, and who may import whom, are in the documentation of the crate.
 
 mod api;
 mod broker;

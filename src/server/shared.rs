@@ -1,6 +1,7 @@
-//! What all loops and handles share: the configuration, the broker, how full each loop is, whether to stop.
+//! What all loops and handles share: the configuration, the broker, the number of connections and of bytes per loop, the state of
+//! the stop.
 //!
-//! No connection and no log is here.
+//! Connections and logs are not here: each belongs to one loop.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -18,33 +19,33 @@ use crate::server::metrics::dashboard::FIGURES_CHANNEL;
 use crate::server::metrics::refusals::{Reason, Refusals};
 use crate::server::metrics::snapshot::{Meters, Snapshot};
 
-/// When this long no history was evicted, the next eviction is another one and logged: at the limit it is a few
-/// publications at a time, with pauses, for as long as clients publish.
+/// After this long without an eviction of history, the next one is logged again. At the limit, histories lose a few publications
+/// at a time for as long as clients publish, and a line for each would flood the log.
 const EVICTION_OVER_MS: u64 = 60_000;
 
-/// Shared by reference between all threads of a server.
+/// The state that all threads of a server share.
 #[derive(Debug)]
 pub struct Shared {
     pub config: Config,
     pub handlers: Handlers,
     pub broker: Broker,
     pub meters: Meters,
-    /// What [`Millis`] count from.
+    /// The time from which [`Millis`] count.
     started: Instant,
-    /// How many connections each loop has, or is about to have.
+    /// The number of connections of each loop, with those that it has been assigned and has not taken yet.
     connections: Vec<AtomicUsize>,
     connections_max: usize,
-    /// How many bytes each loop holds for its clients.
+    /// The number of bytes that each loop holds for its clients.
     held: Vec<AtomicUsize>,
-    /// One line a kind for the whole server, not one a loop.
+    /// For the whole server, so that a reason has one log line, not one per loop.
     refusals: Mutex<Refusals>,
-    /// When history was last evicted, in milliseconds and one; 0 for never.
+    /// One more than the time of the last eviction of history, in milliseconds; 0 if there was none.
     evicted_at: AtomicU64,
     stop: AtomicU8,
-    /// When the lame duck's time is over, in milliseconds; set once, when the stop is asked for.
+    /// When the lame duck ends and the drain begins, in milliseconds. The first request to stop sets it.
     drain_at: AtomicU64,
     pub demo_call: DemoCall,
-    /// How many loops have not ended.
+    /// The number of loops that have not ended.
     loops_left: AtomicUsize,
 }
 
@@ -53,16 +54,16 @@ pub struct Shared {
 pub enum Stop {
     /// The server runs.
     No,
-    /// It says that it is not ready, and serves everything else, for the configured time.
+    /// It answers 503 at /readyz and serves everything else, for the configured time.
     LameDuck,
-    /// It says goodbye to everybody.
+    /// It closes every connection, spread over the configured time.
     Drain,
-    /// It ends.
+    /// It ends at once.
     Now,
 }
 
 impl Stop {
-    /// Whether connections are to go.
+    /// Whether connections are being closed.
     pub fn is_leaving(self) -> bool {
         self >= Self::Drain
     }
@@ -96,7 +97,7 @@ impl Shared {
         }
     }
 
-    /// The time. Every loop looks once a turn.
+    /// The time. A loop reads it when its wait ends and when its flush phase begins.
     pub fn now(&self) -> Millis {
         Millis(self.elapsed().as_millis() as u64)
     }
@@ -119,23 +120,23 @@ impl Shared {
         self.connections_max.saturating_sub(self.connections_len())
     }
 
-    /// Says how many bytes a loop holds for its clients.
+    /// Reports how many bytes a loop holds for its clients.
     pub fn hold(&self, loop_index: usize, bytes: usize) {
         self.held[loop_index].store(bytes, Ordering::Relaxed);
     }
 
-    /// Whether all that is held for clients is more than the configured memory.
+    /// Whether more bytes are held for clients than `--max-memory`.
     pub fn is_over_memory(&self) -> bool {
         self.excess() > 0
     }
 
-    /// By how many bytes it is more.
+    /// By how many bytes `--max-memory` is exceeded.
     pub fn excess(&self) -> u64 {
         let held: usize = self.held.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
         ((held + self.broker.held_len()) as u64).saturating_sub(self.config.max_memory)
     }
 
-    /// Evicts history until memory is not short any more, and logs that once.
+    /// Evicts history until `--max-memory` is not exceeded any more, and logs that when it begins.
     pub fn shed(&self, now: Millis) {
         let evicted = self.broker.shed(|| !self.is_over_memory());
         if evicted == 0 {
@@ -145,17 +146,17 @@ impl Shared {
         if before == 0 || now.0 >= before + EVICTION_OVER_MS {
             tracing::warn!(
                 evicted,
-                "--max-memory is reached: history is evicted, reconnecting subscribers get a gap"
+                "--max-memory is reached: history is evicted, and reconnecting subscribers are told of a gap"
             );
         }
     }
 
-    /// How many connections there are.
+    /// The number of connections of all loops.
     pub fn connections_len(&self) -> usize {
         self.connections.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    /// The loop with the fewest connections, which is counted one more. Only the accepting loop assigns.
+    /// Chooses the loop with the fewest connections, and counts one more for it. Only the first loop calls it.
     pub fn assign(&self) -> usize {
         let counts = self.connections.iter().enumerate();
         let (index, count) = counts
@@ -165,17 +166,17 @@ impl Shared {
         index
     }
 
-    /// One connection of the loop is gone.
+    /// Counts one connection less for a loop.
     pub fn release(&self, loop_index: usize) {
         self.connections[loop_index].fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Counts a refusal, and logs it if it is time for a line.
+    /// Counts a refusal, and logs it if a line is due for its reason.
     pub fn note(&self, kind: Reason, now: Millis, what: &dyn fmt::Display) {
         self.note_several(kind, 1, now, what);
     }
 
-    /// Counts refusals of one kind, and logs them if it is time for a line.
+    /// Counts refusals for one reason, and logs them if a line is due for it.
     pub fn note_several(&self, kind: Reason, count: usize, now: Millis, what: &dyn fmt::Display) {
         lock(&self.refusals).note(kind, count as u64, now, what);
     }
@@ -194,7 +195,7 @@ impl Shared {
         }
     }
 
-    /// Whether to stop.
+    /// How far the stop has come.
     pub fn stop(&self) -> Stop {
         match self.stop.load(Ordering::SeqCst) {
             0 => Stop::No,
@@ -209,13 +210,13 @@ impl Shared {
         self.loops_left.load(Ordering::SeqCst) <= 1
     }
 
-    /// A loop has ended. The first one may have waited for that.
+    /// A loop has ended. The first loop is woken, since it may wait for that.
     pub fn end_loop(&self) {
         self.loops_left.fetch_sub(1, Ordering::SeqCst);
         self.broker.mailbox(FIRST_LOOP).wake();
     }
 
-    /// Begins the stop: by the lame duck if one is configured, else by the drain. The first to ask sets the time.
+    /// Begins the stop: with the lame duck if one is configured, otherwise with the drain. The first call sets the time.
     pub fn request_shutdown(&self) {
         if self.config.lame_duck.is_zero() {
             return self.request_stop(Stop::Drain);
@@ -225,7 +226,7 @@ impl Shared {
         self.request_stop(Stop::LameDuck);
     }
 
-    /// Goes from the lame duck to the drain; false if the stop has not come as far, or further.
+    /// Begins the drain now; false if the server is not a lame duck.
     pub fn end_lame_duck(&self) -> bool {
         let (from, to) = (Stop::LameDuck as u8, Stop::Drain as u8);
         let is_ended = self.stop.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok();
@@ -233,12 +234,12 @@ impl Shared {
         is_ended
     }
 
-    /// When the lame duck's time is over, if it is one.
+    /// When the drain begins, if the server is a lame duck.
     pub fn drain_at(&self) -> Option<Millis> {
         (self.stop() == Stop::LameDuck).then(|| Millis(self.drain_at.load(Ordering::SeqCst)))
     }
 
-    /// Tells every loop to stop. It does not become less urgent.
+    /// Tells every loop how far to stop. A stop that is further already stays as it is.
     pub fn request_stop(&self, stop: Stop) {
         self.stop.fetch_max(stop as u8, Ordering::SeqCst);
         self.wake_all();
@@ -258,7 +259,7 @@ mod tests {
     use crate::server::broker::mailbox::mailboxes;
     use crate::server::broker::retention::Retention;
 
-    /// What three loops share, and the polls that their wakers need.
+    /// The shared state of three loops, and the polls of their wakers.
     fn shared(connections_max: usize) -> (Shared, Vec<Poll>) {
         let polls: Vec<Poll> = (0..3).map(|_| Poll::new().unwrap()).collect();
         let retention = Retention::new(&Config::default());
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn asked_twice_a_lame_duck_does_not_begin_anew() {
+    fn a_second_request_to_stop_does_not_restart_the_lame_duck() {
         let (mut shared, _polls) = shared(1);
         assert_eq!(shared.drain_at(), None);
         shared.config.lame_duck = Duration::from_millis(1);
@@ -300,13 +301,13 @@ mod tests {
     #[test]
     fn a_lame_duck_is_ended_once() {
         let (mut shared, _polls) = shared(1);
-        assert!(!shared.end_lame_duck(), "it is none");
+        assert!(!shared.end_lame_duck(), "it is not a lame duck yet");
         assert_eq!(shared.stop(), Stop::No);
         shared.config.lame_duck = Duration::from_secs(600);
         shared.request_shutdown();
         assert!(shared.end_lame_duck());
         assert_eq!((shared.stop(), shared.drain_at()), (Stop::Drain, None));
-        assert!(!shared.end_lame_duck(), "it is one no more");
+        assert!(!shared.end_lame_duck(), "it is not a lame duck any more");
     }
 
     #[test]

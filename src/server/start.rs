@@ -108,7 +108,7 @@ impl Server {
         self.metrics_addr
     }
 
-    /// A handle for other threads. It can be cloned, and outlives the server.
+    /// A handle for other threads. It can be cloned, and may outlive the server.
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
@@ -120,7 +120,7 @@ impl Server {
     /// A loop failed. The others were stopped.
     ///
     /// # Panics
-    /// If a loop did. The others were stopped: no part of the server goes on without it.
+    /// If a loop panicked. The others were stopped: no part of the server continues without it.
     pub fn run(self) -> io::Result<()> {
         let Self { mut loops, handle, .. } = self;
         let others = loops.split_off(1);
@@ -163,7 +163,7 @@ impl Drop for StopAll {
     }
 }
 
-/// What to do about an address that cannot be bound.
+/// The remedy for an address that cannot be bound.
 const BIND_REMEDY: &str = "Give an address of this machine and a port that is free (0 finds one)";
 
 /// Why a server does not start.
@@ -200,7 +200,7 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// How many connections may be held: as configured, else what the raised descriptor limit allows.
+/// The most connections at once: as configured, otherwise what the raised descriptor limit allows.
 fn connections_max(config: &Config) -> usize {
     let listeners = config.listen.len() as u64;
     let operators = if config.metrics_listen.is_some() { 1 + OPERATORS_MAX as u64 } else { 0 };
@@ -218,10 +218,10 @@ fn connections_max(config: &Config) -> usize {
     connections_max
 }
 
-/// Another number at every start, with room to count up from.
+/// A different number at every start, from which epochs count up.
 fn first_epoch() -> io::Result<u64> {
     let random = getrandom::u64().map_err(io::Error::other)?;
-    // 48 bits make an identifier of 12 digits; two starts in 2^24 would have to meet by chance.
+    // 48 bits are 12 digits of an identifier. Two starts draw the same number with a probability of 2^-48.
     Ok(random >> 16)
 }
 
@@ -234,7 +234,7 @@ mod tests {
     use crate::hub::{ChannelName, Content};
     use crate::server::Draft;
 
-    /// What no caller outside can make: a text that is no text. Rendering it as an envelope panics.
+    /// A draft that callers outside the server cannot make: a text that is not UTF-8. Encoding it as an envelope panics.
     fn poison() -> Draft {
         let channel = ChannelName::new("poisoned").unwrap();
         Draft {
@@ -255,7 +255,7 @@ mod tests {
         let (address, handle) = (server.local_addrs()[0], server.handle());
         let serving = thread::spawn(|| server.run());
         let mut clients = Vec::new();
-        // One on each loop; the first of them, whichever loop it is on, listens to the poisoned channel.
+        // One on each loop; the first, whichever loop it is on, subscribes to the poisoned channel.
         for channel in ["poisoned", "other", "other"] {
             let mut client = TcpStream::connect(address).unwrap();
             let handshake = format!(
@@ -270,7 +270,7 @@ mod tests {
         handle.publish(poison()).unwrap();
         assert!(serving.join().is_err(), "run panics too");
         for mut client in clients {
-            // The rest of the 101, then the end: no connection is left in the hands of a server that is half there.
+            // The rest of the 101, then the end: every connection is closed.
             let _ = client.read_to_end(&mut Vec::new());
         }
         assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
