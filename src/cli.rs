@@ -381,7 +381,7 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "give a time with its unit, such as 500ms, 30s or 5m".into())
 }
 
-/// RFC 6454 §6.2: scheme, host, and the port if it is not the scheme's own; nothing behind it.
+/// RFC 6454 §6.2: scheme, host, and the port if it is not the scheme's default; nothing after it.
 fn parse_origin(text: &str) -> Result<String, String> {
     let is_origin = |text: &str| {
         let rest = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, rest)| rest);

@@ -1,6 +1,6 @@
-//! What a server is told before it starts: plain values, their defaults with the reasons, and what is refused.
+//! The configuration of a server: plain values, their defaults with the reasons, and which values are refused.
 //!
-//! Where the values come from (flags, environment, file) is `cli`'s business, and no text is parsed here.
+//! Where the values come from (flags, environment, file) is in `cli`, and no text is parsed here.
 
 mod host;
 mod rules;
@@ -19,28 +19,28 @@ pub(crate) use rules::by_channel;
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// DEFLATE's levels end here in every library.
+/// The highest level of DEFLATE in every library.
 const DEFLATE_LEVEL_MAX: u32 = 9;
 
-/// Everything a [`Server`](crate::server::Server) can be told. `Config::default()` is the development mode on
+/// The configuration of a [`Server`](crate::server::Server). `Config::default()` is the development mode on
 /// `127.0.0.1:8080`.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Addresses to listen on; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
-    /// One address more, at which only the metrics and the state are served, without a key. Any address will do.
+    /// One more address, which serves only `/metrics`, `/healthz` and `/readyz`, without a key. It may be any address.
     pub metrics_listen: Option<SocketAddr>,
-    /// How many event loops, each on a thread of its own. Default: the cores there are.
+    /// The number of event loops, each on a thread of its own. Default: the number of cores.
     pub threads: NonZeroUsize,
-    /// The key that publishing by `POST` needs. Without one, everybody may publish.
+    /// The key that publishing requires. Without one, everybody may publish.
     pub publish_key: Option<String>,
     /// With a key set, the channels that clients may publish to without it.
     pub client_publish: Vec<Glob>,
     /// The browser origins that are served; `*` stands for all, `null` for pages that have none. In development mode
     /// those of loopback are served besides; elsewhere an empty list serves all.
     pub allow_origin: Vec<String>,
-    /// The names that are answered to besides those of loopback. Empty: in development mode no other, elsewhere any.
-    /// Without the check a page whose name is resolved anew to 127.0.0.1 is of the same origin as the server (DNS
+    /// The host names that are answered to besides those of loopback. Empty: none in development mode, otherwise any.
+    /// Without the check, a page whose host name now resolves to 127.0.0.1 has the same origin as the server (DNS
     /// rebinding).
     pub allow_host: Vec<Host>,
     /// Listen beyond loopback without a key.
@@ -49,59 +49,59 @@ pub struct Config {
     pub echo: bool,
     /// Serve the demo page and its prices outside development mode too.
     pub demo: bool,
-    /// How many connections are held at once. `None`: what the descriptor limit allows.
+    /// The most connections at once. `None`: as many as the descriptor limit allows.
     pub max_connections: Option<usize>,
     /// The longest message, in bytes: one WebSocket message over all its fragments, or one request body. A
-    /// publication must also fit in `max_lag`. 16 MiB is what the peers accept (uWebSockets 16 MiB, Go's and
-    /// Rust's libraries 32 to 64 MiB); room is taken only as the bytes come.
+    /// publication must also fit in `max_lag`. 16 MiB is what other servers accept (uWebSockets 16 MiB, Go's and
+    /// Rust's libraries 32 to 64 MiB). Memory is allocated only as the bytes arrive.
     pub max_message: u64,
     /// How hard payloads are compressed for clients that offer permessage-deflate: 1 (least work) to 9 (smallest);
     /// 0 declines every offer. A publication is compressed once, whatever number of subscribers it has.
     pub deflate_level: u32,
-    /// Payloads of fewer bytes go uncompressed: what compressing saves on them is a fraction of a packet.
+    /// Payloads with fewer bytes are sent uncompressed: compressing them would save a fraction of a packet.
     pub deflate_min: u64,
-    /// Let clients compress with reference to their earlier messages. It costs up to 32 KiB a connection from its
+    /// Let clients compress with reference to their earlier messages. Costs up to 32 KiB per connection, from its
     /// first compressed message on.
     pub deflate_context_takeover: bool,
-    /// How many bytes clients can make the server hold in all: logs that somebody is behind in, messages and bodies
-    /// under way, answers not yet taken, and the connections themselves. 1 GiB leaves room on the smallest machines
-    /// that serve ten thousand.
+    /// How many bytes the server holds for clients: histories, logs with lagging readers, messages and bodies under way,
+    /// unsent answers, and the connections themselves. 1 GiB fits into the smallest machines that serve ten thousand
+    /// clients.
     pub max_memory: u64,
-    /// How many bytes of its channel, in its wire form, a subscriber may be behind for longer than `lag_grace`, unless it
-    /// is by a single publication. 1 MiB is some ten thousand ticks, or ten seconds of a 100 KB/s channel; the bytes are
-    /// shared by all subscribers that are behind. At 32 times as much nothing is waited for.
+    /// How many unsent bytes of its channels, in its wire form, a subscriber may have for longer than `lag_grace`, unless
+    /// they are a single publication. 1 MiB is about ten thousand ticks, or ten seconds of a channel with 100 KB/s. All
+    /// lagging subscribers share the bytes. Above 32 times as much there is no grace.
     pub max_lag: u64,
-    /// How long a subscriber may be past `max_lag`, under [`LagPolicy::Close`] and [`LagPolicy::Skip`]. 5 s are a burst
-    /// over a line that carries the channel on average, or a Wi-Fi that roams; zero judges the moment.
+    /// How long a subscriber may exceed `max_lag`, under [`LagPolicy::Close`] and [`LagPolicy::Skip`]. 5 s cover a burst
+    /// over a line that carries the channel on average, or a Wi-Fi client that roams. With zero the policy applies at
+    /// once.
     pub lag_grace: Duration,
-    /// What happens to a subscriber past `max_lag`, by channel; the first glob that fits decides, `*` after all
-    /// others.
-    /// [`LagPolicy::Close`] where none does.
+    /// What happens to a subscriber that exceeds `max_lag`, by channel. The first glob that matches decides, `*` after all
+    /// others. [`LagPolicy::Close`] if none matches.
     pub lag_policy: Vec<(Glob, LagPolicy)>,
-    /// How many publications of a channel are kept for subscribers that come back, by channel; the first glob that
-    /// fits decides, `*` after all others. [`Config::HISTORY`] where none does; 0 keeps none.
+    /// How many publications are kept for reconnecting subscribers, by channel. The first glob that matches decides, `*`
+    /// after all others. [`Config::HISTORY`] if none matches; 0 keeps none.
     pub history: Vec<(Glob, usize)>,
-    /// How many bytes of them, by channel. [`Config::HISTORY_BYTES`] where none fits.
+    /// How many bytes of them are kept, by channel. [`Config::HISTORY_BYTES`] if none matches.
     pub history_bytes: Vec<(Glob, u64)>,
-    /// For how long, by channel. [`Config::HISTORY_AGE`] where none fits.
+    /// How long they are kept, by channel. [`Config::HISTORY_AGE`] if none matches.
     pub history_age: Vec<(Glob, Duration)>,
-    /// From the first byte's chance to come to a complete request head. 10 s: a phone on a bad line needs 2 to 3
-    /// round trips of under a second each; a client that needs longer is holding a descriptor for nothing.
+    /// The time from the accept to a complete request head. 10 s: a phone on a bad line needs 2 to 3 round trips of under a
+    /// second each, and a client that needs longer only holds a descriptor.
     pub handshake_timeout: Duration,
-    /// From a request's head to the end of its body. 30 s carries 16 MiB over 5 Mbit/s.
+    /// The time from a request's head to the end of its body. 30 s carry 16 MiB over 5 Mbit/s.
     pub body_timeout: Duration,
-    /// Silence after which a WebSocket peer is pinged and a kept-alive HTTP connection closed, and how often a subscriber
-    /// by envelopes is told that the server is there. 30 s is half of nginx's and most load balancers' 60 s limit for a
-    /// silent connection.
+    /// The silence after which a WebSocket peer is sent a ping and an HTTP connection between requests is closed, and the
+    /// interval of the notice that the server is alive, for subscribers of envelopes. 30 s is half of nginx's and most
+    /// load balancers' 60 s limit for a silent connection.
     pub idle_timeout: Duration,
-    /// How long the answer to a ping may take. 20 s, as Python's websockets and Socket.IO have it.
+    /// How long the answer to a ping may take. 20 s, as in Python's websockets and Socket.IO.
     pub pong_timeout: Duration,
-    /// How long a peer may take to answer a Close frame and to close TCP. 5 s: it has nothing else left to do.
+    /// How long a peer may take to answer a Close frame and to close TCP. 5 s: it has nothing else to do.
     pub close_timeout: Duration,
-    /// For how long a stop says that the server is not ready, with everything served as before, ahead of the drain: time
-    /// for a load balancer to look. None: who has no load balancer need not wait for it.
+    /// For how long a stop answers 503 at `/readyz` and serves everything else, before the drain: the time that a load
+    /// balancer needs to notice. Default zero: without a load balancer there is nothing to wait for.
     pub lame_duck: Duration,
-    /// Over how long a stop spreads its Close frames, so that the clients do not all come back at once.
+    /// The time over which a stop spreads its Close frames, so that the clients do not all reconnect at once.
     pub drain: Duration,
 }
 
@@ -116,7 +116,7 @@ impl Glob {
         Self(WildMatch::new(pattern))
     }
 
-    /// Whether the whole of `name` fits.
+    /// Whether the whole of `name` matches.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         self.0.matches(name)
@@ -131,15 +131,15 @@ impl std::str::FromStr for Glob {
     }
 }
 
-/// What happens to a subscriber that does not keep up: one past [`Config::max_lag`].
+/// What happens to a subscriber that does not keep up: one that exceeds [`Config::max_lag`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LagPolicy {
-    /// It is closed with 1013: it can come back and start again.
+    /// It is closed with 1013, and can reconnect.
     Close,
-    /// The oldest publications are passed over until it is within the bound.
+    /// It skips the oldest publications until it is within the bound.
     Skip,
-    /// It jumps to the newest publication: without a grace, and also once it has been behind by whatever amount for half
-    /// a second, so that what it reads is new.
+    /// It skips to the newest publication, without a grace; also when it has lagged by any amount for half a second, so that
+    /// what it reads is new.
     Latest,
 }
 
@@ -180,17 +180,17 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How many publications of a channel are kept where [`Config::history`] does not say. 100 are a page of a chat,
-    /// or the some seconds of a ticker that a reconnect takes.
+    /// How many publications of a channel are kept if no rule of [`Config::history`] matches. 100 are a page of a chat, or the
+    /// several seconds of a ticker that a reconnect takes.
     pub const HISTORY: usize = 100;
 
-    /// How many bytes of them. 256 KiB are 100 publications of 2.5 KiB.
+    /// How many bytes of them are kept. 256 KiB are 100 publications of 2.5 KiB.
     pub const HISTORY_BYTES: u64 = 256 * KIB;
 
-    /// For how long. 5 minutes are a tunnel, a lift, a laptop carried to the next room.
+    /// How long they are kept. 5 minutes cover a tunnel, a lift, a laptop carried to the next room.
     pub const HISTORY_AGE: Duration = Duration::from_secs(300);
 
-    /// Whether this is the development mode: open to everybody, and so on loopback only.
+    /// Whether this is the development mode: open to everybody, and therefore on loopback only.
     #[must_use]
     pub fn is_development(&self) -> bool {
         self.publish_key.is_none()
@@ -216,7 +216,7 @@ impl Config {
         by_channel(&self.lag_policy, channel).unwrap_or(LagPolicy::Close)
     }
 
-    /// Checks what no single value shows.
+    /// Checks the values, alone and together.
     ///
     /// # Errors
     /// Names the flag and the remedy.
@@ -282,22 +282,22 @@ impl Config {
     }
 }
 
-/// Values that do not go together.
+/// Values that are refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigError {
-    /// There is nothing to listen on.
+    /// No address to listen on.
     NoListen,
-    /// An address that others can reach, and anybody could publish.
+    /// An address that other machines can reach, without a key: everybody could publish.
     Exposed(SocketAddr),
     /// A key that no `Authorization` field can carry.
     PublishKey,
-    /// An exception to a rule that is not there.
+    /// An exception from a key that is not set.
     ClientPublishWithoutKey,
-    /// A compression level that there is not.
+    /// A compression level that does not exist.
     DeflateLevel,
     /// A rule that can never apply.
     DeadRule(DeadRule),
-    /// A limit or timeout of nothing.
+    /// A limit or timeout of zero.
     Zero(&'static str),
 }
 
@@ -307,22 +307,22 @@ impl fmt::Display for ConfigError {
             Self::NoListen => f.write_str("--listen: give at least one address, such as 127.0.0.1:8080"),
             Self::Exposed(address) => write!(
                 f,
-                "--listen {address}: others can reach this address, and without a key anybody could publish. \
+                "--listen {address}: other machines can reach this address, and without a key everybody could publish. \
                  Add --publish-key KEY (or --insecure if that is what you want)"
             ),
             Self::PublishKey => f.write_str(
-                "--publish-key: the key must be of visible ASCII characters without spaces, at least one, \
+                "--publish-key: the key must have at least one character, all of them visible ASCII without spaces. Give one \
                  such as the output of `openssl rand -hex 32`",
             ),
             Self::ClientPublishWithoutKey => f.write_str(
-                "--client-publish: without a key every client may publish anyway. Add --publish-key KEY, or leave \
+                "--client-publish: without a key every client may publish already. Add --publish-key KEY, or leave \
                  --client-publish out",
             ),
             Self::DeflateLevel => {
                 f.write_str("--deflate-level: give 1 (least work) to 9 (smallest), or 0 for no compression")
             }
             Self::DeadRule(dead) => dead.fmt(f),
-            Self::Zero(flag) => write!(f, "{flag}: 0 would refuse everybody; give a value above 0"),
+            Self::Zero(flag) => write!(f, "{flag}: 0 would refuse every client. Give a value above 0"),
         }
     }
 }
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_nothing_is_refused_by_its_flag() {
+    fn a_limit_of_zero_is_refused_by_its_flag() {
         let config = Config { max_lag: 0, ..Config::default() };
         assert!(config.check().unwrap_err().to_string().starts_with("--max-lag"));
         let config = Config { pong_timeout: Duration::ZERO, ..Config::default() };
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_glob_that_fits_decides_the_policy() {
+    fn the_first_glob_that_matches_decides_the_policy() {
         let lag_policy = vec![(Glob::new("prices*"), LagPolicy::Latest), (Glob::new("*"), LagPolicy::Skip)];
         let config = Config { lag_policy, ..Config::default() };
         assert_eq!(config.lag_policy("prices.eur"), LagPolicy::Latest);

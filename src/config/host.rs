@@ -1,4 +1,4 @@
-//! The name that a server is asked by: the host of a `Host` field, of an origin, of `--allow-host`.
+//! The host by which a server is addressed: that of a `Host` field, of an origin, or of `--allow-host`.
 //!
 //! Names are parsed and compared whole. Nothing is resolved here.
 
@@ -9,7 +9,7 @@ use std::str::FromStr;
 /// RFC 1035 §2.3.4 leaves 253 characters between the dots of its 255 octets.
 const NAME_LEN_MAX: usize = 253;
 
-/// A host without its port: an address, or a name in small letters and without the dot of the root.
+/// A host without its port: an address, or a name in lower case without the dot of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host(Kind);
 
@@ -20,8 +20,8 @@ enum Kind {
 }
 
 impl Host {
-    /// The host of `host` or `host:port`, as a `Host` field and an origin have it (RFC 3986 §3.2). `None` if that is
-    /// not what it is, with user information before it for one.
+    /// The host of `host` or `host:port`, as in a `Host` field or an origin (RFC 3986 §3.2). `None` if `authority` has another
+    /// form, for example user information.
     #[must_use]
     pub fn of_authority(authority: &str) -> Option<Self> {
         let (host, port) = match authority.rfind(']') {
@@ -32,8 +32,8 @@ impl Host {
         (is_port && (port.is_empty() || port.starts_with(':'))).then(|| Self::parse(host))?
     }
 
-    /// Whether it stands for the machine that it is said on: `localhost` and the names under it, which no DNS server
-    /// answers for (RFC 6761 §6.3), 127.0.0.0/8, `::1`, and the former written as IPv6.
+    /// Whether it stands for the machine itself: `localhost` and the names under it, which no DNS server answers for (RFC 6761
+    /// §6.3), 127.0.0.0/8, also written as IPv6, and `::1`.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         match &self.0 {
@@ -42,7 +42,7 @@ impl Host {
         }
     }
 
-    /// A host whose IPv6 addresses are in brackets.
+    /// Parses a host; an IPv6 address has to be in brackets.
     fn parse(text: &str) -> Option<Self> {
         if let Some(rest) = text.strip_prefix('[') {
             let address = rest.strip_suffix(']')?.parse().ok()?;
@@ -57,12 +57,13 @@ impl Host {
     }
 }
 
-/// What a host name has between its dots; the underscore is no letter of host names, but containers have it.
+/// Whether the text may stand between the dots of a host name. The underscore is not allowed by the RFC, but containers have
+/// it in their names.
 fn is_label(label: &str) -> bool {
     !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
-/// What is no host, as the value of a flag.
+/// A text that is not a host, as the value of a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoHost;
 
@@ -79,7 +80,7 @@ impl std::error::Error for NoHost {}
 impl FromStr for Host {
     type Err = NoHost;
 
-    /// A host alone. An IPv6 address may be without brackets.
+    /// Parses a host without a port. An IPv6 address may be without brackets.
     fn from_str(text: &str) -> Result<Self, NoHost> {
         let bare = text.parse().ok().map(|address| Self(Kind::Address(IpAddr::V6(address))));
         bare.or_else(|| Self::parse(text)).ok_or(NoHost)
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_more_than_253_characters_is_none() {
+    fn a_name_of_more_than_253_characters_is_refused() {
         let name = |len: usize| "a.".repeat(len / 2) + "a";
         assert!(name(253).parse::<Host>().is_ok());
         assert_eq!(name(255).parse::<Host>(), Err(NoHost));

@@ -1,6 +1,6 @@
-//! Rules by channel: which one decides, and which one never can.
+//! Rules by channel: which rule applies to a channel, and which rule can never apply.
 //!
-//! What a rule says is its owner's business.
+//! What a rule sets is not known here.
 
 use std::fmt;
 
@@ -36,14 +36,14 @@ impl fmt::Display for DeadRule {
 /// The glob of a rule for all channels.
 const ALL: &str = "*";
 
-/// The value for a channel: that of the first glob that fits, the rule for all after every other.
+/// The value for a channel: that of the first glob that matches. The rule for all channels comes after every other.
 pub(crate) fn by_channel<T: Copy>(rules: &[(Glob, T)], channel: &str) -> Option<T> {
     let fitting = || rules.iter().filter(|(glob, _)| glob.matches(channel));
     let decides = fitting().find(|(glob, _)| !is_all(glob)).or_else(|| fitting().next());
     decides.map(|&(_, value)| value)
 }
 
-/// The first rule that can never apply, since another one decides for all of its channels.
+/// The first rule that can never apply, since an earlier one applies to all of its channels.
 pub(super) fn find_dead<T>(flag: &'static str, rules: &[(Glob, T)]) -> Option<DeadRule> {
     rules.iter().enumerate().find_map(|(at, (glob, _))| {
         let mut before = rules[..at].iter().map(|(glob, _)| glob);
@@ -56,11 +56,11 @@ fn is_all(glob: &Glob) -> bool {
     glob.0.pattern() == ALL
 }
 
-/// Whether every name that fits `inner` fits `outer`. True only if it is certain: `outer` fits the text of `inner`, its
-/// `?` standing for one character or `?`, its `*` for anything.
+/// Whether every name that matches `inner` matches `outer`. True only if that is certain: `outer` matches the text of `inner`,
+/// where a `?` of `outer` stands for one character or `?`, and a `*` for any text.
 fn covers(outer: &Glob, inner: &Glob) -> bool {
     let (outer, inner) = (outer.0.pattern_chars(), inner.0.pattern_chars());
-    // Whether what has been seen of `outer` covers what has been seen of `inner`, by how much of the latter.
+    // `covered[n]`: whether the part of `outer` that has been processed covers the first n characters of `inner`.
     let mut covered = vec![false; inner.len() + 1];
     covered[0] = true;
     for &c in outer {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_for_some_channels_beats_the_one_for_all_whatever_their_order() {
+    fn a_rule_for_some_channels_precedes_the_one_for_all_in_any_order() {
         for (globs, some, all) in [(["*", "chat*"], 1, 0), (["chat*", "*"], 0, 1)] {
             let rules = rules(&globs);
             assert_eq!((by_channel(&rules, "chat-1"), by_channel(&rules, "news")), (Some(some), Some(all)));

@@ -44,7 +44,7 @@ pub struct Context {
     pub read_len: usize,
     /// The same for the connection that is being read.
     pub taken_len: usize,
-    /// Whether somebody subscribed to the dashboard's figures in this turn.
+    /// Whether the dashboard's figures got a new subscriber in this turn.
     pub has_new_watcher: bool,
     /// Reused buffer for what is taken from the mailbox; empty between uses.
     taken: VecDeque<Arc<Publication>>,
