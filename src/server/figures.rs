@@ -9,11 +9,8 @@ use serde::{Serialize, Serializer};
 use super::liveness::Millis;
 use super::tally::Transport;
 use super::totals::{Totals, VERSION};
+use crate::config::OWN_PREFIX;
 use crate::hub::ChannelName;
-
-/// Channels whose names begin with this are the server's own: nobody publishes to them, and nobody subscribes by
-/// name.
-const OWN_PREFIX: &str = "@fanfare.";
 
 /// The channel of the figures.
 pub const FIGURES_CHANNEL: &str = "@fanfare.dashboard";
