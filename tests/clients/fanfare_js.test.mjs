@@ -1014,6 +1014,77 @@ test("a new subscription does not wait for one that was lost while others are op
   await subscribe(page);
 });
 
+/** Subscribes to the channels over WebSockets that the test opens and ends; `end` gives the waits that are said then. */
+async function playSockets(page, names) {
+  await freeze(page);
+  await page.evaluate(() => {
+    window.sockets = {};
+    window.WebSocket = class {
+      constructor(url) {
+        sockets[new URL(url).pathname.split("/").at(-1)] = this;
+      }
+      close() {}
+    };
+  });
+  await subscribeAll(page, names, { transports: ["websocket"] });
+  await reachAll(page, "connecting", names.length);
+  return {
+    open: (name) => page.evaluate(([name, data]) => sockets[name].onmessage({ data }), [name, notice("subscribed", {})]),
+    end: (name) => page.evaluate((name) => {
+      const before = states.length;
+      sockets[name].onclose({ code: 1006, reason: "" });
+      return states.slice(before).flatMap(({ retryInMs }) => retryInMs ?? []);
+    }, name),
+  };
+}
+
+test("a connection that a loss takes later than others follows what is open, and does not double the wait", async (t) => {
+  const page = await openClient(t, await start(t));
+  const { open, end } = await playSockets(page, ["a", "b"]);
+  await open("a");
+  await open("b");
+  for (const waitMs of [25, 50, 100]) {
+    assert.deepEqual(await end("a"), [waitMs]);
+    await page.clock.runFor(waitMs);
+    await open("a");
+    assert.deepEqual(await end("b"), [25], "a random part of 500 ms");
+    await page.clock.runFor(25);
+    await open("b");
+  }
+});
+
+test("a connection that was open for long begins with a short wait, whatever waits others had before", async (t) => {
+  const page = await openClient(t, await start(t));
+  const { open, end } = await playSockets(page, ["a", "b"]);
+  await open("a");
+  await open("b");
+  for (const waitMs of [25, 50, 100, 200]) {
+    assert.deepEqual(await end("a"), [waitMs]);
+    await page.clock.runFor(waitMs);
+    await open("a");
+  }
+  await page.clock.runFor(10_000);
+  assert.deepEqual(await end("b"), [25]);
+  await page.clock.runFor(25);
+  assert.deepEqual(await end("b"), [50], "it did not open");
+});
+
+test("of subscriptions that one server closes and lets in again, none comes back sooner the more there are", async (t) => {
+  const page = await openClient(t, await start(t));
+  const { open, end } = await playSockets(page, ["a", "b", "c"]);
+  for (const name of ["a", "b", "c"]) await open(name);
+  for (const waitMs of [25, 50, 100, 200]) {
+    assert.deepEqual(await end("a"), [waitMs]);
+    assert.deepEqual(await end("b"), [], "it waits for the first, with another open or not");
+    await page.clock.runFor(waitMs - 1);
+    await reachAll(page, "waiting", 2);
+    await page.clock.runFor(1);
+    await open("a");
+    await page.clock.runFor(25);
+    await open("b");
+  }
+});
+
 test("a channel that cannot be reached does not keep the others of a page waiting", async (t) => {
   const server = await start(t);
   const between = await proxy(t, server);

@@ -70,6 +70,7 @@ globalThis.fanfare = (() => {
         loyalTries: 0,
         failures: 0, // in a row
         losses: 0, // those together count as one
+        lostAt: 0, // the last of these
         notBefore: 0, // the server asked for that
         open: new Set(),
         scout: undefined,
@@ -222,13 +223,15 @@ globalThis.fanfare = (() => {
       endRound(heldBackMs + backoffMs(way.failures++));
     }
 
-    // What was opened before the last loss belongs to that one, and waits with it or follows.
+    // What was opened before the last loss belongs to that one for a while, and waits with it or follows.
     function lose(heldBackMs) {
-      const isAnother = openedIn === way.losses;
+      const now = performance.now();
+      const isAnother = openedIn === way.losses || (!way.scout && now - way.lostAt >= STABLE_MS_MIN);
       if (isAnother) {
-        if (performance.now() - openedAt >= STABLE_MS_MIN) way.failures = 0;
+        if (now - openedAt >= STABLE_MS_MIN) way.failures = 0;
         way.failures++;
         way.losses++;
+        way.lostAt = now;
         way.turn = way.firstOpen;
       }
       if (way.scout) return standBy();
@@ -242,7 +245,7 @@ globalThis.fanfare = (() => {
     function holdBack(error) {
       const ms = error?.retryAfterMs ?? 0;
       if (ms) way.notBefore = performance.now() + ms;
-      if (ms && way.scout?.isWaiting) way.scout.wait(ms + backoffMs(0));
+      if (way.scout?.isWaiting && way.scout.dueInMs < ms) way.scout.wait(ms + backoffMs(0));
       return ms;
     }
 
