@@ -3,10 +3,10 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod cli;
+mod heap;
 mod log;
 
 use std::error::Error;
-use std::hint::black_box;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -22,13 +22,7 @@ use fanfare::server::{Handle, Server};
 /// What a process exits with that a signal ended, less the signal's number.
 const SIGNAL_EXIT_BASE: i32 = 128;
 
-/// What glibc may keep of freed memory at the end of each of its heaps. Two copies of what is read in a turn, 256 KiB, and
-/// half as much again for what lies between them. Its own 128 KiB are less than two messages of 64 KiB: it would give pages
-/// back to the system after every turn and take them again, zeroed, in the next, for half of a publication's time.
-const KEPT_LEN: usize = 768 * 1024;
-
 fn main() -> ExitCode {
-    keep_freed_memory();
     let args = match cli::Args::parse_all() {
         Ok(args) => args,
         Err(error) => error.exit(),
@@ -54,6 +48,7 @@ fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>>
     let config = args.into_config();
     let is_development = config.is_development();
     let (threads, lame_duck) = (config.threads, config.lame_duck);
+    heap::return_freed()?;
     let server = Server::bind(config)?;
     obey_signals(server.handle(), lame_duck, Arc::clone(lines))?;
     announce(&server)?;
@@ -67,13 +62,6 @@ fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>>
     server.run()?;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Tells glibc how much it may keep in the one way that needs no call into C: as mallopt(3) says of
-/// `M_MMAP_THRESHOLD`, when a block that was mapped for itself is freed, free memory is from then on kept up to twice its
-/// length. Another allocator does as it always does.
-fn keep_freed_memory() {
-    drop(black_box(Vec::<u8>::with_capacity(KEPT_LEN / 2)));
 }
 
 /// Prints the addresses, on a thread of its own: standard output may be a full pipe too.
