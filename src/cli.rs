@@ -4,7 +4,8 @@
 //! Which values contradict each other is checked by `Config::check`, not here.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,11 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 
-use fanfare::config::{Config, Glob, Host, LagPolicy};
+use fanfare::config::{Config, Glob, Host, LagPolicy, normalise_origin};
+
+/// The longest `--config` file: many times the length of all flags with their rules, and small enough to hold in memory. A
+/// device that is named by mistake may have no end.
+const FILE_LEN_MAX: u64 = 1024 * 1024;
 
 /// A broadcast server: one URL per channel, for WebSocket clients and curl.
 ///
@@ -79,11 +84,11 @@ pub struct Args {
 
     /// Browser origins to serve
     ///
-    /// Pages of other origins get 403. Give an origin as browsers send it, such as https://example.com; `*` stands for
-    /// every origin, `null` for pages that were opened as files. Repeatable. Without this flag every origin is served;
-    /// in development mode, the pages of this machine, which are served there in any case.
+    /// Pages of other origins get 403. Give an origin such as https://example.com; `*` stands for every origin, `null`
+    /// for pages that were opened as files. Repeatable. Without this flag every origin is served; in development mode,
+    /// the pages of this machine, which are served there in any case.
     #[arg(help_heading = "Access", hide_env = true)]
-    #[arg(long, value_name = "ORIGIN", env = "FANFARE_ALLOW_ORIGIN", value_delimiter = ',', value_parser = parse_origin)]
+    #[arg(long, value_name = "ORIGIN", env = "FANFARE_ALLOW_ORIGIN", value_delimiter = ',', value_parser = normalise_origin)]
     allow_origin: Vec<String>,
 
     /// Host names to answer to besides localhost
@@ -317,7 +322,7 @@ fn words_of_file(path: &Path, matches: &ArgMatches) -> Result<Vec<OsString>, cla
     let fail = |what: String| {
         Args::command().error(ErrorKind::ValueValidation, format!("--config {}: {what}", path.display()))
     };
-    let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+    let text = text_of_file(path).map_err(fail)?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| fail(error.to_string()))?;
     let command = Args::command();
     let mut words = Vec::new();
@@ -340,6 +345,16 @@ fn words_of_file(path: &Path, matches: &ArgMatches) -> Result<Vec<OsString>, cla
         }
     }
     Ok(words)
+}
+
+fn text_of_file(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(FILE_LEN_MAX + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > FILE_LEN_MAX {
+        return Err(format!("it is longer than {FILE_LEN_MAX} bytes; give a TOML file of flags"));
+    }
+    Ok(text)
 }
 
 fn flag_id(command: &Command, key: &str) -> Option<String> {
@@ -381,33 +396,25 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "give a time with its unit, such as 500ms, 30s or 5m".into())
 }
 
-/// RFC 6454 §6.2: scheme, host, and the port if it is not the scheme's default; nothing after it.
-fn parse_origin(text: &str) -> Result<String, String> {
-    let is_origin = |text: &str| {
-        let rest = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, rest)| rest);
-        rest.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', ' ']))
-    };
-    if text == "*" || text == "null" || is_origin(text) {
-        return Ok(text.to_owned());
-    }
-    Err("give an origin as browsers send it, such as https://example.com or http://localhost:3000, without a path".into())
-}
-
 fn parse_lag_policy(text: &str) -> Result<(Glob, LagPolicy), String> {
     let (glob, policy) = glob_and_value(text);
     let policy = match policy {
         "close" => LagPolicy::Close,
         "skip" => LagPolicy::Skip,
         "latest" => LagPolicy::Latest,
-        _ => return Err("give close, skip or latest, or a glob before it such as prices*=latest".into()),
+        _ => {
+            let remedy = "give close, skip or latest, or a glob before it such as prices*=latest; a comma separates several";
+            return Err(remedy.into());
+        }
     };
     Ok((glob, policy))
 }
 
 fn parse_history(text: &str) -> Result<(Glob, usize), String> {
     let (glob, count) = glob_and_value(text);
-    let count =
-        count.parse().map_err(|_| "give a number, 0 for none, or a glob before it such as chat*=50")?;
+    let count = count.parse().map_err(|_| {
+        "give a number, 0 for none, or a glob before it such as chat*=50; a comma separates several, as in 0,chat*=50"
+    })?;
     Ok((glob, count))
 }
 
@@ -525,6 +532,12 @@ mod tests {
             (&["--max-lag", "lots"], "--max-lag", "64KiB"),
             (&["--drain", "5"], "--drain", "30s"),
             (&["--lag-policy", "chat=drop"], "--lag-policy", "prices*=latest"),
+            (&["--history", "0;chat*"], "--history", "0,chat*=50"),
+            (&["--history", "0 chat*"], "--history", "a comma separates"),
+            (&["--allow-origin", "https://a.b, https://c.d"], "--allow-origin", "A comma separates several"),
+            (&["--allow-origin", "https://*.example.com"], "--allow-origin", "wildcard"),
+            (&["--allow-origin", "https://user@example.com"], "--allow-origin", "a user"),
+            (&["--allow-origin", "ftp://x"], "--allow-origin", "a page's scheme"),
             (&["--allow-origin", "example.com"], "--allow-origin", "https://example.com"),
             (&["--allow-origin", "https://example.com/"], "--allow-origin", "without a path"),
             (&["--allow-host", "http://example.test"], "--allow-host", "without scheme and port"),
@@ -535,6 +548,23 @@ mod tests {
             let error = parse(words).unwrap_err();
             assert!(error.contains(flag) && error.contains(remedy), "{error}");
         }
+    }
+
+    #[test]
+    fn origins_become_what_browsers_send_and_a_comma_separates_them() {
+        let words =
+            ["--allow-origin", "https://A.example:443,null", "--allow-origin", "http://b.example:8080"];
+        let config = parse(&words).unwrap();
+        assert_eq!(config.allow_origin, ["https://a.example", "null", "http://b.example:8080"]);
+        assert_eq!(config.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_comma_separates_the_rules_of_one_value() {
+        let config = parse(&["--history", "0,chat*=50", "--lag-policy", "skip,prices*=latest"]).unwrap();
+        let history: Vec<usize> = config.history.iter().map(|(_, count)| *count).collect();
+        assert_eq!((history, config.lag_policy.len()), (vec![0, 50], 2));
+        assert_eq!(config.check(), Ok(()));
     }
 
     #[test]
@@ -577,6 +607,16 @@ mod tests {
         assert!(error.contains("--threads"), "{error}");
         let error = parse_with_file("threads = \n", &[]).unwrap_err();
         assert!(error.contains("line 1"), "{error}");
+    }
+
+    #[cfg(unix)] // for its device
+    #[test]
+    fn a_file_without_an_end_is_read_no_further_than_its_bound() {
+        let error = parse(&["--config", "/dev/zero"]).unwrap_err();
+        assert!(error.contains("--config /dev/zero") && error.contains("1048576 bytes"), "{error}");
+        let filled = |len: usize| "#".repeat(len - 1) + "\n";
+        assert!(parse_with_file(&filled(1024 * 1024), &[]).is_ok());
+        assert!(parse_with_file(&filled(1024 * 1024 + 1), &[]).is_err());
     }
 
     #[test]

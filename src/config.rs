@@ -3,6 +3,7 @@
 //! Where the values come from (flags, environment, file) is in `cli`, and no text is parsed here.
 
 mod host;
+mod origin;
 mod rules;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 pub use host::{Host, NoHost};
+pub use origin::{NoOrigin, normalise as normalise_origin};
 pub use rules::DeadRule;
 pub(crate) use rules::by_channel;
 
@@ -36,8 +38,8 @@ pub struct Config {
     pub publish_key: Option<String>,
     /// With a key set, the channels that clients may publish to without it.
     pub client_publish: Vec<Glob>,
-    /// The browser origins that are served; `*` stands for all, `null` for pages that have none. In development mode
-    /// those of loopback are served besides; elsewhere an empty list serves all.
+    /// The browser origins that are served, in the form of [`normalise_origin`]; `*` stands for all, `null` for pages without
+    /// one. In development mode the origins of loopback are served as well; otherwise an empty list serves all.
     pub allow_origin: Vec<String>,
     /// The host names that are answered to besides those of loopback. Empty: none in development mode, otherwise any.
     /// Without the check, a page whose host name now resolves to 127.0.0.1 has the same origin as the server (DNS
@@ -274,12 +276,26 @@ impl Config {
 
 impl Config {
     fn check_rules(&self) -> Result<(), ConfigError> {
-        let dead = rules::find_dead("--lag-policy", &self.lag_policy)
-            .or_else(|| rules::find_dead("--history", &self.history))
-            .or_else(|| rules::find_dead("--history-bytes", &self.history_bytes))
-            .or_else(|| rules::find_dead("--history-age", &self.history_age));
-        dead.map_or(Ok(()), |dead| Err(ConfigError::DeadRule(dead)))
+        const CLIENT_PUBLISH: &str = "--client-publish";
+        let dead = find_dead("--lag-policy", &self.lag_policy)
+            .or_else(|| find_dead("--history", &self.history))
+            .or_else(|| find_dead("--history-bytes", &self.history_bytes))
+            .or_else(|| find_dead("--history-age", &self.history_age))
+            .or_else(|| rules::find_unfit(CLIENT_PUBLISH, &self.client_publish))
+            .or_else(|| rules::find_own(CLIENT_PUBLISH, &self.client_publish));
+        if let Some(dead) = dead {
+            return Err(ConfigError::DeadRule(dead));
+        }
+        let is_sent = |origin: &&String| normalise_origin(origin).as_ref() == Ok(*origin);
+        match self.allow_origin.iter().find(|origin| !is_sent(origin)) {
+            Some(origin) => Err(ConfigError::Origin(origin.clone())),
+            None => Ok(()),
+        }
     }
+}
+
+fn find_dead<T>(flag: &'static str, rules: &[(Glob, T)]) -> Option<DeadRule> {
+    rules::find_unfit(flag, rules.iter().map(|(glob, _)| glob)).or_else(|| rules::find_dead(flag, rules))
 }
 
 /// Values that are refused.
@@ -297,6 +313,8 @@ pub enum ConfigError {
     DeflateLevel,
     /// A rule that can never apply.
     DeadRule(DeadRule),
+    /// An origin that no browser sends, or not in this form.
+    Origin(String),
     /// A limit or timeout of zero.
     Zero(&'static str),
 }
@@ -322,6 +340,10 @@ impl fmt::Display for ConfigError {
                 f.write_str("--deflate-level: give 1 (least work) to 9 (smallest), or 0 for no compression")
             }
             Self::DeadRule(dead) => dead.fmt(f),
+            Self::Origin(given) => match normalise_origin(given) {
+                Ok(sent) => write!(f, "--allow-origin: browsers send {given} as {sent}; give that"),
+                Err(no_origin) => write!(f, "--allow-origin {given:?}: {no_origin}"),
+            },
             Self::Zero(flag) => write!(f, "{flag}: 0 would refuse every client. Give a value above 0"),
         }
     }
@@ -389,6 +411,39 @@ mod tests {
     fn client_publish_without_a_key_is_refused() {
         let config = Config { client_publish: vec![Glob::new("chat")], ..Config::default() };
         assert_eq!(config.check(), Err(ConfigError::ClientPublishWithoutKey));
+    }
+
+    #[test]
+    fn a_glob_that_fits_no_channel_is_refused_by_its_flag() {
+        let glob = || Glob::new("a b");
+        let age = Duration::from_secs(1);
+        let with_key = || Config { publish_key: Some("k".into()), ..Config::default() };
+        for (flag, config) in [
+            ("--client-publish", Config { client_publish: vec![glob()], ..with_key() }),
+            ("--client-publish", Config { client_publish: vec![Glob::new("@fanfare.*")], ..with_key() }),
+            ("--lag-policy", Config { lag_policy: vec![(glob(), LagPolicy::Skip)], ..Config::default() }),
+            ("--history", Config { history: vec![(Glob::new(""), 5)], ..Config::default() }),
+            ("--history-bytes", Config { history_bytes: vec![(Glob::new("é*"), 5)], ..Config::default() }),
+            ("--history-age", Config { history_age: vec![(glob(), age)], ..Config::default() }),
+        ] {
+            let words = config.check().unwrap_err().to_string();
+            assert!(words.starts_with(&format!("{flag}: ")), "{words}");
+        }
+    }
+
+    #[test]
+    fn an_origin_that_no_browser_sends_is_refused_with_the_one_that_it_does() {
+        let check = |origin: &str| Config { allow_origin: vec![origin.into()], ..Config::default() }.check();
+        for origin in ["*", "null", "https://example.com", "http://localhost:3000"] {
+            assert_eq!(check(origin), Ok(()), "{origin}");
+        }
+        let words = check("https://A.example:443").unwrap_err().to_string();
+        assert_eq!(
+            words,
+            "--allow-origin: browsers send https://A.example:443 as https://a.example; give that"
+        );
+        let words = check("https://*.example.com").unwrap_err().to_string();
+        assert!(words.starts_with("--allow-origin") && words.contains("without a path"), "{words}");
     }
 
     #[test]

@@ -56,7 +56,7 @@
 //!   or random number, and import nothing of each other.
 //! - [`config`]: what a server is configured with. It imports nothing of ours.
 //! - [`server`]: sockets, time, threads, randomness. It imports the four above; none of them imports it.
-//! - The binary is `main` with `cli` (flags, environment, file) and `log` (lines to standard error).
+//! - The binary is `main` with `cli` (flags, environment, file), `log` (lines to standard error) and `heap` (the allocator).
 //!
 //! Inside `server`, each line imports only from the lines below it:
 //!

@@ -3,10 +3,10 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod cli;
+mod heap;
 mod log;
 
 use std::error::Error;
-use std::hint::black_box;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -22,13 +22,7 @@ use fanfare::server::{Handle, Server};
 /// The exit status of a process that a signal ended is this plus the signal's number.
 const SIGNAL_EXIT_BASE: i32 = 128;
 
-/// How much freed memory glibc may keep at the end of each of its heaps: two copies of what is read in a turn, 256 KiB each,
-/// and half as much again for what lies between them. Its default of 128 KiB is less than two messages of 64 KiB: after every
-/// turn it would return pages to the system, and in the next take them again, zeroed, for half of a publication's time.
-const KEPT_LEN: usize = 768 * 1024;
-
 fn main() -> ExitCode {
-    keep_freed_memory();
     let args = match cli::Args::parse_all() {
         Ok(args) => args,
         Err(error) => error.exit(),
@@ -54,6 +48,7 @@ fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>>
     let config = args.into_config();
     let is_development = config.is_development();
     let (threads, lame_duck) = (config.threads, config.lame_duck);
+    heap::return_freed()?;
     let server = Server::bind(config)?;
     obey_signals(server.handle(), lame_duck, Arc::clone(lines))?;
     announce(&server)?;
@@ -67,13 +62,6 @@ fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>>
     server.run()?;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Tells glibc how much freed memory to keep, in the one way that needs no call into C: according to mallopt(3) on
-/// `M_MMAP_THRESHOLD`, when a block that was mapped by itself is freed, up to twice its length of free memory is kept from then
-/// on. Other allocators are not affected.
-fn keep_freed_memory() {
-    drop(black_box(Vec::<u8>::with_capacity(KEPT_LEN / 2)));
 }
 
 /// Prints the addresses, on a thread of its own, since standard output may be a full pipe.

@@ -28,6 +28,18 @@ fn get(address: SocketAddr, host: &str, path: &str) -> Answer {
 }
 
 #[test]
+fn a_name_in_an_absolute_target_is_checked_in_place_of_the_one_in_host() {
+    let server = start(config());
+    let answer = get(server.address, "localhost", "http://evil.example/channels/a?wait=0");
+    assert_eq!(answer.status, 403);
+    assert!(answer.body.contains("--allow-host evil.example"), "{answer:?}");
+    let asked = format!("http://{}/channels/a?wait=0", server.address);
+    assert_eq!(get(server.address, "evil.example", &asked).status, 200);
+    let probe = "http://evil.example/healthz";
+    assert_eq!(get(server.address, "localhost", probe).status, 200, "probes have names of their own");
+}
+
+#[test]
 fn posting_needs_the_key() {
     let server = start(with_key());
     let mut subscriber = websocket(server.address, "/channels/prices");

@@ -55,6 +55,67 @@ fn a_rule_that_can_never_apply_ends_with_the_flag_and_the_remedy() {
     }
 }
 
+/// What the binary says if it may have so many open files, and how it ends.
+#[cfg(unix)]
+fn refusal_with_descriptors(limit: u32, flags: &str) -> (Option<i32>, String) {
+    let line =
+        format!("ulimit -n {limit}; exec '{}' --listen 127.0.0.1:0 {flags}", env!("CARGO_BIN_EXE_fanfare"));
+    let output = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+    assert!(output.stdout.is_empty(), "nothing is announced");
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[cfg(unix)] // for its limits
+#[test]
+fn too_few_descriptors_for_some_connections_end_with_the_limit_and_the_remedy() {
+    // Two loops take 4, a listener 1, and 64 are kept.
+    for (limit, flags, needed) in [
+        (64, "--threads 2", 101),
+        (100, "--threads 2", 101),
+        (16, "--threads 1", 99),
+        (200, "--threads 100000", 200_097),
+        (64, "--threads 2 --max-connections 1", 101),
+    ] {
+        let (code, words) = refusal_with_descriptors(limit, flags);
+        assert_eq!(code, Some(1));
+        for part in [format!("open files is {limit}"), format!("ulimit -n {needed}"), "--threads".into()] {
+            assert!(words.contains(&part), "{part}: {words}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn with_few_descriptors_a_server_that_needs_no_more_serves_and_is_healthy() {
+    for (limit, flags) in [(101, ""), (75, "--max-connections 6")] {
+        let line = format!(
+            "ulimit -n {limit}; exec '{}' --listen 127.0.0.1:0 --threads 2 {flags}",
+            env!("CARGO_BIN_EXE_fanfare")
+        );
+        let process = spawn(std::process::Command::new("sh").args(["-c", &line]));
+        for _ in 0..40 {
+            assert_eq!(request(process.address, "GET", "/healthz", "", b"").status, 200, "{limit}");
+        }
+    }
+}
+
+#[test]
+fn a_glob_or_an_origin_that_can_never_apply_ends_with_the_flag_and_the_remedy() {
+    for (flags, words) in [
+        (&["--publish-key", "k", "--client-publish", ""][..], "--client-publish: no channel's name fits"),
+        (&["--publish-key", "k", "--client-publish", "@fanfare.*"], "--client-publish: the glob"),
+        (&["--history", "a b=5"], "--history: no channel's name fits the glob \"a b\""),
+        (&["--lag-policy", "é*=skip"], "--lag-policy: no channel's name fits"),
+        (
+            &["--allow-origin", "https://*.example.com"],
+            "--allow-origin <ORIGIN>': give an origin as browsers",
+        ),
+    ] {
+        let (code, said) = refusal(&[&["--listen", "127.0.0.1:0"], flags].concat());
+        assert!(matches!(code, Some(1 | 2)) && said.contains(words), "{said}");
+    }
+}
+
 #[test]
 fn an_address_in_use_is_named() {
     let server = start(config());

@@ -70,7 +70,8 @@ pub struct NoHost;
 impl fmt::Display for NoHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "give a host as browsers send it, such as example.test or 192.0.2.7, without scheme and port",
+            "give a host as browsers send it, such as example.test or 192.0.2.7, without scheme and port; a comma separates \
+             several",
         )
     }
 }

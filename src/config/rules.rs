@@ -1,4 +1,4 @@
-//! Rules by channel: which rule applies to a channel, and which rule can never apply.
+//! Rules by channel: which rule applies to a channel, which rule can never apply, and which glob matches no channel.
 //!
 //! What a rule sets is not known here.
 
@@ -6,30 +6,58 @@ use std::fmt;
 
 use super::Glob;
 
+/// Channels whose names begin with this are the server's own: nobody publishes to them, and nobody subscribes by
+/// name.
+const OWN_PREFIX: &str = "@fanfare.";
+
+/// What a name has besides letters and digits. The names themselves are the hub's, and a test compares the two.
+const NAME_PUNCTUATION: &str = "_-=@,.;";
+
+/// The longest name of a channel, likewise.
+const NAME_LEN_MAX: usize = 200;
+
 /// A rule that can never apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadRule {
     flag: &'static str,
     glob: String,
-    /// The glob of an earlier rule that takes every channel.
-    by: String,
+    why: Why,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Why {
+    /// An earlier rule, with this glob, takes every channel.
+    TakenBy(String),
+    /// No name fits.
+    NoName,
+    /// No name fits but the server's own, which the rule is not for.
+    Own,
 }
 
 impl fmt::Display for DeadRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { flag, glob, by } = self;
-        if glob == ALL {
-            return write!(
+        let Self { flag, glob, why } = self;
+        match why {
+            Why::TakenBy(_) if glob == ALL => write!(
                 f,
                 "{flag}: two rules are for all channels, and the second would never apply. Leave one out, or put a glob \
                  before it, such as chat*="
-            );
+            ),
+            Why::TakenBy(by) => write!(
+                f,
+                "{flag} {glob}=: it would never apply, since {by}= before it takes every channel that fits. Put it \
+                 first, or leave one of them out"
+            ),
+            Why::NoName => write!(
+                f,
+                "{flag}: no channel's name fits the glob {glob:?}. Names are 1 to {NAME_LEN_MAX} of A-Z a-z 0-9 _ - = @ \
+                 , . ; and a glob has * for any of them and ? for one, such as chat*; a comma separates several values"
+            ),
+            Why::Own => write!(
+                f,
+                "{flag}: the glob {glob:?} is for the server's own channels, which no client publishes to. Leave it out"
+            ),
         }
-        write!(
-            f,
-            "{flag} {glob}=: it would never apply, since {by}= before it takes every channel that fits. Put it first, or \
-             leave one of them out"
-        )
     }
 }
 
@@ -48,8 +76,33 @@ pub(super) fn find_dead<T>(flag: &'static str, rules: &[(Glob, T)]) -> Option<De
     rules.iter().enumerate().find_map(|(at, (glob, _))| {
         let mut before = rules[..at].iter().map(|(glob, _)| glob);
         let by = before.find(|other| is_all(other) == is_all(glob) && covers(other, glob))?;
-        Some(DeadRule { flag, glob: glob.0.pattern(), by: by.0.pattern() })
+        Some(DeadRule { flag, glob: glob.0.pattern(), why: Why::TakenBy(by.0.pattern()) })
     })
+}
+
+/// The first of the globs of a flag that fits no channel's name.
+pub(super) fn find_unfit<'a>(
+    flag: &'static str,
+    globs: impl IntoIterator<Item = &'a Glob>,
+) -> Option<DeadRule> {
+    let unfit = globs.into_iter().find(|glob| !may_fit_a_name(glob))?;
+    Some(DeadRule { flag, glob: unfit.0.pattern(), why: Why::NoName })
+}
+
+/// The first of the globs of a flag that fits none but the server's own channels.
+pub(super) fn find_own(flag: &'static str, globs: &[Glob]) -> Option<DeadRule> {
+    let own = Glob::new(&format!("{OWN_PREFIX}*"));
+    let glob = globs.iter().find(|glob| covers(&own, glob))?;
+    Some(DeadRule { flag, glob: glob.0.pattern(), why: Why::Own })
+}
+
+fn may_fit_a_name(glob: &Glob) -> bool {
+    let pattern = glob.0.pattern_chars();
+    let is_of_names = |c: char| c.is_ascii_alphanumeric() || NAME_PUNCTUATION.contains(c);
+    let name_len_min = pattern.iter().filter(|&&c| c != '*').count();
+    !pattern.is_empty()
+        && name_len_min <= NAME_LEN_MAX
+        && pattern.iter().all(|&c| is_of_names(c) || "*?".contains(c))
 }
 
 fn is_all(glob: &Glob) -> bool {
@@ -114,6 +167,37 @@ mod tests {
         }
         let words = find_dead("--history", &rules(&["chat*", "chat-1"])).unwrap().to_string();
         assert!(words.contains("chat-1=") && words.contains("chat*="), "{words}");
+    }
+
+    #[test]
+    fn a_glob_that_no_name_fits_is_named_with_what_names_are_of() {
+        let long = "a".repeat(201);
+        for glob in ["", "a b", " a", "é*", "chat/*", "a\\*", "[ab]*", "a\n", &long] {
+            let dead = find_unfit("--history", [&Glob::new("*"), &Glob::new(glob)]).unwrap();
+            let words = dead.to_string();
+            assert!(words.starts_with("--history") && words.contains(&format!("{glob:?}")), "{words}");
+            assert!(words.contains("A-Z a-z 0-9"), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_glob_that_some_name_fits_is_not_refused() {
+        let long = format!("*{}*", "?".repeat(200));
+        for glob in ["*", "?", "**", "chat-*", "a=b,c;d@e.f_g", "@fanfare.*", &long] {
+            assert_eq!(find_unfit("--history", [&Glob::new(glob)]), None, "{glob}");
+        }
+    }
+
+    #[test]
+    fn a_glob_for_the_servers_own_channels_alone_is_found() {
+        for glob in ["@fanfare.*", "@fanfare.dashboard", "@fanfare.?*"] {
+            let own = find_own("--client-publish", &[Glob::new("chat"), Glob::new(glob)]).unwrap();
+            let words = own.to_string();
+            assert!(words.starts_with("--client-publish") && words.contains(glob), "{words}");
+        }
+        for glob in ["*", "@fanfare*", "@*", "@fanfare?x"] {
+            assert_eq!(find_own("--client-publish", &[Glob::new(glob)]), None, "{glob}");
+        }
     }
 
     #[test]

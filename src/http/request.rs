@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::error::Error;
 use super::host::is_host;
 use super::length::BodyLength;
-use super::target;
+use super::target::{self, Target};
 
 /// A request head, owned. Field names are compared without regard to ASCII case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,17 @@ impl Request {
     /// Path and query as sent, an absolute-form target reduced to them (RFC 9112 §3.2.2); `*` for a
     /// server-wide OPTIONS.
     pub fn target(&self) -> &str {
-        &self.line.target
+        &self.line.target.path_and_query
+    }
+
+    /// The host that is asked, with its port: that of an absolute-form target, else the field's, if there is one.
+    ///
+    /// RFC 9112 §3.2.2: "When an origin server receives a request with an absolute-form of request-target, the origin
+    /// server MUST ignore the received Host header field (if any) and instead use the host information of the
+    /// request-target."
+    pub fn host(&self) -> Option<&[u8]> {
+        let authority = self.line.target.authority.as_deref().map(str::as_bytes);
+        authority.or_else(|| self.header("host"))
     }
 
     /// The target up to its `?`, not decoded.
@@ -172,7 +182,7 @@ impl Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RequestLine {
     method: String,
-    target: String,
+    target: Target,
     minor_version: u8,
 }
 
@@ -191,7 +201,7 @@ impl RequestLine {
         else {
             return Err(Error::RequestLine);
         };
-        Ok(Self { method: method.to_owned(), target: target::reduce(method, target)?, minor_version })
+        Ok(Self { method: method.to_owned(), target: target::parse(method, target)?, minor_version })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The request target: origin-form, absolute-form reduced to it, and `*` (RFC 9112 §3.2).
+//! The request target: origin-form, absolute-form, and `*` (RFC 9112 §3.2).
 //!
 //! Splitting it into segments and decoding them is the router's, with `query.rs`.
 
@@ -9,27 +9,40 @@ use super::host::is_host;
 /// its own.
 const SCHEMES: [&str; 4] = ["http", "https", "ws", "wss"];
 
-/// The target as path and query, e.g. `/a?b=1` for `http://example.org/a?b=1`.
-pub(super) fn reduce(method: &str, target: &str) -> Result<String, Error> {
+/// A target that was taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The authority of an absolute-form target, e.g. `example.org:80`.
+    pub authority: Option<String>,
+    /// E.g. `/a?b=1`.
+    pub path_and_query: String,
+}
+
+impl Target {
+    fn without_authority(target: &str) -> Self {
+        Self { authority: None, path_and_query: target.to_owned() }
+    }
+}
+
+/// The target in its parts, e.g. `example.org` and `/a?b=1` of `http://example.org/a?b=1`.
+pub(super) fn parse(method: &str, target: &str) -> Result<Target, Error> {
     // RFC 9112 §3.2: no form has a fragment. RFC 6455 §3: "Fragment identifiers are meaningless in the
     // context of WebSocket URIs and MUST NOT be used on these URIs."
     if target.contains('#') {
         return Err(Error::Target);
     }
     if target.starts_with('/') {
-        return Ok(target.to_owned());
+        return Ok(Target::without_authority(target));
     }
     // RFC 9112 §3.2.4: "The asterisk-form of request-target is only used for a server-wide OPTIONS request".
     if target == "*" && method == "OPTIONS" {
-        return Ok(target.to_owned());
+        return Ok(Target::without_authority(target));
     }
-    reduce_absolute(target)
+    parse_absolute(target)
 }
 
-/// RFC 9112 §3.2.2: "a server MUST accept the absolute-form in requests". Host is then outranked by the
-/// target's authority; nothing here depends on either. Where a name is checked it is the one in Host, which no page can
-/// make differ from the target's.
-fn reduce_absolute(target: &str) -> Result<String, Error> {
+/// RFC 9112 §3.2.2: "a server MUST accept the absolute-form in requests".
+fn parse_absolute(target: &str) -> Result<Target, Error> {
     let (scheme, rest) = target.split_once("://").ok_or(Error::Target)?;
     if !SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
         return Err(Error::Target);
@@ -40,11 +53,8 @@ fn reduce_absolute(target: &str) -> Result<String, Error> {
     if !is_host(authority.as_bytes()) {
         return Err(Error::Target);
     }
-    if path_and_query.starts_with('/') {
-        Ok(path_and_query.to_owned())
-    } else {
-        Ok(format!("/{path_and_query}"))
-    }
+    let root = if path_and_query.starts_with('/') { "" } else { "/" };
+    Ok(Target { authority: Some(authority.to_owned()), path_and_query: format!("{root}{path_and_query}") })
 }
 
 #[cfg(test)]
@@ -54,20 +64,21 @@ mod tests {
     #[test]
     fn a_path_stays_as_it_is() {
         for target in ["/", "/a/b?c=d", "//", "/http://x/", "/a?b?c", "/%2f"] {
-            assert_eq!(reduce("GET", target).as_deref(), Ok(target));
+            assert_eq!(parse("GET", target), Ok(Target::without_authority(target)));
         }
     }
 
     #[test]
-    fn an_absolute_target_is_reduced_to_path_and_query() {
-        for (target, reduced) in [
-            ("http://example.org/a?b=1", "/a?b=1"),
-            ("HTTP://example.org:8080/", "/"),
-            ("http://example.org", "/"),
-            ("http://example.org?b=/1", "/?b=/1"),
-            ("wss://[::1]:443/a", "/a"),
+    fn an_absolute_target_is_an_authority_and_path_and_query() {
+        for (target, authority, path_and_query) in [
+            ("http://example.org/a?b=1", "example.org", "/a?b=1"),
+            ("HTTP://example.org:8080/", "example.org:8080", "/"),
+            ("http://example.org", "example.org", "/"),
+            ("http://example.org?b=/1", "example.org", "/?b=/1"),
+            ("wss://[::1]:443/a", "[::1]:443", "/a"),
         ] {
-            assert_eq!(reduce("GET", target).as_deref(), Ok(reduced), "{target}");
+            let parts = Target { authority: Some(authority.into()), path_and_query: path_and_query.into() };
+            assert_eq!(parse("GET", target), Ok(parts), "{target}");
         }
     }
 
@@ -84,19 +95,19 @@ mod tests {
             "*",
             "?a",
         ] {
-            assert_eq!(reduce("GET", target), Err(Error::Target), "{target}");
+            assert_eq!(parse("GET", target), Err(Error::Target), "{target}");
         }
     }
 
     #[test]
     fn a_target_with_user_information_or_a_fragment_is_refused() {
-        assert_eq!(reduce("GET", "http://user@example.org/"), Err(Error::Target));
-        assert_eq!(reduce("GET", "/a#b"), Err(Error::Target));
+        assert_eq!(parse("GET", "http://user@example.org/"), Err(Error::Target));
+        assert_eq!(parse("GET", "/a#b"), Err(Error::Target));
     }
 
     #[test]
     fn the_asterisk_is_for_options_only() {
-        assert_eq!(reduce("OPTIONS", "*").as_deref(), Ok("*"));
-        assert_eq!(reduce("GET", "*"), Err(Error::Target));
+        assert_eq!(parse("OPTIONS", "*"), Ok(Target::without_authority("*")));
+        assert_eq!(parse("GET", "*"), Err(Error::Target));
     }
 }

@@ -28,6 +28,10 @@ const DESCRIPTORS_KEPT: u64 = 64;
 /// Each loop has an epoll instance and a waker.
 const DESCRIPTORS_PER_LOOP: u64 = 2;
 
+/// Room for fewer connections than this is a mistake in the environment, unless `max_connections` asks for no more: a
+/// browser alone takes six, and who probes and scrapes the server takes some too.
+const CONNECTIONS_MIN: usize = 32;
+
 /// A server that listens, and serves once it runs.
 ///
 /// ```
@@ -68,6 +72,7 @@ impl Server {
 
     pub(super) fn bind_with(config: Config, engine: Engine) -> Result<Self, StartError> {
         config.check().map_err(StartError::Config)?;
+        let connections_max = connections_max(&config)?;
         let mut listeners = Vec::new();
         for &address in &config.listen {
             listeners.push(bind(address).map_err(|error| StartError::Bind(address, error))?);
@@ -78,9 +83,10 @@ impl Server {
         let metrics = metrics.transpose()?;
         let metrics_addr = metrics.as_ref().map(|listener| listener.local_addr()).transpose()?;
         let local_addrs = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
-        let polls = (0..config.threads.get()).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>()?;
-        let broker = Broker::new(mailboxes(&polls, WAKER)?, first_epoch()?, Retention::new(&config), engine);
-        let connections_max = connections_max(&config);
+        let polls = (0..config.threads.get()).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>();
+        let polls = polls.map_err(StartError::Loops)?;
+        let mailboxes = mailboxes(&polls, WAKER).map_err(StartError::Loops)?;
+        let broker = Broker::new(mailboxes, first_epoch()?, Retention::new(&config), engine);
         let shared = Arc::new(Shared::new(config, broker, connections_max));
         let any_origin = shared.handlers.any_origin();
         let acceptor = Acceptor::new(listeners, metrics, polls[FIRST_LOOP].registry(), any_origin)?;
@@ -117,7 +123,7 @@ impl Server {
     /// Serves until the handle says to stop: the first loop on this thread, each other on one of its own.
     ///
     /// # Errors
-    /// A loop failed. The others were stopped.
+    /// A loop failed, or there is no thread for it. The others were stopped.
     ///
     /// # Panics
     /// If a loop panicked. The others were stopped: no part of the server continues without it.
@@ -126,12 +132,20 @@ impl Server {
         let others = loops.split_off(1);
         let first = loops.pop().expect("there is at least one loop");
         let mut threads = Vec::new();
+        let mut result = Ok(());
         for event_loop in others {
             let guard = StopAll(handle.clone());
             let thread = thread::Builder::new().name("fanfare-loop".into());
-            threads.push(thread.spawn(|| guard.watch(event_loop))?);
+            match thread.spawn(|| guard.watch(event_loop)) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    handle.shutdown_now();
+                    result = Err(no_thread(&error));
+                    break;
+                }
+            }
         }
-        let mut result = StopAll(handle).watch(first);
+        result = result.and(StopAll(handle).watch(first));
         for thread in threads {
             match thread.join() {
                 Ok(ended) => result = result.and(ended),
@@ -163,6 +177,11 @@ impl Drop for StopAll {
     }
 }
 
+fn no_thread(error: &io::Error) -> io::Error {
+    let remedy = "Give fewer --threads, or raise the limit on processes or memory (ulimit -u, ulimit -v)";
+    io::Error::new(error.kind(), format!("the system refuses a thread for an event loop: {error}. {remedy}"))
+}
+
 /// The remedy for an address that cannot be bound.
 const BIND_REMEDY: &str = "Give an address of this machine and a port that is free (0 finds one)";
 
@@ -175,6 +194,15 @@ pub enum StartError {
     Bind(SocketAddr, io::Error),
     /// The address of the metrics, which cannot be listened on.
     BindMetrics(SocketAddr, io::Error),
+    /// The limit on descriptors leaves no room for connections.
+    Descriptors {
+        /// The limit, as high as this process can raise it.
+        limit: u64,
+        /// With how many there is room for some connections.
+        needed: u64,
+    },
+    /// The system refuses what the event loops wait and are woken with.
+    Loops(io::Error),
     /// The system refuses something else.
     Io(io::Error),
 }
@@ -193,7 +221,19 @@ impl fmt::Display for StartError {
             Self::BindMetrics(address, error) => {
                 write!(f, "--metrics-listen {address}: {error}. {BIND_REMEDY}")
             }
-            Self::Io(error) => write!(f, "the system refuses what the event loops need: {error}"),
+            Self::Descriptors { limit, needed } => write!(
+                f,
+                "the limit on open files is {limit}, and for {CONNECTIONS_MIN} connections besides the event loops \
+                 {needed} are needed. Raise it (ulimit -n {needed}; LimitNOFILE= of systemd), or give fewer --threads, \
+                 each of which takes {DESCRIPTORS_PER_LOOP}; --max-connections N if fewer than {CONNECTIONS_MIN} are \
+                 enough"
+            ),
+            Self::Loops(error) => write!(
+                f,
+                "the system refuses what the event loops need: {error}. Give fewer --threads, each of which takes \
+                 {DESCRIPTORS_PER_LOOP} open files, or raise the limit on them (ulimit -n)"
+            ),
+            Self::Io(error) => write!(f, "the system refuses what the server needs: {error}"),
         }
     }
 }
@@ -201,13 +241,16 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 /// The most connections at once: as configured, otherwise what the raised descriptor limit allows.
-fn connections_max(config: &Config) -> usize {
+fn connections_max(config: &Config) -> Result<usize, StartError> {
     let listeners = config.listen.len() as u64;
     let operators = if config.metrics_listen.is_some() { 1 + OPERATORS_MAX as u64 } else { 0 };
     let loops = DESCRIPTORS_PER_LOOP * config.threads.get() as u64;
     let kept = DESCRIPTORS_KEPT + listeners + operators + loops;
     let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(u64::MAX);
-    let allowed = usize::try_from(limit.saturating_sub(kept).max(1)).unwrap_or(usize::MAX);
+    let allowed = usize::try_from(limit.saturating_sub(kept)).unwrap_or(usize::MAX);
+    if allowed < config.max_connections.unwrap_or(usize::MAX).min(CONNECTIONS_MIN) {
+        return Err(StartError::Descriptors { limit, needed: kept + CONNECTIONS_MIN as u64 });
+    }
     let connections_max = config.max_connections.unwrap_or(allowed);
     tracing::info!(descriptors = limit, connections_max, "the descriptor limit allows {allowed} connections");
     if connections_max > allowed {
@@ -215,7 +258,7 @@ fn connections_max(config: &Config) -> usize {
             "--max-connections {connections_max} is more than the descriptor limit allows (ulimit -n)"
         );
     }
-    connections_max
+    Ok(connections_max)
 }
 
 /// A different number at every start, from which epochs count up.
@@ -231,6 +274,7 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+    use crate::config::Glob;
     use crate::hub::{ChannelName, Content};
     use crate::server::Draft;
 
@@ -244,6 +288,22 @@ mod tests {
             data: b"\xff".as_slice().into(),
             excluded: None,
             frame: None,
+        }
+    }
+
+    #[test]
+    fn a_glob_may_hold_what_a_channels_name_may_and_nothing_else() {
+        let takes = |glob: &str| Config { history: vec![(Glob::new(glob), 1)], ..Config::default() }.check();
+        for character in ('\0'..='\u{ff}').filter(|character| !"*?".contains(*character)) {
+            let name = character.to_string();
+            assert_eq!(takes(&name).is_ok(), ChannelName::new(&name).is_ok(), "{character:?}");
+        }
+        // Nor what clients may never publish to.
+        let own = Config { client_publish: vec![Glob::new("@fanfare.*")], ..Config::default() };
+        assert!(own.check().is_err() && ChannelName::new("@fanfare.x").unwrap().is_reserved());
+        for len in [0, 1, 200, 201] {
+            let name = "a".repeat(len);
+            assert_eq!(takes(&name).is_ok(), ChannelName::new(&name).is_ok(), "{len}");
         }
     }
 

@@ -11,6 +11,7 @@ import { serve, within } from "./server.mjs";
 
 const TRANSPORTS = ["websocket", "sse", "long-poll"];
 const CONNECT_MS_MAX = 10_000; // of the client
+const FOLLOW_MS_MAX = 500; // for which its subscriptions wait when another one has opened
 const NEWS = "/channels/news";
 
 /** A server that does not wait for what Chromium keeps: connections that it made on suspicion and does not close. */
@@ -840,13 +841,23 @@ test("a publication that is refused with Retry-After is sent again then and not 
   assert.equal(posts(), 2);
 });
 
-/** Subscribes to each of the channels; what they are is the page's `subscriptions`. */
+/** Subscribes to each of the channels; what they are is the page's `subscriptions`, and their states its `states`. */
 async function subscribeAll(page, names, options = {}) {
   await page.evaluate(([names, options]) => {
     window.arrived = [];
-    window.subscriptions = names.map((name) =>
-      fanfare.subscribe(name, ({ data }) => arrived.push(`${name}: ${data}`), options));
+    window.states = [];
+    window.subscriptions = names.map((name) => fanfare
+      .subscribe(name, ({ data }) => arrived.push(`${name}: ${data}`), options)
+      .on("state", ({ state, retryInMs }) => states.push({ name, state, retryInMs, at: performance.now() })));
   }, [names, options]);
+}
+
+/** Cuts every connection, and gives what the subscriptions said when all of them had noticed. */
+async function loseAll(page, between, count) {
+  const before = await page.evaluate("states.length");
+  between.cut();
+  await reachAll(page, "waiting", count);
+  return page.evaluate((before) => states.slice(before), before);
 }
 
 /** Waits until so many of the `subscriptions` are in that state. */
@@ -877,6 +888,8 @@ test("where nothing opens, one subscription of a page looks for a way, and what 
   between.treat = (request) => (isUpgrade(request) ? CUT : FORWARD);
   const before = between.seen.length;
   await page.clock.runFor(2_000);
+  await reachAll(page, "open", 1);
+  await page.clock.runFor(FOLLOW_MS_MAX);
   await reachAll(page, "open", 5);
   assert.equal(between.seen.slice(before).filter(isUpgrade).length, 1, "for all of them");
   for (const name of names) await server.publish(`/channels/${name}`, "hello");
@@ -889,7 +902,8 @@ test("connections that are lost together come back one at first, then all, and n
   const between = await proxy(t, server);
   const page = await openClient(t, between);
   const names = ["a", "b", "c", "d", "e", "f", "g", "h"];
-  await subscribeAll(page, names);
+  // Of event streams, which the page turns to when this takes long, Chromium opens six to an origin.
+  await subscribeAll(page, names, { transports: ["websocket"] });
   await reachAll(page, "open", 8);
   between.treat = () => CUT;
   between.cut();
@@ -899,6 +913,177 @@ test("connections that are lost together come back one at first, then all, and n
   await reachAll(page, "open", 8);
   await page.waitForFunction("arrived.length === 8");
   assert.deepEqual((await page.evaluate("arrived")).sort(), names.map((name) => `${name}: hello`));
+});
+
+test("a loss of all subscriptions is one, after which one of them says when it tries and the others wait for it", async (t) => {
+  const server = await start(t);
+  const between = await proxy(t, server);
+  const page = await openClient(t, between);
+  await freeze(page);
+  await subscribeAll(page, ["a", "b", "c"]);
+  await reachAll(page, "open", 3);
+  for (const waitMs of [25, 50, 100, 200, 400]) {
+    const said = await loseAll(page, between, 3);
+    assert.deepEqual(said.map(({ state, retryInMs }) => [state, retryInMs]), [
+      ["waiting", waitMs],
+      ["waiting", undefined],
+      ["waiting", undefined],
+    ]);
+    await page.clock.runFor(waitMs);
+    await reachAll(page, "open", 1);
+    await page.clock.runFor(FOLLOW_MS_MAX);
+    await reachAll(page, "open", 3);
+  }
+});
+
+test("once a subscription is open, the others of the page follow within half a second, however long the waits are", async (t) => {
+  const server = await start(t);
+  const between = await proxy(t, server);
+  const page = await openClient(t, between);
+  await freeze(page);
+  await subscribeAll(page, ["a", "b", "c"]);
+  await reachAll(page, "open", 3);
+  for (let losses = 0; losses < 7; losses++) {
+    await page.evaluate(() => void (Math.random = () => (Math.random = () => 0.999, 0.01)));
+    await loseAll(page, between, 3);
+    await page.clock.runFor(0.01 * 30_000);
+    await reachAll(page, "open", 1);
+    await page.clock.runFor(FOLLOW_MS_MAX);
+    await reachAll(page, "open", 3);
+  }
+});
+
+test("a subscription that says when it tries again does so then, unless another takes its turn and it says that", async (t) => {
+  const server = await start(t);
+  const between = await proxy(t, server);
+  const page = await openClient(t, between);
+  await freeze(page);
+  between.treat = () => CUT;
+  await subscribeAll(page, ["a", "b", "c"], { transports: ["websocket"] });
+  await reachAll(page, "waiting", 3);
+  for (let round = 0; round < 6; round++) {
+    const before = between.seen.length;
+    await page.clock.runFor(1_000);
+    await eventually(() => between.seen.length > before, "a try");
+    await reachAll(page, "waiting", 3);
+  }
+  between.treat = () => FORWARD;
+  await page.clock.runFor(2_000);
+  await reachAll(page, "open", 1);
+  await page.clock.runFor(FOLLOW_MS_MAX);
+  await reachAll(page, "open", 3);
+  const states = await page.evaluate("states");
+  let announced = 0;
+  for (const [index, { name, state, retryInMs, at }] of states.entries()) {
+    if (state !== "waiting" || retryInMs === undefined) continue;
+    announced++;
+    const next = states.slice(index + 1).find((later) => later.name === name);
+    const isKept = next.state === "connecting" && Math.abs(next.at - at - retryInMs) <= 1;
+    assert.ok(isKept || next.at < at + retryInMs, `${JSON.stringify(states[index])}, then ${JSON.stringify(next)}`);
+  }
+  assert.ok(announced >= 7 + 2, "each round, and who follows");
+});
+
+test("a new subscription takes the next round of one whose channel cannot be reached, at the time that was said", async (t) => {
+  const server = await start(t);
+  const between = await proxy(t, server);
+  const page = await openClient(t, between);
+  await freeze(page);
+  between.treat = ({ url }) => (url.includes("/unreachable") ? CUT : FORWARD);
+  await page.evaluate(() => {
+    window.said = [];
+    window.unreachable = fanfare.subscribe("unreachable").on("state", (value) => said.push(value));
+  });
+  await page.waitForFunction("unreachable.state === 'waiting'", null, { polling: 10 });
+  await subscribe(page, {}, "waiting");
+  assert.equal((await heard(page, "state", 1))[0].retryInMs, 25);
+  assert.equal((await page.evaluate("said")).at(-1).retryInMs, undefined);
+  await page.clock.runFor(25);
+  await reach(page, "open");
+});
+
+test("a new subscription does not wait for one that was lost while others are open", async (t) => {
+  const server = await start(t);
+  const between = await proxy(t, server);
+  const page = await openClient(t, between);
+  await freeze(page);
+  await subscribeAll(page, ["a"]);
+  await reachAll(page, "open", 1);
+  between.treat = ({ url }) => (url.includes("/unreachable") ? CUT : FORWARD);
+  await page.evaluate(() => void (window.unreachable = fanfare.subscribe("unreachable")));
+  await page.waitForFunction("unreachable.state === 'waiting'", null, { polling: 10 });
+  await subscribe(page);
+});
+
+/** Subscribes to the channels over WebSockets that the test opens and ends; `end` gives the waits that are said then. */
+async function playSockets(page, names) {
+  await freeze(page);
+  await page.evaluate(() => {
+    window.sockets = {};
+    window.WebSocket = class {
+      constructor(url) {
+        sockets[new URL(url).pathname.split("/").at(-1)] = this;
+      }
+      close() {}
+    };
+  });
+  await subscribeAll(page, names, { transports: ["websocket"] });
+  await reachAll(page, "connecting", names.length);
+  return {
+    open: (name) => page.evaluate(([name, data]) => sockets[name].onmessage({ data }), [name, notice("subscribed", {})]),
+    end: (name) => page.evaluate((name) => {
+      const before = states.length;
+      sockets[name].onclose({ code: 1006, reason: "" });
+      return states.slice(before).flatMap(({ retryInMs }) => retryInMs ?? []);
+    }, name),
+  };
+}
+
+test("a connection that a loss takes later than others follows what is open, and does not double the wait", async (t) => {
+  const page = await openClient(t, await start(t));
+  const { open, end } = await playSockets(page, ["a", "b"]);
+  await open("a");
+  await open("b");
+  for (const waitMs of [25, 50, 100]) {
+    assert.deepEqual(await end("a"), [waitMs]);
+    await page.clock.runFor(waitMs);
+    await open("a");
+    assert.deepEqual(await end("b"), [25], "a random part of 500 ms");
+    await page.clock.runFor(25);
+    await open("b");
+  }
+});
+
+test("a connection that was open for long begins with a short wait, whatever waits others had before", async (t) => {
+  const page = await openClient(t, await start(t));
+  const { open, end } = await playSockets(page, ["a", "b"]);
+  await open("a");
+  await open("b");
+  for (const waitMs of [25, 50, 100, 200]) {
+    assert.deepEqual(await end("a"), [waitMs]);
+    await page.clock.runFor(waitMs);
+    await open("a");
+  }
+  await page.clock.runFor(10_000);
+  assert.deepEqual(await end("b"), [25]);
+  await page.clock.runFor(25);
+  assert.deepEqual(await end("b"), [50], "it did not open");
+});
+
+test("of subscriptions that one server closes and lets in again, none comes back sooner the more there are", async (t) => {
+  const page = await openClient(t, await start(t));
+  const { open, end } = await playSockets(page, ["a", "b", "c"]);
+  for (const name of ["a", "b", "c"]) await open(name);
+  for (const waitMs of [25, 50, 100, 200]) {
+    assert.deepEqual(await end("a"), [waitMs]);
+    assert.deepEqual(await end("b"), [], "it waits for the first, with another open or not");
+    await page.clock.runFor(waitMs - 1);
+    await reachAll(page, "waiting", 2);
+    await page.clock.runFor(1);
+    await open("a");
+    await page.clock.runFor(25);
+    await open("b");
+  }
 });
 
 test("a channel that cannot be reached does not keep the others of a page waiting", async (t) => {

@@ -42,11 +42,11 @@ impl Origins {
     /// address (DNS rebinding) has the origin that it asks, so only the name tells them apart; a browser always sends it.
     /// HTTP/1.0 without a `Host` is not from a browser, and passes.
     pub fn check_host(&self, request: &Request) -> Result<(), Misnamed> {
-        let Some(field) = request.header("host") else { return Ok(()) };
+        let Some(asked) = request.host() else { return Ok(()) };
         if !self.is_development && self.hosts.is_empty() {
             return Ok(());
         }
-        let host = str::from_utf8(field).ok().and_then(Host::of_authority);
+        let host = str::from_utf8(asked).ok().and_then(Host::of_authority);
         match &host {
             Some(host) if host.is_loopback() || self.hosts.contains(host) => Ok(()),
             _ => Err(Misnamed(host)),
@@ -94,7 +94,7 @@ pub fn is_same_origin(request: &Request) -> bool {
 /// Whether the origin has the host name and port of the request. A proxy in front of this server may have terminated
 /// TLS, so the scheme does not count.
 fn is_of_host(origin: &[u8], request: &Request) -> bool {
-    let Some(host) = request.header("host").filter(|host| !host.is_empty()) else { return false };
+    let Some(host) = request.host().filter(|host| !host.is_empty()) else { return false };
     let from = str::from_utf8(origin).ok().and_then(|origin| origin.split_once("://"));
     from.is_some_and(|(_, authority)| authority.as_bytes().eq_ignore_ascii_case(host))
 }
@@ -164,6 +164,30 @@ mod tests {
         let origins = development(&[], &[]);
         assert_eq!(origins.check_host(&request("1.0", "")), Ok(()));
         assert!(origins.check_host(&request("1.0", "Host: evil.example\r\n")).is_err());
+    }
+
+    #[test]
+    fn the_host_of_an_absolute_target_counts_and_not_the_field() {
+        let asked = |target: &str, fields: &str| {
+            let mut reader = RequestReader::new(Limits::default());
+            reader.receive(format!("GET {target} HTTP/1.1\r\n{fields}\r\n").as_bytes());
+            let Ok(Some(Event::Head(request))) = reader.poll() else { panic!("a complete head: {target}") };
+            request
+        };
+        let origins = development(&[], &["example.test"]);
+        let check = |target, host| origins.check_host(&asked(target, &format!("Host: {host}\r\n")));
+        let evil = Err(Misnamed(Some("evil.example".parse().unwrap())));
+        assert_eq!(check("http://evil.example/channels/a", "localhost"), evil);
+        assert_eq!(check("ws://evil.example:80", "localhost"), evil);
+        assert_eq!(check("http://localhost:8080/channels/a", "evil.example"), Ok(()));
+        assert_eq!(check("http://example.test/", ""), Ok(()));
+        let page = |target| {
+            let fields = "Host: example.test:8080\r\nOrigin: http://example.test:8080\r\n";
+            origins.access(&asked(target, fields))
+        };
+        assert_eq!(page("/"), PageAccess::Full);
+        assert_eq!(page("http://example.test:8080/"), PageAccess::Full);
+        assert_eq!(page("http://example.test:9090/"), PageAccess::Refused);
     }
 
     #[test]

@@ -57,8 +57,8 @@ globalThis.fanfare = (() => {
     },
   };
 
-  // By server and transports: what the subscriptions of the page learn together. While there is no way to the server,
-  // one of them, the scout, looks for it, a round each, and the others wait for what it finds.
+  // By server and transports: what the subscriptions of the page learn together. After a loss, and while nothing opens,
+  // one of them, the scout, looks for a way, a round each, and the others wait for what it finds.
   const ways = new Map();
 
   function wayTo(key) {
@@ -69,10 +69,13 @@ globalThis.fanfare = (() => {
         firstOpen: Infinity, // the first of those that ever were
         loyalTries: 0,
         failures: 0, // in a row
-        isLost: false,
+        losses: 0, // those together count as one
+        lostAt: 0, // the last of these
         notBefore: 0, // the server asked for that
+        open: new Set(),
         scout: undefined,
-        waiting: new Set(),
+        waiting: new Set(), // for the scout
+        following: new Set(), // what it found, each in a moment
       });
     }
     return ways.get(key);
@@ -80,9 +83,8 @@ globalThis.fanfare = (() => {
 
   function sendScout(way) {
     if (way.scout) return;
-    const [first] = way.waiting;
-    way.waiting.delete(first);
-    first?.();
+    [way.scout] = way.waiting;
+    way.scout?.connect();
   }
 
   function subscribe(name, onMessage, options = {}) {
@@ -98,21 +100,33 @@ globalThis.fanfare = (() => {
     const way = wayTo(`${new URL(".", channel)} ${names}`);
     let turn = 0; // which of the names is in use, or next
     let attempt; // the one under way; the others are not listened to
-    let openedAt, heardAt, heardOn;
+    let openedAt, openedIn; // when, and after how many losses
+    let heardAt, heardOn;
+    let dueAt; // when a wait is over
+    let hasTried = false; // a round, as the scout, and did not open since
     let idleMs; // the server is silent for no longer, if it says so
     let stopTimer = () => {};
+    // What the subscriptions of a way have each other do.
+    const me = {
+      connect, wait, standBy, follow,
+      get isWaiting() { return state === "waiting"; },
+      get isRelievable() { return state === "waiting" && hasTried; },
+      get dueInMs() { return Math.max(0, dueAt - performance.now()); },
+    };
 
     function connect() {
       if (state === "closed") return;
-      leave();
-      if (way.scout && way.scout !== connect) {
-        way.waiting.add(connect);
-        if (state !== "waiting") enter("waiting");
-        return;
-      }
-      if (way.isLost) way.scout = connect;
       const heldBackMs = way.notBefore - performance.now();
-      if (heldBackMs > 0) return wait(heldBackMs);
+      if (way.scout && way.scout !== me && (heldBackMs > 0 || !way.open.size)) {
+        if (way.waiting.has(me)) return;
+        leave();
+        return !hasTried && way.scout.isRelievable ? relieve(way.scout) : standBy();
+      }
+      leave();
+      if (heldBackMs > 0) {
+        way.scout = me;
+        return wait(heldBackMs);
+      }
       turn = way.turn;
       const mine = (attempt = { stop() {} });
       const link = {
@@ -167,17 +181,19 @@ globalThis.fanfare = (() => {
     function opened() {
       stopTimer();
       openedAt = performance.now();
+      openedIn = way.losses;
+      hasTried = false;
       if (way.scout) way.waiting.add(way.scout);
-      const others = [...way.waiting].filter((other) => other !== connect);
+      const others = [...way.waiting].filter((other) => other !== me);
       way.waiting.clear();
+      way.open.add(me);
       way.turn = way.lastOpen = turn;
       way.firstOpen = Math.min(way.firstOpen, turn);
       way.loyalTries = LOYAL_TRIES;
-      way.isLost = false;
       way.notBefore = 0;
       way.scout = undefined;
       enter("open");
-      others.forEach((other) => other());
+      others.forEach((other) => other.follow());
     }
 
     // Gives up what was silent for too long. The clock of the day goes on while the machine sleeps; it is looked at now
@@ -195,42 +211,84 @@ globalThis.fanfare = (() => {
       leave();
       if (error && isForGood(error)) return close(error);
       const heldBackMs = holdBack(error);
-      if (wasOpen) {
-        if (!way.isLost) {
-          if (performance.now() - openedAt >= STABLE_MS_MIN) way.failures = 0;
-          way.failures++;
-          way.turn = way.firstOpen;
-          way.isLost = true;
-        }
-        return wait(heldBackMs + backoffMs(way.failures - 1));
-      }
-      if (way.scout && way.scout !== connect) return connect();
-      way.isLost = true;
-      way.scout = connect;
+      if (wasOpen) return lose(heldBackMs);
+      if (way.scout && way.scout !== me) return standBy();
+      way.scout = me;
       if (turn !== way.turn) return connect(); // another subscription has found what works since
       if (turn !== way.lastOpen || --way.loyalTries <= 0) {
         if (++way.turn < names.length) return connect();
         way.turn = 0;
         if (!names.includes("long-poll")) inquire();
       }
-      wait(heldBackMs + backoffMs(way.failures++));
+      endRound(heldBackMs + backoffMs(way.failures++));
+    }
+
+    // What was opened before the last loss belongs to that one for a while, and waits with it or follows.
+    function lose(heldBackMs) {
+      const now = performance.now();
+      const isAnother = openedIn === way.losses || (!way.scout && now - way.lostAt >= STABLE_MS_MIN);
+      if (isAnother) {
+        if (now - openedAt >= STABLE_MS_MIN) way.failures = 0;
+        way.failures++;
+        way.losses++;
+        way.lostAt = now;
+        way.turn = way.firstOpen;
+      }
+      if (way.scout) return standBy();
+      if (!isAnother && !heldBackMs) return follow();
+      way.scout = me;
+      [...way.following].forEach((other) => other.standBy());
+      wait(heldBackMs + backoffMs(way.failures - 1));
     }
 
     // For how long the server wants to be left alone.
     function holdBack(error) {
       const ms = error?.retryAfterMs ?? 0;
       if (ms) way.notBefore = performance.now() + ms;
+      if (way.scout?.isWaiting && way.scout.dueInMs < ms) way.scout.wait(ms + backoffMs(0));
       return ms;
     }
 
-    // The scout's round is over then, and the next one is another's: no channel holds up the others.
+    // The next round is another's: no channel holds up the others.
+    function endRound(retryInMs) {
+      const [next = me] = way.waiting;
+      way.scout = next;
+      hasTried = true;
+      if (next !== me) way.waiting.add(me);
+      next.wait(retryInMs);
+      if (way.waiting.has(me)) enter("waiting");
+    }
+
+    // Takes the next round, at the time that was said, of a scout that has had one.
+    function relieve(scout) {
+      const { dueInMs } = scout;
+      way.scout = me;
+      scout.standBy();
+      wait(dueInMs);
+    }
+
+    function standBy() {
+      if (state === "closed") return;
+      leave();
+      way.waiting.add(me);
+      enter("waiting");
+    }
+
+    // Pages that have waited for the server find it at the same time, all of their subscriptions.
+    function follow() {
+      if (state === "closed") return;
+      leave();
+      if (!way.failures) return connect();
+      way.following.add(me);
+      wait(backoffMs(0));
+    }
+
     function wait(retryInMs) {
-      const timer = setTimeout(() => {
-        if (way.scout !== connect) return connect();
-        way.scout = undefined;
-        way.waiting.add(connect);
-        sendScout(way);
-      }, retryInMs);
+      if (state === "closed") return;
+      stopTimer();
+      way.waiting.delete(me);
+      dueAt = performance.now() + retryInMs;
+      const timer = setTimeout(connect, retryInMs);
       stopTimer = () => clearTimeout(timer);
       turn = way.turn;
       enter("waiting", { retryInMs });
@@ -243,7 +301,7 @@ globalThis.fanfare = (() => {
       ask(url, {}, CONNECT_MS_MAX, stops).catch((error) => {
         if (state === "open") return;
         if (isForGood(error)) close(error);
-        else if (way.isLost) holdBack(error);
+        else if (way.scout) holdBack(error);
       });
     }
 
@@ -260,6 +318,7 @@ globalThis.fanfare = (() => {
       const left = attempt;
       attempt = undefined;
       stopTimer();
+      for (const those of [way.open, way.waiting, way.following]) those.delete(me);
       left?.stop();
     }
 
@@ -305,8 +364,7 @@ globalThis.fanfare = (() => {
       leave();
       stops.forEach((stop) => stop());
       listenForWaking("removeEventListener");
-      way.waiting.delete(connect);
-      if (way.scout === connect) {
+      if (way.scout === me) {
         way.scout = undefined;
         way.turn = 0;
         queueMicrotask(() => sendScout(way)); // and not to one that is closed with this one
