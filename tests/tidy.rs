@@ -18,6 +18,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("server", &["config", "http", "hub", "pusher", "ws"]),
     ("cli", &["config"]),
     ("log", &[]),
+    ("heap", &[]),
     ("main", &["cli", "config", "server"]),
 ];
 
