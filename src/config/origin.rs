@@ -1,4 +1,4 @@
-//! A browser origin as the value of a flag: what a page's `Origin` can be, in the form in which browsers send it.
+//! A browser origin as the value of a flag: which texts can be the `Origin` of a page, and the form in which browsers send them.
 //!
 //! Which origin may do what is not decided here.
 
@@ -6,14 +6,14 @@ use std::fmt;
 
 use super::Host;
 
-/// Schemes that no page with an origin has, and what is meant by them. A WebSocket's handshake too has the origin of its
-/// page; files and what is made in a page have the origin `null`.
+/// Schemes that no page with an origin has. The handshake of a WebSocket has the origin of its page; files, and documents that
+/// a page creates, have the origin `null`.
 const NO_PAGES: [&str; 8] = ["ws", "wss", "ftp", "file", "data", "blob", "about", "javascript"];
 
 /// The ports that browsers leave out of an origin: RFC 6454 §6.2.
 const DEFAULT_PORTS: [(&str, u16); 2] = [("http", 80), ("https", 443)];
 
-/// What can be no origin, as the value of a flag.
+/// A text that cannot be an origin, as the value of a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoOrigin;
 
@@ -29,11 +29,11 @@ impl fmt::Display for NoOrigin {
 
 impl std::error::Error for NoOrigin {}
 
-/// `*`, `null`, or an origin as browsers write it (RFC 6454 §6.2): scheme and host in small letters, and the port if it is
-/// not the scheme's own.
+/// `*`, `null`, or an origin as browsers send it (RFC 6454 §6.2): scheme and host in lower case, and the port if it is not the
+/// scheme's default.
 ///
 /// # Errors
-/// No page can be of such an origin.
+/// No page can have this origin.
 pub fn normalise(text: &str) -> Result<String, NoOrigin> {
     if text == "*" || text == "null" {
         return Ok(text.to_owned());

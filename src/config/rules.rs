@@ -6,14 +6,14 @@ use std::fmt;
 
 use super::Glob;
 
-/// Channels whose names begin with this are the server's own: nobody publishes to them, and nobody subscribes by
+/// Channels whose names begin with this are reserved for the server: clients cannot publish to them, nor subscribe to them by
 /// name.
 const OWN_PREFIX: &str = "@fanfare.";
 
-/// What a name has besides letters and digits. The names themselves are the hub's, and a test compares the two.
+/// The characters of a channel's name besides letters and digits. The rule itself is in `hub`, and a test compares the two.
 const NAME_PUNCTUATION: &str = "_-=@,.;";
 
-/// The longest name of a channel, likewise.
+/// The longest name of a channel; compared likewise.
 const NAME_LEN_MAX: usize = 200;
 
 /// A rule that can never apply.
@@ -26,11 +26,11 @@ pub struct DeadRule {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Why {
-    /// An earlier rule, with this glob, takes every channel.
+    /// An earlier rule with this glob takes every channel.
     TakenBy(String),
-    /// No name fits.
+    /// No name matches.
     NoName,
-    /// No name fits but the server's own, which the rule is not for.
+    /// Only names that are reserved for the server match, and the rule does not apply to them.
     Own,
 }
 
@@ -80,7 +80,7 @@ pub(super) fn find_dead<T>(flag: &'static str, rules: &[(Glob, T)]) -> Option<De
     })
 }
 
-/// The first of the globs of a flag that fits no channel's name.
+/// The first of a flag's globs that matches no channel's name.
 pub(super) fn find_unfit<'a>(
     flag: &'static str,
     globs: impl IntoIterator<Item = &'a Glob>,
@@ -89,7 +89,7 @@ pub(super) fn find_unfit<'a>(
     Some(DeadRule { flag, glob: unfit.0.pattern(), why: Why::NoName })
 }
 
-/// The first of the globs of a flag that fits none but the server's own channels.
+/// The first of a flag's globs that matches only names that are reserved for the server.
 pub(super) fn find_own(flag: &'static str, globs: &[Glob]) -> Option<DeadRule> {
     let own = Glob::new(&format!("{OWN_PREFIX}*"));
     let glob = globs.iter().find(|glob| covers(&own, glob))?;

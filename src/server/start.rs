@@ -28,8 +28,8 @@ const DESCRIPTORS_KEPT: u64 = 64;
 /// Each loop has an epoll instance and a waker.
 const DESCRIPTORS_PER_LOOP: u64 = 2;
 
-/// Room for fewer connections than this is a mistake in the environment, unless `max_connections` asks for no more: a
-/// browser alone takes six, and who probes and scrapes the server takes some too.
+/// If the descriptor limit allows fewer connections than this, the server does not start, unless `max_connections` asks for no
+/// more: a browser alone takes six, and probes and scrapers take several.
 const CONNECTIONS_MIN: usize = 32;
 
 /// A server that listens, and serves once it runs.
@@ -65,7 +65,7 @@ impl Server {
     /// hard one.
     ///
     /// # Errors
-    /// The values do not go together, or the system refuses an address or a descriptor.
+    /// A value of the configuration is refused, or the system refuses an address or a descriptor.
     pub fn bind(config: Config) -> Result<Self, StartError> {
         Self::bind_with(config, Engine::Local)
     }
@@ -188,7 +188,7 @@ const BIND_REMEDY: &str = "Give an address of this machine and a port that is fr
 /// Why a server does not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// Values that do not go together.
+    /// Values that are refused.
     Config(ConfigError),
     /// An address that cannot be listened on.
     Bind(SocketAddr, io::Error),
@@ -198,10 +198,10 @@ pub enum StartError {
     Descriptors {
         /// The limit, as high as this process can raise it.
         limit: u64,
-        /// With how many there is room for some connections.
+        /// The limit that a start needs.
         needed: u64,
     },
-    /// The system refuses what the event loops wait and are woken with.
+    /// The system refuses the poll or the waker of an event loop.
     Loops(io::Error),
     /// The system refuses something else.
     Io(io::Error),
@@ -223,9 +223,9 @@ impl fmt::Display for StartError {
             }
             Self::Descriptors { limit, needed } => write!(
                 f,
-                "the limit on open files is {limit}, and for {CONNECTIONS_MIN} connections besides the event loops \
-                 {needed} are needed. Raise it (ulimit -n {needed}; LimitNOFILE= of systemd), or give fewer --threads, \
-                 each of which takes {DESCRIPTORS_PER_LOOP}; --max-connections N if fewer than {CONNECTIONS_MIN} are \
+                "the limit on open files is {limit}, and {CONNECTIONS_MIN} connections with the event loops need {needed}. \
+                 Raise it (ulimit -n {needed}; LimitNOFILE= of systemd), or give fewer --threads, each of which takes \
+                 {DESCRIPTORS_PER_LOOP}; or give --max-connections N if fewer than {CONNECTIONS_MIN} connections are \
                  enough"
             ),
             Self::Loops(error) => write!(
@@ -255,7 +255,7 @@ fn connections_max(config: &Config) -> Result<usize, StartError> {
     tracing::info!(descriptors = limit, connections_max, "the descriptor limit allows {allowed} connections");
     if connections_max > allowed {
         tracing::warn!(
-            "--max-connections {connections_max} is more than the descriptor limit allows (ulimit -n)"
+            "--max-connections {connections_max} is more than the descriptor limit allows; raise it (ulimit -n)"
         );
     }
     Ok(connections_max)

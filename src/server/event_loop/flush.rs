@@ -57,7 +57,7 @@ impl EventLoop {
         let Some(connection) = connections.get_mut(key) else { return };
         context.owner = key.to_u64();
         match connection.flush(context) {
-            // Mostly: no second look into the table.
+            // The common case, without a second look-up in the table.
             Next::Wait => note(connection, key, context, timers),
             next => self.settle(key, next),
         }

@@ -215,7 +215,7 @@ impl EventLoop {
         self.settle(key, next);
     }
 
-    /// A connection and its [`Context`]: the one way to call a connection.
+    /// A connection and its [`Context`], prepared to call the connection.
     fn with(&mut self, key: Key) -> Option<(&mut Connection, &mut Context)> {
         let connection = self.connections.get_mut(key)?;
         self.context.owner = key.to_u64();
@@ -271,7 +271,7 @@ impl EventLoop {
     }
 }
 
-/// Counts a connection by what it holds now, and sets its timer: its deadline may have come nearer.
+/// Counts the memory of a connection anew, and sets its timer, since its deadline may be earlier than before.
 fn note(connection: &mut Connection, key: Key, context: &mut Context, timers: &mut Timers) {
     connection.recount(&mut context.counters);
     let deadline = connection.deadline(context);
