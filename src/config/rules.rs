@@ -45,17 +45,19 @@ impl fmt::Display for DeadRule {
             ),
             Why::TakenBy(by) => write!(
                 f,
-                "{flag} {glob}=: it would never apply, since {by}= before it takes every channel that fits. Put it \
+                "{flag} {glob}=: it would never apply, since {by}= before it takes every channel that matches. Put it \
                  first, or leave one of them out"
             ),
             Why::NoName => write!(
                 f,
                 "{flag}: no channel's name fits the glob {glob:?}. Names are 1 to {NAME_LEN_MAX} of A-Z a-z 0-9 _ - = @ \
-                 , . ; and a glob has * for any of them and ? for one, such as chat*; a comma separates several values"
+                 , . ; and in a glob * stands for any of them and ? for one, as in chat*. A comma separates several \
+                 values"
             ),
             Why::Own => write!(
                 f,
-                "{flag}: the glob {glob:?} is for the server's own channels, which no client publishes to. Leave it out"
+                "{flag}: the glob {glob:?} matches only the server's own channels, which no client may publish to. Leave \
+                 it out"
             ),
         }
     }
