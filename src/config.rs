@@ -38,8 +38,8 @@ pub struct Config {
     pub publish_key: Option<String>,
     /// With a key set, the channels that clients may publish to without it.
     pub client_publish: Vec<Glob>,
-    /// The browser origins that are served, in the form of [`normalise_origin`]; `*` stands for all, `null` for pages without
-    /// one. In development mode the origins of loopback are served as well; otherwise an empty list serves all.
+    /// The browser origins that are served, in the form of [`normalise_origin`]; `*` stands for all, `null` for pages
+    /// without one. In development mode the origins of loopback are served as well; otherwise an empty list serves all.
     pub allow_origin: Vec<String>,
     /// The host names that are answered to besides those of loopback. Empty: none in development mode, otherwise any.
     /// Without the check, a page whose host name now resolves to 127.0.0.1 has the same origin as the server (DNS
@@ -140,8 +140,8 @@ pub enum LagPolicy {
     Close,
     /// It skips the oldest publications until it is within the bound.
     Skip,
-    /// It skips to the newest publication, without a grace; also when it has lagged by any amount for half a second, so that
-    /// what it reads is new.
+    /// It skips to the newest publication, without a grace; also when it has lagged by any amount for half a second, so
+    /// that what it reads is new.
     Latest,
 }
 
@@ -182,8 +182,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How many publications of a channel are kept if no rule of [`Config::history`] matches. 100 are a page of a chat, or the
-    /// several seconds of a ticker that a reconnect takes.
+    /// How many publications of a channel are kept if no rule of [`Config::history`] matches. 100 are a page of a chat, or
+    /// the several seconds of a ticker that a reconnect takes.
     pub const HISTORY: usize = 100;
 
     /// How many bytes of them are kept. 256 KiB are 100 publications of 2.5 KiB.

@@ -1,8 +1,8 @@
 //! The log: lines to standard error, written by a thread of its own, so that no event loop waits for the reader of standard
 //! error.
 //!
-//! What a line says is not here. Why not `tracing-appender`: its queue counts lines of any length, it does not log how many it
-//! dropped, and it reports on standard output when it could not finish.
+//! What a line says is not here. Why not `tracing-appender`: its queue counts lines of any length, it does not log how
+//! many it dropped, and it reports on standard output when it could not finish.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -17,8 +17,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 /// The longest line. Ours have about 300 bytes; a longer one is a panic whose message quotes something.
 const LINE_LEN_MAX: usize = 4 * 1024;
 
-/// How many bytes of lines may wait to be written: as many as a pipe of Linux holds. A line for every reason of refusal in ten
-/// seconds fills it in about four minutes.
+/// How many bytes of lines may wait to be written: as many as a pipe of Linux holds. A line for every reason of refusal in
+/// ten seconds fills it in about four minutes.
 const QUEUE_LEN_MAX: usize = 64 * 1024;
 
 /// How long the end of the process waits for lines to be written.
@@ -160,8 +160,8 @@ impl Drop for FlushAtEnd {
     }
 }
 
-/// Logs a panic. The standard library would write it to standard error itself, and the stop of the other loops would wait until
-/// standard error is read.
+/// Logs a panic. The standard library would write it to standard error itself, and the stop of the other loops would wait
+/// until standard error is read.
 fn note_panic(panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let what = panic.to_string().replace('\n', " ");

@@ -75,8 +75,8 @@ fn announce(server: &Server) -> Result<(), io::Error> {
     Ok(())
 }
 
-/// Prints one line per address to standard output, for people and for programs that asked for port 0. The metrics address is
-/// last.
+/// Prints one line per address to standard output, for people and for programs that asked for port 0. The metrics address
+/// is last.
 fn print_addresses(addresses: &[SocketAddr], metrics: Option<SocketAddr>) -> Result<(), io::Error> {
     let mut out = io::stdout().lock();
     for address in addresses {
@@ -89,8 +89,8 @@ fn print_addresses(addresses: &[SocketAddr], metrics: Option<SocketAddr>) -> Res
     out.flush()
 }
 
-/// The first SIGTERM or SIGINT stops the server with a drain, the second at once. With a lame duck, the second begins the drain
-/// and the third stops at once.
+/// The first SIGTERM or SIGINT stops the server with a drain, the second at once. With a lame duck, the second begins the
+/// drain and the third stops at once.
 fn obey_signals(handle: Handle, lame_duck: Duration, lines: Arc<log::Lines>) -> Result<(), io::Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     thread::Builder::new().name("fanfare-signals".into()).spawn(move || {

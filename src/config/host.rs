@@ -20,8 +20,8 @@ enum Kind {
 }
 
 impl Host {
-    /// The host of `host` or `host:port`, as in a `Host` field or an origin (RFC 3986 §3.2). `None` if `authority` has another
-    /// form, for example user information.
+    /// The host of `host` or `host:port`, as in a `Host` field or an origin (RFC 3986 §3.2). `None` if `authority` has
+    /// another form, for example user information.
     #[must_use]
     pub fn of_authority(authority: &str) -> Option<Self> {
         let (host, port) = match authority.rfind(']') {
@@ -32,8 +32,8 @@ impl Host {
         (is_port && (port.is_empty() || port.starts_with(':'))).then(|| Self::parse(host))?
     }
 
-    /// Whether it stands for the machine itself: `localhost` and the names under it, which no DNS server answers for (RFC 6761
-    /// §6.3), 127.0.0.0/8, also written as IPv6, and `::1`.
+    /// Whether it stands for the machine itself: `localhost` and the names under it, which no DNS server answers for (RFC
+    /// 6761 §6.3), 127.0.0.0/8, also written as IPv6, and `::1`.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         match &self.0 {
@@ -57,8 +57,8 @@ impl Host {
     }
 }
 
-/// Whether the text may stand between the dots of a host name. The underscore is not allowed by the RFC, but containers have
-/// it in their names.
+/// Whether the text may stand between the dots of a host name. The underscore is not allowed by the RFC, but containers
+/// have it in their names.
 fn is_label(label: &str) -> bool {
     !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }

@@ -1,4 +1,5 @@
-//! A browser origin as the value of a flag: which texts can be the `Origin` of a page, and the form in which browsers send them.
+//! A browser origin as the value of a flag: which texts can be the `Origin` of a page, and the form in which browsers send
+//! them.
 //!
 //! Which origin may do what is not decided here.
 
@@ -6,8 +7,8 @@ use std::fmt;
 
 use super::Host;
 
-/// Schemes that no page with an origin has. The handshake of a WebSocket has the origin of its page; files, and documents that
-/// a page creates, have the origin `null`.
+/// Schemes that no page with an origin has. The handshake of a WebSocket has the origin of its page; files, and documents
+/// that a page creates, have the origin `null`.
 const NO_PAGES: [&str; 8] = ["ws", "wss", "ftp", "file", "data", "blob", "about", "javascript"];
 
 /// The ports that browsers leave out of an origin: RFC 6454 §6.2.
@@ -29,8 +30,8 @@ impl fmt::Display for NoOrigin {
 
 impl std::error::Error for NoOrigin {}
 
-/// `*`, `null`, or an origin as browsers send it (RFC 6454 §6.2): scheme and host in lower case, and the port if it is not the
-/// scheme's default.
+/// `*`, `null`, or an origin as browsers send it (RFC 6454 §6.2): scheme and host in lower case, and the port if it is not
+/// the scheme's default.
 ///
 /// # Errors
 /// No page can have this origin.

@@ -6,8 +6,8 @@ use std::fmt;
 
 use super::Glob;
 
-/// Channels whose names begin with this are reserved for the server: clients cannot publish to them, nor subscribe to them by
-/// name.
+/// Channels whose names begin with this are reserved for the server: clients cannot publish to them, nor subscribe to them
+/// by name.
 const OWN_PREFIX: &str = "@fanfare.";
 
 /// The characters of a channel's name besides letters and digits. The rule itself is in `hub`, and a test compares the two.
@@ -111,8 +111,8 @@ fn is_all(glob: &Glob) -> bool {
     glob.0.pattern() == ALL
 }
 
-/// Whether every name that matches `inner` matches `outer`. True only if that is certain: `outer` matches the text of `inner`,
-/// where a `?` of `outer` stands for one character or `?`, and a `*` for any text.
+/// Whether every name that matches `inner` matches `outer`. True only if that is certain: `outer` matches the text of
+/// `inner`, where a `?` of `outer` stands for one character or `?`, and a `*` for any text.
 fn covers(outer: &Glob, inner: &Glob) -> bool {
     let (outer, inner) = (outer.0.pattern_chars(), inner.0.pattern_chars());
     // `covered[n]`: whether the part of `outer` that has been processed covers the first n characters of `inner`.

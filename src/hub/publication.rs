@@ -283,8 +283,8 @@ impl WireForm {
 pub struct Published {
     /// The identifier that the publication was given.
     pub id: PublicationId,
-    /// How many subscribers the channel had at that moment, on all loops. Each receives the publication, or a notice that it
-    /// missed some.
+    /// How many subscribers the channel had at that moment, on all loops. Each receives the publication, or a notice that
+    /// it missed some.
     pub subscribers: u64,
 }
 

@@ -28,8 +28,8 @@ const STREAM_RETRY_MS: u64 = 2000;
 pub struct Encoder {
     level: u32,
     deflate_len_min: u64,
-    /// By window bits, each created on first use. All but the last are for the echo: publications are compressed once for all
-    /// subscribers, with the largest window.
+    /// By window bits, each created on first use. All but the last are for the echo: publications are compressed once for
+    /// all subscribers, with the largest window.
     deflaters: [Option<Deflater>; WINDOW_BITS_MAX as usize + 1],
 }
 
@@ -126,8 +126,8 @@ impl Notice {
         }
     }
 
-    /// The data in an event stream without envelopes. It has no idle time: the sign of life there is a comment, which pages do
-    /// not see.
+    /// The data in an event stream without envelopes. It has no idle time: the sign of life there is a comment, which
+    /// pages do not see.
     fn data(self) -> String {
         match self {
             Self::Subscribed { since, .. } => format!(r#"{{"since":"{since}"}}"#),
@@ -165,8 +165,8 @@ pub fn notice(notice: Notice, form: WireForm, out: &mut Vec<u8>) {
     }
 }
 
-/// The first notice of a stream also has the time before a reconnect and the client's position, which a browser sends back when
-/// it reconnects, even if no publication came.
+/// The first notice of a stream also has the time before a reconnect and the client's position, which a browser sends back
+/// when it reconnects, even if no publication came.
 fn stream_notice(notice: Notice, name: Option<&str>, data: &str, out: &mut Vec<u8>) {
     let since = match notice {
         Notice::Subscribed { since, .. } | Notice::Gap { since, .. } => Some(since.to_string()),

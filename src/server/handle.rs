@@ -22,8 +22,8 @@ impl Handle {
         Self { shared }
     }
 
-    /// Publishes. When this returns, the publication is in the mailbox of every loop that has a subscriber; whether it has been
-    /// written to a socket yet is not known.
+    /// Publishes. When this returns, the publication is in the mailbox of every loop that has a subscriber; whether it has
+    /// been written to a socket yet is not known.
     ///
     /// # Errors
     /// The draft is too long, or a loop's mailbox is congested: try again in a millisecond.
@@ -51,8 +51,8 @@ impl Handle {
         self.shared.connections_len()
     }
 
-    /// Stops the server: after the configured lame duck it accepts no connection and closes the open ones with 1001, spread over
-    /// the configured drain; then [`Server::run`] returns.
+    /// Stops the server: after the configured lame duck it accepts no connection and closes the open ones with 1001,
+    /// spread over the configured drain; then [`Server::run`] returns.
     ///
     /// [`Server::run`]: super::Server::run
     pub fn shutdown(&self) {

@@ -1,7 +1,7 @@
 //! The server: sockets, time, threads and randomness, with event loops over mio.
 //!
-//! The rules of the protocols are not here but in `http`, `ws` and `hub`, which get bytes and times as arguments. The rooms in
-//! here, and who may import whom, are in the documentation of the crate.
+//! The rules of the protocols are not here but in `http`, `ws` and `hub`, which get bytes and times as arguments. The
+//! rooms in here, and who may import whom, are in the documentation of the crate.
 
 mod api;
 mod broker;

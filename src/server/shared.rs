@@ -1,5 +1,5 @@
-//! What all loops and handles share: the configuration, the broker, the number of connections and of bytes per loop, the state of
-//! the stop.
+//! What all loops and handles share: the configuration, the broker, the number of connections and of bytes per loop, the
+//! state of the stop.
 //!
 //! Connections and logs are not here: each belongs to one loop.
 
@@ -19,8 +19,8 @@ use crate::server::metrics::dashboard::FIGURES_CHANNEL;
 use crate::server::metrics::refusals::{Reason, Refusals};
 use crate::server::metrics::snapshot::{Meters, Snapshot};
 
-/// After this long without an eviction of history, the next one is logged again. At the limit, histories lose a few publications
-/// at a time for as long as clients publish, and a line for each would flood the log.
+/// After this long without an eviction of history, the next one is logged again. At the limit, histories lose a few
+/// publications at a time for as long as clients publish, and a line for each would flood the log.
 const EVICTION_OVER_MS: u64 = 60_000;
 
 /// The state that all threads of a server share.

@@ -28,8 +28,8 @@ const DESCRIPTORS_KEPT: u64 = 64;
 /// Each loop has an epoll instance and a waker.
 const DESCRIPTORS_PER_LOOP: u64 = 2;
 
-/// If the descriptor limit allows fewer connections than this, the server does not start, unless `max_connections` asks for no
-/// more: a browser alone takes six, and probes and scrapers take several.
+/// If the descriptor limit allows fewer connections than this, the server does not start, unless `max_connections` asks
+/// for no more: a browser alone takes six, and probes and scrapers take several.
 const CONNECTIONS_MIN: usize = 32;
 
 /// A server that listens, and serves once it runs.
@@ -333,6 +333,6 @@ mod tests {
             // The rest of the 101, then the end: every connection is closed.
             let _ = client.read_to_end(&mut Vec::new());
         }
-        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+        assert!(TcpStream::connect(address).is_err(), "no listener is left");
     }
 }

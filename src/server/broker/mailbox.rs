@@ -91,7 +91,8 @@ impl Mailbox {
     }
 
     /// Takes publications from the front, in order, into `into`, which must be empty: those that begin within the first
-    /// `len_max` bytes, so at least one if there is one. How many bytes they cost. The loop looks here again before it waits.
+    /// `len_max` bytes, so at least one if there is one. How many bytes they cost. The loop looks here again before it
+    /// waits.
     pub fn take_publications(&self, len_max: usize, into: &mut VecDeque<Arc<Publication>>) -> usize {
         debug_assert!(into.is_empty());
         let mut publications = lock(&self.publications);

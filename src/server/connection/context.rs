@@ -17,9 +17,9 @@ use crate::server::metrics::counters::Counters;
 use crate::server::metrics::refusals::Reason;
 use crate::server::shared::Shared;
 
-/// Bytes read from all sockets in a turn; connections that were not read keep their places in the queue. A payload is written
-/// twice before it is sent, into the channel's history and into its logs: 256 KiB are still in a cache by then. Memory is
-/// compared with `--max-memory` once a turn, so a loop exceeds it by at most this and one share.
+/// Bytes read from all sockets in a turn; connections that were not read keep their places in the queue. A payload is
+/// written twice before it is sent, into the channel's history and into its logs: 256 KiB are still in a cache by then.
+/// Memory is compared with `--max-memory` once a turn, so a loop exceeds it by at most this and one share.
 const READ_LEN_PER_TURN_MAX: usize = 256 * 1024;
 
 /// The part of an event loop that its connections use.
@@ -112,8 +112,8 @@ impl Context {
         usize::try_from(own).unwrap_or(usize::MAX) + self.hub.log_bytes()
     }
 
-    /// Takes publications of about `len_max` bytes out of the mailbox and appends them to the logs, encoded once per wire form.
-    /// Returns how many bytes it took.
+    /// Takes publications of about `len_max` bytes out of the mailbox and appends them to the logs, encoded once per wire
+    /// form. Returns how many bytes it took.
     pub fn apply(&mut self, len_max: usize) -> usize {
         let Self { shared, loop_index, hub, encoder, taken, .. } = self;
         let len = shared.broker.mailbox(*loop_index).take_publications(len_max, taken);
@@ -127,8 +127,8 @@ impl Context {
         len
     }
 
-    /// Calls `join` under the channel's lock: nothing can be published to the channel meanwhile, and all earlier publications
-    /// are in the logs. If `join` returns something, a subscriber is counted.
+    /// Calls `join` under the channel's lock: nothing can be published to the channel meanwhile, and all earlier
+    /// publications are in the logs. If `join` returns something, a subscriber is counted.
     pub fn under_lock<T>(
         &mut self,
         channel: &ChannelName,

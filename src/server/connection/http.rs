@@ -234,8 +234,8 @@ impl Connection {
         self.with_framing(cx, |framing, out| encode_stream_head(out, framing));
     }
 
-    /// Calls `encode` with the fields that frame an answer to the current request. Whether the connection is kept alive is for
-    /// `encode` to set.
+    /// Calls `encode` with the fields that frame an answer to the current request. Whether the connection is kept alive is
+    /// for `encode` to set.
     fn with_framing(&mut self, cx: &Context, encode: impl FnOnce(Framing<'_>, &mut Vec<u8>)) {
         let date = clock::http_date();
         let allow_origin = match &mut self.life {

@@ -65,8 +65,8 @@ impl Connection {
         self.subscriptions.insert(Entry { subscription, policy, replay: Replay::new(missed) });
     }
 
-    /// Sends the notice that the server is alive, if the wire form can express it. A peer with an unsent outbox needs no further
-    /// one.
+    /// Sends the notice that the server is alive, if the wire form can express it. A peer with an unsent outbox needs no
+    /// further one.
     pub(super) fn say_alive(&mut self, cx: &Context) {
         if let Some(entry) = self.subscriptions.entries().first()
             && self.outbox.is_empty()

@@ -6,15 +6,15 @@ use crate::server::clock::{Millis, millis};
 
 use crate::config::{Config, LagPolicy};
 
-/// The bound above which there is no grace, in units of `--max-lag`. With the default of 1 MiB it is 32 MiB: a burst of that
-/// size, which several publishers can send within a second, closes no subscriber that keeps reading, even if its process has
-/// to wait for a processor. A subscriber that does not read holds that much at most for the grace; the bytes are shared by all
-/// that lag in the log, and count in `--max-memory`.
+/// The bound above which there is no grace, in units of `--max-lag`. With the default of 1 MiB it is 32 MiB: a burst of
+/// that size, which several publishers can send within a second, closes no subscriber that keeps reading, even if its
+/// process has to wait for a processor. A subscriber that does not read holds that much at most for the grace; the bytes
+/// are shared by all that lag in the log, and count in `--max-memory`.
 const HARD_FACTOR: u64 = 32;
 
-/// Under [`LagPolicy::Latest`], how long a subscriber may lag before it skips to the newest publication. With what the kernel
-/// buffers, what is read is about a second old at 100 KB/s. A shorter time would turn a short stall of the network into a
-/// loss.
+/// Under [`LagPolicy::Latest`], how long a subscriber may lag before it skips to the newest publication. With what the
+/// kernel buffers, what is read is about a second old at 100 KB/s. A shorter time would turn a short stall of the network
+/// into a loss.
 pub const FRESH_MS: u64 = 500;
 
 /// A time that is never reached.
@@ -59,8 +59,8 @@ impl Lateness {
         self.since = NEVER;
     }
 
-    /// Checks a subscriber whose socket did not take all of its log; `is_past` tells whether it lags by more than a number of
-    /// bytes. True if its policy has to be applied.
+    /// Checks a subscriber whose socket did not take all of its log; `is_past` tells whether it lags by more than a number
+    /// of bytes. True if its policy has to be applied.
     #[must_use]
     pub fn is_due(
         &mut self,
@@ -120,7 +120,7 @@ mod tests {
             assert!(!is_due(&mut lateness, policy, 700, 5999));
             assert!(!is_due(&mut lateness, policy, 100, 6000), "it got back");
             assert_eq!(lateness.deadline(policy, &rules()), NEVER);
-            assert!(!is_due(&mut lateness, policy, 101, 9000), "and starts anew");
+            assert!(!is_due(&mut lateness, policy, 101, 9000), "and its grace starts again");
             assert_eq!(lateness.deadline(policy, &rules()), Millis(14_000));
         }
     }

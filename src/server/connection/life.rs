@@ -8,8 +8,8 @@ use crate::hub::PublicationId;
 use crate::server::api::handlers::Intent;
 use crate::ws::{Deflate, Protocol, State};
 
-/// The life of a connection, from top to bottom. From a long poll it returns to HTTP; from a WebSocket or an event stream it
-/// does not.
+/// The life of a connection, from top to bottom. From a long poll it returns to HTTP; from a WebSocket or an event stream
+/// it does not.
 #[derive(Debug)]
 pub enum Life {
     /// Requests and their answers.

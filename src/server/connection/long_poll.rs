@@ -55,8 +55,8 @@ impl Connection {
             && self.subscriptions.single().is_some_and(|subscription| cx.hub.lag(subscription) > 0)
     }
 
-    /// Answers a long poll that waits, with the publications that have arrived, if any. A request that arrived during the wait
-    /// is next.
+    /// Answers a long poll that waits, with the publications that have arrived, if any. A request that arrived during the
+    /// wait is next.
     pub(super) fn answer_poll(&mut self, cx: &mut Context) {
         let Some(subscription) = self.subscriptions.single() else { return };
         let Some(Ended { since, after }) = self.end_wait(cx.now) else { return };
@@ -75,8 +75,8 @@ impl Connection {
     }
 }
 
-/// The answer to a long poll that is not to wait. An answer longer than `--max-lag` ends with the publication that exceeds it;
-/// the rest is for the next poll.
+/// The answer to a long poll that is not to wait. An answer longer than `--max-lag` ends with the publication that exceeds
+/// it; the rest is for the next poll.
 fn answer_of(resumption: Resumption, cx: &mut Context) -> Response {
     let Resumption { mut since, gap, publications } = resumption;
     let mut elements = Vec::new();

@@ -1,7 +1,7 @@
 //! One connection: its life as one enum, and every transition of it.
 //!
-//! What a peer's bytes mean is in the file of each role; how bytes are sent is in `sending`. The table of connections is the
-//! event loop's.
+//! What a peer's bytes mean is in the file of each role; how bytes are sent is in `sending`. The table of connections is
+//! the event loop's.
 
 pub mod context;
 mod event_stream;
@@ -38,8 +38,8 @@ use crate::ws::CloseCode;
 
 /// A socket and its state.
 ///
-/// The methods of a role are in the role's file. They reach this connection and a [`Context`], nothing else, and return what
-/// the event loop is to do.
+/// The methods of a role are in the role's file. They reach this connection and a [`Context`], nothing else, and return
+/// what the event loop is to do.
 #[derive(Debug)]
 pub struct Connection {
     pub stream: Stream,
@@ -51,8 +51,8 @@ pub struct Connection {
     deadlines: Deadlines,
     /// The deadline of its live entry in the loop's queue; never later than its own deadline.
     pub timer_at: Millis,
-    /// The private bytes that the loop's sum includes for it. More than 4 GiB, possible with a `--max-message` of that size,
-    /// count as 4 GiB.
+    /// The private bytes that the loop's sum includes for it. More than 4 GiB, possible with a `--max-message` of that
+    /// size, count as 4 GiB.
     pub counted_len: u32,
     /// The transport under which it is counted.
     pub counted_as: Transport,
@@ -60,8 +60,8 @@ pub struct Connection {
     pub input: Input,
     /// Which listener accepted it.
     pub door: Door,
-    /// The number of subscribers of the publication that its last bytes contained; 0 if they contained none. Capped at 65,535,
-    /// far above where a publisher's share is smallest.
+    /// The number of subscribers of the publication that its last bytes contained; 0 if they contained none. Capped at
+    /// 65,535, far above where a publisher's share is smallest.
     audience: u16,
     /// The number of bytes that were read and ignored.
     discarded: u32,
@@ -139,7 +139,8 @@ impl Connection {
         }
     }
 
-    /// The bytes of memory held for this connection alone: requests, messages and private bytes under way, in both directions.
+    /// The bytes of memory held for this connection alone: requests, messages and private bytes under way, in both
+    /// directions.
     pub fn private_len(&self) -> usize {
         let inbound = match &self.life {
             Life::Http(http) => http.held_len(),
@@ -168,8 +169,8 @@ impl Connection {
         counters.remove_connection(self.counted_as);
     }
 
-    /// For a connection with several subscriptions, which is flushed once per turn and not once per log: whether it has to be
-    /// queued for that. True at most once until [`Connection::flush`]. `None` for other connections.
+    /// For a connection with several subscriptions, which is flushed once per turn and not once per log: whether it has to
+    /// be queued for that. True at most once until [`Connection::flush`]. `None` for other connections.
     pub fn is_to_be_queued(&mut self) -> Option<bool> {
         match &mut self.subscriptions {
             Subscriptions::None | Subscriptions::One(_) => None,
@@ -222,8 +223,8 @@ impl Connection {
         self.deadlines.due(self.stage(), cx.now, &cx.timeouts)
     }
 
-    /// Whether the peer is excused from what is due, since it is not silent: it has sent bytes that are not read yet, or its
-    /// socket has room again, which the flush of this turn is going to use.
+    /// Whether the peer is excused from what is due, since it is not silent: it has sent bytes that are not read yet, or
+    /// its socket has room again, which the flush of this turn is going to use.
     pub fn is_excused(&self, due: Due) -> bool {
         if self.stream.is_freed() && matches!(due, Due::Hangup | Due::CloseSilent | Due::Drop) {
             return true;

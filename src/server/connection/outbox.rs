@@ -54,9 +54,9 @@ impl Outbox {
         self.release();
     }
 
-    /// Frees the memory of sent bytes, as a log does: all of it when nothing is unsent, otherwise once more is sent than unsent,
-    /// so that each byte is moved once on average. The latter is for a peer that always has answers outstanding: its outbox
-    /// never drains.
+    /// Frees the memory of sent bytes, as a log does: all of it when nothing is unsent, otherwise once more is sent than
+    /// unsent, so that each byte is moved once on average. The latter is for a peer that always has answers outstanding:
+    /// its outbox never drains.
     fn release(&mut self) {
         if self.is_empty() {
             self.bytes.clear();
@@ -69,8 +69,8 @@ impl Outbox {
         }
     }
 
-    /// Puts the rest of a started frame ahead of everything else. No part of the outbox can have been written since that frame
-    /// was started.
+    /// Puts the rest of a started frame ahead of everything else. No part of the outbox can have been written since that
+    /// frame was started.
     pub fn prepend(&mut self, started: &[u8]) {
         assert!(started.is_empty() || self.sent == 0, "private bytes wait for the started frame");
         self.bytes.splice(..0, started.iter().copied());

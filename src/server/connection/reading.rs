@@ -9,8 +9,8 @@ use super::timeouts::Stage;
 use super::{Connection, Input, Next};
 use crate::server::broker::mailbox::FAN_OUT_MAX;
 
-/// The buffer of one read, shared by all connections of a loop. 128 KiB hold a message of 64 KiB with its header and the end
-/// of the message before it, and fit into the second-level cache.
+/// The buffer of one read, shared by all connections of a loop. 128 KiB hold a message of 64 KiB with its header and the
+/// end of the message before it, and fit into the second-level cache.
 pub const READ_BUFFER_LEN: usize = 128 * 1024;
 
 /// Reads of one socket in a turn, unless the first fills the buffer: one for what has arrived, one that finds the socket
@@ -25,10 +25,10 @@ const TAKEN_LEN_PER_SHARE_MAX: usize = 256 * 1024;
 /// bytes in it.
 const PUBLISHER_SHARE_MIN: usize = 4 * 1024;
 
-/// Bytes, in addition to one message of `--max-message`, that are read and ignored after the last answer or Close frame of a
-/// connection, and from an event stream. They are read since unread bytes would cause a reset, and a client that is still
-/// sending would lose the answer. A client can have as many bytes on their way as both systems buffer: 4 MiB and 6 MiB
-/// on Linux.
+/// Bytes, in addition to one message of `--max-message`, that are read and ignored after the last answer or Close frame of
+/// a connection, and from an event stream. They are read since unread bytes would cause a reset, and a client that is
+/// still sending would lose the answer. A client can have as many bytes on their way as both systems buffer: 4 MiB and 6
+/// MiB on Linux.
 const DISCARDED_LEN_MAX: u64 = 16 * 1024 * 1024;
 
 /// The outcome of a share of reading.
@@ -42,8 +42,8 @@ pub enum Share {
 }
 
 impl Connection {
-    /// Reads until the socket is empty, an obstacle comes up, or the share of the turn, one full read, is used up. `buffer` has
-    /// [`READ_BUFFER_LEN`] bytes.
+    /// Reads until the socket is empty, an obstacle comes up, or the share of the turn, one full read, is used up.
+    /// `buffer` has [`READ_BUFFER_LEN`] bytes.
     pub fn read_share(&mut self, buffer: &mut [u8], cx: &mut Context) -> Share {
         cx.taken_len = 0;
         // Requests that waited for the outbox to drain, and input that was read in an earlier turn.
@@ -66,8 +66,8 @@ impl Connection {
             let next = match self.stream.read(&mut buffer[..share_len]) {
                 Ok(Some(0)) => self.end_of_input(cx),
                 Ok(Some(len)) => {
-                    // A read that does not fill the buffer has emptied the socket, and later bytes cause a new edge. The end
-                    // of input causes none.
+                    // A read that does not fill the buffer has emptied the socket, and later bytes cause a new edge. The
+                    // end of input causes none.
                     is_drained = len < share_len && !self.stream.has_ended();
                     share_len -= len;
                     self.receive(&mut buffer[..len], cx)
@@ -84,8 +84,8 @@ impl Connection {
         Share::Left(Input::Queued)
     }
 
-    /// What keeps the next bytes from being read, if anything: the peer does not take its answers; it publishes, and a mailbox is
-    /// congested; or earlier input is not processed yet.
+    /// What keeps the next bytes from being read, if anything: the peer does not take its answers; it publishes, and a
+    /// mailbox is congested; or earlier input is not processed yet.
     fn obstacle(&self, cx: &Context) -> Option<Input> {
         if self.is_to_be_held() {
             return Some(Input::Held);
@@ -127,7 +127,8 @@ impl Connection {
                 // After our Close frame, all but the answer to it is ignored.
                 return if is_closing && next == Next::Read { self.discard(len, cx) } else { next };
             }
-            // After the Close frame everything is ignored (RFC 6455 §5.5.1), and so is what a reader of an event stream sends.
+            // After the Close frame everything is ignored (RFC 6455 §5.5.1), and so is what a reader of an event stream
+            // sends.
             Life::EventStream(_) | Life::Finishing | Life::Lingering => return self.discard(input.len(), cx),
         }
         Next::Read
@@ -153,8 +154,9 @@ impl Connection {
         if u64::from(self.discarded) <= len_max { Next::Read } else { Next::Drop }
     }
 
-    /// The peer has closed its half. Unsent answers are still sent. A WebSocket or event stream ends, and so does a waiting long
-    /// poll: a client that closes its half does not wait for the answer, and would be counted as a subscriber until then.
+    /// The peer has closed its half. Unsent answers are still sent. A WebSocket or event stream ends, and so does a
+    /// waiting long poll: a client that closes its half does not wait for the answer, and would be counted as a subscriber
+    /// until then.
     fn end_of_input(&mut self, cx: &mut Context) -> Next {
         if self.awaits_delivery() {
             // The connection is read again after the answer, and the end is found then.
@@ -181,8 +183,8 @@ impl Connection {
         matches!(self.input, Input::Queued | Input::Parked)
     }
 
-    /// Whether it must not be read for now: the peer does not take its answers, or has sent a request while the one before it
-    /// waits.
+    /// Whether it must not be read for now: the peer does not take its answers, or has sent a request while the one before
+    /// it waits.
     pub(super) fn is_to_be_held(&self) -> bool {
         self.outbox.is_high() || self.asks_ahead()
     }

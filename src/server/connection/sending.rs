@@ -1,5 +1,5 @@
-//! How the bytes of a connection are sent: the rest of a started frame, then its private bytes, then the logs that it reads.
-//! And how the lag policy is applied to a subscriber that does not keep up.
+//! How the bytes of a connection are sent: the rest of a started frame, then its private bytes, then the logs that it
+//! reads. And how the lag policy is applied to a subscriber that does not keep up.
 //!
 //! When a connection is flushed is the event loop's to decide.
 
@@ -19,8 +19,8 @@ use crate::server::encoder::{self, Notice};
 use crate::server::metrics::refusals::Reason;
 use crate::ws::CloseCode;
 
-/// Runs of bytes in one write of a connection with several subscriptions. Their vector takes 1 KiB of stack. The system would
-/// take 1,024 runs; the rest is for the next write.
+/// Runs of bytes in one write of a connection with several subscriptions. Their vector takes 1 KiB of stack. The system
+/// would take 1,024 runs; the rest is for the next write.
 const RUNS_MAX: usize = 64;
 
 /// The close reason for a subscriber that lags too far.
@@ -80,7 +80,8 @@ impl Connection {
     }
 
     /// Writes what the socket takes, as a rule with one system call: a connection's write budget of a turn. A reconnected
-    /// subscriber that missed more than an outbox holds is sent one outbox after the other, as long as the socket takes them.
+    /// subscriber that missed more than an outbox holds is sent one outbox after the other, as long as the socket takes
+    /// them.
     fn write(&mut self, cx: &mut Context) -> io::Result<Flushed> {
         if self.is_poll_ready(cx) {
             return Ok(Flushed::Answer);
@@ -138,8 +139,8 @@ impl Connection {
         is_whole
     }
 
-    /// One write. Returns whether logs have bytes beyond those that were offered to the socket: a run ends before a publication
-    /// that excludes its subscriber, and the number of runs is bounded.
+    /// One write. Returns whether logs have bytes beyond those that were offered to the socket: a run ends before a
+    /// publication that excludes its subscriber, and the number of runs is bounded.
     fn write_once(&mut self, cx: &mut Context) -> io::Result<bool> {
         let Self { stream, outbox, subscriptions, .. } = self;
         let Context { hub, counters, .. } = cx;
@@ -266,8 +267,8 @@ impl Connection {
         }
     }
 
-    /// Applies the policies of the channels in which it lags: publications that may be skipped are. If that is not enough, the
-    /// connection is closed.
+    /// Applies the policies of the channels in which it lags: publications that may be skipped are. If that is not enough,
+    /// the connection is closed.
     fn apply_lag_policy(&mut self, cx: &mut Context) {
         const PAST_MAX_LAG: &str = "is past --max-lag";
         self.keep_started(cx);
@@ -296,8 +297,8 @@ impl Connection {
         }
     }
 
-    /// If the connection still lags too far: the subscription for which it is closed, the one with the largest lag among those
-    /// under [`LagPolicy::Close`].
+    /// If the connection still lags too far: the subscription for which it is closed, the one with the largest lag among
+    /// those under [`LagPolicy::Close`].
     fn entry_to_blame(&self, cx: &Context) -> Option<&Entry> {
         let mut left = Lag::default();
         let entries = match &self.subscriptions {

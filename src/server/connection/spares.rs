@@ -4,12 +4,12 @@
 
 use crate::ws::Room;
 
-/// How many buffers a loop keeps. A message is assembled over one or two turns, so this many sockets can be in the middle of a
-/// message at once before the allocator is called.
+/// How many buffers a loop keeps. A message is assembled over one or two turns, so this many sockets can be in the middle
+/// of a message at once before the allocator is called.
 const SPARES_MAX: usize = 16;
 
-/// The largest buffer that is kept: messages of 64 KiB, and up to twice that, fit. With the number above, a loop keeps at most
-/// 2 MiB.
+/// The largest buffer that is kept: messages of 64 KiB, and up to twice that, fit. With the number above, a loop keeps at
+/// most 2 MiB.
 const SPARE_LEN_MAX: usize = 128 * 1024;
 
 /// The buffers, and one inflater once a compressed message has come.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-/// How many bytes of a connection the system may hold that it cannot send yet. At 100 Mbit/s they last for 5 ms, a turn of a
-/// busy loop; twice as many were measured to make no difference to the fan-out.
+/// How many bytes of a connection the system may hold that it cannot send yet. At 100 Mbit/s they last for 5 ms, a turn of
+/// a busy loop; twice as many were measured to make no difference to the fan-out.
 #[cfg(target_os = "linux")]
 pub const UNSENT_MAX: u32 = 64 * 1024;
 
@@ -95,8 +95,8 @@ impl Stream {
         self.room == Room::Freed
     }
 
-    /// Nothing is left to be written, since the refused bytes have been skipped. A later write into the room does not prove that
-    /// the peer took bytes.
+    /// Nothing is left to be written, since the refused bytes have been skipped. A later write into the room does not
+    /// prove that the peer took bytes.
     pub fn forget_refusal(&mut self) {
         if self.room == Room::Freed {
             self.room = Room::Free;
@@ -118,8 +118,8 @@ impl Stream {
         }
     }
 
-    /// Writes the runs in order, with one system call unless a signal interrupts it. Returns how many bytes were written. If
-    /// not all were, the socket takes no more until an edge announces room.
+    /// Writes the runs in order, with one system call unless a signal interrupts it. Returns how many bytes were written.
+    /// If not all were, the socket takes no more until an edge announces room.
     ///
     /// # Errors
     /// The connection is broken.
@@ -155,19 +155,19 @@ impl Stream {
         }
     }
 
-    /// Bounds the bytes that the system holds and cannot send yet to about this many and one segment (64 KiB). The rest stays in
-    /// the log, where it can still be skipped, and where the server sees whether the peer takes it. Bytes on their way to the
-    /// peer, or in its buffer, do not count, so the throughput of a peer stays the same. On systems without this option the
-    /// system's own buffer decides, which may be several MiB.
+    /// Bounds the bytes that the system holds and cannot send yet to about this many and one segment (64 KiB). The rest
+    /// stays in the log, where it can still be skipped, and where the server sees whether the peer takes it. Bytes on
+    /// their way to the peer, or in its buffer, do not count, so the throughput of a peer stays the same. On systems
+    /// without this option the system's own buffer decides, which may be several MiB.
     #[cfg(target_os = "linux")]
     pub fn bound_unsent(&self, unsent_max: u32) {
         // If the system refuses, its own buffer decides.
         let _ = socket2::SockRef::from(&self.socket).set_tcp_notsent_lowat(unsent_max);
     }
 
-    /// Has the system end the connection if the peer does not acknowledge written bytes within this time: the only sign of life
-    /// of a peer that never sends. On systems without this option the system's own timeout decides, a quarter of an hour or
-    /// more.
+    /// Has the system end the connection if the peer does not acknowledge written bytes within this time: the only sign of
+    /// life of a peer that never sends. On systems without this option the system's own timeout decides, a quarter of an
+    /// hour or more.
     #[cfg(target_os = "linux")]
     pub fn expect_acknowledgement(&self, within: Duration) {
         // If the system refuses, its own timeout decides.

@@ -5,8 +5,8 @@
 use crate::config::Config;
 use crate::server::clock::{Millis, millis};
 
-/// If a notice is due and a ping is due within this part of the idle timeout, both are sent in one write, which wakes the peer
-/// once. An eighth is 3.75 s of 30 s, more than a pong takes.
+/// If a notice is due and a ping is due within this part of the idle timeout, both are sent in one write, which wakes the
+/// peer once. An eighth is 3.75 s of 30 s, more than a pong takes.
 const PING_EARLY_PART: u64 = 8;
 
 /// What the peer of a connection is expected to do next.
@@ -125,8 +125,8 @@ impl Deadlines {
         }
     }
 
-    /// Bytes arrived. They prove that the peer of an open WebSocket is alive, and its stage is [`Stage::Open`] then. They do not
-    /// extend the time of a request, a close or the end: one byte a second would hold the connection for ever.
+    /// Bytes arrived. They prove that the peer of an open WebSocket is alive, and its stage is [`Stage::Open`] then. They
+    /// do not extend the time of a request, a close or the end: one byte a second would hold the connection for ever.
     pub fn heard(&mut self, stage: Stage, now: Millis) {
         match stage {
             Stage::Open | Stage::Pinged => self.since = now,
@@ -150,9 +150,9 @@ impl Deadlines {
         }
     }
 
-    /// The peer took bytes after the kernel had refused some. This proves that an open WebSocket is alive, as bytes from it do,
-    /// and restarts the time of an answer, a Close frame or the end: what is still to be sent is finite. The time of a request is
-    /// restarted only while the connection is held (`is_held`), since its bytes are not read then.
+    /// The peer took bytes after the kernel had refused some. This proves that an open WebSocket is alive, as bytes from
+    /// it do, and restarts the time of an answer, a Close frame or the end: what is still to be sent is finite. The time
+    /// of a request is restarted only while the connection is held (`is_held`), since its bytes are not read then.
     pub fn took(&mut self, stage: Stage, now: Millis, is_held: bool) {
         match stage {
             Stage::Open
@@ -166,8 +166,8 @@ impl Deadlines {
         }
     }
 
-    /// The kernel refused bytes, and had not refused any before: the peer's time to take them begins now, not when they were
-    /// put into the outbox, which may have been earlier in a long turn. This is not a sign of life.
+    /// The kernel refused bytes, and had not refused any before: the peer's time to take them begins now, not when they
+    /// were put into the outbox, which may have been earlier in a long turn. This is not a sign of life.
     pub fn was_refused(&mut self, stage: Stage, now: Millis) {
         match stage {
             Stage::KeptAlive | Stage::Closing | Stage::Finishing | Stage::Lingering => self.since = now,

@@ -16,8 +16,8 @@ use crate::server::broker::answer::Publishing;
 use crate::server::metrics::refusals::Reason;
 use crate::ws::{CloseCode, Error, Event, FrameHeader, Message, MessageKind, Opcode, Protocol, State};
 
-/// The last message of a read is echoed from the read buffer without a copy if it has at least this many bytes. Copying fewer
-/// takes less time than passing the system two runs.
+/// The last message of a read is echoed from the read buffer without a copy if it has at least this many bytes. Copying
+/// fewer takes less time than passing the system two runs.
 const LAST_IN_PLACE_LEN_MIN: usize = 2 * 1024;
 
 /// Any other message is echoed without a copy if it has at least this many bytes. Shorter ones are collected in the outbox,

@@ -27,8 +27,8 @@ const ACCEPTS_PER_TURN_MAX: usize = 256;
 /// Descriptors kept in reserve: when all others are used, one is freed to accept a client and refuse it with an answer.
 const SPARES: usize = 8;
 
-/// Refused sockets that are held open for a moment: a close with an unread request would cause a reset, and the client would
-/// not see the refusal. Above this number the oldest is closed.
+/// Refused sockets that are held open for a moment: a close with an unread request would cause a reset, and the client
+/// would not see the refusal. Above this number the oldest is closed.
 const REFUSED_MAX: usize = 32;
 
 /// How long a refused socket is held.

@@ -55,8 +55,8 @@ impl Burdens {
         self.left.is_empty()
     }
 
-    /// Picks the connections that hold most until `excess` bytes are freed, at least one connection. A log is freed up to the
-    /// slowest of its remaining readers.
+    /// Picks the connections that hold most until `excess` bytes are freed, at least one connection. A log is freed up to
+    /// the slowest of its remaining readers.
     pub fn pick(&mut self, excess: u64) -> Victims {
         let (mut victims, mut freed) = (Victims::default(), 0);
         while let Some(burden) = self.left.pop() {

@@ -22,9 +22,9 @@ const RELIEF_PAUSE_MS: u64 = 20;
 const RELIEF_PARTS: u64 = 64;
 
 impl EventLoop {
-    /// Reports how many bytes this loop holds. If all loops together hold more than `--max-memory`, history is evicted first.
-    /// If that is not enough, the connections of this loop that hold most are closed: those that lag furthest, or have most
-    /// under way. A caught-up connection with nothing under way is never among them.
+    /// Reports how many bytes this loop holds. If all loops together hold more than `--max-memory`, history is evicted
+    /// first. If that is not enough, the connections of this loop that hold most are closed: those that lag furthest, or
+    /// have most under way. A caught-up connection with nothing under way is never among them.
     pub(super) fn evict(&mut self) {
         self.report();
         self.eviction.is_put_off = false;

@@ -10,7 +10,8 @@ use crate::server::connection::table::Key;
 impl EventLoop {
     /// Writes to every connection that has unsent bytes and whose socket has room.
     pub(super) fn flush(&mut self) {
-        // Reading and encoding may have taken long. Bytes that a socket refuses wait from now on, not from the turn's start.
+        // Reading and encoding may have taken long. Bytes that a socket refuses wait from now on, not from the turn's
+        // start.
         self.context.now = self.context.shared.now();
         let mut touched = std::mem::take(&mut self.touched);
         let mut untrimmed = Vec::new();
@@ -29,8 +30,8 @@ impl EventLoop {
         self.touched = touched;
     }
 
-    /// Writes to the readers of a log. Connections with several subscriptions are put off until all logs have been walked, so
-    /// that each is written to once. False if there was such a connection.
+    /// Writes to the readers of a log. Connections with several subscriptions are put off until all logs have been walked,
+    /// so that each is written to once. False if there was such a connection.
     fn flush_readers(&mut self, log: LogId, put_off: &mut Vec<Key>) -> bool {
         let mut is_whole = true;
         // From the last to the first: no reader is passed over if one leaves during the walk.

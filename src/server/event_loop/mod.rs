@@ -1,7 +1,7 @@
 //! One event loop: the order of a turn, and what a loop owns: connections, poll and timers.
 //!
-//! What a peer's bytes mean and what is sent is not decided here. A connection is called with a [`Context`] and returns what
-//! the loop is to do ([`Next`]). No method of the loop is written outside this folder.
+//! What a peer's bytes mean and what is sent is not decided here. A connection is called with a [`Context`] and returns
+//! what the loop is to do ([`Next`]). No method of the loop is written outside this folder.
 
 mod accept;
 pub mod acceptor;
@@ -148,8 +148,8 @@ impl EventLoop {
         }
         self.begin_turn();
         self.sort_all(events);
-        // A peer whose event is still in the system would look silent to the expire phase, and would be read after peers that
-        // have been read already.
+        // A peer whose event is still in the system would look silent to the expire phase, and would be read after peers
+        // that have been read already.
         for _ in 0..=self.connections.len() / EVENTS_PER_POLL_MAX {
             if events.iter().count() < EVENTS_PER_POLL_MAX
                 || self.poll.poll(events, Some(Duration::ZERO)).is_err()
@@ -192,8 +192,8 @@ impl EventLoop {
     }
 
     /// Takes a slice of the publications in the mailbox, of this loop and of others, and appends them to the logs; then
-    /// answers publishers. If publications are left, the next turn does not wait: it polls for sockets that have room again and
-    /// takes the next slice.
+    /// answers publishers. If publications are left, the next turn does not wait: it polls for sockets that have room
+    /// again and takes the next slice.
     fn apply(&mut self) {
         self.slice_left -= self.context.apply(self.slice_left).min(self.slice_left);
         for answer in self.mailbox().take_answers() {
@@ -201,8 +201,8 @@ impl EventLoop {
         }
     }
 
-    /// Answers a connection whose publication has been delivered, or has failed. The connection may have been dropped, or its
-    /// request answered, in the meantime.
+    /// Answers a connection whose publication has been delivered, or has failed. The connection may have been dropped, or
+    /// its request answered, in the meantime.
     fn answer_publisher(&mut self, answer: PublishAnswer) {
         let key = Key::from_u64(answer.connection);
         let Some((connection, cx)) = self.with(key) else {
@@ -222,8 +222,8 @@ impl EventLoop {
         Some((connection, &mut self.context))
     }
 
-    /// Does what a connection returned. If the connection stays, its memory is counted anew and its timer is set, since its
-    /// deadline may be earlier than before.
+    /// Does what a connection returned. If the connection stays, its memory is counted again and its timer is set, since
+    /// its deadline may be earlier than before.
     fn settle(&mut self, key: Key, next: Next) {
         match next {
             Next::Wait => {}
@@ -271,7 +271,7 @@ impl EventLoop {
     }
 }
 
-/// Counts the memory of a connection anew, and sets its timer, since its deadline may be earlier than before.
+/// Counts the memory of a connection again, and sets its timer, since its deadline may be earlier than before.
 fn note(connection: &mut Connection, key: Key, context: &mut Context, timers: &mut Timers) {
     connection.recount(&mut context.counters);
     let deadline = connection.deadline(context);

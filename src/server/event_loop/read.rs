@@ -15,8 +15,8 @@ use crate::server::connection::{Input, Next};
 const READ_TIME_PER_TURN_MAX: Duration = Duration::from_millis(20);
 
 impl EventLoop {
-    /// Reads one share of every connection that was queued when the turn began, within the turn's budget of time and bytes. A
-    /// connection with more input goes to the end of the queue.
+    /// Reads one share of every connection that was queued when the turn began, within the turn's budget of time and
+    /// bytes. A connection with more input goes to the end of the queue.
     pub(super) fn read(&mut self) {
         self.unpark();
         for _ in 0..self.reads.queued.len() {
@@ -71,8 +71,8 @@ impl EventLoop {
         }
     }
 
-    /// When no mailbox is congested any more, parked publishers go to the front of the queue: their last share was before that
-    /// of all others.
+    /// When no mailbox is congested any more, parked publishers go to the front of the queue: their last share was before
+    /// that of all others.
     fn unpark(&mut self) {
         if !self.reads.has_parked() || self.context.is_congested() {
             return;

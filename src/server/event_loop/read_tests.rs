@@ -1,5 +1,5 @@
-//! Publishers and a congested loop, over real sockets: two loops, of which the first is turned by hand and the second never,
-//! so that what is published for its subscriber stays in its mailbox for as long as a test likes.
+//! Publishers and a congested loop, over real sockets: two loops, of which the first is turned by hand and the second
+//! never, so that what is published for its subscriber stays in its mailbox for as long as a test likes.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};

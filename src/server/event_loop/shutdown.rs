@@ -62,8 +62,8 @@ impl EventLoop {
         }
     }
 
-    /// Whether no connection is left but operators. The loop with the metrics listener ends last, so that probes learn until
-    /// then that the server is stopping; a probe does not keep it from ending.
+    /// Whether no connection is left but operators. The loop with the metrics listener ends last, so that probes learn
+    /// until then that the server is stopping; a probe does not keep it from ending.
     fn is_deserted(&self) -> bool {
         let is_empty = self.connections.len() == self.arrivals.operators_len;
         is_empty && (!self.arrivals.is_listening() || self.context.shared.is_last_loop())
