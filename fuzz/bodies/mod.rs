@@ -17,7 +17,6 @@ pub mod request;
 pub mod upgrade;
 pub mod utf8;
 
-mod connection;
 mod deflated_plan;
 mod driving;
 mod extension_model;
