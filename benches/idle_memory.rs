@@ -4,6 +4,8 @@
 //! `cargo bench --bench idle_memory`; `FANFARE_BENCH_SUBSCRIBERS` sets how many, 10,000 without it. What is counted
 //! is the server process as the system sees it, not the kernel's socket buffers. Read from /proc: Linux only.
 
+#![allow(clippy::print_stdout)] // the figures
+
 mod support;
 
 use std::fs;

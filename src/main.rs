@@ -1,7 +1,5 @@
 //! The `fanfare` binary: flags in, a running server out, signals obeyed. Everything else is the library's.
 
-#![cfg_attr(not(test), warn(clippy::unwrap_used))]
-
 mod cli;
 mod log;
 
@@ -27,6 +25,7 @@ const SIGNAL_EXIT_BASE: i32 = 128;
 /// back to the system after every turn and take them again, zeroed, in the next, for half of a publication's time.
 const KEPT_LEN: usize = 768 * 1024;
 
+#[allow(clippy::print_stderr)] // before there is a log
 fn main() -> ExitCode {
     keep_freed_memory();
     let args = match cli::Args::parse_all() {

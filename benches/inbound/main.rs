@@ -8,6 +8,8 @@
 //! adds another build of the server. How the floor and the naive server serve is in `contestants`, what the clients do
 //! in `senders`, how a round is measured in `side`. CPU time is read from /proc: Linux only.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // the figures
+
 mod contestants;
 mod senders;
 mod side;

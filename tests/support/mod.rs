@@ -2,6 +2,7 @@
 //!
 //! Nothing is asserted here about the server but that it is there.
 
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
 #![allow(dead_code)] // each test binary uses a part
 
 pub mod steady;
