@@ -6,21 +6,21 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use super::Connection;
 use super::lag::LagRules;
-use super::reading::READ_LEN_PER_TURN_MAX;
 use super::spares::Spares;
 use super::timeouts::Timeouts;
 use crate::hub::{ChannelName, Hub, Position, Publication, Resumption, Sending, Subscription};
 use crate::server::broker::answer::Waiter;
 use crate::server::clock::Millis;
 use crate::server::encoder::Encoder;
-use crate::server::metrics::counters::{Counters, Transport};
+use crate::server::metrics::counters::Counters;
 use crate::server::metrics::refusals::Reason;
 use crate::server::shared::Shared;
 
-/// What a connection costs besides what it holds: its entry, its timer, its place in a log.
-const CONNECTION_LEN: u64 = 256;
+/// Bytes read of all sockets in a turn; those that were not read keep their places. What is published in a turn is written
+/// twice before it goes out, for the channel and for its logs: 256 KiB of it are still in a cache then. What the sockets
+/// hold is compared with `--max-memory` once a turn, so this is also how far past it a loop can get, but for one share.
+const READ_LEN_PER_TURN_MAX: usize = 256 * 1024;
 
 /// The part of an event loop that its connections use.
 #[derive(Debug)]
@@ -104,32 +104,6 @@ impl Context {
     /// number of the request is not looked at.
     pub fn waiter(&self) -> Waiter {
         Waiter::Connection { loop_index: self.loop_index, connection: self.owner, request: 0 }
-    }
-
-    /// Counts what a connection holds and how it is used now, in the place of what was counted before.
-    pub fn recount(&mut self, connection: &mut Connection) {
-        let held_len = u32::try_from(connection.private_len()).unwrap_or(u32::MAX);
-        let private_bytes = self.counters.private_bytes - u64::from(connection.counted_len);
-        self.counters.private_bytes = private_bytes + u64::from(held_len);
-        connection.counted_len = held_len;
-        let transport = connection.transport();
-        if transport != connection.counted_as {
-            self.counters.note_transport(connection.counted_as, transport);
-            connection.counted_as = transport;
-        }
-    }
-
-    /// A new connection is there.
-    pub fn count_new(&mut self) {
-        self.counters.connections[Transport::Http as usize] += 1;
-        self.counters.connection_bytes += CONNECTION_LEN;
-    }
-
-    /// A connection is gone.
-    pub fn count_gone(&mut self, connection: &Connection) {
-        self.counters.private_bytes -= u64::from(connection.counted_len);
-        self.counters.connections[connection.counted_as as usize] -= 1;
-        self.counters.connection_bytes -= CONNECTION_LEN;
     }
 
     /// The bytes that this loop holds for its clients.

@@ -8,13 +8,6 @@ use super::joining::join;
 use crate::http;
 use crate::server::api::handlers::Joining;
 
-/// An event stream.
-#[derive(Debug)]
-pub struct EventStream {
-    /// Whether it is ended as soon as all is sent: the server stops.
-    pub is_leaving: bool,
-}
-
 impl Connection {
     /// Answers a request with an event stream.
     pub(super) fn begin_stream(&mut self, joining: &Joining, cx: &mut Context) {

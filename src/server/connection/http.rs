@@ -3,10 +3,10 @@
 //! What is answered the API decides; what a connection becomes after an upgrade is in the files of the other roles.
 
 use super::context::Context;
-use super::timeouts::Stage;
-use super::{Connection, Life, Next};
+use super::life::{After, Expects, Life};
+use super::{Connection, Next};
 use crate::http::{CONTINUE, encode_stream_head};
-use crate::http::{Error, Event, Framing, Limits, Request, RequestReader, Response, Status};
+use crate::http::{Error, Event, Framing, Request, Response, Status};
 use crate::hub::Published;
 use crate::server::api::admin::{self, Report};
 use crate::server::api::handlers::{self, Answer, Intent};
@@ -19,37 +19,6 @@ use crate::server::clock;
 use crate::server::metrics::refusals::Reason;
 use crate::server::shared::Stop;
 
-/// An HTTP connection.
-#[derive(Debug)]
-pub struct Http {
-    reader: RequestReader,
-    expects: Expects,
-    /// The origin whose pages may read the answer to the present request.
-    allow_origin: Option<Box<str>>,
-}
-
-/// What an HTTP connection expects of its peer.
-#[derive(Debug)]
-enum Expects {
-    /// A request's head, or the rest of it.
-    Head,
-    /// Nothing: it is between two requests.
-    NextRequest,
-    /// The body of a publication.
-    Body { intent: Intent, after: After },
-    /// Nothing: its publication is to be delivered, which the mailbox tells.
-    Delivery { after: After },
-}
-
-/// What follows an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
-    /// Another request may.
-    KeepAlive,
-    /// The end of the connection.
-    Close,
-}
-
 /// How much of an answer is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
@@ -57,64 +26,6 @@ enum Extent {
     Whole,
     /// Its head: the request's method is HEAD.
     Head,
-}
-
-impl Http {
-    /// A connection that expects its first request.
-    pub fn new() -> Self {
-        Self { reader: RequestReader::new(Limits::default()), expects: Expects::Head, allow_origin: None }
-    }
-
-    /// What the peer is expected to do.
-    pub fn stage(&self) -> Stage {
-        match self.expects {
-            Expects::Head => Stage::Head,
-            Expects::NextRequest => Stage::KeptAlive,
-            Expects::Body { .. } | Expects::Delivery { .. } => Stage::Body,
-        }
-    }
-
-    /// Whether a request has begun and is still to be answered.
-    pub fn is_under_way(&self) -> bool {
-        !self.reader.is_idle() || self.is_body_awaited() || self.is_delivery_awaited()
-    }
-
-    /// Whether the body of a publication is awaited.
-    pub fn is_body_awaited(&self) -> bool {
-        matches!(self.expects, Expects::Body { .. })
-    }
-
-    /// Whether the delivery of a publication is awaited.
-    pub fn is_delivery_awaited(&self) -> bool {
-        matches!(self.expects, Expects::Delivery { .. })
-    }
-
-    /// The bytes that the request under way takes.
-    pub fn held_len(&self) -> usize {
-        self.reader.held_len()
-    }
-
-    /// Bytes that were received and not looked at: of the next request, while this one waits.
-    pub fn buffered(&self) -> usize {
-        self.reader.buffered()
-    }
-
-    /// Keeps bytes for the next request without answering it.
-    pub fn receive(&mut self, input: &[u8]) {
-        self.reader.receive(input);
-    }
-
-    /// The bytes after the request that was answered: of another protocol.
-    pub fn take_rest(&mut self) -> Vec<u8> {
-        self.reader.take_rest()
-    }
-}
-
-impl After {
-    /// What follows the answer to a request whose body, if it announced one, is not read.
-    pub fn of(request: &Request) -> Self {
-        if request.keep_alive() && !request.has_body() { Self::KeepAlive } else { Self::Close }
-    }
 }
 
 impl Extent {

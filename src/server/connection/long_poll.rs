@@ -2,36 +2,16 @@
 //!
 //! It reads the channel's log as any subscriber does, but nothing is written before it is answered.
 
+use super::Connection;
 use super::context::Context;
-use super::http::{After, Http};
+use super::life::{After, Ended, Life, LongPoll};
 use super::subscriptions::Entry;
-use super::timeouts::Stage;
-use super::{Connection, Life};
+
 use crate::config::LagPolicy;
 use crate::http::{Request, Response, Status};
 use crate::hub::{PublicationId, Resumption, Subscription, WireForm};
 use crate::server::api::handlers::Polling;
 use crate::server::encoder;
-
-/// A long poll that waits.
-#[derive(Debug)]
-pub struct LongPoll {
-    /// The connection that goes on with the next request.
-    http: Box<Http>,
-    /// The publication before the one that is waited for.
-    since: PublicationId,
-    /// What follows the answer.
-    after: After,
-    /// How long it waits.
-    wait_ms: u32,
-}
-
-/// What is left of a long poll that waits no more.
-#[derive(Clone, Copy, Debug)]
-pub struct Ended {
-    since: PublicationId,
-    after: After,
-}
 
 /// What is there for a long poll.
 enum Polled {
@@ -39,34 +19,6 @@ enum Polled {
     Now(Resumption),
     /// Nothing yet; it is subscribed to what comes after this publication.
     Later(Subscription, PublicationId),
-}
-
-impl LongPoll {
-    /// What is expected of the peer: nothing, until it is answered.
-    pub fn stage(&self) -> Stage {
-        Stage::Waiting(self.wait_ms)
-    }
-
-    /// The bytes that requests under way take.
-    pub fn held_len(&self) -> usize {
-        self.http.held_len()
-    }
-
-    /// Whether another request came meanwhile.
-    pub fn asks_ahead(&self) -> bool {
-        self.http.buffered() > 0
-    }
-
-    /// Keeps bytes of the next request.
-    pub fn receive(&mut self, input: &[u8]) {
-        self.http.receive(input);
-    }
-
-    /// The HTTP connection, and what the answer needs.
-    pub fn into_parts(self) -> (Box<Http>, Ended) {
-        let Self { http, since, after, .. } = self;
-        (http, Ended { since, after })
-    }
 }
 
 impl Connection {

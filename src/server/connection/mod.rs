@@ -8,9 +8,10 @@ mod event_stream;
 mod http;
 mod joining;
 pub mod lag;
+mod life;
 mod long_poll;
 pub mod outbox;
-mod reading;
+pub mod reading;
 pub mod replay;
 mod sending;
 pub mod spares;
@@ -21,24 +22,19 @@ pub mod timeouts;
 mod websocket;
 
 use context::Context;
-use event_stream::EventStream;
-use http::Http;
 use lag::Lateness;
-use long_poll::LongPoll;
+use life::{Ended, EventStream, Http, Life, LongPoll, WebSocket};
 use outbox::Outbox;
 use stream::Stream;
 use subscriptions::Subscriptions;
 use timeouts::{Deadlines, Due, Stage};
-use websocket::WebSocket;
 
 use crate::config::LagPolicy;
 use crate::hub::{LogId, Subscription};
 use crate::server::api::routes::Door;
 use crate::server::clock::Millis;
-use crate::server::metrics::counters::Transport;
+use crate::server::metrics::counters::{Counters, Transport};
 use crate::ws::CloseCode;
-
-pub use reading::{READ_BUFFER_LEN, Share};
 
 /// A socket and all that is known of it.
 ///
@@ -69,24 +65,6 @@ pub struct Connection {
     audience: u16,
     /// Bytes that came in after they had ceased to count.
     discarded: u32,
-}
-
-/// The life of a connection, from top to bottom. A long poll is followed by a request; after an upgrade or an event stream
-/// there is none.
-#[derive(Debug)]
-enum Life {
-    /// Requests and their answers.
-    Http(Box<Http>),
-    /// A request that is answered when something is published.
-    LongPoll(Box<LongPoll>),
-    /// Frames, until a Close frame has gone both ways or the peer broke the protocol.
-    WebSocket(WebSocket),
-    /// Chunks of an answer without an end. What the peer still sends is ignored.
-    EventStream(EventStream),
-    /// The outbox is sent, then our half of TCP is closed.
-    Finishing,
-    /// Our half is closed; what the peer still sends is ignored until it closes its own.
-    Lingering,
 }
 
 /// The unread input of a connection.
@@ -170,6 +148,24 @@ impl Connection {
             Life::EventStream(_) | Life::Finishing | Life::Lingering => 0,
         };
         inbound + self.outbox.held_len() + self.subscriptions.held_len()
+    }
+
+    /// Counts what it holds and how it is used now, in the place of what was counted before.
+    pub fn recount(&mut self, counters: &mut Counters) {
+        let held_len = u32::try_from(self.private_len()).unwrap_or(u32::MAX);
+        counters.private_bytes = counters.private_bytes - u64::from(self.counted_len) + u64::from(held_len);
+        self.counted_len = held_len;
+        let transport = self.transport();
+        if transport != self.counted_as {
+            counters.note_transport(self.counted_as, transport);
+            self.counted_as = transport;
+        }
+    }
+
+    /// Counts it no more.
+    pub fn uncount(&self, counters: &mut Counters) {
+        counters.private_bytes -= u64::from(self.counted_len);
+        counters.remove_connection(self.counted_as);
     }
 
     /// Whether several channels are read: such a connection is flushed once a turn and not once a channel. True only
@@ -312,7 +308,7 @@ impl Connection {
     }
 
     /// A long poll waits no more: what it was, and the connection is an HTTP one again.
-    fn end_wait(&mut self, now: Millis) -> Option<long_poll::Ended> {
+    fn end_wait(&mut self, now: Millis) -> Option<Ended> {
         match std::mem::replace(&mut self.life, Life::Lingering) {
             Life::LongPoll(poll) => {
                 let (http, ended) = poll.into_parts();
@@ -362,6 +358,7 @@ impl Connection {
 
     /// Ends one subscription; what it had not begun to send of that channel is not sent. False if it is none of this
     /// connection's.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no protocol leaves one of several channels yet"))]
     pub fn leave_channel(&mut self, subscription: Subscription, cx: &mut Context) -> bool {
         // A frame of another channel goes on.
         if !cx.hub.started(subscription).is_empty() {

@@ -4,18 +4,14 @@
 //! What the bytes mean is in the file of each role; when a connection has its turn the event loop knows.
 
 use super::context::Context;
+use super::life::Life;
 use super::timeouts::Stage;
-use super::{Connection, Input, Life, Next};
+use super::{Connection, Input, Next};
 use crate::server::broker::mailbox::FAN_OUT_MAX;
 
 /// One read's buffer, shared by all connections of a loop. 128 KiB holds a message of 64 KiB with its header and the end
 /// of the one before it, and stays in the second-level cache.
 pub const READ_BUFFER_LEN: usize = 128 * 1024;
-
-/// Bytes read of all sockets in a turn; those that were not read keep their places. What is published in a turn is written
-/// twice before it goes out, for the channel and for its logs: 256 KiB of it are still in a cache then. What the sockets
-/// hold is compared with `--max-memory` once a turn, so this is also how far past it a loop can get, but for one share.
-pub const READ_LEN_PER_TURN_MAX: usize = 256 * 1024;
 
 /// Reads of one socket in a turn, unless the first fills the buffer: one for what is there, one to find that there is
 /// no more, and two for what comes meanwhile.

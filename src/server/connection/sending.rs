@@ -8,10 +8,11 @@ use std::io::{self, IoSlice};
 
 use super::context::Context;
 use super::lag::FRESH_MS;
+use super::life::Life;
 use super::outbox::Outbox;
 use super::stream::Stream;
 use super::subscriptions::{Entry, Several, Subscriptions};
-use super::{Connection, Input, Life, Next};
+use super::{Connection, Input, Next};
 use crate::config::LagPolicy;
 use crate::hub::{Hub, Subscription};
 use crate::server::encoder::{self, Notice};

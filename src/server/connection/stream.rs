@@ -175,16 +175,18 @@ impl Stream {
     }
 }
 
-#[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {
+    #[cfg(target_os = "linux")]
     use super::*;
 
+    #[cfg(target_os = "linux")]
     fn stream() -> Stream {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         Stream::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap())
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn the_system_is_told_how_much_it_may_hold_unsent() {
         let stream = stream();
@@ -192,6 +194,7 @@ mod tests {
         assert_eq!(socket2::SockRef::from(&stream.socket).tcp_notsent_lowat().unwrap(), UNSENT_MAX);
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn the_system_is_told_how_long_to_wait_for_an_acknowledgement() {
         let stream = stream();

@@ -7,16 +7,14 @@ use std::io::{self, IoSlice};
 
 use super::context::Context;
 use super::joining::join;
-use super::timeouts::Stage;
-use super::{Connection, Life, Next};
+use super::life::{Awaits, Life, Rest, WebSocket};
+use super::{Connection, Next};
 use crate::hub::Subscription;
 use crate::server::api::handlers::Acceptance;
 use crate::server::api::payload;
 use crate::server::broker::answer::Publishing;
 use crate::server::metrics::refusals::Reason;
-use crate::ws::{
-    CloseCode, Deflate, Error, Event, FrameHeader, Message, MessageKind, Opcode, Protocol, State,
-};
+use crate::ws::{CloseCode, Error, Event, FrameHeader, Message, MessageKind, Opcode, Protocol, State};
 
 /// The last message of a read is sent back from where it lies if it has at least this many bytes; copying fewer takes
 /// less time than handing the system two runs.
@@ -25,58 +23,6 @@ const LAST_IN_PLACE_LEN_MIN: usize = 2 * 1024;
 /// So is any other that has at least this many. Shorter ones are collected, since each write of their own would cost more
 /// than the copy.
 const IN_PLACE_LEN_MIN: usize = 16 * 1024;
-
-/// A WebSocket connection.
-#[derive(Debug)]
-pub struct WebSocket {
-    protocol: Protocol,
-    /// What was read and is still to be taken: how far it was is `protocol`'s to know. None once all is.
-    rest: Option<Box<Rest>>,
-    /// The compression that was agreed.
-    deflate: Option<Deflate>,
-    awaits: Awaits,
-    /// Whether it gets a Close frame as soon as it has been sent all: the server stops.
-    pub is_leaving: bool,
-}
-
-/// What an open WebSocket is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Awaits {
-    /// Nothing: it has given a sign of life.
-    Nothing,
-    /// A sign of life, since it was sent a ping.
-    Pong,
-}
-
-/// Bytes that were read and are still to be taken. In a box, so that a connection without any has one word for them.
-#[derive(Debug)]
-struct Rest(Box<[u8]>);
-
-impl WebSocket {
-    /// What the peer is expected to do.
-    pub fn stage(&self) -> Stage {
-        match (self.protocol.state(), self.awaits) {
-            (State::Open, Awaits::Nothing) => Stage::Open,
-            (State::Open, Awaits::Pong) => Stage::Pinged,
-            (State::Closing | State::Closed, _) => Stage::Closing,
-        }
-    }
-
-    /// The bytes that the message under way and the input that is still to be taken hold.
-    pub fn held_len(&self) -> usize {
-        self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.0.len())
-    }
-
-    /// Whether something that was read is still to be taken.
-    pub fn has_rest(&self) -> bool {
-        self.rest.is_some()
-    }
-
-    /// The peer gave a sign of life.
-    pub fn heard(&mut self) {
-        self.awaits = Awaits::Nothing;
-    }
-}
 
 impl Connection {
     /// From HTTP to WebSocket. Bytes after the handshake are frames already.

@@ -3,32 +3,17 @@
 //! What is due of a connection it knows itself; the stop is in `shutdown`.
 
 use super::EventLoop;
+use super::housekeeping::FirstLoop;
 use crate::server::broker::mailbox::FIRST_LOOP;
 use crate::server::clock::{self, Millis};
 use crate::server::connection::Next;
 use crate::server::connection::table::Key;
 use crate::server::demo::Demo;
-use crate::server::metrics::dashboard::Ticker;
 use crate::server::shared::Shared;
 
 /// The least time between two looks for what the broker should forget: what is due within a second is forgotten
 /// together. A second is nothing against the minutes for which things are kept.
 const SWEEP_MS: u64 = 1000;
-
-/// When the broker is looked at for what it should forget.
-#[derive(Debug, Default)]
-pub struct Sweep {
-    not_before: Millis,
-}
-
-/// What one loop does for all: the demo's prices and the dashboard's figures.
-#[derive(Debug, Default)]
-pub struct FirstLoop {
-    /// The demo's prices, of a server that has them.
-    pub demo: Option<Demo>,
-    /// When the figures are due.
-    pub ticker: Ticker,
-}
 
 impl EventLoop {
     /// Has this loop publish the demo's prices.

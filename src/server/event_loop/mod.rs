@@ -5,12 +5,16 @@
 
 mod accept;
 pub mod acceptor;
+mod arrivals;
+mod burdens;
 mod drain;
 mod eviction;
 mod expire;
 mod flush;
+mod housekeeping;
 mod measure;
 mod read;
+mod read_queue;
 mod shutdown;
 mod timers;
 
@@ -18,25 +22,26 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accept::Arrivals;
 use acceptor::Acceptor;
+use arrivals::Arrivals;
+use burdens::Eviction;
 use drain::Drain;
-use eviction::Eviction;
-use expire::{FirstLoop, Sweep};
+use housekeeping::{FirstLoop, Sweep};
 use mio::event::Event;
 use mio::{Events, Poll, Token};
-use read::ReadQueue;
+use read_queue::ReadQueue;
 use timers::Timers;
 
 use crate::server::broker::answer::PublishAnswer;
 use crate::server::broker::mailbox::Mailbox;
 use crate::server::clock::Millis;
 use crate::server::connection::context::Context;
+use crate::server::connection::reading::READ_BUFFER_LEN;
 use crate::server::connection::table::{Key, Table, special_token};
-use crate::server::connection::{Connection, Next, READ_BUFFER_LEN};
+use crate::server::connection::{Connection, Next};
 use crate::server::shared::Shared;
 
-pub use accept::OPERATORS_MAX;
+pub use arrivals::OPERATORS_MAX;
 
 /// The waker's token.
 pub const WAKER: Token = special_token(0);
@@ -224,7 +229,7 @@ impl EventLoop {
             Next::Drop => return self.doomed.push(key),
         }
         let Some(connection) = self.connections.get_mut(key) else { return };
-        self.context.recount(connection);
+        connection.recount(&mut self.context.counters);
         let deadline = connection.deadline(&self.context);
         if deadline < connection.timer_at {
             connection.timer_at = deadline;
@@ -238,7 +243,7 @@ impl EventLoop {
         for key in doomed.drain(..) {
             let Some(mut connection) = self.connections.remove(key) else { continue };
             connection.leave_channels(&mut self.context);
-            self.context.count_gone(&connection);
+            connection.uncount(&mut self.context.counters);
             connection.stream.deregister(self.poll.registry());
             self.arrivals.release(&connection, &self.context);
         }

@@ -3,41 +3,16 @@
 //!
 //! How much a share is and what the bytes mean a connection knows itself.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::EventLoop;
-use crate::server::clock::Millis;
+use crate::server::connection::reading::Share;
 use crate::server::connection::table::Key;
-use crate::server::connection::{Input, Next, Share};
+use crate::server::connection::{Input, Next};
 
 /// How long a turn reads; those that were not read keep their places. The answers leave at the end of the turn, so
 /// this is what a busy loop adds to a round trip, and it is below what a person notices.
 const READ_TIME_PER_TURN_MAX: Duration = Duration::from_millis(20);
-
-/// Connections that are to be read.
-///
-/// Invariant: each connection is here at most once, in `queued` or `parked`, as its [`Input`] says. Keys of
-/// connections that are gone may remain; they are passed over.
-#[derive(Debug, Default)]
-pub struct ReadQueue {
-    /// In the order in which they are read.
-    queued: VecDeque<Key>,
-    /// Those that wait for the loops, in the same order, and since when.
-    parked: Vec<(Millis, Key)>,
-}
-
-impl ReadQueue {
-    /// Whether there is something to be read that nothing stands in the way of.
-    pub fn has_queued(&self) -> bool {
-        !self.queued.is_empty()
-    }
-
-    /// Whether a publisher waits for the loops.
-    pub fn has_parked(&self) -> bool {
-        !self.parked.is_empty()
-    }
-}
 
 impl EventLoop {
     /// Reads one share of every connection that was queued when the turn began, as far as the turn's time and bytes

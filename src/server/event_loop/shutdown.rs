@@ -66,7 +66,7 @@ impl EventLoop {
     /// Whether nobody is left to say goodbye to. The loop with the metrics listener goes last, so that a probe finds
     /// out that the server is stopping; a probe keeps nobody.
     fn is_deserted(&self) -> bool {
-        let is_empty = self.connections.len() == self.arrivals.operators_len();
+        let is_empty = self.connections.len() == self.arrivals.operators_len;
         is_empty && (!self.arrivals.is_listening() || self.context.shared.is_last_loop())
     }
 }

@@ -13,6 +13,9 @@ use crate::hub::WireForm;
 pub const TURN_BOUNDS_US: [u64; 14] =
     [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000];
 
+/// What a connection costs besides what it holds: its entry, its timer, its place in a log.
+const CONNECTION_LEN: u64 = 256;
+
 /// How a connection is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
@@ -118,6 +121,18 @@ impl Counters {
         if let Some(at) = POLICIES.iter().position(|&(known, _)| known == policy) {
             self.lagged[at] += 1;
         }
+    }
+
+    /// Counts a new connection: it begins as an HTTP one.
+    pub fn add_connection(&mut self) {
+        self.connections[Transport::Http as usize] += 1;
+        self.connection_bytes += CONNECTION_LEN;
+    }
+
+    /// Counts a connection that is gone.
+    pub fn remove_connection(&mut self, transport: Transport) {
+        self.connections[transport as usize] -= 1;
+        self.connection_bytes -= CONNECTION_LEN;
     }
 
     /// Counts a connection whose transport changed.
