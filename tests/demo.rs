@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use fanfare::config::Config;
 use serde_json::{Value, json};
-use support::streams::*;
+use support::event_stream::*;
+use support::long_poll::*;
 use support::*;
 
 const PRICES: &str = "/channels/demo-prices";

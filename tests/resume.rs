@@ -15,7 +15,8 @@ use fanfare::server::Draft;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::Value;
-use support::streams::*;
+use support::event_stream::*;
+use support::long_poll::*;
 use support::*;
 
 /// What is published when all else has been, again and again until everybody has gone: who missed one gets another.

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use fanfare::config::{Config, Glob, LagPolicy};
 use serde_json::{Value, json};
+use support::event_stream::*;
+use support::long_poll::*;
 use support::steady::next_text;
-use support::streams::*;
 use support::*;
 use tungstenite::Message;
 
