@@ -4,6 +4,9 @@
 //! found. Nothing is compiled or understood here: files are read as text, with comments and strings told apart. What a
 //! lint of the compiler or of clippy can find stands in `Cargo.toml`. The figures of the tree: `tests/house.sh`.
 
+mod figures;
+mod house;
+mod imports;
 mod prose;
 mod rooms;
 mod shape;

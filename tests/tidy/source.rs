@@ -12,7 +12,7 @@ pub struct File {
     /// The text without comments and without what is inside quotes; line for line as long.
     pub code: String,
     /// The comments alone; line for line as long.
-    comments: String,
+    pub comments: String,
 }
 
 impl File {

@@ -1,0 +1,107 @@
+//! The figures of the tree: how long its files and functions are, how much of it is prose, who imports whom.
+//!
+//! `tests/house.sh` prints them. What must hold of them is a rule of its own; here they are only counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use super::house::{between_rooms, methods_of_the_loop_elsewhere};
+use super::imports::{circles, imports};
+use super::shape::{FILE_LINES_MAX, FN_LINES_MAX, functions};
+use super::source::{File, tree};
+
+/// Middle, nine of ten, 99 of 100, largest.
+struct Spread([usize; 4]);
+
+impl Spread {
+    fn of(mut lens: Vec<usize>) -> Spread {
+        lens.sort_unstable();
+        let at = |percent: usize| lens[(lens.len() * percent / 100).min(lens.len() - 1)];
+        Spread([at(50), at(90), at(99), at(100)])
+    }
+}
+
+/// The figures as lines, one a measure.
+fn figures(files: &[File]) -> String {
+    let production: Vec<_> =
+        files.iter().filter(|file| file.is_rust() && file.is_in("src") && !file.is_test()).collect();
+    let lines = |file: &&File| file.lines_before_tests();
+    let lens: Vec<_> = production.iter().map(lines).collect();
+    let too_long = lens.iter().filter(|len| **len > FILE_LINES_MAX).count();
+    let function_lens = production.iter().flat_map(|file| {
+        let before_tests = file.lines_before_tests();
+        functions(&file.code).filter(move |(line, ..)| *line <= before_tests).map(|(.., len)| len)
+    });
+    let function_lens: Vec<_> = function_lens.collect();
+    let functions_too_long = function_lens.iter().filter(|len| **len > FN_LINES_MAX).count();
+    let prose: usize = production.iter().map(|file| prose_lines(file)).sum();
+    let imports = imports(files);
+    let pairs = imports.iter().flat_map(|(file, others)| others.iter().map(move |other| (file, other)));
+    let mutual = pairs.filter(|(file, other)| file < other && imports[*other].contains(*file)).count();
+
+    let mut out = String::new();
+    let mut line = |name: &str, value: String| writeln!(out, "{name:<58} {value}").expect("a text takes it");
+    line("production files (src without tests)", lens.len().to_string());
+    line("lines in them, without tests", lens.iter().sum::<usize>().to_string());
+    let Spread([median, .., max]) = Spread::of(lens);
+    line("file length without tests: median / max", format!("{median} / {max}"));
+    line(&format!("files over {FILE_LINES_MAX} lines"), too_long.to_string());
+    line("functions", function_lens.len().to_string());
+    let Spread([median, p90, p99, max]) = Spread::of(function_lens);
+    line("function length: median / p90 / p99 / max", format!("{median} / {p90} / {p99} / {max}"));
+    line(&format!("functions over {FN_LINES_MAX} lines"), functions_too_long.to_string());
+    let all = production.iter().map(lines).sum::<usize>();
+    line("doc share of the lines", format!("{} %", prose * 100 / all));
+    line("pairs of files that import each other", mutual.to_string());
+    let circles = circles(&imports);
+    line("circles of files", circles.len().to_string());
+    for circle in circles {
+        line("", circle.join(" -> "));
+    }
+    line(
+        "impl EventLoop outside src/server/event_loop",
+        methods_of_the_loop_elsewhere(files).len().to_string(),
+    );
+    let mut rooms: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (_, room, other) in between_rooms(&imports) {
+        rooms.entry(room).or_default().insert(other);
+    }
+    for (room, others) in rooms {
+        line(&format!("server/{room} imports"), Vec::from_iter(others).join(" "));
+    }
+    out
+}
+
+/// Lines before the tests that have a comment and no code.
+fn prose_lines(file: &File) -> usize {
+    let lines = file.code.lines().zip(file.comments.lines()).take(file.lines_before_tests());
+    lines.filter(|(code, comment)| code.trim().is_empty() && !comment.trim().is_empty()).count()
+}
+
+#[test]
+fn the_figures_of_the_tree_are_counted() {
+    print!("{}", figures(&tree()));
+}
+
+#[test]
+fn the_figures_of_a_planted_tree_are_as_counted_by_hand() {
+    let texts = [
+        ("src/lib.rs", "//! A tree.\n//!\nmod a;\nmod b;\nfn f() {\n}\n"),
+        ("src/a.rs", "/// Says x.\nuse crate::b;\n\n#[cfg(test)]\nmod tests {\n    fn g() {}\n}\n"),
+        ("src/b.rs", "use crate::a;\nimpl EventLoop {\n    fn h() {}\n}\n"),
+    ];
+    let files: Vec<_> = texts.iter().map(|(path, text)| File::new(path, text)).collect();
+    let figures = figures(&files);
+    let value = |name: &str| {
+        let line = figures.lines().find(|line| line.starts_with(name)).expect("the measure is printed");
+        line[name.len()..].trim().to_owned()
+    };
+    assert_eq!(value("production files (src without tests)"), "3");
+    assert_eq!(value("lines in them, without tests"), "13");
+    assert_eq!(value("file length without tests: median / max"), "4 / 6");
+    assert_eq!(value("function length: median / p90 / p99 / max"), "2 / 2 / 2 / 2");
+    assert_eq!(value("doc share of the lines"), "23 %");
+    assert_eq!(value("pairs of files that import each other"), "1");
+    assert_eq!(value("circles of files"), "1");
+    assert_eq!(value("impl EventLoop outside src/server/event_loop"), "1");
+}
