@@ -22,7 +22,7 @@ use support::{Feed, Form, Payload, Worker};
 /// How often it is looked whether the server has caught up with its clients.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// So many looks that all find the same: the server has read what there is to read.
+/// This many looks that all find the same: the server has read what there is to read.
 const SAME_LOOKS: usize = 10;
 
 fn main() {

@@ -1,4 +1,4 @@
-//! The dashboard: its page, and the figures that whoever watches is sent every second.
+//! The dashboard: its page, and the figures that each watcher is sent every second.
 
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
@@ -14,7 +14,7 @@ use support::long_poll::{Poll, data_of};
 use support::*;
 use tungstenite::Message;
 
-/// The next figures that somebody who watches is sent.
+/// The next figures that a watcher is sent.
 fn figures(client: &mut Client) -> serde_json::Value {
     serde_json::from_str(&text(client)).unwrap()
 }

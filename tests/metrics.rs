@@ -60,7 +60,7 @@ fn every_transport_is_counted_as_what_it_is_and_what_it_is_sent() {
     scraper.settles(&[(&to_websocket, 1), (&to_sse, 2), (&to_poll, 1)]);
     // The poll is over, and its connection kept.
     scraper.settles(&[(&http, 2), (&by_websocket, 1), (&sse, 2), (&long_poll, 0)]);
-    // What was kept is delivered to who comes later.
+    // What was kept is delivered to later subscribers.
     let mut late = Events::open(server.address, "/channels/a?last=1", "").begun();
     while late.next().unwrap().data != "live" {}
     let answer = request(server.address, "GET", "/channels/a?last=1", "", b"");

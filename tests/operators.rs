@@ -108,7 +108,7 @@ fn more_than_some_connections_for_metrics_are_refused_and_clients_do_not_notice(
 }
 
 #[test]
-fn the_address_of_the_metrics_is_announced_behind_the_others() {
+fn the_address_of_the_metrics_is_announced_after_the_others() {
     let mut process = spawn(&mut fanfare(&["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]));
     let mut line = || {
         let mut line = String::new();
@@ -135,7 +135,7 @@ fn a_server_that_is_stopping_says_that_it_is_not_ready_until_it_ends() {
     let server = start(with_metrics(Config { drain: PATIENCE, ..config() }));
     let clients: Vec<Client> = (0..20).map(|_| websocket(server.address, "/channels/news")).collect();
     let ready = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    // Behind the others on its loop, so that its turn to be closed comes late.
+    // After the others on its loop, so that its turn to be closed comes late.
     let mut kept = connect(server.address);
     assert_eq!(exchange(&mut kept, ready).status, 200);
     server.handle.shutdown();

@@ -50,12 +50,12 @@ pub struct Plan {
     pub end: End,
 }
 
-/// What comes of the bytes behind the last frame that is in order.
+/// What comes of the bytes after the last frame that is in order.
 #[derive(Clone, Copy, Debug)]
 pub enum End {
     Open,
     Closed,
-    /// A fault; so many pings at most come before it is told.
+    /// A fault; at most this many pings come before it is told.
     Failed {
         error: Error,
         pings_max: usize,
@@ -137,7 +137,7 @@ impl Plan {
         for index in 0..fragments {
             let fin = index + 1 == fragments;
             let len = if fin { rest.len() } else { usize::from(byte(input)).min(rest.len()) };
-            let (fragment, behind) = rest.split_at(len);
+            let (fragment, after) = rest.split_at(len);
             let opcode = match (index, kind) {
                 (0, MessageKind::Text) => Opcode::Text,
                 (0, MessageKind::Binary) => Opcode::Binary,
@@ -147,7 +147,7 @@ impl Plan {
             if pings && !fin {
                 frame(&mut self.wire, true, false, Opcode::Ping, b"between");
             }
-            rest = behind;
+            rest = after;
         }
         if pings { fragments - 1 } else { 0 }
     }
@@ -256,7 +256,7 @@ impl Client {
             self.push(block, flush, &mut deflated);
             is_ended = flush == FlushCompress::Finish;
         }
-        // RFC 7692 §7.2.3.4: behind a block with BFINAL set comes an empty one, of which a byte stays. §7.2.3.6: so
+        // RFC 7692 §7.2.3.4: after a block with BFINAL set comes an empty one, of which a byte stays. §7.2.3.6: so
         // it does of an empty message.
         if is_ended || payload.is_empty() {
             deflated.push(0);

@@ -17,7 +17,7 @@ pub struct Expected {
     pub end: End,
 }
 
-/// What is to be said of the bytes behind the last frame that is in order.
+/// What is to be said of the bytes after the last frame that is in order.
 #[derive(Clone, Copy, Debug)]
 pub enum End {
     /// There are none, or a frame that is not whole and could become one in order.
@@ -71,15 +71,15 @@ fn frame(inbound: Inbound, started: &Option<Started>, rest: &mut &[u8]) -> Resul
     let second = *rest.get(1).ok_or(End::Open)?;
     let short = second & 0x7f;
     fail_if(second & 0x80 == 0 || (is_control && short > 125), 1002)?;
-    let mut behind = &rest[2..];
-    let len = payload_len(short, &mut behind)?;
-    let (key, behind) = behind.split_at_checked(4).ok_or(End::Open)?;
+    let mut after = &rest[2..];
+    let len = payload_len(short, &mut after)?;
+    let (key, after) = after.split_at_checked(4).ok_or(End::Open)?;
     if !is_control {
         check_order(inbound, started, opcode, len)?;
     }
-    let is_whole = len <= behind.len() as u64;
-    let (masked, behind) = behind.split_at(if is_whole { len as usize } else { behind.len() });
-    *rest = behind;
+    let is_whole = len <= after.len() as u64;
+    let (masked, after) = after.split_at(if is_whole { len as usize } else { after.len() });
+    *rest = after;
     let payload = masked.iter().enumerate().map(|(i, byte)| byte ^ key[i % 4]).collect();
     Ok(Frame { fin, opcode, payload, is_whole })
 }
@@ -91,10 +91,10 @@ fn payload_len(short: u8, rest: &mut &[u8]) -> Result<u64, End> {
         127 => (8, 65_536),
         len => return Ok(u64::from(len)),
     };
-    let (extended, behind) = rest.split_at_checked(extended_len).ok_or(End::Open)?;
+    let (extended, after) = rest.split_at_checked(extended_len).ok_or(End::Open)?;
     let len = extended.iter().fold(0, |len, byte| len << 8 | u64::from(*byte));
     fail_if(len < len_min || len >> 63 == 1, 1002)?;
-    *rest = behind;
+    *rest = after;
     Ok(len)
 }
 

@@ -70,7 +70,7 @@ impl Drop for Running {
     }
 }
 
-/// Publishes by the handle, again while the loops are behind.
+/// Publishes by the handle, again while the loops have too much to do.
 pub fn publish_draft(handle: &Handle, draft: &Draft) {
     until("the loops take it", || match handle.publish(draft.clone()) {
         Err(PublishError::Congested) => None,

@@ -17,7 +17,7 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// A plain connection whose kernel takes about so many bytes.
+/// A plain connection whose kernel takes about this many bytes.
 pub fn connect_narrowly(address: SocketAddr, bytes: usize) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(bytes).unwrap();

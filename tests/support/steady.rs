@@ -34,7 +34,7 @@ struct Seen {
 }
 
 impl Steady {
-    /// Subscribes so many witnesses to the channel, then lets the ticker begin. The witnesses answer pings.
+    /// Subscribes this many witnesses to the channel, then lets the ticker begin. The witnesses answer pings.
     pub fn begin(address: SocketAddr, channel: &str, witnesses: usize) -> Self {
         let path = format!("/channels/{channel}");
         let seen = Arc::new(Seen { counts: Mutex::new(vec![0; witnesses]), changed: Condvar::new() });
@@ -62,7 +62,7 @@ impl Steady {
         *self.seen.counts.lock().unwrap().iter().min().unwrap()
     }
 
-    /// Waits until every witness has got so many more.
+    /// Waits until every witness has got this many more.
     pub fn more(&self, count: usize) {
         let target = self.seen() + count;
         let counts = self.seen.counts.lock().unwrap();

@@ -132,13 +132,13 @@ fn resolve<'a>(
             rest = &rest[1..];
         }
     }
-    while let Some((name, behind)) = rest.split_first() {
+    while let Some((name, after)) = rest.split_first() {
         place.push(name.clone());
         if !modules.contains_key(&place) {
             place.pop();
             break;
         }
-        rest = behind;
+        rest = after;
     }
     let module = modules.get(&place)?;
     let exported = rest.first().and_then(|name| module.names.get(name));
