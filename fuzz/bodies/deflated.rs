@@ -10,10 +10,10 @@
 //! `input::cuts`), where to stop (the same; see `driving`), then a plan: see `deflated_plan`.
 
 use arbitrary::Unstructured;
-use fanfare::ws::{Deflate, Event, Inbound, Protocol, State, encode_close};
+use fanfare::ws::{Event, Inbound, State, encode_close};
 
-use super::deflated_plan::{Client, End, Plan, plan};
-use super::driving::{Driven, ROOM_LEN_MAX, Seen, limit, message_len_max};
+use super::deflated_plan::{Client, End, Plan, Setting, plan};
+use super::driving::{Driven, ROOM_LEN_MAX, Seen, limit};
 use super::input::{byte, cuts, pick, pieces};
 
 /// Longer wires are not read byte by byte.
@@ -78,34 +78,14 @@ fn check_close(setting: Setting, wire: &[u8], close_after: usize, pauses: &[u8],
     assert_eq!(close(pauses), closed);
 }
 
-/// What was agreed, and what is taken.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    pub is_agreed: bool,
-    pub takeover: bool,
-    pub inbound: Inbound,
-}
-
-impl Setting {
-    fn protocol(self) -> Protocol {
-        let protocol = Protocol::new(self.inbound);
-        if !self.is_agreed {
-            return protocol;
-        }
-        let agreed = Deflate::negotiate(["permessage-deflate"].into_iter(), self.takeover);
-        protocol.with_deflate(agreed.expect("the plainest offer is taken"))
-    }
-
-    pub fn message_len_max(self) -> u64 {
-        message_len_max(self.inbound)
-    }
-}
-
 fn check_plan(plan: &Plan, seen: &Seen) {
-    let said = seen.outbox.strip_prefix(&plan.outbox[..]).expect("answers to what was in order come first");
-    let events =
-        seen.events.strip_prefix(&plan.events[..]).expect("what was in order is taken as it was meant");
-    match plan.end {
+    let said =
+        seen.outbox.strip_prefix(&plan.expected.outbox[..]).expect("answers to what was in order come first");
+    let events = seen
+        .events
+        .strip_prefix(&plan.expected.events[..])
+        .expect("what was in order is taken as it was meant");
+    match plan.expected.end {
         End::Open => {
             assert_eq!((events, said, seen.error, seen.state), (&[][..], &[][..], None, State::Open));
         }

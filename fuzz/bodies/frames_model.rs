@@ -4,18 +4,9 @@
 //! It is told nothing of cuts and keeps no state between calls. Of a frame that is not whole it reads what is
 //! there, since a fault is told at the first byte that shows it.
 
-use std::borrow::Cow;
+use fanfare::ws::{CloseCode, CloseFrame, Event, Inbound, MessageKind};
 
-use fanfare::ws::{CloseCode, CloseFrame, Event, Inbound, Message, MessageKind};
-
-/// What is to be seen of a connection.
-#[derive(Debug)]
-pub struct Expected {
-    pub events: Vec<Event<'static>>,
-    /// Pongs, and the answer to a Close frame; without the Close frame for a fault.
-    pub outbox: Vec<u8>,
-    pub end: End,
-}
+use super::expected::Expected;
 
 /// What is to be said of the bytes after the last frame that is in order.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +33,8 @@ struct Started {
     payload: Vec<u8>,
 }
 
-pub fn expected(inbound: Inbound, wire: &[u8]) -> Expected {
-    let mut expected = Expected { events: Vec::new(), outbox: Vec::new(), end: End::Open };
+pub fn expected(inbound: Inbound, wire: &[u8]) -> Expected<End> {
+    let mut expected = Expected::new(End::Open);
     let mut started = None;
     let mut rest = wire;
     while !rest.is_empty() {
@@ -106,7 +97,7 @@ fn check_order(inbound: Inbound, started: &Option<Started>, opcode: u8, len: u64
     fail_if(so_far + len > message_len_max, 1009)
 }
 
-fn data(frame: Frame, started: &mut Option<Started>, expected: &mut Expected) -> Result<(), End> {
+fn data(frame: Frame, started: &mut Option<Started>, expected: &mut Expected<End>) -> Result<(), End> {
     let kind = if frame.opcode == 2 { MessageKind::Binary } else { MessageKind::Text };
     let mut message = started.take().unwrap_or(Started { kind, payload: Vec::new() });
     message.payload.extend(frame.payload);
@@ -118,15 +109,14 @@ fn data(frame: Frame, started: &mut Option<Started>, expected: &mut Expected) ->
         return Err(End::Open);
     }
     if frame.fin {
-        let payload = Cow::Owned(message.payload);
-        expected.events.push(Event::Message(Message { kind: message.kind, payload }));
+        expected.message(message.kind, message.payload);
     } else {
         *started = Some(message);
     }
     Ok(())
 }
 
-fn control(frame: &Frame, expected: &mut Expected) -> Result<(), End> {
+fn control(frame: &Frame, expected: &mut Expected<End>) -> Result<(), End> {
     if frame.opcode == 8 {
         return close(&frame.payload, frame.is_whole, expected);
     }
@@ -134,9 +124,7 @@ fn control(frame: &Frame, expected: &mut Expected) -> Result<(), End> {
         return Err(End::Open);
     }
     if frame.opcode == 9 {
-        expected.events.push(Event::Ping);
-        expected.outbox.extend([0x8a, frame.payload.len() as u8]);
-        expected.outbox.extend(&frame.payload);
+        expected.ping(&frame.payload);
     } else {
         expected.events.push(Event::Pong);
     }
@@ -144,7 +132,7 @@ fn control(frame: &Frame, expected: &mut Expected) -> Result<(), End> {
 }
 
 /// RFC 6455 §5.5.1 and §7.4; 1012 to 1014 are IANA's.
-fn close(payload: &[u8], is_whole: bool, expected: &mut Expected) -> Result<(), End> {
+fn close(payload: &[u8], is_whole: bool, expected: &mut Expected<End>) -> Result<(), End> {
     let said = match payload {
         [] => None,
         [_] => return Err(if is_whole { End::Failed(1002) } else { End::Open }),
@@ -159,10 +147,7 @@ fn close(payload: &[u8], is_whole: bool, expected: &mut Expected) -> Result<(), 
     if !is_whole {
         return Err(End::Open);
     }
-    let code = &payload[..payload.len().min(2)];
-    expected.outbox.extend([0x88, code.len() as u8]);
-    expected.outbox.extend(code);
-    expected.events.push(Event::Close(said));
+    expected.close(said);
     Err(End::Closed)
 }
 

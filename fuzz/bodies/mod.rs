@@ -19,6 +19,7 @@ pub mod utf8;
 
 mod deflated_plan;
 mod driving;
+mod expected;
 mod extension_model;
 mod frames_model;
 mod frames_plan;
