@@ -136,18 +136,18 @@ impl Feed {
     }
 
     /// Moves the reader forward by `len` bytes that it has read, and over the frames between and after them that
-    /// exclude it.
-    pub fn advance(&mut self, slot: u32, mut len: usize) {
+    /// exclude it. Whether it has more to read.
+    pub fn advance(&mut self, slot: u32, mut len: usize) -> bool {
         loop {
             let reader = self.readers.get(slot);
             let cursor = reader.cursor;
             let run =
                 self.excluded(slot, reader).and_then(Excluded::next_start).map(|end| end - cursor.offset());
             let step = run.map_or(len, |run| len.min(run as usize));
-            self.move_reader(slot, cursor, self.log.advance(cursor, step));
+            let has_more = self.move_reader(slot, cursor, self.log.advance(cursor, step));
             len -= step;
             if len == 0 {
-                break;
+                return has_more;
             }
         }
     }
@@ -229,7 +229,8 @@ impl Feed {
         missed
     }
 
-    fn move_reader(&mut self, slot: u32, from: Cursor, to: Cursor) {
+    /// Whether the reader has something to read then.
+    fn move_reader(&mut self, slot: u32, from: Cursor, to: Cursor) -> bool {
         let reader = self.readers.get_mut(slot);
         reader.cursor = to;
         if reader.steps_over() && !to.is_inside_frame() {
@@ -241,6 +242,7 @@ impl Feed {
         if self.log.lag(from) > 0 && is_at_head {
             self.caught_up();
         }
+        !is_at_head
     }
 
     /// One reader less has something to read. When none has, nothing needs to be kept.

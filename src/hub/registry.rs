@@ -200,8 +200,10 @@ impl Hub {
     }
 
     /// Notes that the subscriber has read `len` more bytes.
-    pub fn advance(&mut self, subscription: Subscription, len: usize) {
-        self.change(subscription.log, |feed| feed.advance(subscription.slot, len));
+    ///
+    /// Whether it has more to read.
+    pub fn advance(&mut self, subscription: Subscription, len: usize) -> bool {
+        self.change(subscription.log, |feed| feed.advance(subscription.slot, len))
     }
 
     /// Whether the subscriber is more than `lag_max` bytes behind, and that by more than one publication, or by

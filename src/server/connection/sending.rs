@@ -91,8 +91,8 @@ impl Connection {
         let (was_refused, sent_before) = (self.stream.is_refused(), cx.counters.bytes_sent);
         while self.stream.is_writable() {
             let is_whole = self.prepare(cx);
-            let len = self.write_once(cx)?;
-            if is_whole && (len == 0 || !self.has_unread(cx)) {
+            let has_more = self.write_once(cx)?;
+            if is_whole && !has_more {
                 break;
             }
         }
@@ -138,8 +138,9 @@ impl Connection {
         is_whole
     }
 
-    /// One write. How many bytes were to be written.
-    fn write_once(&mut self, cx: &mut Context) -> io::Result<usize> {
+    /// One write. Whether logs have more than it could take: a run ends before a publication that its subscriber is excluded
+    /// from, and a vector has an end.
+    fn write_once(&mut self, cx: &mut Context) -> io::Result<bool> {
         let Self { stream, outbox, subscriptions, .. } = self;
         let Context { hub, counters, .. } = cx;
         let sent = &mut counters.bytes_sent;
@@ -149,13 +150,6 @@ impl Connection {
             Subscriptions::One(entry) => write_one(stream, outbox, entry.subscription, hub, sent),
             Subscriptions::Several(several) => write_several(stream, outbox, several, hub, sent),
         }
-    }
-
-    /// Whether something is left to be written after a write that took all: a run ends before a publication that its
-    /// subscriber is excluded from, and a vector has an end.
-    fn has_unread(&self, cx: &Context) -> bool {
-        let mut entries = self.subscriptions.entries().iter();
-        entries.any(|entry| entry.replay.is_none() && !cx.hub.unread(entry.subscription).is_empty())
     }
 
     fn after_write(&mut self, cx: &Context) -> io::Result<Flushed> {
@@ -354,16 +348,16 @@ fn note_lagged(entry: &Entry, it: &dyn fmt::Display, cx: &mut Context) {
     cx.counters.note_lagged(policy);
 }
 
-fn write_outbox(stream: &mut Stream, outbox: &mut Outbox, sent: &mut u64) -> io::Result<usize> {
+fn write_outbox(stream: &mut Stream, outbox: &mut Outbox, sent: &mut u64) -> io::Result<bool> {
     let len = outbox.unsent().len();
     if len == 0 {
         stream.forget_refusal();
-        return Ok(0);
+        return Ok(false);
     }
     let written = stream.write(&[IoSlice::new(outbox.unsent())])?;
     *sent += written as u64;
     outbox.consume(written);
-    Ok(len)
+    Ok(false)
 }
 
 fn write_one(
@@ -372,13 +366,13 @@ fn write_one(
     subscription: Subscription,
     hub: &mut Hub,
     sent: &mut u64,
-) -> io::Result<usize> {
+) -> io::Result<bool> {
     let unread = hub.unread(subscription);
     let outbox_len = outbox.unsent().len();
     let len = outbox_len + unread.len();
     if len == 0 {
         stream.forget_refusal();
-        return Ok(0);
+        return Ok(false);
     }
     let (started_len, written) = if outbox_len == 0 {
         (0, stream.write(&[IoSlice::new(unread)])?)
@@ -391,8 +385,7 @@ fn write_one(
     *sent += written as u64;
     let from_outbox = written.saturating_sub(started_len).min(outbox_len);
     outbox.consume(from_outbox);
-    hub.advance(subscription, written - from_outbox);
-    Ok(len)
+    Ok(hub.advance(subscription, written - from_outbox))
 }
 
 /// ```text
@@ -404,7 +397,7 @@ fn write_several(
     several: &mut Several,
     hub: &mut Hub,
     sent: &mut u64,
-) -> io::Result<usize> {
+) -> io::Result<bool> {
     let mut runs = [IoSlice::new(&[]); RUNS_MAX];
     let started_len = several.started().map_or(0, |entry| hub.started(entry.subscription).len());
     let (mut count, mut len) = (0, 0);
@@ -433,7 +426,7 @@ fn write_several(
     }
     if len == 0 {
         stream.forget_refusal();
-        return Ok(0);
+        return Ok(false);
     }
     let outbox_len = outbox.unsent().len();
     let written = stream.write(&runs[..count])?;
@@ -441,7 +434,8 @@ fn write_several(
     let from_outbox = written.saturating_sub(started_len).min(outbox_len);
     outbox.consume(from_outbox);
     note_several(several, hub, written - from_outbox, started_len, outbox.is_empty());
-    Ok(len)
+    let mut left = several.entries().iter().filter(|entry| entry.replay.is_none());
+    Ok(left.any(|entry| hub.lag(entry.subscription) > 0))
 }
 
 /// Moves the subscriptions on after a write that took `len` bytes of their logs, the first `started_len` of them of the

@@ -2,8 +2,9 @@
 //!
 //! What a connection writes, and in which order, it knows itself.
 
-use super::EventLoop;
+use super::{EventLoop, note};
 use crate::hub::LogId;
+use crate::server::connection::Next;
 use crate::server::connection::table::Key;
 
 impl EventLoop {
@@ -36,7 +37,8 @@ impl EventLoop {
         for place in (0..self.context.hub.readers_len(log)).rev() {
             let Some((_, owner)) = self.context.hub.reader_at(log, place) else { continue };
             let key = Key::from_u64(owner);
-            match self.connections.get_mut(key).and_then(|connection| connection.is_to_be_queued()) {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            match connection.is_to_be_queued() {
                 None => self.flush_connection(key),
                 Some(is_first) => {
                     is_whole = false;
@@ -51,8 +53,13 @@ impl EventLoop {
 
     /// Writes to one connection, and does what follows from it.
     pub(super) fn flush_connection(&mut self, key: Key) {
-        let Some((connection, cx)) = self.with(key) else { return };
-        let next = connection.flush(cx);
-        self.settle(key, next);
+        let Self { connections, context, timers, .. } = self;
+        let Some(connection) = connections.get_mut(key) else { return };
+        context.owner = key.to_u64();
+        match connection.flush(context) {
+            // Mostly: no second look into the table.
+            Next::Wait => note(connection, key, context, timers),
+            next => self.settle(key, next),
+        }
     }
 }

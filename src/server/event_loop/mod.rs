@@ -229,12 +229,7 @@ impl EventLoop {
             Next::Drop => return self.doomed.push(key),
         }
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.recount(&mut self.context.counters);
-        let deadline = connection.deadline(&self.context);
-        if deadline < connection.timer_at {
-            connection.timer_at = deadline;
-            self.timers.push(deadline, key);
-        }
+        note(connection, key, &mut self.context, &mut self.timers);
     }
 
     /// Drops connections that are over. Their descriptors are free for the next turn.
@@ -270,5 +265,15 @@ impl EventLoop {
         let until = deadlines.flatten().min().map(|then| self.context.shared.until(then));
         let pause = self.reads.has_parked().then_some(CONGESTION_PAUSE);
         until.into_iter().chain(pause).min()
+    }
+}
+
+/// Counts a connection by what it holds now, and sets its timer: its deadline may have come nearer.
+fn note(connection: &mut Connection, key: Key, context: &mut Context, timers: &mut Timers) {
+    connection.recount(&mut context.counters);
+    let deadline = connection.deadline(context);
+    if deadline < connection.timer_at {
+        connection.timer_at = deadline;
+        timers.push(deadline, key);
     }
 }
