@@ -9,7 +9,7 @@
 //! in `senders`, how a round is measured in `side`. CPU time is read from /proc: Linux only.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // the figures
-#![allow(clippy::disallowed_methods)] // of a server that does nothing, time is all there is to wait for
+#![allow(clippy::disallowed_methods)] // only time shows that a server has gone to sleep
 
 mod contestants;
 mod senders;
