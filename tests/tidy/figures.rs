@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::house::{between_rooms, methods_of_the_loop_elsewhere};
-use super::imports::{circles, imports};
+use super::house::{methods_of_the_loop_elsewhere, server_room};
+use super::imports::{Imports, circles, imports};
 use super::shape::{FILE_LINES_MAX, FN_LINES_MAX, functions};
 use super::source::{File, tree};
 
@@ -60,12 +60,8 @@ fn figures(files: &[File]) -> String {
         "impl EventLoop outside src/server/event_loop",
         methods_of_the_loop_elsewhere(files).len().to_string(),
     );
-    let mut rooms: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (_, room, other) in between_rooms(&imports) {
-        rooms.entry(room).or_default().insert(other);
-    }
-    for (room, others) in rooms {
-        line(&format!("server/{room} imports"), Vec::from_iter(others).join(" "));
+    for (room, others) in between_all_rooms(&imports) {
+        line(&format!("{room} imports"), Vec::from_iter(others).join(" "));
     }
     out
 }
@@ -84,6 +80,21 @@ fn function_lens(files: &[File]) -> Vec<usize> {
         before_tests.map(|(.., len)| len).collect::<Vec<_>>()
     };
     production(files).flat_map(of_a_file).collect()
+}
+
+/// The rooms of `src`, those of `server` one by one, and which others each imports.
+fn between_all_rooms(imports: &Imports) -> BTreeMap<String, BTreeSet<String>> {
+    let room = |file: &str| match server_room(file) {
+        Some(room) => format!("server/{room}"),
+        None => File::new(file, "").room().unwrap_or_default().to_owned(),
+    };
+    let mut rooms: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (file, others) in imports {
+        let others = others.iter().map(|other| room(other)).filter(|other| *other != room(file));
+        rooms.entry(room(file)).or_default().extend(others);
+    }
+    rooms.retain(|_, others| !others.is_empty());
+    rooms
 }
 
 /// Lines before the tests that have a comment and no code.
@@ -122,5 +133,6 @@ fn the_figures_of_a_planted_tree_are_as_counted_by_hand() {
     assert_eq!(value("doc share of the lines"), "23 %");
     assert_eq!(value("pairs of files that import each other"), "1");
     assert_eq!(value("circles of files"), "1");
+    assert_eq!((value("a imports"), value("b imports")), ("b".to_owned(), "a".to_owned()));
     assert_eq!(value("impl EventLoop outside src/server/event_loop"), "1");
 }

@@ -6,7 +6,7 @@ use super::source::{Fault, File, assert_tidy, found, has_word, numbered, tree};
 
 /// Who may import whom inside `server`: a room, which is a folder or a file beside the folders, and the rooms that it
 /// names. They stand above it, so that no two import each other.
-pub const SERVER_MAY_IMPORT: [(&str, &[&str]); 15] = [
+const SERVER_MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("clock", &[]),
     ("excerpt", &[]),
     ("lock", &[]),
@@ -28,13 +28,13 @@ pub const SERVER_MAY_IMPORT: [(&str, &[&str]); 15] = [
 const EVENT_LOOP: &str = "src/server/event_loop";
 
 /// The room of a file of `server`.
-fn server_room(file: &str) -> Option<&str> {
+pub fn server_room(file: &str) -> Option<&str> {
     let rest = file.strip_prefix("src/server/")?;
     Some(rest.split_once('/').map_or(rest.trim_end_matches(".rs"), |(room, _)| room))
 }
 
 /// Each import from one room of `server` to another: the file, its room, the other room.
-pub fn between_rooms(imports: &Imports) -> Vec<(&str, &str, &str)> {
+fn between_rooms(imports: &Imports) -> Vec<(&str, &str, &str)> {
     let mut found = Vec::new();
     for (file, others) in imports {
         let Some(room) = server_room(file) else { continue };
