@@ -9,9 +9,6 @@
 //!
 //! A server in a program of your own: see [`server::Server`].
 
-#![warn(missing_docs)]
-#![cfg_attr(not(test), warn(clippy::unwrap_used))]
-
 pub mod config;
 pub mod http;
 pub mod hub;

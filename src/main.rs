@@ -1,7 +1,5 @@
 //! The `fanfare` binary: flags in, a running server out, signals obeyed. Everything else is the library's.
 
-#![cfg_attr(not(test), warn(clippy::unwrap_used))]
-
 mod cli;
 mod heap;
 mod log;
@@ -22,6 +20,7 @@ use fanfare::server::{Handle, Server};
 /// What a process exits with that a signal ended, less the signal's number.
 const SIGNAL_EXIT_BASE: i32 = 128;
 
+#[allow(clippy::print_stderr)] // before there is a log
 fn main() -> ExitCode {
     let args = match cli::Args::parse_all() {
         Ok(args) => args,

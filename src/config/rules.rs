@@ -1,10 +1,36 @@
-//! Rules by channel: which one decides, and which one never can. And globs that fit no channel.
+//! Rules by channel, a glob and a value each: which one decides, and which one never can. And globs that fit no channel.
 //!
 //! What a rule says is its owner's business.
 
 use std::fmt;
 
-use super::Glob;
+use wildmatch::WildMatch;
+
+/// A pattern of channel names: `*` for any run of characters, `?` for one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Glob(WildMatch);
+
+impl Glob {
+    /// The pattern as it was written.
+    #[must_use]
+    pub fn new(pattern: &str) -> Self {
+        Self(WildMatch::new(pattern))
+    }
+
+    /// Whether the whole of `name` fits.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        self.0.matches(name)
+    }
+}
+
+impl std::str::FromStr for Glob {
+    type Err = std::convert::Infallible;
+
+    fn from_str(pattern: &str) -> Result<Self, Self::Err> {
+        Ok(Self::new(pattern))
+    }
+}
 
 /// Channels whose names begin with this are the server's own: nobody publishes to them, and nobody subscribes by
 /// name.
