@@ -3,8 +3,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 use support::*;
@@ -197,18 +196,21 @@ fn when_connections_alone_use_it_up_new_ones_are_refused_with_503() {
 }
 
 /// How long it may take on a busy machine: it goes back once a second.
-const RETURNED_WITHIN: Duration = Duration::from_secs(10);
+#[cfg(all(feature = "jemalloc", target_os = "linux", target_env = "gnu"))]
+const RETURNED_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// What a process keeps of freed memory once it is at rest, over what it had at start: blocks of up to 32 KiB that its
 /// loops and threads use again, and what lies between those that are used.
+#[cfg(all(feature = "jemalloc", target_os = "linux", target_env = "gnu"))]
 const KEPT_KIB: u64 = 6 * 1024;
 
 /// Waits until it is no more than that. Panics with what it still was.
+#[cfg(all(feature = "jemalloc", target_os = "linux", target_env = "gnu"))]
 fn until_returned(process: &Process, before: u64) {
     let mut least = u64::MAX;
-    let deadline = Instant::now() + RETURNED_WITHIN;
+    let deadline = std::time::Instant::now() + RETURNED_WITHIN;
     while least > before + KEPT_KIB {
-        assert!(Instant::now() < deadline, "at start {before} KiB resident, at rest {least}");
+        assert!(std::time::Instant::now() < deadline, "at start {before} KiB resident, at rest {least}");
         least = least.min(process.resident_kib());
         std::thread::yield_now();
     }
@@ -229,7 +231,11 @@ fn bodies_that_came_and_went_leave_no_memory_behind() {
     until("all have been read", || (process.resident_kib() > before + 16 * 1024).then_some(()));
     // Every third first, then the rest: not in the order in which they came.
     for start in 0..3 {
-        streams.iter_mut().skip(start).step_by(3).for_each(|stream| stream.shutdown(Shutdown::Both).unwrap());
+        streams
+            .iter_mut()
+            .skip(start)
+            .step_by(3)
+            .for_each(|stream| stream.shutdown(std::net::Shutdown::Both).unwrap());
     }
     drop(streams);
     until_returned(&process, before);
