@@ -4,6 +4,9 @@
 //! `cargo bench --bench idle_memory`; `FANFARE_BENCH_SUBSCRIBERS` sets how many, 10,000 without it. What is counted
 //! is the server process as the system sees it, not the kernel's socket buffers. Read from /proc: Linux only.
 
+#![allow(clippy::print_stdout)] // the figures
+#![allow(clippy::disallowed_methods)] // whether a server has caught up can only be looked at again
+
 mod support;
 
 use std::fs;
@@ -20,7 +23,7 @@ use support::{Feed, Form, Payload, Worker};
 /// How often it is looked whether the server has caught up with its clients.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// So many looks that all find the same: the server has read what there is to read.
+/// This many looks that all find the same: the server has read what there is to read.
 const SAME_LOOKS: usize = 10;
 
 fn main() {

@@ -11,12 +11,10 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use wildmatch::WildMatch;
-
 pub use host::{Host, NoHost};
 pub use origin::{NoOrigin, normalise as normalise_origin};
-pub use rules::DeadRule;
 pub(crate) use rules::by_channel;
+pub use rules::{DeadRule, Glob};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -105,32 +103,6 @@ pub struct Config {
     pub lame_duck: Duration,
     /// The time over which a stop spreads its Close frames, so that the clients do not all reconnect at once.
     pub drain: Duration,
-}
-
-/// A pattern of channel names: `*` for any run of characters, `?` for one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Glob(WildMatch);
-
-impl Glob {
-    /// The pattern as it was written.
-    #[must_use]
-    pub fn new(pattern: &str) -> Self {
-        Self(WildMatch::new(pattern))
-    }
-
-    /// Whether the whole of `name` matches.
-    #[must_use]
-    pub fn matches(&self, name: &str) -> bool {
-        self.0.matches(name)
-    }
-}
-
-impl std::str::FromStr for Glob {
-    type Err = std::convert::Infallible;
-
-    fn from_str(pattern: &str) -> Result<Self, Self::Err> {
-        Ok(Self::new(pattern))
-    }
 }
 
 /// What happens to a subscriber that does not keep up: one that exceeds [`Config::max_lag`].

@@ -74,7 +74,7 @@
 //! connection and a `Context` (`connection/context.rs`: hub, broker, encoder, counters, configuration, the time), and returns
 //! what the loop is to do (`Next`). It cannot reach the table of connections, the poll or a timer. Methods of the loop are
 //! written in `event_loop/` only; the life of a connection is one enum (`connection/life.rs`), changed in
-//! `connection/mod.rs` only. `tests/tidy.rs` checks what a script can check of this.
+//! `connection/mod.rs` only. `tests/tidy` checks what a test can check of this.
 //!
 //! # The words
 //!
@@ -130,9 +130,6 @@
 //! | 12 | `server/event_loop/flush.rs` | walks the readers of dirty logs (`flush_readers`) |
 //! | 13 | `server/connection/sending.rs` | outbox and unread bytes in one write, then lag is judged (`flush`) |
 //! | 14 | `server/connection/stream.rs` | the system call (`write`) |
-
-#![warn(missing_docs)]
-#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod config;
 pub mod http;

@@ -214,6 +214,7 @@ fn write_batch(out: &mut impl Write, batch: &mut Vec<u8>, lost: u64) -> u64 {
 }
 
 /// Writes as much as possible. Returns how many bytes were written.
+#[allow(clippy::disallowed_methods)] // on the thread of the log, which has nothing else to do
 fn write_all(out: &mut impl Write, bytes: &[u8]) -> usize {
     let mut written = 0;
     while written < bytes.len() {

@@ -3,6 +3,8 @@
 //! tungstenite does not speak the extension, so the frames are looked at as bytes; npm `ws`, Python `websockets`,
 //! Chromium and Autobahn speak it in the suites beside this one.
 
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
 mod support;
 
 use std::io::{Read, Write};

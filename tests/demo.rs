@@ -1,12 +1,15 @@
 //! The demo's prices from outside: who gets them, when they begin, and where they are served.
 
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
 mod support;
 
 use std::collections::BTreeSet;
 
 use fanfare::config::Config;
 use serde_json::{Value, json};
-use support::streams::*;
+use support::event_stream::*;
+use support::long_poll::*;
 use support::*;
 
 const PRICES: &str = "/channels/demo-prices";

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 /// Runs the body over each file of its corpus, and says which one it fails at.
+#[allow(clippy::print_stdout)]
 fn over_corpus(name: &str, body: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
     let mut files = 0;

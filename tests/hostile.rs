@@ -3,6 +3,8 @@
 //!
 //! Crowds that do nothing wrong but being many are in `nobody_misses_a_message`.
 
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
 mod support;
 
 use std::env;
@@ -12,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::steady::{Footprint, Steady, next_text, witness};
+use support::steady::{Steady, next_text, witness};
 use support::*;
 use tungstenite::Message;
 
@@ -36,12 +38,6 @@ fn world(flags: &[&str]) -> (Process, Footprint, Steady) {
 fn crowd(count: usize, one: impl FnMut(usize) -> TcpStream) -> Vec<TcpStream> {
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     (0..count).map(one).collect()
-}
-
-/// A client's frame, masked with zeros.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    assert!(payload.len() < 126);
-    [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0][..], payload].concat()
 }
 
 /// The header of a client's frame that declares 2^62 bytes.
@@ -101,7 +97,7 @@ fn two_to_the_62_bytes_are_refused_at_the_header_and_take_no_room() {
     let refuse_all = || {
         let heads = [
             enormous_frame(0x82),
-            [frame(0x01, b"x"), enormous_frame(0x80)].concat(),
+            [masked_frame(0x01, b"x"), enormous_frame(0x80)].concat(),
             [enormous_frame(0x81), vec![0; 4096]].concat(),
         ];
         let peers = crowd(CROWD, |number| {
@@ -136,7 +132,7 @@ fn a_message_of_a_million_fragments_is_echoed_whole_while_the_others_are_served(
     const FRAGMENTS: usize = 1_000_000;
     let (process, before, steady) = world(&[]);
     let mut frames: Vec<u8> =
-        (0..FRAGMENTS).flat_map(|number| frame(0x00, &[(number % 251) as u8])).collect();
+        (0..FRAGMENTS).flat_map(|number| masked_frame(0x00, &[(number % 251) as u8])).collect();
     frames[0] = 0x02;
     let last = frames.len() - 7;
     frames[last] = 0x80;
@@ -223,7 +219,7 @@ fn peers_that_end_without_a_close_by_the_hundred_leave_their_channel() {
     let (process, before, steady) = world(&[]);
     let with_an_end = crowd(CROWD, |_| raw_websocket(process.address, "/channels/left"));
     let with_a_reset = crowd(CROWD, |_| raw_websocket(process.address, "/channels/left"));
-    let half = frame(0x81, b"half of this is never sent");
+    let half = masked_frame(0x81, b"half of this is never sent");
     for mut stream in with_an_end.iter().chain(&with_a_reset) {
         stream.write_all(&half[..half.len() / 2]).unwrap();
     }
@@ -310,6 +306,7 @@ fn say(client: &mut Client, text: &str) {
 }
 
 /// The part of the process that is stopped: it need not know when.
+#[allow(clippy::print_stdout)] // read by the process that started this one
 fn subscribe_and_sleep(address: SocketAddr) {
     let kept: Vec<_> = (0..CHILD_CLIENTS).map(|_| websocket(address, "/channels/kept")).collect();
     let told: Vec<_> = (0..CHILD_CLIENTS).map(|_| envelopes(address, "told")).collect();

@@ -2,6 +2,8 @@
 //!
 //! Which frames are refused is in `hostile`, what becomes of subscribers that do not read in `slow_subscribers`.
 
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
 mod support;
 
 use std::io::{Read, Write};

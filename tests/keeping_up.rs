@@ -3,6 +3,8 @@
 //!
 //! Who does not read at all is in `slow_subscribers`.
 
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
 mod support;
 
 use std::io::{Read, Write};
@@ -14,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use fanfare::config::{Config, LagPolicy};
 use fanfare::server::{Draft, Handle};
-use support::streams::Poll;
+use support::long_poll::Poll;
+use support::metrics::Scraper;
 use support::*;
 
 /// A client that takes so many bytes a second, evenly.
@@ -56,13 +59,6 @@ impl Paced {
     }
 }
 
-/// A WebSocket by hand whose kernel takes about so many bytes by itself.
-fn narrow_websocket(server: &Running, path: &str, bytes: usize) -> TcpStream {
-    let mut stream = connect_narrowly(server.address, bytes);
-    assert_eq!(exchange(&mut stream, &upgrade_request(path)).status, 101);
-    stream
-}
-
 fn publish_all(handle: &Handle, channel: &str, count: usize, len: usize) {
     let draft = Draft::text(channel, "x".repeat(len)).unwrap();
     for _ in 0..count {
@@ -72,9 +68,7 @@ fn publish_all(handle: &Handle, channel: &str, count: usize, len: usize) {
 
 /// How many subscribers a policy was applied to.
 fn lagged(server: &Running, policy: &str) -> u64 {
-    let answer = request(server.address, "GET", "/metrics", "", b"");
-    let sample = format!("fanfare_lagged_total{{policy=\"{policy}\"}} ");
-    answer.body.lines().find_map(|line| line.strip_prefix(&sample)).unwrap().parse().unwrap()
+    Scraper::new(server.address).value(&format!("fanfare_lagged_total{{policy=\"{policy}\"}}")) as u64
 }
 
 #[test]
@@ -191,7 +185,7 @@ fn a_slow_reader_under_latest_reads_what_is_new() {
     const RATE: usize = 100_000;
     let lag_policy = vec![("*".parse().unwrap(), LagPolicy::Latest)];
     let server = start(Config { lag_policy, ..config() });
-    let mut reader = Paced::new(narrow_websocket(&server, "/channels/prices", 4096), RATE);
+    let mut reader = Paced::new(narrow_websocket(server.address, "/channels/prices", 4096), RATE);
     let began = Instant::now();
     let (stop, stopped) = mpsc::channel::<()>();
     let handle = server.handle.clone();
@@ -221,7 +215,7 @@ fn a_slow_reader_that_goes_on_taking_bytes_and_answers_no_ping_in_time_stays() {
     let timeout = Duration::from_millis(500);
     let server =
         start(Config { idle_timeout: timeout, pong_timeout: timeout, max_lag: 16 * 1024 * 1024, ..config() });
-    let mut reader = Paced::new(narrow_websocket(&server, "/channels/news", 64 * 1024), 2_000_000);
+    let mut reader = Paced::new(narrow_websocket(server.address, "/channels/news", 64 * 1024), 2_000_000);
     publish_all(&server.handle, "news", COUNT, LEN);
     let mut count = 0;
     while count < COUNT {

@@ -146,7 +146,7 @@ fn clients_over_the_limit_get_503_and_the_others_do_not_notice() {
 #[cfg(target_os = "linux")]
 #[test]
 fn out_of_descriptors_clients_get_503_and_accepting_resumes_by_itself() {
-    const LIMIT: usize = 48;
+    const LIMIT: usize = 128;
     let mut shell = Command::new("sh");
     let flags = "--listen 127.0.0.1:0 --threads 1 --max-connections 1000";
     shell.args(["-c", &format!("ulimit -n {LIMIT}; exec {} {flags}", env!("CARGO_BIN_EXE_fanfare"))]);
@@ -265,8 +265,7 @@ fn a_peer_that_ignores_the_goodbye_does_not_keep_the_server() {
 #[test]
 fn a_lame_duck_serves_everybody_but_is_not_ready_and_then_drains() {
     let lame_duck = Duration::from_millis(1000);
-    let metrics_listen = Some("127.0.0.1:0".parse().unwrap());
-    let server = start(Config { lame_duck, metrics_listen, ..config() });
+    let server = start(with_metrics(Config { lame_duck, ..config() }));
     let mut client = websocket(server.address, "/channels/news");
     let ready = |address| request(address, "GET", "/readyz", "", b"").status;
     assert_eq!((ready(server.address), ready(server.metrics.unwrap())), (200, 200));

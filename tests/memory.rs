@@ -1,10 +1,11 @@
 //! `--max-memory` over real sockets: who goes when it is used up, who is refused, and who does not notice.
 
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 use support::*;
@@ -197,18 +198,21 @@ fn when_connections_alone_use_it_up_new_ones_are_refused_with_503() {
 }
 
 /// How long it may take on a busy machine: it goes back once a second.
-const RETURNED_WITHIN: Duration = Duration::from_secs(10);
+#[cfg(all(feature = "jemalloc", target_os = "linux", target_env = "gnu"))]
+const RETURNED_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// What a process keeps of freed memory once it is at rest, over what it had at start: blocks of up to 32 KiB that its
 /// loops and threads use again, and what lies between those that are used.
+#[cfg(all(feature = "jemalloc", target_os = "linux", target_env = "gnu"))]
 const KEPT_KIB: u64 = 6 * 1024;
 
 /// Waits until it is no more than that. Panics with what it still was.
+#[cfg(all(feature = "jemalloc", target_os = "linux", target_env = "gnu"))]
 fn until_returned(process: &Process, before: u64) {
     let mut least = u64::MAX;
-    let deadline = Instant::now() + RETURNED_WITHIN;
+    let deadline = std::time::Instant::now() + RETURNED_WITHIN;
     while least > before + KEPT_KIB {
-        assert!(Instant::now() < deadline, "at start {before} KiB resident, at rest {least}");
+        assert!(std::time::Instant::now() < deadline, "at start {before} KiB resident, at rest {least}");
         least = least.min(process.resident_kib());
         std::thread::yield_now();
     }
@@ -229,7 +233,11 @@ fn bodies_that_came_and_went_leave_no_memory_behind() {
     until("all have been read", || (process.resident_kib() > before + 16 * 1024).then_some(()));
     // Every third first, then the rest: not in the order in which they came.
     for start in 0..3 {
-        streams.iter_mut().skip(start).step_by(3).for_each(|stream| stream.shutdown(Shutdown::Both).unwrap());
+        streams
+            .iter_mut()
+            .skip(start)
+            .step_by(3)
+            .for_each(|stream| stream.shutdown(std::net::Shutdown::Both).unwrap());
     }
     drop(streams);
     until_returned(&process, before);
@@ -248,30 +256,4 @@ fn messages_of_16_mib_leave_no_memory_behind() {
         }
     }
     until_returned(&process, before);
-}
-
-#[cfg(all(feature = "jemalloc", target_os = "linux", target_env = "gnu"))]
-#[test]
-fn large_bodies_from_many_hold_no_more_resident_memory_than_the_limit_and_what_is_under_way() {
-    let process = spawn(&mut fanfare(&["--max-memory", "32MiB", "--max-lag", "16MiB", "--threads", "2"]));
-    let address = process.address;
-    std::thread::scope(|scope| {
-        for client in 0..6 {
-            scope.spawn(move || {
-                for round in 0..4 {
-                    let body = vec![b'x'; [8_000_000, 1_000_000][round % 2]];
-                    let head = format!(
-                        "POST /channels/c{client} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-                        body.len()
-                    );
-                    let mut stream = connect(address);
-                    // Some get 503, or are cut: there is no room for all of them.
-                    let _ = stream.write_all(&[head.as_bytes(), &body].concat());
-                    let _ = stream.read_to_end(&mut Vec::new());
-                }
-            });
-        }
-    });
-    let peak = process.resident_peak_kib();
-    assert!(peak < (32 + 32) * 1024, "{peak} KiB: the limit, and two bodies that move into longer buffers");
 }

@@ -3,6 +3,8 @@
 //!
 //! Peers that break the protocol or hold something open are in `hostile`.
 
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
 mod support;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,8 +16,7 @@ use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
-use support::steady::{Footprint, Steady, next_text};
+use support::steady::{Steady, next_text};
 use support::*;
 use tungstenite::Message;
 
@@ -112,7 +113,7 @@ fn a_subscriber_that_reads_a_byte_a_second_under_full_load_gets_1013_and_the_oth
     let process = spawn(&mut fanfare(&flags));
     let unused = Footprint::of(&process);
     let steady = Steady::begin(process.address, "ticks", WITNESSES);
-    let slow = slow_raw_websocket(process.address, "/channels/load");
+    let slow = narrow_websocket(process.address, "/channels/load", 4096);
     let mut prompt: Vec<_> = (0..4).map(|_| websocket(process.address, "/channels/load")).collect();
     let (is_over, over) = mpsc::channel::<()>();
     let (has_read, read) = mpsc::channel();
@@ -147,17 +148,6 @@ fn a_subscriber_that_reads_a_byte_a_second_under_full_load_gets_1013_and_the_oth
     drop(prompt);
     steady.end();
     unused.comes_back(&process, 2 * SLACK_KIB);
-}
-
-/// A WebSocket by hand whose kernel takes little.
-fn slow_raw_websocket(address: SocketAddr, path: &str) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&address.into()).unwrap();
-    let mut stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    assert_eq!(exchange(&mut stream, &upgrade_request(path)).status, 101);
-    stream
 }
 
 /// Reads up to the Close frame, which must say 1013, and answers it.

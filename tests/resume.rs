@@ -1,6 +1,8 @@
 //! Clients that leave at random points and come back, over any transport, while others publish: each gets the whole of
 //! the channel in its one order, or is told exactly what it did not get.
 
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
 mod support;
 
 use std::net::SocketAddr;
@@ -13,7 +15,8 @@ use fanfare::server::Draft;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::Value;
-use support::streams::*;
+use support::event_stream::*;
+use support::long_poll::*;
 use support::*;
 
 /// What is published when all else has been, again and again until everybody has gone: who missed one gets another.

@@ -1,13 +1,16 @@
 //! One channel over three transports: the same publications with the same identifiers in the same order.
 
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
 mod support;
 
 use std::time::{Duration, Instant};
 
 use fanfare::config::{Config, Glob, LagPolicy};
 use serde_json::{Value, json};
+use support::event_stream::*;
+use support::long_poll::*;
 use support::steady::next_text;
-use support::streams::*;
 use support::*;
 use tungstenite::Message;
 

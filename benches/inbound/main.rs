@@ -8,6 +8,9 @@
 //! adds another build of the server. How the floor and the naive server serve is in `contestants`, what the clients do
 //! in `senders`, how a round is measured in `side`. CPU time is read from /proc: Linux only.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // the figures
+#![allow(clippy::disallowed_methods)] // only time shows that a server has gone to sleep
+
 mod contestants;
 mod senders;
 mod side;

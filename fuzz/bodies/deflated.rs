@@ -10,10 +10,10 @@
 //! `input::cuts`), where to stop (the same; see `driving`), then a plan: see `deflated_plan`.
 
 use arbitrary::Unstructured;
-use fanfare::ws::{Deflate, Event, Inbound, Message, MessageKind, Protocol, State, encode_close};
+use fanfare::ws::{Event, Inbound, State, encode_close};
 
-use super::deflated_plan::{Client, End, Plan, plan};
-use super::driving::{Driven, ROOM_LEN_MAX, Seen};
+use super::deflated_plan::{Client, End, Plan, Setting, plan};
+use super::driving::{Driven, ROOM_LEN_MAX, Seen, limit};
 use super::input::{byte, cuts, pick, pieces};
 
 /// Longer wires are not read byte by byte.
@@ -61,10 +61,11 @@ pub fn run(data: &[u8]) {
     check_close(setting, &plan.wire, close_after, pauses, &whole.0);
 }
 
-/// The server closes after so many calls: what came before that is the same, wherever it is stopped.
+/// The server closes after this many calls: what came before that is the same, wherever it is stopped.
 fn check_close(setting: Setting, wire: &[u8], close_after: usize, pauses: &[u8], whole: &Seen) {
     let close = |pauses| {
-        let mut driven = Driven::new(setting.protocol(), pauses).closing_after(close_after);
+        let mut driven =
+            Driven::new(setting.protocol(), setting.message_len_max(), pauses).closing_after(close_after);
         driven.receive(&[wire], |_| {});
         driven.seen
     };
@@ -77,37 +78,14 @@ fn check_close(setting: Setting, wire: &[u8], close_after: usize, pauses: &[u8],
     assert_eq!(close(pauses), closed);
 }
 
-/// What was agreed, and what is taken.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    pub is_agreed: bool,
-    pub takeover: bool,
-    pub inbound: Inbound,
-}
-
-impl Setting {
-    fn protocol(self) -> Protocol {
-        let protocol = Protocol::new(self.inbound);
-        if !self.is_agreed {
-            return protocol;
-        }
-        let agreed = Deflate::negotiate(["permessage-deflate"].into_iter(), self.takeover);
-        protocol.with_deflate(agreed.expect("the plainest offer is taken"))
-    }
-
-    pub fn message_len_max(self) -> u64 {
-        match self.inbound {
-            Inbound::Accept { message_len_max } => message_len_max,
-            Inbound::Refuse => 0,
-        }
-    }
-}
-
 fn check_plan(plan: &Plan, seen: &Seen) {
-    let said = seen.outbox.strip_prefix(&plan.outbox[..]).expect("answers to what was in order come first");
-    let events =
-        seen.events.strip_prefix(&plan.events[..]).expect("what was in order is taken as it was meant");
-    match plan.end {
+    let said =
+        seen.outbox.strip_prefix(&plan.expected.outbox[..]).expect("answers to what was in order come first");
+    let events = seen
+        .events
+        .strip_prefix(&plan.expected.events[..])
+        .expect("what was in order is taken as it was meant");
+    match plan.expected.end {
         End::Open => {
             assert_eq!((events, said, seen.error, seen.state), (&[][..], &[][..], None, State::Open));
         }
@@ -133,20 +111,11 @@ fn see(setting: Setting, reads: &[&[u8]], pauses: &[u8]) -> (Seen, Option<usize>
     let len_max = setting.message_len_max();
     let room_len_max = if pauses.is_empty() { 0 } else { ROOM_LEN_MAX as u64 };
     let held_len_max = HELD_LEN_BESIDES_MAX as u64 + len_max.min(u64::MAX / 2).max(room_len_max);
-    let mut driven = Driven::new(setting.protocol(), pauses);
+    let mut driven = Driven::new(setting.protocol(), setting.message_len_max(), pauses);
     driven.receive(reads, |protocol| {
         let held_len = protocol.held_len();
         assert!(held_len as u64 <= held_len_max, "{held_len} bytes are held, {held_len_max} at most");
     });
-    for event in &driven.seen.events {
-        let Event::Message(Message { kind, payload }) = event else { continue };
-        assert!(payload.len() as u64 <= len_max, "{} bytes are over the limit", payload.len());
-        assert!(*kind == MessageKind::Binary || str::from_utf8(payload).is_ok(), "a text is UTF-8");
-    }
     let inflated_len = driven.seen.error.is_none().then_some(driven.inflated_len);
     (driven.seen, inflated_len)
-}
-
-const fn limit(message_len_max: u64) -> Inbound {
-    Inbound::Accept { message_len_max }
 }

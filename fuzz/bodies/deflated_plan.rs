@@ -15,15 +15,14 @@
 //! of them how it ends. Fragments are a number, `p` for pings between them, and a length each. Any other letter
 //! stands for one of these.
 
-use std::borrow::Cow;
-
 use arbitrary::Unstructured;
 use fanfare::ws::{
-    CloseCode, CloseFrame, Error, Event, Inbound, Message, MessageKind, Opcode, encode_masked_frame,
+    CloseCode, CloseFrame, Deflate, Error, Inbound, MessageKind, Opcode, Protocol, encode_masked_frame,
 };
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-use super::deflated::Setting;
+use super::driving::message_len_max;
+use super::expected::Expected;
 use super::input::{byte, pick, up_to};
 
 const LETTERS: &[u8] = b"TBXUICV";
@@ -41,21 +40,41 @@ const TEXT: &str = "a\u{e9}\u{20ac}\u{1f389}";
 const EDGE_LENS: [usize; 16] =
     [0, 1, 16, 17, 999, 1000, 1001, 8191, 8192, 8193, 16_384, 32_768, 32_769, 65_536, 65_537, 150_000];
 
+/// What was agreed, and what is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    pub is_agreed: bool,
+    pub takeover: bool,
+    pub inbound: Inbound,
+}
+
+impl Setting {
+    pub fn protocol(self) -> Protocol {
+        let protocol = Protocol::new(self.inbound);
+        if !self.is_agreed {
+            return protocol;
+        }
+        let agreed = Deflate::negotiate(["permessage-deflate"].into_iter(), self.takeover);
+        protocol.with_deflate(agreed.expect("the plainest offer is taken"))
+    }
+
+    pub fn message_len_max(self) -> u64 {
+        message_len_max(self.inbound)
+    }
+}
+
 /// A wire, and what is to be seen of it.
 pub struct Plan {
     pub wire: Vec<u8>,
-    pub events: Vec<Event<'static>>,
-    /// Pongs, and the answer to a Close frame; without the Close frame for a fault.
-    pub outbox: Vec<u8>,
-    pub end: End,
+    pub expected: Expected<End>,
 }
 
-/// What comes of the bytes behind the last frame that is in order.
+/// What comes of the bytes after the last frame that is in order.
 #[derive(Clone, Copy, Debug)]
 pub enum End {
     Open,
     Closed,
-    /// A fault; so many pings at most come before it is told.
+    /// A fault; at most this many pings come before it is told.
     Failed {
         error: Error,
         pings_max: usize,
@@ -65,7 +84,7 @@ pub enum End {
 }
 
 pub fn plan(input: &mut Unstructured, mut client: Client, setting: Setting) -> Plan {
-    let mut plan = Plan { wire: Vec::new(), events: Vec::new(), outbox: Vec::new(), end: End::Open };
+    let mut plan = Plan { wire: Vec::new(), expected: Expected::new(End::Open) };
     let mut payloads_len = 0;
     while !input.is_empty() && payloads_len < PAYLOADS_LEN_MAX {
         match letter(byte(input)) {
@@ -85,14 +104,14 @@ pub fn plan(input: &mut Unstructured, mut client: Client, setting: Setting) -> P
 impl Plan {
     /// Says what comes next, if anything that comes is still looked at.
     fn then(&mut self, what: impl FnOnce(&mut Plan)) {
-        match self.end {
+        match self.expected.end {
             End::Open => what(self),
             End::Closed | End::Failed { .. } | End::Spoilt => {}
         }
     }
 
     fn fail(&mut self, error: Error, pings_max: usize) {
-        self.then(|plan| plan.end = End::Failed { error, pings_max });
+        self.then(|plan| plan.expected.end = End::Failed { error, pings_max });
     }
 
     fn compressed(
@@ -119,11 +138,11 @@ impl Plan {
         };
         let is_inflated = setting.is_agreed && setting.inbound != Inbound::Refuse;
         self.then(|plan| match fault {
-            _ if is_spoilt && is_inflated => plan.end = End::Spoilt,
-            Some((error, pings_max)) => plan.end = End::Failed { error, pings_max },
+            _ if is_spoilt && is_inflated => plan.expected.end = End::Spoilt,
+            Some((error, pings_max)) => plan.expected.end = End::Failed { error, pings_max },
             None => {
-                (0..pings).for_each(|_| plan.pinged(b"between"));
-                plan.events.push(Event::Message(Message { kind, payload: Cow::Owned(payload.clone()) }));
+                (0..pings).for_each(|_| plan.expected.ping(b"between"));
+                plan.expected.message(kind, payload.clone());
             }
         });
         payload.len()
@@ -137,7 +156,7 @@ impl Plan {
         for index in 0..fragments {
             let fin = index + 1 == fragments;
             let len = if fin { rest.len() } else { usize::from(byte(input)).min(rest.len()) };
-            let (fragment, behind) = rest.split_at(len);
+            let (fragment, after) = rest.split_at(len);
             let opcode = match (index, kind) {
                 (0, MessageKind::Text) => Opcode::Text,
                 (0, MessageKind::Binary) => Opcode::Binary,
@@ -147,7 +166,7 @@ impl Plan {
             if pings && !fin {
                 frame(&mut self.wire, true, false, Opcode::Ping, b"between");
             }
-            rest = behind;
+            rest = after;
         }
         if pings { fragments - 1 } else { 0 }
     }
@@ -164,30 +183,21 @@ impl Plan {
         } else if str::from_utf8(&payload).is_err() {
             self.fail(Error::TextNotUtf8, 0);
         }
-        let kind = MessageKind::Text;
-        let message = Message { kind, payload: Cow::Owned(payload.clone()) };
-        self.then(|plan| plan.events.push(Event::Message(message)));
+        self.then(|plan| plan.expected.message(MessageKind::Text, payload.clone()));
         payload.len()
     }
 
     fn ping(&mut self, payload: &[u8]) {
         frame(&mut self.wire, true, false, Opcode::Ping, payload);
-        self.then(|plan| plan.pinged(payload));
-    }
-
-    fn pinged(&mut self, payload: &[u8]) {
-        self.events.push(Event::Ping);
-        self.outbox.extend([0x8a, payload.len() as u8]);
-        self.outbox.extend(payload);
+        self.then(|plan| plan.expected.ping(payload));
     }
 
     fn close(&mut self) {
         frame(&mut self.wire, true, false, Opcode::Close, b"\x03\xe8bye");
         self.then(|plan| {
             let close = CloseFrame { code: CloseCode::NORMAL, reason: "bye".to_owned() };
-            plan.events.push(Event::Close(Some(close)));
-            plan.outbox.extend(b"\x88\x02\x03\xe8");
-            plan.end = End::Closed;
+            plan.expected.close(Some(close));
+            plan.expected.end = End::Closed;
         });
     }
 
@@ -256,7 +266,7 @@ impl Client {
             self.push(block, flush, &mut deflated);
             is_ended = flush == FlushCompress::Finish;
         }
-        // RFC 7692 §7.2.3.4: behind a block with BFINAL set comes an empty one, of which a byte stays. §7.2.3.6: so
+        // RFC 7692 §7.2.3.4: after a block with BFINAL set comes an empty one, of which a byte stays. §7.2.3.6: so
         // it does of an empty message.
         if is_ended || payload.is_empty() {
             deflated.push(0);

@@ -1,13 +1,14 @@
 //! Drives a `Protocol` as a server does that stops: after any event it keeps what is left of the input and goes on with
 //! it later, and a message in pieces is assembled in a room that it is given.
 //!
-//! None of it may be seen in what comes out: that is for `frames` and `deflated` to compare.
+//! What holds of every wire is asserted here; that stops and rooms change nothing of what is seen is for `frames` and
+//! `deflated` to compare.
 
 use std::borrow::Cow;
 
-use fanfare::ws::{CloseCode, Error, Event, Message, Protocol, Room, State};
+use fanfare::ws::{CloseCode, Error, Event, Inbound, Message, MessageKind, Protocol, Room, State};
 
-/// A call inflates so many bytes at most: as many as one read of the server brings.
+/// A call inflates at most this many bytes: as many as one read of the server brings.
 const INFLATED_LEN_PER_CALL_MAX: usize = 64 * 1024;
 
 /// `Protocol`, "how to drive this", 6: a call appends no more.
@@ -33,7 +34,7 @@ pub struct Seen {
 ///
 /// ```text
 ///   bits 0, 1   0, 1: the next call at once; 2: what is left is kept, and comes back by itself; 3: what is left is
-///               kept, and comes back with the next read behind it
+///               kept, and comes back before the next read
 ///   bits 2..5   the room that the next call is given, if the last one is used up: of `ROOM_LENS`
 /// ```
 ///
@@ -43,6 +44,7 @@ pub struct Driven<'a> {
     pub seen: Seen,
     /// Bytes that were inflated.
     pub inflated_len: usize,
+    len_max: u64,
     pauses: &'a [u8],
     calls: usize,
     closes_after: Option<usize>,
@@ -61,12 +63,14 @@ enum Then {
 }
 
 impl<'a> Driven<'a> {
-    pub fn new(protocol: Protocol, pauses: &'a [u8]) -> Self {
+    /// A connection on which messages have at most `len_max` bytes.
+    pub fn new(protocol: Protocol, len_max: u64, pauses: &'a [u8]) -> Self {
         let seen = Seen { events: Vec::new(), error: None, outbox: Vec::new(), state: State::Open };
         Driven {
             protocol,
             seen,
             inflated_len: 0,
+            len_max,
             pauses,
             calls: 0,
             closes_after: None,
@@ -76,7 +80,7 @@ impl<'a> Driven<'a> {
         }
     }
 
-    /// The same, where the server closes after so many calls, inside a message perhaps: nothing is said or taken after
+    /// The same, where the server closes after this many calls, inside a message perhaps: nothing is said or taken after
     /// that.
     pub fn closing_after(self, calls: usize) -> Self {
         Driven { closes_after: Some(calls), ..self }
@@ -141,7 +145,7 @@ impl<'a> Driven<'a> {
             }
             Ok(Some(event)) => {
                 self.check_room(&event);
-                self.seen.events.push(owned(event));
+                self.seen.events.push(owned(event, self.len_max));
             }
             Ok(None) => return false,
             Err(error) => {
@@ -174,9 +178,25 @@ impl<'a> Driven<'a> {
     }
 }
 
-fn owned(event: Event<'_>) -> Event<'static> {
+/// Messages of at most this many bytes are taken.
+pub const fn limit(message_len_max: u64) -> Inbound {
+    Inbound::Accept { message_len_max }
+}
+
+/// The most bytes of a message that is taken.
+pub fn message_len_max(inbound: Inbound) -> u64 {
+    match inbound {
+        Inbound::Accept { message_len_max } => message_len_max,
+        Inbound::Refuse => 0,
+    }
+}
+
+/// The event with its payload copied, which is checked.
+fn owned(event: Event<'_>, len_max: u64) -> Event<'static> {
     match event {
         Event::Message(Message { kind, payload }) => {
+            assert!(payload.len() as u64 <= len_max, "{} bytes are over the limit", payload.len());
+            assert!(kind == MessageKind::Binary || str::from_utf8(&payload).is_ok(), "a text is UTF-8");
             Event::Message(Message { kind, payload: Cow::Owned(payload.into_owned()) })
         }
         Event::Inflating => unreachable!("it is passed over"),

@@ -148,7 +148,7 @@ fn token(rest: &mut Vec<char>) -> Option<String> {
     (!token.is_empty()).then_some(token)
 }
 
-/// What is behind the first quote, to the last. RFC 6455 §9.1: "When using the quoted-string syntax variant, the
+/// What is after the first quote, to the last. RFC 6455 §9.1: "When using the quoted-string syntax variant, the
 /// value after quoted-string unescaping MUST conform to the 'token' ABNF."
 fn quoted(rest: &mut Vec<char>) -> Option<String> {
     let mut text = Vec::new();

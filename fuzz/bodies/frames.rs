@@ -12,7 +12,7 @@
 use arbitrary::Unstructured;
 use fanfare::ws::{CloseCode, Error, Inbound, Protocol, REASON_LEN_MAX, State};
 
-use super::driving::{Driven, Seen};
+use super::driving::{Driven, Seen, limit, message_len_max};
 use super::frames_model::{End, expected};
 use super::frames_plan::wire;
 use super::input::{byte, cuts, pick, pieces, up_to};
@@ -100,21 +100,17 @@ fn check_close(inbound: Inbound, wire: &[u8], at: usize, sizes: &[u8], pauses: &
 }
 
 fn see(inbound: Inbound, reads: &[&[u8]], pauses: &[u8]) -> Seen {
-    let mut driven = Driven::new(Protocol::new(inbound), pauses);
+    let mut driven = Driven::new(Protocol::new(inbound), message_len_max(inbound), pauses);
     driven.receive(reads, |_| {});
     driven.seen
 }
 
 fn see_close(inbound: Inbound, before: &[&[u8]], after: &[&[u8]], pauses: &[u8]) -> Seen {
-    let mut driven = Driven::new(Protocol::new(inbound), pauses);
+    let mut driven = Driven::new(Protocol::new(inbound), message_len_max(inbound), pauses);
     driven.receive(before, |_| {});
     driven.protocol.close(CloseCode::GOING_AWAY, "the server stops", &mut driven.seen.outbox);
     let said_len = driven.seen.outbox.len();
     driven.receive(after, |_| {});
     assert_eq!(driven.seen.outbox.len(), said_len, "nothing follows a Close frame");
     driven.seen
-}
-
-const fn limit(message_len_max: u64) -> Inbound {
-    Inbound::Accept { message_len_max }
 }

@@ -4,20 +4,11 @@
 //! It is told nothing of cuts and keeps no state between calls. Of a frame that is not whole it reads what is
 //! there, since a fault is told at the first byte that shows it.
 
-use std::borrow::Cow;
+use fanfare::ws::{CloseCode, CloseFrame, Event, Inbound, MessageKind};
 
-use fanfare::ws::{CloseCode, CloseFrame, Event, Inbound, Message, MessageKind};
+use super::expected::Expected;
 
-/// What is to be seen of a connection.
-#[derive(Debug)]
-pub struct Expected {
-    pub events: Vec<Event<'static>>,
-    /// Pongs, and the answer to a Close frame; without the Close frame for a fault.
-    pub outbox: Vec<u8>,
-    pub end: End,
-}
-
-/// What is to be said of the bytes behind the last frame that is in order.
+/// What is to be said of the bytes after the last frame that is in order.
 #[derive(Clone, Copy, Debug)]
 pub enum End {
     /// There are none, or a frame that is not whole and could become one in order.
@@ -42,8 +33,8 @@ struct Started {
     payload: Vec<u8>,
 }
 
-pub fn expected(inbound: Inbound, wire: &[u8]) -> Expected {
-    let mut expected = Expected { events: Vec::new(), outbox: Vec::new(), end: End::Open };
+pub fn expected(inbound: Inbound, wire: &[u8]) -> Expected<End> {
+    let mut expected = Expected::new(End::Open);
     let mut started = None;
     let mut rest = wire;
     while !rest.is_empty() {
@@ -71,15 +62,15 @@ fn frame(inbound: Inbound, started: &Option<Started>, rest: &mut &[u8]) -> Resul
     let second = *rest.get(1).ok_or(End::Open)?;
     let short = second & 0x7f;
     fail_if(second & 0x80 == 0 || (is_control && short > 125), 1002)?;
-    let mut behind = &rest[2..];
-    let len = payload_len(short, &mut behind)?;
-    let (key, behind) = behind.split_at_checked(4).ok_or(End::Open)?;
+    let mut after = &rest[2..];
+    let len = payload_len(short, &mut after)?;
+    let (key, after) = after.split_at_checked(4).ok_or(End::Open)?;
     if !is_control {
         check_order(inbound, started, opcode, len)?;
     }
-    let is_whole = len <= behind.len() as u64;
-    let (masked, behind) = behind.split_at(if is_whole { len as usize } else { behind.len() });
-    *rest = behind;
+    let is_whole = len <= after.len() as u64;
+    let (masked, after) = after.split_at(if is_whole { len as usize } else { after.len() });
+    *rest = after;
     let payload = masked.iter().enumerate().map(|(i, byte)| byte ^ key[i % 4]).collect();
     Ok(Frame { fin, opcode, payload, is_whole })
 }
@@ -91,10 +82,10 @@ fn payload_len(short: u8, rest: &mut &[u8]) -> Result<u64, End> {
         127 => (8, 65_536),
         len => return Ok(u64::from(len)),
     };
-    let (extended, behind) = rest.split_at_checked(extended_len).ok_or(End::Open)?;
+    let (extended, after) = rest.split_at_checked(extended_len).ok_or(End::Open)?;
     let len = extended.iter().fold(0, |len, byte| len << 8 | u64::from(*byte));
     fail_if(len < len_min || len >> 63 == 1, 1002)?;
-    *rest = behind;
+    *rest = after;
     Ok(len)
 }
 
@@ -106,7 +97,7 @@ fn check_order(inbound: Inbound, started: &Option<Started>, opcode: u8, len: u64
     fail_if(so_far + len > message_len_max, 1009)
 }
 
-fn data(frame: Frame, started: &mut Option<Started>, expected: &mut Expected) -> Result<(), End> {
+fn data(frame: Frame, started: &mut Option<Started>, expected: &mut Expected<End>) -> Result<(), End> {
     let kind = if frame.opcode == 2 { MessageKind::Binary } else { MessageKind::Text };
     let mut message = started.take().unwrap_or(Started { kind, payload: Vec::new() });
     message.payload.extend(frame.payload);
@@ -118,15 +109,14 @@ fn data(frame: Frame, started: &mut Option<Started>, expected: &mut Expected) ->
         return Err(End::Open);
     }
     if frame.fin {
-        let payload = Cow::Owned(message.payload);
-        expected.events.push(Event::Message(Message { kind: message.kind, payload }));
+        expected.message(message.kind, message.payload);
     } else {
         *started = Some(message);
     }
     Ok(())
 }
 
-fn control(frame: &Frame, expected: &mut Expected) -> Result<(), End> {
+fn control(frame: &Frame, expected: &mut Expected<End>) -> Result<(), End> {
     if frame.opcode == 8 {
         return close(&frame.payload, frame.is_whole, expected);
     }
@@ -134,9 +124,7 @@ fn control(frame: &Frame, expected: &mut Expected) -> Result<(), End> {
         return Err(End::Open);
     }
     if frame.opcode == 9 {
-        expected.events.push(Event::Ping);
-        expected.outbox.extend([0x8a, frame.payload.len() as u8]);
-        expected.outbox.extend(&frame.payload);
+        expected.ping(&frame.payload);
     } else {
         expected.events.push(Event::Pong);
     }
@@ -144,7 +132,7 @@ fn control(frame: &Frame, expected: &mut Expected) -> Result<(), End> {
 }
 
 /// RFC 6455 §5.5.1 and §7.4; 1012 to 1014 are IANA's.
-fn close(payload: &[u8], is_whole: bool, expected: &mut Expected) -> Result<(), End> {
+fn close(payload: &[u8], is_whole: bool, expected: &mut Expected<End>) -> Result<(), End> {
     let said = match payload {
         [] => None,
         [_] => return Err(if is_whole { End::Failed(1002) } else { End::Open }),
@@ -159,10 +147,7 @@ fn close(payload: &[u8], is_whole: bool, expected: &mut Expected) -> Result<(), 
     if !is_whole {
         return Err(End::Open);
     }
-    let code = &payload[..payload.len().min(2)];
-    expected.outbox.extend([0x88, code.len() as u8]);
-    expected.outbox.extend(code);
-    expected.events.push(Event::Close(said));
+    expected.close(said);
     Err(End::Closed)
 }
 

@@ -12,9 +12,9 @@
 //! | `X` channel len subscriber | publish to all but one subscriber of the channel |
 //! | `R` subscriber len | read that many bytes, frames in part too |
 //! | `F` subscriber | finish the frame that was begun |
-//! | `O` subscriber len | finish it, then skip the oldest until no more than so many bytes are left |
+//! | `O` subscriber len | finish it, then skip the oldest until at most this many bytes are left |
 //! | `L` subscriber | finish it, then skip all but the last |
-//! | `N` subscriber len | the same, and the last too if more than so many bytes to step over follow it |
+//! | `N` subscriber len | the same, and the last too if more than this many bytes to step over follow it |
 //! | `M` subscriber | ask how many were skipped |
 //! | `D` | take a log that has something new |
 //! | `T` log | trim a log that was taken, gone or not |

@@ -227,7 +227,7 @@ impl Pair {
         }
     }
 
-    /// Reads so many bytes, over the runs of which there are enough.
+    /// Reads this many bytes, over the runs of which there are enough.
     pub fn read(&mut self, at: (usize, usize), len: usize) {
         self.check_unread(at);
         let (hub, subscriber) = self.both(at);

@@ -43,9 +43,9 @@ pub fn pieces<'a>(bytes: &'a [u8], sizes: &[u8]) -> Vec<&'a [u8]> {
             break;
         }
         let len = if pieces.len() < PIECES_MAX { usize::from(size) } else { rest.len() };
-        let (piece, behind) = rest.split_at(rest.len().min(len));
+        let (piece, after) = rest.split_at(rest.len().min(len));
         pieces.push(piece);
-        rest = behind;
+        rest = after;
     }
     pieces
 }

@@ -17,9 +17,9 @@ pub mod request;
 pub mod upgrade;
 pub mod utf8;
 
-mod connection;
 mod deflated_plan;
 mod driving;
+mod expected;
 mod extension_model;
 mod frames_model;
 mod frames_plan;

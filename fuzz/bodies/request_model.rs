@@ -39,7 +39,7 @@ pub struct Head {
     pub fields: Vec<(String, Vec<u8>)>,
 }
 
-/// What is to be said of the bytes behind the last event.
+/// What is to be said of the bytes after the last event.
 #[derive(Debug)]
 pub enum End {
     /// There are none.
@@ -119,16 +119,16 @@ fn head(rules: Rules, rest: &mut &[u8]) -> Result<Head, End> {
 /// Takes lines up to an empty one off the front of `rest`, without their ends.
 fn section<'a>(rules: Rules, rest: &mut &'a [u8]) -> Result<Vec<&'a [u8]>, End> {
     let mut lines = Vec::new();
-    let mut behind = *rest;
+    let mut after = *rest;
     loop {
-        let Some(line) = line(&mut behind) else {
+        let Some(line) = line(&mut after) else {
             refuse_if(rest.len() > rules.head_len_max, "length of the section")?;
             return Err(End::Cut);
         };
         refuse_if(line.iter().any(|&byte| byte < 0x20 && byte != b'\t' || byte == 0x7f), "control byte")?;
         if line.is_empty() {
-            refuse_if(rest.len() - behind.len() > rules.head_len_max, "length of the section")?;
-            *rest = behind;
+            refuse_if(rest.len() - after.len() > rules.head_len_max, "length of the section")?;
+            *rest = after;
             return Ok(lines);
         }
         lines.push(line);
@@ -296,8 +296,8 @@ fn chunk_size(line: &[u8]) -> Result<u64, End> {
 
 fn take(rest: &mut &[u8], len: u64) -> Result<Vec<u8>, End> {
     let len = usize::try_from(len).map_err(|_| End::Cut)?;
-    let (taken, behind) = rest.split_at_checked(len).ok_or(End::Cut)?;
-    *rest = behind;
+    let (taken, after) = rest.split_at_checked(len).ok_or(End::Cut)?;
+    *rest = after;
     Ok(taken.to_vec())
 }
 

@@ -1,10 +1,37 @@
-//! Rules by channel: which rule applies to a channel, which rule can never apply, and which glob matches no channel.
+//! Rules by channel, each a glob and a value: which rule applies to a channel, which rule can never apply, and which glob
+//! matches no channel.
 //!
 //! What a rule sets is not known here.
 
 use std::fmt;
 
-use super::Glob;
+use wildmatch::WildMatch;
+
+/// A pattern of channel names: `*` for any run of characters, `?` for one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Glob(WildMatch);
+
+impl Glob {
+    /// The pattern as it was written.
+    #[must_use]
+    pub fn new(pattern: &str) -> Self {
+        Self(WildMatch::new(pattern))
+    }
+
+    /// Whether the whole of `name` matches.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        self.0.matches(name)
+    }
+}
+
+impl std::str::FromStr for Glob {
+    type Err = std::convert::Infallible;
+
+    fn from_str(pattern: &str) -> Result<Self, Self::Err> {
+        Ok(Self::new(pattern))
+    }
+}
 
 /// Channels whose names begin with this are reserved for the server: clients cannot publish to them, nor subscribe to them
 /// by name.

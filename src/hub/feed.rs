@@ -83,6 +83,12 @@ impl Feed {
         self.readers.len()
     }
 
+    /// The bytes that they take.
+    #[cfg(test)]
+    pub fn readers_held_len(&self) -> usize {
+        self.readers.held_len()
+    }
+
     /// The reader at a place of the row, and its slot.
     pub fn reader_at(&self, place: usize) -> Option<(u32, &Reader)> {
         self.readers.at(place)

@@ -119,6 +119,12 @@ impl Readers {
         self.row.len()
     }
 
+    /// The bytes that the row and the slots take.
+    #[cfg(test)]
+    pub fn held_len(&self) -> usize {
+        self.row.capacity() * size_of::<Reader>() + self.slots.capacity() * size_of::<u32>()
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Reader> {
         self.row.iter()

@@ -314,6 +314,12 @@ impl Hub {
         result
     }
 
+    /// The bytes that the readers of a subscription's log take.
+    #[cfg(test)]
+    pub(crate) fn readers_held_len(&self, subscription: Subscription) -> usize {
+        self.reading(subscription).readers_held_len()
+    }
+
     fn feed(&self, log: LogId) -> Option<&Feed> {
         self.channels.get(log.channel as usize)?.feeds[log.form.index()].as_deref()
     }

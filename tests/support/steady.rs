@@ -1,5 +1,4 @@
-//! Who has done nothing wrong: a ticker and its witnesses, which notice a lost, doubled or late message, and the
-//! footprint of a process, which must come back to what it was.
+//! Clients that do nothing wrong: a ticker and its witnesses, which notice a lost, doubled or late message.
 //!
 //! What the others do meanwhile is each test's own.
 
@@ -12,7 +11,7 @@ use std::time::Duration;
 
 use tungstenite::{Error, Message};
 
-use super::{Client, PATIENCE, Process, until, websocket};
+use super::{Client, PATIENCE, websocket};
 
 /// The ticker's pace. 200 ticks a second show a stall of a loop within 5 ms, and cost 2 % of a core.
 const PACE: Duration = Duration::from_millis(5);
@@ -35,7 +34,7 @@ struct Seen {
 }
 
 impl Steady {
-    /// Subscribes so many witnesses to the channel, then lets the ticker begin. The witnesses answer pings.
+    /// Subscribes this many witnesses to the channel, then lets the ticker begin. The witnesses answer pings.
     pub fn begin(address: SocketAddr, channel: &str, witnesses: usize) -> Self {
         let path = format!("/channels/{channel}");
         let seen = Arc::new(Seen { counts: Mutex::new(vec![0; witnesses]), changed: Condvar::new() });
@@ -63,7 +62,7 @@ impl Steady {
         *self.seen.counts.lock().unwrap().iter().min().unwrap()
     }
 
-    /// Waits until every witness has got so many more.
+    /// Waits until every witness has got this many more.
     pub fn more(&self, count: usize) {
         let target = self.seen() + count;
         let counts = self.seen.counts.lock().unwrap();
@@ -119,26 +118,5 @@ pub fn next_text(client: &mut Client) -> String {
             Err(Error::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
             other => panic!("not a text: {other:?}"),
         }
-    }
-}
-
-/// What a process holds.
-#[derive(Clone, Copy, Debug)]
-pub struct Footprint {
-    descriptors: usize,
-    resident_kib: u64,
-}
-
-impl Footprint {
-    /// What it holds now.
-    pub fn of(process: &Process) -> Self {
-        Self { descriptors: process.descriptors(), resident_kib: process.resident_kib() }
-    }
-
-    /// Waits until the process holds as many descriptors as this again, and as much memory but for a slack.
-    pub fn comes_back(&self, process: &Process, slack_kib: u64) {
-        until("the descriptors are as before", || (process.descriptors() <= self.descriptors).then_some(()));
-        let grown = process.resident_kib().saturating_sub(self.resident_kib);
-        assert!(grown < slack_kib, "{grown} KiB more than before");
     }
 }

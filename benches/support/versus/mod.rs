@@ -3,6 +3,8 @@
 //! How a round is measured is in `rounds`, how the figures are printed in `table`. Who the sides are is not known
 //! here.
 
+#![allow(clippy::print_stdout)] // the figures
+
 pub mod rounds;
 pub mod table;
 

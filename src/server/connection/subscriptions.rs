@@ -221,6 +221,21 @@ mod tests {
         assert!(each <= size_of::<Entry>() * 9 / 8, "{each} bytes");
     }
 
+    // As they are allocated. The readers and slots of a log double: with one more than 1,024, half of their room is unused.
+    #[test]
+    fn a_thousand_subscriptions_take_at_most_64_bytes_each_with_their_readers_and_slots() {
+        const COUNT: usize = 1000;
+        let (mut hub, mut subscriptions) = (Hub::default(), Subscriptions::default());
+        let name = ChannelName::new("news").unwrap();
+        for _ in 0..COUNT {
+            let subscription = hub.subscribe(&name, WireForm::WebSocket, 0);
+            subscriptions.insert(Entry { subscription, policy: LagPolicy::Close, replay: None });
+        }
+        let in_the_log = hub.readers_held_len(subscriptions.entries()[0].subscription);
+        let each = (subscriptions.held_len() + in_the_log) as f64 / COUNT as f64;
+        assert!(each <= 64.0, "{each} bytes");
+    }
+
     #[test]
     fn what_was_inserted_is_removed_and_nothing_else() {
         for count in [1, 2, 5] {

@@ -94,7 +94,9 @@ impl Timeouts {
         match stage {
             Stage::Head => self.head,
             Stage::Body => self.body,
-            Stage::KeptAlive | Stage::Open | Stage::Finishing => self.idle,
+            Stage::KeptAlive | Stage::Open => self.idle,
+            // What is to be taken comes before what is to be answered: it has no less time.
+            Stage::Finishing => self.idle.max(self.close),
             Stage::Waiting(wait_ms) => u64::from(wait_ms),
             Stage::Pinged => self.pong,
             Stage::Closing | Stage::Lingering => self.close,
@@ -432,6 +434,17 @@ mod tests {
                 watched.took(at(105), is_held);
                 assert_eq!(watched.due(at(100 + seconds), &timeouts()), due, "{stage:?}");
             }
+        }
+    }
+
+    #[test]
+    fn bytes_ahead_of_a_close_frame_have_no_less_time_than_the_answer_to_it() {
+        let second = std::time::Duration::from_secs(1);
+        for (idle, close) in [(5, 20), (20, 5)] {
+            let config =
+                Config { idle_timeout: idle * second, close_timeout: close * second, ..Config::default() };
+            let deadline = in_stage(Stage::Finishing).deadline(&Timeouts::new(&config));
+            assert_eq!(deadline, at(120));
         }
     }
 

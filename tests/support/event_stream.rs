@@ -1,14 +1,12 @@
-//! Readers of event streams and long polls, by the standards' own rules and with none of the server's code.
+//! A reader of event streams, by the standards' own rules and with none of the server's code.
 //!
-//! `Events` undoes chunks (RFC 9112 §7.1) and the WHATWG event stream format; `Poll` goes on from `next`.
+//! `Events` undoes chunks (RFC 9112 §7.1) and the WHATWG event stream format.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 
-use serde_json::Value;
-
-use super::{Answer, connect, exchange, read_answer};
+use super::{Answer, connect, exchange};
 
 /// An event as an EventSource would dispatch it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,45 +137,4 @@ impl Events {
             }
         }
     }
-}
-
-/// A client that polls, on one connection.
-pub struct Poll {
-    stream: TcpStream,
-    path: String,
-    /// What the next poll begins behind; empty before the first.
-    pub next: String,
-}
-
-impl Poll {
-    /// Nothing has been asked yet.
-    pub fn new(address: SocketAddr, path: &str) -> Self {
-        Self { stream: connect(address), path: path.into(), next: String::new() }
-    }
-
-    /// Asks, without waiting for the answer.
-    pub fn ask(&mut self, wait: u64) {
-        let query = format!("?since={}&wait={wait}", self.next);
-        write!(self.stream, "GET {}{query} HTTP/1.1\r\nHost: localhost\r\n\r\n", self.path).unwrap();
-    }
-
-    /// The answer.
-    pub fn answer(&mut self) -> Value {
-        let answer = read_answer(&mut self.stream);
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let value: Value = serde_json::from_str(&answer.body).unwrap();
-        self.next = value["next"].as_str().unwrap().into();
-        value
-    }
-
-    /// Asks and waits.
-    pub fn poll(&mut self, wait: u64) -> Value {
-        self.ask(wait);
-        self.answer()
-    }
-}
-
-/// The `data` of each message of a poll's answer.
-pub fn data_of(answer: &Value) -> Vec<Value> {
-    answer["messages"].as_array().unwrap().iter().map(|message| message["data"].clone()).collect()
 }

@@ -1,4 +1,4 @@
-//! Authority over real sockets: the key, the channels open to clients, the origins, and where a server may listen.
+//! Who may do what, over real sockets: the key, the channels open to clients, the origins, and where a server may listen.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use fanfare::config::Config;
 use fanfare::server::{Server, StartError};
-use support::streams::*;
+use support::event_stream::*;
 use support::*;
 use tungstenite::Message;
 
@@ -261,7 +261,7 @@ fn in_development_mode_another_name_in_host_is_refused_with_the_flag_to_add() {
 
 #[test]
 fn probes_and_the_metrics_address_are_answered_by_any_name() {
-    let server = start(Config { metrics_listen: Some("127.0.0.1:0".parse().unwrap()), ..config() });
+    let server = start(with_metrics(config()));
     let metrics = server.metrics.unwrap();
     for path in ["/healthz", "/readyz"] {
         assert_eq!(get(server.address, "10.0.0.7:8080", path).status, 200, "{path}");
