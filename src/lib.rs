@@ -64,7 +64,9 @@
 //!  start                      binds the addresses, makes the loops, runs a thread each
 //!  handle, event_loop         other threads' way in; the turn, and all that concerns many connections
 //!  connection                 one connection: its life, its outbox and subscriptions, one file a role
-//!  shared                     what all loops share: configuration, broker, connection counts, the stop
+//!  shared                     what all loops share: configuration, broker, and the types below
+//!  budget, placement,         memory held for clients; connections per loop;
+//!  stopping                   how far the stop has come
 //!  api, demo                  requests to answers: routes, access, payloads; the demo's prices
 //!  broker, metrics, encoder   order, history, mailboxes; counters and their formats; publications to frames
 //!  clock, excerpt, lock, prices

@@ -2,11 +2,39 @@
 //!
 //! Nothing waits here.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the server was created. No rule of the server needs a finer time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
+
+/// The clock of a server: it begins when the server is created.
+#[derive(Debug)]
+pub struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    /// A clock that begins now.
+    pub fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    /// The time. A loop reads it when its wait ends and when its flush phase begins.
+    pub fn now(&self) -> Millis {
+        Millis(self.elapsed().as_millis() as u64)
+    }
+
+    /// The same, to the nanosecond.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// How long it is until then.
+    pub fn until(&self, then: Millis) -> Duration {
+        (self.started + Duration::from_millis(then.0)).saturating_duration_since(Instant::now())
+    }
+}
 
 /// A duration in milliseconds, at most a quarter of the clock's range, so that sums do not overflow.
 pub fn millis(duration: Duration) -> u64 {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::hub::Published;
 use crate::server::broker::answer::{NotPublished, Publishing, Reply, Waiter};
 use crate::server::broker::draft::Draft;
-use crate::server::shared::{Shared, Stop};
+use crate::server::shared::Shared;
+use crate::server::stopping::Stop;
 
 /// Publishes to a server's channels, and stops it. Clones are handles of the same server; each may be used from
 /// any thread, and none keeps the server running.
@@ -38,7 +39,7 @@ impl Handle {
         self.shared.meters.note_published();
         let reply = Arc::new(Reply::default());
         let waiter = Waiter::Thread(Arc::clone(&reply));
-        let receipt = match self.shared.broker.publish(draft, waiter, self.shared.now()) {
+        let receipt = match self.shared.broker.publish(draft, waiter, self.shared.clock.now()) {
             Publishing::Done(receipt) => receipt,
             Publishing::Awaited => reply.wait()?,
         };
@@ -48,7 +49,7 @@ impl Handle {
     /// The number of open connections.
     #[must_use]
     pub fn connections_len(&self) -> usize {
-        self.shared.connections_len()
+        self.shared.placement.len()
     }
 
     /// Stops the server: after the configured lame duck it accepts no connection and closes the open ones with 1001,

@@ -5,6 +5,7 @@
 
 mod api;
 mod broker;
+mod budget;
 mod clock;
 mod connection;
 mod demo;
@@ -14,9 +15,11 @@ mod excerpt;
 mod handle;
 mod lock;
 mod metrics;
+mod placement;
 mod prices;
 mod shared;
 mod start;
+mod stopping;
 
 pub use crate::hub::Published;
 pub use broker::draft::{Draft, DraftError};

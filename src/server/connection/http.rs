@@ -17,7 +17,7 @@ use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
 use crate::server::clock;
 use crate::server::metrics::refusals::Reason;
-use crate::server::shared::Stop;
+use crate::server::stopping::Stop;
 
 /// How much of an answer is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

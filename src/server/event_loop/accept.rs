@@ -38,7 +38,7 @@ impl EventLoop {
             cx.shared.note_several(reason, accepted.refused, cx.now, &sentence);
         }
         for socket in accepted.sockets {
-            match self.context.shared.assign() {
+            match self.context.shared.placement.assign() {
                 index if index == self.context.loop_index => self.take_in(socket, Door::Public),
                 index => self.context.shared.broker.mailbox(index).hand_over(socket),
             }

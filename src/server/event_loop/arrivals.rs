@@ -66,7 +66,7 @@ impl Arrivals {
     /// Counts one connection less.
     pub fn release(&mut self, connection: &Connection, cx: &Context) {
         match connection.door {
-            Door::Public => cx.shared.release(cx.loop_index),
+            Door::Public => cx.shared.placement.release(cx.loop_index),
             Door::Metrics => self.operators_len -= 1,
         }
     }

@@ -31,7 +31,7 @@ impl EventLoop {
         if !self.is_over_memory() {
             return;
         }
-        self.context.shared.shed(self.context.now);
+        self.context.shared.budget.shed(&self.context.shared.broker, self.context.now);
         if !self.is_over_memory() {
             return;
         }
@@ -42,7 +42,8 @@ impl EventLoop {
         let mut burdens = self.burdens();
         while self.is_over_memory() && !burdens.is_empty() {
             let shared = &self.context.shared;
-            let victims = burdens.pick(shared.excess() + shared.config.max_memory / RELIEF_PARTS);
+            let victims =
+                burdens.pick(shared.budget.excess(&shared.broker) + shared.config.max_memory / RELIEF_PARTS);
             for &key in &victims.keys {
                 self.end_for_memory(key);
             }
@@ -63,7 +64,7 @@ impl EventLoop {
 
     fn report(&self) {
         let cx = &self.context;
-        cx.shared.hold(cx.loop_index, cx.held_len());
+        cx.shared.budget.hold(cx.loop_index, cx.held_len());
     }
 
     /// The connections that hold at least [`BURDEN_MIN`].

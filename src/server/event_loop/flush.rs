@@ -12,7 +12,7 @@ impl EventLoop {
     pub(super) fn flush(&mut self) {
         // Reading and encoding may have taken long. Bytes that a socket refuses wait from now on, not from the turn's
         // start.
-        self.context.now = self.context.shared.now();
+        self.context.now = self.context.shared.clock.now();
         let mut touched = std::mem::take(&mut self.touched);
         let mut untrimmed = Vec::new();
         while let Some(log) = self.context.hub.pop_dirty() {

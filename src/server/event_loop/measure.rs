@@ -14,7 +14,7 @@ impl EventLoop {
     /// Counts the length of the turn, and puts the counters where other threads read them.
     pub(super) fn measure(&mut self) {
         let cx = &mut self.context;
-        cx.counters.turns.note(cx.shared.elapsed().saturating_sub(self.turn_began));
+        cx.counters.turns.note(cx.shared.clock.elapsed().saturating_sub(self.turn_began));
         cx.put_counters();
         if std::mem::take(&mut cx.has_new_watcher) {
             // The subscription exists by now, so the first loop finds it when it wakes.

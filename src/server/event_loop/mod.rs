@@ -163,7 +163,7 @@ impl EventLoop {
 
     fn begin_turn(&mut self) {
         let cx = &mut self.context;
-        self.turn_began = cx.shared.elapsed();
+        self.turn_began = cx.shared.clock.elapsed();
         cx.now = Millis(self.turn_began.as_millis() as u64);
         cx.read_len = 0;
         self.slice_left = (cx.lag_rules.lag_max / SLICES_PER_LAG).max(SLICE_MIN) as usize;
@@ -265,7 +265,7 @@ impl EventLoop {
         let deadlines = [self.timers.next(), self.arrivals.deadline(), self.eviction.deadline()];
         let deadlines =
             deadlines.into_iter().chain(self.stop_deadlines()).chain(self.housekeeping_deadlines());
-        let until = deadlines.flatten().min().map(|then| self.context.shared.until(then));
+        let until = deadlines.flatten().min().map(|then| self.context.shared.clock.until(then));
         let pause = self.reads.has_parked().then_some(CONGESTION_PAUSE);
         until.into_iter().chain(pause).min()
     }

@@ -21,7 +21,8 @@ impl EventLoop {
         self.unpark();
         for _ in 0..self.reads.queued.len() {
             let is_used_up = self.context.is_read_out()
-                || self.context.shared.elapsed().saturating_sub(self.turn_began) > READ_TIME_PER_TURN_MAX;
+                || self.context.shared.clock.elapsed().saturating_sub(self.turn_began)
+                    > READ_TIME_PER_TURN_MAX;
             if is_used_up {
                 break;
             }

@@ -7,14 +7,14 @@ use super::EventLoop;
 use super::drain::Drain;
 use crate::server::clock::{Millis, millis};
 use crate::server::connection::table::Key;
-use crate::server::shared::Stop;
+use crate::server::stopping::Stop;
 
 impl EventLoop {
     /// Begins the drain if the server stops, and closes the connections that are due.
     pub(super) fn expire_drain(&mut self) {
         let (shared, now) = (&self.context.shared, self.context.now);
         if shared.drain_at().is_some_and(|at| at <= now) {
-            tracing::info!("draining: closing {} connections", shared.connections_len());
+            tracing::info!("draining: closing {} connections", shared.placement.len());
             shared.request_stop(Stop::Drain);
         }
         if !self.context.is_leaving() {
