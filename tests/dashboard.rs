@@ -20,7 +20,7 @@ fn figures(client: &mut Client) -> serde_json::Value {
 }
 
 #[test]
-fn who_watches_is_sent_figures_every_second_that_say_what_happened() {
+fn a_watcher_is_sent_figures_every_second_that_say_what_happened() {
     let server = start(config());
     let mut subscriber = websocket(server.address, "/channels/prices");
     let mut watcher = websocket(server.address, "/dashboard/figures");
@@ -63,7 +63,7 @@ fn who_watches_is_sent_figures_every_second_that_say_what_happened() {
 }
 
 #[test]
-fn whoever_watches_on_whichever_loop_gets_the_same_figures() {
+fn watchers_on_all_loops_get_the_same_figures() {
     let server = start(Config { threads: NonZeroUsize::new(3).unwrap(), ..config() });
     let mut watchers: Vec<Client> = (0..3).map(|_| websocket(server.address, "/dashboard/figures")).collect();
     let latest: Vec<u64> = watchers

@@ -87,7 +87,7 @@ fn quote() -> String {
 }
 
 #[test]
-fn a_publication_goes_compressed_to_those_who_agreed_and_plain_to_the_others() {
+fn a_publication_goes_compressed_to_subscribers_that_agreed_and_plain_to_the_others() {
     let server = start(config());
     let (mut compressed, agreed) =
         offer(server.address, "/channels/news", "permessage-deflate; client_max_window_bits");
@@ -115,7 +115,7 @@ fn every_subscriber_that_agreed_reads_the_same_bytes() {
 }
 
 #[test]
-fn what_is_small_goes_uncompressed_to_those_who_agreed() {
+fn a_small_payload_goes_uncompressed_to_subscribers_that_agreed() {
     let server = start(config());
     let (mut client, _) = offer(server.address, "/channels/news", "permessage-deflate");
     publish_draft(&server.handle, &Draft::text("news", "aaaaaaaaaaaaaaaaaaaa").unwrap());

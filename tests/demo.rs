@@ -26,7 +26,7 @@ fn symbol(tick: &str) -> String {
 }
 
 #[test]
-fn whoever_comes_first_gets_every_symbol_at_once_whatever_loop_it_is_on() {
+fn the_first_subscriber_gets_every_symbol_at_once_on_whichever_loop_it_is() {
     for idle in 0..3 {
         let server = start(Config { threads: 3.try_into().unwrap(), ..config() });
         // Each connection goes to the loop with the fewest.
@@ -40,7 +40,7 @@ fn whoever_comes_first_gets_every_symbol_at_once_whatever_loop_it_is_on() {
 }
 
 #[test]
-fn prices_are_published_to_all_transports_and_kept_for_who_comes_later() {
+fn prices_are_published_to_all_transports_and_kept_for_later_subscribers() {
     let server = start(config());
     let mut socket = websocket(server.address, PRICES);
     for _ in 0..9 {

@@ -109,7 +109,7 @@ fn a_burst_longer_than_max_lag_reaches_every_subscriber_that_reads() {
 }
 
 #[test]
-fn who_is_past_max_lag_and_reads_within_the_grace_loses_nothing() {
+fn a_subscriber_past_max_lag_that_reads_within_the_grace_loses_nothing() {
     for policy in [LagPolicy::Close, LagPolicy::Skip] {
         let lag_policy = vec![("*".parse().unwrap(), policy)];
         let server = start(Config { max_lag: 128 * 1024, lag_grace: 10 * PATIENCE, lag_policy, ..config() });
@@ -124,7 +124,7 @@ fn who_is_past_max_lag_and_reads_within_the_grace_loses_nothing() {
 }
 
 #[test]
-fn who_still_is_past_max_lag_after_the_grace_meets_its_policy_although_nothing_more_is_published() {
+fn a_subscriber_still_past_max_lag_after_the_grace_meets_its_policy_although_nothing_more_is_published() {
     const GRACE: Duration = Duration::from_millis(300);
     for (policy, label) in [(LagPolicy::Close, "close"), (LagPolicy::Skip, "skip")] {
         let lag_policy = vec![("*".parse().unwrap(), policy)];

@@ -68,7 +68,7 @@ fn the_slowest_subscribers_go_first_and_one_that_keeps_up_does_not_notice() {
 
 #[cfg(target_os = "linux")] // for its /proc
 #[test]
-fn who_has_most_of_a_message_under_way_is_closed_with_1013() {
+fn the_connection_with_the_longest_message_under_way_is_closed_with_1013() {
     let process = spawn(&mut fanfare(&["--max-memory", "8MiB", "--threads", "1"]));
     let mut healthy = websocket(process.address, "/channels/healthy");
     let before = process.resident_kib();
@@ -92,7 +92,7 @@ fn who_has_most_of_a_message_under_way_is_closed_with_1013() {
 
 #[cfg(target_os = "linux")] // for its /proc
 #[test]
-fn history_goes_before_anybody_and_who_comes_back_is_told() {
+fn history_is_evicted_before_any_connection_and_reconnecting_subscribers_are_told() {
     let flags = ["--max-memory", "16MiB", "--history-bytes", "64MiB", "--threads", "1"];
     let process = spawn(&mut fanfare(&flags));
     let mut healthy = envelopes(process.address, "healthy?since=");

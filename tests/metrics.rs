@@ -147,7 +147,7 @@ fn publish_until(server: &Running, scraper: &mut Scraper, sample: &str) -> u64 {
 }
 
 #[test]
-fn who_is_closed_for_its_lag_is_counted_once_and_not_as_a_refusal() {
+fn a_subscriber_closed_for_its_lag_is_counted_once_and_not_as_a_refusal() {
     let server = start(Config { max_lag: 64 * 1024, ..one_loop() });
     let mut scraper = Scraper::new(server.address);
     let _slow = slow_client(server.address);
@@ -272,7 +272,7 @@ fn a_websocket_that_is_closed_for_what_it_sent_is_counted_under_its_reason() {
 }
 
 #[test]
-fn who_is_silent_or_late_is_counted() {
+fn silent_and_late_peers_are_counted() {
     let short = Duration::from_millis(50);
     let server = start(with_metrics(Config {
         idle_timeout: short,

@@ -219,7 +219,7 @@ fn the_home_page_is_a_page_in_development_mode() {
 }
 
 #[test]
-fn a_page_is_compressed_for_who_takes_that_and_for_nobody_else() {
+fn a_page_is_compressed_for_clients_that_accept_it_and_for_no_others() {
     let server = start(config());
     for (fields, is_compressed) in
         [("", false), ("Accept-Encoding: gzip;q=0\r\n", false), ("Accept-Encoding: br, gzip\r\n", true)]

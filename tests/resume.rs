@@ -232,7 +232,7 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn who_leaves_and_comes_back_at_random_gets_everything_once_and_in_order(
+    fn a_subscriber_that_leaves_and_reconnects_at_random_gets_everything_once_and_in_order(
         clients in prop::collection::vec(stays(), 1..6),
         publishers in 1..4_usize,
         each in 1..150_usize,
@@ -258,7 +258,7 @@ proptest! {
     }
 
     #[test]
-    fn who_missed_more_than_is_kept_is_told_exactly_how_much(
+    fn a_subscriber_that_missed_more_than_is_kept_is_told_exactly_how_much(
         clients in prop::collection::vec(stays(), 1..5),
         kept in 0..8_usize,
         each in 50..300_usize,

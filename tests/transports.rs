@@ -225,7 +225,7 @@ fn a_client_that_goes_while_its_poll_waits_or_its_stream_is_open_is_counted_no_m
 }
 
 #[test]
-fn who_comes_back_gets_what_it_missed_first_on_every_transport() {
+fn a_reconnecting_subscriber_gets_what_it_missed_first_on_every_transport() {
     let server = start(config());
     let seen = id_of(&publish(server.address, "news", "seen"));
     publish(server.address, "news", "one");
@@ -253,7 +253,7 @@ fn who_comes_back_gets_what_it_missed_first_on_every_transport() {
 }
 
 #[test]
-fn who_missed_more_than_is_kept_is_told_on_every_transport() {
+fn a_subscriber_that_missed_more_than_is_kept_is_told_on_every_transport() {
     let server = start(Config { history: vec![(Glob::new("*"), 2)], ..config() });
     let seen = id_of(&publish(server.address, "news", "seen"));
     let lost = id_of(&publish(server.address, "news", "lost"));
@@ -303,7 +303,7 @@ fn after_a_restart_everybody_is_told_of_a_gap_of_unknown_length_and_gets_what_th
 }
 
 #[test]
-fn the_last_publications_are_there_for_who_asks() {
+fn the_last_publications_are_sent_to_a_subscriber_that_asks_for_them() {
     let server = start(config());
     for number in 0..5 {
         publish(server.address, "news", &number.to_string());

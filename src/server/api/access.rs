@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_another_name_is_told_what_to_add() {
+    fn a_request_for_another_host_name_is_told_what_to_add() {
         let said = |asked: &str, is_development| misnamed(asked.parse().ok(), is_development);
         assert_eq!(
             said("example.test", true),

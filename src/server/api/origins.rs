@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn who_says_no_host_is_no_browser() {
+    fn a_request_without_a_host_is_not_from_a_browser() {
         let origins = development(&[], &[]);
         assert_eq!(origins.check_host(&request("1.0", "")), Ok(()));
         assert!(origins.check_host(&request("1.0", "Host: evil.example\r\n")).is_err());

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_within_the_second_does_not_get_figures_more_often() {
+    fn a_watcher_that_reconnects_within_the_second_does_not_get_figures_more_often() {
         let mut ticker = Ticker::default();
         ticker.start(Millis(0));
         ticker.tick(Millis(0));
