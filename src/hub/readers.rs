@@ -14,6 +14,12 @@ const STEPS_OVER: u32 = 1 << 31;
 /// The end of the list of free slots.
 const NO_SLOT: u32 = FREE - 1;
 
+/// The lists of readers grow by this part of their length. By doubling, up to half of their room would be unused.
+const GROWTH_PARTS: usize = 16;
+
+/// And by this many readers at least.
+const GROWTH_MIN: usize = 4;
+
 /// A subscriber's place in a log.
 #[derive(Debug)]
 pub struct Reader {
@@ -72,6 +78,7 @@ impl Readers {
         let place = self.row.len() as u32;
         let slot = match self.free {
             NO_SLOT => {
+                grow(&mut self.slots);
                 self.slots.push(place);
                 self.slots.len() as u32 - 1
             }
@@ -80,6 +87,7 @@ impl Readers {
                 slot
             }
         };
+        grow(&mut self.row);
         self.row.push(Reader { owner, cursor, missed: 0, slot });
         slot
     }
@@ -128,6 +136,13 @@ impl Readers {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Reader> {
         self.row.iter()
+    }
+}
+
+/// Makes room for one element more, if there is none. An element is moved up to 17 times on average while a list grows.
+fn grow<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact((list.len() / GROWTH_PARTS).max(GROWTH_MIN));
     }
 }
 

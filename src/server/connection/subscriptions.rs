@@ -7,9 +7,9 @@ use super::replay::Replay;
 use crate::config::LagPolicy;
 use crate::hub::Subscription;
 
-/// The list of several subscriptions grows by this part of its length, so that little of its memory is unused: each further
-/// subscription costs its entry, its reader in the log, and at most an eighth of an entry.
-const GROWTH_PARTS: usize = 8;
+/// The list of several subscriptions grows by this part of its length, so that little of its room is unused: a
+/// subscription more costs its entry, and a 16th of one.
+const GROWTH_PARTS: usize = 16;
 
 /// One subscription of a connection.
 #[derive(Debug)]
@@ -215,25 +215,25 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_more_costs_its_entry_and_an_eighth() {
+    fn a_subscription_more_costs_its_entry_and_a_16th() {
         let held = |count| of(count).held_len();
         let each = (held(2000) - held(1000)) / 1000;
-        assert!(each <= size_of::<Entry>() * 9 / 8, "{each} bytes");
+        // Measured between two sizes, one of which has just grown.
+        assert!(each <= size_of::<Entry>() + 2, "{each} bytes");
     }
 
-    // As they are allocated. The readers and slots of a log double: with one more than 1,024, half of their room is unused.
     #[test]
-    fn a_thousand_subscriptions_take_at_most_64_bytes_each_with_their_readers_and_slots() {
-        const COUNT: usize = 1000;
+    fn a_subscription_more_takes_at_most_64_bytes_with_its_reader_and_slot() {
         let (mut hub, mut subscriptions) = (Hub::default(), Subscriptions::default());
         let name = ChannelName::new("news").unwrap();
-        for _ in 0..COUNT {
+        for count in 1..5000_usize {
             let subscription = hub.subscribe(&name, WireForm::WebSocket, 0);
             subscriptions.insert(Entry { subscription, policy: LagPolicy::Close, replay: None });
+            let in_the_log = hub.readers_held_len(subscription);
+            let each = (subscriptions.held_len() + in_the_log) as f64 / count as f64;
+            // Below that, a list that has grown by one place has more than a 16th to spare.
+            assert!(count < 500 || each <= 64.0, "{each} bytes each of {count}");
         }
-        let in_the_log = hub.readers_held_len(subscriptions.entries()[0].subscription);
-        let each = (subscriptions.held_len() + in_the_log) as f64 / COUNT as f64;
-        assert!(each <= 64.0, "{each} bytes");
     }
 
     #[test]
