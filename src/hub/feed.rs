@@ -137,7 +137,21 @@ impl Feed {
 
     /// Moves the reader forward by `len` bytes that it has read, and over the frames between and after them that
     /// exclude it. Whether it has more to read.
-    pub fn advance(&mut self, slot: u32, mut len: usize) -> bool {
+    pub fn advance(&mut self, slot: u32, len: usize) -> bool {
+        let reader = self.readers.get_mut(slot);
+        if reader.steps_over() {
+            return self.advance_over(slot, len);
+        }
+        let from = reader.cursor;
+        reader.cursor = self.log.advance(from, len);
+        let has_more = self.log.lag(reader.cursor) > 0;
+        if !has_more && self.log.lag(from) > 0 {
+            self.caught_up();
+        }
+        has_more
+    }
+
+    fn advance_over(&mut self, slot: u32, mut len: usize) -> bool {
         loop {
             let reader = self.readers.get(slot);
             let cursor = reader.cursor;

@@ -200,6 +200,11 @@ impl Connection {
         if grace_end > cx.now { deadline.min(grace_end) } else { deadline }
     }
 
+    /// Whether its deadline cannot have come nearer in a flush: an open subscriber whose socket takes all that it is sent.
+    pub fn is_steady(&self) -> bool {
+        !self.stream.is_refused() && self.stage() == Stage::Open
+    }
+
     /// Whether the grace of a lagging subscriber has ended, so that its flush has to apply the lag policy.
     pub fn is_grace_over(&self, cx: &Context) -> bool {
         self.grace_end(cx) <= cx.now

@@ -57,8 +57,10 @@ impl EventLoop {
         let Self { connections, context, timers, .. } = self;
         let Some(connection) = connections.get_mut(key) else { return };
         context.owner = key.to_u64();
+        let was_steady = connection.is_steady();
         match connection.flush(context) {
-            // The common case, without a second look-up in the table.
+            // Nearly always: no second lookup in the table, and none of the deadline.
+            Next::Wait if was_steady && connection.is_steady() => connection.recount(&mut context.counters),
             Next::Wait => note(connection, key, context, timers),
             next => self.settle(key, next),
         }
