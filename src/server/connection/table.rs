@@ -53,6 +53,13 @@ pub const fn special_token(index: usize) -> Token {
     Token(usize::MAX - index)
 }
 
+/// The table grows by this part of its length. By doubling, up to half of its room would be unused, which is more than a
+/// connection owns besides.
+const GROWTH_PARTS: usize = 16;
+
+/// And by this many connections at least.
+const GROWTH_MIN: usize = 16;
+
 /// Connections, each with a generation.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -65,6 +72,9 @@ impl Table {
     pub fn insert(&mut self, connection: Connection) -> Key {
         let generation = self.next_generation;
         self.next_generation = if generation == GENERATION_MAX { 0 } else { generation + 1 };
+        if self.slab.len() == self.slab.capacity() {
+            self.slab.reserve_exact((self.slab.len() / GROWTH_PARTS).max(GROWTH_MIN));
+        }
         let entry = self.slab.vacant_entry();
         let key = Key { generation, index: entry.key() as u32 };
         entry.insert((generation, connection));

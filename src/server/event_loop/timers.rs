@@ -9,6 +9,12 @@ use std::collections::BinaryHeap;
 use crate::server::clock::Millis;
 use crate::server::connection::table::Key;
 
+/// The queue grows by this part of its length, as the table of connections does.
+const GROWTH_PARTS: usize = 16;
+
+/// And by this many entries at least.
+const GROWTH_MIN: usize = 64;
+
 /// Deadlines and connections, the earliest first.
 #[derive(Debug, Default)]
 pub struct Timers {
@@ -18,6 +24,9 @@ pub struct Timers {
 impl Timers {
     /// Adds a deadline of a connection. O(log n).
     pub fn push(&mut self, at: Millis, key: Key) {
+        if self.heap.len() == self.heap.capacity() {
+            self.heap.reserve_exact((self.heap.len() / GROWTH_PARTS).max(GROWTH_MIN));
+        }
         self.heap.push(Reverse((at, key)));
     }
 
