@@ -372,7 +372,7 @@ test("back on the network, a page does not wait any longer", async (t) => {
 });
 
 test("a page that reads too slowly is told how much was skipped, and goes on in order", async (t) => {
-  const server = await start(t, "--max-lag", "512KiB", "--lag-policy", "skip");
+  const server = await start(t, "--max-lag", "512KiB", "--lag-grace", "100ms", "--lag-policy", "skip");
   const between = await proxy(t, server);
   for (const transport of ["websocket", "sse"]) {
     const page = await openClient(t, between);
