@@ -267,6 +267,23 @@ fn an_answer_is_sent_to_its_end_as_long_as_the_client_takes_it() {
 }
 
 #[test]
+fn the_reader_of_an_event_stream_that_takes_a_little_all_the_time_is_not_cut() {
+    const LEN: usize = 500_000;
+    let timeout = Duration::from_millis(2500);
+    let server = start(Config { idle_timeout: timeout, pong_timeout: timeout, ..config() });
+    let mut stream = connect_narrowly(server.address, 16 * 1024);
+    let request = "GET /channels/news HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    until("it has subscribed", || {
+        publish(server.address, "news", "x").body.contains("\"subscribers\":1").then_some(())
+    });
+    publish_all(&server.handle, "news", 1, LEN);
+    // Its window is seldom wide enough for a segment: the system sees a closed one for longer than both timeouts.
+    let read = Paced::new(stream, 40_000).read(LEN);
+    assert!(read.ends_with(&[b'x'; 1000]));
+}
+
+#[test]
 fn a_client_that_takes_its_last_answer_in_steps_longer_than_the_close_timeout_gets_it_whole() {
     let (server, request) = with_answer("Connection: close\r\n", Duration::from_millis(200), 10 * PATIENCE);
     let mut stream = connect_narrowly(server.address, 64 * 1024);

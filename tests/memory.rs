@@ -255,5 +255,20 @@ fn messages_of_16_mib_leave_no_memory_behind() {
             assert_eq!(client.read().unwrap().len(), 16_000_000);
         }
     }
+    // The same compressed, there and back: a stored block would do, and a run of a byte is as long.
+    let mut compress = flate2::Compress::new(flate2::Compression::best(), false);
+    let mut deflated = Vec::with_capacity(100_000);
+    compress.compress_vec(&vec![7; 16_000_000], &mut deflated, flate2::FlushCompress::Sync).unwrap();
+    deflated.truncate(deflated.len() - 4);
+    let mut stream = connect(process.address);
+    let mut upgrade = upgrade_request("/echo");
+    upgrade.truncate(upgrade.len() - 2);
+    upgrade.extend_from_slice(b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
+    assert_eq!(exchange(&mut stream, &upgrade).status, 101);
+    stream.write_all(&masked_frame(0xc2, &deflated)).unwrap();
+    let mut head = [0; 2];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(head[0], 0xc2, "it comes back compressed");
+    drop(stream);
     until_returned(&process, before);
 }

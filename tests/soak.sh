@@ -73,6 +73,7 @@ read_log() {
 stop_server() {
   local status=0 watchdog
   read_log
+  sleep 2 # what waited for a reader is read, and there is room for the last lines
   kill -0 "$server_pid" 2>/dev/null || fail "the server did not survive: $(tail -n 20 "$work/stderr")"
   (sleep "$STOP_SECONDS_MAX" && kill -KILL "$server_pid") 2>/dev/null &
   watchdog=$!

@@ -80,6 +80,9 @@ impl Encoder {
             Some(deflated) => ws::encode_compressed_frame(out, opcode, deflated),
             None => ws::encode_frame(out, opcode, payload),
         }
+        if let Some(deflater) = &mut self.deflaters[usize::from(window_bits)] {
+            deflater.release();
+        }
     }
 
     fn deflate(&mut self, payload: &[u8], window_bits: u8) -> Option<&[u8]> {

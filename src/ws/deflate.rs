@@ -19,6 +19,9 @@ const INFLATED_PIECE_LEN: usize = 8 * 1024;
 /// compressed, which RFC 7692 §6 leaves to the sender for every message.
 const DEFLATE_WINDOW_BITS_MIN: u8 = 9;
 
+/// The room that a deflater keeps between payloads: that of one of 64 KiB. A longer one is rare, and would be kept for good.
+const SCRATCH_KEPT_MAX: usize = 64 * 1024 + TAIL.len();
+
 /// Deflates payloads, each by itself: nothing is referred to across messages, so that one result serves everybody.
 pub struct Deflater {
     compress: Compress,
@@ -54,6 +57,13 @@ impl Deflater {
         let is_complete = self.compress.total_in() == payload.len() as u64 && self.scratch.ends_with(&TAIL);
         let len = self.scratch.len().saturating_sub(TAIL.len());
         (is_complete && len < payload.len()).then(|| &self.scratch[..len])
+    }
+
+    /// Frees the room of a long payload. Call when what [`Deflater::deflate`] returned has been copied.
+    pub fn release(&mut self) {
+        if self.scratch.capacity() > SCRATCH_KEPT_MAX {
+            self.scratch = Vec::new();
+        }
     }
 }
 
@@ -426,6 +436,16 @@ mod tests {
         let mut deflater = deflater();
         let first = deflater.deflate(b"hello hello hello hello").unwrap().to_vec();
         assert_eq!(deflater.deflate(b"hello hello hello hello").unwrap(), first);
+    }
+
+    #[test]
+    fn the_room_of_a_long_payload_is_freed_and_that_of_a_short_one_is_kept() {
+        let mut deflater = Deflater::new(6, WINDOW_BITS_MAX).unwrap();
+        for (len, kept) in [(64 * 1024, true), (64 * 1024 + 1, false)] {
+            assert!(deflater.deflate(&vec![7; len]).is_some());
+            deflater.release();
+            assert_eq!(deflater.scratch.capacity() > 0, kept, "{len}");
+        }
     }
 
     #[test]

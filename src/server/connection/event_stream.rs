@@ -13,15 +13,30 @@ impl Connection {
     pub(super) fn begin_stream(&mut self, joining: &Joining, cx: &mut Context) {
         let joined = join(joining, cx);
         self.send_stream_head(cx);
-        // The reader of a stream sends nothing, so TCP acknowledgements are its only sign of life. It has as long as a
-        // WebSocket has to be silent and to answer a ping.
+        self.become_event_stream(cx.is_leaving(), cx.now);
+        self.begin(joined);
+        self.expect_acknowledgement(cx);
+    }
+
+    /// The reader of a stream sends nothing: TCP acknowledgements are its only sign of life. It has as long for them as a
+    /// WebSocket has to be silent and to answer a ping.
+    pub(super) fn expect_acknowledgement(&self, cx: &Context) {
         #[cfg(target_os = "linux")]
         {
             let config = &cx.shared.config;
-            self.stream.expect_acknowledgement(config.idle_timeout + config.pong_timeout);
+            self.stream.expect_acknowledgement(Some(config.idle_timeout + config.pong_timeout));
         }
-        self.become_event_stream(cx.is_leaving(), cx.now);
-        self.begin(joined);
+        #[cfg(not(target_os = "linux"))]
+        let _ = cx;
+    }
+
+    /// The socket of a stream does not take all any more: from now on, the bytes that it takes are the sign of life. The
+    /// system would count the time since its window was last wide enough for a whole segment, and cut a reader that takes
+    /// a little all the time; so it is not asked again before a ping is due and nothing waits.
+    pub(super) fn expect_progress(&mut self, cx: &Context) {
+        #[cfg(target_os = "linux")]
+        self.stream.expect_acknowledgement(None);
+        self.deadlines.restart(cx.now);
     }
 
     /// Ends the stream, with a comment that says why.

@@ -176,13 +176,13 @@ pub struct WebSocket {
     pub is_leaving: bool,
 }
 
-/// What is awaited from the peer of an open WebSocket.
+/// What is awaited from the peer of an open WebSocket or event stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaits {
     /// Nothing: the peer has given a sign of life.
     Nothing,
-    /// A sign of life: a ping was sent.
-    Pong,
+    /// A sign of life: a WebSocket was sent a ping, or a stream has taken none of the bytes that wait for it.
+    SignOfLife,
 }
 
 /// Input that was read but not processed. Boxed, so that a connection without such input spends one word on it.
@@ -194,7 +194,7 @@ impl WebSocket {
     pub fn stage(&self) -> Stage {
         match (self.protocol.state(), self.awaits) {
             (State::Open, Awaits::Nothing) => Stage::Open,
-            (State::Open, Awaits::Pong) => Stage::Pinged,
+            (State::Open, Awaits::SignOfLife) => Stage::Pinged,
             (State::Closing | State::Closed, _) => Stage::Closing,
         }
     }
@@ -218,6 +218,17 @@ impl WebSocket {
 /// An event stream.
 #[derive(Debug)]
 pub struct EventStream {
+    pub awaits: Awaits,
     /// Whether it ends once its unsent bytes are sent: the server stops.
     pub is_leaving: bool,
+}
+
+impl EventStream {
+    /// What the peer is expected to do.
+    pub fn stage(&self) -> Stage {
+        match self.awaits {
+            Awaits::Nothing => Stage::Open,
+            Awaits::SignOfLife => Stage::Pinged,
+        }
+    }
 }

@@ -23,7 +23,7 @@ mod websocket;
 
 use context::Context;
 use lag::Lateness;
-use life::{Ended, EventStream, Http, Life, LongPoll, WebSocket};
+use life::{Awaits, Ended, EventStream, Http, Life, LongPoll, WebSocket};
 use outbox::Outbox;
 use stream::Stream;
 use subscriptions::Subscriptions;
@@ -34,6 +34,7 @@ use crate::hub::{LogId, Subscription};
 use crate::server::api::routes::Door;
 use crate::server::clock::Millis;
 use crate::server::metrics::counters::{Counters, Transport};
+use crate::server::metrics::refusals::Reason;
 use crate::ws::CloseCode;
 
 /// A socket and its state.
@@ -133,7 +134,7 @@ impl Connection {
                 Stage::Closing if !self.outbox.is_empty() => Stage::Finishing,
                 stage => stage,
             },
-            Life::EventStream(_) => Stage::Open,
+            Life::EventStream(stream) => stream.stage(),
             Life::Finishing => Stage::Finishing,
             Life::Lingering => Stage::Lingering,
         }
@@ -255,9 +256,19 @@ impl Connection {
                 self.answer_poll(cx);
                 return Next::Read;
             }
+            // There is no asking: what the peer takes of the bytes that wait for it is its answer.
+            (Due::Ping, Life::EventStream(stream)) if self.stream.is_refused() => {
+                stream.awaits = Awaits::SignOfLife;
+                self.deadlines.restart(cx.now);
+            }
             (Due::Ping, Life::EventStream(_)) => {
+                self.expect_acknowledgement(cx);
                 self.say_alive(cx);
                 self.deadlines.restart(cx.now);
+            }
+            (Due::CloseSilent, Life::EventStream(_)) => {
+                cx.note(Reason::Silent, &"an event stream whose bytes were not taken");
+                return Next::Drop;
             }
             (Due::Notice, Life::WebSocket(_)) => {
                 self.say_alive(cx);
@@ -300,7 +311,8 @@ impl Connection {
 
     /// The head of an event stream is in the outbox.
     fn become_event_stream(&mut self, is_leaving: bool, now: Millis) {
-        self.enter(Life::EventStream(EventStream { is_leaving }), now);
+        let awaits = Awaits::Nothing;
+        self.enter(Life::EventStream(EventStream { awaits, is_leaving }), now);
     }
 
     /// A long poll begins to wait. `make` gets the HTTP connection, which continues after the answer.
@@ -406,7 +418,8 @@ impl Connection {
     pub fn say_goodbye(&mut self, cx: &mut Context) -> Next {
         match &mut self.life {
             // The flush of this turn checks whether it has unsent bytes.
-            Life::WebSocket(WebSocket { is_leaving, .. }) | Life::EventStream(EventStream { is_leaving }) => {
+            Life::WebSocket(WebSocket { is_leaving, .. })
+            | Life::EventStream(EventStream { is_leaving, .. }) => {
                 *is_leaving = true;
             }
             Life::LongPoll(_) => {
@@ -422,9 +435,8 @@ impl Connection {
     /// Whether it is closed once its unsent bytes are sent.
     fn is_leaving(&self) -> bool {
         match self.life {
-            Life::WebSocket(WebSocket { is_leaving, .. }) | Life::EventStream(EventStream { is_leaving }) => {
-                is_leaving
-            }
+            Life::WebSocket(WebSocket { is_leaving, .. })
+            | Life::EventStream(EventStream { is_leaving, .. }) => is_leaving,
             Life::Http(_) | Life::LongPoll(_) | Life::Finishing | Life::Lingering => false,
         }
     }

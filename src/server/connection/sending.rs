@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 
 use super::context::Context;
 use super::lag::FRESH_MS;
-use super::life::Life;
+use super::life::{Awaits, Life};
 use super::outbox::Outbox;
 use super::stream::Stream;
 use super::subscriptions::{Entry, Several, Subscriptions};
@@ -103,6 +103,12 @@ impl Connection {
         } else if self.stream.is_refused() && !was_refused {
             self.deadlines.was_refused(self.stage(), cx.now);
         }
+        if let Life::EventStream(_) = self.life
+            && self.stream.is_refused()
+            && !was_refused
+        {
+            self.expect_progress(cx);
+        }
         if self.is_lagging(cx) {
             return Ok(Flushed::Lagged);
         }
@@ -113,8 +119,10 @@ impl Connection {
     fn note_took(&mut self, cx: &Context) {
         let stage = self.stage();
         self.deadlines.took(stage, cx.now, self.input == Input::Held);
-        if let Life::WebSocket(websocket) = &mut self.life {
-            websocket.heard();
+        match &mut self.life {
+            Life::WebSocket(websocket) => websocket.heard(),
+            Life::EventStream(stream) => stream.awaits = Awaits::Nothing,
+            Life::Http(_) | Life::LongPoll(_) | Life::Finishing | Life::Lingering => {}
         }
     }
 

@@ -165,13 +165,14 @@ impl Stream {
         let _ = socket2::SockRef::from(&self.socket).set_tcp_notsent_lowat(unsent_max);
     }
 
-    /// Has the system end the connection if the peer does not acknowledge written bytes within this time: the only sign of
+    /// Has the system end the connection if the peer does not acknowledge written bytes within this time, or with `None` its
+    /// own: the only sign of
     /// life of a peer that never sends. On systems without this option the system's own timeout decides, a quarter of an
     /// hour or more.
     #[cfg(target_os = "linux")]
-    pub fn expect_acknowledgement(&self, within: Duration) {
+    pub fn expect_acknowledgement(&self, within: Option<Duration>) {
         // If the system refuses, its own timeout decides.
-        let _ = socket2::SockRef::from(&self.socket).set_tcp_user_timeout(Some(within));
+        let _ = socket2::SockRef::from(&self.socket).set_tcp_user_timeout(within);
     }
 }
 
@@ -198,7 +199,7 @@ mod tests {
     #[test]
     fn the_system_is_told_how_long_to_wait_for_an_acknowledgement() {
         let stream = stream();
-        stream.expect_acknowledgement(Duration::from_secs(20));
+        stream.expect_acknowledgement(Some(Duration::from_secs(20)));
         let asked = socket2::SockRef::from(&stream.socket).tcp_user_timeout().unwrap();
         assert_eq!(asked, Some(Duration::from_secs(20)));
     }

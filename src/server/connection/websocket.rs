@@ -186,7 +186,7 @@ impl Connection {
         self.deadlines.told(cx.now, &cx.timeouts);
         if let Life::WebSocket(websocket) = &mut self.life {
             websocket.protocol.ping(b"", self.outbox.tail());
-            websocket.awaits = Awaits::Pong;
+            websocket.awaits = Awaits::SignOfLife;
             self.deadlines.restart(cx.now);
         }
     }
