@@ -27,8 +27,8 @@ const WITNESSES: usize = 8;
 const WINDOW: usize = 50;
 const CROWD_THREADS: usize = 4;
 
-/// What a process may have grown by when a crowd is gone: the allocator's, and buffers that are kept for reuse.
-const SLACK_KIB: u64 = 1024;
+/// What a process may have grown by when a crowd is gone: README's bound of what a heap keeps, buffers for reuse among it.
+const SLACK_KIB: u64 = 6 * 1024;
 
 fn number_from_env(name: &str, default: usize) -> usize {
     env::var(name).map_or(default, |number| number.parse().unwrap())

@@ -4,8 +4,10 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Instant;
 
-use super::until;
+use super::{PATIENCE, until};
 
 /// The binary as a process, killed when it goes out of scope.
 pub struct Process {
@@ -93,10 +95,18 @@ impl Footprint {
         Self { descriptors: process.descriptors(), resident_kib: process.resident_kib() }
     }
 
-    /// Waits until the process holds as many descriptors as this again, and as much memory but for a slack.
+    /// Waits until the process holds as many descriptors as this again, and as much memory but for a slack: the heap returns
+    /// what was freed once a second.
     pub fn comes_back(&self, process: &Process, slack_kib: u64) {
         until("the descriptors are as before", || (process.descriptors() <= self.descriptors).then_some(()));
-        let grown = process.resident_kib().saturating_sub(self.resident_kib);
-        assert!(grown < slack_kib, "{grown} KiB more than before");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let grown = process.resident_kib().saturating_sub(self.resident_kib);
+            if grown < slack_kib {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{grown} KiB more than before");
+            thread::yield_now();
+        }
     }
 }
