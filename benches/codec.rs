@@ -381,11 +381,12 @@ fn bench_hub(criterion: &mut Criterion) {
 fn read_all(hub: &mut Hub) -> usize {
     let mut read = 0;
     while let Some(log) = hub.pop_dirty() {
-        for place in (0..hub.readers_len(log)).rev() {
-            let Some((subscription, _)) = hub.reader_at(log, place) else { continue };
+        let mut place = 0;
+        while let Some((subscription, _)) = hub.reader_at(log, place) {
             let len = black_box(hub.unread(subscription)).len();
             hub.advance(subscription, len);
             read += len;
+            place = hub.place_after(log, place, subscription);
         }
         hub.trim(log);
     }

@@ -319,14 +319,16 @@ impl Pair {
     pub fn walk(&mut self, number: usize, chosen: usize) {
         let Some((&(channel, form), &log)) = self.taken.iter().cycle().nth(number) else { return };
         let mut expected = self.subscriptions((channel, form));
-        for (met, place) in (0..self.hub.readers_len(log)).rev().enumerate() {
-            let reader = self.hub.reader_at(log, place).expect("places have no holes");
+        let (mut met, mut place) = (0, 0);
+        while let Some(reader) = self.hub.reader_at(log, place) {
             take_out(&mut expected, reader);
             if chosen >> (met % 8) & 1 == 1 {
                 let all = &self.channels[&channel];
                 let index = all.iter().position(|other| other.subscription == reader.0);
                 self.unsubscribe((channel, index.expect("it has not left")));
             }
+            met += 1;
+            place = self.hub.place_after(log, place, reader.0);
         }
         assert_eq!(expected, []);
     }

@@ -158,13 +158,22 @@ impl Hub {
         self.feed(log).map_or(0, Feed::readers_len)
     }
 
-    /// The subscription at a place below [`Hub::readers_len`], and its owner. The last subscriber takes the place of
-    /// one that leaves: a walk from the last place to the first visits every subscriber once, whichever of those
-    /// visited leave meanwhile. An owner is visited once for each of its subscriptions.
+    /// The subscription at a place below [`Hub::readers_len`], and its owner; an owner has a place for each of its
+    /// subscriptions. The last subscriber takes the place of one that leaves. So a walk visits every subscriber once,
+    /// whichever of those visited leave meanwhile, if it goes from place 0 on by [`Hub::place_after`], or from the last
+    /// place to the first. The former is the order in which they joined, in which a system has their sockets side by side.
     #[must_use]
     pub fn reader_at(&self, log: LogId, place: usize) -> Option<(Subscription, u64)> {
         let (slot, reader) = self.feed(log)?.reader_at(place)?;
         Some((Subscription { log, slot }, reader.owner))
+    }
+
+    /// Where a walk goes on after `visited`, which was at `place`: at the same place if it has left, since the last
+    /// subscriber is there then.
+    #[must_use]
+    pub fn place_after(&self, log: LogId, place: usize, visited: Subscription) -> usize {
+        let has_stayed = self.reader_at(log, place).is_some_and(|(subscription, _)| subscription == visited);
+        place + usize::from(has_stayed)
     }
 
     /// What the subscriber reads next, in one run: all that it has not read, or what comes before a frame that it

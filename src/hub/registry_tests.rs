@@ -163,6 +163,31 @@ fn a_walk_from_the_last_to_the_first_visits_each_subscriber_once_though_every_se
 }
 
 #[test]
+fn a_walk_in_the_order_of_joining_visits_each_subscriber_once_whichever_of_them_leave_in_it() {
+    for leaves in [|_| false, |_| true, |owner| owner % 2 == 0, |owner| owner % 2 == 1, |owner| owner > 90] {
+        let leaves: fn(u64) -> bool = leaves;
+        let mut hub = Hub::default();
+        for owner in 0..100 {
+            let _ = hub.subscribe(&name("a"), WireForm::WebSocket, owner);
+        }
+        publish(&mut hub, "a", "1");
+        let log = hub.pop_dirty().unwrap();
+        let (mut met, mut place) = (Vec::new(), 0);
+        while let Some((subscription, owner)) = hub.reader_at(log, place) {
+            met.push(owner);
+            if leaves(owner) {
+                hub.unsubscribe(subscription);
+            }
+            place = hub.place_after(log, place, subscription);
+        }
+        let stayed = (0..100).filter(|&owner| !leaves(owner)).count();
+        assert_eq!((met.len(), hub.readers_len(log)), (100, stayed));
+        met.sort_unstable();
+        assert_eq!(met, (0..100).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn nothing_is_kept_once_every_subscriber_has_read_it() {
     let mut hub = Hub::default();
     let fast = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
