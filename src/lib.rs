@@ -136,5 +136,6 @@
 pub mod config;
 pub mod http;
 pub mod hub;
+pub mod pusher;
 pub mod server;
 pub mod ws;

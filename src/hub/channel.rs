@@ -13,7 +13,16 @@ pub const CHANNEL_NAME_LEN_MAX: usize = 200;
 /// The names of the server's own channels begin with this.
 const RESERVED_PREFIX: &str = "@fanfare.";
 
+/// What separates a name space from the name inside it. No name that a client gives holds it.
+const SEPARATOR: char = '/';
+
+/// The channel of a user has this ahead of the user's identifier. No name that a client gives begins so.
+const USER_PREFIX: &str = "#server-to-user-";
+
 /// A checked channel name: 1 to 200 of `A-Za-z0-9_-=@,.;`, Pusher's alphabet. Clones share the text.
+///
+/// Names that the server makes have more: `SPACE/NAME` is a channel of a name space, which is not the channel `NAME`;
+/// `#server-to-user-ID` is the channel of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelName(Arc<str>);
 
@@ -33,6 +42,34 @@ impl ChannelName {
             Some(character) => Err(InvalidChannelName::Character(character)),
             None => Ok(Self(name.into())),
         }
+    }
+
+    /// The channel of a user.
+    ///
+    /// # Errors
+    /// The identifier breaks the rules of a name.
+    pub fn of_user(user: &str) -> Result<Self, InvalidChannelName> {
+        Self::new(user)?;
+        Ok(Self(format!("{USER_PREFIX}{user}").into()))
+    }
+
+    /// The channel of this name in a name space, which is itself a name.
+    #[must_use]
+    pub fn in_space(&self, space: &str) -> Self {
+        debug_assert!(Self::new(space).is_ok() && self.space().is_none());
+        Self(format!("{space}{SEPARATOR}{}", self.0).into())
+    }
+
+    /// The name space, if it is in one.
+    #[must_use]
+    pub fn space(&self) -> Option<&str> {
+        self.0.split_once(SEPARATOR).map(|(space, _)| space)
+    }
+
+    /// The name inside its name space: what clients know it by.
+    #[must_use]
+    pub fn local(&self) -> &str {
+        self.0.split_once(SEPARATOR).map_or(&self.0, |(_, local)| local)
     }
 
     /// Whether the channel is one of the server's own: clients do not publish to it, nor subscribe by name.
@@ -108,6 +145,24 @@ mod tests {
         assert!(ChannelName::new("a").is_ok());
         assert!(ChannelName::new(&"a".repeat(200)).is_ok());
         assert_eq!(ChannelName::new(&"a".repeat(201)), Err(InvalidChannelName::TooLong));
+    }
+
+    #[test]
+    fn a_channel_of_a_name_space_is_another_one_and_has_the_same_local_name() {
+        let name = ChannelName::new("prices").unwrap();
+        let inside = name.in_space("7");
+        assert_ne!(inside, name);
+        assert_eq!((inside.space(), inside.local()), (Some("7"), "prices"));
+        assert_eq!((name.space(), name.local()), (None, "prices"));
+        assert!(ChannelName::new(inside.as_str()).is_err(), "no client can name it");
+    }
+
+    #[test]
+    fn the_channel_of_a_user_is_none_that_a_client_can_name() {
+        let channel = ChannelName::of_user(&"u".repeat(200)).unwrap();
+        assert!(channel.as_str().starts_with("#server-to-user-uuu"));
+        assert!(ChannelName::new(channel.as_str()).is_err());
+        assert_eq!(ChannelName::of_user("a b"), Err(InvalidChannelName::Character(' ')));
     }
 
     #[test]

@@ -1,0 +1,11 @@
+//! The Pusher Channels protocol, version 7, as text: what a client's message asks for, what is answered, and how requests
+//! and webhooks are signed.
+//!
+//! Text goes in, actions and text come out: no socket, clock or random number is known here. Of the rest of the crate,
+//! only the names of channels and events are used.
+
+pub mod app;
+pub mod channel;
+
+pub use app::{App, Webhook, WebhookEvent};
+pub use channel::{InvalidName, Kind, Name};
