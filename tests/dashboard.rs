@@ -52,7 +52,7 @@ fn a_watcher_is_sent_figures_every_second_that_say_what_happened() {
         last = figures(&mut watcher);
         None
     });
-    let expected = serde_json::json!({"http": 0, "websocket": 2, "sse": 0, "long_poll": 0});
+    let expected = serde_json::json!({"http": 0, "websocket": 2, "sse": 0, "long_poll": 0, "pusher": 0, "pusher_http": 0});
     assert_eq!(
         (&last["connections"], &last["publishes"], &last["channels"]),
         (&expected, &5.into(), &1.into())

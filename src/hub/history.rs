@@ -162,7 +162,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{ChannelName, Content, Frames};
+    use crate::hub::{ChannelName, Content, Frames, Source};
 
     const LIMITS: HistoryLimits = HistoryLimits { count: 3, bytes: 100, age_ms: 1000 };
 
@@ -177,6 +177,7 @@ mod tests {
             event: None,
             content: Content::Binary,
             data: vec![0; len].into(),
+            source: Source::Publisher,
             excluded: None,
             frames: Frames::default(),
         })

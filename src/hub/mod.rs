@@ -19,7 +19,7 @@ pub use history::{Gap, History, HistoryLimits, Position, Resumption};
 pub use log::{Cursor, Log};
 pub use publication::{
     Content, EventName, Frames, InvalidEventName, InvalidPublicationId, Ledger, Owner, Publication,
-    PublicationId, Published, WireForm,
+    PublicationId, Published, Source, WireForm,
 };
 pub use registry::{Hub, Sending};
 pub use subscription::{LogId, Subscription};

@@ -14,8 +14,8 @@ use super::ChannelName;
 /// The longest event name, in bytes: what every Pusher library allows.
 pub const EVENT_NAME_LEN_MAX: usize = 200;
 
-/// Event names with this prefix are the server's own notices; clients cannot publish them.
-pub const RESERVED_EVENT_PREFIX: &str = "fanfare:";
+/// Event names with these prefixes are the server's own notices and those of the Pusher protocol; nobody can publish them.
+pub const RESERVED_EVENT_PREFIXES: [&str; 3] = ["fanfare:", "pusher:", "pusher_internal:"];
 
 /// One publication, shared by the history of its channel and every loop that has a subscriber of it.
 #[derive(Debug)]
@@ -30,10 +30,29 @@ pub struct Publication {
     pub content: Content,
     /// The payload. Valid UTF-8 if `content` is text or JSON.
     pub data: Bytes,
+    /// Who made it.
+    pub source: Source,
     /// The one subscriber that does not get it, if any: its sender.
     pub excluded: Option<Owner>,
     /// Its frames in the forms that have been encoded so far.
     pub frames: Frames,
+}
+
+/// Who made a publication, where that changes how it is delivered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// A publisher.
+    #[default]
+    Publisher,
+    /// A client, to the other subscribers of its channel. The payload is one JSON value, which the Pusher forms carry as
+    /// the value that it is.
+    Client {
+        /// The user that the client is in the channel, if it is one of users.
+        user_id: Option<Box<str>>,
+    },
+    /// The protocol, which tells subscribers of each other. Only the Pusher forms can express it; it has no number of its
+    /// own, and is not kept.
+    Protocol,
 }
 
 /// An owner of subscriptions among those of several hubs.
@@ -177,11 +196,18 @@ impl fmt::Display for InvalidPublicationId {
 
 impl std::error::Error for InvalidPublicationId {}
 
-/// A checked event name: 1 to 200 bytes, no control character, not the server's own prefix.
+/// A checked event name: 1 to 200 bytes, no control character, none of the server's own prefixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventName(Box<str>);
 
 impl EventName {
+    /// The name of an event of the Pusher protocol itself, which nobody can publish.
+    #[expect(dead_code, reason = "used with the members of channels")]
+    pub(crate) fn of_protocol(name: &'static str) -> Self {
+        debug_assert!(name.starts_with("pusher_internal:"), "{name}");
+        Self(name.into())
+    }
+
     /// Checks `name`.
     ///
     /// # Errors
@@ -193,7 +219,7 @@ impl EventName {
         if name.chars().any(char::is_control) {
             return Err(InvalidEventName::ControlCharacter);
         }
-        if name.starts_with(RESERVED_EVENT_PREFIX) {
+        if RESERVED_EVENT_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
             return Err(InvalidEventName::Reserved);
         }
         Ok(Self(name.into()))
@@ -213,7 +239,7 @@ pub enum InvalidEventName {
     Length,
     /// A control character: it would break the line-based forms.
     ControlCharacter,
-    /// It begins with the server's own prefix.
+    /// It begins with a prefix of the server's own.
     Reserved,
 }
 
@@ -222,9 +248,9 @@ impl fmt::Display for InvalidEventName {
         match self {
             Self::Length => write!(f, "an event name has 1 to {EVENT_NAME_LEN_MAX} bytes"),
             Self::ControlCharacter => f.write_str("an event name holds no control characters"),
-            Self::Reserved => {
-                write!(f, "event names that begin with {RESERVED_EVENT_PREFIX} are the server's own")
-            }
+            Self::Reserved => f.write_str(
+                "event names that begin with fanfare:, pusher: or pusher_internal: are the server's own",
+            ),
         }
     }
 }
@@ -248,11 +274,17 @@ pub enum WireForm {
     EventStreamEnvelope,
     /// A comma and a `fanfare.v1.json` envelope: an element of a long poll's answer.
     LongPoll,
+    /// A WebSocket text frame with an event of the Pusher protocol.
+    Pusher,
+    /// The same as `Pusher`, compressed where that makes it smaller.
+    PusherDeflate,
+    /// A line with an event of the Pusher protocol, as its HTTP transports have it.
+    PusherStream,
 }
 
 impl WireForm {
     /// Every form, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::WebSocket,
         Self::Envelope,
         Self::WebSocketDeflate,
@@ -260,6 +292,9 @@ impl WireForm {
         Self::EventStream,
         Self::EventStreamEnvelope,
         Self::LongPoll,
+        Self::Pusher,
+        Self::PusherDeflate,
+        Self::PusherStream,
     ];
 
     /// The form's place in [`WireForm::ALL`].
@@ -268,12 +303,32 @@ impl WireForm {
         self as usize
     }
 
-    /// Whether the form carries envelopes.
+    /// Whether the form carries `fanfare.v1.json` envelopes.
     #[must_use]
     pub fn is_envelope(self) -> bool {
         match self {
-            Self::WebSocket | Self::WebSocketDeflate | Self::EventStream => false,
+            Self::WebSocket
+            | Self::WebSocketDeflate
+            | Self::EventStream
+            | Self::Pusher
+            | Self::PusherDeflate
+            | Self::PusherStream => false,
             Self::Envelope | Self::EnvelopeDeflate | Self::EventStreamEnvelope | Self::LongPoll => true,
+        }
+    }
+
+    /// Whether the form carries events of the Pusher protocol.
+    #[must_use]
+    pub fn is_pusher(self) -> bool {
+        match self {
+            Self::Pusher | Self::PusherDeflate | Self::PusherStream => true,
+            Self::WebSocket
+            | Self::Envelope
+            | Self::WebSocketDeflate
+            | Self::EnvelopeDeflate
+            | Self::EventStream
+            | Self::EventStreamEnvelope
+            | Self::LongPoll => false,
         }
     }
 }
@@ -333,7 +388,10 @@ mod tests {
 
     #[test]
     fn the_servers_own_event_names_are_refused() {
-        assert_eq!(EventName::new("fanfare:lagged"), Err(InvalidEventName::Reserved));
+        for name in ["fanfare:lagged", "pusher:error", "pusher_internal:member_added"] {
+            assert_eq!(EventName::new(name), Err(InvalidEventName::Reserved));
+        }
+        assert!(EventName::new("pusher").is_ok());
     }
 
     #[test]

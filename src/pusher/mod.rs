@@ -6,6 +6,8 @@
 
 pub mod app;
 pub mod channel;
+pub mod event;
+pub mod fallback;
 
 pub use app::{App, Webhook, WebhookEvent};
 pub use channel::{InvalidName, Kind, Name};

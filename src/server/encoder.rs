@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::http::{self, StreamEvent};
-use crate::hub::{Content, Gap, Publication, PublicationId, WireForm};
+use crate::hub::{Content, Gap, Publication, PublicationId, Source, WireForm};
+use crate::pusher::event::{Data, channel_event};
+use crate::pusher::fallback;
 use crate::ws::{self, Deflater, Opcode, WINDOW_BITS_MAX};
 
 /// The subprotocol whose frames are envelopes.
@@ -19,6 +21,9 @@ pub const ENVELOPE_SUBPROTOCOL: &str = "fanfare.v1.json";
 
 /// The event of binary publications in an event stream without envelopes; `fanfare:binary:NAME` if they have a name.
 const BINARY_EVENT: &str = "fanfare:binary";
+
+/// What Pusher clients are told that an event without a name is called; an EventSource calls it the same.
+const UNNAMED_EVENT: &str = "message";
 
 /// How long an EventSource waits before it reconnects: a server that restarts is back after 2 s.
 const STREAM_RETRY_MS: u64 = 2000;
@@ -40,8 +45,11 @@ impl Encoder {
         Self { level, deflate_len_min, deflaters: Default::default() }
     }
 
-    /// Appends the publication in `form`.
+    /// Appends the publication in `form`; nothing if the form cannot express it.
     pub fn publication(&mut self, publication: &Publication, form: WireForm, out: &mut Vec<u8>) {
+        if publication.source == Source::Protocol && !form.is_pusher() {
+            return;
+        }
         let opcode = opcode(publication.content);
         let frame = match form {
             // Not shared between loops: it costs a header and a copy of the payload.
@@ -70,6 +78,17 @@ impl Encoder {
                 element.extend_from_slice(&envelope(publication));
                 element
             }),
+            WireForm::Pusher => publication.frames.get_or_encode(form, || {
+                let event = pusher_event(publication);
+                frame_of(|out| ws::encode_frame(out, Opcode::Text, event.as_bytes()))
+            }),
+            WireForm::PusherDeflate => publication.frames.get_or_encode(form, || {
+                let event = pusher_event(publication);
+                frame_of(|out| self.message(Opcode::Text, event.as_bytes(), WINDOW_BITS_MAX, out))
+            }),
+            WireForm::PusherStream => publication
+                .frames
+                .get_or_encode(form, || frame_of(|out| fallback::message(out, &pusher_event(publication)))),
         };
         out.extend_from_slice(frame);
     }
@@ -156,7 +175,13 @@ impl Notice {
 /// Appends a notice, if the wire form can express it.
 pub fn notice(notice: Notice, form: WireForm, out: &mut Vec<u8>) {
     match form {
-        WireForm::WebSocket | WireForm::WebSocketDeflate | WireForm::LongPoll => {}
+        // The Pusher protocol knows no notices: a subscriber that lags is closed with 4100.
+        WireForm::WebSocket
+        | WireForm::WebSocketDeflate
+        | WireForm::LongPoll
+        | WireForm::Pusher
+        | WireForm::PusherDeflate
+        | WireForm::PusherStream => {}
         WireForm::Envelope | WireForm::EnvelopeDeflate => {
             ws::encode_frame(out, Opcode::Text, notice.envelope().as_bytes());
         }
@@ -224,12 +249,43 @@ fn event_chunk(publication: &Publication, out: &mut Vec<u8>) {
             http::encode_event(out, &event);
         }
         Content::Binary => {
-            let name = name.map_or_else(|| BINARY_EVENT.into(), |name| format!("{BINARY_EVENT}:{name}"));
-            let data = STANDARD.encode(&publication.data);
+            let (name, data) = (binary_event(name), STANDARD.encode(&publication.data));
             let (name, data) = (Some(name.as_str()), Some(data.as_bytes()));
             http::encode_event(out, &StreamEvent { id, name, data, ..StreamEvent::default() });
         }
     }
+}
+
+/// The name of an event whose data is base64.
+fn binary_event(name: Option<&str>) -> String {
+    name.map_or_else(|| BINARY_EVENT.into(), |name| format!("{BINARY_EVENT}:{name}"))
+}
+
+/// The event of the Pusher protocol that delivers a publication. One without a name is called `message`, as an
+/// event stream calls it; binary data is base64, which the event's name says.
+fn pusher_event(publication: &Publication) -> String {
+    let channel = publication.channel.local();
+    let name = publication.event.as_ref().map(|event| event.as_str());
+    let user_id = match &publication.source {
+        Source::Client { user_id } => user_id.as_deref(),
+        Source::Publisher | Source::Protocol => None,
+    };
+    let mut out = Vec::with_capacity(publication.data.len() + 96);
+    match (publication.content, &publication.source) {
+        (Content::Json, Source::Client { .. }) => {
+            let data = Data::Json(text(&publication.data));
+            channel_event(&mut out, name.unwrap_or(UNNAMED_EVENT), channel, data, user_id);
+        }
+        (Content::Text | Content::Json, _) => {
+            let data = Data::Text(text(&publication.data));
+            channel_event(&mut out, name.unwrap_or(UNNAMED_EVENT), channel, data, user_id);
+        }
+        (Content::Binary, _) => {
+            let data = STANDARD.encode(&publication.data);
+            channel_event(&mut out, &binary_event(name), channel, Data::Text(&data), user_id);
+        }
+    }
+    String::from_utf8(out).expect("it is made of texts")
 }
 
 /// `{"id":…,"event":…,"data":…}`; for binary data, base64 and `"encoding":"base64"`.
@@ -267,7 +323,7 @@ fn push_json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{ChannelName, EventName, Frames, PublicationId};
+    use crate::hub::{ChannelName, EventName, Frames, PublicationId, Source};
 
     fn published(content: Content, data: &'static [u8], event: Option<&str>) -> Publication {
         Publication {
@@ -276,6 +332,7 @@ mod tests {
             event: event.map(|name| EventName::new(name).unwrap()),
             content,
             data: bytes::Bytes::from_static(data),
+            source: Source::Publisher,
             excluded: None,
             frames: Frames::default(),
         }
@@ -302,6 +359,51 @@ mod tests {
             rendered(&published(Content::Binary, b"\xff", None), WireForm::WebSocket),
             b"\x82\x01\xff"
         );
+    }
+
+    #[test]
+    fn a_pusher_client_is_sent_the_payload_as_a_string_and_that_of_another_client_as_it_is() {
+        let event = |publication: &Publication| {
+            let frame = rendered(publication, WireForm::Pusher);
+            assert_eq!(frame[0], 0x81, "one text frame");
+            assert_eq!(usize::from(frame[1]), frame.len() - 2);
+            String::from_utf8(frame[2..].to_vec()).unwrap()
+        };
+        assert_eq!(
+            event(&published(Content::Json, br#"{"a":1}"#, Some("tick"))),
+            r#"{"event":"tick","channel":"news","data":"{\"a\":1}"}"#
+        );
+        assert_eq!(
+            event(&published(Content::Text, b"hello", None)),
+            r#"{"event":"message","channel":"news","data":"hello"}"#
+        );
+        assert_eq!(
+            event(&published(Content::Binary, b"\xff", Some("tick"))),
+            r#"{"event":"fanfare:binary:tick","channel":"news","data":"/w=="}"#
+        );
+        let source = Source::Client { user_id: Some("7".into()) };
+        let sent = Publication { source, ..published(Content::Json, br#"{"a":1}"#, Some("client-x")) };
+        assert_eq!(event(&sent), r#"{"event":"client-x","channel":"news","data":{"a":1},"user_id":"7"}"#);
+    }
+
+    #[test]
+    fn a_channel_of_another_app_is_called_as_its_clients_know_it() {
+        let channel = ChannelName::new("news").unwrap().in_space("7");
+        let publication = Publication { channel, ..published(Content::Text, b"x", None) };
+        let line = String::from_utf8(rendered(&publication, WireForm::PusherStream)).unwrap();
+        assert_eq!(
+            line,
+            "a[\"{\\\"event\\\":\\\"message\\\",\\\"channel\\\":\\\"news\\\",\\\"data\\\":\\\"x\\\"}\"]\n"
+        );
+    }
+
+    #[test]
+    fn an_event_of_the_protocol_itself_goes_to_pusher_clients_only() {
+        let publication =
+            Publication { source: Source::Protocol, ..published(Content::Text, b"{}", Some("joined")) };
+        for form in WireForm::ALL {
+            assert_eq!(rendered(&publication, form).is_empty(), !form.is_pusher(), "{form:?}");
+        }
     }
 
     #[test]

@@ -275,7 +275,7 @@ mod tests {
 
     use super::*;
     use crate::config::Glob;
-    use crate::hub::{ChannelName, Content};
+    use crate::hub::{ChannelName, Content, Source};
     use crate::server::Draft;
 
     /// A draft that callers outside the server cannot make: a text that is not UTF-8. Encoding it as an envelope panics.
@@ -286,6 +286,7 @@ mod tests {
             event: None,
             content: Content::Text,
             data: b"\xff".as_slice().into(),
+            source: Source::Publisher,
             excluded: None,
             frame: None,
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::hub::{ChannelName, Content, EventName, WireForm};
+use crate::hub::{ChannelName, Content, EventName, Source, WireForm};
 use crate::server::broker::draft::{Draft, DraftError, check_json, detail};
 use crate::server::encoder;
 use crate::ws::{Message, MessageKind};
@@ -62,7 +62,15 @@ pub fn from_body(
         MediaType::CurlDefault if is_utf8 => Content::Text,
         MediaType::CurlDefault | MediaType::Binary => Content::Binary,
     };
-    Ok(Draft { channel, event, content, data: exact(body), excluded: None, frame: None })
+    Ok(Draft {
+        channel,
+        event,
+        content,
+        data: exact(body),
+        source: Source::Publisher,
+        excluded: None,
+        frame: None,
+    })
 }
 
 /// A draft from a WebSocket message.
@@ -84,7 +92,7 @@ pub fn from_message(
         let (frame, data) = encoder::plain_frame(content, payload);
         (Some(frame), data)
     };
-    Ok(Draft { channel, event: None, content, data, excluded: None, frame })
+    Ok(Draft { channel, event: None, content, data, source: Source::Publisher, excluded: None, frame })
 }
 
 /// The bytes without spare capacity: a channel's history keeps them.
@@ -113,7 +121,7 @@ fn from_envelope(channel: ChannelName, payload: &[u8]) -> Result<Draft, DraftErr
     } else {
         (Content::Json, Bytes::copy_from_slice(json.as_bytes()))
     };
-    Ok(Draft { channel, event, content, data, excluded: None, frame: None })
+    Ok(Draft { channel, event, content, data, source: Source::Publisher, excluded: None, frame: None })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::hub::{ChannelName, Content, EventName, InvalidChannelName, InvalidEventName, Owner};
+use crate::hub::{ChannelName, Content, EventName, InvalidChannelName, InvalidEventName, Owner, Source};
 use crate::server::excerpt::Excerpt;
 use crate::ws::CloseCode;
 
@@ -19,6 +19,8 @@ pub struct Draft {
     pub(in crate::server) content: Content,
     /// Valid UTF-8 if `content` is text or JSON.
     pub(in crate::server) data: Bytes,
+    /// Who made it.
+    pub(in crate::server) source: Source,
     /// The one subscriber that does not get it, if any: its sender.
     pub(in crate::server) excluded: Option<Owner>,
     /// The WebSocket frame that `data` is a part of, if there is one.
@@ -65,7 +67,15 @@ impl Draft {
         if channel.is_reserved() {
             return Err(DraftError::Reserved);
         }
-        Ok(Self { channel, event: None, content, data, excluded: None, frame: None })
+        Ok(Self {
+            channel,
+            event: None,
+            content,
+            data,
+            source: Source::Publisher,
+            excluded: None,
+            frame: None,
+        })
     }
 }
 

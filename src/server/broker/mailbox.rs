@@ -169,7 +169,7 @@ mod tests {
     use mio::{Events, Poll, Token};
 
     use super::*;
-    use crate::hub::{ChannelName, Content, Frames, PublicationId, Published};
+    use crate::hub::{ChannelName, Content, Frames, PublicationId, Published, Source};
     use crate::server::broker::answer::Receipt;
     use crate::server::broker::memory::PUBLICATION_LEN;
 
@@ -180,6 +180,7 @@ mod tests {
             event: None,
             content: Content::Binary,
             data: vec![0; len].into(),
+            source: Source::Publisher,
             excluded: None,
             frames: Frames::default(),
         })

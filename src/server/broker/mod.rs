@@ -176,9 +176,9 @@ impl Broker {
 
     /// A publication of a draft under its number.
     pub fn publication(&self, draft: Draft, id: PublicationId) -> Arc<Publication> {
-        let Draft { channel, event, content, data, excluded, frame } = draft;
+        let Draft { channel, event, content, data, source, excluded, frame } = draft;
         let frames = self.account.add_publication(data.len()).with_plain(frame);
-        Arc::new(Publication { channel, id, event, content, data, excluded, frames })
+        Arc::new(Publication { channel, id, event, content, data, source, excluded, frames })
     }
 
     /// The second half of a publication that an engine numbered: history, then mailboxes. A number under another epoch

@@ -42,7 +42,7 @@ impl Replay {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::hub::{ChannelName, Content, Frames, PublicationId};
+    use crate::hub::{ChannelName, Content, Frames, PublicationId, Source};
     use crate::server::connection::outbox::OUTBOX_HIGH;
 
     fn publications(count: u64, len: usize) -> VecDeque<Arc<Publication>> {
@@ -52,6 +52,7 @@ mod tests {
             event: None,
             content: Content::Binary,
             data: vec![0; len].into(),
+            source: Source::Publisher,
             excluded: None,
             frames: Frames::default(),
         };

@@ -3,7 +3,7 @@
 //! The formats of the numbers are in `metrics`.
 
 use super::EventLoop;
-use crate::hub::Content;
+use crate::hub::{Content, Source};
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::mailbox::FIRST_LOOP;
@@ -63,6 +63,7 @@ impl EventLoop {
             event: None,
             content: Content::Json,
             data: json.into(),
+            source: Source::Publisher,
             excluded: None,
             frame: None,
         };

@@ -27,11 +27,16 @@ pub enum Transport {
     Sse,
     /// A request that waits for the next publication.
     LongPoll,
+    /// An open WebSocket of a Pusher client.
+    Pusher,
+    /// A session of a Pusher client over HTTP requests.
+    PusherHttp,
 }
 
 impl Transport {
     /// Every transport, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Http, Self::WebSocket, Self::Sse, Self::LongPoll];
+    pub const ALL: [Self; 6] =
+        [Self::Http, Self::WebSocket, Self::Sse, Self::LongPoll, Self::Pusher, Self::PusherHttp];
 
     /// Its name in metrics.
     pub fn label(self) -> &'static str {
@@ -40,6 +45,8 @@ impl Transport {
             Self::WebSocket => "websocket",
             Self::Sse => "sse",
             Self::LongPoll => "long_poll",
+            Self::Pusher => "pusher",
+            Self::PusherHttp => "pusher_http",
         }
     }
 
@@ -52,6 +59,8 @@ impl Transport {
             | WireForm::EnvelopeDeflate => Self::WebSocket,
             WireForm::EventStream | WireForm::EventStreamEnvelope => Self::Sse,
             WireForm::LongPoll => Self::LongPoll,
+            WireForm::Pusher | WireForm::PusherDeflate => Self::Pusher,
+            WireForm::PusherStream => Self::PusherHttp,
         }
     }
 }
@@ -239,8 +248,13 @@ mod tests {
     #[test]
     fn loops_add_up_but_for_the_longest_log() {
         let mut sum = Counters { publishes: 3, lag_max: 50, ..Counters::default() };
-        sum.add(&Counters { publishes: 4, lag_max: 20, connections: [1, 0, 0, 2], ..Counters::default() });
-        assert_eq!((sum.publishes, sum.lag_max, sum.connections), (7, 50, [1, 0, 0, 2]));
+        sum.add(&Counters {
+            publishes: 4,
+            lag_max: 20,
+            connections: [1, 0, 0, 2, 0, 0],
+            ..Counters::default()
+        });
+        assert_eq!((sum.publishes, sum.lag_max, sum.connections), (7, 50, [1, 0, 0, 2, 0, 0]));
     }
 
     #[test]
@@ -258,9 +272,9 @@ mod tests {
         for (number, &transport) in Transport::ALL.iter().enumerate() {
             assert_eq!(transport as usize, number);
         }
-        let mut counters = Counters { connections: [1, 0, 0, 0], ..Counters::default() };
+        let mut counters = Counters { connections: [1, 0, 0, 0, 0, 0], ..Counters::default() };
         counters.note_transport(Transport::Http, Transport::Sse);
-        assert_eq!(counters.connections, [0, 0, 1, 0]);
+        assert_eq!(counters.connections, [0, 0, 1, 0, 0, 0]);
     }
 
     #[test]
@@ -271,8 +285,10 @@ mod tests {
         counters.replayed[WireForm::Envelope.index()] = 4;
         counters.deliveries[WireForm::EventStreamEnvelope.index()] = 8;
         counters.replayed[WireForm::LongPoll.index()] = 16;
+        counters.deliveries[WireForm::PusherDeflate.index()] = 32;
+        counters.replayed[WireForm::PusherStream.index()] = 64;
         let by = Transport::ALL.map(|transport| counters.deliveries_by(transport));
-        assert_eq!(by, [0, 7, 8, 16]);
+        assert_eq!(by, [0, 7, 8, 16, 32, 64]);
     }
 
     #[test]

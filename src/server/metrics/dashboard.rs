@@ -201,7 +201,7 @@ mod tests {
         deliveries[WireForm::WebSocket.index()] = 30;
         deliveries[WireForm::Envelope.index()] = 4;
         let counters = Counters {
-            connections: [1, 2, 3, 0],
+            connections: [1, 2, 3, 0, 0, 0],
             publishes: 12,
             deliveries,
             bytes_sent: 100,
@@ -225,7 +225,7 @@ mod tests {
         busiest.offer(&name("prices"), 1200, 14);
         let expected = concat!(
             r#"{"at":1763700000123,"version":"0.1.0","uptime_seconds":12,"#,
-            r#""connections":{"http":1,"websocket":2,"sse":3,"long_poll":0},"#,
+            r#""connections":{"http":1,"websocket":2,"sse":3,"long_poll":0,"pusher":0,"pusher_http":0},"#,
             r#""publishes":12,"deliveries":34,"bytes_sent":100,"bytes_received":20,"#,
             r#""lag_bytes_max":7,"channels":12,"refusals":{"bad_request":3},"#,
             r#""memory":{"logs":8,"private":9,"connections":10,"publications":11,"max":1073741824},"#,

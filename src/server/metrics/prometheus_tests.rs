@@ -15,7 +15,7 @@ fn snapshot() -> Snapshot {
     let mut turns = Turns { busy_ns: 1_250_000_000, ..Turns::default() };
     (turns.buckets[0], turns.buckets[4], turns.buckets[14]) = (7, 2, 1);
     let counters = Counters {
-        connections: [1, 2, 3, 4],
+        connections: [1, 2, 3, 4, 5, 6],
         accepted: 20,
         publishes: 12,
         deliveries,
