@@ -291,6 +291,7 @@ impl Args {
             client_publish: self.client_publish,
             allow_origin: self.allow_origin,
             allow_host: self.allow_host,
+            apps: Vec::new(),
             insecure: self.insecure,
             echo: self.echo,
             demo: self.demo,

@@ -16,6 +16,8 @@ pub use origin::{NoOrigin, normalise as normalise_origin};
 pub(crate) use rules::by_channel;
 pub use rules::{DeadRule, Glob};
 
+use crate::pusher::App;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
@@ -43,6 +45,9 @@ pub struct Config {
     /// Without the check, a page whose host name now resolves to 127.0.0.1 has the same origin as the server (DNS
     /// rebinding).
     pub allow_host: Vec<Host>,
+    /// The Pusher apps. The channels of the first have plain names, so that `/channels/NAME` reaches them; those of the
+    /// others are other channels.
+    pub apps: Vec<App>,
     /// Listen beyond loopback without a key.
     pub insecure: bool,
     /// Serve `/echo` outside development mode too.
@@ -127,6 +132,7 @@ impl Default for Config {
             client_publish: Vec::new(),
             allow_origin: Vec::new(),
             allow_host: Vec::new(),
+            apps: Vec::new(),
             insecure: false,
             echo: false,
             demo: false,

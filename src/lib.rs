@@ -54,8 +54,9 @@
 //!
 //! - [`ws`], [`http`], [`hub`]: RFC 6455 and 7692, HTTP/1.1, and the channels, as bytes. They know no socket, clock, thread
 //!   or random number, and import nothing of each other.
-//! - [`config`]: what a server is configured with. It imports nothing of ours.
-//! - [`server`]: sockets, time, threads, randomness. It imports the four above; none of them imports it.
+//! - [`pusher`]: the Pusher protocol as text. It imports names from `hub`.
+//! - [`config`]: what a server is configured with. It imports the settings of an app from `pusher`.
+//! - [`server`]: sockets, time, threads, randomness. It imports the five above; none of them imports it.
 //! - The binary is `main` with `cli` (flags, environment, file), `log` (lines to standard error) and `heap` (the allocator).
 //!
 //! Inside `server`, each line imports only from the lines below it:
@@ -68,6 +69,7 @@
 //!  budget, placement,         memory held for clients; connections per loop;
 //!  stopping                   how far the stop has come
 //!  api, demo                  requests to answers: routes, access, payloads; the demo's prices
+//!  apps                       the running Pusher apps: settings, counters, reload
 //!  broker, metrics, encoder   order, history, mailboxes; counters and their formats; publications to frames
 //!  clock, excerpt, lock, prices
 //! ```

@@ -1,4 +1,4 @@
-//! What all loops and handles share: the configuration, the broker, and a type for each of the clock, the placement of
+//! What all loops and handles share: the configuration, the broker, the apps, and a type for each of the clock, the placement of
 //! connections, the budget of memory, the refusals and the stop.
 //!
 //! Connections and logs are not here: each belongs to one loop.
@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use crate::config::Config;
 use crate::server::api::handlers::Handlers;
+use crate::server::apps::Apps;
 use crate::server::broker::Broker;
 use crate::server::broker::mailbox::FIRST_LOOP;
 use crate::server::budget::Budget;
@@ -26,6 +27,8 @@ pub struct Shared {
     pub config: Config,
     pub handlers: Handlers,
     pub broker: Broker,
+    #[expect(dead_code, reason = "the roles and routes of apps read it")]
+    pub apps: Apps,
     pub meters: Meters,
     pub clock: Clock,
     pub placement: Placement,
@@ -43,6 +46,7 @@ impl Shared {
         let loops = broker.mailboxes().len();
         Self {
             handlers: Handlers::new(&config),
+            apps: Apps::new(&config.apps, loops),
             meters: Meters::new(loops),
             clock: Clock::start(),
             placement: Placement::new(loops, connections_max),
