@@ -5,9 +5,16 @@
 //! only the names of channels and events are used.
 
 pub mod app;
+pub mod auth;
 pub mod channel;
+pub mod error;
 pub mod event;
 pub mod fallback;
+mod presence;
+mod session;
 
 pub use app::{App, Webhook, WebhookEvent};
 pub use channel::{InvalidName, Kind, Name};
+pub use error::{Error, Limit};
+pub use presence::{Joined, Left, Member, Members};
+pub use session::{ClientEvent, Command, InvalidSocketId, Session, SocketId, User, protocol};

@@ -1,0 +1,248 @@
+//! The members of one presence channel: users, each with the number of its connections.
+//!
+//! Which connection is a member's, and who is told, is not known here.
+
+use std::collections::BTreeMap;
+
+/// Who a subscriber of a presence channel is, as the app's server signed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its identifier; a number has become text.
+    pub user_id: Box<str>,
+    /// What the others may know of it: one JSON value as it was signed, `None` if nothing or `null`.
+    pub user_info: Option<Box<str>>,
+}
+
+/// The members of a channel, in the order of their identifiers.
+#[derive(Debug, Default)]
+pub struct Members {
+    users: BTreeMap<Box<str>, Present>,
+    /// The bytes of identifiers and infos.
+    ///
+    /// Invariant: the sum over `users`.
+    text_len: usize,
+}
+
+/// What is known of a member.
+#[derive(Debug)]
+struct Present {
+    info: Option<Box<str>>,
+    /// Invariant: at least 1.
+    connections: usize,
+}
+
+/// What a connection that joins is to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Joined {
+    /// The first one of a user: the others are told.
+    First,
+    /// One more of a user that is a member.
+    Again,
+}
+
+/// What a connection that leaves is to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Left {
+    /// The last one of a user: the others are told.
+    Last,
+    /// The user is still a member by another connection, or was none.
+    Stays,
+}
+
+impl Members {
+    /// A connection of the member has joined. The info of the user's first connection is kept.
+    pub fn join(&mut self, member: &Member) -> Joined {
+        if let Some(present) = self.users.get_mut(&member.user_id) {
+            present.connections += 1;
+            return Joined::Again;
+        }
+        let present = Present { info: member.user_info.clone(), connections: 1 };
+        self.text_len += present.text_len(&member.user_id);
+        self.users.insert(member.user_id.clone(), present);
+        Joined::First
+    }
+
+    /// A connection of the user has left. For a user that is no member, nothing changes.
+    pub fn leave(&mut self, user_id: &str) -> Left {
+        match self.users.get_mut(user_id) {
+            None => return Left::Stays,
+            Some(present) if present.connections > 1 => {
+                present.connections -= 1;
+                return Left::Stays;
+            }
+            Some(present) => self.text_len -= present.text_len(user_id),
+        }
+        self.users.remove(user_id);
+        Left::Last
+    }
+
+    /// The number of members: of users, not of connections.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Whether there are no members.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// Whether the user may join where there are at most `members_max`: one more connection of a member always may.
+    #[must_use]
+    pub fn has_room_for(&self, user_id: &str, members_max: usize) -> bool {
+        self.len() < members_max || self.contains(user_id)
+    }
+
+    /// Whether the user is a member.
+    #[must_use]
+    pub fn contains(&self, user_id: &str) -> bool {
+        self.users.contains_key(user_id)
+    }
+
+    /// The identifiers of the members, in order.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.users.keys().map(AsRef::as_ref)
+    }
+
+    /// What the others may know of the member: JSON.
+    #[must_use]
+    pub fn info(&self, user_id: &str) -> Option<&str> {
+        self.users.get(user_id)?.info.as_deref()
+    }
+
+    /// About how many bytes it holds on the heap.
+    #[must_use]
+    pub fn held_len(&self) -> usize {
+        // A node of the map is at least half full.
+        self.text_len + self.users.len() * 2 * size_of::<(Box<str>, Present)>()
+    }
+
+    /// What a new member is told (4.4): `{"presence":{"ids":[…],"hash":{…},"count":N}}`. The hash has every member, those
+    /// without info as `null`; a client looks itself up there.
+    #[must_use]
+    pub fn to_data(&self) -> String {
+        let (mut ids, mut hash) = (String::new(), String::new());
+        for (user_id, present) in &self.users {
+            let id = serde_json::to_string(user_id).expect("a text is always JSON");
+            for list in [&mut ids, &mut hash].into_iter().filter(|list| !list.is_empty()) {
+                list.push(',');
+            }
+            ids.push_str(&id);
+            hash.push_str(&id);
+            hash.push(':');
+            hash.push_str(present.info.as_deref().unwrap_or("null"));
+        }
+        format!(r#"{{"presence":{{"ids":[{ids}],"hash":{{{hash}}},"count":{}}}}}"#, self.len())
+    }
+}
+
+impl Present {
+    fn text_len(&self, user_id: &str) -> usize {
+        user_id.len() + self.info.as_ref().map_or(0, |info| info.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn member(user_id: &str, user_info: Option<&str>) -> Member {
+        Member { user_id: user_id.into(), user_info: user_info.map(Into::into) }
+    }
+
+    #[test]
+    fn a_user_joins_with_its_first_connection_and_leaves_with_its_last() {
+        let mut members = Members::default();
+        assert_eq!(members.join(&member("a", Some("1"))), Joined::First);
+        assert_eq!(members.join(&member("a", Some("2"))), Joined::Again);
+        assert_eq!((members.len(), members.info("a")), (1, Some("1")));
+        assert_eq!(members.leave("a"), Left::Stays);
+        assert!(members.contains("a"));
+        assert_eq!(members.leave("a"), Left::Last);
+        assert!(members.is_empty() && !members.contains("a"));
+    }
+
+    #[test]
+    fn a_user_that_is_no_member_does_not_leave() {
+        let mut members = Members::default();
+        assert_eq!(members.leave("a"), Left::Stays);
+        assert_eq!((members.len(), members.held_len()), (0, 0));
+    }
+
+    #[test]
+    fn a_new_member_is_told_of_all_those_without_info_as_null() {
+        let mut members = Members::default();
+        assert_eq!(members.to_data(), r#"{"presence":{"ids":[],"hash":{},"count":0}}"#);
+        assert_eq!(members.join(&member("b\"", None)), Joined::First);
+        assert_eq!(members.join(&member("10", Some(r#"{"name":"Mr. Channels"}"#))), Joined::First);
+        assert_eq!(
+            members.to_data(),
+            r#"{"presence":{"ids":["10","b\""],"hash":{"10":{"name":"Mr. Channels"},"b\"":null},"count":2}}"#
+        );
+    }
+
+    #[test]
+    fn a_full_channel_has_room_for_its_members_only() {
+        let mut members = Members::default();
+        assert!(!members.has_room_for("a", 0));
+        assert_eq!(members.join(&member("a", None)), Joined::First);
+        assert!(members.has_room_for("b", 2));
+        assert_eq!(members.join(&member("b", None)), Joined::First);
+        assert!(members.has_room_for("a", 2) && !members.has_room_for("c", 2));
+    }
+
+    /// What the table must say after joins and leaves: a list of the connections, in the order of joining.
+    fn check(members: &Members, connections: &[(String, Option<u8>)]) {
+        let mut ids: Vec<&str> = connections.iter().map(|(id, _)| id.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(members.ids().collect::<Vec<_>>(), ids);
+        let hash: Value = ids
+            .iter()
+            .map(|id| {
+                let (_, info) = connections.iter().find(|(other, _)| other == id).unwrap();
+                ((*id).to_owned(), json!(info))
+            })
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        let expected = json!({"presence": {"ids": ids, "hash": hash, "count": ids.len()}});
+        assert_eq!(serde_json::from_str::<Value>(&members.to_data()).unwrap(), expected);
+        assert_eq!(members.held_len() == 0, connections.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_says_what_a_list_of_connections_says(
+            steps in prop::collection::vec((any::<bool>(), 0..6_u8, any::<Option<u8>>()), 0..60)
+        ) {
+            let mut members = Members::default();
+            let mut connections: Vec<(String, Option<u8>)> = Vec::new();
+            // An info that was replaced by another connection's would be seen, if the first one's leaves: it is kept.
+            for (is_join, user, info) in steps {
+                let id = format!("user \"{user}\"");
+                let has = connections.iter().any(|(other, _)| *other == id);
+                if is_join {
+                    let first = connections.iter().find(|(other, _)| *other == id);
+                    let kept = first.map_or(info, |(_, info)| *info);
+                    let joined = members.join(&member(&id, info.map(|info| info.to_string()).as_deref()));
+                    assert_eq!(joined, if has { Joined::Again } else { Joined::First });
+                    connections.push((id, kept));
+                } else {
+                    let left = members.leave(&id);
+                    if let Some(at) = connections.iter().position(|(other, _)| *other == id) {
+                        connections.remove(at);
+                    }
+                    let is_last = has && connections.iter().all(|(other, _)| *other != id);
+                    assert_eq!(left, if is_last { Left::Last } else { Left::Stays });
+                }
+                check(&members, &connections);
+            }
+        }
+    }
+}
