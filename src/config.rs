@@ -2,6 +2,7 @@
 //!
 //! Where the values come from (flags, environment, file) is in `cli`, and no text is parsed here.
 
+mod apps;
 mod host;
 mod origin;
 mod rules;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+pub use apps::{AppError, AppFault};
 pub use host::{Host, NoHost};
 pub use origin::{NoOrigin, normalise as normalise_origin};
 pub(crate) use rules::by_channel;
@@ -46,7 +48,7 @@ pub struct Config {
     /// rebinding).
     pub allow_host: Vec<Host>,
     /// The Pusher apps. The channels of the first have plain names, so that `/channels/NAME` reaches them; those of the
-    /// others are other channels.
+    /// others are other channels. In development mode, an empty list stands for [`Config::development_app`].
     pub apps: Vec<App>,
     /// Listen beyond loopback without a key.
     pub insecure: bool,
@@ -178,6 +180,22 @@ impl Config {
             && self.listen.iter().all(|address| address.ip().is_loopback())
     }
 
+    /// The app of development mode, for servers without one: its key is `app-key`, its secret `app-secret`, and client
+    /// events are on.
+    #[must_use]
+    pub fn development_app() -> App {
+        apps::development()
+    }
+
+    /// The apps that the server has if these are configured: in development mode, without any, the one of that mode.
+    #[must_use]
+    pub fn apps_or_development(&self, apps: &[App]) -> Vec<App> {
+        if apps.is_empty() && self.is_development() {
+            return vec![Self::development_app()];
+        }
+        apps.to_vec()
+    }
+
     /// Whether `/` is the demo page, and its prices are published.
     #[must_use]
     pub fn serves_demo(&self) -> bool {
@@ -211,6 +229,14 @@ impl Config {
             }
             _ => self.check_values(),
         }
+    }
+
+    /// Checks apps, which need not be those of this configuration: alone, together and with its limits.
+    ///
+    /// # Errors
+    /// Names the flag or the key of the table, and the remedy.
+    pub fn check_apps(&self, apps: &[App]) -> Result<(), ConfigError> {
+        apps::check(apps, self.publication_len_max()).map_err(ConfigError::App)
     }
 
     fn check_values(&self) -> Result<(), ConfigError> {
@@ -247,7 +273,7 @@ impl Config {
         match timeouts.iter().find(|(_, timeout)| timeout.is_zero()) {
             Some(&(flag, _)) => Err(ConfigError::Zero(flag)),
             None if self.max_connections == Some(0) => Err(ConfigError::Zero("--max-connections")),
-            None => Ok(()),
+            None => self.check_apps(&self.apps),
         }
     }
 }
@@ -295,6 +321,8 @@ pub enum ConfigError {
     Origin(String),
     /// A limit or timeout of zero.
     Zero(&'static str),
+    /// A setting of an app.
+    App(AppError),
 }
 
 impl fmt::Display for ConfigError {
@@ -323,6 +351,7 @@ impl fmt::Display for ConfigError {
                 Err(no_origin) => write!(f, "--allow-origin {given:?}: {no_origin}"),
             },
             Self::Zero(flag) => write!(f, "{flag}: 0 would refuse every client. Give a value above 0"),
+            Self::App(error) => error.fmt(f),
         }
     }
 }

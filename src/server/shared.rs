@@ -46,7 +46,7 @@ impl Shared {
         let loops = broker.mailboxes().len();
         Self {
             handlers: Handlers::new(&config),
-            apps: Apps::new(&config.apps, loops),
+            apps: Apps::new(&config.apps_or_development(&config.apps), loops),
             meters: Meters::new(loops),
             clock: Clock::start(),
             placement: Placement::new(loops, connections_max),

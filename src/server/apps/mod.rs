@@ -2,6 +2,7 @@
 //!
 //! What one app has is in `running`. What its clients may do is decided by `pusher`; connections are not known here.
 
+mod rate;
 pub mod refused;
 pub mod running;
 

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use crate::hub::ChannelName;
 use crate::pusher::{App, Name};
+use crate::server::apps::rate::Rate;
 use crate::server::apps::refused::{Refused, RefusedList};
+use crate::server::clock::Millis;
 use crate::server::lock::{lock, read, write};
 
 /// An app that the server runs. What it counts outlives a reload.
@@ -22,6 +24,7 @@ pub struct RunningApp {
     connections: AtomicU64,
     /// One for each loop.
     messages: Box<[Cell]>,
+    events: Mutex<Rate>,
     refused: Mutex<RefusedList>,
 }
 
@@ -44,6 +47,7 @@ impl RunningApp {
             is_removed: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             messages: (0..loops).map(|_| Cell::default()).collect(),
+            events: Mutex::default(),
             refused: Mutex::default(),
         }
     }
@@ -125,6 +129,20 @@ impl Deref for Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The events that its servers publish.
+impl RunningApp {
+    /// Takes `count` events of those that may be published in a second.
+    ///
+    /// # Errors
+    /// There were too many. How many milliseconds later they would be allowed.
+    pub fn take_events(&self, count: u32, now: Millis) -> Result<(), u64> {
+        match self.settings().event_rate {
+            Some(per_second) => lock(&self.events).take(count, per_second, now),
+            None => Ok(()),
+        }
     }
 }
 
