@@ -4,7 +4,6 @@
 //! rooms in here, and who may import whom, are in the documentation of the crate.
 
 mod api;
-#[expect(dead_code, reason = "the roles and routes of apps call it")]
 mod apps;
 mod broker;
 mod budget;

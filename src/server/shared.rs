@@ -27,7 +27,6 @@ pub struct Shared {
     pub config: Config,
     pub handlers: Handlers,
     pub broker: Broker,
-    #[expect(dead_code, reason = "the roles and routes of apps read it")]
     pub apps: Apps,
     pub meters: Meters,
     pub clock: Clock,

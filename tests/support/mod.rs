@@ -10,6 +10,7 @@ mod http;
 pub mod long_poll;
 pub mod metrics;
 mod process;
+pub mod pusher;
 mod server;
 mod socket;
 pub mod steady;

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
 
-use crate::config::{Config, Glob, Host};
+use crate::config::{Config, Glob, Host, normalise_origin};
 use crate::http::{Request, Response, Status};
 use crate::hub::ChannelName;
 use crate::server::api::origins::{Misnamed, Origins, PageAccess, is_same_origin};
@@ -69,6 +69,18 @@ impl Access {
         match self.origins.access(request) {
             PageAccess::Refused => Err(Refusal::Origin { is_development: self.is_development }),
             PageAccess::Read | PageAccess::Full => Ok(()),
+        }
+    }
+
+    /// Whether the page that made the request is of one of the app's origins or, if the app has none of its own, is served
+    /// at all.
+    pub fn is_origin_served(&self, request: &Request, app_origins: &[String]) -> bool {
+        match request.header_str("origin") {
+            Some(origin) if !app_origins.is_empty() => {
+                let sent = normalise_origin(origin);
+                app_origins.iter().any(|served| served == "*" || sent.as_ref() == Ok(served))
+            }
+            _ => self.check_origin(request).is_ok(),
         }
     }
 

@@ -10,7 +10,9 @@ use crate::server::api::admin::{self, Report};
 use crate::server::api::assets;
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
+use crate::server::api::pusher::Connecting;
 use crate::server::api::routes::{Door, Route};
+use crate::server::apps::Apps;
 use crate::server::broker::answer::{NotPublished, Receipt};
 use crate::server::broker::idempotency::IdempotencyKey;
 use crate::server::encoder::ENVELOPE_SUBPROTOCOL;
@@ -102,8 +104,24 @@ pub struct Acceptance {
     pub deflate: Option<Deflate>,
     /// What becomes of the peer's messages.
     pub inbound: Inbound,
-    /// The subscription that begins; `None` for the echo.
-    pub subscribes: Option<Joining>,
+    /// What the connection becomes.
+    pub becomes: Becoming,
+}
+
+/// What a connection becomes by a handshake.
+#[derive(Debug)]
+pub enum Becoming {
+    /// It is sent its own messages.
+    Echo,
+    /// It reads a channel.
+    Subscriber(Joining),
+    /// It speaks the Pusher protocol, and reads channels in this form.
+    Pusher {
+        /// Which app it is a client of.
+        connecting: Box<Connecting>,
+        /// The form.
+        form: WireForm,
+    },
 }
 
 impl Handlers {
@@ -121,18 +139,21 @@ impl Handlers {
     }
 
     /// What to do about a request whose head is complete.
-    pub fn answer(&self, door: Door, request: &Request) -> Answer {
-        self.try_answer(door, request).unwrap_or_else(Answer::Respond)
+    pub fn answer(&self, door: Door, request: &Request, apps: &Apps) -> Answer {
+        self.try_answer(door, request, apps).unwrap_or_else(Answer::Respond)
     }
 
-    fn try_answer(&self, door: Door, request: &Request) -> Result<Answer, Response> {
+    fn try_answer(&self, door: Door, request: &Request, apps: &Apps) -> Result<Answer, Response> {
         let route = Route::of(door, request)?;
         if door == Door::Public {
             // Probes ask by whatever name or address their orchestrator has, and learn no more than from a connection.
             if !matches!(route, Route::Health | Route::Ready) {
                 self.access.check_host(request)?;
             }
-            self.access.check_origin(request)?;
+            // A Pusher client is told after the handshake.
+            if !matches!(route, Route::Pusher(_)) {
+                self.access.check_origin(request)?;
+            }
         }
         match (route, request.method()) {
             (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home(request))),
@@ -153,6 +174,7 @@ impl Handlers {
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
             (Route::Echo, "GET" | "HEAD") => self.echo(request),
+            (Route::Pusher(key), "GET" | "HEAD") => self.connect_pusher(request, &key, apps),
             (Route::Channel(name), "GET" | "HEAD") => self.subscribe(request, name),
             (Route::Channel(name), "POST") => self.publish(request, name),
             (route, "OPTIONS") if door == Door::Public => {
@@ -187,7 +209,27 @@ impl Handlers {
         let upgrade = upgrade(request)?;
         let deflate = self.deflate(request);
         let inbound = Inbound::Accept { message_len_max: self.message_len_max };
-        Ok(Answer::Upgrade(Acceptance { upgrade, subprotocol: None, deflate, inbound, subscribes: None }))
+        Ok(Answer::Upgrade(Acceptance {
+            upgrade,
+            subprotocol: None,
+            deflate,
+            inbound,
+            becomes: Becoming::Echo,
+        }))
+    }
+
+    fn connect_pusher(&self, request: &Request, key: &str, apps: &Apps) -> Result<Answer, Response> {
+        let upgrade = upgrade(request)?;
+        let deflate = self.deflate(request);
+        let form = match is_deflated(deflate) {
+            true => WireForm::PusherDeflate,
+            false => WireForm::Pusher,
+        };
+        let connecting = Box::new(Connecting::new(request, key, &self.access, apps));
+        let message_len_max = connecting.message_len_max().min(self.message_len_max);
+        let inbound = Inbound::Accept { message_len_max };
+        let becomes = Becoming::Pusher { connecting, form };
+        Ok(Answer::Upgrade(Acceptance { upgrade, subprotocol: None, deflate, inbound, becomes }))
     }
 
     /// The answer to a CORS preflight (the Fetch standard), and to other requests for the methods.
@@ -266,7 +308,7 @@ impl Handlers {
             subprotocol,
             deflate,
             inbound,
-            subscribes: Some(Joining { channel, form, position, announces }),
+            becomes: Becoming::Subscriber(Joining { channel, form, position, announces }),
         }))
     }
 
@@ -300,13 +342,17 @@ impl Handlers {
 /// The form that a subscriber reads. The shared compressed form needs the largest window; RFC 7692 §6 allows a client
 /// with a smaller one to be sent uncompressed messages.
 fn form(is_envelope: bool, deflate: Option<Deflate>) -> WireForm {
-    let is_deflated = deflate.is_some_and(|deflate| deflate.server_max_window_bits == WINDOW_BITS_MAX);
-    match (is_envelope, is_deflated) {
+    match (is_envelope, is_deflated(deflate)) {
         (false, false) => WireForm::WebSocket,
         (false, true) => WireForm::WebSocketDeflate,
         (true, false) => WireForm::Envelope,
         (true, true) => WireForm::EnvelopeDeflate,
     }
+}
+
+/// Whether the shared compressed form can be read by a client with this compression.
+fn is_deflated(deflate: Option<Deflate>) -> bool {
+    deflate.is_some_and(|deflate| deflate.server_max_window_bits == WINDOW_BITS_MAX)
 }
 
 fn subscribe_stream(request: &Request, channel: ChannelName) -> Result<Answer, Response> {

@@ -9,4 +9,5 @@ pub mod handlers;
 pub mod origins;
 pub mod params;
 pub mod payload;
+pub mod pusher;
 pub mod routes;

@@ -36,7 +36,12 @@ pub enum Route {
     Echo,
     /// `/channels/{name}`
     Channel(ChannelName),
+    /// `/app/{key}`, where clients of the Pusher protocol connect.
+    Pusher(String),
 }
+
+/// What is ahead of the key where Pusher clients connect.
+const APP: &str = "/app/";
 
 /// The prefix of every channel's path.
 const CHANNELS: &str = "/channels/";
@@ -67,9 +72,10 @@ impl Route {
             "/fanfare.js" => Ok(Self::Script),
             "/fanfare.mjs" => Ok(Self::Module),
             "/echo" => Ok(Self::Echo),
-            path => match path.strip_prefix(CHANNELS) {
-                Some(segment) => channel(segment).map(Self::Channel),
-                None => Err(Response::text(
+            path => match (path.strip_prefix(CHANNELS), pusher_key(path)) {
+                (Some(segment), _) => channel(segment).map(Self::Channel),
+                (None, Some(key)) => Ok(Self::Pusher(key)),
+                (None, None) => Err(Response::text(
                     Status::NOT_FOUND,
                     "Nothing is here; channels are at /channels/{name}, and the server's state at /healthz.",
                 )),
@@ -92,10 +98,22 @@ impl Route {
                 | Self::Figures
                 | Self::Script
                 | Self::Module
-                | Self::Echo,
+                | Self::Echo
+                | Self::Pusher(_),
             ) => "GET, HEAD, OPTIONS",
         }
     }
+}
+
+/// The key in `/app/{key}`. A client may be configured with a prefix (`wsPath`) that a proxy has not removed, and some
+/// add a slash.
+fn pusher_key(path: &str) -> Option<String> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let (_, key) = path.rsplit_once(APP)?;
+    if key.is_empty() || key.contains('/') {
+        return None;
+    }
+    http::decode_segment(key)
 }
 
 fn channel(segment: &str) -> Result<ChannelName, Response> {

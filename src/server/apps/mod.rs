@@ -2,11 +2,14 @@
 //!
 //! What one app has is in `running`. What its clients may do is decided by `pusher`; connections are not known here.
 
+pub mod occupancy;
 mod rate;
 pub mod refused;
 pub mod running;
+pub mod users;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use crate::hub::ChannelName;
@@ -23,6 +26,8 @@ pub struct Apps {
     default_id: OnceLock<Box<str>>,
     loops: usize,
     table: RwLock<Table>,
+    /// The number of reloads.
+    generation: AtomicU64,
 }
 
 /// Invariant: the three have the same apps.
@@ -48,7 +53,12 @@ pub struct Reloaded {
 impl Apps {
     /// The apps of a configuration that was checked: identifiers and keys are unique. A server has `loops` event loops.
     pub fn new(apps: &[App], loops: usize) -> Self {
-        let new = Self { default_id: OnceLock::new(), loops, table: RwLock::default() };
+        let new = Self {
+            default_id: OnceLock::new(),
+            loops,
+            table: RwLock::default(),
+            generation: AtomicU64::new(0),
+        };
         new.reload(apps.to_vec());
         new
     }
@@ -87,6 +97,11 @@ impl Apps {
         read(&self.table).apps.clone()
     }
 
+    /// Changes with each reload: what depends on settings is to be checked again then.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     /// Replaces the configuration by another one that was checked. An app that stays keeps its counters; one that is
     /// removed and comes back later is a new one.
     pub fn reload(&self, apps: Vec<App>) -> Reloaded {
@@ -117,6 +132,7 @@ impl Apps {
         before.apps.retain(|app| before.by_id.contains_key(app.id()));
         before.apps.iter().for_each(|app| app.remove());
         reloaded.removed = before.apps;
+        self.generation.fetch_add(1, Ordering::Release);
         reloaded
     }
 }

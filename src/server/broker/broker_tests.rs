@@ -56,7 +56,7 @@ fn join(broker: &Broker, loop_index: usize) {
 
 /// Joins the channel: what follows after which identifier, and the gap.
 fn resume(broker: &Broker, loop_index: usize, position: Position) -> (Vec<u64>, PublicationId, Option<Gap>) {
-    let resumption = broker.subscribe(&name(), loop_index, position, NOW, Some).unwrap();
+    let (resumption, _) = broker.subscribe(&name(), loop_index, position, NOW, Some).unwrap();
     let sequences = resumption.publications.iter().map(|publication| publication.id.sequence).collect();
     (sequences, resumption.since, resumption.gap)
 }
@@ -205,7 +205,7 @@ fn the_first_channel_wakes_the_first_loop_and_the_second_does_not() {
 #[test]
 fn a_join_that_gives_nothing_is_not_counted() {
     let (broker, _polls) = broker(1);
-    let joined: Option<()> = broker.subscribe(&name(), 0, Position::Now, NOW, |_| None);
+    let joined: Option<((), u64)> = broker.subscribe(&name(), 0, Position::Now, NOW, |_| None);
     assert_eq!((joined, broker.channels_len()), (None, 0));
     assert_eq!(publish(&broker, "x").subscribers, 0);
 }

@@ -3,6 +3,8 @@
 //! Nothing is locked here; a channel is found in its shard.
 
 use crate::hub::{History, HistoryLimits};
+use crate::pusher::Members;
+use crate::server::broker::audience::Audience;
 use crate::server::broker::idempotency::{IdempotencyKeys, KEY_WINDOW_MS};
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::memory::PUBLICATION_LEN;
@@ -30,6 +32,8 @@ pub struct ChannelState {
     pub history: History,
     /// The idempotency keys of its latest publications.
     pub keys: IdempotencyKeys,
+    /// What its Pusher clients know of each other, and the event that is kept for new ones.
+    pub audience: Option<Box<Audience>>,
     /// When it last had a publication or lost a subscriber.
     pub used_at: Millis,
     /// Its numbers in the shard's lists.
@@ -66,6 +70,7 @@ impl ChannelState {
             limits,
             history: History::default(),
             keys: IdempotencyKeys::default(),
+            audience: None,
             used_at: Millis::default(),
             listed: Listed::default(),
         }
@@ -84,14 +89,16 @@ impl ChannelState {
     /// Whether it can be removed without a reconnecting subscriber or a repeating publisher noticing.
     pub fn is_unused(&self, now: Millis) -> bool {
         let is_over = self.sequence == 0 || now.0 >= self.used_at.0 + RETENTION_MS;
-        self.subscribers_len() == 0 && is_over && self.history.is_empty() && self.keys.is_empty()
+        let is_empty = self.history.is_empty() && self.keys.is_empty() && self.audience.is_none();
+        self.subscribers_len() == 0 && is_over && is_empty
     }
 
     /// When something of it expires next, or the channel itself.
     pub fn due(&self) -> u64 {
         let history = self.history.oldest_ms().map(|at_ms| at_ms.saturating_add(self.limits.age_ms));
         let keys = self.keys.oldest().map(|at| at.0 + KEY_WINDOW_MS);
-        match history.into_iter().chain(keys).min() {
+        let audience = self.audience.as_ref().map(|audience| audience.due()).filter(|&due| due != UNLISTED);
+        match history.into_iter().chain(keys).chain(audience).min() {
             Some(due) => due,
             None if self.subscribers_len() == 0 => self.used_at.0 + RETENTION_MS,
             None => UNLISTED,
@@ -102,8 +109,39 @@ impl ChannelState {
     pub fn evictable_since(&self) -> u64 {
         match self.history.oldest_ms() {
             Some(at_ms) => at_ms,
-            None if self.subscribers_len() == 0 && self.keys.is_empty() => self.used_at.0,
-            None => UNLISTED,
+            None => self.evictable_since_without_history(),
+        }
+    }
+
+    fn evictable_since_without_history(&self) -> u64 {
+        if let Some(at) = self.audience.as_ref().and_then(|audience| audience.cached_at()) {
+            return at.0;
+        }
+        let is_idle = self.subscribers_len() == 0 && self.keys.is_empty() && self.audience.is_none();
+        if is_idle { self.used_at.0 } else { UNLISTED }
+    }
+
+    /// The members, if the channel has had any since it was empty.
+    pub fn members(&self) -> Option<&Members> {
+        self.audience.as_ref().map(|audience| audience.members())
+    }
+
+    /// Forgets the cached event. False if there is none.
+    pub fn evict_cached(&mut self) -> bool {
+        let is_evicted = self.audience.as_mut().is_some_and(|audience| audience.evict());
+        self.forget_empty_audience();
+        is_evicted
+    }
+
+    /// What is kept for Pusher clients; begins if there is nothing yet.
+    pub fn audience(&mut self) -> &mut Audience {
+        self.audience.get_or_insert_default()
+    }
+
+    /// Forgets what is kept for Pusher clients if it says nothing and nobody is left.
+    pub fn forget_empty_audience(&mut self) {
+        if self.subscribers_len() == 0 && self.audience.as_ref().is_some_and(|audience| audience.is_empty()) {
+            self.audience = None;
         }
     }
 }

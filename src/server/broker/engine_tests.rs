@@ -106,7 +106,7 @@ fn all_loops_see_the_order_of_the_engine_and_each_publisher_gets_its_own_answer(
 fn a_subscriber_that_joins_while_a_publication_is_awaited_gets_it_once_and_is_counted() {
     let (broker, engine, _polls) = broker();
     publish(&broker, "x", 1);
-    let joined = broker.subscribe(&name(), 0, Position::Now, NOW, Some).unwrap();
+    let (joined, _) = broker.subscribe(&name(), 0, Position::Now, NOW, Some).unwrap();
     assert_eq!((joined.publications.len(), joined.gap), (0, None));
     engine.release(&broker, NOW);
     assert_eq!(taken(&broker, 0).len(), 1);

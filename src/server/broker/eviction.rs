@@ -28,6 +28,7 @@ impl Broker {
         // What becomes due from here on is noted under the lock of its shard.
         self.due_at.store(UNLISTED, Ordering::SeqCst);
         let mut room = SWEEP_MAX;
+        let mut counts_due = Vec::new();
         for shard in &self.shards {
             loop {
                 let mut shard = lock(shard);
@@ -35,11 +36,15 @@ impl Broker {
                 let done = shard.expire(now, room.min(LOCKED_MAX), &self.account);
                 self.account.remove_channels(before - shard.channels.len());
                 room = room.saturating_sub(done);
+                counts_due.append(&mut shard.counts_due);
                 if done == 0 {
                     self.note_due(&shard);
                     break;
                 }
             }
+        }
+        for name in counts_due {
+            self.tell_count(&name, now);
         }
     }
 

@@ -1,4 +1,5 @@
-//! What other threads hand to a loop: publications, answers to publishers and accepted sockets; and the loop's waker.
+//! What other threads hand to a loop: publications, answers to publishers, orders to connections and accepted sockets; and
+//! the loop's waker.
 //!
 //! A mailbox keeps the order in which it was filled; the order of publications is the broker's.
 
@@ -46,6 +47,25 @@ pub struct Mailbox {
 struct Others {
     sockets: Vec<TcpStream>,
     answers: Vec<PublishAnswer>,
+    orders: Vec<Order>,
+}
+
+/// What a connection is to do for a thread that is not its loop's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The connection's key as a number. The connection may have been closed meanwhile.
+    pub connection: u64,
+    /// What it is to do.
+    pub what: OrderKind,
+}
+
+/// The kinds of orders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderKind {
+    /// Send this message to its Pusher client.
+    Send(Arc<str>),
+    /// Close its Pusher client: the user's connections are terminated.
+    Terminate,
 }
 
 impl Mailbox {
@@ -81,6 +101,12 @@ impl Mailbox {
     /// Adds the answer to a publication of one of the loop's connections and wakes the loop.
     pub fn answer(&self, answer: PublishAnswer) {
         lock(&self.others).answers.push(answer);
+        self.wake();
+    }
+
+    /// Adds an order to one of the loop's connections and wakes the loop.
+    pub fn order(&self, order: Order) {
+        lock(&self.others).orders.push(order);
         self.wake();
     }
 
@@ -129,6 +155,11 @@ impl Mailbox {
         std::mem::take(&mut lock(&self.others).answers)
     }
 
+    /// Takes the orders to the loop's connections, in the order in which they were added.
+    pub fn take_orders(&self) -> Vec<Order> {
+        std::mem::take(&mut lock(&self.others).orders)
+    }
+
     /// Has the loop take another turn. The waker is used at most once a turn.
     pub fn wake(&self) {
         if !self.is_awake.swap(true, Ordering::SeqCst)
@@ -153,7 +184,7 @@ impl Mailbox {
 
 impl Others {
     fn is_empty(&self) -> bool {
-        self.sockets.is_empty() && self.answers.is_empty()
+        self.sockets.is_empty() && self.answers.is_empty() && self.orders.is_empty()
     }
 }
 

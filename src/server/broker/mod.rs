@@ -8,6 +8,7 @@
 
 pub mod activity;
 pub mod answer;
+pub mod audience;
 pub mod channel;
 pub mod draft;
 pub mod engine;
@@ -26,6 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::hub::{ChannelName, History, Position, Publication, PublicationId, Published, Resumption};
+use crate::pusher::Kind;
 use crate::server::broker::answer::{NotPublished, PublishAnswer, Publishing, Receipt, Waiter};
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::draft::Draft;
@@ -228,7 +230,7 @@ impl Broker {
 
     /// Joins a channel at a position. `join` runs while nobody can publish to the channel: earlier publications are in
     /// the mailbox by then and, as far as they are kept, in the resumption; later ones are in neither. If it returns
-    /// something, one subscriber more is counted.
+    /// something, one subscriber more is counted. Returns that, and the number of subscribers.
     pub fn subscribe<T>(
         &self,
         name: &ChannelName,
@@ -236,7 +238,7 @@ impl Broker {
         position: Position,
         now: Millis,
         join: impl FnOnce(Resumption) -> Option<T>,
-    ) -> Option<T> {
+    ) -> Option<(T, u64)> {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, removed_epoch, .. } = &mut *shard;
         let state = self.state(channels, name);
@@ -247,20 +249,24 @@ impl Broker {
         if joined.is_some() {
             state.subscribers[loop_index] += 1;
         }
+        let subscribers = state.subscribers_len();
         lists.settle(name, state);
         self.remove_if_unused(&mut shard, name, now);
-        joined
+        joined.map(|joined| (joined, subscribers))
     }
 
-    /// Counts one subscriber less.
-    pub fn unsubscribe(&self, name: &ChannelName, loop_index: usize, now: Millis) {
+    /// Counts one subscriber less. Returns the number of those that are left.
+    pub fn unsubscribe(&self, name: &ChannelName, loop_index: usize, now: Millis) -> u64 {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let state = channels.get_mut(name).expect("a channel is known while it has a subscriber");
         state.subscribers[loop_index] -= 1;
         state.used_at = now;
+        state.forget_empty_audience();
+        let subscribers = state.subscribers_len();
         lists.settle(name, state);
         self.remove_if_unused(&mut shard, name, now);
+        subscribers
     }
 
     /// Both halves under the lock of the channel's shard.
@@ -304,13 +310,21 @@ impl Broker {
             state.published += 1;
         }
         state.history.push(Arc::clone(&publication), now.0, &state.limits);
-        for (mailbox, &subscribers) in self.mailboxes.iter().zip(&state.subscribers) {
-            if subscribers > 0 {
-                mailbox.post(Arc::clone(&publication), subscribers);
-            }
+        self.post(state, &publication);
+        if Kind::of(publication.channel.local()).is_cache {
+            state.audience().cache(&publication, now);
         }
         lists.settle(&publication.channel, state);
         Published { id: publication.id, subscribers: state.subscribers_len() }
+    }
+
+    /// Puts a publication into the mailbox of each loop that has a subscriber.
+    fn post(&self, state: &ChannelState, publication: &Arc<Publication>) {
+        for (mailbox, &subscribers) in self.mailboxes.iter().zip(&state.subscribers) {
+            if subscribers > 0 {
+                mailbox.post(Arc::clone(publication), subscribers);
+            }
+        }
     }
 
     /// The state of a channel, which begins if it is not known.
@@ -322,7 +336,7 @@ impl Broker {
         channels.entry(name.clone()).or_insert_with(|| {
             self.account.add_channel();
             let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
-            ChannelState::new(epoch, self.mailboxes.len(), self.retention.of(name.as_str()))
+            ChannelState::new(epoch, self.mailboxes.len(), self.retention.of(name.local()))
         })
     }
 

@@ -23,6 +23,8 @@ pub struct Shard {
     pub lists: Lists,
     /// Channels with publications since the counts were last taken, while publications are counted.
     pub busy: Vec<ChannelName>,
+    /// Channels whose subscribers are to be told of their number, since the pause has ended.
+    pub counts_due: Vec<ChannelName>,
     /// The latest epoch of a channel of this shard that had publications and was removed; 0 for none.
     pub removed_epoch: u64,
 }
@@ -84,6 +86,13 @@ impl Shard {
             };
             done += channel.history.expire_some(now.0, &channel.limits, most.saturating_sub(done));
             done += channel.keys.expire_some(now, most.saturating_sub(done), account);
+            if let Some(audience) = &mut channel.audience {
+                audience.expire(now);
+                if audience.take_count_due(now) {
+                    self.counts_due.push(name.clone());
+                }
+            }
+            channel.forget_empty_audience();
             self.lists.settle(&name, channel);
             let due = channel.due();
             self.lists.due.list(&name, &mut channel.listed.due, due);
@@ -121,11 +130,12 @@ impl Shard {
         let Some(channel) = self.channels.get_mut(&name) else { unreachable!("a listed channel is known") };
         let mut evicted = 0;
         if channel.evictable_since() == at {
-            if channel.history.is_empty() {
+            let has_cached = channel.audience.as_ref().is_some_and(|audience| audience.cached_at().is_some());
+            if channel.history.is_empty() && !has_cached {
                 self.remove(&name);
                 return 0;
             }
-            evicted = usize::from(channel.history.evict_oldest());
+            evicted = usize::from(channel.history.evict_oldest() || channel.evict_cached());
             self.lists.settle(&name, channel);
         }
         let since = channel.evictable_since();

@@ -252,7 +252,8 @@ fn leaving_one_of_several_channels_finishes_its_started_frame_and_sends_nothing_
     assert_eq!(connection.flush(&mut cx), Next::Wait);
     let left = connection.subscriptions.entries()[0].subscription;
     assert!(!cx.hub.started(left).is_empty(), "or this says nothing");
-    assert!(connection.leave_channel(left, &mut cx));
+    assert!(connection.detach(left, &mut cx));
+    cx.unsubscribe(left);
     publish(&mut cx, "a", "a9", None);
     publish(&mut cx, "b", "b0", None);
     let texts = received(&mut connection, &mut peer, &mut cx);

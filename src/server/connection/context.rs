@@ -4,13 +4,15 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::lag::LagRules;
 use super::spares::Spares;
 use super::timeouts::Timeouts;
-use crate::hub::{ChannelName, Hub, Position, Publication, Resumption, Sending, Subscription};
+use crate::hub::{ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Subscription};
 use crate::server::broker::answer::Waiter;
+use crate::server::broker::audience::{Full, Joined, Joiner};
 use crate::server::clock::Millis;
 use crate::server::encoder::Encoder;
 use crate::server::metrics::counters::Counters;
@@ -46,6 +48,9 @@ pub struct Context {
     pub taken_len: usize,
     /// Whether the dashboard's figures got a new subscriber in this turn.
     pub has_new_watcher: bool,
+    /// Draws numbers that clients cannot guess: the digests of a counter under a random key.
+    random: RandomState,
+    drawn: u64,
     /// Reused buffer for what is taken from the mailbox; empty between uses.
     taken: VecDeque<Arc<Publication>>,
 }
@@ -70,6 +75,8 @@ impl Context {
             read_len: 0,
             taken_len: 0,
             has_new_watcher: false,
+            random: RandomState::new(),
+            drawn: 0,
             taken: VecDeque::new(),
         }
     }
@@ -77,6 +84,12 @@ impl Context {
     /// Counts a refusal, and logs it if it is time for a line.
     pub fn note(&self, reason: Reason, what: &dyn fmt::Display) {
         self.shared.note(reason, self.now, what);
+    }
+
+    /// A number that clients cannot guess.
+    pub fn draw(&mut self) -> u64 {
+        self.drawn += 1;
+        self.random.hash_one(self.drawn)
     }
 
     /// Whether publishers have to wait, since some loop's mailbox is congested.
@@ -142,13 +155,74 @@ impl Context {
             join(&mut self.hub, resumption)
         });
         shared.demo_call.note(channel, &shared.broker);
-        joined
+        joined.map(|(joined, subscribers)| {
+            self.note_joined(channel, subscribers);
+            joined
+        })
+    }
+
+    /// Joins a channel as a Pusher client: `join` is called as in [`Context::under_lock`].
+    ///
+    /// # Errors
+    /// The channel has as many members as it may have.
+    pub fn join_as_pusher<T>(
+        &mut self,
+        channel: &ChannelName,
+        joiner: Joiner<'_>,
+        join: impl FnOnce(&mut Hub) -> T,
+    ) -> Result<Joined<T>, Full> {
+        let (shared, now) = (Arc::clone(&self.shared), self.now);
+        let joined = shared.broker.join(channel, joiner, now, |_| {
+            self.apply(usize::MAX);
+            join(&mut self.hub)
+        })?;
+        shared.demo_call.note(channel, &shared.broker);
+        self.note_joined(channel, joined.subscribers);
+        Ok(joined)
+    }
+
+    /// The connection that is being called, as the sender that does not get its own events.
+    pub fn owner(&self) -> Owner {
+        Owner { hub: self.loop_index, number: self.owner }
+    }
+
+    /// A subscriber has joined: the app of the channel is told, if it wants to know.
+    fn note_joined(&self, channel: &ChannelName, subscribers: u64) {
+        let Some(app) = self.shared.apps.of_channel(channel) else { return };
+        app.note_joined(channel, subscribers, self.now);
+        if app.tells_count(channel) {
+            self.shared.broker.tell_count(channel, self.now);
+        }
+    }
+
+    fn note_left(&self, channel: &ChannelName, subscribers: u64) {
+        let Some(app) = self.shared.apps.of_channel(channel) else { return };
+        app.note_left(channel, subscribers, self.now);
+        if app.tells_count(channel) {
+            self.shared.broker.tell_count(channel, self.now);
+        }
     }
 
     /// Ends a subscription in the hub and in the broker. The caller has kept the rest of its started frame.
     pub fn unsubscribe(&mut self, subscription: Subscription) {
-        self.shared.broker.unsubscribe(self.hub.channel(subscription), self.loop_index, self.now);
+        let channel = self.hub.channel(subscription).clone();
+        let subscribers = self.shared.broker.unsubscribe(&channel, self.loop_index, self.now);
         self.hub.unsubscribe(subscription);
+        self.note_left(&channel, subscribers);
+    }
+
+    /// Ends the subscription of a Pusher client; `user_id` if it was a member of the channel.
+    pub fn leave_as_pusher(&mut self, subscription: Subscription, user_id: Option<&str>) {
+        let channel = self.hub.channel(subscription).clone();
+        let left = self.shared.broker.leave(&channel, self.loop_index, user_id, self.now);
+        self.hub.unsubscribe(subscription);
+        if let Some(user_id) = user_id
+            && left.is_member_gone
+            && let Some(app) = self.shared.apps.of_channel(&channel)
+        {
+            app.note_member_gone(&channel, user_id, self.now);
+        }
+        self.note_left(&channel, left.subscribers);
     }
 
     /// Puts the counters where other threads read them.

@@ -83,7 +83,7 @@ impl Connection {
     }
 
     fn decide(&self, request: &Request, cx: &mut Context) -> Answer {
-        let answer = cx.shared.handlers.answer(self.door, request);
+        let answer = cx.shared.handlers.answer(self.door, request, &cx.shared.apps);
         if request.path() == FIGURES_PATH && !matches!(answer, Answer::Respond(_)) {
             cx.has_new_watcher = true;
         }

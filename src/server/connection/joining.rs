@@ -35,7 +35,7 @@ impl Joined {
 
 /// Subscribes the connection that is being called.
 pub fn join(joining: &Joining, cx: &mut Context) -> Joined {
-    let policy = cx.shared.config.lag_policy(joining.channel.as_str());
+    let policy = cx.shared.config.lag_policy(joining.channel.local());
     let (idle_ms, owner) = (cx.timeouts.idle_ms(), cx.owner);
     let joined = cx.under_lock(&joining.channel, joining.position, |hub, resumption| {
         let subscription = hub.subscribe(&joining.channel, joining.form, owner);
@@ -58,11 +58,16 @@ impl Connection {
         if let Some(notice) = notice {
             encoder::notice(notice, subscription.form(), self.outbox.tail());
         }
+        self.add_subscription(Entry { subscription, policy, replay: Replay::new(missed) });
+    }
+
+    /// Reads one more channel.
+    pub(super) fn add_subscription(&mut self, entry: Entry) {
         #[cfg(target_os = "linux")]
-        if policy == LagPolicy::Latest {
+        if entry.policy == LagPolicy::Latest {
             self.stream.bound_unsent(UNSENT_LATEST_MAX);
         }
-        self.subscriptions.insert(Entry { subscription, policy, replay: Replay::new(missed) });
+        self.subscriptions.insert(entry);
     }
 
     /// Sends the notice that the server is alive, if the wire form can express it. A peer with an unsent outbox needs no

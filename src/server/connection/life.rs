@@ -4,8 +4,11 @@
 
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
-use crate::hub::PublicationId;
+use crate::hub::{PublicationId, WireForm};
+use crate::pusher::{Session, User};
 use crate::server::api::handlers::Intent;
+use crate::server::apps::running::Place;
+use crate::server::clock::Millis;
 use crate::ws::{Deflate, Protocol, State};
 
 /// The life of a connection, from top to bottom. From a long poll it returns to HTTP; from a WebSocket or an event stream
@@ -174,6 +177,35 @@ pub struct WebSocket {
     pub awaits: Awaits,
     /// Whether it gets a Close frame once its unsent bytes are sent: the server stops.
     pub is_leaving: bool,
+    /// What becomes of its messages.
+    pub messages: Messages,
+    /// The Pusher client that it is.
+    pub pusher: Option<Box<PusherClient>>,
+}
+
+/// What becomes of the messages of a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Messages {
+    /// They are sent back.
+    Echoed,
+    /// They are published to the channel that it reads.
+    Published,
+    /// They are commands of the Pusher protocol.
+    Commands,
+}
+
+/// A client that speaks the Pusher protocol.
+#[derive(Debug)]
+pub struct PusherClient {
+    pub session: Session,
+    /// Its place among the connections of its app.
+    pub place: Place,
+    /// The form in which it reads channels.
+    pub form: WireForm,
+    /// The user that it is signed in as.
+    pub user: Option<User>,
+    /// When it has to be authorized, if it has to.
+    pub authorize_by: Option<Millis>,
 }
 
 /// What is awaited from the peer of an open WebSocket or event stream.
@@ -201,7 +233,8 @@ impl WebSocket {
 
     /// The bytes of memory that the message under way and the unprocessed input take.
     pub fn held_len(&self) -> usize {
-        self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.0.len())
+        let pusher = self.pusher.as_ref().map_or(0, |client| client.held_len());
+        self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.0.len()) + pusher
     }
 
     /// Whether input was read but not processed.
@@ -212,6 +245,13 @@ impl WebSocket {
     /// The peer gave a sign of life.
     pub fn heard(&mut self) {
         self.awaits = Awaits::Nothing;
+    }
+}
+
+impl PusherClient {
+    /// The bytes of memory that it takes.
+    pub fn held_len(&self) -> usize {
+        size_of::<Self>() + self.session.held_len()
     }
 }
 

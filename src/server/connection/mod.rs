@@ -11,6 +11,7 @@ pub mod lag;
 mod life;
 mod long_poll;
 pub mod outbox;
+mod pusher;
 pub mod reading;
 pub mod replay;
 mod sending;
@@ -23,7 +24,7 @@ mod websocket;
 
 use context::Context;
 use lag::Lateness;
-use life::{Awaits, Ended, EventStream, Http, Life, LongPoll, WebSocket};
+use life::{Awaits, Ended, EventStream, Http, Life, LongPoll, Messages, WebSocket};
 use outbox::Outbox;
 use stream::Stream;
 use subscriptions::Subscriptions;
@@ -118,6 +119,7 @@ impl Connection {
         match &self.life {
             Life::Http(_) => Transport::Http,
             Life::LongPoll(_) => Transport::LongPoll,
+            Life::WebSocket(WebSocket { messages: Messages::Commands, .. }) => Transport::Pusher,
             Life::WebSocket(_) => Transport::WebSocket,
             Life::EventStream(_) => Transport::Sse,
             Life::Finishing | Life::Lingering => self.counted_as,
@@ -196,6 +198,7 @@ impl Connection {
     /// When it is due next if no event comes first.
     pub fn deadline(&self, cx: &Context) -> Millis {
         let deadline = self.deadlines.next(self.stage(), &cx.timeouts);
+        let deadline = self.authorize_by().map_or(deadline, |at| at.min(deadline));
         let grace_end = self.grace_end(cx);
         // A grace that has ended is left to the flush of this turn.
         if grace_end > cx.now { deadline.min(grace_end) } else { deadline }
@@ -226,6 +229,9 @@ impl Connection {
 
     /// What is due now, if anything. Whether unread bytes or unused room excuse the peer, [`Connection::is_excused`] tells.
     pub fn due(&self, cx: &Context) -> Option<Due> {
+        if self.authorize_by().is_some_and(|at| at <= cx.now) {
+            return Some(Due::Unauthorized);
+        }
         self.deadlines.due(self.stage(), cx.now, &cx.timeouts)
     }
 
@@ -244,7 +250,7 @@ impl Connection {
                 Due::RequestTimeout | Due::Hangup | Due::CloseSilent => true,
                 // On an event stream it is a comment, which expects no answer.
                 Due::Ping => matches!(self.life, Life::WebSocket(_)),
-                Due::Answer | Due::Notice | Due::Drop => false,
+                Due::Answer | Due::Notice | Due::Drop | Due::Unauthorized => false,
             }
     }
 
@@ -270,6 +276,7 @@ impl Connection {
                 cx.note(Reason::Silent, &"an event stream whose bytes were not taken");
                 return Next::Drop;
             }
+            (Due::Unauthorized, Life::WebSocket(_)) => self.close_unauthorized(cx),
             (Due::Notice, Life::WebSocket(_)) => {
                 self.say_alive(cx);
                 self.deadlines.told(cx.now, &cx.timeouts);
@@ -284,6 +291,7 @@ impl Connection {
                 | Due::Notice
                 | Due::Answer
                 | Due::CloseSilent
+                | Due::Unauthorized
                 | Due::Drop,
                 Life::Http(_)
                 | Life::LongPoll(_)
@@ -367,29 +375,26 @@ impl Connection {
     pub fn leave_channels(&mut self, cx: &mut Context) {
         self.keep_started(cx);
         while let Some(entry) = self.subscriptions.pop() {
-            cx.unsubscribe(entry.subscription);
+            self.end_subscription(entry.subscription, cx);
         }
+        self.sign_out(cx);
         self.lateness.clear();
     }
 
-    /// Ends one subscription. The rest of a started frame is still sent, its other unsent bytes are not. False if this
-    /// connection does not have the subscription.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no protocol leaves one of several channels yet"))]
-    pub fn leave_channel(&mut self, subscription: Subscription, cx: &mut Context) -> bool {
+    /// Takes one subscription from the connection, which the caller then ends. The rest of a started frame is still sent,
+    /// its other unsent bytes are not. False if this connection does not have the subscription.
+    fn detach(&mut self, subscription: Subscription, cx: &mut Context) -> bool {
         // A started frame of another channel stays where it is.
         if !cx.hub.started(subscription).is_empty() {
             self.keep_started(cx);
         }
-        let is_known = self.subscriptions.remove(subscription).is_some();
-        if is_known {
-            cx.unsubscribe(subscription);
-        }
-        is_known
+        self.subscriptions.remove(subscription).is_some()
     }
 
     /// Closes a WebSocket with a Close frame, unless one was sent before, or an event stream with its last chunk.
     pub fn close(&mut self, code: CloseCode, reason: &str, cx: &mut Context) {
         self.leave_channels(cx);
+        let code = self.pusher_code(code);
         match &mut self.life {
             Life::WebSocket(_) => self.close_websocket(code, reason, cx),
             Life::EventStream(_) => self.end_stream(reason, cx),

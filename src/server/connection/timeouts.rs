@@ -43,6 +43,8 @@ pub enum Due {
     Ping,
     /// Send the notice that the server is alive, to a subscriber that cannot see pings.
     Notice,
+    /// Close a Pusher client that was not authorized in time.
+    Unauthorized,
     /// Answer the long poll without publications.
     Answer,
     /// Send a Close frame: the peer has not answered the ping.

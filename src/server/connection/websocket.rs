@@ -7,10 +7,10 @@ use std::io::{self, IoSlice};
 
 use super::context::Context;
 use super::joining::join;
-use super::life::{Awaits, Life, Rest, WebSocket};
+use super::life::{Awaits, Life, Messages, Rest, WebSocket};
 use super::{Connection, Next};
 use crate::hub::Subscription;
-use crate::server::api::handlers::Acceptance;
+use crate::server::api::handlers::{Acceptance, Becoming};
 use crate::server::api::payload;
 use crate::server::broker::answer::Publishing;
 use crate::server::metrics::refusals::Reason;
@@ -27,7 +27,11 @@ const IN_PLACE_LEN_MIN: usize = 16 * 1024;
 impl Connection {
     /// From HTTP to WebSocket. Bytes after the handshake are frames already.
     pub(super) fn upgrade(&mut self, acceptance: Acceptance, cx: &mut Context) {
-        let joined = acceptance.subscribes.map(|joining| join(&joining, cx));
+        let (messages, joined) = match &acceptance.becomes {
+            Becoming::Echo => (Messages::Echoed, None),
+            Becoming::Subscriber(joining) => (Messages::Published, Some(join(joining, cx))),
+            Becoming::Pusher { .. } => (Messages::Commands, None),
+        };
         let Life::Http(http) = &mut self.life else { return };
         let mut rest = http.take_rest();
         let deflate = acceptance.deflate;
@@ -39,13 +43,18 @@ impl Connection {
             protocol = protocol.with_deflate(deflate);
         }
         let is_leaving = cx.is_leaving();
-        let websocket = WebSocket { protocol, rest: None, deflate, awaits: Awaits::Nothing, is_leaving };
+        let awaits = Awaits::Nothing;
+        let websocket =
+            WebSocket { protocol, rest: None, deflate, awaits, is_leaving, messages, pusher: None };
         self.become_websocket(websocket, cx.now);
         if let Some(joined) = joined {
             if joined.hears_notices() {
                 self.deadlines.begin_notices(cx.now, &cx.timeouts);
             }
             self.begin(joined);
+        }
+        if let Becoming::Pusher { connecting, form } = acceptance.becomes {
+            self.begin_pusher(*connecting, form, cx);
         }
         // If the socket is broken, the next read fails.
         let _ = self.receive_frames(&mut rest, cx);
@@ -103,12 +112,15 @@ impl Connection {
     }
 
     fn receive_message(&mut self, message: Message<'_>, is_last: bool, cx: &mut Context) -> Next {
-        match self.subscriptions.single() {
-            Some(subscription) => {
+        let Life::WebSocket(websocket) = &self.life else { return Next::Read };
+        match (websocket.messages, self.subscriptions.single()) {
+            (Messages::Commands, _) => self.receive_command(&message, cx),
+            (Messages::Published, Some(subscription)) => {
                 self.publish_message(subscription, message, cx);
                 Next::Read
             }
-            None => self.echo(message, is_last, cx),
+            (Messages::Published, None) => Next::Read,
+            (Messages::Echoed, _) => self.echo(message, is_last, cx),
         }
     }
 

@@ -33,7 +33,7 @@ use read_queue::ReadQueue;
 use timers::Timers;
 
 use crate::server::broker::answer::PublishAnswer;
-use crate::server::broker::mailbox::Mailbox;
+use crate::server::broker::mailbox::{Mailbox, Order};
 use crate::server::clock::Millis;
 use crate::server::connection::context::Context;
 use crate::server::connection::reading::READ_BUFFER_LEN;
@@ -82,6 +82,8 @@ pub struct EventLoop {
     first_loop: FirstLoop,
     /// How many bytes this turn may still append to the logs.
     slice_left: usize,
+    /// The reloads of apps that its connections have been checked for.
+    apps_generation: u64,
     /// When this turn's wait ended, as time since the server's start.
     turn_began: Duration,
 }
@@ -104,6 +106,7 @@ impl EventLoop {
             sweep: Sweep::default(),
             first_loop: FirstLoop::default(),
             slice_left: 0,
+            apps_generation: 1,
             turn_began: Duration::ZERO,
         }
     }
@@ -198,6 +201,33 @@ impl EventLoop {
         self.slice_left -= self.context.apply(self.slice_left).min(self.slice_left);
         for answer in self.mailbox().take_answers() {
             self.answer_publisher(answer);
+        }
+        for order in self.mailbox().take_orders() {
+            self.obey(&order);
+        }
+        self.check_apps();
+    }
+
+    /// Has a connection do what another thread wants. It may have been dropped in the meantime.
+    fn obey(&mut self, order: &Order) {
+        let key = Key::from_u64(order.connection);
+        let Some((connection, cx)) = self.with(key) else { return };
+        let next = connection.obey(&order.what, cx);
+        self.touched.push(key);
+        self.settle(key, next);
+    }
+
+    /// Closes the clients of apps that a reload has removed or disabled. O(connections) after a reload.
+    fn check_apps(&mut self) {
+        let generation = self.context.shared.apps.generation();
+        if std::mem::replace(&mut self.apps_generation, generation) == generation {
+            return;
+        }
+        for key in self.connections.keys().collect::<Vec<_>>() {
+            let Some((connection, cx)) = self.with(key) else { continue };
+            connection.check_app(cx);
+            self.touched.push(key);
+            self.settle(key, Next::Wait);
         }
     }
 

@@ -48,6 +48,8 @@ pub enum Reason {
     Payload,
     /// A WebSocket message that the peer may not send.
     Policy,
+    /// What a client asked for by the Pusher protocol and did not get.
+    Pusher,
     /// A peer that did not answer a ping.
     Silent,
     /// A subscriber past `--max-lag`. It is counted by policy, not here.
@@ -56,7 +58,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::NoRoom,
         Self::Descriptors,
         Self::Memory,
@@ -73,6 +75,7 @@ impl Reason {
         Self::Protocol,
         Self::Payload,
         Self::Policy,
+        Self::Pusher,
         Self::Silent,
         Self::Lagged,
     ];
@@ -96,6 +99,7 @@ impl Reason {
             Self::Protocol => "protocol_error",
             Self::Payload => "invalid_payload",
             Self::Policy => "policy",
+            Self::Pusher => "pusher",
             Self::Silent => "silent",
             Self::Lagged => return None,
         })

@@ -1,0 +1,374 @@
+//! The role of a connection that speaks the Pusher protocol: its messages are commands, its channels are logs of this loop.
+//!
+//! What a message asks for is decided by `pusher`, which channel is meant by the app; how its bytes are framed is the
+//! transport's.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::life::{Life, PusherClient};
+use super::replay::Replay;
+use super::subscriptions::Entry;
+use super::timeouts::Stage;
+use super::{Connection, Next};
+use crate::hub::{Content, Source, Subscription, WireForm};
+use crate::pusher::webhook::Event as Report;
+use crate::pusher::{App, ClientEvent, Command, Error, Limit, Member, Name, Session, SocketId, User, event};
+use crate::server::api::pusher::Connecting;
+use crate::server::broker::answer::Publishing;
+use crate::server::broker::audience::{Cache, Full, Joiner};
+use crate::server::broker::draft::Draft;
+use crate::server::broker::mailbox::{Order, OrderKind};
+use crate::server::clock::{self, Millis};
+use crate::server::metrics::refusals::Reason;
+use crate::ws::{CloseCode, Message, MessageKind, Opcode, encode_frame};
+
+/// No user.
+const NOBODY: &[&str] = &[];
+
+/// The longest reason in a Close frame, in bytes (RFC 6455 §5.5, less the code).
+const REASON_LEN_MAX: usize = 123;
+
+/// Beginnings and ends.
+impl Connection {
+    /// The handshake is in the outbox: tells the client its socket id, or why it is refused. The client is told nothing
+    /// else before that.
+    pub(super) fn begin_pusher(&mut self, connecting: Connecting, form: WireForm, cx: &mut Context) {
+        match connecting.outcome {
+            Err(error) => {
+                if let Some(app) = &connecting.app {
+                    app.note_refused(&error, clock::unix_ms());
+                }
+                self.refuse_pusher(&error, cx);
+            }
+            Ok((place, version)) => {
+                let socket_id = SocketId::new(cx.draw(), cx.owner);
+                let session = Session::new(socket_id, version);
+                let established = session.established(cx.timeouts.idle_ms().div_ceil(1000));
+                let within = place.settings().authorized_within;
+                let authorize_by = within.map(|within| Millis(cx.now.0 + clock::millis(within)));
+                self.send_message(&established);
+                let client = PusherClient { session, place, form, user: None, authorize_by };
+                self.put_client(Box::new(client));
+            }
+        }
+    }
+
+    /// Tells the client what is wrong, and closes the connection with the same code and reason.
+    pub(super) fn refuse_pusher(&mut self, error: &Error, cx: &mut Context) {
+        if !matches!(self.stage(), Stage::Open | Stage::Pinged) {
+            return;
+        }
+        cx.note(Reason::Pusher, error);
+        self.send_message(&error.event());
+        self.close_with(error, cx);
+    }
+
+    fn close_with(&mut self, error: &Error, cx: &mut Context) {
+        let code = error.code().and_then(CloseCode::new).unwrap_or(CloseCode::POLICY_VIOLATION);
+        let sentence = error.to_string();
+        let reason = &sentence[..sentence.floor_char_boundary(REASON_LEN_MAX)];
+        self.close(code, reason, cx);
+    }
+
+    /// The code and the reason that a Pusher client is closed with where other clients get this code.
+    pub(super) fn pusher_code(&self, code: CloseCode) -> CloseCode {
+        if self.client().is_none() {
+            return code;
+        }
+        match code {
+            CloseCode::TRY_AGAIN_LATER => OVER_CAPACITY,
+            code => code,
+        }
+    }
+
+    /// Signs the user out, if the client is signed in. Its watchers are told.
+    pub(super) fn sign_out(&mut self, cx: &mut Context) {
+        let Some(client) = self.client_mut() else { return };
+        let Some(user) = client.user.take() else { return };
+        let app = Arc::clone(client.place.app());
+        let watchers = app.users().sign_out(&user.id, cx.owner(), &user.watchlist);
+        if app.settings().watchlist && !watchers.is_empty() {
+            cx.send_to(&watchers, &event::watchlist(NOBODY, &[&*user.id]));
+        }
+    }
+
+    /// Ends one subscription in the hub and the broker, whatever the protocol.
+    pub(super) fn end_subscription(&mut self, subscription: Subscription, cx: &mut Context) {
+        match self.client_mut() {
+            None => cx.unsubscribe(subscription),
+            Some(client) => {
+                let user_id = client.session.left(cx.hub.channel(subscription).local());
+                cx.leave_as_pusher(subscription, user_id.as_deref());
+            }
+        }
+    }
+
+    /// When the client has to be authorized, if it has to.
+    pub(super) fn authorize_by(&self) -> Option<Millis> {
+        let client = self.client()?;
+        let is_open = matches!(self.stage(), Stage::Open | Stage::Pinged);
+        client.authorize_by.filter(|_| is_open && !client.session.is_authorized())
+    }
+
+    /// Closes a client that did not authorize itself in time.
+    pub(super) fn close_unauthorized(&mut self, cx: &mut Context) {
+        let error = Error::Unauthorized("the connection was not authorized in time".into());
+        self.refuse_client(&error, cx);
+    }
+
+    /// The app was removed or disabled by a reload: its client is closed.
+    pub fn check_app(&mut self, cx: &mut Context) {
+        let Some(client) = self.client() else { return };
+        let error = if client.place.is_removed() {
+            Error::AppUnknown(client.place.settings().key.clone())
+        } else if !client.place.settings().is_enabled {
+            Error::AppDisabled
+        } else {
+            return;
+        };
+        self.refuse_client(&error, cx);
+    }
+
+    /// Does what another connection or thread wants.
+    pub fn obey(&mut self, order: &OrderKind, cx: &mut Context) -> Next {
+        match order {
+            OrderKind::Send(message) if self.client().is_some() => {
+                self.send_message(message);
+                // What others cause to be sent has the same bound as what they publish.
+                if self.unsent_len() as u64 > cx.lag_rules.lag_max {
+                    self.refuse_client(&Error::Lagged, cx);
+                }
+            }
+            OrderKind::Terminate if self.client().is_some() => {
+                let error = Error::Unauthorized("the app has ended this user's connections".into());
+                self.refuse_client(&error, cx);
+            }
+            OrderKind::Send(_) | OrderKind::Terminate => {}
+        }
+        Next::Wait
+    }
+
+    /// As [`Connection::refuse_pusher`], for a client that is known to its app.
+    fn refuse_client(&mut self, error: &Error, cx: &mut Context) {
+        if let Some(client) = self.client() {
+            client.place.note_refused(error, clock::unix_ms());
+        }
+        self.refuse_pusher(error, cx);
+    }
+
+    /// Closes a client that has been told what is wrong.
+    fn close_client(&mut self, error: &Error, cx: &mut Context) {
+        cx.note(Reason::Pusher, error);
+        if let Some(client) = self.client() {
+            client.place.note_refused(error, clock::unix_ms());
+        }
+        self.close_with(error, cx);
+    }
+}
+
+/// The code that Pusher clients are closed with when they lag too far: they try again after a second.
+const OVER_CAPACITY: CloseCode = CloseCode::private(4100);
+
+/// Messages.
+impl Connection {
+    /// Processes one message of a client.
+    pub(super) fn receive_command(&mut self, message: &Message<'_>, cx: &mut Context) -> Next {
+        let text = match (message.kind, str::from_utf8(&message.payload)) {
+            (MessageKind::Text, Ok(text)) => text,
+            (MessageKind::Text | MessageKind::Binary, _) => {
+                self.refuse_client(&Error::Binary, cx);
+                return Next::Read;
+            }
+        };
+        let Some(mut client) = self.take_client() else { return Next::Read };
+        let settings = client.place.settings();
+        client.place.note_messages(cx.loop_index, 1);
+        let mut replies = Vec::new();
+        let command = client.session.receive(text, &settings, cx.now.0, &mut replies);
+        for reply in &replies {
+            self.send_message(reply);
+        }
+        let closes = self.execute(command, &mut client, &settings, cx);
+        self.put_client(client);
+        if let Some(error) = closes {
+            self.close_client(&error, cx);
+        }
+        Next::Read
+    }
+
+    /// Does what a message asks for. An error closes the connection.
+    fn execute(
+        &mut self,
+        command: Command<'_>,
+        client: &mut PusherClient,
+        settings: &App,
+        cx: &mut Context,
+    ) -> Option<Error> {
+        match command {
+            Command::None => {}
+            Command::Subscribe { name, member } => self.join_channel(name, member, client, settings, cx),
+            Command::Unsubscribe { name } => self.quit_channel(&name, client, cx),
+            Command::Publish(event) => self.publish_event(event, client, cx),
+            Command::SignIn(user) => self.sign_in(user, client, settings, cx),
+            Command::Close(error) => return Some(error),
+        }
+        None
+    }
+
+    fn join_channel(
+        &mut self,
+        name: Name,
+        member: Option<Member>,
+        client: &mut PusherClient,
+        settings: &App,
+        cx: &mut Context,
+    ) {
+        let (channel, form, owner) = (client.place.channel(&name), client.form, cx.owner());
+        let policy = cx.shared.config.lag_policy(channel.local());
+        let joiner = Joiner { owner, member: member.as_ref(), members_max: settings.max_members };
+        let joined = cx.join_as_pusher(&channel, joiner, |hub| hub.subscribe(&channel, form, owner.number));
+        let joined = match joined {
+            Ok(joined) => joined,
+            Err(Full) => return self.refuse_member(&name, client, settings),
+        };
+        let user_id = member.as_ref().map(|member| &*member.user_id);
+        client.session.joined(&name, user_id);
+        self.send_message(&event::subscription_succeeded(name.as_str(), joined.members.as_deref()));
+        match joined.cache {
+            Cache::None => {}
+            Cache::Hit(publication) => cx.encoder.publication(&publication, form, self.outbox.tail()),
+            Cache::Miss { is_first } => {
+                self.send_message(&event::cache_miss(name.as_str()));
+                if is_first {
+                    client.place.report(Report::CacheMiss { channel: name.as_str().into() }, cx.now.0);
+                }
+            }
+        }
+        self.add_subscription(Entry {
+            subscription: joined.subscribed,
+            policy,
+            replay: Replay::new(Default::default()),
+        });
+        if let Some(user_id) = user_id.filter(|_| joined.is_new_member) {
+            let report = Report::MemberAdded { channel: name.as_str().into(), user_id: user_id.into() };
+            client.place.report(report, cx.now.0);
+        }
+    }
+
+    fn refuse_member(&mut self, name: &Name, client: &PusherClient, settings: &App) {
+        let error = Error::LimitReached(Limit::Members(settings.max_members));
+        client.place.note_refused(&error, clock::unix_ms());
+        let mut replies = Vec::new();
+        error.refuse(name.as_str(), &mut replies);
+        replies.iter().for_each(|reply| self.send_message(reply));
+    }
+
+    fn quit_channel(&mut self, name: &Name, client: &mut PusherClient, cx: &mut Context) {
+        let channel = client.place.channel(name);
+        let entries = self.subscriptions.entries().iter();
+        let mut subscriptions = entries.map(|entry| entry.subscription);
+        let Some(subscription) = subscriptions.find(|&one| *cx.hub.channel(one) == channel) else { return };
+        self.detach(subscription, cx);
+        let user_id = client.session.left(name.as_str());
+        cx.leave_as_pusher(subscription, user_id.as_deref());
+    }
+
+    /// Publishes a client's event to the other subscribers of its channel.
+    fn publish_event(&mut self, event: ClientEvent<'_>, client: &PusherClient, cx: &mut Context) {
+        let ClientEvent { name, event, data, user_id } = event;
+        client.place.report(
+            Report::client_event(
+                name.as_str(),
+                event.as_str(),
+                data,
+                &client.session.socket_id().to_string(),
+                user_id.as_deref(),
+            ),
+            cx.now.0,
+        );
+        let draft = Draft {
+            channel: client.place.channel(&name),
+            event: Some(event),
+            content: Content::Json,
+            data: data.to_owned().into(),
+            source: Source::Client { user_id },
+            excluded: Some(cx.owner()),
+            frame: None,
+        };
+        if let Publishing::Done(receipt) = cx.shared.broker.publish(draft, cx.waiter(), cx.now) {
+            self.note_published(receipt.published, cx);
+        }
+    }
+
+    fn sign_in(&mut self, user: User, client: &mut PusherClient, settings: &App, cx: &mut Context) {
+        client.session.signed_in(&user);
+        self.send_message(&event::signin_success(&user.data));
+        let watchlist = if settings.watchlist { &user.watchlist[..] } else { &[] };
+        let found = client.place.users().sign_in(&user.id, cx.owner(), watchlist);
+        if settings.watchlist {
+            if !watchlist.is_empty() {
+                self.send_message(&event::watchlist(&found.online, &found.offline));
+            }
+            cx.send_to(&found.watchers, &event::watchlist(&[&*user.id], NOBODY));
+        }
+        client.user = Some(user);
+    }
+
+    /// Puts a message into the outbox, framed as the transport has it.
+    pub(super) fn send_message(&mut self, message: &str) {
+        encode_frame(self.outbox.tail(), Opcode::Text, message.as_bytes());
+    }
+}
+
+/// The client of a connection that speaks the protocol.
+impl Connection {
+    /// The client, if the connection has one.
+    pub(super) fn client(&self) -> Option<&PusherClient> {
+        match &self.life {
+            Life::WebSocket(websocket) => websocket.pusher.as_deref(),
+            Life::Http(_) | Life::LongPoll(_) | Life::EventStream(_) | Life::Finishing | Life::Lingering => {
+                None
+            }
+        }
+    }
+
+    fn client_mut(&mut self) -> Option<&mut PusherClient> {
+        match &mut self.life {
+            Life::WebSocket(websocket) => websocket.pusher.as_deref_mut(),
+            Life::Http(_) | Life::LongPoll(_) | Life::EventStream(_) | Life::Finishing | Life::Lingering => {
+                None
+            }
+        }
+    }
+
+    /// Takes the client out, so that it can be changed beside the connection; [`Connection::put_client`] puts it back.
+    fn take_client(&mut self) -> Option<Box<PusherClient>> {
+        match &mut self.life {
+            Life::WebSocket(websocket) => websocket.pusher.take(),
+            Life::Http(_) | Life::LongPoll(_) | Life::EventStream(_) | Life::Finishing | Life::Lingering => {
+                None
+            }
+        }
+    }
+
+    fn put_client(&mut self, client: Box<PusherClient>) {
+        match &mut self.life {
+            Life::WebSocket(websocket) => websocket.pusher = Some(client),
+            Life::Http(_) | Life::LongPoll(_) | Life::EventStream(_) | Life::Finishing | Life::Lingering => {
+                unreachable!("a client is put back while its connection has the same life")
+            }
+        }
+    }
+}
+
+impl Context {
+    /// Sends a message to connections of any loop.
+    pub(super) fn send_to(&self, owners: &[crate::hub::Owner], message: &str) {
+        let message: Arc<str> = message.into();
+        for owner in owners {
+            let what = OrderKind::Send(Arc::clone(&message));
+            self.shared.broker.mailbox(owner.hub).order(Order { connection: owner.number, what });
+        }
+    }
+}
