@@ -365,3 +365,44 @@ fn the_sender_that_a_publication_excludes_steps_over_it_caught_up_or_not_and_nob
         assert_eq!((cx.hub.log_bytes(), cx.hub.channels_len()), (0, 0));
     }
 }
+
+#[test]
+fn a_subscriber_with_one_publication_to_read_does_not_make_a_log_grow_by_what_excludes_it() {
+    for (policy, lagged) in
+        [(LagPolicy::Close, [1, 0, 0]), (LagPolicy::Skip, [0, 1, 0]), (LagPolicy::Latest, [0, 0, 1])]
+    {
+        for channels in [&["a"][..], &["a", "b"]] {
+            let mut cx = context(Config {
+                max_lag: 100_000,
+                lag_grace: std::time::Duration::from_secs(1),
+                lag_policy: vec![("*".parse().unwrap(), policy)],
+                ..Config::default()
+            });
+            cx.owner = 7;
+            let (mut sender, mut senders_peer) = subscriber(&mut cx, channels);
+            cx.owner = 8;
+            let (mut other, mut others_peer) = subscriber(&mut cx, &["a"]);
+            crate::ws::encode_frame(sender.outbox.tail(), crate::ws::Opcode::Text, &vec![b'p'; 1_000_000]);
+            assert_eq!(sender.flush(&mut cx), Next::Wait);
+            assert!(!sender.outbox.is_empty() && !sender.stream.is_writable(), "or this says nothing");
+            publish(&mut cx, "a", "a0", None);
+            let long = "x".repeat(20_000);
+            for at in 1..=12 {
+                cx.now = Millis(at * 200);
+                publish(&mut cx, "a", &format!("a{at}{long}"), Some(Owner { hub: 0, number: 7 }));
+                assert_eq!(sender.flush(&mut cx), Next::Wait);
+                assert_eq!(
+                    received(&mut other, &mut others_peer, &mut cx).len(),
+                    if at == 1 { 2 } else { 1 }
+                );
+            }
+            assert_eq!(cx.hub.log_bytes(), 0, "{policy:?} {channels:?}: nothing is kept for the sender");
+            assert_eq!(cx.counters.lagged, lagged, "{channels:?}");
+            if policy != LagPolicy::Close {
+                publish(&mut cx, "a", "a13", None);
+                let texts = received(&mut sender, &mut senders_peer, &mut cx);
+                assert_eq!(of(&texts, "a"), ["a13"], "it goes on with what comes then");
+            }
+        }
+    }
+}

@@ -286,14 +286,15 @@ impl Connection {
         // The bound is for all channels together, so each channel with skips gets its part of it.
         let part = lag_max / entries.len().max(1) as u64;
         for entry in entries {
-            if entry.policy == LagPolicy::Close || !has_newer(entry, &cx.hub) {
+            let may_skip = has_newer(entry, &cx.hub) || cx.hub.is_lagged(entry.subscription, part);
+            if entry.policy == LagPolicy::Close || !may_skip {
                 continue;
             }
             note_lagged(entry, &PAST_MAX_LAG, cx);
             match entry.policy {
                 LagPolicy::Close => {}
                 LagPolicy::Skip => cx.hub.skip_oldest(entry.subscription, part),
-                LagPolicy::Latest => cx.hub.skip_to_newest(entry.subscription, cx.lag_rules.lag_max),
+                LagPolicy::Latest => cx.hub.skip_to_newest(entry.subscription, part),
             }
         }
         if let Subscriptions::Several(several) = &mut self.subscriptions {
@@ -325,18 +326,22 @@ impl Connection {
 #[derive(Default)]
 struct Lag {
     bytes: u64,
+    /// Those of publications that exclude it.
+    excluded: u64,
     publications: u64,
 }
 
 impl Lag {
     fn add(&mut self, entry: &Entry, hub: &Hub) {
         self.bytes += hub.lag(entry.subscription);
+        self.excluded += hub.excluded_len(entry.subscription);
         self.publications += hub.unread_publications(entry.subscription);
     }
 
-    /// Whether it is more than this many bytes and more than one publication: a single publication may have any length.
+    /// Whether it is more than this many bytes, and that by more than one publication, since a single one may have any
+    /// length, or by publications that exclude the connection, which the logs keep for it all the same.
     fn is_past(&self, bound: u64) -> bool {
-        self.bytes > bound && self.publications > 1
+        self.bytes > bound && (self.publications > 1 || self.excluded > bound)
     }
 }
 
