@@ -5,11 +5,10 @@
 use super::lag::Lateness;
 use super::replay::Replay;
 use crate::config::LagPolicy;
-use crate::hub::Subscription;
+use crate::hub::{Subscription, growth};
 
-/// The list of several subscriptions grows by this part of its length, so that little of its room is unused: a
-/// subscription more costs its entry, and a 16th of one.
-const GROWTH_PARTS: usize = 16;
+/// The list of several subscriptions grows by this many places at least: most are short.
+const GROWTH_MIN: usize = 1;
 
 /// One subscription of a connection.
 #[derive(Debug)]
@@ -92,9 +91,7 @@ impl Subscriptions {
             }
             Self::Several(mut several) => {
                 let entries = &mut several.entries;
-                if entries.len() == entries.capacity() {
-                    entries.reserve_exact((entries.len() / GROWTH_PARTS).max(1));
-                }
+                entries.reserve_exact(growth(entries.len(), entries.capacity(), GROWTH_MIN));
                 entries.push(entry);
                 *self = Self::Several(several);
             }
