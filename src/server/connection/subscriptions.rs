@@ -157,6 +157,11 @@ impl Several {
         self.started.map(|at| &self.entries[at])
     }
 
+    /// Whether it is the entry at this index whose frame is partly written.
+    pub fn is_started(&self, at: usize) -> bool {
+        self.started == Some(at)
+    }
+
     /// The indexes of the entries in the order of a write: the one inside a frame, then the others round-robin.
     pub fn order(&self) -> impl Iterator<Item = usize> + use<> {
         let (len, first, started) = (self.entries.len(), self.first, self.started);
