@@ -203,21 +203,12 @@ mod tests {
     use mio::{Events, Poll, Token};
 
     use super::*;
-    use crate::hub::{ChannelName, Content, Frames, PublicationId, Published, Source};
+    use crate::hub::{PublicationId, Published};
     use crate::server::broker::answer::Receipt;
     use crate::server::broker::memory::PUBLICATION_LEN;
 
     fn publication(sequence: u64, len: usize) -> Arc<Publication> {
-        Arc::new(Publication {
-            channel: ChannelName::new("a").unwrap(),
-            id: PublicationId { epoch: 1, sequence },
-            event: None,
-            content: Content::Binary,
-            data: vec![0; len].into(),
-            source: Source::Publisher,
-            excluded: None,
-            frames: Frames::default(),
-        })
+        Arc::new(Publication::test(sequence, vec![0; len]))
     }
 
     /// How often the loop is woken without waiting.
