@@ -135,6 +135,11 @@ impl Feed {
         self.log.unread_frames(reader.cursor) - self.excluded(slot, reader).map_or(0, Excluded::count)
     }
 
+    /// How many bytes the reader has to step over.
+    pub fn excluded_len(&self, slot: u32) -> u64 {
+        self.excluded(slot, self.readers.get(slot)).map_or(0, Excluded::len)
+    }
+
     /// Moves the reader forward by `len` bytes that it has read, and over the frames between and after them that
     /// exclude it. Whether it has more to read.
     pub fn advance(&mut self, slot: u32, len: usize) -> bool {

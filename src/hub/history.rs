@@ -162,7 +162,6 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{ChannelName, Content, Frames, Source};
 
     const LIMITS: HistoryLimits = HistoryLimits { count: 3, bytes: 100, age_ms: 1000 };
 
@@ -171,16 +170,7 @@ mod tests {
     }
 
     fn publication(sequence: u64, len: usize) -> Arc<Publication> {
-        Arc::new(Publication {
-            channel: ChannelName::new("a").unwrap(),
-            id: id(sequence),
-            event: None,
-            content: Content::Binary,
-            data: vec![0; len].into(),
-            source: Source::Publisher,
-            excluded: None,
-            frames: Frames::default(),
-        })
+        Arc::new(Publication { id: id(sequence), ..Publication::test(sequence, vec![0; len]) })
     }
 
     /// A history of `count` publications, all of time 0.

@@ -6,6 +6,7 @@
 mod channel;
 mod exclusions;
 mod feed;
+mod growth;
 mod history;
 mod log;
 mod longest;
@@ -15,6 +16,7 @@ mod registry;
 mod subscription;
 
 pub use channel::{ChannelName, InvalidChannelName};
+pub use growth::growth;
 pub use history::{Gap, History, HistoryLimits, Position, Resumption};
 pub use log::{Cursor, Log};
 pub use publication::{

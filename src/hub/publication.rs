@@ -38,6 +38,23 @@ pub struct Publication {
     pub frames: Frames,
 }
 
+#[cfg(test)]
+impl Publication {
+    /// Bytes that a publisher sent to channel `a` in epoch 1, for all of its subscribers; tests change what matters to them.
+    pub fn test(sequence: u64, data: impl Into<Bytes>) -> Self {
+        Self {
+            channel: ChannelName::new("a").expect("it is a name"),
+            id: PublicationId { epoch: 1, sequence },
+            event: None,
+            content: Content::Binary,
+            data: data.into(),
+            source: Source::Publisher,
+            excluded: None,
+            frames: Frames::default(),
+        }
+    }
+}
+
 /// Who made a publication, where that changes how it is delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Source {

@@ -3,7 +3,7 @@
 //!
 //! What a reader has yet to read is not known here.
 
-use super::Cursor;
+use super::{Cursor, growth};
 
 /// A slot without a reader has this bit; the others are those of the next free slot.
 const FREE: u32 = 1 << 31;
@@ -14,10 +14,7 @@ const STEPS_OVER: u32 = 1 << 31;
 /// The end of the list of free slots.
 const NO_SLOT: u32 = FREE - 1;
 
-/// The lists of readers grow by this part of their length. By doubling, up to half of their room would be unused.
-const GROWTH_PARTS: usize = 16;
-
-/// And by this many readers at least.
+/// The lists of readers grow by this many places at least.
 const GROWTH_MIN: usize = 4;
 
 /// A subscriber's place in a log.
@@ -78,7 +75,7 @@ impl Readers {
         let place = self.row.len() as u32;
         let slot = match self.free {
             NO_SLOT => {
-                grow(&mut self.slots);
+                self.slots.reserve_exact(growth(self.slots.len(), self.slots.capacity(), GROWTH_MIN));
                 self.slots.push(place);
                 self.slots.len() as u32 - 1
             }
@@ -87,7 +84,7 @@ impl Readers {
                 slot
             }
         };
-        grow(&mut self.row);
+        self.row.reserve_exact(growth(self.row.len(), self.row.capacity(), GROWTH_MIN));
         self.row.push(Reader { owner, cursor, missed: 0, slot });
         slot
     }
@@ -136,13 +133,6 @@ impl Readers {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Reader> {
         self.row.iter()
-    }
-}
-
-/// Makes room for one element more, if there is none. An element is moved up to 17 times on average while a list grows.
-fn grow<T>(list: &mut Vec<T>) {
-    if list.len() == list.capacity() {
-        list.reserve_exact((list.len() / GROWTH_PARTS).max(GROWTH_MIN));
     }
 }
 

@@ -215,6 +215,12 @@ impl Hub {
         self.change(subscription.log, |feed| feed.advance(subscription.slot, len))
     }
 
+    /// How many of the bytes that the subscriber is behind are those of publications that exclude it.
+    #[must_use]
+    pub fn excluded_len(&self, subscription: Subscription) -> u64 {
+        self.reading(subscription).excluded_len(subscription.slot)
+    }
+
     /// Whether the subscriber is more than `lag_max` bytes behind, and that by more than one publication, or by
     /// publications that exclude it.
     #[must_use]

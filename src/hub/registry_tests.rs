@@ -416,6 +416,7 @@ fn a_subscriber_that_publishes_and_does_not_read_is_lagged_by_its_own_publicatio
         publish_excluding(&mut hub, sender, "own");
     }
     hub.advance(other, 18);
+    assert_eq!([sender, other].map(|one| hub.excluded_len(one)), [15, 0]);
     assert!(!hub.is_lagged(sender, 15));
     assert!(hub.is_lagged(sender, 14), "the log keeps 18 bytes for it");
     hub.skip_to_newest(sender, 14);

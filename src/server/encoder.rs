@@ -323,7 +323,7 @@ fn push_json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{ChannelName, EventName, Frames, PublicationId, Source};
+    use crate::hub::{ChannelName, EventName};
 
     fn published(content: Content, data: &'static [u8], event: Option<&str>) -> Publication {
         Publication {
@@ -331,10 +331,7 @@ mod tests {
             id: PublicationId { epoch: 0xa, sequence: 7 },
             event: event.map(|name| EventName::new(name).unwrap()),
             content,
-            data: bytes::Bytes::from_static(data),
-            source: Source::Publisher,
-            excluded: None,
-            frames: Frames::default(),
+            ..Publication::test(7, data)
         }
     }
 

@@ -366,3 +366,93 @@ fn the_sender_that_a_publication_excludes_steps_over_it_caught_up_or_not_and_nob
         assert_eq!((cx.hub.log_bytes(), cx.hub.channels_len()), (0, 0));
     }
 }
+
+#[test]
+fn a_subscriber_with_one_publication_to_read_does_not_make_a_log_grow_by_what_excludes_it() {
+    for (policy, lagged) in
+        [(LagPolicy::Close, [1, 0, 0]), (LagPolicy::Skip, [0, 1, 0]), (LagPolicy::Latest, [0, 0, 1])]
+    {
+        for channels in [&["a"][..], &["a", "b"]] {
+            let mut cx = context(Config {
+                max_lag: 100_000,
+                lag_grace: std::time::Duration::from_secs(1),
+                lag_policy: vec![("*".parse().unwrap(), policy)],
+                ..Config::default()
+            });
+            cx.owner = 7;
+            let (mut sender, mut senders_peer) = subscriber(&mut cx, channels);
+            cx.owner = 8;
+            let (mut other, mut others_peer) = subscriber(&mut cx, &["a"]);
+            crate::ws::encode_frame(sender.outbox.tail(), crate::ws::Opcode::Text, &vec![b'p'; 1_000_000]);
+            assert_eq!(sender.flush(&mut cx), Next::Wait);
+            assert!(!sender.outbox.is_empty() && !sender.stream.is_writable(), "or this says nothing");
+            publish(&mut cx, "a", "a0", None);
+            let long = "x".repeat(20_000);
+            for at in 1..=12 {
+                cx.now = Millis(at * 200);
+                publish(&mut cx, "a", &format!("a{at}{long}"), Some(Owner { hub: 0, number: 7 }));
+                assert_eq!(sender.flush(&mut cx), Next::Wait);
+                assert_eq!(
+                    received(&mut other, &mut others_peer, &mut cx).len(),
+                    if at == 1 { 2 } else { 1 }
+                );
+            }
+            assert_eq!(cx.hub.log_bytes(), 0, "{policy:?} {channels:?}: nothing is kept for the sender");
+            assert_eq!(cx.counters.lagged, lagged, "{channels:?}");
+            if policy != LagPolicy::Close {
+                publish(&mut cx, "a", "a13", None);
+                let texts = received(&mut sender, &mut senders_peer, &mut cx);
+                assert_eq!(of(&texts, "a"), ["a13"], "it goes on with what comes then");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_write_of_several_channels_steps_over_what_excludes_the_connection() {
+    let mut cx = context(Config::default());
+    cx.owner = 7;
+    let (mut sender, mut senders_peer) = subscriber(&mut cx, &["a", "b"]);
+    cx.owner = 8;
+    let (_other, _others_peer) = subscriber(&mut cx, &["a", "b"]);
+    for at in 0..10 {
+        for name in ["a", "b"] {
+            publish(&mut cx, name, &format!("{name}{at}"), None);
+            publish(&mut cx, name, "own", Some(Owner { hub: 0, number: 7 }));
+        }
+    }
+    assert!(!sender.write_once(&mut cx).unwrap());
+    assert_eq!((cx.counters.bytes_sent, sender.lag(&cx)), (20 * 4, 0), "20 runs");
+    let texts = received(&mut sender, &mut senders_peer, &mut cx);
+    for name in ["a", "b"] {
+        assert_eq!(of(&texts, name), (0..10).map(|at| format!("{name}{at}")).collect::<Vec<_>>());
+    }
+    assert_eq!(texts.len(), 20);
+}
+
+#[test]
+fn whatever_a_full_socket_cuts_a_connection_gets_each_channel_whole_but_for_what_excludes_it() {
+    let mut cx = context(Config { max_lag: 1 << 24, ..Config::default() });
+    cx.owner = 7;
+    let (mut sender, mut senders_peer) = subscriber(&mut cx, &["a", "b", "c"]);
+    cx.owner = 8;
+    let (_other, _others_peer) = subscriber(&mut cx, &["a", "b", "c"]);
+    // Of many lengths, and more runs than fit in a write.
+    let text = |name: &str, at: usize| format!("{name}{at}{}", "x".repeat(at * at * 97 % 20_011));
+    for at in 0..100 {
+        for name in ["a", "b", "c"] {
+            publish(&mut cx, name, &text(name, at), None);
+            publish(&mut cx, name, &text("own", at), Some(Owner { hub: 0, number: 7 }));
+        }
+        if at % 10 == 0 {
+            crate::ws::encode_frame(sender.outbox.tail(), crate::ws::Opcode::Text, b"private");
+            assert_eq!(sender.flush(&mut cx), Next::Wait);
+        }
+    }
+    assert!(!sender.stream.is_writable(), "or this says nothing");
+    let texts = received(&mut sender, &mut senders_peer, &mut cx);
+    for name in ["a", "b", "c"] {
+        assert!(of(&texts, name).into_iter().eq((0..100).map(|at| text(name, at))), "{name}");
+    }
+    assert_eq!((of(&texts, "private").len(), texts.len()), (10, 310));
+}

@@ -7,7 +7,7 @@ use super::context::Context;
 use super::life::Life;
 use super::timeouts::Stage;
 use super::{Connection, Input, Next};
-use crate::server::broker::mailbox::FAN_OUT_MAX;
+use crate::server::broker::mailbox::fan_out_max;
 
 /// The buffer of one read, shared by all connections of a loop. 128 KiB hold a message of 64 KiB with its header and the
 /// end of the message before it, and fit into the second-level cache.
@@ -20,10 +20,6 @@ const READS_PER_SHARE_MAX: usize = 4;
 /// Bytes of one socket in a turn, with what they inflate to: two full reads, since inflating a byte costs less than
 /// reading one.
 const TAKEN_LEN_PER_SHARE_MAX: usize = 256 * 1024;
-
-/// The smallest share of a publisher with many subscribers: with less, the write to a subscriber would cost more than the
-/// bytes in it.
-const PUBLISHER_SHARE_MIN: usize = 4 * 1024;
 
 /// Bytes, in addition to one message of `--max-message`, that are read and ignored after the last answer or Close frame of
 /// a connection, and from an event stream. They are read since unread bytes would cause a reset, and a client that is
@@ -209,10 +205,11 @@ impl Connection {
     }
 }
 
-/// The share of a connection in a turn, in bytes, if its last publication had this many subscribers.
+/// The share of a connection in a turn, in bytes, if its last publication had this many subscribers: after it, publishers
+/// would have to wait.
 fn share_len(audience: u16) -> usize {
-    let fan_out_share = usize::try_from(FAN_OUT_MAX / u64::from(audience.max(1))).unwrap_or(usize::MAX);
-    fan_out_share.clamp(PUBLISHER_SHARE_MIN, READ_BUFFER_LEN)
+    let audience = u64::from(audience.max(1));
+    usize::try_from(fan_out_max(audience) / audience).map_or(READ_BUFFER_LEN, |len| len.min(READ_BUFFER_LEN))
 }
 
 #[cfg(test)]
@@ -222,6 +219,11 @@ mod tests {
     #[test]
     fn the_more_subscribers_a_publisher_has_the_smaller_is_its_share() {
         assert_eq!([0, 1, 256].map(share_len), [READ_BUFFER_LEN; 3]);
-        assert_eq!([1024, 4096, 10_000].map(share_len), [32 * 1024, 8 * 1024, PUBLISHER_SHARE_MIN]);
+        assert_eq!([1024, 1366, 2048].map(share_len), [32 * 1024, 24_564, 16 * 1024]);
+        assert_eq!(
+            [4096, u16::MAX].map(share_len),
+            [16 * 1024; 2],
+            "a write to each costs more than its bytes"
+        );
     }
 }

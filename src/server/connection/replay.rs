@@ -42,21 +42,10 @@ impl Replay {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::hub::{ChannelName, Content, Frames, PublicationId, Source};
     use crate::server::connection::outbox::OUTBOX_HIGH;
 
     fn publications(count: u64, len: usize) -> VecDeque<Arc<Publication>> {
-        let publication = |sequence| Publication {
-            channel: ChannelName::new("a").unwrap(),
-            id: PublicationId { epoch: 1, sequence },
-            event: None,
-            content: Content::Binary,
-            data: vec![0; len].into(),
-            source: Source::Publisher,
-            excluded: None,
-            frames: Frames::default(),
-        };
-        (1..=count).map(|sequence| Arc::new(publication(sequence))).collect()
+        (1..=count).map(|sequence| Arc::new(Publication::test(sequence, vec![0; len]))).collect()
     }
 
     #[test]

@@ -147,9 +147,9 @@ impl Connection {
         is_whole
     }
 
-    /// One write. Returns whether logs have bytes beyond those that were offered to the socket: a run ends before a
-    /// publication that excludes its subscriber, and the number of runs is bounded.
-    fn write_once(&mut self, cx: &mut Context) -> io::Result<bool> {
+    /// One write. Returns whether logs have bytes beyond those that were offered to the socket: of a single subscription,
+    /// a write ends before a publication that excludes it; of several, the number of runs is bounded.
+    pub(super) fn write_once(&mut self, cx: &mut Context) -> io::Result<bool> {
         let Self { stream, outbox, subscriptions, .. } = self;
         let Context { hub, counters, .. } = cx;
         let sent = &mut counters.bytes_sent;
@@ -286,14 +286,15 @@ impl Connection {
         // The bound is for all channels together, so each channel with skips gets its part of it.
         let part = lag_max / entries.len().max(1) as u64;
         for entry in entries {
-            if entry.policy == LagPolicy::Close || !has_newer(entry, &cx.hub) {
+            let may_skip = has_newer(entry, &cx.hub) || cx.hub.is_lagged(entry.subscription, part);
+            if entry.policy == LagPolicy::Close || !may_skip {
                 continue;
             }
             note_lagged(entry, &PAST_MAX_LAG, cx);
             match entry.policy {
                 LagPolicy::Close => {}
                 LagPolicy::Skip => cx.hub.skip_oldest(entry.subscription, part),
-                LagPolicy::Latest => cx.hub.skip_to_newest(entry.subscription, cx.lag_rules.lag_max),
+                LagPolicy::Latest => cx.hub.skip_to_newest(entry.subscription, part),
             }
         }
         if let Subscriptions::Several(several) = &mut self.subscriptions {
@@ -325,18 +326,22 @@ impl Connection {
 #[derive(Default)]
 struct Lag {
     bytes: u64,
+    /// Those of publications that exclude it.
+    excluded: u64,
     publications: u64,
 }
 
 impl Lag {
     fn add(&mut self, entry: &Entry, hub: &Hub) {
         self.bytes += hub.lag(entry.subscription);
+        self.excluded += hub.excluded_len(entry.subscription);
         self.publications += hub.unread_publications(entry.subscription);
     }
 
-    /// Whether it is more than this many bytes and more than one publication: a single publication may have any length.
+    /// Whether it is more than this many bytes, and that by more than one publication, since a single one may have any
+    /// length, or by publications that exclude the connection, which the logs keep for it all the same.
     fn is_past(&self, bound: u64) -> bool {
-        self.bytes > bound && self.publications > 1
+        self.bytes > bound && (self.publications > 1 || self.excluded > bound)
     }
 }
 
@@ -398,6 +403,8 @@ fn write_one(
 /// ```text
 ///  | rest of the started frame | outbox | rest of its log | log | log | …
 /// ```
+///
+/// A log is one run, and one more for each place where the connection steps over frames.
 fn write_several(
     stream: &mut Stream,
     outbox: &mut Outbox,
@@ -405,36 +412,28 @@ fn write_several(
     hub: &mut Hub,
     sent: &mut u64,
 ) -> io::Result<bool> {
-    let mut runs = [IoSlice::new(&[]); RUNS_MAX];
-    let started_len = several.started().map_or(0, |entry| hub.started(entry.subscription).len());
-    let (mut count, mut len) = (0, 0);
-    let mut add = |run| {
-        runs[count] = IoSlice::new(run);
-        count += 1;
-        len += run.len();
-        count < RUNS_MAX
-    };
-    if let Some(entry) = several.started() {
-        add(&hub.unread(entry.subscription)[..started_len]);
-    }
-    add(outbox.unsent());
-    let mut has_room = true;
-    for at in several.order() {
+    let started = several.started().map_or(&[][..], |entry| hub.started(entry.subscription));
+    let logs = several.order().flat_map(|at| {
         let entry = &several.entries()[at];
-        let unread = if entry.replay.is_some() { &[] } else { hub.unread(entry.subscription) };
-        let is_started = several.started().is_some_and(|started| started.subscription == entry.subscription);
-        let unread = if is_started { &unread[started_len..] } else { unread };
-        if !has_room {
-            break;
-        }
-        if !unread.is_empty() {
-            has_room = add(unread);
-        }
+        let sent_first = if several.is_started(at) { started.len() } else { 0 };
+        let runs = entry.replay.is_none().then(|| hub.unread_runs(entry.subscription));
+        runs.into_iter()
+            .flatten()
+            .enumerate()
+            .map(move |(at, run)| if at == 0 { &run[sent_first..] } else { run })
+    });
+    let mut runs = [IoSlice::new(&[]); RUNS_MAX];
+    let mut count = 0;
+    let unsent = [started, outbox.unsent()].into_iter().chain(logs).filter(|run| !run.is_empty());
+    for (place, run) in runs.iter_mut().zip(unsent) {
+        *place = IoSlice::new(run);
+        count += 1;
     }
-    if len == 0 {
+    if count == 0 {
         stream.forget_refusal();
         return Ok(false);
     }
+    let started_len = started.len();
     let outbox_len = outbox.unsent().len();
     let written = stream.write(&runs[..count])?;
     *sent += written as u64;
@@ -457,15 +456,14 @@ fn note_several(several: &mut Several, hub: &mut Hub, len: usize, started_len: u
         if entry.replay.is_some() {
             continue;
         }
-        let is_started = several.started().is_some_and(|started| started.subscription == entry.subscription);
-        let run_len = hub.unread(entry.subscription).len();
-        let reach = if is_started && !is_past_outbox { started_len } else { run_len };
-        let taken = left.min(reach);
         let subscription = entry.subscription;
+        let unread_len = hub.lag(subscription) - hub.excluded_len(subscription);
+        let reach = if several.is_started(at) && !is_past_outbox { started_len } else { unread_len as usize };
+        let taken = left.min(reach);
         hub.advance(subscription, taken);
         left -= taken;
         several.note_end(at, !hub.started(subscription).is_empty());
-        if taken < run_len {
+        if (taken as u64) < unread_len {
             break;
         }
     }

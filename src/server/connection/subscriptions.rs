@@ -5,11 +5,10 @@
 use super::lag::Lateness;
 use super::replay::Replay;
 use crate::config::LagPolicy;
-use crate::hub::Subscription;
+use crate::hub::{Subscription, growth};
 
-/// The list of several subscriptions grows by this part of its length, so that little of its room is unused: a
-/// subscription more costs its entry, and a 16th of one.
-const GROWTH_PARTS: usize = 16;
+/// The list of several subscriptions grows by this many places at least: most are short.
+const GROWTH_MIN: usize = 1;
 
 /// One subscription of a connection.
 #[derive(Debug)]
@@ -92,9 +91,7 @@ impl Subscriptions {
             }
             Self::Several(mut several) => {
                 let entries = &mut several.entries;
-                if entries.len() == entries.capacity() {
-                    entries.reserve_exact((entries.len() / GROWTH_PARTS).max(1));
-                }
+                entries.reserve_exact(growth(entries.len(), entries.capacity(), GROWTH_MIN));
                 entries.push(entry);
                 *self = Self::Several(several);
             }
@@ -116,14 +113,21 @@ impl Subscriptions {
         }
     }
 
-    /// Removes any one, until there is none.
+    /// Removes the last one, until there is none. O(1), so that all leave in O(n).
     pub fn pop(&mut self) -> Option<Entry> {
-        let last = self.entries().last()?.subscription;
-        let entry = self.remove(last);
-        if self.is_empty() {
-            *self = Self::None;
+        if let Self::Several(several) = self
+            && let Some(last) = several.entries.len().checked_sub(1)
+        {
+            let entry = several.remove(last);
+            if several.entries.is_empty() {
+                *self = Self::None;
+            }
+            return Some(entry);
         }
-        entry
+        match std::mem::take(self) {
+            Self::One(entry) => Some(entry),
+            Self::None | Self::Several(_) => None,
+        }
     }
 
     /// Whether missed publications are still to be sent.
@@ -151,6 +155,11 @@ impl Several {
     /// The entry whose frame is partly written.
     pub fn started(&self) -> Option<&Entry> {
         self.started.map(|at| &self.entries[at])
+    }
+
+    /// Whether it is the entry at this index whose frame is partly written.
+    pub fn is_started(&self, at: usize) -> bool {
+        self.started == Some(at)
     }
 
     /// The indexes of the entries in the order of a write: the one inside a frame, then the others round-robin.
@@ -251,6 +260,22 @@ mod tests {
                 assert!(matches!(subscriptions, Subscriptions::None));
             }
         }
+    }
+
+    #[test]
+    fn the_last_of_very_many_subscriptions_leaves_without_a_search_for_it() {
+        let (mut hub, mut subscriptions) = (Hub::default(), Subscriptions::default());
+        let name = ChannelName::new("news").unwrap();
+        let joined: Vec<_> =
+            (0..300_000).map(|owner| hub.subscribe(&name, WireForm::WebSocket, owner)).collect();
+        for &subscription in &joined {
+            subscriptions.insert(Entry { subscription, policy: LagPolicy::Close, replay: None });
+        }
+        // A search for each would make 45,000,000,000 comparisons.
+        for subscription in joined.into_iter().rev() {
+            assert_eq!(subscriptions.pop().map(|entry| entry.subscription), Some(subscription));
+        }
+        assert!(subscriptions.pop().is_none() && matches!(subscriptions, Subscriptions::None));
     }
 
     #[test]

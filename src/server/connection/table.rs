@@ -6,6 +6,7 @@ use mio::Token;
 use slab::Slab;
 
 use super::Connection;
+use crate::hub::growth;
 
 /// A connection's key: its index, and a generation that tells it from earlier connections at that index.
 ///
@@ -53,11 +54,7 @@ pub const fn special_token(index: usize) -> Token {
     Token(usize::MAX - index)
 }
 
-/// The table grows by this part of its length. By doubling, up to half of its room would be unused, which is more than a
-/// connection owns besides.
-const GROWTH_PARTS: usize = 16;
-
-/// And by this many connections at least.
+/// The table grows by this many places at least.
 const GROWTH_MIN: usize = 16;
 
 /// Connections, each with a generation.
@@ -72,9 +69,7 @@ impl Table {
     pub fn insert(&mut self, connection: Connection) -> Key {
         let generation = self.next_generation;
         self.next_generation = if generation == GENERATION_MAX { 0 } else { generation + 1 };
-        if self.slab.len() == self.slab.capacity() {
-            self.slab.reserve_exact((self.slab.len() / GROWTH_PARTS).max(GROWTH_MIN));
-        }
+        self.slab.reserve_exact(growth(self.slab.len(), self.slab.capacity(), GROWTH_MIN));
         let entry = self.slab.vacant_entry();
         let key = Key { generation, index: entry.key() as u32 };
         entry.insert((generation, connection));

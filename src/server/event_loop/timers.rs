@@ -6,13 +6,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::hub::growth;
 use crate::server::clock::Millis;
 use crate::server::connection::table::Key;
 
-/// The queue grows by this part of its length, as the table of connections does.
-const GROWTH_PARTS: usize = 16;
-
-/// And by this many entries at least.
+/// The queue grows by this many places at least.
 const GROWTH_MIN: usize = 64;
 
 /// Deadlines and connections, the earliest first.
@@ -24,9 +22,7 @@ pub struct Timers {
 impl Timers {
     /// Adds a deadline of a connection. O(log n).
     pub fn push(&mut self, at: Millis, key: Key) {
-        if self.heap.len() == self.heap.capacity() {
-            self.heap.reserve_exact((self.heap.len() / GROWTH_PARTS).max(GROWTH_MIN));
-        }
+        self.heap.reserve_exact(growth(self.heap.len(), self.heap.capacity(), GROWTH_MIN));
         self.heap.push(Reverse((at, key)));
     }
 
