@@ -15,6 +15,6 @@ mod session;
 
 pub use app::{App, Webhook, WebhookEvent};
 pub use channel::{InvalidName, Kind, Name};
-pub use error::{Error, Limit};
+pub use error::{Error, Limit, Purpose};
 pub use presence::{Joined, Left, Member, Members};
 pub use session::{ClientEvent, Command, InvalidSocketId, Session, SocketId, User, protocol};
