@@ -394,6 +394,54 @@ def event_stream():
         put("event_stream", name, data)
 
 
+def pusher_session():
+    everything, two_channels, one_event, text = b"\x07", b"\x0f", b"\x17", b"\x27"
+    cases = {
+        "ping-and-pong": everything + b"P0P1",
+        "public": everything + b"S00S00U0U0S60",
+        "private-and-wrong-signature": everything + b"W10S10W10U1S10",
+        "private-with-channel-data": everything + b"S12S35",
+        "presence": everything + b"S21U2S22U2S23S24U2S25S26S27",
+        "presence-as-signed-in-user": everything + b"S20I1S20I0I1",
+        "presence-with-info-too-long": everything + b"I2S20S50S57",
+        "channel-of-a-user": everything + b"S40I0S40S90U4S40",
+        "sign-in-refused": everything + b"J0I3I4I5I1J1",
+        "no-watchlists": b"\x03I1",
+        "names-of-no-channel": everything + b"S;0S<0S=0U;",
+        "limit-of-channels": two_channels + b"S00S10S20S00U0S60",
+        "client-events": everything + b"S10S22S30E10E11E12E13E14E15E16E17E20E30E70",
+        "client-events-off": b"\x00S10E10",
+        "client-events-in-encrypted": b"\x01S30S80E30E80",
+        "client-events-elsewhere": everything + b"S00E00E:0E;0E40E10",
+        "rate": one_event + b"S10E10E10T9E10T1E10E10",
+        "leave-and-join-in-one-turn": everything + b"S10U1S10U1E10S10E10",
+        "data-as-text": text + b"S10S21I0E10U1W10",
+        "cut": everything + b"C\x80S10C1S10C\x00P0C\x50I0S10",
+        "spoilt": everything + b"X\x40xS10X\x60\"S21X\x30{I0X\x05\\P0X\xff\xffS10",
+        "any-text": everything + b"R\x02{}R\x00R\x18" + b'{"event":"pusher:ping"}x' + b"R\x05[[[[[",
+        "duplicate-names": everything + b"R\x2e" + b'{"event":"pusher:ping","event":"pusher:signin"}',
+    }
+    for name, data in cases.items():
+        put("pusher_session", name, data)
+
+
+def pusher_presence():
+    # Joins without info are 1, with it 3; leaves are 0; the user is in the bits above; the last has a name of its own.
+    def user(number, operation):
+        return bytes([number << 2 | operation])
+
+    cases = {
+        "one-comes-and-goes": user(0, 3) + user(0, 0),
+        "two-connections-of-a-user": user(0, 3) + user(0, 1) + user(0, 0) + user(0, 0) + user(0, 0),
+        "first-info-stays": user(0, 1) + user(0, 3) + user(0, 0),
+        "all-users": b"".join(user(number, 3) for number in range(7)),
+        "name-of-its-own": user(7, 3) + b"\x03a\"b" + user(7, 1) + b"\x03a\"b" + user(7, 0) + b"\x03a\"b",
+        "leaves-and-was-none": user(1, 0) + user(1, 3) + user(2, 0),
+    }
+    for name, data in cases.items():
+        put("pusher_presence", name, data)
+
+
 shutil.rmtree(CORPUS, ignore_errors=True)
-for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream):
+for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence):
     target()

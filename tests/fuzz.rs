@@ -143,3 +143,23 @@ fn compressed_messages_of_the_corpus_are_what_was_deflated_in_any_cut() {
 fn random_compressed_messages_are_what_was_deflated_in_any_cut() {
     over_random_inputs("deflated", 1_000, bodies::deflated::run);
 }
+
+#[test]
+fn pusher_clients_of_the_corpus_are_answered_and_obeyed_as_the_protocol_says() {
+    over_corpus("pusher_session", bodies::pusher_session::run);
+}
+
+#[test]
+fn pusher_clients_are_answered_and_obeyed_as_the_protocol_says_whatever_they_send() {
+    over_random_inputs("pusher_session", 2_000, bodies::pusher_session::run);
+}
+
+#[test]
+fn members_of_the_corpus_come_and_go_as_a_list_of_connections_says() {
+    over_corpus("pusher_presence", bodies::pusher_presence::run);
+}
+
+#[test]
+fn members_come_and_go_as_a_list_of_connections_says() {
+    over_random_inputs("pusher_presence", 2_000, bodies::pusher_presence::run);
+}

@@ -12,10 +12,9 @@ pub mod event;
 pub mod fallback;
 mod presence;
 mod session;
-pub mod webhook;
 
 pub use app::{App, Webhook, WebhookEvent};
 pub use channel::{Access, InvalidName, Kind, Name};
-pub use error::{Error, Limit};
+pub use error::{Error, Limit, Purpose};
 pub use presence::{Joined, Left, Member, Members};
 pub use session::{ClientEvent, Command, InvalidSocketId, Session, SocketId, User, protocol};

@@ -9,6 +9,7 @@ mod rate;
 
 use super::auth::{self, Fault};
 use super::channel::Access;
+use super::error::Purpose;
 use super::{App, Error, Limit, Member, Name, event};
 use crate::hub::EventName;
 
@@ -265,8 +266,8 @@ impl Session {
         let auth = subscription.auth.as_ref().ok_or_else(|| Error::NoAuth(channel.clone()))?;
         let signed = auth::of_subscription(self.socket_id, channel, subscription.channel_data.as_deref());
         auth::verify(app, auth, &signed).map_err(|fault| match fault {
-            Fault::Key(key) => Error::InvalidKey(key),
-            Fault::Digest(got) => Error::InvalidSignature { expected: signed, got },
+            Fault::Key(key) => Error::InvalidKey(Purpose::Subscription, key),
+            Fault::Digest(got) => Error::InvalidSignature(signed, got),
         })
     }
 
@@ -279,7 +280,7 @@ impl Session {
         };
         let len = member.user_info.as_ref().map_or(0, |info| info.len());
         if len > app.max_user_info {
-            return Err(Error::UserInfoTooLarge { len, len_max: app.max_user_info });
+            return Err(Error::UserInfoTooLarge(len, app.max_user_info));
         }
         Ok(member)
     }
@@ -317,7 +318,7 @@ impl Session {
         let data = message.data.map_or("null", |data| data.get());
         let len = message::data_len(data, app.max_event);
         if len > app.max_event {
-            return Err(Error::TooLarge { len, len_max: app.max_event });
+            return Err(Error::TooLarge(len, app.max_event));
         }
         if !self.client_events.take(app.client_event_rate, now_ms) {
             return Err(Error::ClientEventRate(app.client_event_rate));
@@ -335,8 +336,8 @@ impl Session {
         let signed = auth::of_user(self.socket_id, &request.user_data);
         auth::verify(app, &request.auth, &signed).map_err(|fault| {
             let error = match fault {
-                Fault::Key(key) => Error::InvalidKey(key),
-                Fault::Digest(got) => Error::InvalidSignature { expected: signed, got },
+                Fault::Key(key) => Error::InvalidKey(Purpose::User, key),
+                Fault::Digest(got) => Error::InvalidSignature(signed, got),
             };
             Error::Unauthorized(error.to_string())
         })?;
