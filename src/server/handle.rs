@@ -5,7 +5,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::config::ConfigError;
 use crate::hub::Published;
+use crate::pusher::App;
+use crate::server::apps::running::RunningApp;
 use crate::server::broker::answer::{NotPublished, Publishing, Reply, Waiter};
 use crate::server::broker::draft::Draft;
 use crate::server::shared::Shared;
@@ -46,6 +49,25 @@ impl Handle {
         Ok(receipt.published)
     }
 
+    /// Replaces the configured apps, as if the server had been started with these. Connections of an app that is no longer
+    /// among them are closed with 4001, those of a disabled one with 4003; all others stay, and what they send from now on
+    /// is judged by the new settings. In development mode, none stands for [`Config::development_app`].
+    ///
+    /// [`Config::development_app`]: crate::config::Config::development_app
+    ///
+    /// # Errors
+    /// A setting is refused. Nothing was replaced.
+    pub fn reload_apps(&self, apps: &[App]) -> Result<AppChanges, ConfigError> {
+        self.shared.config.check_apps(apps)?;
+        let reloaded = self.shared.reload_apps(apps);
+        let ids = |apps: &[Arc<RunningApp>]| apps.iter().map(|app| app.id().to_owned()).collect();
+        Ok(AppChanges {
+            added: ids(&reloaded.added),
+            removed: ids(&reloaded.removed),
+            changed: ids(&reloaded.changed),
+        })
+    }
+
     /// The number of open connections.
     #[must_use]
     pub fn connections_len(&self) -> usize {
@@ -68,6 +90,29 @@ impl Handle {
     /// Stops the server at once. Connections are cut.
     pub fn shutdown_now(&self) {
         self.shared.request_stop(Stop::Now);
+    }
+}
+
+/// What [`Handle::reload_apps`] has changed: identifiers of apps, in the order of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppChanges {
+    /// Those that are new.
+    pub added: Vec<String>,
+    /// Those that are gone.
+    pub removed: Vec<String>,
+    /// Those with other settings than before.
+    pub changed: Vec<String>,
+}
+
+impl fmt::Display for AppChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [("added", &self.added), ("removed", &self.removed), ("changed", &self.changed)];
+        let parts = all.iter().filter(|(_, ids)| !ids.is_empty());
+        let parts: Vec<_> = parts.map(|(what, ids)| format!("{what} {}", ids.join(", "))).collect();
+        match parts.as_slice() {
+            [] => f.write_str("no app has changed"),
+            parts => write!(f, "apps: {}", parts.join("; ")),
+        }
     }
 }
 

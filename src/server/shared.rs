@@ -7,8 +7,9 @@ use std::fmt;
 use std::sync::Mutex;
 
 use crate::config::Config;
+use crate::pusher::App;
 use crate::server::api::handlers::Handlers;
-use crate::server::apps::Apps;
+use crate::server::apps::{Apps, Reloaded};
 use crate::server::broker::Broker;
 use crate::server::broker::mailbox::FIRST_LOOP;
 use crate::server::budget::Budget;
@@ -27,7 +28,6 @@ pub struct Shared {
     pub config: Config,
     pub handlers: Handlers,
     pub broker: Broker,
-    #[expect(dead_code, reason = "the roles and routes of apps read it")]
     pub apps: Apps,
     pub meters: Meters,
     pub clock: Clock,
@@ -57,6 +57,11 @@ impl Shared {
             config,
             broker,
         }
+    }
+
+    /// Replaces the configured apps by others that were checked.
+    pub fn reload_apps(&self, apps: &[App]) -> Reloaded {
+        self.apps.reload(self.config.apps_or_development(apps))
     }
 
     /// How many more connections may be taken: none while memory is short.
