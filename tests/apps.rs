@@ -151,6 +151,9 @@ fn a_hangup_reloads_the_apps_of_the_file_and_says_which_have_changed() {
     assert!(line.ends_with(": apps: removed 1"), "{line}");
     let line = logged.reload(&file, &[table(2, "client-events = true"), table(3, "")].concat());
     assert!(line.ends_with(": no app has changed"), "{line}");
+    logged.process.signal("HUP");
+    let line = logged.line("no app has the channels under /channels/");
+    assert!(line.contains("app 1 had them"), "{line}");
 }
 
 #[test]

@@ -60,6 +60,12 @@ impl Handle {
     pub fn reload_apps(&self, apps: &[App]) -> Result<AppChanges, ConfigError> {
         self.shared.config.check_apps(apps)?;
         let reloaded = self.shared.reload_apps(apps);
+        if let Some(id) = self.shared.apps.absent_default() {
+            tracing::warn!(
+                "no app has the channels under /channels/ now: app {id} had them. It has them again when it is configured \
+                 again; after a restart the first app has them"
+            );
+        }
         let ids = |apps: &[Arc<RunningApp>]| apps.iter().map(|app| app.id().to_owned()).collect();
         Ok(AppChanges {
             added: ids(&reloaded.added),
@@ -318,6 +324,42 @@ mod tests {
         running.release();
         let answer = running.read_until("\"subscribers\":0}\n");
         assert!(answer.contains("{\"id\":\"e-1\"") && !answer.contains("Replayed"), "{answer}");
+        running.stop();
+    }
+
+    #[test]
+    fn a_handle_replaces_the_apps_and_says_which_have_changed() {
+        let app = |id: &str, key: &str| App::new(id, key, "secret");
+        let config = Config { apps: vec![app("1", "a"), app("2", "b")], ..Config::default() };
+        let running = start_with(config);
+        let changes = running.handle.reload_apps(&[app("1", "other"), app("3", "c")]).unwrap();
+        assert_eq!(changes.to_string(), "apps: added 3; removed 2; changed 1");
+        let again = running.handle.reload_apps(&[app("1", "other"), app("3", "c")]).unwrap();
+        assert_eq!((again.to_string().as_str(), again), ("no app has changed", AppChanges::default()));
+        running.stop();
+    }
+
+    #[test]
+    fn apps_with_a_fault_replace_nothing() {
+        let running = start_with(Config { apps: vec![App::new("1", "a", "s")], ..Config::default() });
+        let twice = [App::new("2", "b", "s"), App::new("3", "b", "s")];
+        let error = running.handle.reload_apps(&twice).unwrap_err();
+        assert!(error.to_string().contains("key: app \"2\" has it too"), "{error}");
+        let apps = &running.handle.shared.apps;
+        assert!(apps.by_key("a").is_some() && apps.by_key("b").is_none());
+        running.stop();
+    }
+
+    #[test]
+    fn development_mode_gives_its_app_up_for_configured_ones_and_has_it_again_without() {
+        let running = start();
+        let development = || running.handle.shared.apps.by_key("app-key");
+        assert!(development().is_some());
+        let changes = running.handle.reload_apps(&[App::new("2", "b", "s")]).unwrap();
+        assert_eq!(changes.to_string(), "apps: added 2; removed 1");
+        assert!(development().is_none());
+        running.handle.reload_apps(&[]).unwrap();
+        assert!(development().is_some_and(|app| app.id() == "1"));
         running.stop();
     }
 
