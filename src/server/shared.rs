@@ -59,9 +59,12 @@ impl Shared {
         }
     }
 
-    /// Replaces the configured apps by others that were checked.
+    /// Replaces the configured apps by others that were checked, and wakes the loops, which close the connections of those
+    /// that are gone.
     pub fn reload_apps(&self, apps: &[App]) -> Reloaded {
-        self.apps.reload(self.config.apps_or_development(apps))
+        let reloaded = self.apps.reload(self.config.apps_or_development(apps));
+        self.wake_all();
+        reloaded
     }
 
     /// How many more connections may be taken: none while memory is short.
