@@ -1,26 +1,30 @@
 //! The command line: every flag is also an environment variable and a key of a TOML file. A flag overrides the environment,
 //! and the environment overrides the file.
 //!
-//! Which values contradict each other is checked by `Config::check`, not here.
+//! How values are parsed is in `values`, the file in `file` and `app_table`. Which values contradict each other is checked
+//! by `Config::check`.
+
+mod app_table;
+mod file;
+mod values;
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 
 use fanfare::config::{Config, Glob, Host, LagPolicy, normalise_origin};
-
-/// The longest `--config` file: many times the length of all flags with their rules, and small enough to hold in memory. A
-/// device that is named by mistake may have no end.
-const FILE_LEN_MAX: u64 = 1024 * 1024;
+use fanfare::pusher::App;
+use file::{ConfigFile, Known};
+use values::{
+    parse_address, parse_app, parse_history, parse_history_age, parse_history_bytes, parse_lag_policy,
+    parse_size, parse_threads, parse_time,
+};
 
 /// A broadcast server: one URL per channel, for WebSocket clients and curl.
 ///
@@ -98,6 +102,15 @@ pub struct Args {
     #[arg(help_heading = "Access", hide_env = true)]
     #[arg(long, value_name = "HOST", env = "FANFARE_ALLOW_HOST", value_delimiter = ',')]
     allow_host: Vec<Host>,
+
+    /// Pusher app: digits, key and secret
+    ///
+    /// Pusher clients connect with the key; servers sign with the secret. The channels of the first app are those of
+    /// /channels/NAME. Repeatable. In --config FILE, [[app]] tables have more settings and are read again on SIGHUP;
+    /// this flag overrides them. Development mode without an app has 1:app-key:app-secret.
+    #[arg(help_heading = "Access", hide_env = true)]
+    #[arg(long, value_name = "ID:KEY:SECRET", env = "FANFARE_APP", hide_env_values = true, value_delimiter = ',', value_parser = parse_app)]
+    app: Vec<App>,
 
     /// Listen beyond loopback without a key
     ///
@@ -261,6 +274,27 @@ pub struct Args {
     #[arg(help_heading = "Times", hide_env = true)]
     #[arg(long, value_name = "TIME", env = "FANFARE_DRAIN", default_value = "5s", value_parser = parse_time)]
     drain: Duration,
+
+    /// What the file says, if there is one.
+    #[arg(skip)]
+    file: Option<ConfigFile>,
+}
+
+/// What a process needs to read its `--config` file again.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    words: Vec<OsString>,
+    path: PathBuf,
+    started_with: ConfigFile,
+}
+
+/// What a file says that was read again.
+#[derive(Clone, Debug)]
+pub struct Reread {
+    /// The apps, of the file or of the flags that override it.
+    pub apps: Vec<App>,
+    /// The keys with other values than at the start, which apply after a restart.
+    pub needs_restart: Vec<String>,
 }
 
 impl Args {
@@ -273,12 +307,27 @@ impl Args {
     }
 
     fn parse_from_words(mut words: Vec<OsString>) -> Result<Self, clap::Error> {
-        let matches = Self::command().try_get_matches_from(&words)?;
-        if let Some(path) = matches.get_one::<PathBuf>("config") {
-            words.extend(words_of_file(path, &matches)?);
-            return Self::from_arg_matches(&Self::command().try_get_matches_from(&words)?);
-        }
-        Self::from_arg_matches(&matches)
+        let command = Self::command();
+        let matches = command.clone().try_get_matches_from(&words)?;
+        let Some(path) = matches.get_one::<PathBuf>("config") else {
+            return Self::from_arg_matches(&matches);
+        };
+        let file = ConfigFile::read(path, |key| known(&command, &matches, key))
+            .map_err(|what| Self::command().error(ErrorKind::ValueValidation, of_file(path, &what)))?;
+        words.extend(file.words());
+        let mut args = Self::from_arg_matches(&command.try_get_matches_from(&words)?)?;
+        args.app.extend_from_slice(file.apps());
+        args.file = Some(file);
+        Ok(args)
+    }
+
+    /// What is needed to read the `--config` file of this process again; none without one.
+    pub fn reload(&self) -> Option<Reload> {
+        Some(Reload {
+            words: std::env::args_os().collect(),
+            path: self.config.clone()?,
+            started_with: self.file.clone()?,
+        })
     }
 
     /// The configuration of the server.
@@ -291,7 +340,7 @@ impl Args {
             client_publish: self.client_publish,
             allow_origin: self.allow_origin,
             allow_host: self.allow_host,
-            apps: Vec::new(),
+            apps: self.app,
             insecure: self.insecure,
             echo: self.echo,
             demo: self.demo,
@@ -318,121 +367,48 @@ impl Args {
     }
 }
 
-/// The file's entries as flags, without those that the command line or the environment sets.
-fn words_of_file(path: &Path, matches: &ArgMatches) -> Result<Vec<OsString>, clap::Error> {
-    let fail = |what: String| {
-        Args::command().error(ErrorKind::ValueValidation, format!("--config {}: {what}", path.display()))
-    };
-    let text = text_of_file(path).map_err(fail)?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| fail(error.to_string()))?;
-    let command = Args::command();
-    let mut words = Vec::new();
-    for (key, value) in table {
-        let Some(id) = flag_id(&command, &key) else {
-            return Err(fail(format!(
-                "no flag is called {key:?}; keys are the flags' names without the dashes (see --help)"
-            )));
-        };
-        let is_set =
-            matches!(matches.value_source(&id), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
-        let flags = words_of_entry(&key, &value).ok_or_else(|| {
-            fail(format!(
-                "{key} is a {}; a flag takes a string, a number, true or false, or a list of those",
-                value.type_str()
-            ))
-        })?;
-        if !is_set {
-            words.extend(flags);
-        }
+impl Reload {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
-    Ok(words)
-}
 
-fn text_of_file(path: &Path) -> Result<String, String> {
-    let mut text = String::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(FILE_LEN_MAX + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    if text.len() as u64 > FILE_LEN_MAX {
-        return Err(format!("it is longer than {FILE_LEN_MAX} bytes; give a TOML file of flags"));
+    /// Reads the file again. All of it has to be right, also what applies only after a restart.
+    ///
+    /// # Errors
+    /// What is wrong with the file, on one line.
+    pub fn read(&self) -> Result<Reread, String> {
+        // One that has no end, or no content yet, would hold the thread that waits for signals.
+        if !self.path.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Err(of_file(&self.path, "it is no regular file any more"));
+        }
+        let args = Args::parse_from_words(self.words.clone()).map_err(|error| on_one_line(&error))?;
+        let file = args.file.as_ref().filter(|file| !file.is_empty());
+        // An editor may empty a file before it writes it. Clients whose app is gone do not come back.
+        let file = file.ok_or_else(|| of_file(&self.path, "it is empty"))?;
+        Ok(Reread { needs_restart: file.other_keys(&self.started_with), apps: args.app })
     }
-    Ok(text)
 }
 
-fn flag_id(command: &Command, key: &str) -> Option<String> {
-    let flag =
-        command.get_arguments().find(|argument| argument.get_long() == Some(key) && key != "config")?;
-    Some(flag.get_id().to_string())
+fn of_file(path: &Path, what: &str) -> String {
+    format!("--config {}: {what}", path.display())
 }
 
-fn words_of_entry(key: &str, value: &toml::Value) -> Option<Vec<OsString>> {
-    let word = |value: &dyn std::fmt::Display| OsString::from(format!("--{key}={value}"));
-    Some(match value {
-        toml::Value::String(text) => vec![word(text)],
-        toml::Value::Integer(number) => vec![word(number)],
-        toml::Value::Boolean(true) => vec![format!("--{key}").into()],
-        toml::Value::Boolean(false) => vec![],
-        toml::Value::Array(values) => {
-            let words: Option<Vec<_>> = values.iter().map(|value| words_of_entry(key, value)).collect();
-            words?.concat()
-        }
-        toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => return None,
-    })
+/// The words of an error without what is printed around them.
+fn on_one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.trim_start_matches("error: ").lines().map(str::trim);
+    lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| "give an IP address and a port, such as 127.0.0.1:8080, 0.0.0.0:80 or [::]:80".into())
-}
-
-fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_| "give a whole number above 0, or leave the flag out for one per core".into())
-}
-
-fn parse_size(text: &str) -> Result<u64, String> {
-    let size: Result<ByteSize, _> = text.parse();
-    size.map(|size| size.as_u64()).map_err(|_| "give a size such as 512, 64KiB or 16MiB".into())
-}
-
-fn parse_time(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "give a time with its unit, such as 500ms, 30s or 5m".into())
-}
-
-fn parse_lag_policy(text: &str) -> Result<(Glob, LagPolicy), String> {
-    let (glob, policy) = glob_and_value(text);
-    let policy = match policy {
-        "close" => LagPolicy::Close,
-        "skip" => LagPolicy::Skip,
-        "latest" => LagPolicy::Latest,
-        _ => {
-            let remedy = "give close, skip or latest, or a glob before it such as prices*=latest; a comma separates several";
-            return Err(remedy.into());
-        }
-    };
-    Ok((glob, policy))
-}
-
-fn parse_history(text: &str) -> Result<(Glob, usize), String> {
-    let (glob, count) = glob_and_value(text);
-    let count = count.parse().map_err(|_| {
-        "give a number, 0 for none, or a glob before it such as chat*=50; a comma separates several, as in 0,chat*=50"
-    })?;
-    Ok((glob, count))
-}
-
-fn parse_history_bytes(text: &str) -> Result<(Glob, u64), String> {
-    let (glob, size) = glob_and_value(text);
-    Ok((glob, parse_size(size)?))
-}
-
-fn parse_history_age(text: &str) -> Result<(Glob, Duration), String> {
-    let (glob, time) = glob_and_value(text);
-    Ok((glob, parse_time(time)?))
-}
-
-/// `VALUE` for every channel, or `GLOB=VALUE`. A channel name may contain `=`, so the last one separates.
-fn glob_and_value(text: &str) -> (Glob, &str) {
-    let (glob, value) = text.rsplit_once('=').unwrap_or(("*", text));
-    (Glob::new(glob), value)
+/// What the command line knows of a key of the file.
+fn known(command: &Command, matches: &ArgMatches, key: &str) -> Known {
+    let is_named = |argument: &&clap::Arg| argument.get_long() == Some(key) && key != "config";
+    let Some(flag) = command.get_arguments().find(is_named) else { return Known::Unknown };
+    match matches.value_source(flag.get_id().as_str()) {
+        Some(ValueSource::CommandLine | ValueSource::EnvVariable) => Known::Overridden,
+        _ => Known::Flag,
+    }
 }
 
 #[cfg(test)]
@@ -471,7 +447,7 @@ mod tests {
         for heading in ["Options", "Listening", "Access", "Limits", "Compression", "Subscribers", "Times"] {
             assert_eq!(help.matches(&format!("\n{heading}:\n")).count(), 1, "{heading}: {help}");
         }
-        assert!(help.lines().count() <= 52, "{help}");
+        assert!(help.lines().count() <= 53, "{help}");
     }
 
     #[test]
@@ -608,6 +584,77 @@ mod tests {
         assert!(error.contains("--threads"), "{error}");
         let error = parse_with_file("threads = \n", &[]).unwrap_err();
         assert!(error.contains("line 1"), "{error}");
+    }
+
+    const APP_1: &str = "[[app]]\nid = 1\nkey = 'k'\nsecret = 's'\n";
+
+    fn ids(config: &Config) -> Vec<&str> {
+        config.apps.iter().map(|app| app.id.as_str()).collect()
+    }
+
+    #[test]
+    fn apps_are_given_by_the_flag_or_by_tables_and_the_flag_overrides_the_tables() {
+        let config = parse(&["--app", "1:key:secret,2:other:secret", "--app", "3:third:s:t"]).unwrap();
+        assert_eq!(ids(&config), ["1", "2", "3"]);
+        assert_eq!(config.apps[0], App::new("1", "key", "secret"));
+        assert!(config.check().unwrap_err().to_string().contains("\"3\": secret: give one of"));
+        assert_eq!(ids(&parse_with_file(APP_1, &[]).unwrap()), ["1"]);
+        assert_eq!(ids(&parse_with_file(APP_1, &["--app", "2:k:s"]).unwrap()), ["2"]);
+        assert_eq!(ids(&parse_with_file("app = ['4:k:s', '5:l:s']", &[]).unwrap()), ["4", "5"]);
+        let error = parse(&["--app", "1:key"]).unwrap_err();
+        assert!(error.contains("give ID:KEY:SECRET, such as 1:my-key:my-secret"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_table_of_an_app_is_named_with_its_file() {
+        let error = parse_with_file(&format!("{APP_1}max-conections = 5"), &[]).unwrap_err();
+        assert!(
+            error.contains("--config ") && error.contains("the nearest is \"max-connections\""),
+            "{error}"
+        );
+    }
+
+    /// The file is read as at the start, then again with `after` in it.
+    fn reread(before: &str, after: &str, flags: &[&str]) -> Result<Reread, String> {
+        let config = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(config.path(), before).unwrap();
+        let path = config.path().to_str().unwrap();
+        let words: Vec<_> =
+            ["fanfare", "--config", path].iter().chain(flags).copied().map(OsString::from).collect();
+        let args = Args::parse_from_words(words.clone()).unwrap();
+        std::fs::write(config.path(), after).unwrap();
+        Reload { words, ..args.reload().unwrap() }.read()
+    }
+
+    #[test]
+    fn a_file_that_is_read_again_gives_its_apps_and_names_what_needs_a_restart() {
+        let after = format!("max-lag = '2MiB'\nthreads = 3\n{APP_1}");
+        let reread_now = reread("max-lag = '1MiB'\nthreads = 3\necho = true\n", &after, &[]).unwrap();
+        assert_eq!(reread_now.needs_restart, ["max-lag", "echo"]);
+        assert_eq!(reread_now.apps, [App::new("1", "k", "s")]);
+        let overridden = reread("threads = 3\n", &after, &["--app", "2:k:s", "--max-lag", "1MiB"]).unwrap();
+        assert_eq!((overridden.apps.len(), overridden.apps[0].id.as_str()), (1, "2"));
+        assert!(overridden.needs_restart.is_empty(), "flags override both");
+    }
+
+    #[test]
+    fn a_file_with_a_fault_is_not_read_again_and_the_fault_is_on_one_line() {
+        for (after, words) in [
+            ("", "it is empty"),
+            ("[[app]]\nid = 1\n", "[[app]] \"1\": key: missing"),
+            ("max-lag = 'lots'\n", "--max-lag"),
+            ("thread = 3\n", "no flag is called \"thread\""),
+            ("threads = \n", "line 1: "),
+        ] {
+            let error = reread(APP_1, after, &[]).unwrap_err();
+            assert!(error.contains(words) && !error.contains('\n') && !error.starts_with("error"), "{error}");
+        }
+        let gone = Reload {
+            words: Vec::new(),
+            path: "/nowhere/fanfare.toml".into(),
+            started_with: ConfigFile::read(Path::new("/dev/null"), |_| Known::Flag).unwrap(),
+        };
+        assert!(gone.read().unwrap_err().contains("/nowhere/fanfare.toml: it is no regular file"));
     }
 
     #[cfg(unix)] // for its device

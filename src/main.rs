@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use fanfare::config::Config;
+use fanfare::pusher::App;
 use fanfare::server::{Handle, Server};
 
 /// The exit status of a process that a signal ended is this plus the signal's number.
@@ -44,23 +46,47 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>> {
+    let reload = args.reload();
     let config = args.into_config();
-    let is_development = config.is_development();
+    let development_apps = config.is_development().then(|| config.apps_or_development(&config.apps));
     let (threads, lame_duck) = (config.threads, config.lame_duck);
     heap::return_freed()?;
     let server = Server::bind(config)?;
-    obey_signals(server.handle(), lame_duck, Arc::clone(lines))?;
+    obey_signals(server.handle(), lame_duck, reload, Arc::clone(lines))?;
     announce(&server)?;
-    if is_development {
+    if let Some(apps) = development_apps {
         tracing::info!(
             "development mode: programs and pages of this machine may publish, and pages of other sites get 403. \
              To serve other machines: --listen 0.0.0.0:8080 --publish-key KEY"
         );
+        teach_pusher(apps.first(), server.local_addrs().first(), lines);
     }
     tracing::info!(%threads, "started");
     server.run()?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Prints the lines of pusher-js that reach the first app, as they are, so that they can be copied.
+fn teach_pusher(app: Option<&App>, address: Option<&SocketAddr>, lines: &log::Lines) {
+    let (Some(App { id, key, secrets, .. }), Some(address)) = (app, address) else { return };
+    let secret = match app.is_some_and(|app| *app == Config::development_app()) {
+        true => format!(", secret {}", secrets.join(", ")),
+        false => String::new(),
+    };
+    let port = address.port();
+    let host = match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    };
+    tracing::info!(
+        "Pusher clients and server libraries reach app {id} with key {key}{secret}; pusher-js like this:"
+    );
+    lines.say(&format!("  const pusher = new Pusher({key:?}, {{"));
+    lines.say(&format!("    wsHost: {host:?}, wsPort: {port}, httpHost: {host:?}, httpPort: {port}, forceTLS: false, cluster: \"\","));
+    lines.say("  });");
+    lines.say("  const channel = pusher.subscribe(\"prices\");");
+    lines.say("  channel.bind(\"tick\", (data) => console.log(data));");
 }
 
 /// Prints the addresses, on a thread of its own, since standard output may be a full pipe.
@@ -89,26 +115,29 @@ fn print_addresses(addresses: &[SocketAddr], metrics: Option<SocketAddr>) -> Res
 }
 
 /// The first SIGTERM or SIGINT stops the server with a drain, the second at once. With a lame duck, the second begins the
-/// drain and the third stops at once.
-fn obey_signals(handle: Handle, lame_duck: Duration, lines: Arc<log::Lines>) -> Result<(), io::Error> {
+/// drain and the third stops at once. With a `--config` file, SIGHUP reloads the apps; without one it ends the process, as a
+/// terminal that is closed expects.
+fn obey_signals(
+    handle: Handle,
+    lame_duck: Duration,
+    reload: Option<cli::Reload>,
+    lines: Arc<log::Lines>,
+) -> Result<(), io::Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    if reload.is_some() {
+        signals.add_signal(SIGHUP)?;
+    }
     thread::Builder::new().name("fanfare-signals".into()).spawn(move || {
-        let mut signals = signals.forever();
-        if signals.next().is_some() {
-            let connections = handle.connections_len();
-            if lame_duck.is_zero() {
-                tracing::info!(
-                    "stopping: closing {connections} connections; a second signal ends the process at once"
-                );
-            } else {
-                tracing::info!(
-                    "stopping: /readyz answers 503 for {lame_duck:?} while {connections} connections and new ones are \
-                     served; a second signal begins to close them now"
-                );
+        let mut is_stopping = false;
+        for signal in signals.forever() {
+            if signal == SIGHUP {
+                reload.iter().for_each(|reload| reload_apps(reload, &handle));
+                continue;
             }
-            handle.shutdown();
-        }
-        for signal in signals {
+            if !std::mem::replace(&mut is_stopping, true) {
+                stop(&handle, lame_duck);
+                continue;
+            }
             if handle.end_lame_duck() {
                 let connections = handle.connections_len();
                 tracing::info!(
@@ -122,4 +151,36 @@ fn obey_signals(handle: Handle, lame_duck: Duration, lines: Arc<log::Lines>) -> 
         }
     })?;
     Ok(())
+}
+
+fn stop(handle: &Handle, lame_duck: Duration) {
+    let connections = handle.connections_len();
+    if lame_duck.is_zero() {
+        tracing::info!(
+            "stopping: closing {connections} connections; a second signal ends the process at once"
+        );
+    } else {
+        tracing::info!(
+            "stopping: /readyz answers 503 for {lame_duck:?} while {connections} connections and new ones are \
+             served; a second signal begins to close them now"
+        );
+    }
+    handle.shutdown();
+}
+
+/// Reads the file again and replaces the apps. If anything in it is wrong, everything stays as it is.
+fn reload_apps(reload: &cli::Reload, handle: &Handle) {
+    let path = reload.path().display();
+    let reread = match reload.read() {
+        Ok(reread) => reread,
+        Err(fault) => return tracing::error!("not reloaded, everything stays as it is: {fault}"),
+    };
+    match handle.reload_apps(&reread.apps) {
+        Ok(changes) => tracing::info!("reloaded {path}: {changes}"),
+        Err(fault) => return tracing::error!("not reloaded, everything stays as it is: {fault}"),
+    }
+    if !reread.needs_restart.is_empty() {
+        let keys = reread.needs_restart.join(", ");
+        tracing::warn!("{path}: {keys} changed as well, which needs a restart");
+    }
 }

@@ -8,9 +8,10 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
+use fanfare::pusher::{App, WebhookEvent};
 use support::*;
 
 fn readme() -> String {
@@ -125,6 +126,47 @@ fn the_flags_and_defaults_are_the_binarys() {
     }
     assert_eq!(flags, readme.lines().filter(|line| line.starts_with("| `--")).count(), "each once");
     assert!(flags > 15);
+}
+
+#[test]
+fn the_keys_and_defaults_of_an_app_are_the_binarys() {
+    // The fault of a wrong key names all that there are.
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"[[app]]\nid = 1\nwrong = 1\n").unwrap();
+    let output = fanfare(&["--config", file.path().to_str().unwrap()]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let keys = said.lines().find_map(|line| line.rsplit_once(" of ")).unwrap().1;
+    let readme = readme();
+    let section = readme.split("\n### Apps\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("| `")).collect();
+    let names: Vec<&str> = rows.iter().map(|row| row.split('`').next().unwrap()).collect();
+    assert_eq!(names.join(", "), keys);
+    let app = App::new("1", "key", "secret");
+    for (key, default) in [
+        ("enabled", app.is_enabled.to_string()),
+        ("client-events", app.client_events.to_string()),
+        ("encrypted-client-events", app.encrypted_client_events.to_string()),
+        ("subscription-count", app.subscription_count.to_string()),
+        ("watchlist", app.watchlist.to_string()),
+        ("max-channels", app.max_channels.to_string()),
+        ("max-event", format!("{}KiB", app.max_event / 1024)),
+        ("max-members", app.max_members.to_string()),
+        ("max-user-info", format!("{}KiB", app.max_user_info / 1024)),
+        ("client-event-rate", app.client_event_rate.to_string()),
+    ] {
+        let start = format!("{key}` | `{default}` | ");
+        assert!(rows.iter().any(|row| row.starts_with(&start)), "{start}");
+    }
+    let webhooks = rows.iter().find(|row| row.starts_with("webhooks`")).unwrap();
+    assert!(WebhookEvent::ALL.iter().all(|event| webhooks.contains(&format!("`{}`", event.name()))));
+}
+
+#[test]
+fn the_table_of_an_app_in_the_readme_starts_a_server() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(blocks("toml").join("\n").as_bytes()).unwrap();
+    let process = spawn(&mut fanfare(&["--config", file.path().to_str().unwrap()]));
+    assert_eq!(request(process.address, "GET", "/healthz", "", b"").status, 200);
 }
 
 #[test]

@@ -5,7 +5,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::config::ConfigError;
 use crate::hub::Published;
+use crate::pusher::App;
+use crate::server::apps::running::RunningApp;
 use crate::server::broker::answer::{NotPublished, Publishing, Reply, Waiter};
 use crate::server::broker::draft::Draft;
 use crate::server::shared::Shared;
@@ -46,6 +49,31 @@ impl Handle {
         Ok(receipt.published)
     }
 
+    /// Replaces the configured apps, as if the server had been started with these. Connections of an app that is no longer
+    /// among them are closed with 4001, those of a disabled one with 4003; all others stay, and what they send from now on
+    /// is judged by the new settings. In development mode, none stands for [`Config::development_app`].
+    ///
+    /// [`Config::development_app`]: crate::config::Config::development_app
+    ///
+    /// # Errors
+    /// A setting is refused. Nothing was replaced.
+    pub fn reload_apps(&self, apps: &[App]) -> Result<AppChanges, ConfigError> {
+        self.shared.config.check_apps(apps)?;
+        let reloaded = self.shared.reload_apps(apps);
+        if let Some(id) = self.shared.apps.absent_default() {
+            tracing::warn!(
+                "no app has the channels under /channels/ now: app {id} had them. It has them again when it is configured \
+                 again; after a restart the first app has them"
+            );
+        }
+        let ids = |apps: &[Arc<RunningApp>]| apps.iter().map(|app| app.id().to_owned()).collect();
+        Ok(AppChanges {
+            added: ids(&reloaded.added),
+            removed: ids(&reloaded.removed),
+            changed: ids(&reloaded.changed),
+        })
+    }
+
     /// The number of open connections.
     #[must_use]
     pub fn connections_len(&self) -> usize {
@@ -68,6 +96,29 @@ impl Handle {
     /// Stops the server at once. Connections are cut.
     pub fn shutdown_now(&self) {
         self.shared.request_stop(Stop::Now);
+    }
+}
+
+/// What [`Handle::reload_apps`] has changed: identifiers of apps, in the order of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppChanges {
+    /// Those that are new.
+    pub added: Vec<String>,
+    /// Those that are gone.
+    pub removed: Vec<String>,
+    /// Those with other settings than before.
+    pub changed: Vec<String>,
+}
+
+impl fmt::Display for AppChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [("added", &self.added), ("removed", &self.removed), ("changed", &self.changed)];
+        let parts = all.iter().filter(|(_, ids)| !ids.is_empty());
+        let parts: Vec<_> = parts.map(|(what, ids)| format!("{what} {}", ids.join(", "))).collect();
+        match parts.as_slice() {
+            [] => f.write_str("no app has changed"),
+            parts => write!(f, "apps: {}", parts.join("; ")),
+        }
     }
 }
 
@@ -273,6 +324,42 @@ mod tests {
         running.release();
         let answer = running.read_until("\"subscribers\":0}\n");
         assert!(answer.contains("{\"id\":\"e-1\"") && !answer.contains("Replayed"), "{answer}");
+        running.stop();
+    }
+
+    #[test]
+    fn a_handle_replaces_the_apps_and_says_which_have_changed() {
+        let app = |id: &str, key: &str| App::new(id, key, "secret");
+        let config = Config { apps: vec![app("1", "a"), app("2", "b")], ..Config::default() };
+        let running = start_with(config);
+        let changes = running.handle.reload_apps(&[app("1", "other"), app("3", "c")]).unwrap();
+        assert_eq!(changes.to_string(), "apps: added 3; removed 2; changed 1");
+        let again = running.handle.reload_apps(&[app("1", "other"), app("3", "c")]).unwrap();
+        assert_eq!((again.to_string().as_str(), again), ("no app has changed", AppChanges::default()));
+        running.stop();
+    }
+
+    #[test]
+    fn apps_with_a_fault_replace_nothing() {
+        let running = start_with(Config { apps: vec![App::new("1", "a", "s")], ..Config::default() });
+        let twice = [App::new("2", "b", "s"), App::new("3", "b", "s")];
+        let error = running.handle.reload_apps(&twice).unwrap_err();
+        assert!(error.to_string().contains("key: app \"2\" has it too"), "{error}");
+        let apps = &running.handle.shared.apps;
+        assert!(apps.by_key("a").is_some() && apps.by_key("b").is_none());
+        running.stop();
+    }
+
+    #[test]
+    fn development_mode_gives_its_app_up_for_configured_ones_and_has_it_again_without() {
+        let running = start();
+        let development = || running.handle.shared.apps.by_key("app-key");
+        assert!(development().is_some());
+        let changes = running.handle.reload_apps(&[App::new("2", "b", "s")]).unwrap();
+        assert_eq!(changes.to_string(), "apps: added 2; removed 1");
+        assert!(development().is_none());
+        running.handle.reload_apps(&[]).unwrap();
+        assert!(development().is_some_and(|app| app.id() == "1"));
         running.stop();
     }
 

@@ -25,5 +25,5 @@ mod stopping;
 pub use crate::hub::Published;
 pub use broker::draft::{Draft, DraftError};
 pub use encoder::ENVELOPE_SUBPROTOCOL;
-pub use handle::{Handle, PublishError};
+pub use handle::{AppChanges, Handle, PublishError};
 pub use start::{Server, StartError};

@@ -7,8 +7,9 @@ use std::fmt;
 use std::sync::Mutex;
 
 use crate::config::Config;
+use crate::pusher::App;
 use crate::server::api::handlers::Handlers;
-use crate::server::apps::Apps;
+use crate::server::apps::{Apps, Reloaded};
 use crate::server::broker::Broker;
 use crate::server::broker::mailbox::FIRST_LOOP;
 use crate::server::budget::Budget;
@@ -56,6 +57,14 @@ impl Shared {
             config,
             broker,
         }
+    }
+
+    /// Replaces the configured apps by others that were checked, and wakes the loops, which close the connections of those
+    /// that are gone.
+    pub fn reload_apps(&self, apps: &[App]) -> Reloaded {
+        let reloaded = self.apps.reload(self.config.apps_or_development(apps));
+        self.wake_all();
+        reloaded
     }
 
     /// How many more connections may be taken: none while memory is short.

@@ -78,6 +78,13 @@ impl Apps {
         self.by_id(self.default_id.get()?)
     }
 
+    /// The identifier of the app that has the channels with plain names, if that app is removed and others are there.
+    pub fn absent_default(&self) -> Option<&str> {
+        let id = self.default_id.get()?;
+        let table = read(&self.table);
+        (!table.apps.is_empty() && !table.by_id.contains_key(id)).then_some(id)
+    }
+
     /// The app whose channel this is. None if the app is removed, and for the server's own channels.
     pub fn of_channel(&self, internal: &ChannelName) -> Option<Arc<RunningApp>> {
         match internal.space() {
@@ -230,9 +237,11 @@ mod tests {
         let removed = apps.default_app().unwrap();
         apps.reload(vec![app("2", "b")]);
         assert!(apps.default_app().is_none());
+        assert_eq!(apps.absent_default(), Some("1"));
         assert!(apps.of_channel(&ChannelName::new("prices").unwrap()).is_none());
         apps.reload(vec![app("2", "b"), app("1", "a")]);
         let again = apps.default_app().unwrap();
+        assert_eq!(apps.absent_default(), None);
         assert_eq!(again.channel(&Name::new("prices").unwrap()).as_str(), "prices");
         assert!(removed.is_removed() && !again.is_removed() && !Arc::ptr_eq(&removed, &again));
     }

@@ -10,7 +10,7 @@ use crate::server::excerpt::Excerpt;
 /// How many are kept: what fits on a page.
 pub const REFUSED_MAX: usize = 20;
 
-/// The longest sentence, in bytes. Those that teach quote what was signed: about 250 bytes.
+/// The longest sentence, in bytes. Most have fewer than 250; one that quotes a text with a member's info is cut.
 const SENTENCE_LEN_MAX: usize = 400;
 
 /// A refusal.

@@ -1,0 +1,223 @@
+//! Apps as an operator sees them: how they are configured, what is said at the start, and what a SIGHUP does.
+
+#![cfg(unix)] // for its signals
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use support::*;
+use tempfile::NamedTempFile;
+
+/// The binary, and its log line by line.
+struct Logged {
+    process: Process,
+    log: mpsc::Receiver<String>,
+}
+
+fn spawn_logged(command: &mut Command) -> Logged {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let (sender, log) = mpsc::channel();
+    thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on http://").unwrap().parse().unwrap();
+    Logged { process: Process { child, address, output }, log }
+}
+
+impl Logged {
+    /// The next line that contains `words`.
+    fn line(&self, words: &str) -> String {
+        loop {
+            match self.log.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(words) => return line,
+                Ok(_) => {}
+                Err(error) => panic!("no line with {words:?}: {error}"),
+            }
+        }
+    }
+
+    /// Writes the file, sends a SIGHUP and waits until the log says that the file was read.
+    fn reload(&self, file: &NamedTempFile, text: &str) -> String {
+        fs::write(file.path(), text).unwrap();
+        self.process.signal("HUP");
+        self.line("reloaded")
+    }
+}
+
+/// An `[[app]]` table with more lines.
+fn table(id: u32, lines: &str) -> String {
+    format!("[[app]]\nid = {id}\nkey = \"key-{id}\"\nsecret = \"secret-{id}\"\n{lines}\n")
+}
+
+fn config_file(text: &str) -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    fs::write(file.path(), text).unwrap();
+    file
+}
+
+fn fanfare_with(file: &NamedTempFile, flags: &[&str]) -> Command {
+    fanfare(&[&["--drain", "0s", "--config", file.path().to_str().unwrap()], flags].concat())
+}
+
+/// What the binary says when it refuses to start with this file, and how it ends.
+fn refusal(text: &str) -> (Option<i32>, String) {
+    let output = fanfare_with(&config_file(text), &[]).output().unwrap();
+    assert!(output.stdout.is_empty(), "nothing is announced");
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_server_with_a_wrong_table_does_not_start_and_says_which_app_and_key_and_what_to_give() {
+    for (lines, code, words) in [
+        (
+            "client_events = true",
+            2,
+            "[[app]] \"7\": no key is called \"client_events\"; the nearest is \"client-events\"",
+        ),
+        ("max-event = \"lots\"", 2, "[[app]] \"7\": max-event: give a size"),
+        ("max-channels = 0", 1, "[[app]] \"7\": max-channels: 0 would refuse every client"),
+        (
+            "webhooks = [{ url = \"https://a.example\" }]",
+            1,
+            "[[app]] \"7\": webhooks: https://a.example: TLS",
+        ),
+    ] {
+        let (ended, said) = refusal(&table(7, lines));
+        assert_eq!(ended, Some(code), "{said}");
+        assert!(said.contains(words), "{said}");
+        assert!(!said.contains("secret-7"), "{said}");
+    }
+    let (ended, said) = refusal(&[table(7, ""), table(7, "")].concat());
+    assert_eq!(ended, Some(1));
+    assert!(said.contains("--app or [[app]] \"7\": id: another app has it too"), "{said}");
+}
+
+#[test]
+fn development_mode_says_the_lines_of_pusher_js_that_reach_its_app() {
+    let mut logged = spawn_logged(&mut fanfare(&["--drain", "0s"]));
+    let line = logged.line("pusher-js");
+    assert!(line.contains("app 1 with key app-key, secret app-secret"), "{line}");
+    let lines: Vec<_> = (0..5).map(|_| logged.log.recv_timeout(PATIENCE).unwrap()).collect();
+    let port = logged.process.address.port();
+    let options = format!(
+        "    wsHost: \"127.0.0.1\", wsPort: {port}, httpHost: \"127.0.0.1\", httpPort: {port}, forceTLS: false, cluster: \"\","
+    );
+    let expected = [
+        "  const pusher = new Pusher(\"app-key\", {",
+        &options,
+        "  });",
+        "  const channel = pusher.subscribe(\"prices\");",
+        "  channel.bind(\"tick\", (data) => console.log(data));",
+    ];
+    assert_eq!(lines, expected);
+    logged.process.signal("TERM");
+    assert!(logged.process.wait().success());
+}
+
+#[test]
+fn the_lines_of_pusher_js_have_the_key_of_the_first_app_and_never_its_secret() {
+    let logged = spawn_logged(&mut fanfare(&["--app", "7:my-key:my-secret,8:other:other"]));
+    let line = logged.line("pusher-js");
+    assert!(line.contains("app 7 with key my-key;") && !line.contains("my-secret"), "{line}");
+    assert!(logged.line("new Pusher").contains("new Pusher(\"my-key\""));
+}
+
+#[test]
+fn outside_development_mode_no_app_is_offered() {
+    let logged = spawn_logged(&mut fanfare(&["--publish-key", "secret"]));
+    drop(logged.line("started"));
+    assert!(logged.log.try_iter().all(|line| !line.contains("Pusher")));
+    let mut exposed = fanfare(&["--app", "1:k:s"]);
+    let output = exposed.args(["--listen", "0.0.0.0:0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "an app is no publish key");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("--publish-key KEY"));
+}
+
+#[test]
+fn a_hangup_reloads_the_apps_of_the_file_and_says_which_have_changed() {
+    let file = config_file(&[table(1, ""), table(2, "")].concat());
+    let logged = spawn_logged(&mut fanfare_with(&file, &[]));
+    let line = logged.reload(&file, &[table(1, ""), table(2, "client-events = true"), table(3, "")].concat());
+    assert!(line.ends_with(": apps: added 3; changed 2"), "{line}");
+    let line = logged.reload(&file, &[table(2, "client-events = true"), table(3, "")].concat());
+    assert!(line.ends_with(": apps: removed 1"), "{line}");
+    let line = logged.reload(&file, &[table(2, "client-events = true"), table(3, "")].concat());
+    assert!(line.ends_with(": no app has changed"), "{line}");
+    logged.process.signal("HUP");
+    let line = logged.line("no app has the channels under /channels/");
+    assert!(line.contains("app 1 had them"), "{line}");
+}
+
+#[test]
+fn a_file_with_a_fault_changes_nothing_until_it_is_right() {
+    let file = config_file(&table(1, ""));
+    let logged = spawn_logged(&mut fanfare_with(&file, &[]));
+    for (text, words) in [
+        (
+            table(1, "max-conections = 5"),
+            "[[app]] \"1\": no key is called \"max-conections\"; the nearest is",
+        ),
+        (table(1, "max-members = 0"), "[[app]] \"1\": max-members: 0 would refuse every client"),
+        ([table(1, ""), table(1, "")].concat(), "id: another app has it too"),
+        ("max-lag = \"lots\"\n".to_owned() + &table(1, ""), "--max-lag"),
+        (table(1, "secret = \"unfinished"), "line 5: "),
+        (String::new(), "it is empty"),
+    ] {
+        let line = logged.reload(&file, &text);
+        assert!(line.contains("not reloaded, everything stays as it is: "), "{line}");
+        assert!(line.contains(words) && !line.contains("secret-1"), "{line}");
+    }
+    let line = logged.reload(&file, &[table(1, ""), table(2, "")].concat());
+    assert!(line.ends_with(": apps: added 2"), "{line}");
+    fs::remove_file(file.path()).unwrap();
+    logged.process.signal("HUP");
+    assert!(logged.line("not reloaded").contains("it is no regular file any more"));
+    assert_eq!(request(logged.process.address, "GET", "/healthz", "", b"").status, 200);
+}
+
+#[test]
+fn what_a_reload_cannot_change_is_named() {
+    let file = config_file(&format!("max-lag = \"1MiB\"\necho = true\n{}", table(1, "")));
+    let logged = spawn_logged(&mut fanfare_with(&file, &["--history", "5"]));
+    let line = logged.reload(&file, &format!("max-lag = \"2MiB\"\nhistory = 7\n{}", table(2, "")));
+    assert!(line.ends_with(": apps: added 2; removed 1"), "{line}");
+    let line = logged.line("needs a restart");
+    assert!(line.contains(": max-lag, echo changed as well, which needs a restart"), "{line}");
+}
+
+#[test]
+fn apps_of_the_command_line_stay_whatever_the_file_says() {
+    let file = config_file(&table(1, ""));
+    let logged = spawn_logged(&mut fanfare_with(&file, &["--app", "7:my-key:my-secret"]));
+    assert!(logged.line("pusher-js").contains("app 7 with key my-key"));
+    let line = logged.reload(&file, &table(2, ""));
+    assert!(line.ends_with(": no app has changed"), "{line}");
+}
+
+#[test]
+fn a_hangup_without_a_file_ends_the_process_as_closing_its_terminal_does() {
+    let mut process = spawn(&mut fanfare(&[]));
+    process.signal("HUP");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&process.wait()), Some(1));
+}
+
+#[test]
+fn a_server_that_is_stopping_still_obeys_a_hangup_and_a_second_signal() {
+    let file = config_file(&table(1, ""));
+    let mut logged = spawn_logged(&mut fanfare_with(&file, &["--lame-duck", "10m"]));
+    logged.process.signal("TERM");
+    drop(logged.line("stopping"));
+    let line = logged.reload(&file, &table(2, ""));
+    assert!(line.ends_with(": apps: added 2; removed 1"), "{line}");
+    logged.process.signal("TERM");
+    drop(logged.line("draining"));
+    assert!(logged.process.wait().success());
+}
