@@ -143,3 +143,13 @@ fn compressed_messages_of_the_corpus_are_what_was_deflated_in_any_cut() {
 fn random_compressed_messages_are_what_was_deflated_in_any_cut() {
     over_random_inputs("deflated", 1_000, bodies::deflated::run);
 }
+
+#[test]
+fn requests_of_the_corpus_are_signed_exactly_if_the_rules_say_so() {
+    over_corpus("pusher_rest", bodies::pusher_rest::run);
+}
+
+#[test]
+fn random_requests_are_signed_exactly_if_the_rules_say_so() {
+    over_random_inputs("pusher_rest", 4_000, bodies::pusher_rest::run);
+}
