@@ -3,8 +3,7 @@
 //! May be refused: what is not signed by one of the secrets at about the time, with 401; a path, method or content that
 //! breaks a rule, with one of the statuses below. What is not signed must be.
 //!
-//! Input: flags (1 byte: 1, the other secret signs; 2, the prefix stands in the path; 4, 8 and 16, which of the texts that a
-//! client may sign is signed), the time as its distance from the middle in 8 s (1 byte), then the method, a space, the
+//! Input: flags (1 byte: 1, the other secret signs; 2, 4 and 8, which of the texts that a client may sign is signed), the time as its distance from the middle in 8 s (1 byte), then the method, a space, the
 //! target, a line feed, and the body. In the target, `\x01` stands for the signature, `\x02` for the digest of the body and
 //! `\x03` for the parameters that each request has.
 
@@ -13,13 +12,11 @@ use fanfare::pusher::rest::{Call, Head, Refused, Signed, Trigger, authenticate};
 use fanfare::pusher::{App, Name};
 
 use super::input::{byte, up_to};
-use super::pusher_rest_model::{Model, hex_md5, hmac_hex};
+use super::pusher_rest_model::{Model, hex_md5, hmac_hex, prefix_of};
 
 const STATUSES: [u16; 6] = [400, 401, 403, 404, 405, 413];
 
 const TIME_S: u64 = 1_353_088_179;
-
-const PREFIX: &str = "/ws";
 
 const SECRETS: [&str; 2] = ["new", "7ad3773142a6692b25b8"];
 
@@ -44,14 +41,14 @@ fn check(method: &str, target: &str, body: &[u8], flags: u8, now_s: u64) {
     let target = target
         .replace('\x03', &format!("auth_key=key&auth_timestamp={TIME_S}&auth_version=1.0"))
         .replace('\x02', &hex_md5(body));
-    let prefix = if flags & 2 == 2 { PREFIX } else { "" };
     let secret = SECRETS[usize::from(flags & 1)];
     // The signature is no part of what it signs, so it can be put in after the text is known.
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    let texts = Model { method, path, prefix, query, body }.texts();
-    let signature = hmac_hex(secret.as_bytes(), &texts[usize::from(flags >> 2 & 7) % texts.len()]);
+    let texts = Model { method, path, prefix: prefix_of(path), query, body }.texts();
+    let signature = hmac_hex(secret.as_bytes(), &texts[usize::from(flags >> 1 & 7) % texts.len()]);
     let (path, query) = (path.replace('\x01', &signature), query.replace('\x01', &signature));
 
+    let prefix = prefix_of(&path);
     let model = Model { method, path: &path, prefix, query: &query, body };
     let expected = model.is_signed("key", &SECRETS, now_s);
     let signed = Signed { method, path: &path, prefix, query: &query, body };
@@ -60,11 +57,11 @@ fn check(method: &str, target: &str, body: &[u8], flags: u8, now_s: u64) {
     if let Err(unauthorized) = result {
         check_sentence(&unauthorized.to_string());
     }
-    check_call(method, &path, prefix, &query, body, now_s, expected.is_ok());
+    check_call(method, &path, &query, body, now_s, expected.is_ok());
 }
 
-fn check_call(method: &str, path: &str, prefix: &str, query: &str, body: &[u8], now_s: u64, is_signed: bool) {
-    let Some(head) = Head::new(method, path, prefix, Some(query)) else { return };
+fn check_call(method: &str, path: &str, query: &str, body: &[u8], now_s: u64, is_signed: bool) {
+    let Some(head) = Head::new(method, path, Some(query)) else { return };
     match head.and_then(|head| head.call(body, &app(), now_s)) {
         Ok(call) => {
             assert!(is_signed, "nobody signed {call:?}");

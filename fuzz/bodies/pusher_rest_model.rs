@@ -76,6 +76,11 @@ impl Model<'_> {
     }
 }
 
+/// What stands ahead of the last `/apps/` or, if there is none, of the last `/users/`.
+pub fn prefix_of(path: &str) -> &str {
+    ["/apps/", "/users/"].into_iter().find_map(|root| Some(path.rsplit_once(root)?.0)).unwrap_or_default()
+}
+
 /// Values by names in small letters, in the order sent.
 fn parameters(query: &str, plus_is_space: bool) -> BTreeMap<Vec<u8>, Vec<Vec<u8>>> {
     let mut parameters: BTreeMap<_, Vec<_>> = BTreeMap::new();

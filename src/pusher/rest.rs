@@ -34,33 +34,27 @@ pub enum AppOf {
 }
 
 impl Head {
-    /// Takes the head of a request apart: its method, its path as sent, what the configuration puts ahead of paths, and its
-    /// query as sent. `None` if the path is none of the API's, which begin with `/apps/` or `/users/`.
+    /// Takes the head of a request apart: its method, its path and its query, both as sent. `None` if the path is none of
+    /// the API's. What a client may be configured to put ahead of paths, and a proxy has not removed, is passed over.
     ///
     /// # Errors
     /// The path is of the API but names nothing, or has another method.
-    pub fn new(method: &str, path: &str, prefix: &str, query: Option<&str>) -> Option<Result<Self, Refused>> {
-        let inner = path.strip_prefix(prefix)?.strip_prefix('/')?;
-        let (root, rest) = inner.split_once('/')?;
-        if !matches!(root, "apps" | "users") {
+    pub fn new(method: &str, path: &str, query: Option<&str>) -> Option<Result<Self, Refused>> {
+        let start = path.rfind("/apps/").or_else(|| path.rfind("/users/"))?;
+        let (prefix, path) = path.split_at(start);
+        let is_by_key = path.ends_with("/terminate_connections");
+        if path.starts_with("/users/") && !is_by_key {
             return None;
         }
-        Some(Self::of_api(method, path, prefix, query.unwrap_or_default(), root, rest))
+        Some(Self::of_api(method, prefix, path, query.unwrap_or_default()))
     }
 
-    fn of_api(
-        method: &str,
-        path: &str,
-        prefix: &str,
-        query: &str,
-        root: &str,
-        rest: &str,
-    ) -> Result<Self, Refused> {
-        let segments = rest.split('/').map(segment).collect::<Result<Vec<_>, _>>()?;
+    fn of_api(method: &str, prefix: &str, path: &str, query: &str) -> Result<Self, Refused> {
+        let segments = path.split('/').skip(1).map(segment).collect::<Result<Vec<_>, _>>()?;
         let segments: Vec<_> = segments.iter().map(String::as_str).collect();
-        let (app, endpoint) = match (root, &segments[..]) {
-            ("apps", [id, rest @ ..]) => (AppOf::Id((*id).to_owned()), endpoint(rest).ok_or(Refused::Path)?),
-            ("users", [user, "terminate_connections"]) => {
+        let (app, endpoint) = match &segments[..] {
+            ["apps", id, rest @ ..] => (AppOf::Id((*id).to_owned()), endpoint(rest).ok_or(Refused::Path)?),
+            ["users", user, "terminate_connections"] => {
                 (AppOf::Key(key(query)?), Endpoint::Terminate((*user).to_owned()))
             }
             _ => return Err(Refused::Path),
@@ -71,7 +65,7 @@ impl Head {
         }
         Ok(Self {
             method: allowed,
-            path: path.into(),
+            path: format!("{prefix}{path}").into(),
             prefix: prefix.into(),
             query: query.into(),
             endpoint,

@@ -17,8 +17,7 @@ pub struct Signed<'a> {
     pub method: &'a str,
     /// The path as sent.
     pub path: &'a str,
-    /// What the server's configuration puts ahead of its paths, or nothing. A proxy may have added it after the request was
-    /// signed.
+    /// What stands ahead of the path's own beginning, or nothing. A proxy may have added it after the request was signed.
     pub prefix: &'a str,
     /// The query as sent, without its `?`.
     pub query: &'a str,

@@ -16,7 +16,7 @@ fn app() -> App {
 
 fn head(method: &str, target: &str) -> Option<Result<Head, Refused>> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    Head::new(method, path, "", Some(query))
+    Head::new(method, path, Some(query))
 }
 
 fn call((method, target, body): Recorded) -> Result<Call, Refused> {
@@ -159,16 +159,18 @@ fn a_path_names_the_app_and_the_endpoint() {
 }
 
 #[test]
-fn a_path_begins_behind_the_prefix_of_the_configuration() {
-    let head = |path: &str, prefix: &str| Head::new("GET", path, prefix, None).map(|head| head.map(|_| ()));
-    assert_eq!(head("/ws/apps/3/channels", "/ws"), Some(Ok(())));
-    assert_eq!(head("/apps/3/channels", "/ws"), None);
-    assert_eq!(head("/ws/apps/3/channels", ""), None);
+fn what_a_proxy_has_not_removed_ahead_of_a_path_is_passed_over_and_may_be_signed() {
+    let (method, target, body) = NODE[0];
+    let head = head(method, &format!("/ws/v1{target}")).unwrap().unwrap();
+    assert_eq!((head.app(), head.endpoint()), (&AppOf::Id("3".into()), &Endpoint::Events));
+    assert!(head.call(body.as_bytes(), &app(), NOW_S).is_ok(), "signed without it");
 }
 
 #[test]
 fn a_path_that_is_not_of_the_api_is_left_to_others() {
-    for path in ["/", "/apps", "/users", "/channels/a", "/application/3", "/app/key", "*"] {
+    for path in
+        ["/", "/apps", "/users", "/users/u", "/users/u/x", "/channels/a", "/application/3", "/app/key", "*"]
+    {
         assert_eq!(head("GET", path), None, "{path}");
     }
 }
@@ -176,9 +178,14 @@ fn a_path_that_is_not_of_the_api_is_left_to_others() {
 #[test]
 fn a_path_or_method_that_names_nothing_is_refused() {
     let refused = |method: &str, path: &str| head(method, path).unwrap().unwrap_err();
-    for path in
-        ["/apps/", "/apps/3", "/apps/3/", "/apps/3/event", "/apps/3/events/", "/users/u", "/users/u/x"]
-    {
+    for path in [
+        "/apps/",
+        "/apps/3",
+        "/apps/3/",
+        "/apps/3/event",
+        "/apps/3/events/",
+        "/users/u/x/terminate_connections",
+    ] {
         assert_eq!(refused("POST", path), Refused::Path, "{path}");
         assert_eq!(refused("POST", path).status(), 404);
     }
