@@ -442,6 +442,50 @@ def pusher_presence():
         put("pusher_presence", name, data)
 
 
+def pusher_rest():
+    event = b'{"name":"e","data":"x","channels":["a"]}'
+
+    def case(line, body=b"", flags=0, clock=128):
+        return bytes([flags, clock]) + line + b"\n" + body
+
+    def post(path, body=event, more=b"", **options):
+        return case(b"POST " + path + b"?\3&body_md5=\2" + more + b"&auth_signature=\1", body, **options)
+
+    def get(path, more=b"", **options):
+        return case(b"GET " + path + b"?\3" + more + b"&auth_signature=\1", **options)
+
+    batch = b'{"batch":[{"name":"e","data":"x","channel":"a","info":"user_count"},{"name":"f","data":"","channel":"b"}]}'
+    cases = {
+        "event": post(b"/apps/3/events"),
+        "event-in-query": case(b"POST /apps/3/events?\3&name=e&data=x&channels[]=a&channels[]=b&auth_signature=\1"),
+        "event-by-the-other-secret": post(b"/apps/3/events", flags=1),
+        "event-of-an-object": post(b"/apps/3/events", b'{"name":"e","data":{"a":[1]},"channel":"a"}'),
+        "batch": post(b"/apps/3/batch_events", batch),
+        "digest-of-an-empty-body": get(b"/apps/3/channels", b"&body_md5=\2"),
+        "digest-of-another-body": case(b"POST /apps/3/events?\3&body_md5=abc&auth_signature=\1", event),
+        "channels": get(b"/apps/3/channels", b"&filter_by_prefix=presence-&info=user_count"),
+        "channels-spaced": get(b"/apps/3/channels", b"&filter_by_prefix=a+b%20c%2Bd", flags=8),
+        "channel": get(b"/apps/3/channels/presence-cache-a", b"&info=user_count,subscription_count,cache"),
+        "users": get(b"/apps/3/channels/presence-a/users"),
+        "stats": get(b"/apps/3/channels/a/stats"),
+        "raw-event": post(b"/apps/3/channels/a/events", b"{}", b"&name=e&socket_id=1.2"),
+        "terminate": post(b"/apps/3/users/u/terminate_connections", b"{}"),
+        "terminate-by-key": post(b"/users/u1@x/terminate_connections", b"{}"),
+        "path-decoded": post(b"/apps/3/users/a%20b/terminate_connections", b"{}", flags=4),
+        "prefix": post(b"/ws/apps/3/events"),
+        "prefix-not-signed": post(b"/ws/apps/3/events", flags=2),
+        "names-in-capitals": case(b"GET /apps/3/channels?AUTH_KEY=key&Auth_Timestamp=1353088179&auth_version=1.0&Auth_Signature=\1"),
+        "key-twice": get(b"/apps/3/channels", b"&auth_key=key"),
+        "late": get(b"/apps/3/channels", clock=203),
+        "too-late": get(b"/apps/3/channels", clock=204),
+        "early": get(b"/apps/3/channels", clock=53),
+        "too-early": get(b"/apps/3/channels", clock=52),
+        "not-utf8": get(b"/apps/3/channels/%ff", b"&info=%ff&%ff=1"),
+    }
+    for name, data in cases.items():
+        put("pusher_rest", name, data)
+
+
 shutil.rmtree(CORPUS, ignore_errors=True)
-for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence):
+for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest):
     target()

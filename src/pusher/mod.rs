@@ -11,6 +11,15 @@ pub mod error;
 pub mod event;
 pub mod fallback;
 mod presence;
+pub mod rest;
+pub mod rest_answer;
+mod rest_call;
+mod rest_invalid;
+mod rest_parameters;
+mod rest_quote;
+mod rest_refused;
+mod rest_signature;
+mod rest_unauthorized;
 mod session;
 
 pub use app::{App, Webhook, WebhookEvent};

@@ -1,0 +1,145 @@
+//! Whether a request of the HTTP API is signed by an app's secret: section 5.1 of the protocol, as libraries do it.
+//!
+//! What the request asks for is not known here.
+
+use md5::{Digest, Md5};
+use percent_encoding::percent_decode_str;
+
+use super::app::App;
+use super::auth::is_digest;
+use super::rest_parameters::{Parameters, Plus, Twice};
+use super::rest_unauthorized::{CLOCK_DISTANCE_MAX_S, Unauthorized};
+
+/// A request as it came over the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signed<'a> {
+    /// The method, in capitals.
+    pub method: &'a str,
+    /// The path as sent.
+    pub path: &'a str,
+    /// What stands ahead of the path's own beginning, or nothing. A proxy may have added it after the request was signed.
+    pub prefix: &'a str,
+    /// The query as sent, without its `?`.
+    pub query: &'a str,
+    /// The body; nothing for a GET.
+    pub body: &'a [u8],
+}
+
+/// Checks that the request was signed by one of the app's secrets at about the time `now_s`, in seconds since 1970, and
+/// returns its parameters as they were signed.
+///
+/// The text that is signed is the method, the path and the parameters with a line feed between. Libraries do not agree on the
+/// path and on spaces, so each way in which they read them is tried: the path as sent and without its escapes, with the prefix
+/// and without; a `+` as itself and as a space. All of them name the same endpoint and the same app.
+///
+/// # Errors
+/// Says which parameter is missing or wrong: both clocks if they differ by more than 600 s, what should have been signed if
+/// the signature is another.
+pub fn authenticate(request: &Signed<'_>, app: &App, now_s: u64) -> Result<Parameters, Unauthorized> {
+    let parameters = Parameters::new(request.query, Plus::Plus);
+    check_key(&parameters, app)?;
+    check_version(&parameters)?;
+    check_timestamp(&parameters, now_s)?;
+    check_body(&parameters, request.body)?;
+    let sent = required(&parameters, "auth_signature")?;
+    let digest = lossy(sent).to_ascii_lowercase();
+    let paths = paths(request);
+    let is_signed = |parameters: &Parameters| {
+        paths.iter().any(|path| is_digest(app, &digest, &text(request, path, parameters)))
+    };
+    if is_signed(&parameters) {
+        return Ok(parameters);
+    }
+    if request.query.contains('+') {
+        let parameters = Parameters::new(request.query, Plus::Space);
+        if is_signed(&parameters) {
+            return Ok(parameters);
+        }
+    }
+    let signed = text(request, request.path.as_bytes(), &parameters);
+    Err(Unauthorized::Signature { signed: lossy(&signed), sent: lossy(sent) })
+}
+
+/// The key of the app that signed, where the path does not name the app.
+///
+/// # Errors
+/// `auth_key` is missing or given twice.
+pub fn key(query: &str) -> Result<String, Unauthorized> {
+    required(&Parameters::new(query, Plus::Plus), "auth_key").map(lossy)
+}
+
+fn check_key(parameters: &Parameters, app: &App) -> Result<(), Unauthorized> {
+    let sent = required(parameters, "auth_key")?;
+    if sent == app.key.as_bytes() {
+        return Ok(());
+    }
+    Err(Unauthorized::KeyOfAnother { sent: lossy(sent), app: app.id.clone() })
+}
+
+fn check_version(parameters: &Parameters) -> Result<(), Unauthorized> {
+    match required(parameters, "auth_version")? {
+        b"1.0" => Ok(()),
+        sent => Err(Unauthorized::Version(lossy(sent))),
+    }
+}
+
+fn check_timestamp(parameters: &Parameters, now_s: u64) -> Result<(), Unauthorized> {
+    let sent = required(parameters, "auth_timestamp")?;
+    let is_number = sent.iter().all(u8::is_ascii_digit);
+    let given_s = str::from_utf8(sent).ok().filter(|_| is_number).and_then(|digits| digits.parse().ok());
+    let Some(given_s) = given_s else { return Err(Unauthorized::Timestamp(lossy(sent))) };
+    if now_s.abs_diff(given_s) > CLOCK_DISTANCE_MAX_S {
+        return Err(Unauthorized::Clock { given_s, now_s });
+    }
+    Ok(())
+}
+
+/// A body is signed by its digest. An empty one need not be; the Python library signs it nevertheless.
+fn check_body(parameters: &Parameters, body: &[u8]) -> Result<(), Unauthorized> {
+    let sent = match one(parameters, "body_md5")? {
+        Some(sent) => sent,
+        None if body.is_empty() => return Ok(()),
+        None => return Err(Unauthorized::Missing("body_md5")),
+    };
+    let is: String = Md5::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+    if sent.eq_ignore_ascii_case(is.as_bytes()) {
+        return Ok(());
+    }
+    Err(Unauthorized::BodyMd5 { sent: lossy(sent), is })
+}
+
+fn required<'a>(parameters: &'a Parameters, name: &'static str) -> Result<&'a [u8], Unauthorized> {
+    one(parameters, name)?.ok_or(Unauthorized::Missing(name))
+}
+
+fn one<'a>(parameters: &'a Parameters, name: &'static str) -> Result<Option<&'a [u8]>, Unauthorized> {
+    parameters.one(name).map_err(|Twice| Unauthorized::Twice(name))
+}
+
+/// The paths that the client may have signed, without duplicates.
+fn paths(request: &Signed<'_>) -> Vec<Vec<u8>> {
+    let inner = request.path.strip_prefix(request.prefix).filter(|path| path.starts_with('/'));
+    let mut paths = Vec::new();
+    for path in [Some(request.path), inner].into_iter().flatten() {
+        for path in [path.as_bytes().to_vec(), percent_decode_str(path).collect()] {
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+    }
+    paths
+}
+
+fn text(request: &Signed<'_>, path: &[u8], parameters: &Parameters) -> Vec<u8> {
+    let mut text = [request.method.as_bytes(), b"\n", path, b"\n"].concat();
+    parameters.write_signed(&mut text);
+    text
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+#[path = "rest_signature_tests.rs"]
+mod tests;
