@@ -12,6 +12,7 @@ pub mod event;
 pub mod fallback;
 mod presence;
 mod session;
+pub mod webhook;
 
 pub use app::{App, Webhook, WebhookEvent};
 pub use channel::{InvalidName, Kind, Name};
