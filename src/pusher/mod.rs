@@ -21,6 +21,7 @@ mod rest_refused;
 mod rest_signature;
 mod rest_unauthorized;
 mod session;
+pub mod webhook;
 
 pub use app::{App, Webhook, WebhookEvent};
 pub use channel::{Access, InvalidName, Kind, Name};
