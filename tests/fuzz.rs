@@ -162,6 +162,9 @@ fn members_of_the_corpus_come_and_go_as_a_list_of_connections_says() {
 #[test]
 fn members_come_and_go_as_a_list_of_connections_says() {
     over_random_inputs("pusher_presence", 2_000, bodies::pusher_presence::run);
+}
+
+#[test]
 fn requests_of_the_corpus_are_signed_exactly_if_the_rules_say_so() {
     over_corpus("pusher_rest", bodies::pusher_rest::run);
 }
