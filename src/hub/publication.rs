@@ -219,7 +219,6 @@ pub struct EventName(Box<str>);
 
 impl EventName {
     /// The name of an event of the Pusher protocol itself, which nobody can publish.
-    #[expect(dead_code, reason = "used with the members of channels")]
     pub(crate) fn of_protocol(name: &'static str) -> Self {
         debug_assert!(name.starts_with("pusher_internal:"), "{name}");
         Self(name.into())

@@ -211,8 +211,8 @@ mod tests {
             refusals.count(reason, number as u64 + 1, Millis(0));
         }
         let counts: Vec<_> = refusals.counts().collect();
-        assert_eq!(counts.len(), 17, "all but the lagging");
-        assert_eq!((counts[0], counts[16]), (("no_room", 1), ("silent", 17)));
+        assert_eq!(counts.len(), 18, "all but the lagging");
+        assert_eq!((counts[0], counts[17]), (("no_room", 1), ("silent", 18)));
         let labels: std::collections::BTreeSet<_> = counts.iter().map(|(label, _)| label).collect();
         assert_eq!(labels.len(), counts.len());
     }
