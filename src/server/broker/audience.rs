@@ -1,25 +1,17 @@
-//! The audience of a channel as its Pusher clients know it: its members, how many subscribe, and the event that is kept for
-//! new ones. Changed under the lock of the channel, so that a new subscriber's view of it continues in its log without a
-//! hole.
+//! The audience of a channel as its Pusher clients know it: its members, when their number is told, and the event that is
+//! kept for new ones.
 //!
-//! Who may join is decided before; what a client is told is text of the room `pusher`.
+//! It is changed under the lock of its channel; who is told of the changes is in `joins`.
 
 use std::sync::Arc;
 
-use crate::hub::{
-    ChannelName, Content, EventName, Owner, Position, Publication, PublicationId, Resumption, Source,
-};
-use crate::pusher::{self, Kind, Member, Members, event};
-use crate::server::broker::Broker;
-use crate::server::broker::channel::ChannelState;
-use crate::server::broker::draft::Draft;
+use crate::hub::{Publication, Source};
+use crate::pusher::{Kind, Members};
 use crate::server::broker::listing::UNLISTED;
-use crate::server::broker::shard::Shard;
 use crate::server::clock::Millis;
-use crate::server::lock::lock;
 
 /// How long the last event of a cache channel is kept: what hosted Pusher documents at most.
-pub const CACHED_MS: u64 = 30 * 60 * 1000;
+const CACHED_MS: u64 = 30 * 60 * 1000;
 
 /// A channel with more subscribers than this is told their number at most every [`COUNT_PAUSE_MS`]: else each join would
 /// cost a delivery to everybody.
@@ -28,23 +20,14 @@ const COUNTED_AT_ONCE_MAX: u64 = 100;
 /// The pause between two such notices.
 const COUNT_PAUSE_MS: u64 = 5000;
 
-/// A user has become a member of the channel.
-const MEMBER_ADDED: &str = "pusher_internal:member_added";
-
-/// A user is not a member any more.
-const MEMBER_REMOVED: &str = "pusher_internal:member_removed";
-
-/// The number of subscribers has changed.
-const SUBSCRIPTION_COUNT: &str = "pusher_internal:subscription_count";
-
 /// What a channel keeps for its Pusher clients. Most channels have none of it.
 #[derive(Debug, Default)]
 pub struct Audience {
-    members: Members,
+    pub members: Members,
     cached: Option<Cached>,
     /// Whether a new subscriber has found no cached event since the last one expired.
     is_miss_reported: bool,
-    count: Count,
+    pub count: Count,
 }
 
 #[derive(Debug)]
@@ -55,36 +38,10 @@ struct Cached {
 
 /// When the number of subscribers was told last, and whether it has changed since.
 #[derive(Debug, Default)]
-struct Count {
+pub struct Count {
     told: u64,
     told_at: Option<Millis>,
     due_at: Option<Millis>,
-}
-
-/// A subscriber that is to join as a Pusher client.
-#[derive(Clone, Copy, Debug)]
-pub struct Joiner<'a> {
-    /// The connection, which is not told of itself.
-    pub owner: Owner,
-    /// The user that it is, in a presence channel.
-    pub member: Option<&'a Member>,
-    /// The most members of the channel.
-    pub members_max: usize,
-}
-
-/// What a Pusher client finds in the channel that it joined.
-#[derive(Debug)]
-pub struct Joined<T> {
-    /// What the caller's function returned.
-    pub subscribed: T,
-    /// The members with their `user_info`, as the data of the answer; `None` unless it is a presence channel.
-    pub members: Option<String>,
-    /// What a cache channel keeps.
-    pub cache: Cache,
-    /// Whether its user was not a member before.
-    pub is_new_member: bool,
-    /// The subscribers of the channel, itself included.
-    pub subscribers: u64,
 }
 
 /// What a new subscriber is sent of the past.
@@ -101,39 +58,10 @@ pub enum Cache {
     },
 }
 
-/// A presence channel that has as many members as it may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
-
-/// What a Pusher client left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Left {
-    /// Whether its user is not a member any more.
-    pub is_member_gone: bool,
-    /// The subscribers that are left.
-    pub subscribers: u64,
-}
-
-/// A channel's figures as the HTTP API tells them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Occupation {
-    /// Subscribers by whichever road.
-    pub subscribers: u64,
-    /// Users, in a presence channel.
-    pub users: u64,
-    /// The cached event and the milliseconds until it expires.
-    pub cached: Option<(String, u64)>,
-}
-
 impl Audience {
     /// Whether it can be forgotten.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty() && self.cached.is_none() && self.count.due_at.is_none()
-    }
-
-    /// The users in the channel.
-    pub fn members(&self) -> &Members {
-        &self.members
     }
 
     /// When something of it is due next.
@@ -173,7 +101,8 @@ impl Audience {
         }
     }
 
-    fn look_up(&mut self, kind: Kind, now: Millis) -> Cache {
+    /// What a new subscriber of a channel of this kind is sent of the past.
+    pub fn look_up(&mut self, kind: Kind, now: Millis) -> Cache {
         if !kind.is_cache {
             return Cache::None;
         }
@@ -185,9 +114,19 @@ impl Audience {
     }
 }
 
+impl Audience {
+    /// The payload of the cached event, and the milliseconds until it expires.
+    pub fn cached(&mut self, now: Millis) -> Option<(String, u64)> {
+        self.expire(now);
+        let Cached { publication, at } = self.cached.as_ref()?;
+        let data = String::from_utf8_lossy(&publication.data).into_owned();
+        Some((data, at.0 + CACHED_MS - now.0))
+    }
+}
+
 impl Count {
     /// Whether that many subscribers are to be told of their number now; otherwise it may be due later.
-    fn is_to_be_told(&mut self, subscribers: u64, now: Millis) -> bool {
+    pub fn is_to_be_told(&mut self, subscribers: u64, now: Millis) -> bool {
         let pause_end = self.told_at.map(|at| Millis(at.0 + COUNT_PAUSE_MS)).filter(|&end| end > now);
         match pause_end {
             Some(end) if subscribers > COUNTED_AT_ONCE_MAX => {
@@ -200,147 +139,5 @@ impl Count {
                 std::mem::replace(&mut self.told, subscribers) != subscribers && subscribers > 0
             }
         }
-    }
-}
-
-impl Broker {
-    /// Joins a channel as a Pusher client, at its newest publication. `join` runs while nobody can publish to the channel:
-    /// what the answer tells of the members, and what the log tells of their changes, fit without a hole. The others are
-    /// told of a new member.
-    ///
-    /// # Errors
-    /// The channel has as many members as it may have.
-    pub fn join<T>(
-        &self,
-        name: &ChannelName,
-        joiner: Joiner<'_>,
-        now: Millis,
-        join: impl FnOnce(Resumption) -> T,
-    ) -> Result<Joined<T>, Full> {
-        let mut shard = lock(self.shard(name.as_str()));
-        let Shard { channels, lists, .. } = &mut *shard;
-        let kind = Kind::of(name.local());
-        let state = self.state(channels, name);
-        if let Some(member) = joiner.member
-            && state
-                .members()
-                .is_some_and(|members| !members.has_room_for(&member.user_id, joiner.members_max))
-        {
-            return Err(Full);
-        }
-        state.history.expire(now.0, &state.limits);
-        let newest = PublicationId { epoch: state.epoch, sequence: state.sequence };
-        let resumption = state.history.resume(Position::Now, newest);
-        let subscribed = join(resumption);
-        state.subscribers[joiner.owner.hub] += 1;
-        let subscribers = state.subscribers_len();
-        let (mut is_new_member, mut members) = (false, None);
-        if let Some(member) = joiner.member {
-            let audience = state.audience();
-            is_new_member = audience.members.join(member) == pusher::Joined::First;
-            members = Some(audience.members.to_data());
-        }
-        let cache = if kind.is_cache { state.audience().look_up(kind, now) } else { Cache::None };
-        if is_new_member && let Some(member) = joiner.member {
-            let data = event::member_added_data(member);
-            self.tell_audience(state, name, MEMBER_ADDED, data, Some(joiner.owner));
-        }
-        lists.settle(name, state);
-        self.note_due(&shard);
-        Ok(Joined { subscribed, members, cache, is_new_member, subscribers })
-    }
-
-    /// Leaves a channel as a Pusher client; `user_id` if it was a member. The others are told if no other connection of
-    /// the user is left.
-    pub fn leave(&self, name: &ChannelName, loop_index: usize, user_id: Option<&str>, now: Millis) -> Left {
-        let mut shard = lock(self.shard(name.as_str()));
-        let Shard { channels, lists, .. } = &mut *shard;
-        let state = channels.get_mut(name).expect("a channel is known while it has a subscriber");
-        state.subscribers[loop_index] -= 1;
-        state.used_at = now;
-        let mut is_member_gone = false;
-        if let Some(user_id) = user_id {
-            is_member_gone = state.audience().members.leave(user_id) == pusher::Left::Last;
-            if is_member_gone {
-                let data = event::member_removed_data(user_id);
-                self.tell_audience(state, name, MEMBER_REMOVED, data, None);
-            }
-        }
-        let subscribers = state.subscribers_len();
-        state.forget_empty_audience();
-        lists.settle(name, state);
-        self.remove_if_unused(&mut shard, name, now);
-        Left { is_member_gone, subscribers }
-    }
-
-    /// Tells the Pusher clients of a channel how many subscribers it has, at once or after the pause that a large channel
-    /// gets.
-    pub fn tell_count(&self, name: &ChannelName, now: Millis) {
-        let mut shard = lock(self.shard(name.as_str()));
-        let Shard { channels, lists, .. } = &mut *shard;
-        let Some(state) = channels.get_mut(name) else { return };
-        let subscribers = state.subscribers_len();
-        if state.audience().count.is_to_be_told(subscribers, now) {
-            let data = event::subscription_count_data(subscribers);
-            self.tell_audience(state, name, SUBSCRIPTION_COUNT, data, None);
-        }
-        lists.settle(name, state);
-        self.note_due(&shard);
-    }
-
-    /// A channel's figures; `None` if it is not known.
-    pub fn occupation(&self, name: &str, now: Millis) -> Option<Occupation> {
-        let mut shard = lock(self.shard(name));
-        let state = shard.channels.get_mut(name)?;
-        let subscribers = state.subscribers_len();
-        let users = state.members().map_or(0, |members| members.len() as u64);
-        let cached = state.audience.as_mut().and_then(|audience| {
-            audience.expire(now);
-            let Cached { publication, at } = audience.cached.as_ref()?;
-            let data = String::from_utf8_lossy(&publication.data).into_owned();
-            Some((data, at.0 + CACHED_MS - now.0))
-        });
-        Some(Occupation { subscribers, users, cached })
-    }
-
-    /// The users in a presence channel.
-    pub fn users(&self, name: &str) -> Vec<String> {
-        let shard = lock(self.shard(name));
-        let members = shard.channels.get(name).and_then(ChannelState::members);
-        members.map_or_else(Vec::new, |members| members.ids().map(str::to_owned).collect())
-    }
-
-    /// Shows every channel with a subscriber: its name and figures. O(channels); each lock is held for a 64th of that.
-    pub fn show_occupied(&self, mut show: impl FnMut(&ChannelName, u64, u64)) {
-        for shard in &self.shards {
-            for (name, state) in &lock(shard).channels {
-                let subscribers = state.subscribers_len();
-                if subscribers > 0 {
-                    show(name, subscribers, state.members().map_or(0, |members| members.len() as u64));
-                }
-            }
-        }
-    }
-
-    /// Puts an event of the protocol into the mailboxes of a channel's subscribers. It draws no number and is not kept.
-    fn tell_audience(
-        &self,
-        state: &ChannelState,
-        name: &ChannelName,
-        event: &'static str,
-        data: String,
-        excluded: Option<Owner>,
-    ) {
-        let id = PublicationId { epoch: state.epoch, sequence: state.sequence };
-        let draft = Draft {
-            channel: name.clone(),
-            event: Some(EventName::of_protocol(event)),
-            content: Content::Text,
-            data: data.into(),
-            source: Source::Protocol,
-            excluded,
-            frame: None,
-        };
-        self.post(state, &self.publication(draft, id));
     }
 }

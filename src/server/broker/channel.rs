@@ -123,7 +123,7 @@ impl ChannelState {
 
     /// The members, if the channel has had any since it was empty.
     pub fn members(&self) -> Option<&Members> {
-        self.audience.as_ref().map(|audience| audience.members())
+        self.audience.as_ref().map(|audience| &audience.members)
     }
 
     /// Forgets the cached event. False if there is none.

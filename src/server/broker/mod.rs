@@ -14,6 +14,7 @@ pub mod draft;
 pub mod engine;
 pub mod eviction;
 pub mod idempotency;
+pub mod joins;
 pub mod listing;
 pub mod mailbox;
 pub mod memory;

@@ -12,7 +12,7 @@ use super::spares::Spares;
 use super::timeouts::Timeouts;
 use crate::hub::{ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Subscription};
 use crate::server::broker::answer::Waiter;
-use crate::server::broker::audience::{Full, Joined, Joiner};
+use crate::server::broker::joins::{Full, Joined, Joiner};
 use crate::server::clock::Millis;
 use crate::server::encoder::Encoder;
 use crate::server::metrics::counters::Counters;
