@@ -414,6 +414,7 @@ def pusher_session():
         "client-events-in-encrypted": b"\x01S30S80E30E80",
         "client-events-elsewhere": everything + b"S00E00E:0E;0E40E10",
         "rate": one_event + b"S10E10E10T9E10T1E10E10",
+        "rate-in-the-first-second": one_event + b"T9S10E10T1E10T8E10T1E10",
         "leave-and-join-in-one-turn": everything + b"S10U1S10U1E10S10E10",
         "data-as-text": text + b"S10S21I0E10U1W10",
         "cut": everything + b"C\x80S10C1S10C\x00P0C\x50I0S10",

@@ -126,6 +126,10 @@ impl Pair {
         }
         match &command {
             Command::None => {}
+            Command::Refused(error) => {
+                assert_eq!(replies.last(), Some(&error.event()), "{command:?}");
+                assert!(error.close_code().is_none(), "{command:?}");
+            }
             Command::Subscribe { name, member } => {
                 let member = member.as_ref();
                 self.model.check_admission(name.as_str(), member, signed);

@@ -144,7 +144,7 @@ impl Model {
             &json!({"channel": name, "auth": auth, "channel_data": channel_data}).to_string(),
         );
         if self.joined.contains_key(name) {
-            return (text, outcome(&["pusher:error null"], ""));
+            return (text, outcome(&["pusher:error null"], "refused"));
         }
         let kind = match needs {
             Needs::AnotherName => Some("InvalidChannel"),
@@ -155,7 +155,9 @@ impl Model {
             Needs::Nothing | Needs::Signature | Needs::User(_) => None,
         };
         let outcome = match kind {
-            Some(kind) => outcome(&[&format!("pusher:subscription_error {kind}"), "pusher:error null"], ""),
+            Some(kind) => {
+                outcome(&[&format!("pusher:subscription_error {kind}"), "pusher:error null"], "refused")
+            }
             None => {
                 let member = if needs == Needs::Member { self.member(data).ok() } else { None };
                 outcome(&[], &format!("subscribe to {name} as {member:?}"))
@@ -168,7 +170,7 @@ impl Model {
         let text = self.message("pusher:unsubscribe", &json!({"channel": name}).to_string());
         let outcome = match self.joined.get(name) {
             Some(_) => outcome(&[], &format!("unsubscribe from {name}")),
-            None => outcome(&["pusher:error null"], ""),
+            None => outcome(&["pusher:error null"], "refused"),
         };
         (text, outcome)
     }
@@ -180,13 +182,13 @@ impl Model {
         let is_sent_to = matches!(needs, Needs::Signature | Needs::Member);
         let refused_for_good = event >= CLIENT_EVENTS || !self.app.client_events || !is_sent_to;
         let outcome = if refused_for_good {
-            outcome(&["pusher:error null"], "")
+            outcome(&["pusher:error null"], "refused")
         } else if is_encrypted && !self.app.encrypted_client_events {
-            outcome(&["pusher:error 4301"], "")
+            outcome(&["pusher:error 4301"], "refused")
         } else if event >= SHORT_EVENTS || !self.joined.contains_key(name) {
-            outcome(&["pusher:error null"], "")
+            outcome(&["pusher:error null"], "refused")
         } else if self.in_window() >= self.app.client_event_rate.get() {
-            outcome(&["pusher:error 4301"], "")
+            outcome(&["pusher:error 4301"], "refused")
         } else {
             let user_id = self.joined[name].as_deref();
             outcome(&[], &format!("publish {event_name} to {name} by {user_id:?}: {data}"))
@@ -200,8 +202,8 @@ impl Model {
         let text = self.message("pusher:signin", &json!({"auth": auth, "user_data": user_data}).to_string());
         let outcome = match (known, self.user_id()) {
             _ if !is_signed => outcome(&["pusher:error 4009"], "close"),
-            (None, _) => outcome(&["pusher:error null"], ""),
-            (Some((id, ..)), Some(other)) if id != other => outcome(&["pusher:error null"], ""),
+            (None, _) => outcome(&["pusher:error null"], "refused"),
+            (Some((id, ..)), Some(other)) if id != other => outcome(&["pusher:error null"], "refused"),
             (Some(_), Some(_)) => outcome(&["pusher:signin_success"], ""),
             (Some((id, info, watchlist)), None) => {
                 let watchlist = if self.app.watchlist { watchlist } else { &[] };
@@ -277,6 +279,7 @@ impl Model {
 pub fn summary(command: &Command<'_>) -> String {
     match command {
         Command::None => String::new(),
+        Command::Refused(_) => "refused".to_owned(),
         Command::Subscribe { name, member } => {
             let member = member.as_ref().map(|member| (&member.user_id, member.user_info.as_ref()));
             format!("subscribe to {} as {member:?}", name.as_str())

@@ -55,6 +55,8 @@ struct SignedIn {
 pub enum Command<'a> {
     /// Nothing: the replies say all.
     None,
+    /// Nothing: what the client asked for is refused. The replies end with the `pusher:error` of this fault.
+    Refused(Error),
     /// Subscribe the connection to a channel, and answer `subscription_succeeded`; or [`Error::refuse`].
     Subscribe {
         /// The channel: one that the connection does not have.
@@ -119,7 +121,7 @@ impl Session {
     ) -> Command<'a> {
         self.handle(text, app, now_ms, replies).unwrap_or_else(|error| {
             replies.push(error.event());
-            if error.close_code().is_some() { Command::Close(error) } else { Command::None }
+            if error.close_code().is_some() { Command::Close(error) } else { Command::Refused(error) }
         })
     }
 
@@ -232,7 +234,7 @@ impl Session {
             Ok((name, member)) => Command::Subscribe { name, member },
             Err(error) => {
                 error.refuse(channel, replies);
-                Command::None
+                Command::Refused(error)
             }
         })
     }

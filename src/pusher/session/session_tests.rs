@@ -35,7 +35,7 @@ impl Client {
             }
             Command::Unsubscribe { name } => drop(self.session.left(name.as_str())),
             Command::SignIn(user) => self.session.signed_in(user),
-            Command::None | Command::Publish(_) | Command::Close(_) => {}
+            Command::None | Command::Refused(_) | Command::Publish(_) | Command::Close(_) => {}
         }
         (replies, command)
     }
@@ -46,21 +46,19 @@ impl Client {
     }
 
     fn is_told_with(&mut self, text: &str, code: &str, sentence: &str) {
-        let sentence = serde_json::to_string(sentence).unwrap();
-        let error = format!(r#"{{"event":"pusher:error","data":{{"code":{code},"message":{sentence}}}}}"#);
-        assert_eq!(self.says(text), (vec![error], Command::None), "{text}");
+        let json = serde_json::to_string(sentence).unwrap();
+        let error = format!(r#"{{"event":"pusher:error","data":{{"code":{code},"message":{json}}}}}"#);
+        assert_refused(self.says(text), &[&error], sentence);
     }
 
     /// Asks for a subscription that is refused: by the channel's event first, and then by `pusher:error`.
     fn is_refused(&mut self, text: &str, channel: &str, kind: &str, status: u16, sentence: &str) {
-        let sentence = serde_json::to_string(sentence).unwrap();
-        let expected = vec![
-            format!(
-                r#"{{"event":"pusher:subscription_error","channel":"{channel}","data":{{"type":"{kind}","error":{sentence},"status":{status}}}}}"#
-            ),
-            format!(r#"{{"event":"pusher:error","data":{{"code":null,"message":{sentence}}}}}"#),
-        ];
-        assert_eq!(self.says(text), (expected, Command::None), "{text}");
+        let json = serde_json::to_string(sentence).unwrap();
+        let for_channel = format!(
+            r#"{{"event":"pusher:subscription_error","channel":"{channel}","data":{{"type":"{kind}","error":{json},"status":{status}}}}}"#
+        );
+        let error = format!(r#"{{"event":"pusher:error","data":{{"code":null,"message":{json}}}}}"#);
+        assert_refused(self.says(text), &[&for_channel, &error], sentence);
     }
 
     /// Subscribes, with a signature if the channel needs one.
@@ -83,6 +81,12 @@ impl Client {
         };
         (replies, command)
     }
+}
+
+fn assert_refused((replies, command): (Vec<String>, Command<'_>), expected: &[&str], sentence: &str) {
+    assert_eq!(replies, expected);
+    let Command::Refused(error) = command else { panic!("{command:?}") };
+    assert_eq!(error.to_string(), sentence);
 }
 
 fn signed(text: &str) -> String {
@@ -227,7 +231,7 @@ fn a_channel_whose_name_breaks_the_rules_is_refused_with_the_rule() {
     for channel in ["", "#a", "7/prices", "@fanfare.dashboard", "private-\u{e9}", &"a".repeat(201)] {
         let text = subscription(channel, None);
         let (replies, command) = client.says(&text);
-        assert_eq!((replies.len(), command), (2, Command::None), "{channel}");
+        assert!(matches!((replies.len(), command), (2, Command::Refused(_))), "{channel}");
     }
 }
 
@@ -239,7 +243,7 @@ fn a_private_channel_takes_the_signature_of_the_vector() {
     assert!(client.session.is_authorized());
     let mut other = Client::new();
     other.session = Session::new(SocketId::new(1234, 1235), 7);
-    assert_eq!(other.says(text).1, Command::None, "it is signed for one connection");
+    assert!(matches!(other.says(text).1, Command::Refused(_)), "it is signed for one connection");
 }
 
 #[test]
@@ -248,7 +252,7 @@ fn channel_data_of_a_private_channel_is_signed_too() {
     client.joins("private-a", Some("anything"));
     let text = subscription("private-b", None).replace("\"auth\":", r#""channel_data":"x","auth":"#);
     let (replies, command) = client.says(&text);
-    assert_eq!((replies.len(), command), (2, Command::None));
+    assert!(matches!((replies.len(), command), (2, Command::Refused(_))));
     assert!(replies[1].contains("digest of 1234.1234:private-b:x, but got "), "{replies:?}");
     let text = subscription("private-b", None).replace("\"auth\":", r#""channel_data":"","auth":"#);
     assert_eq!(client.says(&text).1, subscribe("private-b"), "empty data is none");

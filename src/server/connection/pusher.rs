@@ -208,6 +208,7 @@ impl Connection {
     ) -> Option<Error> {
         match command {
             Command::None => {}
+            Command::Refused(error) => client.place.note_refused(&error, clock::unix_ms()),
             Command::Subscribe { name, member } => self.join_channel(name, member, client, settings, cx),
             Command::Unsubscribe { name } => self.quit_channel(&name, client, cx),
             Command::Publish(event) => self.publish_event(event, client, cx),
