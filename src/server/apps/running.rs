@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::hub::ChannelName;
-use crate::pusher::{App, Name};
+use crate::pusher::webhook::Event;
+use crate::pusher::{App, Name, WebhookEvent};
 use crate::server::apps::rate::Rate;
 use crate::server::apps::refused::{Refused, RefusedList};
+use crate::server::apps::webhooks::Webhooks;
 use crate::server::clock::Millis;
 use crate::server::lock::{lock, read, write};
 
@@ -26,6 +28,7 @@ pub struct RunningApp {
     messages: Box<[Cell]>,
     events: Mutex<Rate>,
     refused: Mutex<RefusedList>,
+    webhooks: Webhooks,
 }
 
 /// A counter with a cache line of its own: each loop counts without disturbing the others.
@@ -49,6 +52,7 @@ impl RunningApp {
             messages: (0..loops).map(|_| Cell::default()).collect(),
             events: Mutex::default(),
             refused: Mutex::default(),
+            webhooks: Webhooks::default(),
         }
     }
 
@@ -143,6 +147,25 @@ impl RunningApp {
             Some(per_second) => lock(&self.events).take(count, per_second, now),
             None => Ok(()),
         }
+    }
+}
+
+/// The webhooks.
+impl RunningApp {
+    /// Whether an event of this kind is to be reported: asked before one is made.
+    pub fn reports(&self, kind: WebhookEvent) -> bool {
+        self.webhooks.wants(kind)
+    }
+
+    /// Reports an event to the app's webhooks. Events about one channel are to be reported in their order: under the
+    /// channel's lock. It waits for no request.
+    pub fn report(&self, event: &Event, now: Millis) {
+        self.webhooks.report(event, now);
+    }
+
+    /// The receivers of webhooks, and what they were sent.
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.webhooks
     }
 }
 
