@@ -1,34 +1,52 @@
-//! What an app's webhooks are told of the subscribers of its channels.
+//! What an app's webhooks are told of the subscribers of its channels. Called under the lock of the channel, so that reports
+//! have the order of the changes.
 //!
 //! The counts are the broker's; how reports are sent is not known here.
 
 use crate::hub::ChannelName;
 use crate::pusher::webhook::Event;
-use crate::pusher::{Access, Kind};
+use crate::pusher::{Access, Kind, WebhookEvent};
 use crate::server::apps::running::RunningApp;
 use crate::server::clock::Millis;
 
 impl RunningApp {
     /// A channel has this number of subscribers now, one more than before.
     pub fn note_joined(&self, channel: &ChannelName, subscribers: u64, now: Millis) {
-        if subscribers == 1 && is_reported(channel) {
-            self.report(Event::ChannelOccupied { channel: channel.local().into() }, now.0);
+        if subscribers == 1 && is_reported(channel) && self.reports(WebhookEvent::ChannelOccupied) {
+            self.report(&Event::ChannelOccupied { channel: channel.local().into() }, now);
         }
         self.report_count(channel, subscribers, now);
     }
 
     /// A channel has this number of subscribers now, one less than before.
     pub fn note_left(&self, channel: &ChannelName, subscribers: u64, now: Millis) {
-        if subscribers == 0 && is_reported(channel) {
-            self.report(Event::ChannelVacated { channel: channel.local().into() }, now.0);
+        if subscribers == 0 && is_reported(channel) && self.reports(WebhookEvent::ChannelVacated) {
+            self.report(&Event::ChannelVacated { channel: channel.local().into() }, now);
         }
         self.report_count(channel, subscribers, now);
     }
 
+    /// A user has become a member of a presence channel.
+    pub fn note_member(&self, channel: &ChannelName, user_id: &str, now: Millis) {
+        if self.reports(WebhookEvent::MemberAdded) {
+            let (channel, user_id) = (channel.local().into(), user_id.into());
+            self.report(&Event::MemberAdded { channel, user_id }, now);
+        }
+    }
+
     /// A user is not a member of a presence channel any more.
     pub fn note_member_gone(&self, channel: &ChannelName, user_id: &str, now: Millis) {
-        let report = Event::MemberRemoved { channel: channel.local().into(), user_id: user_id.into() };
-        self.report(report, now.0);
+        if self.reports(WebhookEvent::MemberRemoved) {
+            let (channel, user_id) = (channel.local().into(), user_id.into());
+            self.report(&Event::MemberRemoved { channel, user_id }, now);
+        }
+    }
+
+    /// A cache channel had no event for a new subscriber.
+    pub fn note_cache_miss(&self, channel: &ChannelName, now: Millis) {
+        if self.reports(WebhookEvent::CacheMiss) {
+            self.report(&Event::CacheMiss { channel: channel.local().into() }, now);
+        }
     }
 
     /// Whether the subscribers of a channel are told how many they are: where they are not told who they are.
@@ -41,9 +59,9 @@ impl RunningApp {
     }
 
     fn report_count(&self, channel: &ChannelName, subscribers: u64, now: Millis) {
-        if self.tells_count(channel) {
+        if self.reports(WebhookEvent::SubscriptionCount) && self.tells_count(channel) {
             let channel = channel.local().into();
-            self.report(Event::SubscriptionCount { channel, subscription_count: subscribers }, now.0);
+            self.report(&Event::SubscriptionCount { channel, subscription_count: subscribers }, now);
         }
     }
 }

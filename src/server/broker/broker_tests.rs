@@ -56,13 +56,13 @@ fn join(broker: &Broker, loop_index: usize) {
 
 /// Joins the channel: what follows after which identifier, and the gap.
 fn resume(broker: &Broker, loop_index: usize, position: Position) -> (Vec<u64>, PublicationId, Option<Gap>) {
-    let (resumption, _) = broker.subscribe(&name(), loop_index, position, NOW, Some).unwrap();
+    let resumption = broker.subscribe(&name(), loop_index, position, NOW, Some, |_| ()).unwrap();
     let sequences = resumption.publications.iter().map(|publication| publication.id.sequence).collect();
     (sequences, resumption.since, resumption.gap)
 }
 
 fn leave(broker: &Broker, loop_index: usize) {
-    broker.unsubscribe(&name(), loop_index, NOW);
+    broker.unsubscribe(&name(), loop_index, NOW, |_| ());
 }
 
 fn key(text: &str) -> IdempotencyKey {
@@ -205,7 +205,7 @@ fn the_first_channel_wakes_the_first_loop_and_the_second_does_not() {
 #[test]
 fn a_join_that_gives_nothing_is_not_counted() {
     let (broker, _polls) = broker(1);
-    let joined: Option<((), u64)> = broker.subscribe(&name(), 0, Position::Now, NOW, |_| None);
+    let joined: Option<()> = broker.subscribe(&name(), 0, Position::Now, NOW, |_| None, |_| ());
     assert_eq!((joined, broker.channels_len()), (None, 0));
     assert_eq!(publish(&broker, "x").subscribers, 0);
 }
@@ -245,10 +245,17 @@ fn what_was_published_before_joining_is_in_the_mailbox_by_then() {
     let (broker, _polls) = broker(1);
     join(&broker, 0);
     publish(&broker, "before");
-    broker.subscribe(&name(), 0, Position::Now, NOW, |_| {
-        assert_eq!(taken(&broker, 0), [1]);
-        Some(())
-    });
+    broker.subscribe(
+        &name(),
+        0,
+        Position::Now,
+        NOW,
+        |_| {
+            assert_eq!(taken(&broker, 0), [1]);
+            Some(())
+        },
+        |_| (),
+    );
     publish(&broker, "after");
     assert_eq!(taken(&broker, 0), [2]);
 }
@@ -308,7 +315,7 @@ fn of_many_channels_only_those_that_were_published_to_are_shown_and_only_while_s
     let (broker, _polls) = broker(1);
     for number in 0..=SHOWN_AT_REST_MAX {
         let name = ChannelName::new(&format!("c{number}")).unwrap();
-        broker.subscribe(&name, 0, Position::Now, NOW, Some);
+        broker.subscribe(&name, 0, Position::Now, NOW, Some, |_| ());
     }
     publish(&broker, "nobody has asked");
     let shown = || {

@@ -75,7 +75,7 @@ pub struct Occupation {
 impl Broker {
     /// Joins a channel as a Pusher client, at its newest publication. `join` runs while nobody can publish to the channel:
     /// what the answer tells of the members, and what the log tells of their changes, fit without a hole. The others are
-    /// told of a new member.
+    /// told of a new member. `report` runs under the same lock.
     ///
     /// # Errors
     /// The channel has as many members as it may have.
@@ -85,6 +85,7 @@ impl Broker {
         joiner: Joiner<'_>,
         now: Millis,
         join: impl FnOnce(Resumption) -> T,
+        report: impl FnOnce(&Joined<T>),
     ) -> Result<Joined<T>, Full> {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
@@ -114,14 +115,23 @@ impl Broker {
             let data = event::member_added_data(member);
             self.tell_audience(state, name, MEMBER_ADDED, data, Some(joiner.owner));
         }
+        let joined = Joined { subscribed, members, cache, is_new_member, subscribers };
+        report(&joined);
         lists.settle(name, state);
         self.note_due(&shard);
-        Ok(Joined { subscribed, members, cache, is_new_member, subscribers })
+        Ok(joined)
     }
 
     /// Leaves a channel as a Pusher client; `user_id` if it was a member. The others are told if no other connection of
-    /// the user is left.
-    pub fn leave(&self, name: &ChannelName, loop_index: usize, user_id: Option<&str>, now: Millis) -> Left {
+    /// the user is left. `report` runs under the lock of the channel. `report` runs under the lock of the channel.
+    pub fn leave(
+        &self,
+        name: &ChannelName,
+        loop_index: usize,
+        user_id: Option<&str>,
+        now: Millis,
+        report: impl FnOnce(Left),
+    ) {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let state = channels.get_mut(name).expect("a channel is known while it has a subscriber");
@@ -135,11 +145,10 @@ impl Broker {
                 self.tell_audience(state, name, MEMBER_REMOVED, data, None);
             }
         }
-        let subscribers = state.subscribers_len();
+        report(Left { is_member_gone, subscribers: state.subscribers_len() });
         state.forget_empty_audience();
         lists.settle(name, state);
         self.remove_if_unused(&mut shard, name, now);
-        Left { is_member_gone, subscribers }
     }
 
     /// Tells the Pusher clients of a channel how many subscribers it has, at once or after the pause that a large channel

@@ -231,7 +231,7 @@ impl Broker {
 
     /// Joins a channel at a position. `join` runs while nobody can publish to the channel: earlier publications are in
     /// the mailbox by then and, as far as they are kept, in the resumption; later ones are in neither. If it returns
-    /// something, one subscriber more is counted. Returns that, and the number of subscribers.
+    /// something, one subscriber more is counted, and `report` is given their number under the same lock.
     pub fn subscribe<T>(
         &self,
         name: &ChannelName,
@@ -239,7 +239,8 @@ impl Broker {
         position: Position,
         now: Millis,
         join: impl FnOnce(Resumption) -> Option<T>,
-    ) -> Option<(T, u64)> {
+        report: impl FnOnce(u64),
+    ) -> Option<T> {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, removed_epoch, .. } = &mut *shard;
         let state = self.state(channels, name);
@@ -249,25 +250,24 @@ impl Broker {
         let joined = join(state.history.resume(position, newest));
         if joined.is_some() {
             state.subscribers[loop_index] += 1;
+            report(state.subscribers_len());
         }
-        let subscribers = state.subscribers_len();
         lists.settle(name, state);
         self.remove_if_unused(&mut shard, name, now);
-        joined.map(|joined| (joined, subscribers))
+        joined
     }
 
-    /// Counts one subscriber less. Returns the number of those that are left.
-    pub fn unsubscribe(&self, name: &ChannelName, loop_index: usize, now: Millis) -> u64 {
+    /// Counts one subscriber less. `report` is given the number of those that are left, under the lock of the channel.
+    pub fn unsubscribe(&self, name: &ChannelName, loop_index: usize, now: Millis, report: impl FnOnce(u64)) {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let state = channels.get_mut(name).expect("a channel is known while it has a subscriber");
         state.subscribers[loop_index] -= 1;
         state.used_at = now;
         state.forget_empty_audience();
-        let subscribers = state.subscribers_len();
+        report(state.subscribers_len());
         lists.settle(name, state);
         self.remove_if_unused(&mut shard, name, now);
-        subscribers
     }
 
     /// Both halves under the lock of the channel's shard.

@@ -11,7 +11,9 @@ use super::lag::LagRules;
 use super::spares::Spares;
 use super::timeouts::Timeouts;
 use crate::hub::{ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Subscription};
+use crate::server::apps::running::RunningApp;
 use crate::server::broker::answer::Waiter;
+use crate::server::broker::audience::Cache;
 use crate::server::broker::joins::{Full, Joined, Joiner};
 use crate::server::clock::Millis;
 use crate::server::encoder::Encoder;
@@ -149,16 +151,22 @@ impl Context {
         join: impl FnOnce(&mut Hub, Resumption) -> Option<T>,
     ) -> Option<T> {
         let (shared, loop_index, now) = (Arc::clone(&self.shared), self.loop_index, self.now);
-        let joined = shared.broker.subscribe(channel, loop_index, position, now, |resumption| {
+        let app = shared.apps.of_channel(channel);
+        let join = |resumption| {
             // Everything, whatever the slice of a turn: only publications from after the join may follow in the logs.
             self.apply(usize::MAX);
             join(&mut self.hub, resumption)
+        };
+        let joined = shared.broker.subscribe(channel, loop_index, position, now, join, |subscribers| {
+            if let Some(app) = &app {
+                app.note_joined(channel, subscribers, now);
+            }
         });
         shared.demo_call.note(channel, &shared.broker);
-        joined.map(|(joined, subscribers)| {
-            self.note_joined(channel, subscribers);
-            joined
-        })
+        if joined.is_some() {
+            self.tell_count(app.as_deref(), channel);
+        }
+        joined
     }
 
     /// Joins a channel as a Pusher client: `join` is called as in [`Context::under_lock`].
@@ -167,17 +175,27 @@ impl Context {
     /// The channel has as many members as it may have.
     pub fn join_as_pusher<T>(
         &mut self,
+        app: &RunningApp,
         channel: &ChannelName,
         joiner: Joiner<'_>,
         join: impl FnOnce(&mut Hub) -> T,
     ) -> Result<Joined<T>, Full> {
         let (shared, now) = (Arc::clone(&self.shared), self.now);
-        let joined = shared.broker.join(channel, joiner, now, |_| {
+        let join = |_| {
             self.apply(usize::MAX);
             join(&mut self.hub)
+        };
+        let joined = shared.broker.join(channel, joiner, now, join, |joined| {
+            app.note_joined(channel, joined.subscribers, now);
+            if let Some(member) = joiner.member.filter(|_| joined.is_new_member) {
+                app.note_member(channel, &member.user_id, now);
+            }
+            if matches!(joined.cache, Cache::Miss { is_first: true }) {
+                app.note_cache_miss(channel, now);
+            }
         })?;
         shared.demo_call.note(channel, &shared.broker);
-        self.note_joined(channel, joined.subscribers);
+        self.tell_count(Some(app), channel);
         Ok(joined)
     }
 
@@ -186,19 +204,9 @@ impl Context {
         Owner { hub: self.loop_index, number: self.owner }
     }
 
-    /// A subscriber has joined: the app of the channel is told, if it wants to know.
-    fn note_joined(&self, channel: &ChannelName, subscribers: u64) {
-        let Some(app) = self.shared.apps.of_channel(channel) else { return };
-        app.note_joined(channel, subscribers, self.now);
-        if app.tells_count(channel) {
-            self.shared.broker.tell_count(channel, self.now);
-        }
-    }
-
-    fn note_left(&self, channel: &ChannelName, subscribers: u64) {
-        let Some(app) = self.shared.apps.of_channel(channel) else { return };
-        app.note_left(channel, subscribers, self.now);
-        if app.tells_count(channel) {
+    /// The number of a channel's subscribers has changed: they are told, if the app wants it.
+    fn tell_count(&self, app: Option<&RunningApp>, channel: &ChannelName) {
+        if app.is_some_and(|app| app.tells_count(channel)) {
             self.shared.broker.tell_count(channel, self.now);
         }
     }
@@ -206,23 +214,27 @@ impl Context {
     /// Ends a subscription in the hub and in the broker. The caller has kept the rest of its started frame.
     pub fn unsubscribe(&mut self, subscription: Subscription) {
         let channel = self.hub.channel(subscription).clone();
-        let subscribers = self.shared.broker.unsubscribe(&channel, self.loop_index, self.now);
+        let app = self.shared.apps.of_channel(&channel);
+        self.shared.broker.unsubscribe(&channel, self.loop_index, self.now, |subscribers| {
+            if let Some(app) = &app {
+                app.note_left(&channel, subscribers, self.now);
+            }
+        });
         self.hub.unsubscribe(subscription);
-        self.note_left(&channel, subscribers);
+        self.tell_count(app.as_deref(), &channel);
     }
 
     /// Ends the subscription of a Pusher client; `user_id` if it was a member of the channel.
-    pub fn leave_as_pusher(&mut self, subscription: Subscription, user_id: Option<&str>) {
+    pub fn leave_as_pusher(&mut self, app: &RunningApp, subscription: Subscription, user_id: Option<&str>) {
         let channel = self.hub.channel(subscription).clone();
-        let left = self.shared.broker.leave(&channel, self.loop_index, user_id, self.now);
+        self.shared.broker.leave(&channel, self.loop_index, user_id, self.now, |left| {
+            if let Some(user_id) = user_id.filter(|_| left.is_member_gone) {
+                app.note_member_gone(&channel, user_id, self.now);
+            }
+            app.note_left(&channel, left.subscribers, self.now);
+        });
         self.hub.unsubscribe(subscription);
-        if let Some(user_id) = user_id
-            && left.is_member_gone
-            && let Some(app) = self.shared.apps.of_channel(&channel)
-        {
-            app.note_member_gone(&channel, user_id, self.now);
-        }
-        self.note_left(&channel, left.subscribers);
+        self.tell_count(Some(app), &channel);
     }
 
     /// Puts the counters where other threads read them.

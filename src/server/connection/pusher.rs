@@ -11,9 +11,11 @@ use super::replay::Replay;
 use super::subscriptions::Entry;
 use super::timeouts::Stage;
 use super::{Connection, Next};
-use crate::hub::{Content, Source, Subscription, WireForm};
+use crate::hub::{Content, Hub, Source, Subscription, WireForm};
 use crate::pusher::webhook::Event as Report;
-use crate::pusher::{App, ClientEvent, Command, Error, Limit, Member, Name, Session, SocketId, User, event};
+use crate::pusher::{
+    App, ClientEvent, Command, Error, Limit, Member, Name, Session, SocketId, User, WebhookEvent, event,
+};
 use crate::server::api::pusher::Connecting;
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::audience::Cache;
@@ -100,7 +102,8 @@ impl Connection {
             None => cx.unsubscribe(subscription),
             Some(client) => {
                 let user_id = client.session.left(cx.hub.channel(subscription).local());
-                cx.leave_as_pusher(subscription, user_id.as_deref());
+                let app = Arc::clone(client.place.app());
+                cx.leave_as_pusher(&app, subscription, user_id.as_deref());
             }
         }
     }
@@ -208,7 +211,10 @@ impl Connection {
     ) -> Option<Error> {
         match command {
             Command::None => {}
-            Command::Refused(error) => client.place.note_refused(&error, clock::unix_ms()),
+            Command::Refused(error) => {
+                client.place.note_refused(&error, clock::unix_ms());
+                cx.note(Reason::Pusher, &error);
+            }
             Command::Subscribe { name, member } => self.join_channel(name, member, client, settings, cx),
             Command::Unsubscribe { name } => self.quit_channel(&name, client, cx),
             Command::Publish(event) => self.publish_event(event, client, cx),
@@ -229,7 +235,8 @@ impl Connection {
         let (channel, form, owner) = (client.place.channel(&name), client.form, cx.owner());
         let policy = cx.shared.config.lag_policy(channel.local());
         let joiner = Joiner { owner, member: member.as_ref(), members_max: settings.max_members };
-        let joined = cx.join_as_pusher(&channel, joiner, |hub| hub.subscribe(&channel, form, owner.number));
+        let subscribe = |hub: &mut Hub| hub.subscribe(&channel, form, owner.number);
+        let joined = cx.join_as_pusher(&client.place, &channel, joiner, subscribe);
         let joined = match joined {
             Ok(joined) => joined,
             Err(Full) => return self.refuse_member(&name, client, settings),
@@ -240,22 +247,13 @@ impl Connection {
         match joined.cache {
             Cache::None => {}
             Cache::Hit(publication) => cx.encoder.publication(&publication, form, self.outbox.tail()),
-            Cache::Miss { is_first } => {
-                self.send_message(&event::cache_miss(name.as_str()));
-                if is_first {
-                    client.place.report(Report::CacheMiss { channel: name.as_str().into() }, cx.now.0);
-                }
-            }
+            Cache::Miss { .. } => self.send_message(&event::cache_miss(name.as_str())),
         }
         self.add_subscription(Entry {
             subscription: joined.subscribed,
             policy,
             replay: Replay::new(Default::default()),
         });
-        if let Some(user_id) = user_id.filter(|_| joined.is_new_member) {
-            let report = Report::MemberAdded { channel: name.as_str().into(), user_id: user_id.into() };
-            client.place.report(report, cx.now.0);
-        }
     }
 
     fn refuse_member(&mut self, name: &Name, client: &PusherClient, settings: &App) {
@@ -273,22 +271,18 @@ impl Connection {
         let Some(subscription) = subscriptions.find(|&one| *cx.hub.channel(one) == channel) else { return };
         self.detach(subscription, cx);
         let user_id = client.session.left(name.as_str());
-        cx.leave_as_pusher(subscription, user_id.as_deref());
+        cx.leave_as_pusher(&client.place, subscription, user_id.as_deref());
     }
 
     /// Publishes a client's event to the other subscribers of its channel.
     fn publish_event(&mut self, event: ClientEvent<'_>, client: &PusherClient, cx: &mut Context) {
         let ClientEvent { name, event, data, user_id } = event;
-        client.place.report(
-            Report::client_event(
-                name.as_str(),
-                event.as_str(),
-                data,
-                &client.session.socket_id().to_string(),
-                user_id.as_deref(),
-            ),
-            cx.now.0,
-        );
+        if client.place.reports(WebhookEvent::ClientEvent) {
+            let socket_id = client.session.socket_id().to_string();
+            let (name, event) = (name.as_str(), event.as_str());
+            let report = Report::client_event(name, event, data, &socket_id, user_id.as_deref());
+            client.place.report(&report, cx.now);
+        }
         let draft = Draft {
             channel: client.place.channel(&name),
             event: Some(event),

@@ -47,6 +47,7 @@ impl Turned {
             Position::Now,
             Millis(0),
             Some,
+            |_| (),
         );
         assert!(subscribed.is_some());
         turned
