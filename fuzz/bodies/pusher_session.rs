@@ -32,7 +32,7 @@ use super::pusher_session_model::{CHANNELS, DATA, EVENTS, Model, Outcome, USERS,
 const LETTERS: &[u8] = b"SWUEIJPTCXR";
 
 /// Enough to come and go in; what one run does is then quick.
-const OPERATIONS_MAX: usize = 200;
+const OPERATIONS_MAX: usize = 80;
 
 pub fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
