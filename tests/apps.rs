@@ -245,7 +245,9 @@ fn ask_for(client: &mut Pusher, secret: &str, channel: &str) {
 #[test]
 fn the_clients_of_a_removed_app_are_closed_with_4001_those_of_a_disabled_one_with_4003_and_others_stay() {
     let file = config_file(&[table(1, ""), table(2, ""), table(3, "")].concat());
-    let logged = spawn_logged(&mut fanfare_with(&file, &["--threads", "2"]));
+    // Nothing but the reload wakes the loops.
+    let flags = ["--threads", "2", "--idle-timeout", "10m", "--handshake-timeout", "10m"];
+    let logged = spawn_logged(&mut fanfare_with(&file, &flags));
     let mut clients: Vec<Vec<Pusher>> =
         (1..4).map(|id| (0..4).map(|_| client_of(&logged, id)).collect()).collect();
     logged.reload(&file, &[table(1, ""), table(3, "enabled = false")].concat());
