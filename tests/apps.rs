@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
+use serde_json::{Value, json};
+use support::pusher::{Pusher, sign};
 use support::*;
 use tempfile::NamedTempFile;
 
@@ -217,7 +219,152 @@ fn a_server_that_is_stopping_still_obeys_a_hangup_and_a_second_signal() {
     drop(logged.line("stopping"));
     let line = logged.reload(&file, &table(2, ""));
     assert!(line.ends_with(": apps: added 2; removed 1"), "{line}");
+    // The drain, which has no time: a process that is ended at once has another status.
     logged.process.signal("TERM");
-    drop(logged.line("draining"));
     assert!(logged.process.wait().success());
+}
+
+/// A client of the app with this number.
+fn client_of(logged: &Logged, id: u32) -> Pusher {
+    Pusher::connect_to(logged.process.address, &format!("key-{id}"))
+}
+
+/// What a client is told that connects with this key: the message, and what it is closed with.
+fn refused(logged: &Logged, key: &str) -> (Value, u16) {
+    let mut client = websocket(logged.process.address, &format!("/app/{key}?protocol=7"));
+    let message = serde_json::from_str(&text(&mut client)).unwrap();
+    (message, close_frame(&mut client).unwrap().code.into())
+}
+
+/// Asks for a private channel of app 1, signed with this secret.
+fn ask_for(client: &mut Pusher, secret: &str, channel: &str) {
+    let auth = sign(secret, &format!("{}:{channel}", client.socket_id));
+    client.send("pusher:subscribe", json!({"channel": channel, "auth": format!("key-1:{auth}")}));
+}
+
+#[test]
+fn the_clients_of_a_removed_app_are_closed_with_4001_those_of_a_disabled_one_with_4003_and_others_stay() {
+    let file = config_file(&[table(1, ""), table(2, ""), table(3, "")].concat());
+    // Nothing but the reload wakes the loops.
+    let flags = ["--threads", "2", "--idle-timeout", "10m", "--handshake-timeout", "10m"];
+    let logged = spawn_logged(&mut fanfare_with(&file, &flags));
+    let mut clients: Vec<Vec<Pusher>> =
+        (1..4).map(|id| (0..4).map(|_| client_of(&logged, id)).collect()).collect();
+    logged.reload(&file, &[table(1, ""), table(3, "enabled = false")].concat());
+    for (app, code) in [(1, 4001), (2, 4003)] {
+        clients[app].iter_mut().for_each(|client| assert_eq!(client.closed().0, code));
+    }
+    clients[0].iter_mut().for_each(Pusher::has_nothing_more);
+    for (key, code) in [("key-2", 4001), ("key-3", 4003)] {
+        let (message, closed_with) = refused(&logged, key);
+        assert_eq!((&message["event"], &message["data"]["code"]), (&json!("pusher:error"), &json!(code)));
+        assert_eq!(closed_with, code);
+    }
+    logged.reload(&file, &[table(1, ""), table(2, ""), table(3, "")].concat());
+    (1..4).for_each(|id| client_of(&logged, id).has_nothing_more());
+}
+
+#[test]
+fn a_rotated_secret_works_beside_the_new_one_until_it_is_taken_out() {
+    let with_secrets = |secrets: &str| format!("[[app]]\nid = 1\nkey = \"key-1\"\nsecrets = {secrets}\n");
+    let file = config_file(&with_secrets("[\"old\"]"));
+    let logged = spawn_logged(&mut fanfare_with(&file, &[]));
+    let mut client = client_of(&logged, 1);
+    ask_for(&mut client, "old", "private-a");
+    client.expect("pusher_internal:subscription_succeeded");
+    logged.reload(&file, &with_secrets("[\"new\", \"old\"]"));
+    for (secret, channel) in [("old", "private-b"), ("new", "private-c")] {
+        ask_for(&mut client, secret, channel);
+        client.expect("pusher_internal:subscription_succeeded");
+    }
+    logged.reload(&file, &with_secrets("[\"new\"]"));
+    ask_for(&mut client, "new", "private-d");
+    client.expect("pusher_internal:subscription_succeeded");
+    ask_for(&mut client, "old", "private-e");
+    let (channel, _) = client.expect("pusher:subscription_error");
+    assert_eq!(channel, "private-e");
+    client.expect("pusher:error");
+    client.has_nothing_more();
+}
+
+#[test]
+fn a_connected_client_obeys_the_new_settings_of_its_app() {
+    let file = config_file(&table(1, ""));
+    let logged = spawn_logged(&mut fanfare_with(&file, &["--threads", "2"]));
+    let mut clients = [client_of(&logged, 1), client_of(&logged, 1)];
+    for client in &mut clients {
+        ask_for(client, "secret-1", "private-a");
+        client.expect("pusher_internal:subscription_succeeded");
+    }
+    let [sender, receiver] = &mut clients;
+    let event = json!({"event": "client-x", "channel": "private-a", "data": {"n": 1}}).to_string();
+    sender.send_text(&event);
+    sender.expect("pusher:error");
+    receiver.has_nothing_more();
+    logged.reload(&file, &table(1, "client-events = true"));
+    sender.send_text(&event);
+    assert_eq!(receiver.expect("client-x"), ("private-a".to_owned(), json!({"n": 1})));
+    sender.has_nothing_more();
+}
+
+#[test]
+fn an_app_with_another_key_is_reached_by_that_one_only_and_its_clients_stay() {
+    let file = config_file(&table(1, ""));
+    let logged = spawn_logged(&mut fanfare_with(&file, &[]));
+    let mut client = client_of(&logged, 1);
+    logged.reload(&file, &table(1, "").replace("key-1", "key-9"));
+    client.has_nothing_more();
+    assert_eq!(refused(&logged, "key-1").1, 4001);
+    client_of(&logged, 9).has_nothing_more();
+}
+
+#[test]
+fn a_file_with_a_fault_closes_no_client() {
+    let file = config_file(&[table(1, ""), table(2, "")].concat());
+    let logged = spawn_logged(&mut fanfare_with(&file, &[]));
+    let mut client = client_of(&logged, 2);
+    let line = logged.reload(&file, &table(1, "max-members = 0"));
+    assert!(line.contains("not reloaded"), "{line}");
+    client.has_nothing_more();
+    client_of(&logged, 2).has_nothing_more();
+}
+
+#[test]
+fn more_clients_than_an_app_may_have_are_refused_with_4004_until_one_has_left() {
+    let file = config_file(&table(1, "max-connections = 2"));
+    let logged = spawn_logged(&mut fanfare_with(&file, &["--threads", "2"]));
+    let clients = [client_of(&logged, 1), client_of(&logged, 1)];
+    for _ in 0..3 {
+        let (message, code) = refused(&logged, "key-1");
+        assert_eq!((message["data"]["code"].as_u64(), code), (Some(4004), 4004));
+    }
+    drop(clients);
+    until("a place is free", || {
+        let mut client = websocket(logged.process.address, "/app/key-1?protocol=7");
+        text(&mut client).contains("connection_established").then_some(())
+    });
+}
+
+#[test]
+fn channels_of_different_apps_are_different_and_those_of_the_first_are_under_channels() {
+    let file = config_file(&[table(1, ""), table(2, "")].concat());
+    let logged = spawn_logged(&mut fanfare_with(&file, &[]));
+    let mut clients = [client_of(&logged, 1), client_of(&logged, 2)];
+    for client in &mut clients {
+        client.send("pusher:subscribe", json!({"channel": "prices", "auth": ""}));
+        client.expect("pusher_internal:subscription_succeeded");
+    }
+    publish(logged.process.address, "prices", "hello");
+    assert_eq!(clients[0].next()["data"], "hello");
+    clients[1].has_nothing_more();
+}
+
+#[test]
+fn the_app_of_development_mode_is_there_without_flags_and_not_with_a_key() {
+    let process = spawn(&mut fanfare(&[]));
+    let mut client = Pusher::connect(process.address);
+    client.subscribe("private-a");
+    client.has_nothing_more();
+    let logged = spawn_logged(&mut fanfare(&["--publish-key", "secret"]));
+    assert_eq!(refused(&logged, "app-key").1, 4001);
 }
