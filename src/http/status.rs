@@ -16,6 +16,7 @@ pub struct Status {
 impl Status {
     pub const SWITCHING_PROTOCOLS: Status = Status::new(101, "Switching Protocols");
     pub const OK: Status = Status::new(200, "OK");
+    pub const ACCEPTED: Status = Status::new(202, "Accepted");
     pub const NO_CONTENT: Status = Status::new(204, "No Content");
     pub const BAD_REQUEST: Status = Status::new(400, "Bad Request");
     pub const UNAUTHORIZED: Status = Status::new(401, "Unauthorized");
@@ -28,6 +29,7 @@ impl Status {
     pub const EXPECTATION_FAILED: Status = Status::new(417, "Expectation Failed");
     pub const UNPROCESSABLE_CONTENT: Status = Status::new(422, "Unprocessable Content");
     pub const UPGRADE_REQUIRED: Status = Status::new(426, "Upgrade Required");
+    pub const TOO_MANY_REQUESTS: Status = Status::new(429, "Too Many Requests");
     pub const REQUEST_HEADER_FIELDS_TOO_LARGE: Status = Status::new(431, "Request Header Fields Too Large");
     pub const NOT_IMPLEMENTED: Status = Status::new(501, "Not Implemented");
     pub const SERVICE_UNAVAILABLE: Status = Status::new(503, "Service Unavailable");

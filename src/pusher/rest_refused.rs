@@ -19,8 +19,13 @@ pub enum Refused {
     AppUnknown(String),
     /// The app is disabled.
     AppDisabled,
-    /// The app has published as many events in this second as it may: the number.
-    Rate(u32),
+    /// The app has published as many events as it may.
+    Rate {
+        /// How many it may publish in a second.
+        rate: u32,
+        /// In how many seconds it may publish the next one.
+        retry_s: u64,
+    },
     /// The signature is missing, or is none of this request.
     Unauthorized(Unauthorized),
     /// The path, the parameters or the body break a rule of the endpoint.
@@ -36,7 +41,7 @@ impl Refused {
             Self::AppDisabled => 403,
             Self::Path | Self::AppUnknown(_) => 404,
             Self::Method(_) => 405,
-            Self::Rate(_) => 429,
+            Self::Rate { .. } => 429,
             Self::Invalid(invalid) => invalid.status(),
         }
     }
@@ -52,9 +57,9 @@ impl fmt::Display for Refused {
             Self::Method(allow) => write!(f, "This endpoint takes {allow}"),
             Self::AppUnknown(id) => write!(f, "Unknown app: none has the id {}", Quoted(id)),
             Self::AppDisabled => f.write_str("The app is disabled by the configuration of the server"),
-            Self::Rate(rate) => write!(
+            Self::Rate { rate, retry_s } => write!(
                 f,
-                "Too many events: this app may publish {rate} a second; try again in a second (event-rate in the \
+                "Too many events: this app may publish {rate} a second; try again in {retry_s} s (event-rate in the \
                  configuration of the server)"
             ),
             Self::Unauthorized(unauthorized) => unauthorized.fmt(f),

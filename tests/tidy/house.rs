@@ -16,7 +16,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("metrics", &["clock", "excerpt"]),
     ("apps", &["broker", "clock", "excerpt", "lock", "metrics"]),
     ("demo", &["broker", "clock", "prices"]),
-    ("api", &["apps", "broker", "encoder", "metrics"]),
+    ("api", &["apps", "broker", "clock", "encoder", "metrics"]),
     ("placement", &[]),
     ("budget", &["broker", "clock"]),
     ("stopping", &["clock"]),

@@ -11,6 +11,7 @@ use crate::server::api::assets;
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
 use crate::server::api::pusher::Connecting;
+use crate::server::api::rest::{self, Requested};
 use crate::server::api::routes::{Door, Route};
 use crate::server::apps::Apps;
 use crate::server::broker::answer::{NotPublished, Receipt};
@@ -45,7 +46,9 @@ pub enum Answer {
     /// Send a report on the server itself.
     Report(Report),
     /// Read the body, then publish it.
-    ReadBody(Intent),
+    ReadBody(Publication),
+    /// Read the body, if there is one, then do what is called for.
+    Call(Box<Requested>),
     /// Switch protocols.
     Upgrade(Acceptance),
     /// Begin an event stream.
@@ -78,9 +81,36 @@ pub struct Polling {
     pub wait_ms: u64,
 }
 
+/// What a body is read for.
+#[derive(Debug)]
+pub enum Intent {
+    /// It is published.
+    Publish(Publication),
+    /// It says what is called for.
+    Call(Box<Requested>),
+}
+
+impl Intent {
+    /// How long the body may be.
+    pub fn len_max(&self) -> u64 {
+        match self {
+            Self::Publish(publication) => publication.len_max,
+            Self::Call(requested) => requested.body_len_max(),
+        }
+    }
+
+    /// The answer to a body that is longer.
+    pub fn too_long(&self) -> Response {
+        match self {
+            Self::Publish(publication) => too_long(publication.len_max),
+            Self::Call(requested) => requested.body_too_long(),
+        }
+    }
+}
+
 /// A publication whose body is still to come.
 #[derive(Debug)]
-pub struct Intent {
+pub struct Publication {
     /// The channel.
     pub channel: ChannelName,
     /// The name of the event, if it has one.
@@ -177,6 +207,10 @@ impl Handlers {
             (Route::Pusher(key), "GET" | "HEAD") => self.connect_pusher(request, &key, apps),
             (Route::Channel(name), "GET" | "HEAD") => self.subscribe(request, name),
             (Route::Channel(name), "POST") => self.publish(request, name),
+            (Route::Rest(head), "GET" | "POST") => {
+                let head = head.map_err(|refused| rest::refusal(&refused))?;
+                Ok(Answer::Call(Box::new(Requested::new(head, apps)?)))
+            }
             (route, "OPTIONS") if door == Door::Public => {
                 Ok(Answer::Respond(self.options(request, route.allow(door))))
             }
@@ -335,7 +369,7 @@ impl Handlers {
         });
         let media_type = MediaType::of(request.header_str("content-type"));
         let len_max = self.publication_len_max;
-        Ok(Answer::ReadBody(Intent { channel, event, media_type, len_max, key: key.transpose()? }))
+        Ok(Answer::ReadBody(Publication { channel, event, media_type, len_max, key: key.transpose()? }))
     }
 }
 

@@ -10,4 +10,5 @@ pub mod origins;
 pub mod params;
 pub mod payload;
 pub mod pusher;
+pub mod rest;
 pub mod routes;

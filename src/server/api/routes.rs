@@ -2,6 +2,7 @@
 
 use crate::http::{self, Request, Response, Status};
 use crate::hub::ChannelName;
+use crate::pusher::rest::{Head, Refused};
 
 /// The listener that a connection came in at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub enum Route {
     Channel(ChannelName),
     /// `/app/{key}`, where clients of the Pusher protocol connect.
     Pusher(String),
+    /// `/apps/{id}/…`, where servers call the HTTP API of Pusher; or why the request is none of its calls.
+    Rest(Box<Result<Head, Refused>>),
 }
 
 /// What is ahead of the key where Pusher clients connect.
@@ -60,11 +63,11 @@ impl Route {
                 Status::NOT_FOUND,
                 "Only /metrics, /healthz and /readyz are served at this address.",
             )),
-            (Door::Public, path) => Self::of_public(path),
+            (Door::Public, path) => Self::of_public(path, request),
         }
     }
 
-    fn of_public(path: &str) -> Result<Self, Response> {
+    fn of_public(path: &str, request: &Request) -> Result<Self, Response> {
         match path {
             "/" => Ok(Self::Home),
             "/dashboard" => Ok(Self::Dashboard),
@@ -75,10 +78,13 @@ impl Route {
             path => match (path.strip_prefix(CHANNELS), pusher_key(path)) {
                 (Some(segment), _) => channel(segment).map(Self::Channel),
                 (None, Some(key)) => Ok(Self::Pusher(key)),
-                (None, None) => Err(Response::text(
-                    Status::NOT_FOUND,
-                    "Nothing is here; channels are at /channels/{name}, and the server's state at /healthz.",
-                )),
+                (None, None) => match Head::new(request.method(), path, request.query()) {
+                    Some(head) => Ok(Self::Rest(Box::new(head))),
+                    None => Err(Response::text(
+                        Status::NOT_FOUND,
+                        "Nothing is here; channels are at /channels/{name}, and the server's state at /healthz.",
+                    )),
+                },
             },
         }
     }
@@ -88,6 +94,11 @@ impl Route {
         match (door, self) {
             (Door::Metrics, _) => "GET, HEAD",
             (Door::Public, Self::Channel(_)) => "GET, HEAD, POST, OPTIONS",
+            (Door::Public, Self::Rest(head)) => match **head {
+                Err(Refused::Method("GET")) => "GET, OPTIONS",
+                Err(Refused::Method("POST")) => "POST, OPTIONS",
+                Ok(_) | Err(_) => "GET, POST, OPTIONS",
+            },
             (
                 Door::Public,
                 Self::Home

@@ -2,14 +2,15 @@
 //!
 //! How an app is found is in `mod`.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
-use crate::hub::ChannelName;
+use crate::hub::{ChannelName, Owner};
 use crate::pusher::webhook::Event;
-use crate::pusher::{App, Name, WebhookEvent};
+use crate::pusher::{App, Name, SocketId, WebhookEvent};
 use crate::server::apps::rate::Rate;
 use crate::server::apps::refused::{Refused, RefusedList};
 use crate::server::apps::users::Users;
@@ -31,6 +32,7 @@ pub struct RunningApp {
     refused: Mutex<RefusedList>,
     users: Mutex<Users>,
     webhooks: Webhooks,
+    sockets: Mutex<HashMap<SocketId, Owner>>,
 }
 
 /// A counter with a cache line of its own: each loop counts without disturbing the others.
@@ -40,7 +42,11 @@ struct Cell(AtomicU64);
 
 /// One connection's place among those of its app. Dropping it gives the place back.
 #[derive(Debug)]
-pub struct Place(Arc<RunningApp>);
+pub struct Place {
+    app: Arc<RunningApp>,
+    /// Under which the app finds the connection.
+    socket_id: Option<SocketId>,
+}
 
 impl RunningApp {
     /// An app without connections. `is_default`: its channels have plain names.
@@ -56,6 +62,7 @@ impl RunningApp {
             refused: Mutex::default(),
             users: Mutex::default(),
             webhooks: Webhooks::default(),
+            sockets: Mutex::default(),
         }
     }
 
@@ -114,7 +121,12 @@ impl RunningApp {
         let max = self.settings().max_connections.unwrap_or(u64::MAX);
         let more = |connections: u64| (connections < max).then_some(connections + 1);
         self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Place(Arc::clone(self)))
+        Some(Place { app: Arc::clone(self), socket_id: None })
+    }
+
+    /// The connection with this identifier, while it is open.
+    pub fn owner_of(&self, socket_id: SocketId) -> Option<Owner> {
+        lock(&self.sockets).get(&socket_id).copied()
     }
 
     /// How many connections there are. More than allowed, if a reload has lowered the limit: they stay.
@@ -126,7 +138,22 @@ impl RunningApp {
 impl Place {
     /// The app.
     pub fn app(&self) -> &Arc<RunningApp> {
-        &self.0
+        &self.app
+    }
+
+    /// Has the app find the connection under this identifier from now on: publishers may exclude it.
+    pub fn name(&mut self, socket_id: SocketId, owner: Owner) {
+        let mut sockets = lock(&self.app.sockets);
+        if let Some(former) = self.socket_id.replace(socket_id) {
+            sockets.remove(&former);
+        }
+        sockets.insert(socket_id, owner);
+    }
+
+    /// The bytes of memory that the app needs to find it.
+    pub fn held_len(&self) -> usize {
+        // A hash table is between half full and seven eighths full.
+        2 * size_of::<(SocketId, Owner)>()
     }
 }
 
@@ -134,13 +161,20 @@ impl Deref for Place {
     type Target = RunningApp;
 
     fn deref(&self) -> &RunningApp {
-        &self.0
+        &self.app
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        if let Some(socket_id) = self.socket_id {
+            let mut sockets = lock(&self.app.sockets);
+            sockets.remove(&socket_id);
+            if sockets.len() < sockets.capacity() / 4 {
+                sockets.shrink_to_fit();
+            }
+        }
+        self.app.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -223,6 +257,23 @@ mod tests {
         drop(places);
         assert_eq!(app.connections(), 0);
         assert!(app.take_place().is_some());
+    }
+
+    #[test]
+    fn a_connection_is_found_by_its_identifier_until_it_is_dropped() {
+        let app = running(App::new("1", "k", "s"));
+        let owner = |number| Owner { hub: 1, number };
+        let mut places: Vec<_> = (0..100).map(|_| app.take_place().unwrap()).collect();
+        for (number, place) in (0..).zip(&mut places) {
+            place.name(SocketId::new(number, 7), owner(number));
+        }
+        assert_eq!(app.owner_of(SocketId::new(42, 7)), Some(owner(42)));
+        assert_eq!(app.owner_of(SocketId::new(42, 8)), None);
+        places.truncate(43);
+        assert_eq!(app.owner_of(SocketId::new(42, 7)), Some(owner(42)));
+        drop(places);
+        assert_eq!(app.owner_of(SocketId::new(42, 7)), None);
+        assert!(lock(&app.sockets).capacity() < 100);
     }
 
     #[test]

@@ -9,8 +9,9 @@ use crate::http::{CONTINUE, encode_stream_head};
 use crate::http::{Error, Event, Framing, Request, Response, Status};
 use crate::hub::Published;
 use crate::server::api::admin::{self, Report};
-use crate::server::api::handlers::{self, Answer, Intent};
+use crate::server::api::handlers::{self, Answer, Intent, Publication};
 use crate::server::api::payload;
+use crate::server::api::rest::{Requested, Scene};
 use crate::server::api::routes::{Door, FIGURES_PATH};
 use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
 use crate::server::broker::draft::Draft;
@@ -56,7 +57,7 @@ impl Connection {
             match http.reader.poll() {
                 Ok(None) => return,
                 Ok(Some(Event::Head(request))) => self.answer(&request, cx),
-                Ok(Some(Event::Body(body))) => self.publish_body(body, cx),
+                Ok(Some(Event::Body(body))) => self.take_body(body, cx),
                 Err(error) => self.refuse_request(&error, cx),
             }
         }
@@ -75,7 +76,14 @@ impl Connection {
                 let response = report_on(report, cx);
                 self.respond_to(request, &response, cx);
             }
-            Answer::ReadBody(intent) => self.await_body(request, intent, cx),
+            Answer::ReadBody(publication) => self.await_body(request, Intent::Publish(publication), cx),
+            Answer::Call(requested) if request.has_body() && requested.body_len_max() > 0 => {
+                self.await_body(request, Intent::Call(requested), cx);
+            }
+            Answer::Call(requested) => {
+                let response = self.call(&requested, b"", cx);
+                self.respond_to(request, &response, cx);
+            }
             Answer::Stream(joining) => self.begin_stream(&joining, cx),
             Answer::Poll(polling) => self.poll_channel(request, &polling, cx),
             Answer::Upgrade(acceptance) => self.upgrade(acceptance, cx),
@@ -92,26 +100,44 @@ impl Connection {
 
     fn await_body(&mut self, request: &Request, intent: Intent, cx: &mut Context) {
         let Life::Http(http) = &mut self.life else { return };
-        if let Err(error) = http.reader.read_body(intent.len_max) {
-            return self.refuse_request(&error, cx);
-        }
+        let len_max = intent.len_max();
         let after = if request.keep_alive() { After::KeepAlive } else { After::Close };
         http.expects = Expects::Body { intent, after };
+        if let Err(error) = http.reader.read_body(len_max) {
+            return self.refuse_request(&error, cx);
+        }
         self.deadlines.restart(cx.now);
         if request.expects_continue() {
             self.outbox.tail().extend_from_slice(CONTINUE);
         }
     }
 
-    fn publish_body(&mut self, body: Vec<u8>, cx: &mut Context) {
+    fn take_body(&mut self, body: Vec<u8>, cx: &mut Context) {
         let Life::Http(http) = &mut self.life else { return };
         let Expects::Body { intent, after } = std::mem::replace(&mut http.expects, Expects::Head) else {
-            unreachable!("a body is read for a publication");
+            unreachable!("a body is read for what is done with it");
         };
-        match payload::from_body(intent.channel, intent.event, intent.media_type, body) {
-            Ok(draft) => self.publish_posted(draft, intent.key, after, cx),
-            Err(error) => self.respond(&Response::error(Status::BAD_REQUEST, &error), after, cx),
+        match intent {
+            Intent::Publish(Publication { channel, event, media_type, key, .. }) => {
+                match payload::from_body(channel, event, media_type, body) {
+                    Ok(draft) => self.publish_posted(draft, key, after, cx),
+                    Err(error) => self.respond(&Response::error(Status::BAD_REQUEST, &error), after, cx),
+                }
+            }
+            Intent::Call(requested) => {
+                let response = self.call(&requested, &body, cx);
+                self.respond(&response, after, cx);
+            }
         }
+    }
+
+    /// Does what a server calls for by the HTTP API of Pusher.
+    fn call(&mut self, requested: &Requested, body: &[u8], cx: &mut Context) -> Response {
+        let scene = Scene { broker: &cx.shared.broker, loop_index: cx.loop_index, now: cx.now };
+        let done = requested.execute(body, scene);
+        cx.counters.publishes += done.publishes;
+        self.audience = u16::try_from(done.subscribers).unwrap_or(u16::MAX);
+        done.response
     }
 
     /// Publishes the body of a request. The answer follows at once, or when the publication has been delivered.
@@ -176,7 +202,7 @@ impl Connection {
     /// Answers a request that cannot be parsed further, and closes.
     pub(super) fn refuse_request(&mut self, error: &Error, cx: &mut Context) {
         let response = match *error {
-            Error::BodyTooLarge { len_max } => handlers::too_long(len_max),
+            Error::BodyTooLarge { len_max } => self.too_long(len_max),
             _ => Response::from(error),
         };
         if self.door == Door::Public
@@ -187,6 +213,15 @@ impl Connection {
             http.allow_origin = cx.shared.handlers.any_origin().map(Into::into);
         }
         self.respond(&response, After::Close, cx);
+    }
+
+    fn too_long(&self, len_max: u64) -> Response {
+        if let Life::Http(http) = &self.life
+            && let Expects::Body { intent, .. } = &http.expects
+        {
+            return intent.too_long();
+        }
+        handlers::too_long(len_max)
     }
 
     /// Answers a request that took too long, and closes.

@@ -251,7 +251,7 @@ impl WebSocket {
 impl PusherClient {
     /// The bytes of memory that it takes.
     pub fn held_len(&self) -> usize {
-        size_of::<Self>() + self.session.held_len()
+        size_of::<Self>() + self.session.held_len() + self.place.held_len()
     }
 }
 

@@ -44,8 +44,9 @@ impl Connection {
                 }
                 self.refuse_pusher(&error, cx);
             }
-            Ok((place, version)) => {
+            Ok((mut place, version)) => {
                 let socket_id = SocketId::new(cx.draw(), cx.owner);
+                place.name(socket_id, cx.owner());
                 let session = Session::new(socket_id, version);
                 let established = session.established(cx.timeouts.idle_ms().div_ceil(1000));
                 let within = place.settings().authorized_within;

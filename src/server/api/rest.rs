@@ -1,0 +1,294 @@
+//! The HTTP API of Pusher: finds the app that a request is for, does what it asks for, and answers it.
+//!
+//! What a request asks for, and whether it is signed, is decided by `pusher::rest`; bodies are read by the connection.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::http::{Response, Status};
+use crate::hub::{ChannelName, Content, Owner, Published, Source};
+use crate::pusher::rest::{AppOf, Call, Head, Info, Refused, Trigger, Unauthorized};
+use crate::pusher::rest_answer::{self, Attributes, Cached};
+use crate::pusher::{Access, Kind, Name};
+use crate::server::apps::Apps;
+use crate::server::apps::running::RunningApp;
+use crate::server::broker::Broker;
+use crate::server::broker::answer::{Publishing, Waiter};
+use crate::server::broker::audience::Occupation;
+use crate::server::broker::draft::{Draft, check_json};
+use crate::server::broker::mailbox::{Order, OrderKind};
+use crate::server::clock::{self, Millis};
+
+/// Every status of a refusal.
+const REFUSALS: [Status; 7] = [
+    Status::BAD_REQUEST,
+    Status::UNAUTHORIZED,
+    Status::FORBIDDEN,
+    Status::NOT_FOUND,
+    Status::METHOD_NOT_ALLOWED,
+    Status::CONTENT_TOO_LARGE,
+    Status::TOO_MANY_REQUESTS,
+];
+
+/// A request of the API whose app is known; its body may still have to be read.
+#[derive(Debug)]
+pub struct Requested {
+    head: Head,
+    app: Arc<RunningApp>,
+}
+
+/// What a call does itself, and at which time.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// What is published goes here.
+    pub broker: &'a Broker,
+    /// The loop that counts the events.
+    pub loop_index: usize,
+    /// The time of the server's clock.
+    pub now: Millis,
+}
+
+/// What came of a call.
+#[derive(Debug)]
+pub struct Done {
+    /// The answer.
+    pub response: Response,
+    /// How many publications there were.
+    pub publishes: u64,
+    /// How many subscribers they had, all together.
+    pub subscribers: u64,
+}
+
+impl Requested {
+    /// A request for an app that there is.
+    ///
+    /// # Errors
+    /// The answer that there is none.
+    pub fn new(head: Head, apps: &Apps) -> Result<Self, Response> {
+        let (app, unknown) = match head.app() {
+            AppOf::Id(id) => (apps.by_id(id), Refused::AppUnknown(id.clone())),
+            AppOf::Key(key) => (apps.by_key(key), Unauthorized::KeyUnknown(key.clone()).into()),
+        };
+        match app {
+            Some(app) => Ok(Self { head, app }),
+            None => Err(refusal(&unknown)),
+        }
+    }
+
+    /// How long its body may be, in bytes; 0 for a GET.
+    pub fn body_len_max(&self) -> u64 {
+        self.head.endpoint().body_len_max(&self.app.settings())
+    }
+
+    /// The answer to a body that is longer.
+    pub fn body_too_long(&self) -> Response {
+        let too_long = self.head.endpoint().body_too_long(&self.app.settings());
+        self.refuse(&too_long.into())
+    }
+
+    /// Does what the request asks for, if it is signed and breaks no rule.
+    pub fn execute(&self, body: &[u8], scene: Scene<'_>) -> Done {
+        let call = self.head.call(body, &self.app.settings(), clock::unix_ms() / 1000);
+        call.and_then(|call| Calling { app: &self.app, scene }.execute(call)).unwrap_or_else(|refused| Done {
+            response: self.refuse(&refused),
+            publishes: 0,
+            subscribers: 0,
+        })
+    }
+
+    fn refuse(&self, refused: &Refused) -> Response {
+        self.app.note_refused(refused, clock::unix_ms());
+        refusal(refused)
+    }
+}
+
+/// The answer to a request that is refused.
+pub fn refusal(refused: &Refused) -> Response {
+    let status = REFUSALS.into_iter().find(|status| status.code() == refused.status());
+    let response = Response::error(status.expect("the table has every status of a refusal"), refused);
+    match refused {
+        Refused::Method(allow) => response.header("Allow", *allow),
+        Refused::Rate { retry_s, .. } => response.header("Retry-After", retry_s.to_string()),
+        Refused::Path
+        | Refused::AppUnknown(_)
+        | Refused::AppDisabled
+        | Refused::Unauthorized(_)
+        | Refused::Invalid(_) => response,
+    }
+}
+
+/// A call of an app.
+struct Calling<'a> {
+    app: &'a Arc<RunningApp>,
+    scene: Scene<'a>,
+}
+
+impl Calling<'_> {
+    fn execute(&self, call: Call) -> Result<Done, Refused> {
+        let body = match call {
+            Call::Publish(trigger) => return self.publish(&trigger),
+            Call::PublishBatch(batch) => return self.publish_batch(&batch),
+            Call::PublishTo(trigger) => {
+                let done = self.publish(&trigger)?;
+                return Ok(Done { response: Response::json(Status::ACCEPTED, rest_answer::NOTHING), ..done });
+            }
+            Call::Channels { prefix, info } => self.channels(&prefix, info),
+            Call::Channel { name, info } => self.channel(&name, info),
+            Call::Stats(name) => {
+                let Occupation { subscribers, users, .. } = self.occupation(&name);
+                rest_answer::stats(name.kind().is_presence().then_some(users), subscribers)
+            }
+            Call::Users(name) => {
+                let mut users = self.scene.broker.users(self.app.channel(&name).as_str());
+                users.sort_unstable();
+                rest_answer::users(users.iter().map(String::as_str))
+            }
+            Call::Terminate(user) => self.terminate(&user),
+        };
+        Ok(Done { response: Response::json(Status::OK, body), publishes: 0, subscribers: 0 })
+    }
+
+    fn publish(&self, trigger: &Trigger) -> Result<Done, Refused> {
+        self.take_events(trigger.channels.len())?;
+        let mut done =
+            Done { response: Response::json(Status::OK, rest_answer::NOTHING), publishes: 0, subscribers: 0 };
+        self.deliver(trigger, &mut done);
+        if let Some(info) = trigger.info {
+            let attributes = trigger.channels.iter().map(|name| (name.as_str(), self.attributes(name, info)));
+            done.response = Response::json(Status::OK, rest_answer::channels(attributes));
+        }
+        Ok(done)
+    }
+
+    fn publish_batch(&self, batch: &[Trigger]) -> Result<Done, Refused> {
+        self.take_events(batch.len())?;
+        let mut done =
+            Done { response: Response::json(Status::OK, rest_answer::NOTHING), publishes: 0, subscribers: 0 };
+        for trigger in batch {
+            self.deliver(trigger, &mut done);
+        }
+        if batch.iter().any(|trigger| trigger.info.is_some()) {
+            let attributes = batch.iter().map(|trigger| {
+                let asked = trigger.info.zip(trigger.channels.first());
+                asked.map_or_else(Attributes::default, |(info, name)| self.attributes(name, info))
+            });
+            done.response = Response::json(Status::OK, rest_answer::batch(attributes));
+        }
+        Ok(done)
+    }
+
+    /// Each channel of an event counts, since each gets a publication. Either all are allowed or none.
+    fn take_events(&self, count: usize) -> Result<(), Refused> {
+        if count == 0 {
+            return Ok(());
+        }
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.app.take_events(count, self.scene.now).map_err(|wait_ms| {
+            let rate = self.app.settings().event_rate.map_or(0, |rate| rate.get());
+            Refused::Rate { rate, retry_s: wait_ms.div_ceil(1000) }
+        })?;
+        self.app.note_messages(self.scene.loop_index, count.into());
+        Ok(())
+    }
+
+    /// Publishes to each channel of the event. The protocol answers before an event is delivered ("sent asynchronously"),
+    /// so nothing waits for an engine that draws the numbers.
+    fn deliver(&self, trigger: &Trigger, done: &mut Done) {
+        // What pusher-js would parse, other subscribers get as the value that it is.
+        let is_json = check_json(trigger.data.as_bytes()).is_ok();
+        let content = if is_json { Content::Json } else { Content::Text };
+        let data = Bytes::from(trigger.data.clone());
+        let excluded: Option<Owner> = trigger.socket_id.and_then(|socket_id| self.app.owner_of(socket_id));
+        for name in &trigger.channels {
+            let draft = Draft {
+                channel: self.app.channel(name),
+                event: Some(trigger.event.clone()),
+                content,
+                data: data.clone(),
+                source: Source::Publisher,
+                excluded,
+                frame: None,
+            };
+            match self.scene.broker.publish(draft, Waiter::Nobody, self.scene.now) {
+                Publishing::Done(receipt) => {
+                    let Published { subscribers, .. } = receipt.published;
+                    done.publishes += 1;
+                    done.subscribers += subscribers;
+                }
+                Publishing::Awaited => done.publishes += 1,
+            }
+        }
+    }
+
+    fn attributes(&self, name: &Name, info: Info) -> Attributes {
+        attributes(name.kind(), info, &self.occupation(name))
+    }
+
+    fn occupation(&self, name: &Name) -> Occupation {
+        let channel = self.app.channel(name);
+        self.scene.broker.occupation(channel.as_str(), self.scene.now).unwrap_or_default()
+    }
+
+    /// The channels with subscribers, in the order of their names. Those of users are the protocol's own.
+    fn channels(&self, prefix: &str, info: Info) -> String {
+        let mut found: BTreeMap<ChannelName, Attributes> = BTreeMap::new();
+        self.scene.broker.show_occupied(|channel, subscribers, users| {
+            let kind = Kind::of(channel.local());
+            let is_meant = self.app.has_channel(channel) && channel.local().starts_with(prefix);
+            if is_meant && kind.access != Access::User {
+                let occupation = Occupation { subscribers, users, cached: None };
+                found.insert(channel.clone(), attributes(kind, info, &occupation));
+            }
+        });
+        rest_answer::channels(found.iter().map(|(channel, attributes)| (channel.local(), *attributes)))
+    }
+
+    fn channel(&self, name: &Name, info: Info) -> String {
+        let occupation = self.occupation(name);
+        let attributes = attributes(name.kind(), info, &occupation);
+        let cached = occupation.cached.as_ref();
+        let cached = cached.map(|(data, left_ms)| Cached { data, ttl_s: left_ms.div_ceil(1000) });
+        rest_answer::channel(occupation.subscribers > 0, attributes, info.cache.then_some(cached))
+    }
+
+    fn terminate(&self, user: &str) -> String {
+        let connections = self.app.users().connections(user).to_vec();
+        for Owner { hub, number } in connections {
+            let order = Order { connection: number, what: OrderKind::Terminate };
+            self.scene.broker.mailbox(hub).order(order);
+        }
+        rest_answer::NOTHING.to_owned()
+    }
+}
+
+/// What was asked for of a channel, as far as its kind has it.
+fn attributes(kind: Kind, info: Info, occupation: &Occupation) -> Attributes {
+    Attributes {
+        user_count: (info.user_count && kind.is_presence()).then_some(occupation.users),
+        subscription_count: info.subscription_count.then_some(occupation.subscribers),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pusher::rest::Invalid;
+
+    #[test]
+    fn every_refusal_has_its_status_and_its_sentence_as_text() {
+        for (refused, status) in [
+            (Refused::Path, Status::NOT_FOUND),
+            (Refused::Method("POST"), Status::METHOD_NOT_ALLOWED),
+            (Refused::AppUnknown("7".into()), Status::NOT_FOUND),
+            (Refused::AppDisabled, Status::FORBIDDEN),
+            (Refused::Rate { rate: 5, retry_s: 2 }, Status::TOO_MANY_REQUESTS),
+            (Unauthorized::Missing("auth_key").into(), Status::UNAUTHORIZED),
+            (Invalid::UserCount.into(), Status::BAD_REQUEST),
+            (Invalid::DataTooLong { len: 2, len_max: 1 }.into(), Status::CONTENT_TOO_LARGE),
+        ] {
+            assert_eq!(refusal(&refused).status(), status);
+        }
+    }
+}
