@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub struct Millis(pub u64);
 
 /// The clock of a server: it begins when the server is created.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
 }

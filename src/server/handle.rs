@@ -93,6 +93,11 @@ impl Handle {
         self.shared.end_lame_duck()
     }
 
+    /// Ends the sending of webhooks: after the loops.
+    pub(super) fn stop_webhooks(&self) {
+        self.shared.stop_webhooks();
+    }
+
     /// Stops the server at once. Connections are cut.
     pub fn shutdown_now(&self) {
         self.shared.request_stop(Stop::Now);

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::pusher::App;
@@ -43,12 +44,14 @@ pub struct Shared {
 impl Shared {
     /// For as many loops as the broker has mailboxes.
     pub fn new(config: Config, broker: Broker, connections_max: usize) -> Self {
-        let loops = broker.mailboxes().len();
+        let (loops, clock) = (broker.mailboxes().len(), Clock::start());
+        let apps = Apps::new(&config.apps_or_development(&config.apps), loops);
+        apps.start_webhooks(clock);
         Self {
             handlers: Handlers::new(&config),
-            apps: Apps::new(&config.apps_or_development(&config.apps), loops),
+            apps,
             meters: Meters::new(loops),
-            clock: Clock::start(),
+            clock,
             placement: Placement::new(loops, connections_max),
             budget: Budget::new(loops, config.max_memory),
             demo_call: DemoCall::new(config.serves_demo()),
@@ -97,6 +100,7 @@ impl Shared {
             evicted: self.broker.evicted(),
             memory_max: self.config.max_memory,
             channels: self.broker.channels_len().saturating_sub(own) as u64,
+            webhooks: self.apps.webhook_counts(),
             uptime: self.clock.elapsed(),
         }
     }
@@ -142,6 +146,12 @@ impl Shared {
     pub fn request_stop(&self, stop: Stop) {
         self.stopping.request(stop);
         self.wake_all();
+    }
+
+    /// Ends the sending of webhooks, once no loop reports any.
+    pub fn stop_webhooks(&self) {
+        let within = if self.stop() == Stop::Now { Duration::ZERO } else { self.config.close_timeout };
+        self.apps.stop_webhooks(within);
     }
 
     fn wake_all(&self) {

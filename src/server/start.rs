@@ -145,13 +145,14 @@ impl Server {
                 }
             }
         }
-        result = result.and(StopAll(handle).watch(first));
+        result = result.and(StopAll(handle.clone()).watch(first));
         for thread in threads {
             match thread.join() {
                 Ok(ended) => result = result.and(ended),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
+        handle.stop_webhooks();
         result
     }
 }

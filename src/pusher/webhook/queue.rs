@@ -102,6 +102,16 @@ pub struct Counts {
     pub dropped: u64,
 }
 
+impl Counts {
+    /// Adds those of another queue.
+    pub fn add(&mut self, other: Self) {
+        self.queued += other.queued;
+        self.sent += other.sent;
+        self.failed += other.failed;
+        self.dropped += other.dropped;
+    }
+}
+
 /// The waiting events of one receiver. How to drive it: ask [`WebhookQueue::next`] for what to do, send what it gives, and
 /// report the outcome before asking again; wait until the time that it or [`WebhookQueue::push`] names.
 #[derive(Debug)]

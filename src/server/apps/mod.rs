@@ -7,14 +7,19 @@ mod rate;
 pub mod refused;
 pub mod running;
 pub mod users;
+pub mod webhooks;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
+use std::time::Duration;
 
 use crate::hub::ChannelName;
 use crate::pusher::App;
+use crate::pusher::webhook::{Counts, Timing};
 use crate::server::apps::running::RunningApp;
+use crate::server::apps::webhooks::Senders;
+use crate::server::clock::Clock;
 use crate::server::lock::{read, write};
 
 /// The apps of a server.
@@ -28,6 +33,8 @@ pub struct Apps {
     table: RwLock<Table>,
     /// The number of reloads.
     generation: AtomicU64,
+    /// Set when webhooks are to be sent.
+    senders: OnceLock<Senders>,
 }
 
 /// Invariant: the three have the same apps.
@@ -58,6 +65,7 @@ impl Apps {
             loops,
             table: RwLock::default(),
             generation: AtomicU64::new(0),
+            senders: OnceLock::new(),
         };
         new.reload(apps.to_vec());
         new
@@ -140,7 +148,35 @@ impl Apps {
         before.apps.iter().for_each(|app| app.remove());
         reloaded.removed = before.apps;
         self.generation.fetch_add(1, Ordering::Release);
+        self.apply_webhooks(&reloaded);
         reloaded
+    }
+
+    /// Starts the threads that send webhooks, of the apps there are and of those of every later reload. `clock` is the one
+    /// whose times events are reported with.
+    pub fn start_webhooks(&self, clock: Clock) {
+        let senders = self.senders.get_or_init(|| Senders::new(clock, Timing::default()));
+        self.all().iter().for_each(|app| app.webhooks().apply(&app.settings(), senders));
+    }
+
+    /// Ends them: what waits is tried once, for at most this time in all.
+    pub fn stop_webhooks(&self, within: Duration) {
+        if let Some(senders) = self.senders.get() {
+            senders.stop(within);
+        }
+    }
+
+    /// What became of the webhooks of each app that has any.
+    pub fn webhook_counts(&self) -> Vec<(Box<str>, Counts)> {
+        let counted = |app: &Arc<RunningApp>| Some((app.id().into(), app.webhooks().counts()?));
+        self.all().iter().filter_map(counted).collect()
+    }
+
+    fn apply_webhooks(&self, reloaded: &Reloaded) {
+        let Some(senders) = self.senders.get() else { return };
+        let present = reloaded.added.iter().chain(&reloaded.changed);
+        present.for_each(|app| app.webhooks().apply(&app.settings(), senders));
+        reloaded.removed.iter().for_each(|app| app.webhooks().close(senders));
     }
 }
 

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use crate::hub::ChannelName;
-use crate::pusher::{App, Name};
+use crate::pusher::webhook::Event;
+use crate::pusher::{App, Name, WebhookEvent};
 use crate::server::apps::rate::Rate;
 use crate::server::apps::refused::{Refused, RefusedList};
 use crate::server::apps::users::Users;
+use crate::server::apps::webhooks::Webhooks;
 use crate::server::clock::Millis;
 use crate::server::lock::{lock, read, write};
 
@@ -28,6 +30,7 @@ pub struct RunningApp {
     events: Mutex<Rate>,
     refused: Mutex<RefusedList>,
     users: Mutex<Users>,
+    webhooks: Webhooks,
 }
 
 /// A counter with a cache line of its own: each loop counts without disturbing the others.
@@ -52,6 +55,7 @@ impl RunningApp {
             events: Mutex::default(),
             refused: Mutex::default(),
             users: Mutex::default(),
+            webhooks: Webhooks::default(),
         }
     }
 
@@ -93,9 +97,6 @@ impl RunningApp {
     pub fn users(&self) -> MutexGuard<'_, Users> {
         lock(&self.users)
     }
-
-    /// Reports an event to the app's webhooks.
-    pub fn report(&self, _event: crate::pusher::webhook::Event, _now_ms: u64) {}
 
     /// Whether `channel` is one of this app's.
     pub fn has_channel(&self, channel: &ChannelName) -> bool {
@@ -154,6 +155,25 @@ impl RunningApp {
             Some(per_second) => lock(&self.events).take(count, per_second, now),
             None => Ok(()),
         }
+    }
+}
+
+/// The webhooks.
+impl RunningApp {
+    /// Whether an event of this kind is to be reported: asked before one is made.
+    pub fn reports(&self, kind: WebhookEvent) -> bool {
+        self.webhooks.wants(kind)
+    }
+
+    /// Reports an event to the app's webhooks. Events about one channel are to be reported in their order: under the
+    /// channel's lock. It waits for no request.
+    pub fn report(&self, event: Event, now_ms: u64) {
+        self.webhooks.report(&event, Millis(now_ms));
+    }
+
+    /// The receivers of webhooks, and what they were sent.
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.webhooks
     }
 }
 

@@ -219,6 +219,7 @@ mod tests {
             evicted: 0,
             memory_max: 1_073_741_824,
             channels: 12,
+            webhooks: Vec::new(),
             uptime: Duration::from_millis(12_999),
         };
         let mut busiest = Busiest::since(1000);

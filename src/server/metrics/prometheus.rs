@@ -4,6 +4,7 @@
 
 use std::fmt::{self, Display, Write};
 
+use crate::pusher::webhook::Counts;
 use crate::server::metrics::counters::{POLICIES, TURN_BOUNDS_US, Transport, Turns};
 use crate::server::metrics::process::ProcessFigures;
 use crate::server::metrics::snapshot::{Snapshot, VERSION};
@@ -25,6 +26,7 @@ pub fn render(snapshot: &Snapshot, process: &ProcessFigures) -> String {
     page.lag(snapshot);
     page.refusals(snapshot);
     page.memory(snapshot);
+    page.webhooks(snapshot);
     page.turns(&snapshot.counters.turns);
     page.build();
     page.process(process);
@@ -139,6 +141,24 @@ impl Page {
             "Publications evicted from histories because --max-memory was reached.",
             snapshot.evicted,
         );
+    }
+
+    fn webhooks(&mut self, snapshot: &Snapshot) {
+        let help = "Events that receivers of webhooks took, by app.";
+        self.by_app(snapshot, "fanfare_webhooks_sent_total", Type::Counter, help, |counts| counts.sent);
+        let help = "Requests that receivers of webhooks did not take, by app.";
+        self.by_app(snapshot, "fanfare_webhooks_failed_total", Type::Counter, help, |counts| counts.failed);
+        let help = "Events of webhooks that were given up, by app.";
+        self.by_app(snapshot, "fanfare_webhooks_dropped_total", Type::Counter, help, |counts| counts.dropped);
+        let help = "Events that wait for receivers of webhooks, by app.";
+        self.by_app(snapshot, "fanfare_webhooks_queued", Type::Gauge, help, |counts| counts.queued);
+    }
+
+    fn by_app(&mut self, snapshot: &Snapshot, name: &str, kind: Type, help: &str, of: fn(&Counts) -> u64) {
+        self.family(name, kind, help);
+        for (app, counts) in &snapshot.webhooks {
+            self.labelled(name, "app", app, of(counts));
+        }
     }
 
     fn turns(&mut self, turns: &Turns) {

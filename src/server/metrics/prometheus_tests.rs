@@ -37,6 +37,10 @@ fn snapshot() -> Snapshot {
         evicted: 13,
         memory_max: 1024,
         channels: 5,
+        webhooks: vec![
+            ("1".into(), Counts { queued: 4, sent: 3, failed: 2, dropped: 1 }),
+            ("22".into(), Counts::default()),
+        ],
         uptime: std::time::Duration::ZERO,
     }
 }

@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::pusher::webhook::Counts;
 use crate::server::metrics::counters::{Board, Counters};
 use crate::server::metrics::process::Process;
 
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub memory_max: u64,
     /// Channels that are known, the server's own left out.
     pub channels: u64,
+    /// What became of the events of webhooks, by the identifier of the app; apps that never had a receiver are left out.
+    pub webhooks: Vec<(Box<str>, Counts)>,
     /// Since the server was bound.
     pub uptime: Duration,
 }
