@@ -82,17 +82,18 @@ export async function connect(t, server, options) {
   return pusher;
 }
 
-/** Waits for a state of the connection. */
-export async function reaches(pusher, state) {
-  if (pusher.connection.state === state) return;
-  await within(new Promise((resolve) => {
+/** Waits until the connection is in one of these states, and says in which. */
+export async function reaches(pusher, ...states) {
+  if (states.includes(pusher.connection.state)) return pusher.connection.state;
+  const reached = new Promise((resolve) => {
     const onChange = ({ current }) => {
-      if (current !== state) return;
+      if (!states.includes(current)) return;
       pusher.connection.unbind("state_change", onChange);
-      resolve();
+      resolve(current);
     };
     pusher.connection.bind("state_change", onChange);
-  }), `the state ${state} of pusher-js; it is ${pusher.connection.state}`);
+  });
+  return within(reached, `pusher-js in the state ${states.join(" or ")}; it is ${pusher.connection.state}`);
 }
 
 /** Whether pusher-js tries to connect, or is going to. */
