@@ -43,7 +43,7 @@ async function answerOf(calling) {
 /** The status and the sentence of a call that is refused. */
 async function refusalOf(calling) {
   const error = await calling.then(() => assert.fail("the call was taken"), (error) => error);
-  assert.equal(error.constructor, Backend.RequestError, error);
+  assert.ok(error instanceof Backend.RequestError, error);
   assert.ok(error.body?.length > 10, `it says why: ${error.body}`);
   return { status: error.status, body: error.body };
 }
