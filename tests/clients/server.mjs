@@ -98,6 +98,11 @@ class Server {
     return `ws://${this.address}${path}`;
   }
 
+  /** Sends SIGHUP: the server reads its configuration file again. */
+  reload() {
+    this.#child.kill("SIGHUP");
+  }
+
   /** Sends SIGTERM and gives the exit status, or throws what the server said if it panicked. */
   async stop() {
     this.#child.kill("SIGTERM");
