@@ -16,8 +16,8 @@ use crate::server::apps::Apps;
 use crate::server::apps::running::RunningApp;
 use crate::server::broker::Broker;
 use crate::server::broker::answer::{Publishing, Waiter};
-use crate::server::broker::audience::Occupation;
 use crate::server::broker::draft::{Draft, check_json};
+use crate::server::broker::joins::Occupation;
 use crate::server::broker::mailbox::{Order, OrderKind};
 use crate::server::clock::{self, Millis};
 

@@ -45,7 +45,7 @@ impl Connection {
                 self.refuse_pusher(&error, cx);
             }
             Ok((mut place, version)) => {
-                let socket_id = SocketId::new(cx.draw(), cx.owner);
+                let socket_id = SocketId::new(cx.draw(), cx.draw());
                 place.name(socket_id, cx.owner());
                 let session = Session::new(socket_id, version);
                 let established = session.established(cx.timeouts.idle_ms().div_ceil(1000));
