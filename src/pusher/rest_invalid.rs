@@ -147,7 +147,7 @@ impl fmt::Display for Invalid {
                 write!(f, "Unknown attribute {} in info: there are {known}", Quoted(sent))
             }
             Self::UserCount => f.write_str(
-                "user_count is for presence channels only: ask for one, or give a filter_by_prefix that begins with presence-",
+                "The attribute user_count is for presence channels only: ask for one, or give a filter_by_prefix that begins with presence-",
             ),
             Self::NotCache => f.write_str("The attribute cache is for cache channels only"),
             Self::NotPresence => f.write_str("Only presence channels have users"),

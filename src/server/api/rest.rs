@@ -3,12 +3,14 @@
 //! What a request asks for, and whether it is signed, is decided by `pusher::rest`; bodies are read by the connection.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::slice;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::http::{Response, Status};
-use crate::hub::{ChannelName, Content, Owner, Published, Source};
+use crate::hub::{ChannelName, Content, Owner, Source};
 use crate::pusher::rest::{AppOf, Call, Head, Info, Refused, Trigger, Unauthorized};
 use crate::pusher::rest_answer::{self, Attributes, Cached};
 use crate::pusher::{Access, Kind, Name};
@@ -20,6 +22,7 @@ use crate::server::broker::draft::{Draft, check_json};
 use crate::server::broker::joins::Occupation;
 use crate::server::broker::mailbox::{Order, OrderKind};
 use crate::server::clock::{self, Millis};
+use crate::server::metrics::counters::ApiCall;
 
 /// Every status of a refusal.
 const REFUSALS: [Status; 7] = [
@@ -50,13 +53,22 @@ pub struct Scene<'a> {
     pub now: Millis,
 }
 
-/// What came of a call.
+/// What came of a request.
 #[derive(Debug)]
 pub struct Done {
     /// The answer.
     pub response: Response,
-    /// How many publications there were.
-    pub publishes: u64,
+    /// What was done, unless the request was refused.
+    pub call: Option<ApiCall>,
+    /// What was published.
+    pub published: Tally,
+}
+
+/// Publications of one call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many there were.
+    pub publications: u64,
     /// How many subscribers they had, all together.
     pub subscribers: u64,
 }
@@ -91,10 +103,11 @@ impl Requested {
     /// Does what the request asks for, if it is signed and breaks no rule.
     pub fn execute(&self, body: &[u8], scene: Scene<'_>) -> Done {
         let call = self.head.call(body, &self.app.settings(), clock::unix_ms() / 1000);
-        call.and_then(|call| Calling { app: &self.app, scene }.execute(call)).unwrap_or_else(|refused| Done {
+        let done = call.and_then(|call| Calling { app: &self.app, scene }.execute(call));
+        done.unwrap_or_else(|refused| Done {
             response: self.refuse(&refused),
-            publishes: 0,
-            subscribers: 0,
+            call: None,
+            published: Tally::default(),
         })
     }
 
@@ -127,80 +140,63 @@ struct Calling<'a> {
 
 impl Calling<'_> {
     fn execute(&self, call: Call) -> Result<Done, Refused> {
-        let body = match call {
-            Call::Publish(trigger) => return self.publish(&trigger),
-            Call::PublishBatch(batch) => return self.publish_batch(&batch),
+        let (mut published, mut status) = (Tally::default(), Status::OK);
+        let (call, body) = match call {
+            Call::Publish(trigger) => {
+                published = self.publish(slice::from_ref(&trigger))?;
+                (ApiCall::Events, self.event_answer(&trigger))
+            }
+            Call::PublishBatch(batch) => {
+                published = self.publish(&batch)?;
+                (ApiCall::BatchEvents, self.batch_answer(&batch))
+            }
             Call::PublishTo(trigger) => {
-                let done = self.publish(&trigger)?;
-                return Ok(Done { response: Response::json(Status::ACCEPTED, rest_answer::NOTHING), ..done });
+                published = self.publish(slice::from_ref(&trigger))?;
+                status = Status::ACCEPTED;
+                (ApiCall::Events, rest_answer::NOTHING.to_owned())
             }
-            Call::Channels { prefix, info } => self.channels(&prefix, info),
-            Call::Channel { name, info } => self.channel(&name, info),
-            Call::Stats(name) => {
-                let Occupation { subscribers, users, .. } = self.occupation(&name);
-                rest_answer::stats(name.kind().is_presence().then_some(users), subscribers)
+            Call::Channels { prefix, info } => (ApiCall::Channels, self.channels(&prefix, info)),
+            Call::Channel { name, info } => (ApiCall::Channel, self.channel(&name, info)),
+            Call::Stats(name) => (ApiCall::Channel, self.stats(&name)),
+            Call::Users(name) => (ApiCall::Users, self.users(&name)),
+            Call::Terminate(user) => {
+                self.terminate(&user);
+                (ApiCall::Terminate, rest_answer::NOTHING.to_owned())
             }
-            Call::Users(name) => {
-                let mut users = self.scene.broker.users(self.app.channel(&name).as_str());
-                users.sort_unstable();
-                rest_answer::users(users.iter().map(String::as_str))
-            }
-            Call::Terminate(user) => self.terminate(&user),
         };
-        Ok(Done { response: Response::json(Status::OK, body), publishes: 0, subscribers: 0 })
+        Ok(Done { response: Response::json(status, body), call: Some(call), published })
     }
 
-    fn publish(&self, trigger: &Trigger) -> Result<Done, Refused> {
-        self.take_events(trigger.channels.len())?;
-        let mut done =
-            Done { response: Response::json(Status::OK, rest_answer::NOTHING), publishes: 0, subscribers: 0 };
-        self.deliver(trigger, &mut done);
-        if let Some(info) = trigger.info {
-            let attributes = trigger.channels.iter().map(|name| (name.as_str(), self.attributes(name, info)));
-            done.response = Response::json(Status::OK, rest_answer::channels(attributes));
+    /// Publishes all of it, or nothing if the app's rate does not allow it now. Each channel of an event counts, since each
+    /// gets a publication.
+    fn publish(&self, triggers: &[Trigger]) -> Result<Tally, Refused> {
+        let count = triggers.iter().map(|trigger| trigger.channels.len()).sum::<usize>();
+        if count > 0 {
+            self.take_events(u32::try_from(count).unwrap_or(u32::MAX))?;
+            self.app.note_messages(self.scene.loop_index, count as u64);
         }
-        Ok(done)
+        let mut published = Tally::default();
+        for trigger in triggers {
+            self.deliver(trigger, &mut published);
+        }
+        Ok(published)
     }
 
-    fn publish_batch(&self, batch: &[Trigger]) -> Result<Done, Refused> {
-        self.take_events(batch.len())?;
-        let mut done =
-            Done { response: Response::json(Status::OK, rest_answer::NOTHING), publishes: 0, subscribers: 0 };
-        for trigger in batch {
-            self.deliver(trigger, &mut done);
-        }
-        if batch.iter().any(|trigger| trigger.info.is_some()) {
-            let attributes = batch.iter().map(|trigger| {
-                let asked = trigger.info.zip(trigger.channels.first());
-                asked.map_or_else(Attributes::default, |(info, name)| self.attributes(name, info))
-            });
-            done.response = Response::json(Status::OK, rest_answer::batch(attributes));
-        }
-        Ok(done)
-    }
-
-    /// Each channel of an event counts, since each gets a publication. Either all are allowed or none.
-    fn take_events(&self, count: usize) -> Result<(), Refused> {
-        if count == 0 {
-            return Ok(());
-        }
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
+    fn take_events(&self, count: u32) -> Result<(), Refused> {
         self.app.take_events(count, self.scene.now).map_err(|wait_ms| {
-            let rate = self.app.settings().event_rate.map_or(0, |rate| rate.get());
+            let rate = self.app.settings().event_rate.map_or(u32::MAX, NonZeroU32::get);
             Refused::Rate { rate, retry_s: wait_ms.div_ceil(1000) }
-        })?;
-        self.app.note_messages(self.scene.loop_index, count.into());
-        Ok(())
+        })
     }
 
-    /// Publishes to each channel of the event. The protocol answers before an event is delivered ("sent asynchronously"),
-    /// so nothing waits for an engine that draws the numbers.
-    fn deliver(&self, trigger: &Trigger, done: &mut Done) {
-        // What pusher-js would parse, other subscribers get as the value that it is.
+    /// Publishes to each channel of an event. The protocol answers before an event is delivered ("sent asynchronously"), so
+    /// nothing waits for an engine that draws the numbers.
+    fn deliver(&self, trigger: &Trigger, published: &mut Tally) {
+        // What pusher-js parses, subscribers by other roads get as the value that it is.
         let is_json = check_json(trigger.data.as_bytes()).is_ok();
         let content = if is_json { Content::Json } else { Content::Text };
         let data = Bytes::from(trigger.data.clone());
-        let excluded: Option<Owner> = trigger.socket_id.and_then(|socket_id| self.app.owner_of(socket_id));
+        let excluded = trigger.socket_id.and_then(|socket_id| self.app.owner_of(socket_id));
         for name in &trigger.channels {
             let draft = Draft {
                 channel: self.app.channel(name),
@@ -211,15 +207,40 @@ impl Calling<'_> {
                 excluded,
                 frame: None,
             };
+            published.publications += 1;
             match self.scene.broker.publish(draft, Waiter::Nobody, self.scene.now) {
-                Publishing::Done(receipt) => {
-                    let Published { subscribers, .. } = receipt.published;
-                    done.publishes += 1;
-                    done.subscribers += subscribers;
-                }
-                Publishing::Awaited => done.publishes += 1,
+                Publishing::Done(receipt) => published.subscribers += receipt.published.subscribers,
+                Publishing::Awaited => {}
             }
         }
+    }
+
+    fn event_answer(&self, trigger: &Trigger) -> String {
+        let Some(info) = trigger.info else { return rest_answer::NOTHING.to_owned() };
+        let attributes = trigger.channels.iter().map(|name| (name.as_str(), self.attributes(name, info)));
+        rest_answer::channels(attributes)
+    }
+
+    fn batch_answer(&self, batch: &[Trigger]) -> String {
+        if batch.iter().all(|trigger| trigger.info.is_none()) {
+            return rest_answer::NOTHING.to_owned();
+        }
+        rest_answer::batch(batch.iter().map(|trigger| {
+            let asked = trigger.info.zip(trigger.channels.first());
+            asked.map_or_else(Attributes::default, |(info, name)| self.attributes(name, info))
+        }))
+    }
+
+    fn stats(&self, name: &Name) -> String {
+        let Occupation { subscribers, users, .. } = self.occupation(name);
+        rest_answer::stats(name.kind().is_presence().then_some(users), subscribers)
+    }
+
+    /// In the order of their identifiers.
+    fn users(&self, name: &Name) -> String {
+        let mut users = self.scene.broker.users(self.app.channel(name).as_str());
+        users.sort_unstable();
+        rest_answer::users(users.iter().map(String::as_str))
     }
 
     fn attributes(&self, name: &Name, info: Info) -> Attributes {
@@ -253,13 +274,12 @@ impl Calling<'_> {
         rest_answer::channel(occupation.subscribers > 0, attributes, info.cache.then_some(cached))
     }
 
-    fn terminate(&self, user: &str) -> String {
+    fn terminate(&self, user: &str) {
         let connections = self.app.users().connections(user).to_vec();
         for Owner { hub, number } in connections {
             let order = Order { connection: number, what: OrderKind::Terminate };
             self.scene.broker.mailbox(hub).order(order);
         }
-        rest_answer::NOTHING.to_owned()
     }
 }
 

@@ -179,6 +179,19 @@ mod tests {
     }
 
     #[test]
+    fn the_http_api_of_an_app_is_at_its_identifier_whatever_is_ahead_of_it() {
+        for path in ["/apps/1/channels", "/behind/a/proxy/apps/1/channels"] {
+            let named = route(Door::Public, path);
+            assert!(matches!(&named, Ok(Route::Rest(head)) if head.is_ok()), "{named:?}");
+            assert_eq!(route(Door::Metrics, path), Err(Status::NOT_FOUND));
+        }
+        let Ok(named) = route(Door::Public, "/apps/1/events") else { panic!("a route") };
+        assert_eq!(named, Route::Rest(Box::new(Err(Refused::Method("POST")))));
+        assert_eq!(named.allow(Door::Public), "POST, OPTIONS");
+        assert!(matches!(route(Door::Public, "/app/apps"), Ok(Route::Pusher(_))));
+    }
+
+    #[test]
     fn what_may_be_asked_depends_on_the_listener() {
         assert_eq!(Route::Metrics.allow(Door::Metrics), "GET, HEAD");
         assert_eq!(Route::Metrics.allow(Door::Public), "GET, HEAD, OPTIONS");

@@ -142,7 +142,7 @@ impl Place {
     }
 
     /// Has the app find the connection under this identifier from now on: publishers may exclude it.
-    pub fn name(&mut self, socket_id: SocketId, owner: Owner) {
+    pub fn register(&mut self, socket_id: SocketId, owner: Owner) {
         let mut sockets = lock(&self.app.sockets);
         if let Some(former) = self.socket_id.replace(socket_id) {
             sockets.remove(&former);
@@ -265,7 +265,7 @@ mod tests {
         let owner = |number| Owner { hub: 1, number };
         let mut places: Vec<_> = (0..100).map(|_| app.take_place().unwrap()).collect();
         for (number, place) in (0..).zip(&mut places) {
-            place.name(SocketId::new(number, 7), owner(number));
+            place.register(SocketId::new(number, 7), owner(number));
         }
         assert_eq!(app.owner_of(SocketId::new(42, 7)), Some(owner(42)));
         assert_eq!(app.owner_of(SocketId::new(42, 8)), None);

@@ -135,8 +135,11 @@ impl Connection {
     fn call(&mut self, requested: &Requested, body: &[u8], cx: &mut Context) -> Response {
         let scene = Scene { broker: &cx.shared.broker, loop_index: cx.loop_index, now: cx.now };
         let done = requested.execute(body, scene);
-        cx.counters.publishes += done.publishes;
-        self.audience = u16::try_from(done.subscribers).unwrap_or(u16::MAX);
+        if let Some(call) = done.call {
+            cx.counters.api_calls[call as usize] += 1;
+        }
+        cx.counters.publishes += done.published.publications;
+        self.audience = u16::try_from(done.published.subscribers).unwrap_or(u16::MAX);
         done.response
     }
 

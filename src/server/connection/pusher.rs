@@ -46,7 +46,7 @@ impl Connection {
             }
             Ok((mut place, version)) => {
                 let socket_id = SocketId::new(cx.draw(), cx.draw());
-                place.name(socket_id, cx.owner());
+                place.register(socket_id, cx.owner());
                 let session = Session::new(socket_id, version);
                 let established = session.established(cx.timeouts.idle_ms().div_ceil(1000));
                 let within = place.settings().authorized_within;

@@ -65,6 +65,41 @@ impl Transport {
     }
 }
 
+/// What a server calls for by the HTTP API of Pusher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiCall {
+    /// An event.
+    Events,
+    /// Several events.
+    BatchEvents,
+    /// The channels of the app.
+    Channels,
+    /// The state of one channel.
+    Channel,
+    /// The users in a presence channel.
+    Users,
+    /// The end of a user's connections.
+    Terminate,
+}
+
+impl ApiCall {
+    /// Every call, in the order of their numbers.
+    pub const ALL: [Self; 6] =
+        [Self::Events, Self::BatchEvents, Self::Channels, Self::Channel, Self::Users, Self::Terminate];
+
+    /// Its name in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::BatchEvents => "batch_events",
+            Self::Channels => "channels",
+            Self::Channel => "channel",
+            Self::Users => "users",
+            Self::Terminate => "terminate_connections",
+        }
+    }
+}
+
 /// How many numbers [`Counters`] has.
 const CELLS: usize = size_of::<Counters>() / size_of::<u64>();
 
@@ -81,6 +116,8 @@ pub struct Counters {
     pub accepted: u64,
     /// Publications that clients made.
     pub publishes: u64,
+    /// Calls of the HTTP API of Pusher that were done, by call.
+    pub api_calls: [u64; ApiCall::ALL.len()],
     /// Publications appended to logs times the readers of those logs, by form.
     pub deliveries: [u64; WireForm::ALL.len()],
     /// Publications sent from history to reconnecting subscribers, by form.
@@ -176,6 +213,7 @@ impl Counters {
             connections,
             accepted,
             publishes,
+            api_calls,
             deliveries,
             replayed,
             bytes_sent,
@@ -189,6 +227,7 @@ impl Counters {
             turns: Turns { buckets, busy_ns },
         } = self;
         let arrays = connections.iter_mut().chain(deliveries).chain(replayed).chain(lagged).chain(buckets);
+        let arrays = arrays.chain(api_calls);
         let singles = [accepted, publishes, bytes_sent, bytes_received, passed_over, log_bytes];
         arrays.chain(singles).chain([private_bytes, connection_bytes, lag_max, busy_ns])
     }
@@ -275,6 +314,13 @@ mod tests {
         let mut counters = Counters { connections: [1, 0, 0, 0, 0, 0], ..Counters::default() };
         counters.note_transport(Transport::Http, Transport::Sse);
         assert_eq!(counters.connections, [0, 0, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_call_stands_in_the_table_at_its_number() {
+        for (number, &call) in ApiCall::ALL.iter().enumerate() {
+            assert_eq!(call as usize, number);
+        }
     }
 
     #[test]

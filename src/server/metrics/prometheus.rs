@@ -5,7 +5,7 @@
 use std::fmt::{self, Display, Write};
 
 use crate::pusher::webhook::Counts;
-use crate::server::metrics::counters::{POLICIES, TURN_BOUNDS_US, Transport, Turns};
+use crate::server::metrics::counters::{ApiCall, POLICIES, TURN_BOUNDS_US, Transport, Turns};
 use crate::server::metrics::process::ProcessFigures;
 use crate::server::metrics::snapshot::{Snapshot, VERSION};
 
@@ -75,6 +75,11 @@ impl Page {
         let counters = &snapshot.counters;
         let publishes = "Publications by clients and by the program.";
         self.single("fanfare_publishes_total", Type::Counter, publishes, counters.publishes);
+        let name = "fanfare_pusher_calls_total";
+        self.family(name, Type::Counter, "Calls of the HTTP API of Pusher that were done, by call.");
+        for (call, count) in ApiCall::ALL.iter().zip(counters.api_calls) {
+            self.labelled(name, "call", call.label(), count);
+        }
         let name = "fanfare_deliveries_total";
         self.family(name, Type::Counter, "Publications times their subscribers, by transport.");
         for transport in Transport::ALL.into_iter().filter(|&transport| transport != Transport::Http) {

@@ -18,6 +18,7 @@ fn snapshot() -> Snapshot {
         connections: [1, 2, 3, 4, 5, 6],
         accepted: 20,
         publishes: 12,
+        api_calls: [14, 15, 16, 17, 18, 19],
         deliveries,
         replayed,
         bytes_sent: 1000,

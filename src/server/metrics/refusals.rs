@@ -36,6 +36,8 @@ pub enum Reason {
     Timeout,
     /// A request that contradicts an earlier one: a key reused for another publication.
     Conflict,
+    /// A request for more than an app may do in a time.
+    Rate,
     /// A request or message that is too long.
     TooLarge,
     /// A request for a protocol, coding or version that is not supported.
@@ -58,7 +60,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::NoRoom,
         Self::Descriptors,
         Self::Memory,
@@ -69,6 +71,7 @@ impl Reason {
         Self::Method,
         Self::Timeout,
         Self::Conflict,
+        Self::Rate,
         Self::TooLarge,
         Self::Unsupported,
         Self::Internal,
@@ -93,6 +96,7 @@ impl Reason {
             Self::Method => "method_not_allowed",
             Self::Timeout => "timeout",
             Self::Conflict => "conflict",
+            Self::Rate => "rate",
             Self::TooLarge => "too_large",
             Self::Unsupported => "unsupported",
             Self::Internal => "internal",
@@ -117,6 +121,7 @@ impl Reason {
             408 => Self::Timeout,
             409 | 422 => Self::Conflict,
             413 | 431 => Self::TooLarge,
+            429 => Self::Rate,
             415 | 417 | 426 | 501 | 505 => Self::Unsupported,
             400..500 => Self::BadRequest,
             500.. => Self::Internal,
@@ -211,8 +216,8 @@ mod tests {
             refusals.count(reason, number as u64 + 1, Millis(0));
         }
         let counts: Vec<_> = refusals.counts().collect();
-        assert_eq!(counts.len(), 18, "all but the lagging");
-        assert_eq!((counts[0], counts[17]), (("no_room", 1), ("silent", 18)));
+        assert_eq!(counts.len(), 19, "all but the lagging");
+        assert_eq!((counts[0], counts[18]), (("no_room", 1), ("silent", 19)));
         let labels: std::collections::BTreeSet<_> = counts.iter().map(|(label, _)| label).collect();
         assert_eq!(labels.len(), counts.len());
     }
@@ -224,6 +229,7 @@ mod tests {
             (Status::BAD_REQUEST, Some(Reason::BadRequest)),
             (Status::UNAUTHORIZED, Some(Reason::Unauthorized)),
             (Status::FORBIDDEN, Some(Reason::Forbidden)),
+            (Status::TOO_MANY_REQUESTS, Some(Reason::Rate)),
             (Status::NOT_FOUND, Some(Reason::NotFound)),
             (Status::METHOD_NOT_ALLOWED, Some(Reason::Method)),
             (Status::REQUEST_TIMEOUT, Some(Reason::Timeout)),
