@@ -1,10 +1,10 @@
-//! The paths of pusher-js' HTTP transports: `…/app/KEY/SERVER/SESSION/REQUEST` below a prefix, `/pusher` unless the page
-//! says `httpPath`.
+//! The paths of pusher-js' HTTP transports: `…/app/KEY/SERVER/SESSION/REQUEST`. What is ahead of that is `/pusher`, or what
+//! the page says with `httpPath`.
 //!
 //! What is done about a request is not known here.
 
-/// The prefix that pusher-js uses by default.
-pub const PREFIX: &str = "/pusher";
+/// What is ahead of the key of the app.
+const APP: &str = "/app/";
 
 /// The length of a session's identifier, which the client draws.
 const SESSION_LEN: usize = 8;
@@ -39,16 +39,19 @@ pub enum Transport {
     Polling,
 }
 
-/// Whether a path is below the prefix of these transports, and so can only be meant for them.
-#[must_use]
-pub fn is_below(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with("/app/"))
+impl SessionName {
+    /// The same with the key as it is without the escapes of a path.
+    #[must_use]
+    pub fn with_key(self, key: &str) -> Self {
+        Self { key: key.into(), ..self }
+    }
 }
 
 /// The session that a path names, and what the request is for; `None` if it names none.
 #[must_use]
-pub fn parse(path: &str, prefix: &str) -> Option<(SessionName, Purpose)> {
-    let mut segments = path.strip_prefix(prefix)?.strip_prefix("/app/")?.split('/');
+pub fn parse(path: &str) -> Option<(SessionName, Purpose)> {
+    let (_, segments) = path.rsplit_once(APP)?;
+    let mut segments = segments.split('/');
     let (key, server, session) = (segments.next()?, segments.next()?, segments.next()?);
     let purpose = match segments.next()? {
         "xhr_streaming" => Purpose::Receive(Transport::Streaming),
@@ -86,13 +89,13 @@ mod tests {
             ("xhr_send", Purpose::Send),
         ] {
             let path = format!("/pusher/app/278d/17/a0v9z3k1/{last}");
-            assert_eq!(parse(&path, PREFIX), Some((session.clone(), purpose)));
+            assert_eq!(parse(&path), Some((session.clone(), purpose)));
         }
     }
 
     #[test]
     fn sessions_of_other_apps_servers_or_identifiers_are_others() {
-        let named = |path: &str| parse(path, "").map(|(name, _)| name);
+        let named = |path: &str| parse(path).map(|(name, _)| name);
         let one = named("/app/k/0/aaaaaaaa/xhr");
         assert_eq!(one, named("/app/k/0/aaaaaaaa/xhr_send"));
         for other in ["/app/l/0/aaaaaaaa/xhr", "/app/k/1/aaaaaaaa/xhr", "/app/k/0/aaaaaaab/xhr"] {
@@ -114,18 +117,19 @@ mod tests {
             "/pusher/app/k/+1/aaaaaaaa/xhr",
             "/pusher/app/k//aaaaaaaa/xhr",
             "/pusher/app//0/aaaaaaaa/xhr",
-            "/app/k/0/aaaaaaaa/xhr",
+            "/app/k/0/aaaaaaaa/app/xhr",
             "/pusher/apps/k/0/aaaaaaaa/xhr",
         ] {
-            assert_eq!(parse(path, PREFIX), None, "{path}");
+            assert_eq!(parse(path), None, "{path}");
         }
     }
 
     #[test]
-    fn what_is_below_the_prefix_is_meant_for_these_transports() {
-        assert!(is_below("/pusher/app/k", PREFIX));
-        for path in ["/app/k", "/pusher/apps/1/events", "/pusher", "/pusherapp/k"] {
-            assert!(!is_below(path, PREFIX), "{path}");
+    fn anything_may_be_ahead_of_it() {
+        let session = name("k", 0, b"aaaaaaaa");
+        for prefix in ["", "/pusher", "/a/b", "/app/x"] {
+            let path = format!("{prefix}/app/k/0/aaaaaaaa/xhr");
+            assert_eq!(parse(&path), Some((session.clone(), Purpose::Receive(Transport::Polling))), "{path}");
         }
     }
 }

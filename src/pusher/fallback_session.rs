@@ -1,16 +1,16 @@
 //! Which request carries a session of pusher-js' HTTP transports at present, how much it may carry, and when a session
 //! without a request is gone.
 //!
-//! Pure rules, with the time as an argument; what is carried is not known here.
+//! Pure rules: times are told, not measured, and what is carried is not known here.
 
 use super::fallback::{OPEN, PRELUDE};
 use super::fallback_path::Transport;
 
 /// How long a session lives without a request that carries it. A client that polls is back within a round trip.
-pub const GONE_AFTER_MS: u64 = 5_000;
+pub const GONE_AFTER_MS: u32 = 5_000;
 
 /// How often a request that carries nothing else carries a sign of life. Proxies end a silent response after 30 s or more.
-pub const HEARTBEAT_MS: u64 = 25_000;
+pub const HEARTBEAT_MS: u32 = 25_000;
 
 /// The client aborts a stream once it has read more than this many UTF-16 units, and asks for another one: what was sent
 /// behind the line with which that happens would be lost.
@@ -20,7 +20,7 @@ pub const STREAM_UNITS_MAX: usize = 256 * 1024;
 pub const BATCH_LEN: usize = 64 * 1024;
 
 /// The slowest client whose session survives the reading of an answer to a poll: 16 bytes a millisecond.
-const SLOWEST_BYTES_PER_MS: u64 = 16;
+const SLOWEST_BYTES_PER_MS: usize = 16;
 
 /// The request that carries a session, if any.
 ///
@@ -43,8 +43,8 @@ pub struct Carriage {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Carrier {
-    /// None. The session is gone at this time.
-    None { gone_at_ms: u64 },
+    /// None. The session is gone after this time.
+    None { gone_after_ms: u32 },
     /// A poll, which is answered with one batch.
     Polling,
     /// A stream, which has carried this many units.
@@ -68,8 +68,8 @@ pub enum Attached {
 impl Carriage {
     /// A session that no request carries yet.
     #[must_use]
-    pub fn new(now_ms: u64) -> Self {
-        Self { carrier: Carrier::None { gone_at_ms: now_ms + GONE_AFTER_MS }, is_open: false }
+    pub fn new() -> Self {
+        Self { carrier: Carrier::None { gone_after_ms: GONE_AFTER_MS }, is_open: false }
     }
 
     /// A request asks to carry the session. The caller sends [`PRELUDE`] on every stream, and [`OPEN`] if it opens the
@@ -120,18 +120,24 @@ impl Carriage {
     }
 
     /// Nothing carries the session any more: its request was answered with this many bytes, or the peer has gone.
-    pub fn detach(&mut self, now_ms: u64, answer_len: usize) {
-        let reading_ms = answer_len as u64 / SLOWEST_BYTES_PER_MS;
-        self.carrier = Carrier::None { gone_at_ms: now_ms + GONE_AFTER_MS + reading_ms };
+    pub fn detach(&mut self, answer_len: usize) {
+        let reading_ms = u32::try_from(answer_len / SLOWEST_BYTES_PER_MS).unwrap_or(u32::MAX);
+        self.carrier = Carrier::None { gone_after_ms: GONE_AFTER_MS.saturating_add(reading_ms) };
     }
 
-    /// When the session is gone if no request comes to carry it; `None` while one does.
+    /// How long the session lives if no request comes to carry it; `None` while one does.
     #[must_use]
-    pub fn gone_at_ms(&self) -> Option<u64> {
+    pub fn gone_after_ms(&self) -> Option<u32> {
         match self.carrier {
-            Carrier::None { gone_at_ms } => Some(gone_at_ms),
+            Carrier::None { gone_after_ms } => Some(gone_after_ms),
             Carrier::Polling | Carrier::Streaming { .. } => None,
         }
+    }
+}
+
+impl Default for Carriage {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -155,20 +161,20 @@ mod tests {
 
     #[test]
     fn a_session_is_opened_once_whatever_carries_it_later() {
-        let mut carriage = Carriage::new(0);
+        let mut carriage = Carriage::new();
         assert_eq!(carriage.attach(Polling), Attached::Opens);
-        carriage.detach(100, OPEN.len());
+        carriage.detach(OPEN.len());
         for transport in [Polling, Streaming, Polling] {
             assert_eq!(carriage.attach(transport), Attached::Continues);
             assert_eq!(carriage.transport(), Some(transport));
-            carriage.detach(200, 0);
+            carriage.detach(0);
         }
     }
 
     #[test]
     fn a_second_request_is_refused_while_the_first_carries_the_session() {
         for transport in [Polling, Streaming] {
-            let mut carriage = Carriage::new(0);
+            let mut carriage = Carriage::new();
             assert_eq!(carriage.attach(transport), Attached::Opens);
             let before = carriage;
             assert_eq!(carriage.attach(Polling), Attached::Refused);
@@ -179,25 +185,25 @@ mod tests {
 
     #[test]
     fn a_session_is_gone_5_s_after_nothing_carries_it_any_more() {
-        let mut carriage = Carriage::new(1000);
-        assert_eq!(carriage.gone_at_ms(), Some(6000));
+        let mut carriage = Carriage::new();
+        assert_eq!(carriage.gone_after_ms(), Some(5000));
         let _ = carriage.attach(Streaming);
-        assert_eq!(carriage.gone_at_ms(), None);
-        carriage.detach(20_000, 0);
-        assert_eq!(carriage.gone_at_ms(), Some(25_000));
+        assert_eq!(carriage.gone_after_ms(), None);
+        carriage.detach(0);
+        assert_eq!(carriage.gone_after_ms(), Some(5000));
     }
 
     #[test]
     fn the_time_to_read_an_answer_does_not_count() {
-        let mut carriage = Carriage::new(0);
+        let mut carriage = Carriage::new();
         let _ = carriage.attach(Polling);
-        carriage.detach(1000, 64 * 1024);
-        assert_eq!(carriage.gone_at_ms(), Some(1000 + 5000 + 4096));
+        carriage.detach(64 * 1024);
+        assert_eq!(carriage.gone_after_ms(), Some(5000 + 4096));
     }
 
     #[test]
     fn a_stream_is_full_with_the_line_that_brings_it_past_the_mark() {
-        let mut carriage = Carriage::new(0);
+        let mut carriage = Carriage::new();
         let _ = carriage.attach(Streaming);
         assert_eq!(carriage.room(), BATCH_LEN);
         carriage.wrote(STREAM_UNITS_MAX - PRELUDE.len() - OPEN.len());
@@ -211,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_poll_has_no_mark() {
-        let mut carriage = Carriage::new(0);
+        let mut carriage = Carriage::new();
         let _ = carriage.attach(Polling);
         carriage.wrote(2 * STREAM_UNITS_MAX);
         assert_eq!(carriage.room(), BATCH_LEN);
@@ -219,7 +225,7 @@ mod tests {
 
     #[test]
     fn nothing_is_written_where_nothing_carries_it() {
-        assert_eq!(Carriage::new(0).room(), 0);
+        assert_eq!(Carriage::new().room(), 0);
     }
 
     #[test]
