@@ -296,7 +296,10 @@ impl Connection {
     /// Drops the connection with its unsent bytes, without a Close frame.
     pub fn cut(&mut self, cx: &mut Context) -> Next {
         self.leave_channels(cx);
-        self.linger(cx.now);
+        // A session is still known by its name, so that the loop forgets it and ends its request.
+        if !matches!(self.life, Life::Carried(_)) {
+            self.linger(cx.now);
+        }
         self.outbox = Outbox::default();
         Next::Drop
     }

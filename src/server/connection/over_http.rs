@@ -121,6 +121,8 @@ impl Connection {
         self.deadlines.restart(cx.now);
         match beat {
             Beat::Gone => return Next::Drop,
+            // Its last line cannot be written: the client does not replace a full stream, or does not read it.
+            Beat::Silent if self.is_closing_session() => return Next::Drop,
             Beat::Silent => self.refuse_client(&Error::NoPong, cx),
             Beat::SayAlive if self.outbox.is_empty() => self.outbox.tail().extend_from_slice(HEARTBEAT),
             Beat::SayAlive | Beat::Nothing => {}
@@ -162,3 +164,7 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "over_http_tests.rs"]
+mod tests;
