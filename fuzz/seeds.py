@@ -487,6 +487,34 @@ def pusher_rest():
         put("pusher_rest", name, data)
 
 
+def pusher_fallback():
+    publish, flush, deliver, come = 0, 1, 2, 3
+
+    def case(body=b"[]", *operations):
+        return bytes([len(body)]) + body + bytes(byte for operation in operations for byte in operation)
+
+    stream, poll, write, read = (come, 0), (come, 1), (flush, 0), (deliver, 255)
+    long = [(publish, 250), write, read]
+    cases = {
+        "stream": case(b'["a"]', stream, (publish, 1), write, read),
+        "poll": case(b'["a","b"]', poll, read, (publish, 1), poll, write, read),
+        "rotation": case(b"[]", stream, *(long * 40), stream, *(long * 40), stream),
+        "rotation-in-pieces": case(b"[]", stream, *[(publish, 251), (publish, 252)] * 30, *[write, (deliver, 90)] * 90, stream, write),
+        "stream-then-poll": case(b"[]", stream, *(long * 40), poll, write, read, stream),
+        "published-before-anything-comes": case(b"[]", (publish, 9), (publish, 8), poll, write, read),
+        "second-while-the-first-is-read": case(b"[]", stream, stream, poll, (publish, 3), write, poll, read),
+        "post-is-no-array": case(b'{"a":1}'),
+        "post-of-numbers": case(b"[1]"),
+        "post-lone-surrogate": case(b'["\\ud800"]'),
+        "post-pair": case(b'["\\ud83d\\ude00"]'),
+        "post-cut": case(b'["a"'),
+        "post-more": case(b'["a"]x'),
+        "post-not-utf8": case(b'["\xff"]'),
+    }
+    for name, data in cases.items():
+        put("pusher_fallback", name, data)
+
+
 shutil.rmtree(CORPUS, ignore_errors=True)
-for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest):
+for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback):
     target()

@@ -67,6 +67,7 @@
 //!  connection                 one connection: its life, its outbox and subscriptions, one file a role
 //!  shared                     what all loops share: configuration, broker, and the types below
 //!  budget, placement,         memory held for clients; connections per loop;
+//!  sessions,                  where each session over HTTP requests is;
 //!  stopping                   how far the stop has come
 //!  api, demo                  requests to answers: routes, access, payloads; the demo's prices
 //!  apps                       the running Pusher apps: settings, counters, reload

@@ -173,3 +173,13 @@ fn requests_of_the_corpus_are_signed_exactly_if_the_rules_say_so() {
 fn random_requests_are_signed_exactly_if_the_rules_say_so() {
     over_random_inputs("pusher_rest", 4_000, bodies::pusher_rest::run);
 }
+
+#[test]
+fn sessions_of_the_corpus_lose_no_message_whatever_carries_them() {
+    over_corpus("pusher_fallback", bodies::pusher_fallback::run);
+}
+
+#[test]
+fn sessions_lose_no_message_after_any_operations() {
+    over_random_inputs("pusher_fallback", 200, bodies::pusher_fallback::run);
+}

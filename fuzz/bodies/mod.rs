@@ -13,6 +13,7 @@ pub mod extension;
 pub mod frames;
 pub mod hub;
 pub mod mask;
+pub mod pusher_fallback;
 pub mod pusher_presence;
 pub mod pusher_rest;
 pub mod pusher_session;

@@ -93,16 +93,18 @@ impl Response {
         self.status
     }
 
+    /// Appends the head of a response that ends with the connection, not after a length: RFC 9112 §6.3. The caller appends
+    /// the body.
+    pub fn encode_endless_head(&self, out: &mut Vec<u8>, framing: Framing) {
+        debug_assert!(!framing.keep_alive && self.body.is_empty(), "the body ends with the connection");
+        self.head(out, framing);
+        connection_fields(out, framing, "");
+        out.extend_from_slice(b"\r\n");
+    }
+
     /// Appends the response to `out`.
     pub fn encode(&self, out: &mut Vec<u8>, framing: Framing) {
-        status_line(out, self.status);
-        // RFC 9110 §6.6.1: "An origin server with a clock MUST generate a Date header field in all 2xx …,
-        // 3xx …, and
-        // 4xx (Client Error) responses".
-        line(out, &["Date: ", framing.date]);
-        for (name, value) in &self.headers {
-            line(out, &[name, ": ", value]);
-        }
+        self.head(out, framing);
         if self.status.allows_body() {
             line(out, &["Content-Length: ", &self.body.len().to_string()]);
         }
@@ -112,6 +114,18 @@ impl Response {
         out.extend_from_slice(b"\r\n");
         if self.status.allows_body() && !framing.head_only {
             out.extend_from_slice(&self.body);
+        }
+    }
+
+    /// The status line, and the fields that the handler says and the date.
+    fn head(&self, out: &mut Vec<u8>, framing: Framing) {
+        status_line(out, self.status);
+        // RFC 9110 §6.6.1: "An origin server with a clock MUST generate a Date header field in all 2xx …,
+        // 3xx …, and
+        // 4xx (Client Error) responses".
+        line(out, &["Date: ", framing.date]);
+        for (name, value) in &self.headers {
+            line(out, &[name, ": ", value]);
         }
     }
 }

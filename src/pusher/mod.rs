@@ -10,6 +10,8 @@ pub mod channel;
 pub mod error;
 pub mod event;
 pub mod fallback;
+pub mod fallback_path;
+pub mod fallback_session;
 mod presence;
 pub mod rest;
 pub mod rest_answer;

@@ -18,6 +18,7 @@ mod lock;
 mod metrics;
 mod placement;
 mod prices;
+mod sessions;
 mod shared;
 mod start;
 mod stopping;

@@ -38,6 +38,11 @@ impl Placement {
         index
     }
 
+    /// Counts one more connection for a loop, which made it itself.
+    pub fn add(&self, loop_index: usize) {
+        self.connections[loop_index].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts one connection less for a loop.
     pub fn release(&self, loop_index: usize) {
         self.connections[loop_index].fetch_sub(1, Ordering::Relaxed);

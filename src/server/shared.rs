@@ -21,6 +21,7 @@ use crate::server::metrics::dashboard::FIGURES_CHANNEL;
 use crate::server::metrics::refusals::{Reason, Refusals};
 use crate::server::metrics::snapshot::{Meters, Snapshot};
 use crate::server::placement::Placement;
+use crate::server::sessions::Sessions;
 use crate::server::stopping::{Stop, Stopping};
 
 /// The state that all threads of a server share.
@@ -33,6 +34,8 @@ pub struct Shared {
     pub meters: Meters,
     pub clock: Clock,
     pub placement: Placement,
+    /// The sessions over HTTP requests.
+    pub sessions: Sessions,
     pub budget: Budget,
     pub demo_call: DemoCall,
     /// For the whole server, so that a reason has one log line, not one per loop.
@@ -53,6 +56,7 @@ impl Shared {
             meters: Meters::new(loops),
             clock,
             placement: Placement::new(loops, connections_max),
+            sessions: Sessions::default(),
             budget: Budget::new(loops, config.max_memory),
             demo_call: DemoCall::new(config.serves_demo()),
             refusals: Mutex::default(),

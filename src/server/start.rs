@@ -17,6 +17,7 @@ use crate::server::broker::mailbox::{FIRST_LOOP, mailboxes};
 use crate::server::broker::retention::Retention;
 use crate::server::demo::Demo;
 use crate::server::event_loop::acceptor::{Acceptor, bind};
+use crate::server::event_loop::exchange::Exchange;
 use crate::server::event_loop::{EventLoop, OPERATORS_MAX, WAKER};
 use crate::server::handle::Handle;
 use crate::server::shared::Shared;
@@ -92,9 +93,13 @@ impl Server {
         let acceptor = Acceptor::new(listeners, metrics, polls[FIRST_LOOP].registry(), any_origin)?;
         let handle = Handle::new(Arc::clone(&shared));
         let mut acceptor = Some(acceptor);
+        let exchange = Arc::new(Exchange::new(polls.len()));
         let numbered = polls.into_iter().enumerate();
         let mut loops: Vec<_> = numbered
-            .map(|(index, poll)| EventLoop::new(index, Arc::clone(&shared), poll, acceptor.take()))
+            .map(|(index, poll)| {
+                let (shared, exchange) = (Arc::clone(&shared), Arc::clone(&exchange));
+                EventLoop::new(index, shared, exchange, poll, acceptor.take())
+            })
             .collect();
         if shared.config.serves_demo() {
             loops[FIRST_LOOP].set_demo(Demo::new(getrandom::u64().map_err(io::Error::other)?));

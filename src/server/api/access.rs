@@ -84,6 +84,14 @@ impl Access {
         }
     }
 
+    /// As [`Access::is_origin_served`], for a request that is answered with a status.
+    pub fn check_app_origin(&self, request: &Request, app_origins: &[String]) -> Result<(), Refusal> {
+        match self.is_origin_served(request, app_origins) {
+            true => Ok(()),
+            false => Err(Refusal::Origin { is_development: self.is_development }),
+        }
+    }
+
     /// Whether the page that made the request may do what a client outside a browser may.
     pub fn is_fully_served(&self, request: &Request) -> bool {
         self.origins.access(request) == PageAccess::Full

@@ -5,6 +5,7 @@
 use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, Position, Published, WireForm};
+use crate::pusher::fallback_path::{Purpose, SessionName};
 use crate::server::api::access::{Access, Refusal};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::assets;
@@ -29,10 +30,10 @@ const PREFLIGHT_SECONDS: &str = "7200";
 /// The rules that answers follow.
 #[derive(Debug)]
 pub struct Handlers {
-    access: Access,
+    pub(super) access: Access,
     serves_demo: bool,
     serves_echo: bool,
-    message_len_max: u64,
+    pub(super) message_len_max: u64,
     publication_len_max: u64,
     deflates: bool,
     deflate_context_takeover: bool,
@@ -55,6 +56,8 @@ pub enum Answer {
     Stream(Joining),
     /// Answer with what is kept, or wait for the next publication.
     Poll(Polling),
+    /// Bring the request to its session.
+    Session(SessionName, Purpose),
 }
 
 /// A subscription that is to begin.
@@ -180,9 +183,11 @@ impl Handlers {
             if !matches!(route, Route::Health | Route::Ready) {
                 self.access.check_host(request)?;
             }
-            // A Pusher client is told after the handshake.
-            if !matches!(route, Route::Pusher(_)) {
-                self.access.check_origin(request)?;
+            match &route {
+                // A Pusher client is told after the handshake.
+                Route::Pusher(_) => {}
+                Route::Session(session, _) => self.check_session_origin(request, session, apps)?,
+                _ => self.access.check_origin(request)?,
             }
         }
         match (route, request.method()) {
@@ -211,6 +216,7 @@ impl Handlers {
                 let head = head.map_err(|refused| rest::refusal(&refused))?;
                 Ok(Answer::Call(Box::new(Requested::new(head, apps)?)))
             }
+            (Route::Session(name, purpose), "POST") => Ok(Answer::Session(name, purpose)),
             (route, "OPTIONS") if door == Door::Public => {
                 Ok(Answer::Respond(self.options(request, route.allow(door))))
             }
@@ -297,10 +303,13 @@ impl Handlers {
     }
 
     /// The origin whose pages may read the answer to the request.
-    pub fn allow_origin<'a>(&self, request: &'a Request) -> Option<&'a str> {
+    pub fn allow_origin<'a>(&self, request: &'a Request, apps: &Apps) -> Option<&'a str> {
         let origin = self.access.allow_origin(request)?;
-        self.access.check_origin(request).ok()?;
-        Some(origin)
+        let served = match Route::session(request.path()) {
+            Some((session, _)) => self.check_session_origin(request, &session, apps),
+            None => self.access.check_origin(request),
+        };
+        served.ok().map(|()| origin)
     }
 
     /// Subscribes by the transport that the request asks for: an upgrade, an event stream, or else a long poll.

@@ -12,3 +12,4 @@ pub mod payload;
 pub mod pusher;
 pub mod rest;
 pub mod routes;
+mod session;

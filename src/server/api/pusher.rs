@@ -42,9 +42,14 @@ impl Connecting {
 impl Connecting {
     /// The longest message that the client may send, in bytes.
     pub fn message_len_max(&self) -> u64 {
-        let max_event = self.app.as_ref().map_or(0, |app| app.settings().max_event);
-        (MESSAGE_LEN_BASE + ESCAPED_MAX * max_event) as u64
+        message_len_max(self.app.as_deref())
     }
+}
+
+/// The longest message that a client of the app may send, in bytes.
+pub fn message_len_max(app: Option<&RunningApp>) -> u64 {
+    let max_event = app.map_or(0, |app| app.settings().max_event);
+    (MESSAGE_LEN_BASE + ESCAPED_MAX * max_event) as u64
 }
 
 fn check(request: &Request, app: &Arc<RunningApp>, access: &Access) -> Result<(Place, u32), Error> {

@@ -2,6 +2,7 @@
 
 use crate::http::{self, Request, Response, Status};
 use crate::hub::ChannelName;
+use crate::pusher::fallback_path::{self, Purpose, SessionName};
 use crate::pusher::rest::{Head, Refused};
 
 /// The listener that a connection came in at.
@@ -41,6 +42,8 @@ pub enum Route {
     Pusher(String),
     /// `/apps/{id}/…`, where servers call the HTTP API of Pusher; or why the request is none of its calls.
     Rest(Box<Result<Head, Refused>>),
+    /// `…/app/{key}/{server}/{session}/…`: a request of a session over HTTP.
+    Session(SessionName, Purpose),
 }
 
 /// What is ahead of the key where Pusher clients connect.
@@ -75,18 +78,35 @@ impl Route {
             "/fanfare.js" => Ok(Self::Script),
             "/fanfare.mjs" => Ok(Self::Module),
             "/echo" => Ok(Self::Echo),
-            path => match (path.strip_prefix(CHANNELS), pusher_key(path)) {
-                (Some(segment), _) => channel(segment).map(Self::Channel),
-                (None, Some(key)) => Ok(Self::Pusher(key)),
-                (None, None) => match Head::new(request.method(), path, request.query()) {
-                    Some(head) => Ok(Self::Rest(Box::new(head))),
-                    None => Err(Response::text(
-                        Status::NOT_FOUND,
-                        "Nothing is here; channels are at /channels/{name}, and the server's state at /healthz.",
-                    )),
-                },
-            },
+            path => Self::of_names(path, request),
         }
+    }
+
+    /// The route of a path that names something.
+    fn of_names(path: &str, request: &Request) -> Result<Self, Response> {
+        if let Some(segment) = path.strip_prefix(CHANNELS) {
+            return channel(segment).map(Self::Channel);
+        }
+        if let Some(key) = pusher_key(path) {
+            return Ok(Self::Pusher(key));
+        }
+        if let Some((name, purpose)) = Self::session(path) {
+            return Ok(Self::Session(name, purpose));
+        }
+        match Head::new(request.method(), path, request.query()) {
+            Some(head) => Ok(Self::Rest(Box::new(head))),
+            None => Err(Response::text(
+                Status::NOT_FOUND,
+                "Nothing is here; channels are at /channels/{name}, and the server's state at /healthz.",
+            )),
+        }
+    }
+
+    /// The session that the path of a request names, and what the request is for.
+    pub fn session(path: &str) -> Option<(SessionName, Purpose)> {
+        let (name, purpose) = fallback_path::parse(path)?;
+        let key = http::decode_segment(&name.key)?;
+        Some((name.with_key(&key), purpose))
     }
 
     /// The methods that the route knows at a listener, as the `Allow` field names them.
@@ -99,6 +119,7 @@ impl Route {
                 Err(Refused::Method("POST")) => "POST, OPTIONS",
                 Ok(_) | Err(_) => "GET, POST, OPTIONS",
             },
+            (Door::Public, Self::Session(..)) => "POST, OPTIONS",
             (
                 Door::Public,
                 Self::Home

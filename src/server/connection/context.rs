@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::lag::LagRules;
+use super::pipe::Pipe;
 use super::spares::Spares;
 use super::timeouts::Timeouts;
 use crate::hub::{ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Subscription};
@@ -38,6 +39,10 @@ pub struct Context {
     pub encoder: Encoder,
     pub counters: Counters,
     pub spares: Spares,
+    /// Where sessions over HTTP requests write.
+    pub pipe: Pipe,
+    /// Requests that carried sessions and do so no more. The loop tells the sessions.
+    pub released: Vec<Released>,
     pub timeouts: Timeouts,
     pub lag_rules: LagRules,
     /// The time when this turn's wait ended; from the flush phase on, the time when that began.
@@ -57,6 +62,13 @@ pub struct Context {
     taken: VecDeque<Arc<Publication>>,
 }
 
+/// A request that carries its session no more, by the numbers of their keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Released {
+    pub session: u64,
+    pub carrier: u64,
+}
+
 impl Context {
     /// For the loop with this index.
     pub fn new(loop_index: usize, shared: Arc<Shared>) -> Self {
@@ -70,6 +82,8 @@ impl Context {
             encoder,
             counters: Counters::default(),
             spares: Spares::default(),
+            pipe: Pipe::default(),
+            released: Vec::new(),
             timeouts,
             lag_rules,
             now: Millis::default(),

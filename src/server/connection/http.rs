@@ -50,7 +50,9 @@ impl Connection {
     /// Answers complete requests, as long as the peer takes the answers and no mailbox is congested.
     pub(super) fn serve(&mut self, cx: &mut Context) {
         while let Life::Http(http) = &mut self.life {
-            let has_to_wait = http.is_body_awaited() && cx.is_congested() || http.is_delivery_awaited();
+            let has_to_wait = http.is_body_awaited() && cx.is_congested()
+                || http.is_delivery_awaited()
+                || http.is_session_awaited();
             if self.outbox.is_high() || has_to_wait {
                 return;
             }
@@ -68,7 +70,7 @@ impl Connection {
         if let Door::Public = self.door
             && let Life::Http(http) = &mut self.life
         {
-            http.allow_origin = cx.shared.handlers.allow_origin(request).map(Into::into);
+            http.allow_origin = cx.shared.handlers.allow_origin(request, &cx.shared.apps).map(Into::into);
         }
         match answer {
             Answer::Respond(response) => self.respond_to(request, &response, cx),
@@ -87,6 +89,7 @@ impl Connection {
             Answer::Stream(joining) => self.begin_stream(&joining, cx),
             Answer::Poll(polling) => self.poll_channel(request, &polling, cx),
             Answer::Upgrade(acceptance) => self.upgrade(acceptance, cx),
+            Answer::Session(name, purpose) => self.await_session(request, name, purpose, cx),
         }
     }
 
@@ -114,8 +117,16 @@ impl Connection {
 
     fn take_body(&mut self, body: Vec<u8>, cx: &mut Context) {
         let Life::Http(http) = &mut self.life else { return };
-        let Expects::Body { intent, after } = std::mem::replace(&mut http.expects, Expects::Head) else {
-            unreachable!("a body is read for what is done with it");
+        let (intent, after) = match std::mem::replace(&mut http.expects, Expects::Head) {
+            Expects::Body { intent, after } => (intent, after),
+            Expects::SessionBody(mut request) => {
+                request.body = body;
+                http.expects = Expects::Session(request);
+                return;
+            }
+            Expects::Head | Expects::NextRequest | Expects::Delivery { .. } | Expects::Session(_) => {
+                unreachable!("a body is read for what is done with it")
+            }
         };
         match intent {
             Intent::Publish(Publication { channel, event, media_type, key, .. }) => {
@@ -274,7 +285,7 @@ impl Connection {
 
     /// Calls `encode` with the fields that frame an answer to the current request. Whether the connection is kept alive is
     /// for `encode` to set.
-    fn with_framing(&mut self, cx: &Context, encode: impl FnOnce(Framing<'_>, &mut Vec<u8>)) {
+    pub(super) fn with_framing(&mut self, cx: &Context, encode: impl FnOnce(Framing<'_>, &mut Vec<u8>)) {
         let date = clock::http_date();
         let allow_origin = match &mut self.life {
             // Taken: the next request has an origin of its own.
@@ -282,6 +293,8 @@ impl Connection {
             Life::LongPoll(_)
             | Life::WebSocket(_)
             | Life::EventStream(_)
+            | Life::Carried(_)
+            | Life::Carrier(_)
             | Life::Finishing
             | Life::Lingering => None,
         };

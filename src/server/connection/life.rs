@@ -2,17 +2,18 @@
 //!
 //! What happens in a state is in the file of its role; transitions are in `mod.rs` and nowhere else.
 
+use super::carried::Carried;
+use super::client::PusherClient;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
-use crate::hub::{PublicationId, WireForm};
-use crate::pusher::{Session, User};
+use crate::hub::PublicationId;
+use crate::pusher::fallback_path::{Purpose, SessionName, Transport};
 use crate::server::api::handlers::Intent;
-use crate::server::apps::running::Place;
-use crate::server::clock::Millis;
+use crate::server::api::pusher::Connecting;
 use crate::ws::{Deflate, Protocol, State};
 
-/// The life of a connection, from top to bottom. From a long poll it returns to HTTP; from a WebSocket or an event stream
-/// it does not.
+/// The life of a connection, from top to bottom. From a long poll it returns to HTTP, and from a poll that carried a
+/// session; from a WebSocket or a stream it does not. A session begins as one.
 #[derive(Debug)]
 pub enum Life {
     /// Requests and their answers.
@@ -23,6 +24,10 @@ pub enum Life {
     WebSocket(WebSocket),
     /// Chunks of a response without an end. Bytes from the peer are ignored.
     EventStream(EventStream),
+    /// A session over HTTP requests, which has no socket of its own.
+    Carried(Box<Carried>),
+    /// A request that carries a session.
+    Carrier(Box<Carrier>),
     /// The outbox is sent, then our half of TCP is closed.
     Finishing,
     /// Our half is closed. Bytes from the peer are ignored until it closes its own.
@@ -49,6 +54,10 @@ pub enum Expects {
     Body { intent: Intent, after: After },
     /// Nothing: its publication is being delivered, and the mailbox brings the outcome.
     Delivery { after: After },
+    /// The body of a request of a session.
+    SessionBody(Box<SessionRequest>),
+    /// Nothing: the loop is to bring the request to its session.
+    Session(Box<SessionRequest>),
 }
 
 /// What follows an answer.
@@ -71,18 +80,29 @@ impl Http {
         match self.expects {
             Expects::Head => Stage::Head,
             Expects::NextRequest => Stage::KeptAlive,
-            Expects::Body { .. } | Expects::Delivery { .. } => Stage::Body,
+            Expects::Body { .. }
+            | Expects::Delivery { .. }
+            | Expects::SessionBody(_)
+            | Expects::Session(_) => Stage::Body,
         }
     }
 
     /// Whether a request has begun and is not answered yet.
     pub fn is_under_way(&self) -> bool {
-        !self.reader.is_idle() || self.is_body_awaited() || self.is_delivery_awaited()
+        !self.reader.is_idle()
+            || self.is_body_awaited()
+            || self.is_delivery_awaited()
+            || self.is_session_awaited()
     }
 
-    /// Whether the body of a publication is awaited.
+    /// Whether the body of a publication is awaited, or that of what a session's client sends.
     pub fn is_body_awaited(&self) -> bool {
-        matches!(self.expects, Expects::Body { .. })
+        matches!(self.expects, Expects::Body { .. } | Expects::SessionBody(_))
+    }
+
+    /// Whether its request is to be brought to a session.
+    pub fn is_session_awaited(&self) -> bool {
+        matches!(self.expects, Expects::Session(_))
     }
 
     /// Whether the delivery of a publication is awaited.
@@ -92,7 +112,15 @@ impl Http {
 
     /// The bytes of memory that the request under way takes.
     pub fn held_len(&self) -> usize {
-        self.reader.held_len()
+        let body_len = match &self.expects {
+            Expects::Session(request) => request.body.capacity(),
+            Expects::Head
+            | Expects::NextRequest
+            | Expects::Body { .. }
+            | Expects::Delivery { .. }
+            | Expects::SessionBody(_) => 0,
+        };
+        self.reader.held_len() + body_len
     }
 
     /// The number of received bytes that are not parsed yet: those of the next request, while this one waits.
@@ -194,20 +222,6 @@ pub enum Messages {
     Commands,
 }
 
-/// A client that speaks the Pusher protocol.
-#[derive(Debug)]
-pub struct PusherClient {
-    pub session: Session,
-    /// Its place among the connections of its app.
-    pub place: Place,
-    /// The form in which it reads channels.
-    pub form: WireForm,
-    /// The user that it is signed in as.
-    pub user: Option<User>,
-    /// When it has to be authorized, if it has to.
-    pub authorize_by: Option<Millis>,
-}
-
 /// What is awaited from the peer of an open WebSocket or event stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaits {
@@ -248,13 +262,6 @@ impl WebSocket {
     }
 }
 
-impl PusherClient {
-    /// The bytes of memory that it takes.
-    pub fn held_len(&self) -> usize {
-        size_of::<Self>() + self.session.held_len() + self.place.held_len()
-    }
-}
-
 /// An event stream.
 #[derive(Debug)]
 pub struct EventStream {
@@ -270,5 +277,47 @@ impl EventStream {
             Awaits::Nothing => Stage::Open,
             Awaits::SignOfLife => Stage::Pinged,
         }
+    }
+}
+
+/// A request of a session.
+#[derive(Debug)]
+pub struct SessionRequest {
+    /// Which session.
+    pub name: SessionName,
+    /// What the request is for.
+    pub purpose: Purpose,
+    /// What becomes of the client, if there was no such session when the request came.
+    pub connecting: Option<Box<Connecting>>,
+    /// Its body: what the client posts.
+    pub body: Vec<u8>,
+    /// What follows the answer.
+    pub after: After,
+}
+
+/// A request that carries a session.
+#[derive(Debug)]
+pub struct Carrier {
+    /// The HTTP connection, which continues with the next request after the answer to a poll.
+    pub http: Box<Http>,
+    /// What follows the answer to a poll.
+    pub after: After,
+    /// The session, as the number of its key.
+    pub session: u64,
+    /// How it carries the session.
+    pub transport: Transport,
+    /// Whether it has lines of the session that its socket has not taken.
+    pub is_fed: bool,
+}
+
+impl Carrier {
+    /// Whether bytes of another request have arrived.
+    pub fn asks_ahead(&self) -> bool {
+        self.transport == Transport::Polling && self.http.buffered() > 0
+    }
+
+    /// The bytes of memory that requests under way take.
+    pub fn held_len(&self) -> usize {
+        self.http.held_len()
     }
 }

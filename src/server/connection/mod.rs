@@ -3,7 +3,11 @@
 //! What a peer's bytes mean is in the file of each role; how bytes are sent is in `sending`. The table of connections is
 //! the event loop's.
 
+mod carried;
+mod carrier;
+mod client;
 pub mod context;
+mod due;
 mod event_stream;
 mod http;
 mod joining;
@@ -11,6 +15,8 @@ pub mod lag;
 mod life;
 mod long_poll;
 pub mod outbox;
+mod over_http;
+mod pipe;
 mod pusher;
 pub mod reading;
 pub mod replay;
@@ -21,21 +27,20 @@ mod subscriptions;
 pub mod table;
 pub mod timeouts;
 mod websocket;
+mod writing;
 
 use context::Context;
 use lag::Lateness;
-use life::{Awaits, Ended, EventStream, Http, Life, LongPoll, Messages, WebSocket};
+use life::{After, Awaits, Carrier, Ended, EventStream, Http, Life, LongPoll, Messages, WebSocket};
 use outbox::Outbox;
 use stream::Stream;
 use subscriptions::Subscriptions;
-use timeouts::{Deadlines, Due, Stage};
+use timeouts::{Deadlines, Stage};
 
-use crate::config::LagPolicy;
 use crate::hub::{LogId, Subscription};
 use crate::server::api::routes::Door;
 use crate::server::clock::Millis;
 use crate::server::metrics::counters::{Counters, Transport};
-use crate::server::metrics::refusals::Reason;
 use crate::ws::CloseCode;
 
 /// A socket and its state.
@@ -90,6 +95,8 @@ pub enum Next {
     Wait,
     /// Queue it to be read.
     Read,
+    /// It has taken what its session gave it: the session may write again.
+    Carry,
     /// Drop it at the end of the turn.
     Drop,
 }
@@ -122,6 +129,8 @@ impl Connection {
             Life::WebSocket(WebSocket { messages: Messages::Commands, .. }) => Transport::Pusher,
             Life::WebSocket(_) => Transport::WebSocket,
             Life::EventStream(_) => Transport::Sse,
+            Life::Carried(_) => Transport::PusherHttp,
+            Life::Carrier(_) => Transport::Http,
             Life::Finishing | Life::Lingering => self.counted_as,
         }
     }
@@ -137,7 +146,9 @@ impl Connection {
                 stage => stage,
             },
             Life::EventStream(stream) => stream.stage(),
-            Life::Finishing => Stage::Finishing,
+            Life::Carried(session) => session.stage(),
+            Life::Carrier(_) if self.outbox.is_empty() => Stage::Carrying,
+            Life::Carrier(_) | Life::Finishing => Stage::Finishing,
             Life::Lingering => Stage::Lingering,
         }
     }
@@ -149,6 +160,8 @@ impl Connection {
             Life::Http(http) => http.held_len(),
             Life::LongPoll(poll) => poll.held_len(),
             Life::WebSocket(websocket) => websocket.held_len(),
+            Life::Carried(session) => session.held_len(),
+            Life::Carrier(carrier) => carrier.held_len(),
             Life::EventStream(_) | Life::Finishing | Life::Lingering => 0,
         };
         inbound + self.outbox.held_len() + self.subscriptions.held_len()
@@ -164,6 +177,14 @@ impl Connection {
             counters.note_transport(self.counted_as, transport);
             self.counted_as = transport;
         }
+    }
+
+    /// Includes a connection of another loop in the counts of this one.
+    pub fn count_anew(&mut self, counters: &mut Counters) {
+        counters.add_connection();
+        (self.counted_len, self.counted_as) = (0, Transport::Http);
+        self.timer_at = Millis(u64::MAX);
+        self.recount(counters);
     }
 
     /// Removes it from the loop's counts.
@@ -190,118 +211,6 @@ impl Connection {
     /// The number of unsent private bytes.
     pub fn unsent_len(&self) -> usize {
         self.outbox.unsent().len()
-    }
-}
-
-/// Deadlines.
-impl Connection {
-    /// When it is due next if no event comes first.
-    pub fn deadline(&self, cx: &Context) -> Millis {
-        let deadline = self.deadlines.next(self.stage(), &cx.timeouts);
-        let deadline = self.authorize_by().map_or(deadline, |at| at.min(deadline));
-        let grace_end = self.grace_end(cx);
-        // A grace that has ended is left to the flush of this turn.
-        if grace_end > cx.now { deadline.min(grace_end) } else { deadline }
-    }
-
-    /// Whether its deadline cannot have come nearer in a flush: an open subscriber whose socket takes all that it is sent.
-    pub fn is_steady(&self) -> bool {
-        !self.stream.is_refused() && self.stage() == Stage::Open
-    }
-
-    /// Whether the grace of a lagging subscriber has ended, so that its flush has to apply the lag policy.
-    pub fn is_grace_over(&self, cx: &Context) -> bool {
-        self.grace_end(cx) <= cx.now
-    }
-
-    fn grace_end(&self, cx: &Context) -> Millis {
-        let policy = match &self.subscriptions {
-            Subscriptions::One(entry) => entry.policy,
-            Subscriptions::None | Subscriptions::Several(_) => LagPolicy::Close,
-        };
-        self.lateness.deadline(policy, &cx.lag_rules)
-    }
-
-    /// Excludes the time from `since` until now, in which the peer was not read, from its deadlines.
-    pub fn excuse(&mut self, since: Millis, now: Millis) {
-        self.deadlines.excuse(self.stage(), since, now);
-    }
-
-    /// What is due now, if anything. Whether unread bytes or unused room excuse the peer, [`Connection::is_excused`] tells.
-    pub fn due(&self, cx: &Context) -> Option<Due> {
-        if self.authorize_by().is_some_and(|at| at <= cx.now) {
-            return Some(Due::Unauthorized);
-        }
-        self.deadlines.due(self.stage(), cx.now, &cx.timeouts)
-    }
-
-    /// Whether the peer is excused from what is due, since it is not silent: it has sent bytes that are not read yet, or
-    /// its socket has room again, which the flush of this turn is going to use.
-    pub fn is_excused(&self, due: Due) -> bool {
-        if self.stream.is_freed() && matches!(due, Due::Hangup | Due::CloseSilent | Due::Drop) {
-            return true;
-        }
-        if self.awaits_delivery() {
-            // The request was complete in time. The connection is read again after the answer.
-            return due == Due::RequestTimeout;
-        }
-        self.is_to_be_read()
-            && match due {
-                Due::RequestTimeout | Due::Hangup | Due::CloseSilent => true,
-                // On an event stream it is a comment, which expects no answer.
-                Due::Ping => matches!(self.life, Life::WebSocket(_)),
-                Due::Answer | Due::Notice | Due::Drop | Due::Unauthorized => false,
-            }
-    }
-
-    /// Does what is due.
-    pub fn expire(&mut self, due: Due, cx: &mut Context) -> Next {
-        match (due, &mut self.life) {
-            (Due::RequestTimeout, Life::Http(http)) if http.is_under_way() => self.refuse_late_request(cx),
-            (Due::Answer, Life::LongPoll(_)) => {
-                self.answer_poll(cx);
-                return Next::Read;
-            }
-            // There is no asking: what the peer takes of the bytes that wait for it is its answer.
-            (Due::Ping, Life::EventStream(stream)) if self.stream.is_refused() => {
-                stream.awaits = Awaits::SignOfLife;
-                self.deadlines.restart(cx.now);
-            }
-            (Due::Ping, Life::EventStream(_)) => {
-                self.expect_acknowledgement(cx);
-                self.say_alive(cx);
-                self.deadlines.restart(cx.now);
-            }
-            (Due::CloseSilent, Life::EventStream(_)) => {
-                cx.note(Reason::Silent, &"an event stream whose bytes were not taken");
-                return Next::Drop;
-            }
-            (Due::Unauthorized, Life::WebSocket(_)) => self.close_unauthorized(cx),
-            (Due::Notice, Life::WebSocket(_)) => {
-                self.say_alive(cx);
-                self.deadlines.told(cx.now, &cx.timeouts);
-            }
-            (Due::Ping, Life::WebSocket(_)) => self.ping(cx),
-            (Due::CloseSilent, Life::WebSocket(_)) => self.close_silent(cx),
-            // Its last deadline has passed, or the deadline is not one of this life.
-            (
-                Due::RequestTimeout
-                | Due::Hangup
-                | Due::Ping
-                | Due::Notice
-                | Due::Answer
-                | Due::CloseSilent
-                | Due::Unauthorized
-                | Due::Drop,
-                Life::Http(_)
-                | Life::LongPoll(_)
-                | Life::WebSocket(_)
-                | Life::EventStream(_)
-                | Life::Finishing
-                | Life::Lingering,
-            ) => return Next::Drop,
-        }
-        Next::Wait
     }
 }
 
@@ -346,6 +255,30 @@ impl Connection {
         }
     }
 
+    /// A request carries a session from now on. `make` gets the HTTP connection, which continues after a poll.
+    fn become_carrier(&mut self, make: impl FnOnce(Box<Http>) -> Carrier, now: Millis) {
+        match std::mem::replace(&mut self.life, Life::Lingering) {
+            Life::Http(http) => self.enter(Life::Carrier(Box::new(make(http))), now),
+            life => self.life = life,
+        }
+    }
+
+    /// A poll that carried a session is to be answered: the connection is an HTTP connection again. Returns what follows the
+    /// answer.
+    fn end_carrying(&mut self, now: Millis) -> Option<After> {
+        match std::mem::replace(&mut self.life, Life::Lingering) {
+            Life::Carrier(carrier) => {
+                let Carrier { http, after, .. } = *carrier;
+                self.enter(Life::Http(http), now);
+                Some(after)
+            }
+            life => {
+                self.life = life;
+                None
+            }
+        }
+    }
+
     /// Ends the connection after the outbox is sent: TCP is closed from our side (RFC 6455 §7.1.1: the server first).
     /// Subscriptions end now.
     fn finish(&mut self, cx: &mut Context) {
@@ -363,7 +296,10 @@ impl Connection {
     /// Drops the connection with its unsent bytes, without a Close frame.
     pub fn cut(&mut self, cx: &mut Context) -> Next {
         self.leave_channels(cx);
-        self.linger(cx.now);
+        // A session is still known by its name, so that the loop forgets it and ends its request.
+        if !matches!(self.life, Life::Carried(_)) {
+            self.linger(cx.now);
+        }
         self.outbox = Outbox::default();
         Next::Drop
     }
@@ -371,8 +307,10 @@ impl Connection {
 
 /// Ends.
 impl Connection {
-    /// Ends every subscription. The rest of a started frame is still sent, the other unsent bytes of the logs are not.
+    /// Ends every subscription. The rest of a started frame is still sent, the other unsent bytes of the logs are not. A
+    /// request that carries a session does so no more.
     pub fn leave_channels(&mut self, cx: &mut Context) {
+        self.release_session(cx);
         self.keep_started(cx);
         while let Some(entry) = self.subscriptions.pop() {
             self.end_subscription(entry.subscription, cx);
@@ -398,7 +336,8 @@ impl Connection {
         match &mut self.life {
             Life::WebSocket(_) => self.close_websocket(code, reason, cx),
             Life::EventStream(_) => self.end_stream(reason, cx),
-            Life::Http(_) | Life::LongPoll(_) | Life::Finishing | Life::Lingering => {}
+            Life::Carried(_) => self.close_session(code, reason),
+            Life::Http(_) | Life::LongPoll(_) | Life::Carrier(_) | Life::Finishing | Life::Lingering => {}
         }
     }
 
@@ -411,9 +350,11 @@ impl Connection {
         }
         match self.life {
             Life::Http(_) => self.refuse_for_memory(cx),
+            Life::Carrier(_) => self.finish(cx),
             Life::LongPoll(_)
             | Life::WebSocket(_)
             | Life::EventStream(_)
+            | Life::Carried(_)
             | Life::Finishing
             | Life::Lingering => self.close(CloseCode::TRY_AGAIN_LATER, OUT_OF_MEMORY, cx),
         }
@@ -427,11 +368,14 @@ impl Connection {
             | Life::EventStream(EventStream { is_leaving, .. }) => {
                 *is_leaving = true;
             }
+            Life::Carried(session) => session.is_leaving = true,
             Life::LongPoll(_) => {
                 self.answer_poll(cx);
                 return Next::Read;
             }
             Life::Http(http) if !http.is_under_way() => self.finish(cx),
+            // What it carries is the session's to say.
+            Life::Carrier(_) => {}
             Life::Http(_) | Life::Finishing | Life::Lingering => {}
         }
         Next::Wait
@@ -442,7 +386,8 @@ impl Connection {
         match self.life {
             Life::WebSocket(WebSocket { is_leaving, .. })
             | Life::EventStream(EventStream { is_leaving, .. }) => is_leaving,
-            Life::Http(_) | Life::LongPoll(_) | Life::Finishing | Life::Lingering => false,
+            Life::Carried(ref session) => session.is_leaving && !session.is_closing,
+            Life::Http(_) | Life::LongPoll(_) | Life::Carrier(_) | Life::Finishing | Life::Lingering => false,
         }
     }
 }

@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
+use super::client::PusherClient;
 use super::context::Context;
-use super::life::{Life, PusherClient};
+use super::life::Life;
 use super::replay::Replay;
 use super::subscriptions::Entry;
 use super::timeouts::Stage;
 use super::{Connection, Next};
 use crate::hub::{Content, Hub, Source, Subscription, WireForm};
+use crate::pusher::fallback;
 use crate::pusher::webhook::Event as Report;
 use crate::pusher::{
     App, ClientEvent, Command, Error, Limit, Member, Name, Session, SocketId, User, WebhookEvent, event,
@@ -60,7 +62,7 @@ impl Connection {
 
     /// Tells the client what is wrong, and closes the connection with the same code and reason.
     pub(super) fn refuse_pusher(&mut self, error: &Error, cx: &mut Context) {
-        if !matches!(self.stage(), Stage::Open | Stage::Pinged) {
+        if !self.is_open() {
             return;
         }
         cx.note(Reason::Pusher, error);
@@ -112,8 +114,15 @@ impl Connection {
     /// When the client has to be authorized, if it has to.
     pub(super) fn authorize_by(&self) -> Option<Millis> {
         let client = self.client()?;
-        let is_open = matches!(self.stage(), Stage::Open | Stage::Pinged);
-        client.authorize_by.filter(|_| is_open && !client.session.is_authorized())
+        client.authorize_by.filter(|_| self.is_open() && !client.session.is_authorized())
+    }
+
+    /// Whether it has not been closed.
+    fn is_open(&self) -> bool {
+        match &self.life {
+            Life::Carried(session) => !session.is_closing,
+            _ => matches!(self.stage(), Stage::Open | Stage::Pinged),
+        }
     }
 
     /// Closes a client that did not authorize itself in time.
@@ -155,7 +164,7 @@ impl Connection {
     }
 
     /// As [`Connection::refuse_pusher`], for a client that is known to its app.
-    fn refuse_client(&mut self, error: &Error, cx: &mut Context) {
+    pub(super) fn refuse_client(&mut self, error: &Error, cx: &mut Context) {
         if let Some(client) = self.client() {
             client.place.note_refused(error, clock::unix_ms());
         }
@@ -314,7 +323,10 @@ impl Connection {
 
     /// Puts a message into the outbox, framed as the transport has it.
     pub(super) fn send_message(&mut self, message: &str) {
-        encode_frame(self.outbox.tail(), Opcode::Text, message.as_bytes());
+        match &self.life {
+            Life::Carried(_) => fallback::message(self.outbox.tail(), message),
+            _ => encode_frame(self.outbox.tail(), Opcode::Text, message.as_bytes()),
+        }
     }
 }
 
@@ -324,18 +336,26 @@ impl Connection {
     pub(super) fn client(&self) -> Option<&PusherClient> {
         match &self.life {
             Life::WebSocket(websocket) => websocket.pusher.as_deref(),
-            Life::Http(_) | Life::LongPoll(_) | Life::EventStream(_) | Life::Finishing | Life::Lingering => {
-                None
-            }
+            Life::Carried(session) => session.pusher.as_deref(),
+            Life::Http(_)
+            | Life::LongPoll(_)
+            | Life::EventStream(_)
+            | Life::Carrier(_)
+            | Life::Finishing
+            | Life::Lingering => None,
         }
     }
 
     fn client_mut(&mut self) -> Option<&mut PusherClient> {
         match &mut self.life {
             Life::WebSocket(websocket) => websocket.pusher.as_deref_mut(),
-            Life::Http(_) | Life::LongPoll(_) | Life::EventStream(_) | Life::Finishing | Life::Lingering => {
-                None
-            }
+            Life::Carried(session) => session.pusher.as_deref_mut(),
+            Life::Http(_)
+            | Life::LongPoll(_)
+            | Life::EventStream(_)
+            | Life::Carrier(_)
+            | Life::Finishing
+            | Life::Lingering => None,
         }
     }
 
@@ -343,16 +363,26 @@ impl Connection {
     fn take_client(&mut self) -> Option<Box<PusherClient>> {
         match &mut self.life {
             Life::WebSocket(websocket) => websocket.pusher.take(),
-            Life::Http(_) | Life::LongPoll(_) | Life::EventStream(_) | Life::Finishing | Life::Lingering => {
-                None
-            }
+            Life::Carried(session) => session.pusher.take(),
+            Life::Http(_)
+            | Life::LongPoll(_)
+            | Life::EventStream(_)
+            | Life::Carrier(_)
+            | Life::Finishing
+            | Life::Lingering => None,
         }
     }
 
     fn put_client(&mut self, client: Box<PusherClient>) {
         match &mut self.life {
             Life::WebSocket(websocket) => websocket.pusher = Some(client),
-            Life::Http(_) | Life::LongPoll(_) | Life::EventStream(_) | Life::Finishing | Life::Lingering => {
+            Life::Carried(session) => session.pusher = Some(client),
+            Life::Http(_)
+            | Life::LongPoll(_)
+            | Life::EventStream(_)
+            | Life::Carrier(_)
+            | Life::Finishing
+            | Life::Lingering => {
                 unreachable!("a client is put back while its connection has the same life")
             }
         }

@@ -7,6 +7,7 @@ use super::context::Context;
 use super::life::Life;
 use super::timeouts::Stage;
 use super::{Connection, Input, Next};
+use crate::pusher::fallback_path::Transport;
 use crate::server::broker::mailbox::fan_out_max;
 
 /// The buffer of one read, shared by all connections of a loop. 128 KiB hold a message of 64 KiB with its header and the
@@ -33,6 +34,8 @@ const DISCARDED_LEN_MAX: u64 = 16 * 1024 * 1024;
 pub enum Share {
     /// The connection stays, with its input in this state.
     Left(Input),
+    /// It has a complete request of a session, which the loop is to bring there. It is read again after that.
+    Asks,
     /// The connection is to be dropped.
     Over,
 }
@@ -50,6 +53,9 @@ impl Connection {
         let mut share_len = share_len(self.audience);
         let mut is_drained = false;
         for _ in 0..READS_PER_SHARE_MAX {
+            if self.asks_for_session() {
+                return Share::Asks;
+            }
             if let Some(input) = self.obstacle(cx) {
                 return self.stop_at(input, cx);
             }
@@ -73,7 +79,7 @@ impl Connection {
             };
             match next {
                 Next::Read => {}
-                Next::Wait => return Share::Left(Input::Drained),
+                Next::Wait | Next::Carry => return Share::Left(Input::Drained),
                 Next::Drop => return Share::Over,
             }
         }
@@ -116,6 +122,7 @@ impl Connection {
         match &mut self.life {
             Life::Http(_) => self.receive_requests(input, cx),
             Life::LongPoll(poll) => poll.receive(input),
+            Life::Carrier(carrier) if carrier.transport == Transport::Polling => carrier.http.receive(input),
             Life::WebSocket(_) => {
                 let is_closing = self.heard(cx);
                 let len = input.len();
@@ -125,7 +132,11 @@ impl Connection {
             }
             // After the Close frame everything is ignored (RFC 6455 §5.5.1), and so is what a reader of an event stream
             // sends.
-            Life::EventStream(_) | Life::Finishing | Life::Lingering => return self.discard(input.len(), cx),
+            Life::EventStream(_)
+            | Life::Carrier(_)
+            | Life::Carried(_)
+            | Life::Finishing
+            | Life::Lingering => return self.discard(input.len(), cx),
         }
         Next::Read
     }
@@ -167,7 +178,11 @@ impl Connection {
                 Next::Wait
             }
             Life::Finishing => Next::Wait,
-            Life::WebSocket(_) | Life::EventStream(_) | Life::Lingering => Next::Drop,
+            Life::WebSocket(_)
+            | Life::EventStream(_)
+            | Life::Carried(_)
+            | Life::Carrier(_)
+            | Life::Lingering => Next::Drop,
         }
     }
 }
@@ -190,7 +205,12 @@ impl Connection {
         match &self.life {
             Life::Http(http) => http.is_delivery_awaited() && http.buffered() > 0,
             Life::LongPoll(poll) => poll.asks_ahead(),
-            Life::WebSocket(_) | Life::EventStream(_) | Life::Finishing | Life::Lingering => false,
+            Life::Carrier(carrier) => carrier.asks_ahead(),
+            Life::WebSocket(_)
+            | Life::EventStream(_)
+            | Life::Carried(_)
+            | Life::Finishing
+            | Life::Lingering => false,
         }
     }
 

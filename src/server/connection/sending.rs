@@ -4,24 +4,19 @@
 //! When a connection is flushed is the event loop's to decide.
 
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io;
 
 use super::context::Context;
 use super::lag::FRESH_MS;
 use super::life::{Awaits, Life};
-use super::outbox::Outbox;
-use super::stream::Stream;
-use super::subscriptions::{Entry, Several, Subscriptions};
+use super::subscriptions::{Entry, Subscriptions};
+use super::writing::{Writer, write_one, write_outbox, write_several};
 use super::{Connection, Input, Next};
 use crate::config::LagPolicy;
-use crate::hub::{Hub, Subscription};
+use crate::hub::Hub;
 use crate::server::encoder::{self, Notice};
 use crate::server::metrics::refusals::Reason;
 use crate::ws::CloseCode;
-
-/// Runs of bytes in one write of a connection with several subscriptions. Their vector takes 1 KiB of stack. The system
-/// would take 1,024 runs; the rest is for the next write.
-const RUNS_MAX: usize = 64;
 
 /// The close reason for a subscriber that lags too far.
 const LAGGED: &str = "too far behind (--max-lag); reconnect to go on from the newest";
@@ -44,6 +39,10 @@ enum Flushed {
     Lagged,
     /// Unsent publications of channels under [`LagPolicy::Latest`] are too old.
     Stale,
+    /// A request has taken what its session gave it.
+    Taken,
+    /// The last line of a session is written.
+    Over,
 }
 
 impl Connection {
@@ -52,12 +51,17 @@ impl Connection {
         if let Subscriptions::Several(several) = &mut self.subscriptions {
             several.is_queued = false;
         }
+        if let Life::Carried(session) = &self.life {
+            cx.pipe.open(session.room());
+        }
         let mut next = Next::Wait;
         // This ends: each of these outcomes removes its own cause.
         loop {
             match self.write(cx) {
                 Ok(Flushed::Settled) => return next,
                 Ok(Flushed::ReadOn) => return Next::Read,
+                Ok(Flushed::Taken) => return Next::Carry,
+                Ok(Flushed::Over) => return Next::Drop,
                 Ok(Flushed::Leave) => self.close(CloseCode::GOING_AWAY, GOODBYE, cx),
                 Ok(Flushed::Answer) => {
                     self.answer_poll(cx);
@@ -122,7 +126,12 @@ impl Connection {
         match &mut self.life {
             Life::WebSocket(websocket) => websocket.heard(),
             Life::EventStream(stream) => stream.awaits = Awaits::Nothing,
-            Life::Http(_) | Life::LongPoll(_) | Life::Finishing | Life::Lingering => {}
+            Life::Http(_)
+            | Life::LongPoll(_)
+            | Life::Carried(_)
+            | Life::Carrier(_)
+            | Life::Finishing
+            | Life::Lingering => {}
         }
     }
 
@@ -151,17 +160,34 @@ impl Connection {
     /// a write ends before a publication that excludes it; of several, the number of runs is bounded.
     pub(super) fn write_once(&mut self, cx: &mut Context) -> io::Result<bool> {
         let Self { stream, outbox, subscriptions, .. } = self;
-        let Context { hub, counters, .. } = cx;
-        let sent = &mut counters.bytes_sent;
+        let Context { hub, counters, pipe, .. } = cx;
+        let mut writer = Writer { stream, pipe, sent: &mut counters.bytes_sent };
         match subscriptions {
-            Subscriptions::None => write_outbox(stream, outbox, sent),
-            Subscriptions::One(Entry { replay: Some(_), .. }) => write_outbox(stream, outbox, sent),
-            Subscriptions::One(entry) => write_one(stream, outbox, entry.subscription, hub, sent),
-            Subscriptions::Several(several) => write_several(stream, outbox, several, hub, sent),
+            Subscriptions::None => write_outbox(&mut writer, outbox),
+            Subscriptions::One(Entry { replay: Some(_), .. }) => write_outbox(&mut writer, outbox),
+            Subscriptions::One(entry) => write_one(&mut writer, outbox, entry.subscription, hub),
+            Subscriptions::Several(several) => write_several(&mut writer, outbox, several, hub),
         }
     }
 
     fn after_write(&mut self, cx: &Context) -> io::Result<Flushed> {
+        if self.outbox.is_empty() {
+            match &mut self.life {
+                Life::Carried(session) if session.is_closing => return Ok(Flushed::Over),
+                Life::Carrier(carrier) if carrier.is_fed => {
+                    carrier.is_fed = false;
+                    return Ok(Flushed::Taken);
+                }
+                Life::Http(_)
+                | Life::LongPoll(_)
+                | Life::WebSocket(_)
+                | Life::EventStream(_)
+                | Life::Carried(_)
+                | Life::Carrier(_)
+                | Life::Finishing
+                | Life::Lingering => {}
+            }
+        }
         if self.is_leaving() && !self.subscriptions.has_replay() && self.lag(cx) == 0 {
             return Ok(Flushed::Leave);
         }
@@ -358,114 +384,4 @@ fn note_lagged(entry: &Entry, it: &dyn fmt::Display, cx: &mut Context) {
     let (policy, channel) = (entry.policy, cx.hub.channel(entry.subscription));
     cx.note(Reason::Lagged, &format_args!("a subscriber of {channel} {it}: {policy:?}"));
     cx.counters.note_lagged(policy);
-}
-
-fn write_outbox(stream: &mut Stream, outbox: &mut Outbox, sent: &mut u64) -> io::Result<bool> {
-    let len = outbox.unsent().len();
-    if len == 0 {
-        stream.forget_refusal();
-        return Ok(false);
-    }
-    let written = stream.write(&[IoSlice::new(outbox.unsent())])?;
-    *sent += written as u64;
-    outbox.consume(written);
-    Ok(false)
-}
-
-fn write_one(
-    stream: &mut Stream,
-    outbox: &mut Outbox,
-    subscription: Subscription,
-    hub: &mut Hub,
-    sent: &mut u64,
-) -> io::Result<bool> {
-    let unread = hub.unread(subscription);
-    let outbox_len = outbox.unsent().len();
-    let len = outbox_len + unread.len();
-    if len == 0 {
-        stream.forget_refusal();
-        return Ok(false);
-    }
-    let (started_len, written) = if outbox_len == 0 {
-        (0, stream.write(&[IoSlice::new(unread)])?)
-    } else {
-        let started_len = hub.started(subscription).len();
-        let (started, rest) = unread.split_at(started_len);
-        let runs = [started, outbox.unsent(), rest].map(IoSlice::new);
-        (started_len, stream.write(&runs)?)
-    };
-    *sent += written as u64;
-    let from_outbox = written.saturating_sub(started_len).min(outbox_len);
-    outbox.consume(from_outbox);
-    Ok(hub.advance(subscription, written - from_outbox))
-}
-
-/// ```text
-///  | rest of the started frame | outbox | rest of its log | log | log | …
-/// ```
-///
-/// A log is one run, and one more for each place where the connection steps over frames.
-fn write_several(
-    stream: &mut Stream,
-    outbox: &mut Outbox,
-    several: &mut Several,
-    hub: &mut Hub,
-    sent: &mut u64,
-) -> io::Result<bool> {
-    let started = several.started().map_or(&[][..], |entry| hub.started(entry.subscription));
-    let logs = several.order().flat_map(|at| {
-        let entry = &several.entries()[at];
-        let sent_first = if several.is_started(at) { started.len() } else { 0 };
-        let runs = entry.replay.is_none().then(|| hub.unread_runs(entry.subscription));
-        runs.into_iter()
-            .flatten()
-            .enumerate()
-            .map(move |(at, run)| if at == 0 { &run[sent_first..] } else { run })
-    });
-    let mut runs = [IoSlice::new(&[]); RUNS_MAX];
-    let mut count = 0;
-    let unsent = [started, outbox.unsent()].into_iter().chain(logs).filter(|run| !run.is_empty());
-    for (place, run) in runs.iter_mut().zip(unsent) {
-        *place = IoSlice::new(run);
-        count += 1;
-    }
-    if count == 0 {
-        stream.forget_refusal();
-        return Ok(false);
-    }
-    let started_len = started.len();
-    let outbox_len = outbox.unsent().len();
-    let written = stream.write(&runs[..count])?;
-    *sent += written as u64;
-    let from_outbox = written.saturating_sub(started_len).min(outbox_len);
-    outbox.consume(from_outbox);
-    note_several(several, hub, written - from_outbox, started_len, outbox.is_empty());
-    let mut left = several.entries().iter().filter(|entry| entry.replay.is_none());
-    Ok(left.any(|entry| hub.lag(entry.subscription) > 0))
-}
-
-/// Advances the subscriptions after a write that took `len` bytes of their logs, the first `started_len` of them from the
-/// started frame. Other log bytes were written only if the outbox is empty.
-fn note_several(several: &mut Several, hub: &mut Hub, len: usize, started_len: usize, is_past_outbox: bool) {
-    let mut left = len;
-    for at in several.order() {
-        if left == 0 {
-            break;
-        }
-        let entry = &several.entries()[at];
-        if entry.replay.is_some() {
-            continue;
-        }
-        let subscription = entry.subscription;
-        let unread_len = hub.lag(subscription) - hub.excluded_len(subscription);
-        let reach = if several.is_started(at) && !is_past_outbox { started_len } else { unread_len as usize };
-        let taken = left.min(reach);
-        hub.advance(subscription, taken);
-        left -= taken;
-        several.note_end(at, !hub.started(subscription).is_empty());
-        if (taken as u64) < unread_len {
-            break;
-        }
-    }
-    debug_assert_eq!(left, 0, "every written byte belongs to a subscription");
 }

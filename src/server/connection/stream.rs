@@ -1,6 +1,7 @@
 //! The socket of a connection: the one place that reads, writes and half-closes it.
 //!
-//! What the bytes mean is not known here. The socket is plain TCP.
+//! What the bytes mean is not known here. The socket is plain TCP. A session over HTTP requests has none of its own, and
+//! writes into a [`Pipe`].
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -9,6 +10,8 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+
+use super::pipe::Pipe;
 
 /// How many bytes of a connection the system may hold that it cannot send yet. At 100 Mbit/s they last for 5 ms, a turn of
 /// a busy loop; twice as many were measured to make no difference to the fan-out.
@@ -23,7 +26,8 @@ pub const UNSENT_LATEST_MAX: u32 = 16 * 1024;
 /// A socket, registered once and edge-triggered, and the state that its edges announced.
 #[derive(Debug)]
 pub struct Stream {
-    socket: TcpStream,
+    /// `None` for a session over HTTP requests.
+    socket: Option<TcpStream>,
     room: Room,
     has_ended: bool,
 }
@@ -42,7 +46,12 @@ enum Room {
 impl Stream {
     /// A socket that has just been accepted.
     pub fn new(socket: TcpStream) -> Self {
-        Self { socket, room: Room::Free, has_ended: false }
+        Self { socket: Some(socket), room: Room::Free, has_ended: false }
+    }
+
+    /// That of a session over HTTP requests, none of which carries it yet.
+    pub fn without_socket() -> Self {
+        Self { socket: None, room: Room::Full, has_ended: false }
     }
 
     /// Sets the socket's options, and registers it under `token`.
@@ -50,17 +59,23 @@ impl Stream {
     /// # Errors
     /// The system refuses; the connection cannot be used then.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        // Nagle's delay would hold a small publication back until the one before it is acknowledged.
-        self.socket.set_nodelay(true)?;
         #[cfg(target_os = "linux")]
         self.bound_unsent(UNSENT_MAX);
-        registry.register(&mut self.socket, token, Interest::READABLE | Interest::WRITABLE)
+        let Some(socket) = &mut self.socket else { return Ok(()) };
+        // Nagle's delay would hold a small publication back until the one before it is acknowledged.
+        socket.set_nodelay(true)?;
+        registry.register(socket, token, Interest::READABLE | Interest::WRITABLE)
     }
 
     /// Reverses [`Stream::register`].
     pub fn deregister(&mut self, registry: &Registry) {
         // On Linux, closing the descriptor would do; other systems need the call.
-        let _ = registry.deregister(&mut self.socket);
+        let _ = self.socket.as_mut().map(|socket| registry.deregister(socket));
+    }
+
+    /// The request that carries the session takes lines now.
+    pub fn make_room(&mut self) {
+        self.room = Room::Free;
     }
 
     /// Notes the edge that announces room.
@@ -108,8 +123,9 @@ impl Stream {
     /// # Errors
     /// The connection is broken.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let Some(socket) = &mut self.socket else { return Ok(None) };
         loop {
-            match self.socket.read(buffer) {
+            match socket.read(buffer) {
                 Ok(len) => return Ok(Some(len)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -119,19 +135,21 @@ impl Stream {
     }
 
     /// Writes the runs in order, with one system call unless a signal interrupts it. Returns how many bytes were written.
-    /// If not all were, the socket takes no more until an edge announces room.
+    /// If not all were, the socket takes no more until an edge announces room. Without a socket, `pipe` takes what it has room
+    /// for.
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn write(&mut self, runs: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub fn write(&mut self, runs: &[IoSlice<'_>], pipe: &mut Pipe) -> io::Result<usize> {
         let len: usize = runs.iter().map(|run| run.len()).sum();
         let mut unempty = runs.iter().filter(|run| !run.is_empty());
         // A single run is the common case, and saves the kernel the walk over a vector.
         let single = unempty.next().filter(|_| unempty.next().is_none());
         let written = loop {
-            let written = match single {
-                Some(run) => self.socket.write(run),
-                None => self.socket.write_vectored(runs),
+            let written = match (&mut self.socket, single) {
+                (Some(socket), Some(run)) => socket.write(run),
+                (Some(socket), None) => socket.write_vectored(runs),
+                (None, _) => Ok(pipe.write(runs)),
             };
             match written {
                 Ok(written) => break written,
@@ -149,7 +167,8 @@ impl Stream {
     /// # Errors
     /// The connection is broken.
     pub fn close_half(&mut self) -> io::Result<()> {
-        match self.socket.shutdown(Shutdown::Write) {
+        let Some(socket) = &self.socket else { return Ok(()) };
+        match socket.shutdown(Shutdown::Write) {
             Err(error) if error.kind() != ErrorKind::NotConnected => Err(error),
             _ => Ok(()),
         }
@@ -162,7 +181,7 @@ impl Stream {
     #[cfg(target_os = "linux")]
     pub fn bound_unsent(&self, unsent_max: u32) {
         // If the system refuses, its own buffer decides.
-        let _ = socket2::SockRef::from(&self.socket).set_tcp_notsent_lowat(unsent_max);
+        let _ = self.option(|socket| socket.set_tcp_notsent_lowat(unsent_max));
     }
 
     /// Has the system end the connection if the peer does not acknowledge written bytes within this time, or with `None` its
@@ -172,7 +191,12 @@ impl Stream {
     #[cfg(target_os = "linux")]
     pub fn expect_acknowledgement(&self, within: Option<Duration>) {
         // If the system refuses, its own timeout decides.
-        let _ = socket2::SockRef::from(&self.socket).set_tcp_user_timeout(within);
+        let _ = self.option(|socket| socket.set_tcp_user_timeout(within));
+    }
+
+    #[cfg(target_os = "linux")]
+    fn option<T>(&self, call: impl FnOnce(socket2::SockRef<'_>) -> T) -> Option<T> {
+        self.socket.as_ref().map(|socket| call(socket2::SockRef::from(socket)))
     }
 }
 
@@ -192,7 +216,7 @@ mod tests {
     fn the_system_is_told_how_much_it_may_hold_unsent() {
         let stream = stream();
         stream.bound_unsent(UNSENT_MAX);
-        assert_eq!(socket2::SockRef::from(&stream.socket).tcp_notsent_lowat().unwrap(), UNSENT_MAX);
+        assert_eq!(stream.option(|socket| socket.tcp_notsent_lowat()).unwrap().unwrap(), UNSENT_MAX);
     }
 
     #[cfg(target_os = "linux")]
@@ -200,7 +224,7 @@ mod tests {
     fn the_system_is_told_how_long_to_wait_for_an_acknowledgement() {
         let stream = stream();
         stream.expect_acknowledgement(Some(Duration::from_secs(20)));
-        let asked = socket2::SockRef::from(&stream.socket).tcp_user_timeout().unwrap();
+        let asked = stream.option(|socket| socket.tcp_user_timeout()).unwrap().unwrap();
         assert_eq!(asked, Some(Duration::from_secs(20)));
     }
 }

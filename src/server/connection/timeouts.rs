@@ -22,6 +22,8 @@ pub enum Stage {
     Open,
     /// Nothing: a long poll that waits for this many milliseconds.
     Waiting(u32),
+    /// Nothing: a request that carries a session, whose deadlines are the session's.
+    Carrying,
     /// Answer the ping.
     Pinged,
     /// Answer our Close frame.
@@ -100,6 +102,7 @@ impl Timeouts {
             // What is to be taken comes before what is to be answered: it has no less time.
             Stage::Finishing => self.idle.max(self.close),
             Stage::Waiting(wait_ms) => u64::from(wait_ms),
+            Stage::Carrying => NEVER.0,
             Stage::Pinged => self.pong,
             Stage::Closing | Stage::Lingering => self.close,
         }
@@ -138,6 +141,7 @@ impl Deadlines {
             | Stage::Body
             | Stage::KeptAlive
             | Stage::Waiting(_)
+            | Stage::Carrying
             | Stage::Closing
             | Stage::Finishing
             | Stage::Lingering => {}
@@ -150,7 +154,7 @@ impl Deadlines {
             Stage::Head | Stage::Body | Stage::KeptAlive | Stage::Open | Stage::Pinged => {
                 self.since.0 += now.0.saturating_sub(since.0);
             }
-            Stage::Waiting(_) | Stage::Closing | Stage::Finishing | Stage::Lingering => {}
+            Stage::Waiting(_) | Stage::Carrying | Stage::Closing | Stage::Finishing | Stage::Lingering => {}
         }
     }
 
@@ -166,7 +170,7 @@ impl Deadlines {
             | Stage::Finishing
             | Stage::Lingering => self.since = now,
             Stage::Head | Stage::Body if is_held => self.since = now,
-            Stage::Head | Stage::Body | Stage::Waiting(_) => {}
+            Stage::Head | Stage::Body | Stage::Waiting(_) | Stage::Carrying => {}
         }
     }
 
@@ -175,7 +179,8 @@ impl Deadlines {
     pub fn was_refused(&mut self, stage: Stage, now: Millis) {
         match stage {
             Stage::KeptAlive | Stage::Closing | Stage::Finishing | Stage::Lingering => self.since = now,
-            Stage::Head | Stage::Body | Stage::Waiting(_) | Stage::Open | Stage::Pinged => {}
+            Stage::Head | Stage::Body | Stage::Waiting(_) | Stage::Carrying | Stage::Open | Stage::Pinged => {
+            }
         }
     }
 
@@ -198,12 +203,12 @@ impl Deadlines {
             Stage::Open => Due::Ping,
             Stage::Waiting(_) => Due::Answer,
             Stage::Pinged => Due::CloseSilent,
-            Stage::Closing | Stage::Finishing | Stage::Lingering => Due::Drop,
+            Stage::Carrying | Stage::Closing | Stage::Finishing | Stage::Lingering => Due::Drop,
         })
     }
 
     fn end_of_stage(&self, stage: Stage, timeouts: &Timeouts) -> Millis {
-        Millis(self.since.0 + timeouts.of(stage))
+        Millis(self.since.0.saturating_add(timeouts.of(stage)))
     }
 
     /// Notices are due in the open stages only.
@@ -214,6 +219,7 @@ impl Deadlines {
             | Stage::Body
             | Stage::KeptAlive
             | Stage::Waiting(_)
+            | Stage::Carrying
             | Stage::Closing
             | Stage::Finishing
             | Stage::Lingering => NEVER,

@@ -164,7 +164,7 @@ impl Connection {
             let len_min = if is_last { LAST_IN_PLACE_LEN_MIN } else { IN_PLACE_LEN_MIN };
             if payload.len() < len_min {
                 self.outbox.tail().extend_from_slice(&payload);
-            } else if self.send_in_place(&payload, &mut cx.counters.bytes_sent).is_err() {
+            } else if self.send_in_place(&payload, cx).is_err() {
                 return Next::Drop;
             }
         }
@@ -175,13 +175,14 @@ impl Connection {
     }
 
     /// Sends the outbox and then `bytes`, as much as the socket takes with one system call; the rest waits in the
-    /// outbox. The connection has no subscription. What was written is added to `sent`.
-    fn send_in_place(&mut self, bytes: &[u8], sent: &mut u64) -> io::Result<()> {
+    /// outbox. The connection has no subscription.
+    fn send_in_place(&mut self, bytes: &[u8], cx: &mut Context) -> io::Result<()> {
         debug_assert!(self.subscriptions.is_empty(), "the flush phase knows where a channel's frames end");
         let mut written = 0;
         if self.stream.is_writable() {
-            written = self.stream.write(&[IoSlice::new(self.outbox.unsent()), IoSlice::new(bytes)])?;
-            *sent += written as u64;
+            let runs = [self.outbox.unsent(), bytes].map(IoSlice::new);
+            written = self.stream.write(&runs, &mut cx.pipe)?;
+            cx.counters.bytes_sent += written as u64;
         }
         let from_outbox = written.min(self.outbox.unsent().len());
         let from_bytes = written - from_outbox;

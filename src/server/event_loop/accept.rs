@@ -15,6 +15,7 @@ impl EventLoop {
     /// Takes new connections from the listeners, and those that the first loop handed over.
     pub(super) fn accept(&mut self) {
         self.accept_from_listeners();
+        self.take_moved();
         for socket in self.mailbox().take_sockets() {
             self.take_in(socket, Door::Public);
         }

@@ -57,7 +57,12 @@ impl EventLoop {
         let Some(connection) = connections.get_mut(key) else { return };
         context.owner = key.to_u64();
         let was_steady = connection.is_steady();
-        match connection.flush(context) {
+        let next = connection.flush(context);
+        if !context.pipe.is_empty() {
+            self.carry(key, next == Next::Drop);
+            return self.settle(key, next);
+        }
+        match next {
             // Nearly always: no second lookup in the table, and none of the deadline.
             Next::Wait if was_steady && connection.is_steady() => connection.recount(&mut context.counters),
             Next::Wait => note(connection, key, context, timers),

@@ -9,12 +9,14 @@ mod arrivals;
 mod burdens;
 mod drain;
 mod eviction;
+pub mod exchange;
 mod expire;
 mod flush;
 mod housekeeping;
 mod measure;
 mod read;
 mod read_queue;
+mod sessions;
 mod shutdown;
 mod timers;
 
@@ -26,6 +28,7 @@ use acceptor::Acceptor;
 use arrivals::Arrivals;
 use burdens::Eviction;
 use drain::Drain;
+use exchange::Exchange;
 use housekeeping::{FirstLoop, Sweep};
 use mio::event::Event;
 use mio::{Events, Poll, Token};
@@ -68,6 +71,8 @@ pub struct EventLoop {
     poll: Poll,
     timers: Timers,
     arrivals: Arrivals,
+    /// The way in for connections of other loops.
+    exchange: Arc<Exchange>,
     /// The connections with unread input, and the buffer that all of them are read into.
     reads: ReadQueue,
     read_buffer: Vec<u8>,
@@ -90,13 +95,20 @@ pub struct EventLoop {
 
 impl EventLoop {
     /// A loop without connections.
-    pub fn new(index: usize, shared: Arc<Shared>, poll: Poll, acceptor: Option<Acceptor>) -> Self {
+    pub fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        exchange: Arc<Exchange>,
+        poll: Poll,
+        acceptor: Option<Acceptor>,
+    ) -> Self {
         Self {
             context: Context::new(index, shared),
             connections: Table::default(),
             poll,
             timers: Timers::default(),
             arrivals: Arrivals::new(acceptor),
+            exchange,
             reads: ReadQueue::default(),
             read_buffer: vec![0; READ_BUFFER_LEN],
             touched: Vec::new(),
@@ -144,7 +156,8 @@ impl EventLoop {
 
     /// Waits for an event, a wake or the next deadline, and notes what each event says.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        let timeout = if self.mailbox().may_sleep() { self.timeout() } else { Some(Duration::ZERO) };
+        let may_sleep = self.mailbox().may_sleep() && self.exchange.is_empty(self.context.loop_index);
+        let timeout = if may_sleep { self.timeout() } else { Some(Duration::ZERO) };
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => self.mailbox().is_up(),
@@ -258,6 +271,7 @@ impl EventLoop {
         match next {
             Next::Wait => {}
             Next::Read => self.queue_to_read(key),
+            Next::Carry => self.carry_on(key),
             // It needs no timer any more.
             Next::Drop => return self.doomed.push(key),
         }
@@ -267,15 +281,17 @@ impl EventLoop {
 
     /// Drops the connections that have ended. Their descriptors are free for the next turn.
     fn reap(&mut self) {
-        let mut doomed = std::mem::take(&mut self.doomed);
-        for key in doomed.drain(..) {
+        // A session that is dropped may end the request that carries it, and the other way round.
+        while let Some(key) = self.doomed.pop() {
             let Some(mut connection) = self.connections.remove(key) else { continue };
+            self.context.owner = key.to_u64();
             connection.leave_channels(&mut self.context);
             connection.uncount(&mut self.context.counters);
             connection.stream.deregister(self.poll.registry());
             self.arrivals.release(&connection, &self.context);
+            self.forget_session(key, &connection);
         }
-        self.doomed = doomed;
+        self.release();
     }
 
     fn mailbox(&self) -> &Mailbox {

@@ -45,6 +45,10 @@ impl EventLoop {
                 }
                 Next::Wait
             }
+            Share::Asks => {
+                self.touched.push(key);
+                return self.ask_session(key);
+            }
             Share::Over => Next::Drop,
         };
         // There may be an answer to send.

@@ -1,0 +1,36 @@
+//! What a request of a session over HTTP may do: which pages, which clients, and how much they may post.
+//!
+//! How it is brought to its session is the event loop's to do.
+
+use crate::http::Request;
+use crate::pusher::fallback_path::SessionName;
+use crate::server::api::access::Refusal;
+use crate::server::api::handlers::Handlers;
+use crate::server::api::pusher::{Connecting, message_len_max};
+use crate::server::apps::Apps;
+
+impl Handlers {
+    /// Checks that the page that made the request of a session is served: by the app, if that has origins of its own.
+    pub(super) fn check_session_origin(
+        &self,
+        request: &Request,
+        session: &SessionName,
+        apps: &Apps,
+    ) -> Result<(), Refusal> {
+        let app = apps.by_key(&session.key);
+        let settings = app.as_ref().map(|app| app.settings());
+        let origins = settings.as_ref().map_or(&[][..], |settings| &settings.allow_origin);
+        self.access.check_app_origin(request, origins)
+    }
+
+    /// What becomes of a client that asks for a new session.
+    pub fn connect_session(&self, request: &Request, session: &SessionName, apps: &Apps) -> Connecting {
+        Connecting::new(request, &session.key, &self.access, apps)
+    }
+
+    /// The longest body that a client of the session may post: a message, each byte of which may be escaped once more.
+    pub fn posted_len_max(&self, session: &SessionName, apps: &Apps) -> u64 {
+        let app = apps.by_key(&session.key);
+        (2 * message_len_max(app.as_deref())).min(self.message_len_max)
+    }
+}

@@ -1,0 +1,126 @@
+//! When a connection is due, and what it does then.
+//!
+//! The rules of time are in `timeouts`; what is sent is in the file of each role.
+
+use super::context::Context;
+use super::life::{Awaits, Life};
+use super::subscriptions::Subscriptions;
+use super::timeouts::{Due, Stage};
+use super::{Connection, Next};
+use crate::config::LagPolicy;
+use crate::server::clock::Millis;
+use crate::server::metrics::refusals::Reason;
+
+impl Connection {
+    /// When it is due next if no event comes first.
+    pub fn deadline(&self, cx: &Context) -> Millis {
+        let deadline = self.deadlines.next(self.stage(), &cx.timeouts);
+        let deadline = self.authorize_by().map_or(deadline, |at| at.min(deadline));
+        let grace_end = self.grace_end(cx);
+        // A grace that has ended is left to the flush of this turn.
+        if grace_end > cx.now { deadline.min(grace_end) } else { deadline }
+    }
+
+    /// Whether its deadline cannot have come nearer in a flush: an open subscriber whose socket takes all that it is sent.
+    pub fn is_steady(&self) -> bool {
+        !self.stream.is_refused() && self.stage() == Stage::Open
+    }
+
+    /// Whether the grace of a lagging subscriber has ended, so that its flush has to apply the lag policy.
+    pub fn is_grace_over(&self, cx: &Context) -> bool {
+        self.grace_end(cx) <= cx.now
+    }
+
+    fn grace_end(&self, cx: &Context) -> Millis {
+        let policy = match &self.subscriptions {
+            Subscriptions::One(entry) => entry.policy,
+            Subscriptions::None | Subscriptions::Several(_) => LagPolicy::Close,
+        };
+        self.lateness.deadline(policy, &cx.lag_rules)
+    }
+
+    /// Excludes the time from `since` until now, in which the peer was not read, from its deadlines.
+    pub fn excuse(&mut self, since: Millis, now: Millis) {
+        self.deadlines.excuse(self.stage(), since, now);
+    }
+
+    /// What is due now, if anything. Whether unread bytes or unused room excuse the peer, [`Connection::is_excused`] tells.
+    pub fn due(&self, cx: &Context) -> Option<Due> {
+        if self.authorize_by().is_some_and(|at| at <= cx.now) {
+            return Some(Due::Unauthorized);
+        }
+        self.deadlines.due(self.stage(), cx.now, &cx.timeouts)
+    }
+
+    /// Whether the peer is excused from what is due, since it is not silent: it has sent bytes that are not read yet, or
+    /// its socket has room again, which the flush of this turn is going to use.
+    pub fn is_excused(&self, due: Due) -> bool {
+        if self.stream.is_freed() && matches!(due, Due::Hangup | Due::CloseSilent | Due::Drop) {
+            return true;
+        }
+        if self.awaits_delivery() {
+            // The request was complete in time. The connection is read again after the answer.
+            return due == Due::RequestTimeout;
+        }
+        self.is_to_be_read()
+            && match due {
+                Due::RequestTimeout | Due::Hangup | Due::CloseSilent => true,
+                // On an event stream it is a comment, which expects no answer.
+                Due::Ping => matches!(self.life, Life::WebSocket(_)),
+                Due::Answer | Due::Notice | Due::Drop | Due::Unauthorized => false,
+            }
+    }
+
+    /// Does what is due.
+    pub fn expire(&mut self, due: Due, cx: &mut Context) -> Next {
+        match (due, &mut self.life) {
+            (Due::RequestTimeout, Life::Http(http)) if http.is_under_way() => self.refuse_late_request(cx),
+            (Due::Answer, Life::LongPoll(_)) => {
+                self.answer_poll(cx);
+                return Next::Read;
+            }
+            // There is no asking: what the peer takes of the bytes that wait for it is its answer.
+            (Due::Ping, Life::EventStream(stream)) if self.stream.is_refused() => {
+                stream.awaits = Awaits::SignOfLife;
+                self.deadlines.restart(cx.now);
+            }
+            (Due::Ping, Life::EventStream(_)) => {
+                self.expect_acknowledgement(cx);
+                self.say_alive(cx);
+                self.deadlines.restart(cx.now);
+            }
+            (Due::CloseSilent, Life::EventStream(_)) => {
+                cx.note(Reason::Silent, &"an event stream whose bytes were not taken");
+                return Next::Drop;
+            }
+            (Due::Unauthorized, Life::WebSocket(_) | Life::Carried(_)) => self.close_unauthorized(cx),
+            (Due::Notice, Life::WebSocket(_)) => {
+                self.say_alive(cx);
+                self.deadlines.told(cx.now, &cx.timeouts);
+            }
+            (Due::Answer, Life::Carried(_)) => return self.beat(cx),
+            (Due::Ping, Life::WebSocket(_)) => self.ping(cx),
+            (Due::CloseSilent, Life::WebSocket(_)) => self.close_silent(cx),
+            // Its last deadline has passed, or the deadline is not one of this life.
+            (
+                Due::RequestTimeout
+                | Due::Hangup
+                | Due::Ping
+                | Due::Notice
+                | Due::Answer
+                | Due::CloseSilent
+                | Due::Unauthorized
+                | Due::Drop,
+                Life::Http(_)
+                | Life::LongPoll(_)
+                | Life::WebSocket(_)
+                | Life::EventStream(_)
+                | Life::Carried(_)
+                | Life::Carrier(_)
+                | Life::Finishing
+                | Life::Lingering,
+            ) => return Next::Drop,
+        }
+        Next::Wait
+    }
+}

@@ -1,0 +1,139 @@
+//! One write of a connection: its private bytes and the unsent bytes of its logs, in order, with one system call.
+//!
+//! What is done before and after is in `sending`.
+
+use std::io::{self, IoSlice};
+
+use super::outbox::Outbox;
+use super::pipe::Pipe;
+use super::stream::Stream;
+use super::subscriptions::Several;
+use crate::hub::{Hub, Subscription};
+
+/// Runs of bytes in one write of a connection with several subscriptions. Their vector takes 1 KiB of stack. The system
+/// would take 1,024 runs; the rest is for the next write.
+const RUNS_MAX: usize = 64;
+
+/// What bytes are written to: a socket, or for a session over HTTP requests the pipe.
+pub struct Writer<'a> {
+    pub stream: &'a mut Stream,
+    pub pipe: &'a mut Pipe,
+    pub sent: &'a mut u64,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, runs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let written = self.stream.write(runs, self.pipe)?;
+        *self.sent += written as u64;
+        Ok(written)
+    }
+}
+
+/// Writes private bytes. Returns whether there is more.
+pub fn write_outbox(writer: &mut Writer<'_>, outbox: &mut Outbox) -> io::Result<bool> {
+    let len = outbox.unsent().len();
+    if len == 0 {
+        writer.stream.forget_refusal();
+        return Ok(false);
+    }
+    let written = writer.write(&[IoSlice::new(outbox.unsent())])?;
+    outbox.consume(written);
+    Ok(false)
+}
+
+/// Writes private bytes and the log of a single subscription. Returns whether it has more.
+pub fn write_one(
+    writer: &mut Writer<'_>,
+    outbox: &mut Outbox,
+    subscription: Subscription,
+    hub: &mut Hub,
+) -> io::Result<bool> {
+    let unread = hub.unread(subscription);
+    let outbox_len = outbox.unsent().len();
+    let len = outbox_len + unread.len();
+    if len == 0 {
+        writer.stream.forget_refusal();
+        return Ok(false);
+    }
+    let (started_len, written) = if outbox_len == 0 {
+        (0, writer.write(&[IoSlice::new(unread)])?)
+    } else {
+        let started_len = hub.started(subscription).len();
+        let (started, rest) = unread.split_at(started_len);
+        let runs = [started, outbox.unsent(), rest].map(IoSlice::new);
+        (started_len, writer.write(&runs)?)
+    };
+    let from_outbox = written.saturating_sub(started_len).min(outbox_len);
+    outbox.consume(from_outbox);
+    Ok(hub.advance(subscription, written - from_outbox))
+}
+
+/// Writes private bytes and the logs of several subscriptions. Returns whether they have more.
+///
+/// ```text
+///  | rest of the started frame | outbox | rest of its log | log | log | …
+/// ```
+///
+/// A log is one run, and one more for each place where the connection steps over frames.
+pub fn write_several(
+    writer: &mut Writer<'_>,
+    outbox: &mut Outbox,
+    several: &mut Several,
+    hub: &mut Hub,
+) -> io::Result<bool> {
+    let started = several.started().map_or(&[][..], |entry| hub.started(entry.subscription));
+    let logs = several.order().flat_map(|at| {
+        let entry = &several.entries()[at];
+        let sent_first = if several.is_started(at) { started.len() } else { 0 };
+        let runs = entry.replay.is_none().then(|| hub.unread_runs(entry.subscription));
+        runs.into_iter()
+            .flatten()
+            .enumerate()
+            .map(move |(at, run)| if at == 0 { &run[sent_first..] } else { run })
+    });
+    let mut runs = [IoSlice::new(&[]); RUNS_MAX];
+    let mut count = 0;
+    let unsent = [started, outbox.unsent()].into_iter().chain(logs).filter(|run| !run.is_empty());
+    for (place, run) in runs.iter_mut().zip(unsent) {
+        *place = IoSlice::new(run);
+        count += 1;
+    }
+    if count == 0 {
+        writer.stream.forget_refusal();
+        return Ok(false);
+    }
+    let started_len = started.len();
+    let outbox_len = outbox.unsent().len();
+    let written = writer.write(&runs[..count])?;
+    let from_outbox = written.saturating_sub(started_len).min(outbox_len);
+    outbox.consume(from_outbox);
+    note_several(several, hub, written - from_outbox, started_len, outbox.is_empty());
+    let mut left = several.entries().iter().filter(|entry| entry.replay.is_none());
+    Ok(left.any(|entry| hub.lag(entry.subscription) > 0))
+}
+
+/// Advances the subscriptions after a write that took `len` bytes of their logs, the first `started_len` of them from the
+/// started frame. Other log bytes were written only if the outbox is empty.
+fn note_several(several: &mut Several, hub: &mut Hub, len: usize, started_len: usize, is_past_outbox: bool) {
+    let mut left = len;
+    for at in several.order() {
+        if left == 0 {
+            break;
+        }
+        let entry = &several.entries()[at];
+        if entry.replay.is_some() {
+            continue;
+        }
+        let subscription = entry.subscription;
+        let unread_len = hub.lag(subscription) - hub.excluded_len(subscription);
+        let reach = if several.is_started(at) && !is_past_outbox { started_len } else { unread_len as usize };
+        let taken = left.min(reach);
+        hub.advance(subscription, taken);
+        left -= taken;
+        several.note_end(at, !hub.started(subscription).is_empty());
+        if (taken as u64) < unread_len {
+            break;
+        }
+    }
+    debug_assert_eq!(left, 0, "every written byte belongs to a subscription");
+}
