@@ -11,6 +11,7 @@ pub mod long_poll;
 pub mod metrics;
 mod process;
 pub mod pusher;
+pub mod receiver;
 mod server;
 mod socket;
 pub mod steady;
