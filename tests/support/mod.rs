@@ -12,6 +12,7 @@ pub mod metrics;
 mod process;
 pub mod pusher;
 pub mod pusher_http;
+pub mod receiver;
 mod server;
 mod socket;
 pub mod steady;

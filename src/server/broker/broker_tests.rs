@@ -65,6 +65,27 @@ fn leave(broker: &Broker, loop_index: usize) {
     broker.unsubscribe(&name(), loop_index, NOW, |_| ());
 }
 
+#[test]
+fn changes_of_a_channels_subscribers_are_reported_in_their_order_whichever_loops_they_are_made_by() {
+    let (broker, _polls) = broker(4);
+    let reported = Mutex::new(vec![0]);
+    let report = |subscribers: u64| lock(&reported).push(subscribers);
+    std::thread::scope(|scope| {
+        for loop_index in 0..4 {
+            let (broker, report) = (&broker, &report);
+            scope.spawn(move || {
+                for _ in 0..500 {
+                    broker.subscribe(&name(), loop_index, Position::Now, NOW, Some, report);
+                    broker.unsubscribe(&name(), loop_index, NOW, report);
+                }
+            });
+        }
+    });
+    let reported = lock(&reported);
+    assert_eq!((reported.len(), reported.last()), (4001, Some(&0)));
+    assert!(reported.windows(2).all(|pair| pair[0].abs_diff(pair[1]) == 1), "one at a time");
+}
+
 fn key(text: &str) -> IdempotencyKey {
     IdempotencyKey::new(text.as_bytes()).unwrap()
 }

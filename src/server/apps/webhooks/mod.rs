@@ -5,6 +5,7 @@
 mod client;
 mod receiver;
 #[cfg(test)]
+#[path = "../../../../tests/support/receiver.rs"]
 mod stub;
 mod trouble;
 

@@ -1,4 +1,6 @@
-//! A receiver for tests: a listener on a free port that says how it answers, and keeps what it got.
+//! A receiver of webhooks: a listener on a free port that answers as it is told, and keeps what it got.
+//!
+//! It is used by the unit tests of `src/server/apps/webhooks` as well, so it needs nothing of ours.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -6,8 +8,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-
-use crate::server::lock::lock;
 
 /// A receiver that hears nothing for this long has found a bug.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -110,7 +110,7 @@ fn serve(stream: TcpStream, connection: usize, answers: &Answers, got: &Sender<G
         let mut body = vec![0; len];
         reader.read_exact(&mut body).unwrap();
         request.body = String::from_utf8(body).unwrap();
-        let answer = lock(&answers.0).pop();
+        let answer = answers.0.lock().unwrap().pop();
         // A test that has seen enough does not listen any more.
         let _ = got.send(request);
         if let Some(answer) = answer
