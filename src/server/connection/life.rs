@@ -45,7 +45,7 @@ pub enum Expects {
     Head,
     /// Nothing: the connection is between two requests.
     NextRequest,
-    /// The body of a publication.
+    /// A body, and what it is read for.
     Body { intent: Intent, after: After },
     /// Nothing: its publication is being delivered, and the mailbox brings the outcome.
     Delivery { after: After },
@@ -80,7 +80,7 @@ impl Http {
         !self.reader.is_idle() || self.is_body_awaited() || self.is_delivery_awaited()
     }
 
-    /// Whether the body of a publication is awaited.
+    /// Whether a body is awaited.
     pub fn is_body_awaited(&self) -> bool {
         matches!(self.expects, Expects::Body { .. })
     }
