@@ -123,7 +123,7 @@
 //! |---|---|---|
 //! | 1 | `server/event_loop/read.rs` | the connection has its share of reading (`read`) |
 //! | 2 | `server/connection/reading.rs` | bytes are read from the socket and passed to the role (`read_share`, `receive`) |
-//! | 3 | `server/connection/http.rs` | drives the parser and does what the API decides (`serve`, `answer`, `publish_body`) |
+//! | 3 | `server/connection/http.rs` | drives the parser and does what the API decides (`serve`, `answer`, `take_body`) |
 //! | 4 | `http/reader.rs` | bytes become a request head, then its body (`poll`) |
 //! | 5 | `server/api/handlers.rs` | route, host, origin and key are checked: read the body (`answer`) |
 //! | 6 | `server/api/payload.rs` | the body becomes a draft (`from_body`) |

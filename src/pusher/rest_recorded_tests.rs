@@ -108,3 +108,14 @@ pub const PYTHON: [Recorded; 10] = [
      "/apps/3/events?auth_key=278d425bdf160c739803&auth_signature=7422230e61350916d9761cb24bdb7b771aa74e54370e531b1cb2cf83b1f5d6f9&auth_timestamp=1353088179&auth_version=1.0&body_md5=c75bf5211943b6314376a012d15bb5d0",
      r##"{"name": "hi", "channels": ["#server-to-user-u1"], "data": "{\"a\": 1}"}"##),
 ];
+
+/// `pusher` 0.8 of PyPI, which has the call that is deprecated since, under Python 3.
+#[rustfmt::skip] // as it was recorded
+pub const PYTHON_OLD: [Recorded; 2] = [
+    ("POST",
+     "/apps/3/channels/project-3/events?auth_key=278d425bdf160c739803&auth_timestamp=1353088179&auth_version=1.0&body_md5=a5288e2a55b02d65f0fc66a2731f678f&name=foo&auth_signature=f38c50de0e57eed8be67edad46a399f6373af1d30d10d3fcb47366a3e40f2d15",
+     r#"{"some": "data"}"#),
+    ("POST",
+     "/apps/3/channels/a%2Cb%3Bc%40d%3De/events?auth_key=278d425bdf160c739803&auth_timestamp=1353088179&auth_version=1.0&body_md5=a5288e2a55b02d65f0fc66a2731f678f&name=foo&socket_id=1234.5678&auth_signature=7bcd8ffb9d728832ce79671d1df073874938e5a469ea943e04d09a6642f87f43",
+     r#"{"some": "data"}"#),
+];

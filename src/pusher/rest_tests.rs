@@ -5,7 +5,7 @@ mod recorded;
 
 use super::*;
 use crate::pusher::channel::Name;
-use recorded::{EDGE, NODE, PYTHON, Recorded};
+use recorded::{EDGE, NODE, PYTHON, PYTHON_OLD, Recorded};
 
 const KEY: &str = "278d425bdf160c739803";
 const NOW_S: u64 = 1_353_088_179;
@@ -40,7 +40,8 @@ fn said(recorded: Recorded) -> String {
         Ok(Call::Channel { name, info }) => format!("channel {}{}", name.as_str(), said_info(info)),
         Ok(Call::Users(name)) => format!("users of {}", name.as_str()),
         Ok(Call::Terminate(user)) => format!("terminate {user}"),
-        Ok(other @ (Call::PublishTo(_) | Call::Stats(_))) => panic!("no library sends {other:?}"),
+        Ok(Call::PublishTo(trigger)) => format!("{}, deprecated", event(trigger)),
+        Ok(Call::Stats(name)) => panic!("no library asks for the stats of {name:?}"),
         Err(refused) => format!("{}: {refused}", refused.status()),
     }
 }
@@ -115,8 +116,19 @@ fn each_request_of_the_python_library_is_signed_and_understood() {
 }
 
 #[test]
+fn each_request_of_the_old_python_library_is_signed_and_understood() {
+    assert_eq!(
+        PYTHON_OLD.map(said),
+        [
+            r#"foo {"some": "data"} to project-3, deprecated"#,
+            r#"foo {"some": "data"} to a,b;c@d=e but 1234.5678, deprecated"#,
+        ]
+    );
+}
+
+#[test]
 fn each_recorded_request_is_refused_once_a_byte_of_its_target_or_body_is_another() {
-    for (method, target, body) in NODE.into_iter().chain(EDGE).chain(PYTHON) {
+    for (method, target, body) in NODE.into_iter().chain(EDGE).chain(PYTHON).chain(PYTHON_OLD) {
         for (from, to) in
             [("auth_key=2", "auth_key=3"), ("signature=", "signature=0"), ("1353088179", "1353088178")]
         {

@@ -50,7 +50,7 @@ pub enum Expects {
     Head,
     /// Nothing: the connection is between two requests.
     NextRequest,
-    /// The body of a publication.
+    /// A body, and what it is read for.
     Body { intent: Intent, after: After },
     /// Nothing: its publication is being delivered, and the mailbox brings the outcome.
     Delivery { after: After },
