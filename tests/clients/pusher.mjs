@@ -7,6 +7,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import test from "node:test";
 
 import Backend from "pusher";
 import Pusher from "pusher-js";
@@ -20,6 +21,18 @@ export const APP = { id: "1", key: "app-key", secret: "app-secret" };
 const MASTER_KEY = Buffer.alloc(32, "k").toString("base64");
 /** What the first message of every connection looks like. */
 export const ESTABLISHED = /^\{"event":"pusher:connection_established","data":"\{\\"socket_id\\":\\"(\d+\.\d+)\\",\\"activity_timeout\\":[1-9]\d*\}"\}$/;
+
+/** The WebSockets of pusher-js. */
+const sockets = new Set();
+const { createWebSocket } = Pusher.Runtime;
+Pusher.Runtime.createWebSocket = function (url) {
+  const socket = createWebSocket.call(this, url);
+  sockets.add(socket);
+  return socket;
+};
+
+// Its WebSocket for node begins a timer of 30 s when it is told to close what is closed, which would keep the process.
+test.after(() => sockets.forEach(({ _closeTimer }) => clearTimeout(_closeTimer)));
 
 /** Starts a server with these apps, each with the credentials of `APP` where it does not say others. */
 export async function serveApps(t, apps = [{}], ...flags) {
