@@ -4,7 +4,9 @@ mod support;
 
 use fanfare::config::Config;
 use fanfare::pusher::App;
+use fanfare::server::Draft;
 use serde_json::{Value, json};
+use std::io::Read;
 use std::num::NonZeroU32;
 use std::time::Duration;
 use support::pusher::{Pusher, sign};
@@ -110,8 +112,9 @@ fn a_private_channel_needs_the_signature_of_the_apps_server() {
     assert_eq!(error["code"], Value::Null);
     assert!(error["message"].as_str().unwrap().contains("private-b"), "{error}");
     client.has_nothing_more();
-    publish(server.address, "private-b", "x");
-    publish(server.address, "private-a", "y");
+    for (channel, text) in [("private-b", "x"), ("private-a", "y")] {
+        publish_draft(&server.handle, &Draft::text(channel, text).unwrap());
+    }
     assert_eq!(client.expect("message"), ("private-a".into(), json!("y")));
 }
 
@@ -314,4 +317,48 @@ fn a_binary_message_and_one_that_is_no_json_are_answered() {
     client.client.send(tungstenite::Message::binary(vec![1, 2])).unwrap();
     client.expect("pusher:error");
     assert!(client.closed().0 > 0);
+}
+
+#[test]
+fn a_channel_of_another_app_is_reached_by_its_identifier_and_an_unknown_one_is_not_found() {
+    let server = start(Config { apps: vec![app(), App::new("2", "other", "s")], ..config() });
+    let mut client = Pusher::connect_to(server.address, "other");
+    client.subscribe("news");
+    assert_eq!(request(server.address, "POST", "/channels/news?app=2", "", b"x").status, 200);
+    client.expect("fanfare:binary");
+    assert_eq!(request(server.address, "POST", "/channels/news?app=3", "", b"x").status, 404);
+}
+
+#[test]
+fn private_and_presence_channels_are_closed_to_requests_without_the_key() {
+    let open = start(with_app(app()));
+    for name in ["private-a", "presence-a", "private-encrypted-a", "private-cache-a"] {
+        for (method, fields) in [("POST", ""), ("GET", ""), ("GET", "Accept: text/event-stream\r\n")] {
+            let answer = request(open.address, method, &format!("/channels/{name}"), fields, b"");
+            assert_eq!(answer.status, 403, "{method} {name}");
+        }
+        assert!(handshake(open.address, &format!("/channels/{name}"), &[]).is_err());
+    }
+    let keyed = start(Config { apps: vec![app()], ..with_key() });
+    let mut client = Pusher::connect(keyed.address);
+    client.subscribe("private-a");
+    let publish = |fields| request(keyed.address, "POST", "/channels/private-a", fields, b"x").status;
+    assert_eq!((publish(""), publish("Authorization: Bearer secret\r\n")), (403, 200));
+    client.expect("fanfare:binary");
+}
+
+#[test]
+fn a_client_that_does_not_answer_a_ping_is_closed_with_4201() {
+    let times = Config {
+        idle_timeout: Duration::from_millis(50),
+        pong_timeout: Duration::from_millis(50),
+        ..with_app(app())
+    };
+    let server = start(times);
+    let mut silent = raw_websocket(server.address, "/app/app-key?protocol=7");
+    let mut received = Vec::new();
+    silent.read_to_end(&mut received).unwrap();
+    let text = String::from_utf8_lossy(&received);
+    assert!(text.contains("\"code\":4201"), "{text}");
+    assert!(received.windows(2).any(|two| two == 4201_u16.to_be_bytes()), "the Close frame has it too");
 }

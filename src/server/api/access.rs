@@ -123,6 +123,11 @@ impl Access {
         if is_same(sent, key) { Ok(()) } else { Err(Refusal::WrongKey) }
     }
 
+    /// Whether there is a key, and the request has it.
+    pub fn has_key(&self, request: &Request) -> bool {
+        self.publish_key.is_some() && self.check_key(request).is_ok()
+    }
+
     /// Checks that the request may publish to `channel` by `POST`: by its key or, if it has none, because the channel is
     /// open to clients. A page whose transport is not WebSocket has no other way to publish.
     pub fn check_publish(&self, request: &Request, channel: &str) -> Result<(), Refusal> {
@@ -157,7 +162,7 @@ impl Access {
         if channel.is_reserved() || !self.is_fully_served(request) {
             return false;
         }
-        self.check_key(request).is_ok() || self.is_open_to_clients(channel.as_str())
+        self.check_key(request).is_ok() || self.is_open_to_clients(channel.local())
     }
 
     fn is_open_to_clients(&self, channel: &str) -> bool {

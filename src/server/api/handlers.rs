@@ -13,6 +13,7 @@ use crate::server::api::params;
 use crate::server::api::payload::MediaType;
 use crate::server::api::pusher::Connecting;
 use crate::server::api::rest::{self, Requested};
+use crate::server::api::roads::Wish;
 use crate::server::api::routes::{Door, Route};
 use crate::server::apps::Apps;
 use crate::server::broker::answer::{NotPublished, Receipt};
@@ -210,8 +211,12 @@ impl Handlers {
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
             (Route::Echo, "GET" | "HEAD") => self.echo(request),
             (Route::Pusher(key), "GET" | "HEAD") => self.connect_pusher(request, &key, apps),
-            (Route::Channel(name), "GET" | "HEAD") => self.subscribe(request, name),
-            (Route::Channel(name), "POST") => self.publish(request, name),
+            (Route::Channel(name), "GET" | "HEAD") => {
+                self.subscribe(request, self.channel_of(request, name, Wish::Subscribe, apps)?)
+            }
+            (Route::Channel(name), "POST") => {
+                self.publish(request, self.channel_of(request, name, Wish::Publish, apps)?)
+            }
             (Route::Rest(head), "GET" | "POST") => {
                 let head = head.map_err(|refused| rest::refusal(&refused))?;
                 Ok(Answer::Call(Box::new(Requested::new(head, apps)?)))
@@ -365,7 +370,7 @@ impl Handlers {
     }
 
     fn publish(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
-        self.access.check_publish(request, channel.as_str())?;
+        self.access.check_publish(request, channel.local())?;
         let event = http::parameter(request.query(), "event").map(|name| EventName::new(&name)).transpose();
         let event = event.map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
         let key = request.header("idempotency-key").map(|value| {

@@ -11,5 +11,6 @@ pub mod params;
 pub mod payload;
 pub mod pusher;
 pub mod rest;
+pub mod roads;
 pub mod routes;
 mod session;

@@ -208,6 +208,9 @@ impl Connection {
     pub(super) fn close_silent(&mut self, cx: &mut Context) {
         const SILENT: &str = "no answer to a ping";
         cx.note(Reason::Silent, &SILENT);
+        if self.client().is_some() {
+            return self.refuse_client(&crate::pusher::Error::NoPong, cx);
+        }
         self.close(CloseCode::GOING_AWAY, SILENT, cx);
     }
 
