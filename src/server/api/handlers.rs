@@ -13,7 +13,7 @@ use crate::server::api::params;
 use crate::server::api::payload::MediaType;
 use crate::server::api::pusher::Connecting;
 use crate::server::api::rest::{self, Requested};
-use crate::server::api::roads::Wish;
+use crate::server::api::roads::{self, Wish};
 use crate::server::api::routes::{Door, Route};
 use crate::server::apps::Apps;
 use crate::server::broker::answer::{NotPublished, Receipt};
@@ -211,11 +211,10 @@ impl Handlers {
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
             (Route::Echo, "GET" | "HEAD") => self.echo(request),
             (Route::Pusher(key), "GET" | "HEAD") => self.connect_pusher(request, &key, apps),
-            (Route::Channel(name), "GET" | "HEAD") => {
-                self.subscribe(request, self.channel_of(request, name, Wish::Subscribe, apps)?)
-            }
+            (Route::Channel(name), "GET" | "HEAD") => self
+                .subscribe(request, roads::channel_of(request, name, Wish::Subscribe, &self.access, apps)?),
             (Route::Channel(name), "POST") => {
-                self.publish(request, self.channel_of(request, name, Wish::Publish, apps)?)
+                self.publish(request, roads::channel_of(request, name, Wish::Publish, &self.access, apps)?)
             }
             (Route::Rest(head), "GET" | "POST") => {
                 let head = head.map_err(|refused| rest::refusal(&refused))?;

@@ -5,7 +5,7 @@
 use crate::http::{self, Request, Response, Status};
 use crate::hub::ChannelName;
 use crate::pusher::{Access, Kind, Name};
-use crate::server::api::handlers::Handlers;
+use crate::server::api::access;
 use crate::server::apps::Apps;
 
 /// What the request wants of the channel.
@@ -17,41 +17,39 @@ pub enum Wish {
     Publish,
 }
 
-impl Handlers {
-    /// The channel of the default app or of that which `app` names, if it is open to the request. Without apps, the names
-    /// of channels have no meaning.
-    ///
-    /// # Errors
-    /// 404 for an app that there is not, 403 for a channel that is closed.
-    pub(super) fn channel_of(
-        &self,
-        request: &Request,
-        name: ChannelName,
-        wish: Wish,
-        apps: &Apps,
-    ) -> Result<ChannelName, Response> {
-        let channel = match http::parameter(request.query(), "app") {
-            None => name,
-            Some(id) => {
-                let app = apps.by_id(&id).ok_or_else(no_app)?;
-                let name = Name::new(name.as_str());
-                app.channel(&name.map_err(|error| Response::error(Status::BAD_REQUEST, &error))?)
-            }
-        };
-        if apps.of_channel(&channel).is_none() || Kind::of(channel.local()).access == Access::Public {
-            return Ok(channel);
+/// The channel of the default app or of that which `app` names, if it is open to the request. Without apps, the names
+/// of channels have no meaning.
+///
+/// # Errors
+/// 404 for an app that there is not, 403 for a channel that is closed.
+pub fn channel_of(
+    request: &Request,
+    name: ChannelName,
+    wish: Wish,
+    access: &access::Access,
+    apps: &Apps,
+) -> Result<ChannelName, Response> {
+    let channel = match http::parameter(request.query(), "app") {
+        None => name,
+        Some(id) => {
+            let app = apps.by_id(&id).ok_or_else(no_app)?;
+            let name = Name::new(name.as_str());
+            app.channel(&name.map_err(|error| Response::error(Status::BAD_REQUEST, &error))?)
         }
-        match wish {
-            // Whoever has the key may publish whatever a server of the app may.
-            Wish::Publish if self.access.has_key(request) => Ok(channel),
-            Wish::Publish => Err(closed(
-                "Publishing to a private or presence channel needs the server's --publish-key as Authorization: Bearer \
-                 KEY, or a signed request to /apps/{id}/events.",
-            )),
-            Wish::Subscribe => Err(closed(
-                "This channel is private: subscribe by the Pusher protocol, with a signature of the app's server.",
-            )),
-        }
+    };
+    if apps.of_channel(&channel).is_none() || Kind::of(channel.local()).access == Access::Public {
+        return Ok(channel);
+    }
+    match wish {
+        // Whoever has the key may publish whatever a server of the app may.
+        Wish::Publish if access.has_key(request) => Ok(channel),
+        Wish::Publish => Err(closed(
+            "Publishing to a private or presence channel needs the server's --publish-key as Authorization: Bearer \
+             KEY, or a signed request to /apps/{id}/events.",
+        )),
+        Wish::Subscribe => Err(closed(
+            "This channel is private: subscribe by the Pusher protocol, with a signature of the app's server.",
+        )),
     }
 }
 
