@@ -5,7 +5,7 @@ mod recorded;
 
 use super::*;
 use crate::pusher::channel::Name;
-use recorded::{EDGE, NODE, PYTHON, PYTHON_OLD, Recorded};
+use recorded::{EDGE, NODE, PYTHON, PYTHON_OLD, RUST, RUST_RECORDED_AT_S, Recorded};
 
 const KEY: &str = "278d425bdf160c739803";
 const NOW_S: u64 = 1_353_088_179;
@@ -19,21 +19,25 @@ fn head(method: &str, target: &str) -> Option<Result<Head, Refused>> {
     Head::new(method, path, Some(query))
 }
 
-fn call((method, target, body): Recorded) -> Result<Call, Refused> {
+fn call((method, target, body): Recorded, now_s: u64) -> Result<Call, Refused> {
     let head = head(method, target).unwrap()?;
     assert!(body.len() as u64 <= head.endpoint().body_len_max(&app()));
-    head.call(body.as_bytes(), &app(), NOW_S)
+    head.call(body.as_bytes(), &app(), now_s)
 }
 
 /// What is asked for, in short.
 fn said(recorded: Recorded) -> String {
+    said_at(recorded, NOW_S)
+}
+
+fn said_at(recorded: Recorded, now_s: u64) -> String {
     let event = |trigger: Trigger| {
         let channels: Vec<_> = trigger.channels.iter().map(Name::as_str).collect();
         let socket_id = trigger.socket_id.map(|id| format!(" but {id}")).unwrap_or_default();
         let info = trigger.info.map(said_info).unwrap_or_default();
         format!("{} {} to {}{socket_id}{info}", trigger.event.as_str(), trigger.data, channels.join(" "))
     };
-    match call(recorded) {
+    match call(recorded, now_s) {
         Ok(Call::Publish(trigger)) => event(trigger),
         Ok(Call::PublishBatch(batch)) => batch.into_iter().map(event).collect::<Vec<_>>().join("; "),
         Ok(Call::Channels { prefix, info }) => format!("channels {prefix:?}{}", said_info(info)),
@@ -111,6 +115,23 @@ fn each_request_of_the_python_library_is_signed_and_understood() {
             "users of presence-b",
             "terminate u1@x",
             r##"hi {"a": 1} to #server-to-user-u1"##,
+        ]
+    );
+}
+
+#[test]
+fn each_request_of_the_rust_library_is_signed_and_understood() {
+    assert_eq!(
+        RUST.map(|recorded| said_at(recorded, RUST_RECORDED_AT_S)),
+        [
+            r#"foo {"some":"data"} to project-3"#,
+            "foo plain é to a presence-b but 1234.5678 with users",
+            r#"x {"n":1} to a; y t to presence-b with users"#,
+            "terminate u1@x",
+            r#"channels "" with"#,
+            r#"channels "presence-" with users"#,
+            r#"channels "a b+\"c" with"#,
+            "users of presence-b",
         ]
     );
 }
