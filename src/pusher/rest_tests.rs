@@ -19,10 +19,9 @@ fn head(method: &str, target: &str) -> Option<Result<Head, Refused>> {
     Head::new(method, path, Some(query))
 }
 
-fn call((method, target, body): Recorded, now_s: u64) -> Result<Call, Refused> {
+fn call((method, target, body): (&str, &str, &str), now_s: u64) -> Result<Call, Refused> {
     let head = head(method, target).unwrap()?;
-    assert!(body.len() as u64 <= head.endpoint().body_len_max(&app()));
-    head.call(body.as_bytes(), &app(), now_s)
+    head.authenticate(&app(), now_s)?.call(body.as_bytes(), &app())
 }
 
 /// What is asked for, in short.
@@ -31,6 +30,9 @@ fn said(recorded: Recorded) -> String {
 }
 
 fn said_at(recorded: Recorded, now_s: u64) -> String {
+    let (method, target, body) = recorded;
+    let endpoint = head(method, target).unwrap().unwrap().endpoint;
+    assert!(body.len() as u64 <= endpoint.body_len_max(&app()), "{} bytes to {target}", body.len());
     let event = |trigger: Trigger| {
         let channels: Vec<_> = trigger.channels.iter().map(Name::as_str).collect();
         let socket_id = trigger.socket_id.map(|id| format!(" but {id}")).unwrap_or_default();
@@ -154,13 +156,11 @@ fn each_recorded_request_is_refused_once_a_byte_of_its_target_or_body_is_another
             [("auth_key=2", "auth_key=3"), ("signature=", "signature=0"), ("1353088179", "1353088178")]
         {
             let spoilt = target.replace(from, to);
-            let refused =
-                head(method, &spoilt).unwrap().and_then(|head| head.call(body.as_bytes(), &app(), NOW_S));
+            let refused = call((method, &spoilt, body), NOW_S);
             assert_eq!(refused.unwrap_err().status(), 401, "{spoilt}");
         }
         let spoilt = format!("{body} ");
-        let refused =
-            head(method, target).unwrap().and_then(|head| head.call(spoilt.as_bytes(), &app(), NOW_S));
+        let refused = call((method, target, &spoilt), NOW_S);
         assert_eq!(refused.unwrap_err().status(), 401, "{target} with {spoilt}");
     }
 }
@@ -169,7 +169,7 @@ fn each_recorded_request_is_refused_once_a_byte_of_its_target_or_body_is_another
 fn a_path_names_the_app_and_the_endpoint() {
     let named = |method: &str, path: &str| {
         let head = head(method, path).unwrap().unwrap();
-        (head.app().clone(), head.endpoint().clone())
+        (head.app, head.endpoint)
     };
     let app = AppOf::Id("3".into());
     for (method, path, endpoint) in [
@@ -194,9 +194,9 @@ fn a_path_names_the_app_and_the_endpoint() {
 #[test]
 fn what_a_proxy_has_not_removed_ahead_of_a_path_is_passed_over_and_may_be_signed() {
     let (method, target, body) = NODE[0];
-    let head = head(method, &format!("/ws/v1{target}")).unwrap().unwrap();
-    assert_eq!((head.app(), head.endpoint()), (&AppOf::Id("3".into()), &Endpoint::Events));
-    assert!(head.call(body.as_bytes(), &app(), NOW_S).is_ok(), "signed without it");
+    let target = format!("/ws/v1{target}");
+    assert_eq!(head(method, &target).unwrap().unwrap().app(), &AppOf::Id("3".into()));
+    assert!(call((method, &target, body), NOW_S).is_ok(), "signed without it");
 }
 
 #[test]
@@ -236,8 +236,8 @@ fn a_path_or_method_that_names_nothing_is_refused() {
 
 #[test]
 fn a_disabled_app_is_told_so() {
-    let (method, target, body) = NODE[0];
+    let (method, target, _) = NODE[0];
     let disabled = App { is_enabled: false, ..app() };
-    let refused = head(method, target).unwrap().unwrap().call(body.as_bytes(), &disabled, NOW_S).unwrap_err();
+    let refused = head(method, target).unwrap().unwrap().authenticate(&disabled, NOW_S).unwrap_err();
     assert_eq!((refused.status(), &refused), (403, &Refused::AppDisabled));
 }
