@@ -378,9 +378,8 @@ fn a_refused_request_leaves_its_connection_open_and_what_is_too_long_to_read_doe
     stream.write_all(&two).unwrap();
     assert_eq!(read_answer(&mut stream).body, "{}");
     assert_eq!(read_answer(&mut stream).body, r#"{"channels":{}}"#);
-    let head = format!(
-        "POST {EVENTS}?auth_key=app-key HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n"
-    );
+    let target = Call::post(EVENTS, body).target();
+    let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n");
     let answer = exchange(&mut stream, head.as_bytes());
     assert_eq!(answer.status, 413);
     assert!(
@@ -388,10 +387,26 @@ fn a_refused_request_leaves_its_connection_open_and_what_is_too_long_to_read_doe
         "{answer:?}"
     );
     let head =
-        "POST /apps/1/events HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n";
+        format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n");
     let answer = exchange(&mut connect(server.address), head.as_bytes());
     assert_eq!(answer.status, 413);
     assert!(answer.body.starts_with("The body exceeds"), "{answer:?}");
+}
+
+#[test]
+fn nobody_has_the_server_read_a_body_that_is_not_signed() {
+    let server = start(with_app(app()));
+    let call = Call { secret: "another", ..Call::post(EVENTS, "{}") };
+    let head = format!("POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n", call.target());
+    let mut stream = connect(server.address);
+    let answer = exchange(&mut stream, head.as_bytes());
+    assert_eq!(answer.status, 401);
+    assert!(answer.head.contains("\r\nConnection: close"), "{answer:?}");
+    let call = Call::post(EVENTS, r#"{"name":"e"}"#);
+    let head = format!("POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{{}}", call.target());
+    let answer = exchange(&mut connect(server.address), head.as_bytes());
+    assert_eq!(answer.status, 401);
+    assert!(answer.body.starts_with("Invalid body_md5: you should have sent 9991"), "{answer:?}");
 }
 
 #[test]

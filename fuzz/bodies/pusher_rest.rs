@@ -8,7 +8,7 @@
 //! `\x03` for the parameters that each request has.
 
 use arbitrary::Unstructured;
-use fanfare::pusher::rest::{Call, Head, Refused, Signed, Trigger, authenticate};
+use fanfare::pusher::rest::{Call, Head, Refused, Signed, Trigger, authenticate, check_body};
 use fanfare::pusher::{App, Name};
 
 use super::input::{byte, up_to};
@@ -51,8 +51,8 @@ fn check(method: &str, target: &str, body: &[u8], flags: u8, now_s: u64) {
     let prefix = prefix_of(&path);
     let model = Model { method, path: &path, prefix, query: &query, body };
     let expected = model.is_signed("key", &SECRETS, now_s);
-    let signed = Signed { method, path: &path, prefix, query: &query, body };
-    let result = authenticate(&signed, &app(), now_s);
+    let signed = Signed { method, path: &path, prefix, query: &query };
+    let result = authenticate(&signed, &app(), now_s).and_then(|parameters| check_body(&parameters, body));
     assert_eq!(result.is_ok(), expected.is_ok(), "{result:?} is not {expected:?}");
     if let Err(unauthorized) = result {
         check_sentence(&unauthorized.to_string());
@@ -62,7 +62,7 @@ fn check(method: &str, target: &str, body: &[u8], flags: u8, now_s: u64) {
 
 fn check_call(method: &str, path: &str, query: &str, body: &[u8], now_s: u64, is_signed: bool) {
     let Some(head) = Head::new(method, path, Some(query)) else { return };
-    match head.and_then(|head| head.call(body, &app(), now_s)) {
+    match head.and_then(|head| head.authenticate(&app(), now_s)?.call(body, &app())) {
         Ok(call) => {
             assert!(is_signed, "nobody signed {call:?}");
             check_content(&call);

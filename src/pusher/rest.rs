@@ -10,10 +10,10 @@ pub use super::rest_invalid::Invalid;
 pub use super::rest_parameters::Parameters;
 pub use super::rest_refused::Refused;
 use super::rest_signature::key;
-pub use super::rest_signature::{Signed, authenticate};
+pub use super::rest_signature::{Signed, authenticate, check_body};
 pub use super::rest_unauthorized::Unauthorized;
 
-/// The head of a request, kept until its body is there.
+/// The head of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     method: &'static str,
@@ -22,6 +22,13 @@ pub struct Head {
     query: Box<str>,
     endpoint: Endpoint,
     app: AppOf,
+}
+
+/// A request that is signed, kept until its body is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authenticated {
+    endpoint: Endpoint,
+    parameters: Parameters,
 }
 
 /// How a request says which app it is for.
@@ -80,24 +87,36 @@ impl Head {
         &self.app
     }
 
+    /// Checks the signature at the time `now_s`, in seconds since 1970: before the body is read, so that nobody else has the
+    /// server keep one.
+    ///
+    /// # Errors
+    /// The app is disabled, or says what is wrong with the signature.
+    pub fn authenticate(self, app: &App, now_s: u64) -> Result<Authenticated, Refused> {
+        if !app.is_enabled {
+            return Err(Refused::AppDisabled);
+        }
+        let signed =
+            Signed { method: self.method, path: &self.path, prefix: &self.prefix, query: &self.query };
+        let parameters = authenticate(&signed, app, now_s)?;
+        Ok(Authenticated { endpoint: self.endpoint, parameters })
+    }
+}
+
+impl Authenticated {
     /// The endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Checks the signature at the time `now_s`, in seconds since 1970, then the content.
+    /// What the request asks for with this body, which is empty for a GET.
     ///
     /// # Errors
-    /// Says why it is refused, and with which status.
-    pub fn call(&self, body: &[u8], app: &App, now_s: u64) -> Result<Call, Refused> {
-        if !app.is_enabled {
-            return Err(Refused::AppDisabled);
-        }
-        let signed =
-            Signed { method: self.method, path: &self.path, prefix: &self.prefix, query: &self.query, body };
-        let parameters = authenticate(&signed, app, now_s)?;
-        Ok(self.endpoint.call(&parameters, body, app)?)
+    /// The body is not the one that was signed, or says which rule of the endpoint the request breaks.
+    pub fn call(&self, body: &[u8], app: &App) -> Result<Call, Refused> {
+        check_body(&self.parameters, body)?;
+        Ok(self.endpoint.call(&self.parameters, body, app)?)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What server libraries sent for each of their methods, as recorded from the wire: method, target, body. The app is 3 with
-//! the key 278d425bdf160c739803 and the secret 7ad3773142a6692b25b8, the time is 1353088179.
+//! the key 278d425bdf160c739803 and the secret 7ad3773142a6692b25b8, the time is 1353088179 but
+//! where another is named.
 
 /// One request: method, target and body.
 pub type Recorded = (&'static str, &'static str, &'static str);
@@ -118,4 +119,36 @@ pub const PYTHON_OLD: [Recorded; 2] = [
     ("POST",
      "/apps/3/channels/a%2Cb%3Bc%40d%3De/events?auth_key=278d425bdf160c739803&auth_timestamp=1353088179&auth_version=1.0&body_md5=a5288e2a55b02d65f0fc66a2731f678f&name=foo&socket_id=1234.5678&auth_signature=7bcd8ffb9d728832ce79671d1df073874938e5a469ea943e04d09a6642f87f43",
      r#"{"some": "data"}"#),
+];
+
+/// When [`RUST`] was recorded: the library's clock is not a test's to set.
+pub const RUST_RECORDED_AT_S: u64 = 1_795_293_103;
+
+/// `pushers` 1.5.0, a crate.
+#[rustfmt::skip] // as it was recorded
+pub const RUST: [Recorded; 8] = [
+    ("POST",
+     "/apps/3/events?auth_key=278d425bdf160c739803&auth_timestamp=1795293103&auth_version=1.0&body_md5=fb46e511627c26ab33a0a20880c10de7&auth_signature=5b38a31fa90fcfb0d20d9d74cf69c7726c075329400e387eee48d44d444c5322",
+     r#"{"channels":["project-3"],"data":"{\"some\":\"data\"}","name":"foo"}"#),
+    ("POST",
+     "/apps/3/events?auth_key=278d425bdf160c739803&auth_timestamp=1795293103&auth_version=1.0&body_md5=463b184e6bf8e2a38781fdfb043f9e3f&auth_signature=d44862d69e6a21c00b1f216d6e0f98a0deeedf01f248cd40db9548b85ee3e6ff",
+     r#"{"name":"foo","channels":["a","presence-b"],"socket_id":"1234.5678","info":"user_count","data":"plain é"}"#),
+    ("POST",
+     "/apps/3/batch_events?auth_key=278d425bdf160c739803&auth_timestamp=1795293103&auth_version=1.0&body_md5=456a59271cae6eeaa5edab5347516fae&auth_signature=06c2de6bc21da60086909456928413a42799fca6836db2f0aac5d7abd8040d32",
+     r#"{"batch":[{"name":"x","channel":"a","data":"{\"n\":1}"},{"channel":"presence-b","name":"y","data":"t","info":"user_count"}]}"#),
+    ("POST",
+     "/apps/3/users/u1@x/terminate_connections?auth_key=278d425bdf160c739803&auth_timestamp=1795293103&auth_version=1.0&body_md5=99914b932bd37a50b983c5e7c90ae93b&auth_signature=b66c191b86859a04053537936f6b312c16b2d53f44e320de01cb440f83695e2d",
+     "{}"),
+    ("GET",
+     "/apps/3/channels?auth_key=278d425bdf160c739803&auth_timestamp=1795293103&auth_version=1.0&auth_signature=49f4a0654976278ca2cd88b5e151de4b5e7a0a67d2109b10908540942c4f2d38",
+     ""),
+    ("GET",
+     "/apps/3/channels?auth_key=278d425bdf160c739803&auth_timestamp=1795293103&auth_version=1.0&filter_by_prefix=presence-&info=user_count&auth_signature=10a98d18a9cdf17664a9587f7969c19e6a1570e38cea9c2b4d7ff9987c0743ff",
+     ""),
+    ("GET",
+     "/apps/3/channels?auth_key=278d425bdf160c739803&auth_timestamp=1795293103&auth_version=1.0&filter_by_prefix=a%20b+%22c&auth_signature=45a8b105e87536d937c0396b5f91317b157ec1c2dafda6685977c7a79f4683bd",
+     ""),
+    ("GET",
+     "/apps/3/channels/presence-b/users?auth_key=278d425bdf160c739803&auth_timestamp=1795293103&auth_version=1.0&auth_signature=521c6ed1bc5517bb4854875d37d5eedd1f0233cb7cb7dac27868eae7498628ed",
+     ""),
 ];

@@ -5,7 +5,7 @@ mod recorded;
 
 use super::*;
 use crate::pusher::channel::Name;
-use recorded::{EDGE, NODE, PYTHON, PYTHON_OLD, Recorded};
+use recorded::{EDGE, NODE, PYTHON, PYTHON_OLD, RUST, RUST_RECORDED_AT_S, Recorded};
 
 const KEY: &str = "278d425bdf160c739803";
 const NOW_S: u64 = 1_353_088_179;
@@ -19,21 +19,27 @@ fn head(method: &str, target: &str) -> Option<Result<Head, Refused>> {
     Head::new(method, path, Some(query))
 }
 
-fn call((method, target, body): Recorded) -> Result<Call, Refused> {
+fn call((method, target, body): (&str, &str, &str), now_s: u64) -> Result<Call, Refused> {
     let head = head(method, target).unwrap()?;
-    assert!(body.len() as u64 <= head.endpoint().body_len_max(&app()));
-    head.call(body.as_bytes(), &app(), NOW_S)
+    head.authenticate(&app(), now_s)?.call(body.as_bytes(), &app())
 }
 
 /// What is asked for, in short.
 fn said(recorded: Recorded) -> String {
+    said_at(recorded, NOW_S)
+}
+
+fn said_at(recorded: Recorded, now_s: u64) -> String {
+    let (method, target, body) = recorded;
+    let endpoint = head(method, target).unwrap().unwrap().endpoint;
+    assert!(body.len() as u64 <= endpoint.body_len_max(&app()), "{} bytes to {target}", body.len());
     let event = |trigger: Trigger| {
         let channels: Vec<_> = trigger.channels.iter().map(Name::as_str).collect();
         let socket_id = trigger.socket_id.map(|id| format!(" but {id}")).unwrap_or_default();
         let info = trigger.info.map(said_info).unwrap_or_default();
         format!("{} {} to {}{socket_id}{info}", trigger.event.as_str(), trigger.data, channels.join(" "))
     };
-    match call(recorded) {
+    match call(recorded, now_s) {
         Ok(Call::Publish(trigger)) => event(trigger),
         Ok(Call::PublishBatch(batch)) => batch.into_iter().map(event).collect::<Vec<_>>().join("; "),
         Ok(Call::Channels { prefix, info }) => format!("channels {prefix:?}{}", said_info(info)),
@@ -116,6 +122,23 @@ fn each_request_of_the_python_library_is_signed_and_understood() {
 }
 
 #[test]
+fn each_request_of_the_rust_library_is_signed_and_understood() {
+    assert_eq!(
+        RUST.map(|recorded| said_at(recorded, RUST_RECORDED_AT_S)),
+        [
+            r#"foo {"some":"data"} to project-3"#,
+            "foo plain é to a presence-b but 1234.5678 with users",
+            r#"x {"n":1} to a; y t to presence-b with users"#,
+            "terminate u1@x",
+            r#"channels "" with"#,
+            r#"channels "presence-" with users"#,
+            r#"channels "a b+\"c" with"#,
+            "users of presence-b",
+        ]
+    );
+}
+
+#[test]
 fn each_request_of_the_old_python_library_is_signed_and_understood() {
     assert_eq!(
         PYTHON_OLD.map(said),
@@ -133,13 +156,11 @@ fn each_recorded_request_is_refused_once_a_byte_of_its_target_or_body_is_another
             [("auth_key=2", "auth_key=3"), ("signature=", "signature=0"), ("1353088179", "1353088178")]
         {
             let spoilt = target.replace(from, to);
-            let refused =
-                head(method, &spoilt).unwrap().and_then(|head| head.call(body.as_bytes(), &app(), NOW_S));
+            let refused = call((method, &spoilt, body), NOW_S);
             assert_eq!(refused.unwrap_err().status(), 401, "{spoilt}");
         }
         let spoilt = format!("{body} ");
-        let refused =
-            head(method, target).unwrap().and_then(|head| head.call(spoilt.as_bytes(), &app(), NOW_S));
+        let refused = call((method, target, &spoilt), NOW_S);
         assert_eq!(refused.unwrap_err().status(), 401, "{target} with {spoilt}");
     }
 }
@@ -148,7 +169,7 @@ fn each_recorded_request_is_refused_once_a_byte_of_its_target_or_body_is_another
 fn a_path_names_the_app_and_the_endpoint() {
     let named = |method: &str, path: &str| {
         let head = head(method, path).unwrap().unwrap();
-        (head.app().clone(), head.endpoint().clone())
+        (head.app, head.endpoint)
     };
     let app = AppOf::Id("3".into());
     for (method, path, endpoint) in [
@@ -173,9 +194,9 @@ fn a_path_names_the_app_and_the_endpoint() {
 #[test]
 fn what_a_proxy_has_not_removed_ahead_of_a_path_is_passed_over_and_may_be_signed() {
     let (method, target, body) = NODE[0];
-    let head = head(method, &format!("/ws/v1{target}")).unwrap().unwrap();
-    assert_eq!((head.app(), head.endpoint()), (&AppOf::Id("3".into()), &Endpoint::Events));
-    assert!(head.call(body.as_bytes(), &app(), NOW_S).is_ok(), "signed without it");
+    let target = format!("/ws/v1{target}");
+    assert_eq!(head(method, &target).unwrap().unwrap().app(), &AppOf::Id("3".into()));
+    assert!(call((method, &target, body), NOW_S).is_ok(), "signed without it");
 }
 
 #[test]
@@ -215,8 +236,8 @@ fn a_path_or_method_that_names_nothing_is_refused() {
 
 #[test]
 fn a_disabled_app_is_told_so() {
-    let (method, target, body) = NODE[0];
+    let (method, target, _) = NODE[0];
     let disabled = App { is_enabled: false, ..app() };
-    let refused = head(method, target).unwrap().unwrap().call(body.as_bytes(), &disabled, NOW_S).unwrap_err();
+    let refused = head(method, target).unwrap().unwrap().authenticate(&disabled, NOW_S).unwrap_err();
     assert_eq!((refused.status(), &refused), (403, &Refused::AppDisabled));
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::http::{Response, Status};
 use crate::hub::{ChannelName, Content, Owner, Source};
-use crate::pusher::rest::{AppOf, Call, Head, Info, Refused, Trigger, Unauthorized};
+use crate::pusher::rest::{AppOf, Authenticated, Call, Head, Info, Refused, Trigger, Unauthorized};
 use crate::pusher::rest_answer::{self, Attributes, Cached};
 use crate::pusher::{Access, Kind, Name};
 use crate::server::apps::Apps;
@@ -35,10 +35,10 @@ const REFUSALS: [Status; 7] = [
     Status::TOO_MANY_REQUESTS,
 ];
 
-/// A request of the API whose app is known; its body may still have to be read.
+/// A request of the API that is signed by an app; its body may still have to be read.
 #[derive(Debug)]
 pub struct Requested {
-    head: Head,
+    request: Authenticated,
     app: Arc<RunningApp>,
 }
 
@@ -74,47 +74,49 @@ pub struct Tally {
 }
 
 impl Requested {
-    /// A request for an app that there is.
+    /// A request whose signature is that of its app.
     ///
     /// # Errors
-    /// The answer that there is none.
+    /// The answer that there is no such app, or what is wrong with the signature.
     pub fn new(head: Head, apps: &Apps) -> Result<Self, Response> {
         let (app, unknown) = match head.app() {
             AppOf::Id(id) => (apps.by_id(id), Refused::AppUnknown(id.clone())),
             AppOf::Key(key) => (apps.by_key(key), Unauthorized::KeyUnknown(key.clone()).into()),
         };
-        match app {
-            Some(app) => Ok(Self { head, app }),
-            None => Err(refusal(&unknown)),
+        let Some(app) = app else { return Err(refusal(&unknown)) };
+        match head.authenticate(&app.settings(), clock::unix_ms() / 1000) {
+            Ok(request) => Ok(Self { request, app }),
+            Err(refused) => Err(refuse(&app, &refused)),
         }
     }
 
     /// How long its body may be, in bytes; 0 for a GET.
     pub fn body_len_max(&self) -> u64 {
-        self.head.endpoint().body_len_max(&self.app.settings())
+        self.request.endpoint().body_len_max(&self.app.settings())
     }
 
     /// The answer to a body that is longer.
     pub fn body_too_long(&self) -> Response {
-        let too_long = self.head.endpoint().body_too_long(&self.app.settings());
-        self.refuse(&too_long.into())
+        let too_long = self.request.endpoint().body_too_long(&self.app.settings());
+        refuse(&self.app, &too_long.into())
     }
 
-    /// Does what the request asks for, if it is signed and breaks no rule.
+    /// Does what the request asks for, if this is the body that was signed and no rule is broken.
     pub fn execute(&self, body: &[u8], scene: Scene<'_>) -> Done {
-        let call = self.head.call(body, &self.app.settings(), clock::unix_ms() / 1000);
+        let call = self.request.call(body, &self.app.settings());
         let done = call.and_then(|call| Calling { app: &self.app, scene }.execute(call));
         done.unwrap_or_else(|refused| Done {
-            response: self.refuse(&refused),
+            response: refuse(&self.app, &refused),
             call: None,
             published: Tally::default(),
         })
     }
+}
 
-    fn refuse(&self, refused: &Refused) -> Response {
-        self.app.note_refused(refused, clock::unix_ms());
-        refusal(refused)
-    }
+/// The answer to a request that is refused, which is noted with its app.
+fn refuse(app: &RunningApp, refused: &Refused) -> Response {
+    app.note_refused(refused, clock::unix_ms());
+    refusal(refused)
 }
 
 /// The answer to a request that is refused.
