@@ -70,7 +70,7 @@
 //!  sessions,                  where each session over HTTP requests is;
 //!  stopping                   how far the stop has come
 //!  api, demo                  requests to answers: routes, access, payloads; the demo's prices
-//!  apps                       the running Pusher apps: settings, counters, reload
+//!  apps                       the running Pusher apps: settings, counters, users, webhooks, reload
 //!  broker, metrics, encoder   order, history, mailboxes; counters and their formats; publications to frames
 //!  clock, excerpt, lock, prices
 //! ```

@@ -148,7 +148,11 @@ impl Apps {
         before.apps.iter().for_each(|app| app.remove());
         reloaded.removed = before.apps;
         self.generation.fetch_add(1, Ordering::Release);
-        self.apply_webhooks(&reloaded);
+        if let Some(senders) = self.senders.get() {
+            // Also where nothing has changed: a thread that the system refused is asked for again.
+            table.apps.iter().for_each(|app| app.webhooks().apply(&app.settings(), senders));
+            reloaded.removed.iter().for_each(|app| app.webhooks().close(senders));
+        }
         reloaded
     }
 
@@ -171,13 +175,6 @@ impl Apps {
         let counted = |app: &Arc<RunningApp>| Some((app.id().into(), app.webhooks().counts()?));
         self.all().iter().filter_map(counted).collect()
     }
-
-    fn apply_webhooks(&self, reloaded: &Reloaded) {
-        let Some(senders) = self.senders.get() else { return };
-        let present = reloaded.added.iter().chain(&reloaded.changed);
-        present.for_each(|app| app.webhooks().apply(&app.settings(), senders));
-        reloaded.removed.iter().for_each(|app| app.webhooks().close(senders));
-    }
 }
 
 impl Table {
@@ -198,7 +195,7 @@ impl Reloaded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pusher::Name;
+    use crate::pusher::{Name, Webhook, WebhookEvent};
 
     fn app(id: &str, key: &str) -> App {
         App::new(id, key, "secret")
@@ -288,5 +285,25 @@ mod tests {
         assert!(apps.default_app().is_none());
         apps.reload(vec![app("5", "a"), app("6", "b")]);
         assert_eq!(apps.default_app().unwrap().id(), "5");
+    }
+
+    #[test]
+    fn a_reload_starts_the_webhooks_of_new_apps_and_ends_those_of_removed_ones() {
+        let with_webhook = |id: &str, key: &str| App {
+            webhooks: vec![Webhook { url: "http://127.0.0.1:9/".into(), events: Vec::new() }],
+            ..app(id, key)
+        };
+        let apps = Apps::new(&[with_webhook("1", "a"), app("2", "b")], 1);
+        let [first, second] = ["1", "2"].map(|id| apps.by_id(id).unwrap());
+        let reports = |app: &RunningApp| app.reports(WebhookEvent::ChannelOccupied);
+        assert!(!reports(&first), "nothing is sent before it is to be");
+        apps.start_webhooks(Clock::start());
+        assert_eq!((reports(&first), reports(&second)), (true, false));
+        let counted = || apps.webhook_counts().into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        assert_eq!(counted(), ["1".into()]);
+        apps.reload(vec![with_webhook("2", "b"), with_webhook("3", "c")]);
+        assert!(!reports(&first) && reports(&second) && reports(&apps.by_id("3").unwrap()));
+        assert_eq!(counted(), ["2".into(), "3".into()]);
+        apps.stop_webhooks(Duration::ZERO);
     }
 }

@@ -108,7 +108,7 @@ impl fmt::Display for Lost {
         f.write_str(match self {
             Self::Full => "too many wait for it",
             Self::TooLong => "it has not taken them within the time of retries",
-            Self::Stopped => "sending has stopped",
+            Self::Stopped => "it has not taken them, and sending ends",
         })
     }
 }
