@@ -466,3 +466,42 @@ fn sessions_count_as_connections_and_one_too_many_is_told_to_come_later() {
         .collect();
     assert_eq!(statuses.len(), 5, "and the connection that asks for them");
 }
+
+#[test]
+fn a_session_and_its_request_are_counted_until_they_are_gone() {
+    let server = start(with_metrics(config()));
+    let mut scraper = metrics::Scraper::new(server.metrics.unwrap());
+    let sessions = metrics::connections("pusher_http");
+    let page = Page::connect(server.address);
+    scraper.settles(&[(&sessions, 1)]);
+    let (session, polls) = polled(server.address);
+    scraper.settles(&[(&sessions, 2)]);
+    drop((page, polls));
+    scraper.settles(&[(&sessions, 0), (&metrics::connections("http"), 1)]);
+    assert_eq!(session.post(&[ping()]), 404);
+}
+
+#[test]
+fn a_session_that_holds_more_memory_than_there_is_is_closed_and_its_name_is_free() {
+    const MIB: u64 = 1024 * 1024;
+    // Once with few unsent bytes of its own, and once with so many that a last line would wait behind them.
+    for pings in [0, 200] {
+        let max_lag = 64 * MIB;
+        let server = start(Config { max_memory: 8 * MIB, max_lag, ..one_loop() });
+        let (session, mut polls) = polled(server.address);
+        let subscribe = json!({"event": "pusher:subscribe", "data": {"channel": "prices"}});
+        assert_eq!(session.post(&[subscribe]), 204);
+        polls.poll();
+        assert_eq!(session.post(&vec![ping(); pings]), 204);
+        for _ in 0..24 {
+            let draft = Draft::text("prices", "x".repeat(MIB as usize)).unwrap();
+            publish_draft(&server.handle, &draft);
+        }
+        until("it is closed", || (session.post(&[]) == 404).then_some(()));
+        drop(polls);
+        until("its name is free", || {
+            let mut polls = session.polls();
+            (polls.poll() == "o{}\n").then_some(())
+        });
+    }
+}
