@@ -24,7 +24,7 @@ fn pong() -> Value {
 }
 
 fn event_of(message: &Value) -> &str {
-    message["event"].as_str().unwrap()
+    message["event"].as_str().expect("an event has a name")
 }
 
 /// A session that is polled and open.
@@ -152,7 +152,7 @@ fn publish_numbered(server: Running, count: usize, len: usize) -> thread::JoinHa
     thread::spawn(move || {
         for number in 0..count {
             let text = format!("{number:06}{}", "é\"x".repeat(len / 3));
-            publish_draft(&server.handle, &Draft::text("prices", text).unwrap());
+            publish_draft(&server.handle, &Draft::text("prices", text).expect("a text of any length"));
         }
         server
     })
