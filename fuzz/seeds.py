@@ -493,13 +493,13 @@ def pusher_fallback():
     def case(body=b"[]", *operations):
         return bytes([len(body)]) + body + bytes(byte for operation in operations for byte in operation)
 
-    stream, poll, write, read = (come, 0), (come, 1), (flush, 0), (deliver, 255)
+    stream, poll, write, read = (come, 0), (come, 1), (flush, 0), (deliver, 254)
     long = [(publish, 250), write, read]
     cases = {
         "stream": case(b'["a"]', stream, (publish, 1), write, read),
         "poll": case(b'["a","b"]', poll, read, (publish, 1), poll, write, read),
         "rotation": case(b"[]", stream, *(long * 40), stream, *(long * 40), stream),
-        "rotation-in-pieces": case(b"[]", stream, *[(publish, 251), (publish, 252)] * 30, *[write, (deliver, 90)] * 90, stream, write),
+        "rotation-in-pieces": case(b"[]", stream, *[(publish, 251), (publish, 252)] * 30, *[write, (deliver, 90), (deliver, 7)] * 60, stream, write),
         "stream-then-poll": case(b"[]", stream, *(long * 40), poll, write, read, stream),
         "published-before-anything-comes": case(b"[]", (publish, 9), (publish, 8), poll, write, read),
         "second-while-the-first-is-read": case(b"[]", stream, stream, poll, (publish, 3), write, poll, read),

@@ -136,7 +136,7 @@ pub struct Args {
 
     /// Connections [default: by descriptor limit]
     ///
-    /// Clients above the limit get 503 with `Retry-After`.
+    /// Clients above the limit get 503 with `Retry-After`. A Pusher client over HTTP counts as its session and its requests.
     #[arg(help_heading = "Limits", hide_env = true)]
     #[arg(long, value_name = "N", env = "FANFARE_MAX_CONNECTIONS")]
     max_connections: Option<usize>,

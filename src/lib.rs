@@ -36,12 +36,12 @@
 //! | phase | file in `src/server/event_loop/` | what it does |
 //! |---|---|---|
 //! | wait | `mod.rs` | polls until an event, a wake or the next deadline; notes which sockets have input or room |
-//! | accept | `accept.rs`, `acceptor.rs` | accepts sockets and gives each to the loop with the fewest connections |
+//! | accept | `accept.rs`, `acceptor.rs` | accepts sockets and gives each to the loop with the fewest connections; takes in connections that move here (`exchange.rs`) |
 //! | apply | `mod.rs` | takes a slice of the mailbox, encodes it and appends it to the logs; answers publishers that await delivery |
-//! | read | `read.rs`, `read_queue.rs` | reads one share of each connection with input, round-robin, within a budget of bytes and time |
+//! | read | `read.rs`, `read_queue.rs` | reads one share of each connection with input, round-robin, within a budget of bytes and time; brings the requests of sessions to them (`sessions.rs`) |
 //! | apply | `mod.rs` | the same again: what was just read leaves in this turn |
 //! | expire | `expire.rs`, `timers.rs` | does what is due: timeouts from the deadline queue, expired history, the demo, the dashboard's figures (`measure.rs`), the stop (`shutdown.rs`, `drain.rs`) |
-//! | flush | `flush.rs` | one write to each reader of a log with new bytes, and to each connection that was touched |
+//! | flush | `flush.rs` | one write to each reader of a log with new bytes, and to each connection that was touched; what a session writes is given to the request that carries it (`sessions.rs`) |
 //! | evict | `eviction.rs`, `burdens.rs` | where `--max-memory` is exceeded: evicts history, then closes the connections that hold most |
 //! | reap | `mod.rs` | drops the connections that have ended |
 //! | measure | `measure.rs` | puts the counters where other threads read them |
@@ -103,7 +103,9 @@
 //! | gap | publications between a subscriber's position and the kept history that are lost |
 //! | mailbox | what other threads hand to a loop: publications, accepted sockets, answers to publishers |
 //! | congested | a mailbox is over its bound: publishers are not read until the loop has caught up |
-//! | role | what a connection is at present: HTTP, long poll, WebSocket, event stream |
+//! | role | what a connection is at present: HTTP, long poll, WebSocket, event stream, session, carrier |
+//! | session | a Pusher client whose WebSocket is blocked: a connection without a socket (`connection/over_http.rs`) |
+//! | carrier | the request that carries a session's lines at present, a poll or a stream (`connection/carrier.rs`) |
 //! | share, slice | how much of one connection is read in a turn; how much of the mailbox is applied in a turn |
 //! | the first loop | loop 0, which accepts sockets and does what is done once for the whole server (`FIRST_LOOP`) |
 //! | engine, node | what draws the numbers of publications; one server of several that share an engine |

@@ -24,7 +24,7 @@ fn pong() -> Value {
 }
 
 fn event_of(message: &Value) -> &str {
-    message["event"].as_str().unwrap()
+    message["event"].as_str().expect("an event has a name")
 }
 
 /// A session that is polled and open.
@@ -152,7 +152,7 @@ fn publish_numbered(server: Running, count: usize, len: usize) -> thread::JoinHa
     thread::spawn(move || {
         for number in 0..count {
             let text = format!("{number:06}{}", "é\"x".repeat(len / 3));
-            publish_draft(&server.handle, &Draft::text("prices", text).unwrap());
+            publish_draft(&server.handle, &Draft::text("prices", text).expect("a text of any length"));
         }
         server
     })
@@ -465,4 +465,43 @@ fn sessions_count_as_connections_and_one_too_many_is_told_to_come_later() {
         .take_while(|&status| status == 200)
         .collect();
     assert_eq!(statuses.len(), 5, "and the connection that asks for them");
+}
+
+#[test]
+fn a_session_and_its_request_are_counted_until_they_are_gone() {
+    let server = start(with_metrics(config()));
+    let mut scraper = metrics::Scraper::new(server.metrics.unwrap());
+    let sessions = metrics::connections("pusher_http");
+    let page = Page::connect(server.address);
+    scraper.settles(&[(&sessions, 1)]);
+    let (session, polls) = polled(server.address);
+    scraper.settles(&[(&sessions, 2)]);
+    drop((page, polls));
+    scraper.settles(&[(&sessions, 0), (&metrics::connections("http"), 1)]);
+    assert_eq!(session.post(&[ping()]), 404);
+}
+
+#[test]
+fn a_session_that_holds_more_memory_than_there_is_is_closed_and_its_name_is_free() {
+    const MIB: u64 = 1024 * 1024;
+    // Once with few unsent bytes of its own, and once with so many that a last line would wait behind them.
+    for pings in [0, 200] {
+        let max_lag = 64 * MIB;
+        let server = start(Config { max_memory: 8 * MIB, max_lag, ..one_loop() });
+        let (session, mut polls) = polled(server.address);
+        let subscribe = json!({"event": "pusher:subscribe", "data": {"channel": "prices"}});
+        assert_eq!(session.post(&[subscribe]), 204);
+        polls.poll();
+        assert_eq!(session.post(&vec![ping(); pings]), 204);
+        for _ in 0..24 {
+            let draft = Draft::text("prices", "x".repeat(MIB as usize)).unwrap();
+            publish_draft(&server.handle, &draft);
+        }
+        until("it is closed", || (session.post(&[]) == 404).then_some(()));
+        drop(polls);
+        until("its name is free", || {
+            let mut polls = session.polls();
+            (polls.poll() == "o{}\n").then_some(())
+        });
+    }
 }

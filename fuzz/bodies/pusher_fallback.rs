@@ -32,7 +32,8 @@ pub fn run(data: &[u8]) {
         match operation % 4 {
             0 => session.publish(amount),
             1 => session.flush(),
-            2 => session.deliver(amount * amount * 4),
+            2 if amount % 2 == 0 => session.deliver(amount * amount * 4),
+            2 => (0..amount).for_each(|_| session.deliver_line()),
             _ => session.come(if amount % 2 == 0 { Transport::Streaming } else { Transport::Polling }),
         }
     }
@@ -117,6 +118,12 @@ impl Session {
         }
     }
 
+    /// The client reads one line more, and looks at what it has: it aborts as early as it can.
+    fn deliver_line(&mut self) {
+        let end = self.wire.iter().position(|&byte| byte == b'\n');
+        self.deliver(end.map_or(0, |end| end + 1));
+    }
+
     /// The client comes with a request, if it has none under way.
     fn come(&mut self, transport: Transport) {
         if self.client.transport.is_some() {
@@ -146,7 +153,9 @@ impl Session {
     fn finish(&mut self) {
         for _ in 0..10_000 {
             self.flush();
-            self.deliver(usize::MAX);
+            while !self.wire.is_empty() {
+                self.deliver_line();
+            }
             if self.client.transport.is_none() {
                 if self.unread.is_empty() && self.client.opened == 1 {
                     break;

@@ -205,6 +205,31 @@ mod tests {
     }
 
     #[test]
+    fn the_head_of_a_response_without_an_end_has_no_length_and_closes() {
+        let mut out = Vec::new();
+        let framing = Framing {
+            date: DATE,
+            keep_alive: false,
+            head_only: false,
+            allow_origin: Some("https://shop.example"),
+            varies_by_origin: true,
+        };
+        let response = Response::new(Status::OK).body("text/plain; charset=utf-8", "");
+        response.encode_endless_head(&mut out, framing);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 200 OK\r\n\
+             Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+             Content-Type: text/plain; charset=utf-8\r\n\
+             Access-Control-Allow-Origin: https://shop.example\r\n\
+             Access-Control-Expose-Headers: Idempotent-Replayed, Retry-After\r\n\
+             Vary: Origin\r\n\
+             Connection: close\r\n\
+             \r\n"
+        );
+    }
+
+    #[test]
     fn no_content_says_no_length() {
         assert!(!encoded(&Response::new(Status::NO_CONTENT), true, false).contains("Content-Length"));
     }

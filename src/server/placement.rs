@@ -62,6 +62,16 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_a_loop_makes_itself_counts_like_one_that_was_accepted() {
+        let placement = Placement::new(2, 2);
+        placement.add(0);
+        assert_eq!((placement.len(), placement.assign()), (1, 1));
+        assert_eq!(placement.room(), 0);
+        placement.release(0);
+        assert_eq!(placement.room(), 1);
+    }
+
+    #[test]
     fn there_is_room_up_to_the_most_connections() {
         let placement = Placement::new(3, 2);
         assert_eq!(placement.room(), 2);

@@ -202,8 +202,23 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
-    #[cfg(target_os = "linux")]
     use super::*;
+
+    #[test]
+    fn without_a_socket_what_the_pipe_has_no_room_for_waits_as_for_a_full_socket() {
+        let (mut stream, mut pipe) = (Stream::without_socket(), Pipe::default());
+        assert!(!stream.is_writable(), "nothing carries it yet");
+        assert!(stream.read(&mut [0]).unwrap().is_none());
+        stream.make_room();
+        pipe.open(1);
+        assert_eq!(stream.write(&[IoSlice::new(b"a\nb\n")], &mut pipe).unwrap(), 2);
+        assert!(!stream.is_writable());
+        assert_eq!(pipe.take(), b"a\n");
+        stream.make_room();
+        pipe.open(1);
+        assert_eq!(stream.write(&[IoSlice::new(b"b\n")], &mut pipe).unwrap(), 2);
+        assert!(stream.is_writable());
+    }
 
     #[cfg(target_os = "linux")]
     fn stream() -> Stream {
