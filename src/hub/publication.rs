@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::ChannelName;
 
-/// The longest event name, in bytes: what every Pusher library allows.
+/// The longest event name, in characters: what every Pusher library allows.
 pub const EVENT_NAME_LEN_MAX: usize = 200;
 
 /// Event names with these prefixes are the server's own notices and those of the Pusher protocol; nobody can publish them.
@@ -213,7 +213,7 @@ impl fmt::Display for InvalidPublicationId {
 
 impl std::error::Error for InvalidPublicationId {}
 
-/// A checked event name: 1 to 200 bytes, no control character, none of the server's own prefixes.
+/// A checked event name: 1 to 200 characters, no control character, none of the server's own prefixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventName(Box<str>);
 
@@ -229,7 +229,7 @@ impl EventName {
     /// # Errors
     /// Says which rule the name breaks.
     pub fn new(name: &str) -> Result<Self, InvalidEventName> {
-        if name.is_empty() || name.len() > EVENT_NAME_LEN_MAX {
+        if name.is_empty() || name.chars().count() > EVENT_NAME_LEN_MAX {
             return Err(InvalidEventName::Length);
         }
         if name.chars().any(char::is_control) {
@@ -251,7 +251,7 @@ impl EventName {
 /// Why a text is no event name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidEventName {
-    /// Empty, or more than 200 bytes.
+    /// Empty, or more than 200 characters.
     Length,
     /// A control character: it would break the line-based forms.
     ControlCharacter,
@@ -262,7 +262,7 @@ pub enum InvalidEventName {
 impl fmt::Display for InvalidEventName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Length => write!(f, "an event name has 1 to {EVENT_NAME_LEN_MAX} bytes"),
+            Self::Length => write!(f, "an event name has 1 to {EVENT_NAME_LEN_MAX} characters"),
             Self::ControlCharacter => f.write_str("an event name holds no control characters"),
             Self::Reserved => f.write_str(
                 "event names that begin with fanfare:, pusher: or pusher_internal: are the server's own",
@@ -391,10 +391,12 @@ mod tests {
     }
 
     #[test]
-    fn an_event_name_has_1_to_200_bytes() {
+    fn an_event_name_has_1_to_200_characters() {
         assert_eq!(EventName::new(""), Err(InvalidEventName::Length));
-        assert_eq!(EventName::new(&"e".repeat(201)), Err(InvalidEventName::Length));
-        assert_eq!(EventName::new(&"e".repeat(200)).unwrap().as_str().len(), 200);
+        for character in ["e", "ü", "界", "🎺"] {
+            assert_eq!(EventName::new(&character.repeat(201)), Err(InvalidEventName::Length));
+            assert_eq!(EventName::new(&character.repeat(200)).unwrap().as_str(), character.repeat(200));
+        }
     }
 
     #[test]

@@ -591,7 +591,7 @@ fn the_data_and_the_name_of_a_client_event_have_limits() {
     let named = |name: &str| format!(r#"{{"event":"{name}","channel":"private-a"}}"#);
     let longest = format!("client-{}", "a".repeat(193));
     assert!(matches!(client.says(&named(&longest)).1, Command::Publish(_)));
-    client.is_told(&named(&format!("{longest}a")), "Client event rejected: an event name has 1 to 200 bytes");
+    client.is_told(&named(&format!("{longest}a")), "Client event rejected: an event name has 1 to 200 characters");
     client.is_told(&named("client-\\n"), "Client event rejected: an event name holds no control characters");
 }
 
