@@ -393,8 +393,10 @@ mod tests {
     #[test]
     fn an_event_name_has_1_to_200_characters() {
         assert_eq!(EventName::new(""), Err(InvalidEventName::Length));
-        assert_eq!(EventName::new(&"e".repeat(201)), Err(InvalidEventName::Length));
-        assert_eq!(EventName::new(&"é".repeat(200)).unwrap().as_str().len(), 400);
+        for character in ["e", "ü", "界", "🎺"] {
+            assert_eq!(EventName::new(&character.repeat(201)), Err(InvalidEventName::Length));
+            assert_eq!(EventName::new(&character.repeat(200)).unwrap().as_str(), character.repeat(200));
+        }
     }
 
     #[test]

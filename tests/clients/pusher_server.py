@@ -34,7 +34,7 @@ class Server:
         path = os.path.join(self._folder.name, "fanfare.toml")
         with open(path, "w") as file:
             file.write("\n".join(lines) + "\n")
-        words = [os.environ["FANFARE"], "--listen", address, "--drain", "0s", "--config", path]
+        words = [os.environ["FANFARE"], "--listen", address, "--drain", "0s", "--close-timeout", "200ms", "--config", path]
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         self._process = subprocess.Popen(words, stdin=nothing, stdout=pipe, stderr=nothing, text=True)
         readable, _, _ = select.select([self._process.stdout], [], [], DEADLINE_S)

@@ -47,7 +47,7 @@ class PusherTest(unittest.TestCase):
         message = subscriber.next()
         self.assertEqual((message["event"], message["channel"], json.loads(message["data"])), ("update", "news", data))
         self.assertEqual(backend.trigger(["news", "sport"], "update", "text"), {})
-        messages = [subscriber.next(), subscriber.next()]
+        messages = sorted([subscriber.next(), subscriber.next()], key=str)
         self.assertEqual(
             messages, [{"event": "update", "channel": name, "data": "text"} for name in ["news", "sport"]]
         )
