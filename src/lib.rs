@@ -109,6 +109,15 @@
 //! | share, slice | how much of one connection is read in a turn; how much of the mailbox is applied in a turn |
 //! | the first loop | loop 0, which accepts sockets and does what is done once for the whole server (`FIRST_LOOP`) |
 //! | engine, node | what draws the numbers of publications; one server of several that share an engine |
+//! | app | a name space of channels with a key, secrets, settings and counters ([`pusher::App`], `server/apps/running.rs`) |
+//! | default app | the first app configured: its channels are those under `/channels/`. Those of another are in its space, `7/prices` |
+//! | client, session | a connection that speaks the Pusher protocol; the state of that protocol for it ([`pusher::Session`]) |
+//! | place | a client's seat in its app: counted while it is held, given back by dropping it |
+//! | owner | also: loop and number of a connection, by which it is left out of its own events and reached by other threads |
+//! | user | who a client is signed in as; a user may have several connections |
+//! | member | a user in a presence channel, with one or several connections |
+//! | audience | what a channel keeps for its Pusher clients: members, cached event, when their number is told |
+//! | order | what another connection or thread wants done with a connection: a message sent, an end |
 //!
 //! # Where to begin reading
 //!
@@ -117,6 +126,7 @@
 //! 3. `src/server/event_loop/mod.rs`: the turn.
 //! 4. `src/server/connection/mod.rs` and `life.rs`: what a connection is and becomes.
 //! 5. `src/server/broker/mod.rs`: publishing, and joining a channel without a hole.
+//! 6. `src/pusher/session/mod.rs`, then `src/server/connection/pusher.rs`: what a Pusher client asks for, and what is done.
 //!
 //! Then follow one publication from a `POST` to the sockets of its subscribers, through the files in the order in which each
 //! is first entered:

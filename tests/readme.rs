@@ -11,6 +11,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
+use fanfare::config::Config;
 use fanfare::pusher::{App, WebhookEvent};
 use support::*;
 
@@ -48,6 +49,14 @@ fn every_command_is_one_that_a_test_runs() {
         match words.as_slice() {
             // The tests below, and the suite that opens the page.
             ["curl", ..] | ["cargo", "run", "--release"] | ["cargo", "run", "--release", "--", ..] => {}
+            ["npm", "install", package] => {
+                assert!(in_repository("tests/package.json").contains(&format!("\"{package}\":")), "{line}");
+            }
+            // Its text is in the README too; the suite runs it.
+            ["node", script] => {
+                assert!(in_repository("tests/clients/readme.test.mjs").contains(script), "{line}");
+                assert!(in_repository("tests/clients/run.sh").contains(" readme\n"), "{line}");
+            }
             ["cargo", "test"] => assert!(in_repository(".ci/run").contains("cargo test")),
             ["cargo", "bench", "--bench", name] => {
                 assert!(in_repository("Cargo.toml").contains(&format!("name = \"{name}\"")), "{line}");
@@ -88,7 +97,8 @@ fn the_curls_for_the_other_transports_and_for_a_retry_do_what_the_readme_says() 
     reading.kill().unwrap();
     reading.wait().unwrap();
     assert_eq!(run_against(&process, curl("last=10")).matches("\"data\":\"hello\"").count(), 1);
-    assert_eq!(lines.iter().filter(|line| line.starts_with("curl")).count(), 5, "each is run by a test here");
+    let others = lines.iter().filter(|line| line.starts_with("curl") && !line.ends_with("/channels/prices"));
+    assert_eq!(others.count(), 5, "each is run by a test here, that of the prices by tests/clients");
 }
 
 #[test]
@@ -173,13 +183,43 @@ fn the_table_of_an_app_in_the_readme_starts_a_server() {
 fn the_pages_of_the_readme_have_the_urls_that_the_server_serves() {
     let text = blocks("html").join("\n");
     let pages: Vec<&str> = text.split("<!doctype html>\n").skip(1).collect();
-    for (page, url) in
-        pages.iter().zip(["ws://127.0.0.1:8080/channels/news", "http://127.0.0.1:8080/fanfare.js"])
-    {
+    let urls = [
+        "ws://127.0.0.1:8080/channels/news",
+        "http://127.0.0.1:8080/fanfare.js",
+        "\"127.0.0.1\", wsPort: 8080",
+    ];
+    for (page, url) in pages.iter().zip(urls) {
         assert!(page.contains(url), "{page}");
         assert!(page.lines().count() <= 11, "a page of ten lines: {page}");
     }
-    assert_eq!(pages.len(), 2);
+    assert_eq!(pages.len(), 3);
+}
+
+#[test]
+fn the_app_of_the_readmes_page_and_publisher_is_that_of_development_mode() {
+    let app = Config::development_app();
+    let (page, publisher) = (blocks("html").join("\n"), blocks("js").join("\n"));
+    assert!(page.contains(&format!("new Pusher(\"{}\"", app.key)));
+    let (id, key, secret) = (&app.id, &app.key, &app.secrets[0]);
+    assert!(publisher.contains(&format!("appId: \"{id}\", key: \"{key}\", secret: \"{secret}\"")));
+}
+
+#[test]
+fn every_endpoint_and_every_webhook_of_pusher_is_in_the_readmes_table() {
+    let process = spawn(&mut fanfare(&[]));
+    let text = readme();
+    let section = text.split("\n## Pusher in five lines\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let endpoints: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();
+    assert_eq!(endpoints.len(), 7);
+    for endpoint in &endpoints[..6] {
+        let (method, path) = endpoint.split_once(' ').unwrap();
+        let path = path.replace("{id}", "1").replace("{name}", "presence-room");
+        let answer = request(process.address, method, &path, "", b"{}");
+        assert_eq!(answer.status, 401, "{endpoint} is there, and wants a signature: {}", answer.body);
+    }
+    let events = format!("all [{} events](#webhooks)", ["seven"][WebhookEvent::ALL.len() - 7]);
+    assert!(section.contains(&events));
 }
 
 #[test]

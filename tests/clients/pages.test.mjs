@@ -187,6 +187,37 @@ test("each tile is switched to another transport, says so, and goes on where it 
   assert.deepEqual(page.faults, []);
 });
 
+test("the prices come by the Pusher protocol too, if there is an app, also after a loss", async (t) => {
+  const server = await serve(t);
+  const network = await proxy(t, server);
+  const page = await openDemo(t, network);
+  await page.locator("#prices").getByRole("radio", { name: "Pusher protocol" }).check();
+  await says(page, "#prices", "Open by Pusher protocol");
+  const moves = async () => {
+    const before = await page.locator("#prices tbody .price").allTextContents();
+    await page.waitForFunction((before) =>
+      [...document.querySelectorAll("#prices .price")].filter((cell, at) => cell.textContent !== before[at]).length >= 4, before);
+  };
+  await moves();
+  network.cut();
+  await says(page, "#prices", "Connection lost");
+  await says(page, "#prices", "Open by Pusher protocol");
+  await moves();
+  await page.locator("#prices").getByRole("radio", { name: "SSE" }).check();
+  await says(page, "#prices", "Open by SSE");
+  await moves();
+  assert.equal(await page.locator(".gap:visible").count(), 0);
+});
+
+test("without an app the prices have no choice of the Pusher protocol", async (t) => {
+  const server = await serve(t, "--demo", "--publish-key", "secret");
+  const page = await open(t, server.http("/"));
+  await page.waitForFunction(() => document.querySelectorAll("#prices tbody tr").length === 8);
+  const fields = await page.evaluate(async () => [...(await fetch("/", { method: "HEAD" })).headers.keys()]);
+  assert.deepEqual(fields.filter((name) => name.startsWith("fanfare-")), []);
+  assert.equal(await page.locator("#prices").getByRole("radio").count(), 4);
+});
+
 test("the page is used by the keyboard alone", async (t) => {
   const server = await serve(t);
   const page = await openDemo(t, server);

@@ -19,6 +19,7 @@ readonly INSTALL_SECONDS_MAX=300
 readonly SUITES=(
   ws eventsource websockets chromium cross_origin fanfare_js pages
   pusher_js pusher_connection pusher_http pusher_roads pusher_web laravel_echo pusher pusher_clients
+  readme
 )
 readonly PYTHON_SUITES=(websockets pusher pusher_clients)
 readonly SUITE_SECONDS_MAX=400 # the longest takes 45 s on 2 cores that do nothing else

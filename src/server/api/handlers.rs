@@ -28,6 +28,9 @@ const PREFLIGHT_FIELDS: &str = "Authorization, Content-Type, Idempotency-Key, La
 /// How long a browser may cache the answer to a preflight: the most that Chromium takes.
 const PREFLIGHT_SECONDS: &str = "7200";
 
+/// The key of the app whose channels have plain names, for the demo page; every client of the app has it.
+const APP_KEY: &str = "Fanfare-App-Key";
+
 /// The rules that answers follow.
 #[derive(Debug)]
 pub struct Handlers {
@@ -192,7 +195,7 @@ impl Handlers {
             }
         }
         match (route, request.method()) {
-            (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home(request))),
+            (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home(request, apps))),
             (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(admin::health())),
             (Route::Ready, "GET" | "HEAD") => Ok(Answer::Report(Report::Readiness)),
             (Route::Metrics, "GET" | "HEAD") => {
@@ -235,11 +238,14 @@ impl Handlers {
         }
     }
 
-    fn home(&self, request: &Request) -> Response {
-        if self.serves_demo {
-            assets::HOME.response(request)
-        } else {
-            Response::text(Status::OK, "Fanfare is running; channels are at /channels/{name}.")
+    fn home(&self, request: &Request, apps: &Apps) -> Response {
+        if !self.serves_demo {
+            return Response::text(Status::OK, "Fanfare is running; channels are at /channels/{name}.");
+        }
+        let response = assets::HOME.response(request);
+        match apps.default_app().map(|app| app.settings()).filter(|settings| settings.is_enabled) {
+            Some(settings) => response.header(APP_KEY, settings.key.clone()),
+            None => response,
         }
     }
 
