@@ -352,6 +352,7 @@ fn a_client_that_does_not_answer_a_ping_is_closed_with_4201() {
     let times = Config {
         idle_timeout: Duration::from_millis(50),
         pong_timeout: Duration::from_millis(50),
+        close_timeout: Duration::from_millis(50),
         ..with_app(app())
     };
     let server = start(times);
@@ -361,4 +362,63 @@ fn a_client_that_does_not_answer_a_ping_is_closed_with_4201() {
     let text = String::from_utf8_lossy(&received);
     assert!(text.contains("\"code\":4201"), "{text}");
     assert!(received.windows(2).any(|two| two == 4201_u16.to_be_bytes()), "the Close frame has it too");
+}
+
+/// The next events of a channel, as numbers.
+fn numbers(client: &mut Pusher, count: usize) -> Vec<u64> {
+    (0..count).map(|_| client.expect("message").1.as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_user_who_comes_back_is_sent_what_a_cache_channel_had_meanwhile_in_order() {
+    let server = start(with_app(app()));
+    let publish = |channel: &str, number: u64| {
+        publish_draft(&server.handle, &Draft::text(channel, number.to_string()).unwrap());
+    };
+    for (channel, signs_in) in [("presence-cache-a", false), ("cache-b", true)] {
+        let join = |client: &mut Pusher| {
+            if signs_in {
+                client.sign_in("anna", &[]);
+                client.subscribe(channel);
+            } else {
+                client.join(channel, "anna");
+            }
+        };
+        let mut first = Pusher::connect(server.address);
+        join(&mut first);
+        assert_eq!(first.next()["event"], "pusher:cache_miss");
+        publish(channel, 1);
+        assert_eq!(numbers(&mut first, 1), [1]);
+        drop(first);
+        for number in 2..=5 {
+            publish(channel, number);
+        }
+        let mut second = Pusher::connect(server.address);
+        join(&mut second);
+        // The first one may have been under way when the connection ended.
+        assert_eq!(numbers(&mut second, 5), [1, 2, 3, 4, 5], "{channel}");
+        publish(channel, 6);
+        assert_eq!(numbers(&mut second, 1), [6]);
+        second.has_nothing_more();
+    }
+}
+
+#[test]
+fn a_stranger_and_a_user_who_left_by_unsubscribing_are_sent_the_last_event_alone() {
+    let server = start(with_app(app()));
+    let mut anna = Pusher::connect(server.address);
+    anna.join("presence-cache-a", "anna");
+    anna.next();
+    for number in 1..=3 {
+        publish_draft(&server.handle, &Draft::text("presence-cache-a", number.to_string()).unwrap());
+    }
+    assert_eq!(numbers(&mut anna, 3), [1, 2, 3]);
+    anna.send("pusher:unsubscribe", json!({"channel": "presence-cache-a"}));
+    anna.join("presence-cache-a", "anna");
+    assert_eq!(numbers(&mut anna, 1), [3]);
+    anna.has_nothing_more();
+    let mut bert = Pusher::connect(server.address);
+    bert.join("presence-cache-a", "bert");
+    assert_eq!(numbers(&mut bert, 1), [3]);
+    bert.has_nothing_more();
 }

@@ -118,6 +118,12 @@ impl History {
         self.kept.front().map(|oldest| oldest.at_ms)
     }
 
+    /// The kept publications that were added at this time or later, oldest first.
+    pub fn since(&self, at_ms: u64) -> impl Iterator<Item = &Arc<Publication>> {
+        let first = self.kept.partition_point(|kept| kept.at_ms < at_ms);
+        self.kept.iter().skip(first).map(|kept| &kept.publication)
+    }
+
     /// How many bytes are kept, if each publication costs `each` besides its payload.
     #[must_use]
     pub fn held_len(&self, each: usize) -> usize {

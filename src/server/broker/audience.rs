@@ -3,10 +3,11 @@
 //!
 //! It is changed under the lock of its channel; who is told of the changes is in `joins`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::hub::{Publication, Source};
-use crate::pusher::{Kind, Members};
+use crate::hub::{History, Publication, Source};
+use crate::pusher::Members;
 use crate::server::broker::listing::UNLISTED;
 use crate::server::clock::Millis;
 
@@ -20,6 +21,16 @@ const COUNTED_AT_ONCE_MAX: u64 = 100;
 /// The pause between two such notices.
 const COUNT_PAUSE_MS: u64 = 5000;
 
+/// For how long a user whose connection ended may come back and be sent what it missed in a cache channel. A page that loses
+/// its network tries again after 1, 15 and 30 s.
+const RETURN_MS: u64 = 60_000;
+
+/// A client's last sign of life may have been under way while events were: those of this time before it are sent again too.
+const ON_THE_WAY_MS: u64 = 5000;
+
+/// How many such users a channel remembers: what a server of a few thousand users loses at once if a proxy restarts.
+const LEFT_MAX: usize = 10_000;
+
 /// What a channel keeps for its Pusher clients. Most channels have none of it.
 #[derive(Debug, Default)]
 pub struct Audience {
@@ -28,6 +39,17 @@ pub struct Audience {
     /// Whether a new subscriber has found no cached event since the last one expired.
     is_miss_reported: bool,
     pub count: Count,
+    /// Users whose connections have ended, the latest last.
+    left: VecDeque<Gone>,
+}
+
+/// A user of a cache channel whose connection has ended.
+#[derive(Debug)]
+struct Gone {
+    user_id: Box<str>,
+    /// The last sign of life: what was sent before it has arrived.
+    heard_at: Millis,
+    at: Millis,
 }
 
 #[derive(Debug)]
@@ -49,8 +71,9 @@ pub struct Count {
 pub enum Cache {
     /// It is no cache channel.
     None,
-    /// The last event.
-    Hit(Arc<Publication>),
+    /// The last event; for a user who has come back, all that were published since it was last heard, as far as they are
+    /// kept.
+    Hit(VecDeque<Arc<Publication>>),
     /// There is none, or it has expired.
     Miss {
         /// Whether this is the first subscriber that finds none.
@@ -61,13 +84,15 @@ pub enum Cache {
 impl Audience {
     /// Whether it can be forgotten.
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty() && self.cached.is_none() && self.count.due_at.is_none()
+        let has_nothing_due = self.count.due_at.is_none() && self.left.is_empty();
+        self.members.is_empty() && self.cached.is_none() && has_nothing_due
     }
 
     /// When something of it is due next.
     pub fn due(&self) -> u64 {
         let expires = self.cached.as_ref().map_or(UNLISTED, |cached| cached.at.0 + CACHED_MS);
-        self.count.due_at.map_or(UNLISTED, |at| at.0).min(expires)
+        let forgotten = self.left.front().map_or(UNLISTED, |gone| gone.at.0 + RETURN_MS);
+        self.count.due_at.map_or(UNLISTED, |at| at.0).min(expires).min(forgotten)
     }
 
     /// Since when the cached event is kept, which may be evicted.
@@ -80,10 +105,13 @@ impl Audience {
         self.cached.take().is_some()
     }
 
-    /// Forgets the cached event if it has expired.
+    /// Forgets the cached event if it has expired, and users who did not come back.
     pub fn expire(&mut self, now: Millis) {
         if self.cached.as_ref().is_some_and(|cached| cached.at.0 + CACHED_MS <= now.0) {
             self.cached = None;
+        }
+        while self.left.front().is_some_and(|gone| gone.at.0 + RETURN_MS <= now.0) {
+            self.left.pop_front();
         }
     }
 
@@ -95,22 +123,38 @@ impl Audience {
 
     /// Keeps the event that was just published, if a publisher made it.
     pub fn cache(&mut self, publication: &Arc<Publication>, now: Millis) {
-        if publication.source == Source::Publisher {
+        if is_of_publisher(&publication) {
             self.cached = Some(Cached { publication: Arc::clone(publication), at: now });
             self.is_miss_reported = false;
         }
     }
 
-    /// What a new subscriber of a channel of this kind is sent of the past.
-    pub fn look_up(&mut self, kind: Kind, now: Millis) -> Cache {
-        if !kind.is_cache {
-            return Cache::None;
-        }
+    /// What a new subscriber of a cache channel is sent of the past: the last event or, if the user has come back, what
+    /// `history` has since the user was last heard. That may be events that the user has got: which of the last ones
+    /// arrived is not known.
+    pub fn look_up(&mut self, user_id: Option<&str>, history: &History, now: Millis) -> Cache {
         self.expire(now);
-        match &self.cached {
-            Some(cached) => Cache::Hit(Arc::clone(&cached.publication)),
-            None => Cache::Miss { is_first: !std::mem::replace(&mut self.is_miss_reported, true) },
+        let Some(cached) = &self.cached else {
+            return Cache::Miss { is_first: !std::mem::replace(&mut self.is_miss_reported, true) };
+        };
+        let heard_at = user_id.and_then(|user_id| {
+            self.left.iter().filter(|gone| *gone.user_id == *user_id).map(|gone| gone.heard_at).min()
+        });
+        let mut missed = heard_at.map_or_else(VecDeque::new, |at| {
+            history.since(at.0.saturating_sub(ON_THE_WAY_MS)).filter(is_of_publisher).cloned().collect()
+        });
+        if missed.back().is_none_or(|newest| newest.id != cached.publication.id) {
+            missed.push_back(Arc::clone(&cached.publication));
         }
+        Cache::Hit(missed)
+    }
+
+    /// The connection of a user has ended, and was last heard then.
+    pub fn note_gone(&mut self, user_id: &str, heard_at: Millis, now: Millis) {
+        if self.left.len() == LEFT_MAX {
+            self.left.pop_front();
+        }
+        self.left.push_back(Gone { user_id: user_id.into(), heard_at, at: now });
     }
 }
 
@@ -122,6 +166,10 @@ impl Audience {
         let data = String::from_utf8_lossy(&publication.data).into_owned();
         Some((data, at.0 + CACHED_MS - now.0))
     }
+}
+
+fn is_of_publisher(publication: &&Arc<Publication>) -> bool {
+    publication.source == Source::Publisher
 }
 
 impl Count {

@@ -4,7 +4,7 @@
 
 use crate::hub::{History, HistoryLimits};
 use crate::pusher::Members;
-use crate::server::broker::audience::Audience;
+use crate::server::broker::audience::{Audience, Cache};
 use crate::server::broker::idempotency::{IdempotencyKeys, KEY_WINDOW_MS};
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::memory::PUBLICATION_LEN;
@@ -124,6 +124,12 @@ impl ChannelState {
     /// The members, if the channel has had any since it was empty.
     pub fn members(&self) -> Option<&Members> {
         self.audience.as_ref().map(|audience| &audience.members)
+    }
+
+    /// What a new subscriber of a cache channel is sent of the past.
+    pub fn look_up(&mut self, user_id: Option<&str>, now: Millis) -> Cache {
+        let Self { audience, history, .. } = self;
+        audience.get_or_insert_default().look_up(user_id, history, now)
     }
 
     /// Forgets the cached event. False if there is none.

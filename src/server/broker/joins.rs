@@ -31,6 +31,19 @@ pub struct Joiner<'a> {
     pub member: Option<&'a Member>,
     /// The most members of the channel.
     pub members_max: usize,
+    /// The user that the connection is, by whatever proof: one who has come back gets what it missed in a cache channel.
+    pub user_id: Option<&'a str>,
+}
+
+/// A subscriber that is to leave as a Pusher client.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaver<'a> {
+    /// The loop of its connection.
+    pub loop_index: usize,
+    /// The user, if it was a member.
+    pub member_id: Option<&'a str>,
+    /// If its connection has ended: the user that it was, and when it was last heard.
+    pub gone: Option<(&'a str, Millis)>,
 }
 
 /// What a Pusher client finds in the channel that it joined.
@@ -110,7 +123,7 @@ impl Broker {
             is_new_member = audience.members.join(member) == pusher::Joined::First;
             members = Some(audience.members.to_data());
         }
-        let cache = if kind.is_cache { state.audience().look_up(kind, now) } else { Cache::None };
+        let cache = if kind.is_cache { state.look_up(joiner.user_id, now) } else { Cache::None };
         if is_new_member && let Some(member) = joiner.member {
             let data = event::member_added_data(member);
             self.tell_audience(state, name, MEMBER_ADDED, data, Some(joiner.owner));
@@ -122,28 +135,24 @@ impl Broker {
         Ok(joined)
     }
 
-    /// Leaves a channel as a Pusher client; `user_id` if it was a member. The others are told if no other connection of
+    /// Leaves a channel as a Pusher client. The others are told if no other connection of
     /// the user is left. `report` runs under the lock of the channel. `report` runs under the lock of the channel.
-    pub fn leave(
-        &self,
-        name: &ChannelName,
-        loop_index: usize,
-        user_id: Option<&str>,
-        now: Millis,
-        report: impl FnOnce(Left),
-    ) {
+    pub fn leave(&self, name: &ChannelName, leaver: Leaver<'_>, now: Millis, report: impl FnOnce(Left)) {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let state = channels.get_mut(name).expect("a channel is known while it has a subscriber");
-        state.subscribers[loop_index] -= 1;
+        state.subscribers[leaver.loop_index] -= 1;
         state.used_at = now;
         let mut is_member_gone = false;
-        if let Some(user_id) = user_id {
+        if let Some(user_id) = leaver.member_id {
             is_member_gone = state.audience().members.leave(user_id) == pusher::Left::Last;
             if is_member_gone {
                 let data = event::member_removed_data(user_id);
                 self.tell_audience(state, name, MEMBER_REMOVED, data, None);
             }
+        }
+        if let Some((user_id, heard_at)) = leaver.gone.filter(|_| Kind::of(name.local()).is_cache) {
+            state.audience().note_gone(user_id, heard_at, now);
         }
         report(Left { is_member_gone, subscribers: state.subscribers_len() });
         state.forget_empty_audience();

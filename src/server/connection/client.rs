@@ -17,6 +17,8 @@ pub struct PusherClient {
     pub form: WireForm,
     /// The user that it is signed in as.
     pub user: Option<User>,
+    /// When it last gave a sign of life.
+    pub heard_at: Millis,
     /// When it has to be authorized, if it has to.
     pub authorize_by: Option<Millis>,
 }

@@ -15,7 +15,7 @@ use crate::hub::{ChannelName, Hub, Owner, Position, Publication, Resumption, Sen
 use crate::server::apps::running::RunningApp;
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::audience::Cache;
-use crate::server::broker::joins::{Full, Joined, Joiner};
+use crate::server::broker::joins::{Full, Joined, Joiner, Leaver};
 use crate::server::clock::Millis;
 use crate::server::encoder::Encoder;
 use crate::server::metrics::counters::Counters;
@@ -238,11 +238,11 @@ impl Context {
         self.tell_count(app.as_deref(), &channel);
     }
 
-    /// Ends the subscription of a Pusher client; `user_id` if it was a member of the channel.
-    pub fn leave_as_pusher(&mut self, app: &RunningApp, subscription: Subscription, user_id: Option<&str>) {
+    /// Ends the subscription of a Pusher client.
+    pub fn leave_as_pusher(&mut self, app: &RunningApp, subscription: Subscription, leaver: Leaver<'_>) {
         let channel = self.hub.channel(subscription).clone();
-        self.shared.broker.leave(&channel, self.loop_index, user_id, self.now, |left| {
-            if let Some(user_id) = user_id.filter(|_| left.is_member_gone) {
+        self.shared.broker.leave(&channel, leaver, self.now, |left| {
+            if let Some(user_id) = leaver.member_id.filter(|_| left.is_member_gone) {
                 app.note_member_gone(&channel, user_id, self.now);
             }
             app.note_left(&channel, left.subscribers, self.now);

@@ -43,6 +43,7 @@ impl Connection {
         if attached != Attached::Refused {
             self.stream.make_room();
             self.deadlines.restart(cx.now);
+            self.note_heard(cx.now);
         }
         (attached, replaced)
     }
@@ -96,6 +97,7 @@ impl Connection {
         if let Some(session) = self.session_mut() {
             session.heard();
         }
+        self.note_heard(cx.now);
         // A sign of life has one in return, unless something else is on its way that is one as well.
         if messages.is_empty() && self.outbox.is_empty() {
             self.outbox.tail().extend_from_slice(NO_MESSAGES);

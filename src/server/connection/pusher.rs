@@ -3,6 +3,7 @@
 //! What a message asks for is decided by `pusher`, which channel is meant by the app; how its bytes are framed is the
 //! transport's.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::client::PusherClient;
@@ -22,7 +23,7 @@ use crate::server::api::pusher::Connecting;
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::audience::Cache;
 use crate::server::broker::draft::Draft;
-use crate::server::broker::joins::{Full, Joiner};
+use crate::server::broker::joins::{Full, Joiner, Leaver};
 use crate::server::broker::mailbox::{Order, OrderKind};
 use crate::server::clock::{self, Millis};
 use crate::server::metrics::refusals::Reason;
@@ -54,7 +55,8 @@ impl Connection {
                 let within = place.settings().authorized_within;
                 let authorize_by = within.map(|within| Millis(cx.now.0 + clock::millis(within)));
                 self.send_message(&established);
-                let client = PusherClient { session, place, form, user: None, authorize_by };
+                let client =
+                    PusherClient { session, place, form, user: None, authorize_by, heard_at: cx.now };
                 self.put_client(Box::new(client));
             }
         }
@@ -73,7 +75,9 @@ impl Connection {
     fn close_with(&mut self, error: &Error, cx: &mut Context) {
         let code = error.code().and_then(CloseCode::new).unwrap_or(CloseCode::POLICY_VIOLATION);
         let sentence = error.to_string();
-        let reason = &sentence[..sentence.floor_char_boundary(REASON_LEN_MAX)];
+        let ends = (0..=REASON_LEN_MAX.min(sentence.len())).rev();
+        let end = ends.into_iter().find(|&end| sentence.is_char_boundary(end));
+        let reason = &sentence[..end.expect("0 is a boundary")];
         self.close(code, reason, cx);
     }
 
@@ -106,7 +110,12 @@ impl Connection {
             Some(client) => {
                 let user_id = client.session.left(cx.hub.channel(subscription).local());
                 let app = Arc::clone(client.place.app());
-                cx.leave_as_pusher(&app, subscription, user_id.as_deref());
+                let user = client.user.as_ref().map(|user| user.id.clone());
+                let heard_at = client.heard_at;
+                let known_as = user_id.as_deref().or(user.as_deref());
+                let gone = known_as.map(|user_id| (user_id, heard_at));
+                let leaver = Leaver { loop_index: cx.loop_index, member_id: user_id.as_deref(), gone };
+                cx.leave_as_pusher(&app, subscription, leaver);
             }
         }
     }
@@ -244,7 +253,9 @@ impl Connection {
     ) {
         let (channel, form, owner) = (client.place.channel(&name), client.form, cx.owner());
         let policy = cx.shared.config.lag_policy(channel.local());
-        let joiner = Joiner { owner, member: member.as_ref(), members_max: settings.max_members };
+        let user = client.user.as_ref().map(|user| user.id.clone());
+        let user_id = member.as_ref().map(|member| &*member.user_id).or(user.as_deref());
+        let joiner = Joiner { owner, member: member.as_ref(), members_max: settings.max_members, user_id };
         let subscribe = |hub: &mut Hub| hub.subscribe(&channel, form, owner.number);
         let joined = cx.join_as_pusher(&client.place, &channel, joiner, subscribe);
         let joined = match joined {
@@ -254,16 +265,13 @@ impl Connection {
         let user_id = member.as_ref().map(|member| &*member.user_id);
         client.session.joined(&name, user_id);
         self.send_message(&event::subscription_succeeded(name.as_str(), joined.members.as_deref()));
+        let mut missed = VecDeque::new();
         match joined.cache {
             Cache::None => {}
-            Cache::Hit(publication) => cx.encoder.publication(&publication, form, self.outbox.tail()),
+            Cache::Hit(publications) => missed = publications,
             Cache::Miss { .. } => self.send_message(&event::cache_miss(name.as_str())),
         }
-        self.add_subscription(Entry {
-            subscription: joined.subscribed,
-            policy,
-            replay: Replay::new(Default::default()),
-        });
+        self.add_subscription(Entry { subscription: joined.subscribed, policy, replay: Replay::new(missed) });
     }
 
     fn refuse_member(&mut self, name: &Name, client: &PusherClient, settings: &App) {
@@ -281,7 +289,8 @@ impl Connection {
         let Some(subscription) = subscriptions.find(|&one| *cx.hub.channel(one) == channel) else { return };
         self.detach(subscription, cx);
         let user_id = client.session.left(name.as_str());
-        cx.leave_as_pusher(&client.place, subscription, user_id.as_deref());
+        let leaver = Leaver { loop_index: cx.loop_index, member_id: user_id.as_deref(), gone: None };
+        cx.leave_as_pusher(&client.place, subscription, leaver);
     }
 
     /// Publishes a client's event to the other subscribers of its channel.
@@ -319,6 +328,13 @@ impl Connection {
             cx.send_to(&found.watchers, &event::watchlist(&[&*user.id], NOBODY));
         }
         client.user = Some(user);
+    }
+
+    /// Notes that the client gave a sign of life.
+    pub(super) fn note_heard(&mut self, now: Millis) {
+        if let Some(client) = self.client_mut() {
+            client.heard_at = now;
+        }
     }
 
     /// Puts a message into the outbox, framed as the transport has it.

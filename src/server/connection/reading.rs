@@ -148,6 +148,9 @@ impl Connection {
         self.deadlines.heard(stage, cx.now);
         if let Life::WebSocket(websocket) = &mut self.life {
             websocket.heard();
+            if let Some(client) = &mut websocket.pusher {
+                client.heard_at = cx.now;
+            }
         }
         matches!(stage, Stage::Closing | Stage::Finishing)
     }
