@@ -12,6 +12,7 @@ use fanfare::pusher::App;
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
 use support::pusher::{Pusher, sign};
+use support::pusher_http::{Session, messages};
 use support::*;
 
 fn app() -> App {
@@ -273,6 +274,30 @@ fn the_connections_of_a_user_are_closed_and_no_others() {
     assert_eq!(Call::post("/users/bert/terminate_connections", "{}").done(server.address), json!({}));
     assert_eq!(rest[1].closed().0, 4009);
     assert_eq!(Call::post(path, "").done(server.address), json!({}), "nobody is left");
+}
+
+#[test]
+fn a_client_over_http_requests_is_left_out_by_its_socket_id_and_ended_with_its_user() {
+    let server = start(with_app(app()));
+    let session = Session::new(server.address);
+    let mut polls = session.polls();
+    assert_eq!(polls.poll(), "o{}\n");
+    let established = messages(&polls.poll());
+    let data: Value = serde_json::from_str(established[0]["data"].as_str().unwrap()).unwrap();
+    let socket_id = data["socket_id"].as_str().unwrap();
+    let user_data = r#"{"id":"anna"}"#;
+    let auth = format!("app-key:{}", sign("app-secret", &format!("{socket_id}::user::{user_data}")));
+    let sign_in = json!({"event": "pusher:signin", "data": {"auth": auth, "user_data": user_data}});
+    let subscribe = json!({"event": "pusher:subscribe", "data": {"channel": "a"}});
+    assert_eq!(session.post(&[sign_in, subscribe]), 204);
+    assert_eq!(messages(&polls.poll()).len(), 2);
+    let event = json!({"name": "own", "channel": "a", "data": "x", "socket_id": socket_id});
+    trigger(server.address, &event);
+    trigger(server.address, &json!({"name": "other", "channel": "a", "data": "x"}));
+    assert_eq!(messages(&polls.poll()), [json!({"event": "other", "channel": "a", "data": "x"})]);
+    Call::post("/apps/1/users/anna/terminate_connections", "{}").done(server.address);
+    let said = polls.poll();
+    assert!(said.contains("4009"), "{said}");
 }
 
 #[test]
