@@ -510,3 +510,45 @@ fn a_session_that_holds_more_memory_than_there_is_is_closed_and_its_name_is_free
         });
     }
 }
+
+#[test]
+fn a_user_of_a_session_is_told_of_those_it_watches_and_they_of_it() {
+    let app = App { watchlist: true, ..App::new("1", "app-key", "app-secret") };
+    let server = start(Config { apps: vec![app], ..config() });
+    let mut page = Page::connect(server.address);
+    page.sign_in("ann", &["bob"]);
+    assert_eq!(page.expect("pusher_internal:watchlist_events")["events"][0]["name"], "offline");
+    let mut bob = Pusher::connect(server.address);
+    bob.sign_in("bob", &["ann"]);
+    let (_, seen) = bob.expect("pusher_internal:watchlist_events");
+    assert_eq!(seen["events"][0], json!({"name": "online", "user_ids": ["ann"]}));
+    let seen = page.expect("pusher_internal:watchlist_events");
+    assert_eq!(seen["events"][0], json!({"name": "online", "user_ids": ["bob"]}));
+    drop(page);
+    let (_, seen) = bob.expect("pusher_internal:watchlist_events");
+    assert_eq!(seen["events"][0], json!({"name": "offline", "user_ids": ["ann"]}));
+}
+
+#[test]
+fn a_session_that_has_to_be_authorized_and_is_not_is_closed_with_4009() {
+    let app =
+        App { authorized_within: Some(Duration::from_millis(200)), ..App::new("1", "app-key", "app-secret") };
+    let server = start(Config { apps: vec![app], ..config() });
+    let rest = Page::connect(server.address).stream.rest();
+    assert!(rest.lines().last().unwrap().starts_with("c[4009,\""), "{rest}");
+}
+
+#[test]
+fn a_session_of_an_app_that_a_reload_removes_is_closed_with_4001() {
+    let server = start(config());
+    let page = Page::connect(server.address);
+    let (_, mut polls) = polled(server.address);
+    server.handle.reload_apps(&[App::new("2", "other-key", "other-secret")]).unwrap();
+    let rest = page.stream.rest();
+    assert!(rest.lines().last().unwrap().starts_with("c[4001,\""), "{rest}");
+    let lines = until("it is told", || {
+        let lines = polls.poll();
+        lines.contains("c[").then_some(lines)
+    });
+    assert!(lines.lines().last().unwrap().starts_with("c[4001,\""), "{lines}");
+}
