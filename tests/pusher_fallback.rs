@@ -147,6 +147,11 @@ fn a_sign_of_life_answers_a_waiting_poll() {
     assert_eq!(polls.answer(), "a[]\n");
 }
 
+/// A server that closes no client for being slow, however slow this machine is.
+fn with_room() -> Config {
+    Config { max_lag: 64 * 1024 * 1024, ..config() }
+}
+
 /// Publishes this many numbered texts of that length to `prices`, by a thread of its own.
 fn publish_numbered(server: Running, count: usize, len: usize) -> thread::JoinHandle<Running> {
     thread::spawn(move || {
@@ -170,7 +175,7 @@ fn read_numbered(mut page: Page, count: usize) -> usize {
 
 #[test]
 fn of_60_long_messages_none_is_lost_when_the_client_goes_from_stream_to_stream() {
-    let server = start(config());
+    let server = start(with_room());
     let mut page = Page::connect(server.address);
     page.subscribe("prices");
     let publishing = publish_numbered(server, 60, 15_000);
@@ -180,7 +185,7 @@ fn of_60_long_messages_none_is_lost_when_the_client_goes_from_stream_to_stream()
 
 #[test]
 fn of_5000_messages_none_is_lost_by_several_clients_on_two_loops() {
-    let server = start(config());
+    let server = start(with_room());
     let pages: Vec<_> = (0..4)
         .map(|_| {
             let mut page = Page::connect(server.address);
@@ -199,7 +204,7 @@ fn of_5000_messages_none_is_lost_by_several_clients_on_two_loops() {
 
 #[test]
 fn of_5000_messages_none_is_lost_by_a_client_that_polls() {
-    let server = start(config());
+    let server = start(with_room());
     let (session, mut polls) = polled(server.address);
     let subscribe = json!({"event": "pusher:subscribe", "data": {"channel": "prices", "auth": ""}});
     assert_eq!(session.post(&[subscribe]), 204);
@@ -504,4 +509,46 @@ fn a_session_that_holds_more_memory_than_there_is_is_closed_and_its_name_is_free
             (polls.poll() == "o{}\n").then_some(())
         });
     }
+}
+
+#[test]
+fn a_user_of_a_session_is_told_of_those_it_watches_and_they_of_it() {
+    let app = App { watchlist: true, ..App::new("1", "app-key", "app-secret") };
+    let server = start(Config { apps: vec![app], ..config() });
+    let mut page = Page::connect(server.address);
+    page.sign_in("ann", &["bob"]);
+    assert_eq!(page.expect("pusher_internal:watchlist_events")["events"][0]["name"], "offline");
+    let mut bob = Pusher::connect(server.address);
+    bob.sign_in("bob", &["ann"]);
+    let (_, seen) = bob.expect("pusher_internal:watchlist_events");
+    assert_eq!(seen["events"][0], json!({"name": "online", "user_ids": ["ann"]}));
+    let seen = page.expect("pusher_internal:watchlist_events");
+    assert_eq!(seen["events"][0], json!({"name": "online", "user_ids": ["bob"]}));
+    drop(page);
+    let (_, seen) = bob.expect("pusher_internal:watchlist_events");
+    assert_eq!(seen["events"][0], json!({"name": "offline", "user_ids": ["ann"]}));
+}
+
+#[test]
+fn a_session_that_has_to_be_authorized_and_is_not_is_closed_with_4009() {
+    let app =
+        App { authorized_within: Some(Duration::from_millis(200)), ..App::new("1", "app-key", "app-secret") };
+    let server = start(Config { apps: vec![app], ..config() });
+    let rest = Page::connect(server.address).stream.rest();
+    assert!(rest.lines().last().unwrap().starts_with("c[4009,\""), "{rest}");
+}
+
+#[test]
+fn a_session_of_an_app_that_a_reload_removes_is_closed_with_4001() {
+    let server = start(config());
+    let page = Page::connect(server.address);
+    let (_, mut polls) = polled(server.address);
+    server.handle.reload_apps(&[App::new("2", "other-key", "other-secret")]).unwrap();
+    let rest = page.stream.rest();
+    assert!(rest.lines().last().unwrap().starts_with("c[4001,\""), "{rest}");
+    let lines = until("it is told", || {
+        let lines = polls.poll();
+        lines.contains("c[").then_some(lines)
+    });
+    assert!(lines.lines().last().unwrap().starts_with("c[4001,\""), "{lines}");
 }

@@ -235,6 +235,14 @@ impl Page {
         self.expect("pusher_internal:subscription_succeeded");
     }
 
+    /// Signs in as this user, with a watchlist.
+    pub fn sign_in(&mut self, user_id: &str, watchlist: &[&str]) {
+        let user_data = json!({"id": user_id, "watchlist": watchlist}).to_string();
+        let auth = sign("app-secret", &format!("{}::user::{user_data}", self.socket_id));
+        self.send("pusher:signin", json!({"auth": format!("app-key:{auth}"), "user_data": user_data}));
+        self.expect("pusher:signin_success");
+    }
+
     /// Joins a presence channel as this user.
     pub fn join(&mut self, channel: &str, user_id: &str) {
         let channel_data = json!({"user_id": user_id}).to_string();

@@ -29,6 +29,8 @@ pub struct Carried {
     pub pusher: Option<Box<PusherClient>>,
     /// Signs of life that the client of a stream has not answered.
     unanswered: u8,
+    /// Whether its stream had no room at the end of the last stage, and has taken nothing since.
+    is_stuck: bool,
     /// Whether the frame that closes it is in the outbox.
     pub is_closing: bool,
     /// Whether it is closed once its unsent bytes are sent: the server stops.
@@ -40,11 +42,11 @@ pub struct Carried {
 pub enum Beat {
     /// No request has come to carry it.
     Gone,
-    /// The client has answered none of the last signs of life.
+    /// The client has answered none of the last signs of life, or has taken nothing.
     Silent,
     /// It is time for a sign of life.
     SayAlive,
-    /// Bytes are still to be taken: they are a sign of life.
+    /// Bytes are still to be taken, or a full stream to be replaced: that is the next sign of life.
     Nothing,
 }
 
@@ -58,6 +60,7 @@ impl Carried {
             is_busy: false,
             pusher: None,
             unanswered: 0,
+            is_stuck: false,
             is_closing: false,
             is_leaving: false,
         }
@@ -85,7 +88,7 @@ impl Carried {
         if attached == Attached::Refused {
             return (attached, None);
         }
-        self.is_busy = false;
+        (self.is_busy, self.is_stuck) = (false, false);
         self.unanswered = 0;
         (attached, self.carrier.replace(carrier))
     }
@@ -108,7 +111,9 @@ impl Carried {
     /// The stream has taken what it was given.
     pub fn note_taken(&mut self, carrier: u64) -> bool {
         let is_its_own = self.carrier == Some(carrier);
-        self.is_busy &= !is_its_own;
+        if is_its_own {
+            (self.is_busy, self.is_stuck) = (false, false);
+        }
         is_its_own
     }
 
@@ -130,9 +135,14 @@ impl Carried {
             None => Beat::Gone,
             Some(Transport::Polling) => Beat::SayAlive,
             Some(Transport::Streaming) if self.unanswered >= UNANSWERED_MAX => Beat::Silent,
-            Some(Transport::Streaming) => {
+            Some(Transport::Streaming) if self.room() > 0 => {
                 self.unanswered += 1;
-                if self.room() > 0 { Beat::SayAlive } else { Beat::Nothing }
+                Beat::SayAlive
+            }
+            Some(Transport::Streaming) if self.is_stuck => Beat::Silent,
+            Some(Transport::Streaming) => {
+                self.is_stuck = true;
+                Beat::Nothing
             }
         }
     }
@@ -197,14 +207,30 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_has_not_taken_its_lines_gets_no_sign_of_life() {
+    fn a_stream_that_takes_nothing_between_two_signs_of_life_is_silent_and_one_that_takes_a_little_is_not() {
         let mut session = carried();
         let _ = session.attach(Streaming, 7);
+        for _ in 0..10 {
+            let _ = session.give(10);
+            assert_eq!(session.beat(), Beat::Nothing);
+            assert!(session.note_taken(7));
+        }
         let _ = session.give(10);
-        assert_eq!(
-            [session.beat(), session.beat(), session.beat()],
-            [Beat::Nothing, Beat::Nothing, Beat::Silent]
-        );
+        assert_eq!([session.beat(), session.beat()], [Beat::Nothing, Beat::Silent]);
+    }
+
+    #[test]
+    fn a_full_stream_is_to_be_replaced_before_the_second_sign_of_life() {
+        let mut session = carried();
+        let _ = session.attach(Streaming, 7);
+        let _ = session.give(300_000);
+        assert!(session.note_taken(7));
+        assert_eq!(session.beat(), Beat::Nothing);
+        let _ = session.attach(Streaming, 8);
+        assert_eq!(session.beat(), Beat::SayAlive);
+        let _ = session.give(300_000);
+        assert!(session.note_taken(8));
+        assert_eq!([session.beat(), session.beat()], [Beat::Nothing, Beat::Silent]);
     }
 
     #[test]
