@@ -2,6 +2,7 @@
 //!
 //! What one app has is in `running`. What its clients may do is decided by `pusher`; connections are not known here.
 
+pub mod figures;
 pub mod occupancy;
 mod rate;
 pub mod refused;
@@ -102,11 +103,6 @@ impl Apps {
         }
     }
 
-    /// Whether there is no app.
-    pub fn is_empty(&self) -> bool {
-        read(&self.table).apps.is_empty()
-    }
-
     /// Every app, in the order of the configuration.
     pub fn all(&self) -> Vec<Arc<RunningApp>> {
         read(&self.table).apps.clone()
@@ -185,13 +181,6 @@ impl Table {
     }
 }
 
-impl Reloaded {
-    /// Whether everything is as it was.
-    pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +201,7 @@ mod tests {
         assert_eq!(apps.by_id("1").unwrap().settings().key, "a");
         assert!(apps.by_key("1").is_none() && apps.by_id("a").is_none());
         assert_eq!(ids(&apps.all()), ["1", "2"]);
-        assert!(!apps.is_empty() && Apps::new(&[], 1).is_empty());
+        assert!(Apps::new(&[], 1).all().is_empty());
     }
 
     #[test]
@@ -247,7 +236,8 @@ mod tests {
     fn a_reload_of_the_same_apps_changes_nothing() {
         let both = vec![app("1", "a"), app("2", "b")];
         let apps = Apps::new(&both, 1);
-        assert!(apps.reload(both).is_empty());
+        let Reloaded { added, removed, changed } = apps.reload(both);
+        assert!(added.is_empty() && removed.is_empty() && changed.is_empty());
         assert_eq!(apps.by_key("b").unwrap().id(), "2");
     }
 

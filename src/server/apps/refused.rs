@@ -5,6 +5,8 @@
 use std::collections::VecDeque;
 use std::fmt::Display;
 
+use serde::Serialize;
+
 use crate::server::excerpt::Excerpt;
 
 /// How many are kept: what fits on a page.
@@ -14,9 +16,10 @@ pub const REFUSED_MAX: usize = 20;
 const SENTENCE_LEN_MAX: usize = 400;
 
 /// A refusal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refused {
     /// When it last happened, in milliseconds since 1970.
+    #[serde(rename = "at")]
     pub at_ms: u64,
     /// How often it has happened while it was in the list.
     pub times: u64,

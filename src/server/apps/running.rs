@@ -71,6 +71,11 @@ impl RunningApp {
         &self.id
     }
 
+    /// Whether its channels have their plain names.
+    pub fn is_default(&self) -> bool {
+        self.is_default
+    }
+
     /// The settings at present. A connection does not keep them: it asks again, so that it obeys a reload.
     pub fn settings(&self) -> Arc<App> {
         Arc::clone(&read(&self.settings))

@@ -4,6 +4,7 @@
 
 use super::EventLoop;
 use crate::hub::{Content, Source};
+use crate::server::apps::figures::figures;
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::mailbox::FIRST_LOOP;
@@ -57,7 +58,8 @@ impl EventLoop {
         let mut busiest = Busiest::since(elapsed_ms);
         let broker = &cx.shared.broker;
         broker.take_busy(|name, published, subscribers| busiest.offer(name, published, subscribers));
-        let json = dashboard::json(&cx.shared.snapshot(), clock::unix_ms(), busiest.into_top());
+        let apps = figures(&cx.shared.apps, broker);
+        let json = dashboard::json(&cx.shared.snapshot(), clock::unix_ms(), busiest.into_top(), &apps);
         let draft = Draft {
             channel: dashboard::channel(),
             event: None,

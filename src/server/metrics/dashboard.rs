@@ -25,8 +25,8 @@ pub fn channel() -> ChannelName {
     ChannelName::new(FIGURES_CHANNEL).expect("it is made of the alphabet of names")
 }
 
-/// One publication of figures, as JSON.
-pub fn json(snapshot: &Snapshot, at_ms: u64, busiest: Vec<Busy>) -> String {
+/// One publication of figures, as JSON. `apps` is an object, whose fields are added.
+pub fn json(snapshot: &Snapshot, at_ms: u64, busiest: Vec<Busy>, apps: &impl Serialize) -> String {
     let counters = &snapshot.counters;
     let connections = Transport::ALL
         .map(|transport| (transport.label(), counters.connections[transport as usize]))
@@ -47,13 +47,14 @@ pub fn json(snapshot: &Snapshot, at_ms: u64, busiest: Vec<Busy>) -> String {
         refusals: Named(refusals),
         memory: Named(memory),
         busiest,
+        apps,
     };
     serde_json::to_string(&figures).expect("numbers and names are always JSON")
 }
 
 /// The fields in the order in which they are written.
 #[derive(Serialize)]
-struct Figures {
+struct Figures<'a, A> {
     at: u64,
     version: &'static str,
     uptime_seconds: u64,
@@ -67,6 +68,8 @@ struct Figures {
     refusals: Named,
     memory: Named,
     busiest: Vec<Busy>,
+    #[serde(flatten)]
+    apps: &'a A,
 }
 
 /// Numbers by name: an object, in this order.
@@ -224,15 +227,16 @@ mod tests {
         };
         let mut busiest = Busiest::since(1000);
         busiest.offer(&name("prices"), 1200, 14);
+        let apps = serde_json::json!({"apps": [], "apps_total": 0});
         let expected = concat!(
             r#"{"at":1763700000123,"version":"0.1.0","uptime_seconds":12,"#,
             r#""connections":{"http":1,"websocket":2,"sse":3,"long_poll":0,"pusher":0,"pusher_http":0},"#,
             r#""publishes":12,"deliveries":34,"bytes_sent":100,"bytes_received":20,"#,
             r#""lag_bytes_max":7,"channels":12,"refusals":{"bad_request":3},"#,
             r#""memory":{"logs":8,"private":9,"connections":10,"publications":11,"max":1073741824},"#,
-            r#""busiest":[{"channel":"prices","publishes":1200,"subscribers":14}]}"#
+            r#""busiest":[{"channel":"prices","publishes":1200,"subscribers":14}],"apps":[],"apps_total":0}"#
         );
-        assert_eq!(json(&snapshot, 1_763_700_000_123, busiest.into_top()), expected);
+        assert_eq!(json(&snapshot, 1_763_700_000_123, busiest.into_top(), &apps), expected);
     }
 
     #[test]
