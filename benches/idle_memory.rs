@@ -1,5 +1,5 @@
 //! Resident memory of the release server for each idle subscriber: WebSocket without and with compression, event
-//! stream, and long poll.
+//! stream, long poll, and Pusher clients with one channel and with 100.
 //!
 //! `cargo bench --bench idle_memory`; `FANFARE_BENCH_SUBSCRIBERS` sets how many, 10,000 without it. What is counted
 //! is the server process as the system sees it, not the kernel's socket buffers. Read from /proc: Linux only.
@@ -46,6 +46,12 @@ fn measure() {
         measure_with(count, Feed { payload: tick, form: Form::EventStream }, POST, &[1, 128]);
         println!("\n{count} long polls that wait for a message of 100 bytes, and stay connected after it");
         measure_with(count, Feed { payload: tick, form: Form::LongPoll }, POST, &[1]);
+        for channels in [1, 100] {
+            println!(
+                "\n{count} Pusher clients with {channels} channels, of which one has messages of 100 bytes"
+            );
+            measure_with(count, Feed { payload: tick, form: Form::Pusher { channels } }, POST, &[1, 128]);
+        }
     }
 }
 

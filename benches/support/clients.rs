@@ -61,6 +61,11 @@ fn subscribe(address: &str, form: Form) -> TcpStream {
         let greeting = read_until(&mut client, |greeting| greeting.ends_with(end));
         assert!(greeting.starts_with(begin), "{greeting}");
     }
+    if let Some((messages, count)) = form.subscriptions() {
+        client.write_all(&messages).expect("the server reads its clients");
+        let succeeded = "pusher_internal:subscription_succeeded";
+        read_until(&mut client, |text| text.matches(succeeded).count() == count && text.ends_with("\"{}\"}"));
+    }
     client
 }
 
@@ -103,7 +108,8 @@ fn read_until(client: &mut TcpStream, is_all: impl Fn(&str) -> bool) -> String {
     while !is_all(&text) {
         let len = client.read(&mut piece).expect("the server answers");
         assert!(len > 0, "the server closed instead of answering: {text}");
-        text.push_str(str::from_utf8(&piece[..len]).expect("answers are ASCII"));
+        // All ASCII but the headers of frames.
+        text.push_str(&String::from_utf8_lossy(&piece[..len]));
     }
     text
 }

@@ -13,13 +13,23 @@ use fanfare::ws::{
 use super::CHANNEL;
 use super::payload::Payload;
 
-/// The publisher's.
+/// The key of the app that Pusher clients connect to, that of development mode.
+const APP_KEY: &str = "app-key";
+
+/// The fields of a WebSocket handshake.
+const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// Masks what clients send.
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 const PLAIN: &str = "plain";
 const LINES: &str = "lines";
 const ENVELOPES: &str = "envelopes";
 const LONG_POLL: &str = "long-poll";
+
+/// What the word of a Pusher client begins with; the number of its channels follows.
+const PUSHER: &str = "pusher-";
 
 /// How messages come to the clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +45,11 @@ pub enum Form {
     EventStreamEnvelope,
     /// One answer to a request that waits for it.
     LongPoll,
+    /// As a Pusher client, over WebSocket.
+    Pusher {
+        /// How many channels each client subscribes to. The first is [`CHANNEL`], and nothing is published to the others.
+        channels: usize,
+    },
 }
 
 impl Form {
@@ -43,6 +58,9 @@ impl Form {
 
     /// The other way of `Display`.
     fn from_word(word: &str) -> Self {
+        if let Some(channels) = word.strip_prefix(PUSHER) {
+            return Self::Pusher { channels: channels.parse().expect("a number of channels") };
+        }
         match word {
             PLAIN => Self::WEBSOCKET,
             LINES => Self::EventStream,
@@ -60,9 +78,10 @@ impl Form {
         let (query, fields) = match self {
             Self::WebSocket { deflate_len_min } => {
                 let extensions = deflate_len_min.map(|_| "Sec-WebSocket-Extensions: permessage-deflate\r\n");
-                let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-                               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-                ("", format!("{upgrade}{}", extensions.unwrap_or_default()))
+                ("", format!("{UPGRADE}{}", extensions.unwrap_or_default()))
+            }
+            Self::Pusher { .. } => {
+                return format!("GET /app/{APP_KEY}?protocol=7 HTTP/1.1\r\nHost: {address}\r\n{UPGRADE}\r\n");
             }
             Self::EventStream => ("", "Accept: text/event-stream\r\n".into()),
             Self::EventStreamEnvelope => {
@@ -80,7 +99,21 @@ impl Form {
             // The end of a chunk that ends an event: where the stream begins.
             Self::EventStream | Self::EventStreamEnvelope => Some(("HTTP/1.1 200 ", "\n\n\r\n")),
             Self::LongPoll => None,
+            // The end of the message that says the socket id.
+            Self::Pusher { .. } => Some(("HTTP/1.1 101 ", "}\"}")),
         }
+    }
+
+    /// The messages by which a Pusher client subscribes to its channels, and how many.
+    pub fn subscriptions(self) -> Option<(Vec<u8>, usize)> {
+        let Self::Pusher { channels } = self else { return None };
+        let mut out = Vec::new();
+        for index in 0..channels {
+            let channel = if index == 0 { CHANNEL.to_owned() } else { format!("{CHANNEL}-{index}") };
+            let message = format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}"}}}}"#);
+            encode_masked_frame(&mut out, true, Opcode::Text, KEY, message.as_bytes());
+        }
+        Some((out, channels))
     }
 }
 
@@ -93,6 +126,7 @@ impl fmt::Display for Form {
             Self::EventStream => f.write_str(LINES),
             Self::EventStreamEnvelope => f.write_str(ENVELOPES),
             Self::LongPoll => f.write_str(LONG_POLL),
+            Self::Pusher { channels } => write!(f, "{PUSHER}{channels}"),
         }
     }
 }
@@ -144,6 +178,7 @@ impl Feed {
             Form::EventStreamEnvelope => {
                 with_ids.flat_map(|(id, text)| event(id, &envelope((id, text)))).collect()
             }
+            Form::Pusher { .. } => texts_of_pusher(with_ids.map(|(_, text)| text)),
             Form::LongPoll => {
                 let envelopes: Vec<_> = with_ids.map(envelope).collect();
                 let next = id_of(messages - 1);
@@ -185,6 +220,17 @@ impl fmt::Display for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.payload, self.form)
     }
+}
+
+/// Publications without an event's name, as Pusher clients get them: JSON in a string.
+fn texts_of_pusher(texts: impl Iterator<Item = String>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for text in texts {
+        let data = serde_json::Value::from(text);
+        let message = format!(r#"{{"event":"message","channel":"{CHANNEL}","data":{data}}}"#);
+        encode_frame(&mut out, Opcode::Text, message.as_bytes());
+    }
+    out
 }
 
 /// One event in one chunk.

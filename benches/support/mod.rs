@@ -20,7 +20,7 @@ pub use payload::Payload;
 pub const CHANNEL: &str = "news";
 
 /// The role of a process with client sockets: `clients ADDRESS COUNT PAYLOAD FORM`.
-const CLIENTS: &str = "clients";
+pub const CLIENTS: &str = "clients";
 
 /// The role that a started process plays, and its arguments.
 const ROLE: &str = "FANFARE_BENCH_ROLE";
@@ -45,10 +45,16 @@ impl Worker {
     }
 
     /// Starts a process with `count` subscribers of a server, and waits until all are subscribed.
+    #[allow(dead_code)] // one bench starts them by itself
     pub fn start_clients(address: &str, count: usize, feed: Feed) -> Self {
-        let mut clients = Self::start(&format!("{CLIENTS} {address} {count} {feed}"));
-        assert_eq!(clients.hear(), "ready");
-        clients
+        Self::start_ready(&format!("{CLIENTS} {address} {count} {feed}"))
+    }
+
+    /// Starts a process that plays `role`, and waits until it says that it is ready.
+    pub fn start_ready(role: &str) -> Self {
+        let mut worker = Self::start(role);
+        assert_eq!(worker.hear(), "ready");
+        worker
     }
 
     /// The system's number for it.

@@ -99,8 +99,12 @@ impl<const N: usize> Rounds<N> {
 
     /// The median over the rounds of what a side takes of another's time, and the quartiles.
     pub fn ratio(&self, side: usize, to: usize) -> String {
-        let ratio_of = |times: &[Duration; N]| times[side].as_secs_f64() / times[to].as_secs_f64();
-        let [low, median, high] = table::quartiles(self.times.iter().map(ratio_of));
+        self.quartiles(|times| times[side].as_secs_f64() / times[to].as_secs_f64())
+    }
+
+    /// The median over the rounds of what is made of the times of each, and the quartiles.
+    pub fn quartiles(&self, figure: impl Fn(&[Duration; N]) -> f64) -> String {
+        let [low, median, high] = table::quartiles(self.times.iter().map(figure));
         format!("{median:.3} ({low:.3} - {high:.3})")
     }
 }

@@ -12,7 +12,7 @@ use fanfare::config::Config;
 use fanfare::server::Server;
 
 use crate::support::clients::EXPECT;
-use crate::support::{Feed, Worker, orders, say};
+use crate::support::{CLIENTS, Feed, Worker, orders, say};
 
 /// Longer than a bench: no ping disturbs a round.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -20,8 +20,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// A serving process and its clients; started when first needed.
 pub struct Side {
     role: String,
-    subscribers: usize,
-    feed: Feed,
+    /// The role of the clients, of which the address of the server is the first argument, and these the others.
+    clients: &'static str,
+    arguments: String,
     order: &'static str,
     workers: Option<Workers>,
 }
@@ -35,14 +36,20 @@ impl Side {
     /// A server in `role`, and `subscribers` clients. `order` is what these are told each round; if it is
     /// [`EXPECT`], the server is told to send.
     pub fn new(role: String, subscribers: usize, feed: Feed, order: &'static str) -> Self {
-        Self { role, subscribers, feed, order, workers: None }
+        Self::with_clients(role, CLIENTS, format!("{subscribers} {feed}"), order)
+    }
+
+    /// The same with clients in a role of the bench's own.
+    pub fn with_clients(role: String, clients: &'static str, arguments: String, order: &'static str) -> Self {
+        Self { role, clients, arguments, order, workers: None }
     }
 
     /// The CPU time of one round: from before the publication until every client has received every byte.
     pub fn round(&mut self, messages: usize) -> Duration {
         let Workers { server, clients } = self.workers.get_or_insert_with(|| {
             let mut server = Worker::start(&self.role);
-            let clients = Worker::start_clients(&server.hear(), self.subscribers, self.feed);
+            let address = server.hear();
+            let clients = Worker::start_ready(&format!("{} {address} {}", self.clients, self.arguments));
             Workers { server, clients }
         });
         server.tell(&format!("begin {messages}"));
