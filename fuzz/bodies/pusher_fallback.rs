@@ -5,9 +5,9 @@
 //! used up: 1 byte that says which, and 1 byte that says how much.
 
 use arbitrary::Unstructured;
+use fanfare::pusher::fallback::path::Transport;
+use fanfare::pusher::fallback::session::{Attached, Carriage, STREAM_UNITS_MAX, cut};
 use fanfare::pusher::fallback::{MESSAGES_MAX, OPEN, PRELUDE, Posted, message};
-use fanfare::pusher::fallback_path::Transport;
-use fanfare::pusher::fallback_session::{Attached, Carriage, STREAM_UNITS_MAX, cut};
 use serde_json::Value;
 
 use super::input::{byte, up_to};

@@ -10,18 +10,8 @@ pub mod channel;
 pub mod error;
 pub mod event;
 pub mod fallback;
-pub mod fallback_path;
-pub mod fallback_session;
 mod presence;
 pub mod rest;
-pub mod rest_answer;
-mod rest_call;
-mod rest_invalid;
-mod rest_parameters;
-mod rest_quote;
-mod rest_refused;
-mod rest_signature;
-mod rest_unauthorized;
 mod session;
 pub mod webhook;
 

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use crate::pusher::fallback_path::SessionName;
+use crate::pusher::fallback::path::SessionName;
 use crate::server::lock::lock;
 
 /// The sessions of all loops by their names. One lock: each request of a session takes it once or twice, and holds it for
@@ -56,7 +56,7 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pusher::fallback_path::parse;
+    use crate::pusher::fallback::path::parse;
 
     fn name(session: &str) -> SessionName {
         parse(&format!("/app/k/0/{session}/xhr")).unwrap().0

@@ -5,7 +5,7 @@
 use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, Position, Published, WireForm};
-use crate::pusher::fallback_path::{Purpose, SessionName};
+use crate::pusher::fallback::path::{Purpose, SessionName};
 use crate::server::api::access::{Access, Refusal};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::assets;

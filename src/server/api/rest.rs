@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use crate::http::{Response, Status};
 use crate::hub::{ChannelName, Content, Owner, Source};
+use crate::pusher::rest::answer::{self, Attributes, Cached};
 use crate::pusher::rest::{AppOf, Authenticated, Call, Head, Info, Refused, Trigger, Unauthorized};
-use crate::pusher::rest_answer::{self, Attributes, Cached};
 use crate::pusher::{Access, Kind, Name};
 use crate::server::apps::Apps;
 use crate::server::apps::running::RunningApp;
@@ -155,7 +155,7 @@ impl Calling<'_> {
             Call::PublishTo(trigger) => {
                 published = self.publish(slice::from_ref(&trigger))?;
                 status = Status::ACCEPTED;
-                (ApiCall::Events, rest_answer::NOTHING.to_owned())
+                (ApiCall::Events, answer::NOTHING.to_owned())
             }
             Call::Channels { prefix, info } => (ApiCall::Channels, self.channels(&prefix, info)),
             Call::Channel { name, info } => (ApiCall::Channel, self.channel(&name, info)),
@@ -163,7 +163,7 @@ impl Calling<'_> {
             Call::Users(name) => (ApiCall::Users, self.users(&name)),
             Call::Terminate(user) => {
                 self.terminate(&user);
-                (ApiCall::Terminate, rest_answer::NOTHING.to_owned())
+                (ApiCall::Terminate, answer::NOTHING.to_owned())
             }
         };
         Ok(Done { response: Response::json(status, body), call: Some(call), published })
@@ -218,16 +218,16 @@ impl Calling<'_> {
     }
 
     fn event_answer(&self, trigger: &Trigger) -> String {
-        let Some(info) = trigger.info else { return rest_answer::NOTHING.to_owned() };
+        let Some(info) = trigger.info else { return answer::NOTHING.to_owned() };
         let attributes = trigger.channels.iter().map(|name| (name.as_str(), self.attributes(name, info)));
-        rest_answer::channels(attributes)
+        answer::channels(attributes)
     }
 
     fn batch_answer(&self, batch: &[Trigger]) -> String {
         if batch.iter().all(|trigger| trigger.info.is_none()) {
-            return rest_answer::NOTHING.to_owned();
+            return answer::NOTHING.to_owned();
         }
-        rest_answer::batch(batch.iter().map(|trigger| {
+        answer::batch(batch.iter().map(|trigger| {
             let asked = trigger.info.zip(trigger.channels.first());
             asked.map_or_else(Attributes::default, |(info, name)| self.attributes(name, info))
         }))
@@ -235,14 +235,14 @@ impl Calling<'_> {
 
     fn stats(&self, name: &Name) -> String {
         let Occupation { subscribers, users, .. } = self.occupation(name);
-        rest_answer::stats(name.kind().is_presence().then_some(users), subscribers)
+        answer::stats(name.kind().is_presence().then_some(users), subscribers)
     }
 
     /// In the order of their identifiers.
     fn users(&self, name: &Name) -> String {
         let mut users = self.scene.broker.users(self.app.channel(name).as_str());
         users.sort_unstable();
-        rest_answer::users(users.iter().map(String::as_str))
+        answer::users(users.iter().map(String::as_str))
     }
 
     fn attributes(&self, name: &Name, info: Info) -> Attributes {
@@ -265,7 +265,7 @@ impl Calling<'_> {
                 found.insert(channel.clone(), attributes(kind, info, &occupation));
             }
         });
-        rest_answer::channels(found.iter().map(|(channel, attributes)| (channel.local(), *attributes)))
+        answer::channels(found.iter().map(|(channel, attributes)| (channel.local(), *attributes)))
     }
 
     fn channel(&self, name: &Name, info: Info) -> String {
@@ -273,7 +273,7 @@ impl Calling<'_> {
         let attributes = attributes(name.kind(), info, &occupation);
         let cached = occupation.cached.as_ref();
         let cached = cached.map(|(data, left_ms)| Cached { data, ttl_s: left_ms.div_ceil(1000) });
-        rest_answer::channel(occupation.subscribers > 0, attributes, info.cache.then_some(cached))
+        answer::channel(occupation.subscribers > 0, attributes, info.cache.then_some(cached))
     }
 
     fn terminate(&self, user: &str) {

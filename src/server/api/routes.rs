@@ -2,7 +2,7 @@
 
 use crate::http::{self, Request, Response, Status};
 use crate::hub::ChannelName;
-use crate::pusher::fallback_path::{self, Purpose, SessionName};
+use crate::pusher::fallback::path::{self, Purpose, SessionName};
 use crate::pusher::rest::{Head, Refused};
 
 /// The listener that a connection came in at.
@@ -104,7 +104,7 @@ impl Route {
 
     /// The session that the path of a request names, and what the request is for.
     pub fn session(path: &str) -> Option<(SessionName, Purpose)> {
-        let (name, purpose) = fallback_path::parse(path)?;
+        let (name, purpose) = path::parse(path)?;
         let key = http::decode_segment(&name.key)?;
         Some((name.with_key(&key), purpose))
     }

@@ -3,7 +3,7 @@
 //! How it is brought to its session is the event loop's to do.
 
 use crate::http::Request;
-use crate::pusher::fallback_path::SessionName;
+use crate::pusher::fallback::path::SessionName;
 use crate::server::api::access::Refusal;
 use crate::server::api::handlers::Handlers;
 use crate::server::api::pusher::{Connecting, message_len_max};

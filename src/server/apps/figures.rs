@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn of_many_apps_those_with_the_most_connections_are_shown_as_they_are_configured() {
         let settings: Vec<App> =
-            (0..12).map(|id| App::new(&id.to_string(), &format!("key-{id}"), "secret")).collect();
+            (0..12).map(|id| App::new(id.to_string(), format!("key-{id}"), "secret")).collect();
         let apps = Apps::new(&settings, 1);
         let _places: Vec<_> = (2..12).map(|id| apps.all()[id].take_place().unwrap()).collect();
         let _more = apps.by_id("7").unwrap().take_place().unwrap();
@@ -225,7 +225,10 @@ mod tests {
         (0..12).for_each(|at_ms| app.note_refused(&format!("<b>{at_ms}"), at_ms));
         app.note_messages(0, 3);
         let shown = serde_json::to_value(AppFigures::new(&app, None)).unwrap();
-        assert_eq!((&shown["refused"], &shown["messages"], &shown["is_default"]), (&12.into(), &3.into(), &true.into()));
+        assert_eq!(
+            (&shown["refused"], &shown["messages"], &shown["is_default"]),
+            (&12.into(), &3.into(), &true.into())
+        );
         assert_eq!(shown["channels"], serde_json::Value::Null);
         let refusals = shown["refusals"].as_array().unwrap();
         assert_eq!(refusals.len(), REFUSALS_SHOWN_MAX);

@@ -9,8 +9,8 @@
 
 use super::client::PusherClient;
 use super::timeouts::Stage;
-use crate::pusher::fallback_path::{SessionName, Transport};
-use crate::pusher::fallback_session::{Attached, Carriage, HEARTBEAT_MS};
+use crate::pusher::fallback::path::{SessionName, Transport};
+use crate::pusher::fallback::session::{Attached, Carriage, HEARTBEAT_MS};
 
 /// A client that streams answers each sign of life with one of its own. Without an answer to this many, it is gone.
 const UNANSWERED_MAX: u8 = 2;
@@ -151,7 +151,7 @@ impl Carried {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pusher::fallback_path::parse;
+    use crate::pusher::fallback::path::parse;
     use Transport::{Polling, Streaming};
 
     fn carried() -> Carried {

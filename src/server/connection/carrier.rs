@@ -7,9 +7,9 @@ use super::context::{Context, Released};
 use super::life::{After, Carrier, Expects, Life, SessionRequest};
 use super::{Connection, Next};
 use crate::http::{CONTINUE, Request, Response, Status};
+use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
+use crate::pusher::fallback::session::Attached;
 use crate::pusher::fallback::{self, InvalidPost, OPEN, PRELUDE};
-use crate::pusher::fallback_path::{Purpose, SessionName, Transport};
-use crate::pusher::fallback_session::Attached;
 use crate::server::api::handlers;
 use crate::server::api::pusher::Connecting;
 

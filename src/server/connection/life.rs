@@ -7,7 +7,7 @@ use super::client::PusherClient;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
 use crate::hub::PublicationId;
-use crate::pusher::fallback_path::{Purpose, SessionName, Transport};
+use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
 use crate::server::api::handlers::Intent;
 use crate::server::api::pusher::Connecting;
 use crate::ws::{Deflate, Protocol, State};

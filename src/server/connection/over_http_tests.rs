@@ -6,7 +6,7 @@ use mio::{Poll, Token};
 
 use super::*;
 use crate::config::Config;
-use crate::pusher::fallback_path::parse;
+use crate::pusher::fallback::path::parse;
 use crate::server::broker::Broker;
 use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::mailboxes;

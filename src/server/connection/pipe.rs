@@ -5,7 +5,7 @@
 
 use std::io::IoSlice;
 
-use crate::pusher::fallback_session::cut;
+use crate::pusher::fallback::session::cut;
 
 /// The lines of one flush, shared by all sessions of a loop.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use super::context::Context;
 use super::life::Life;
 use super::timeouts::Stage;
 use super::{Connection, Input, Next};
-use crate::pusher::fallback_path::Transport;
+use crate::pusher::fallback::path::Transport;
 use crate::server::broker::mailbox::fan_out_max;
 
 /// The buffer of one read, shared by all connections of a loop. 128 KiB hold a message of 64 KiB with its header and the

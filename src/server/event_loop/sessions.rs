@@ -16,8 +16,8 @@
 use std::sync::Arc;
 
 use super::EventLoop;
-use crate::pusher::fallback_path::{Purpose, Transport};
-use crate::pusher::fallback_session::Attached;
+use crate::pusher::fallback::path::{Purpose, Transport};
+use crate::pusher::fallback::session::Attached;
 use crate::server::api::routes::Door;
 use crate::server::connection::table::Key;
 use crate::server::connection::{Connection, Next};

@@ -2,16 +2,25 @@
 //!
 //! The signature is `rest_signature`'s, the content `rest_call`'s, answers are `rest_answer`'s. Nothing is published here.
 
+pub mod answer;
+mod call;
+mod invalid;
+mod parameters;
+mod quote;
+mod refused;
+mod signature;
+mod unauthorized;
+
 use percent_encoding::percent_decode_str;
 
-use super::app::App;
-pub use super::rest_call::{Call, Endpoint, Info, Trigger};
-pub use super::rest_invalid::Invalid;
-pub use super::rest_parameters::Parameters;
-pub use super::rest_refused::Refused;
-use super::rest_signature::key;
-pub use super::rest_signature::{Signed, authenticate, check_body};
-pub use super::rest_unauthorized::Unauthorized;
+use crate::pusher::app::App;
+pub use call::{Call, Endpoint, Info, Trigger};
+pub use invalid::Invalid;
+pub use parameters::Parameters;
+pub use refused::Refused;
+use signature::key;
+pub use signature::{Signed, authenticate, check_body};
+pub use unauthorized::Unauthorized;
 
 /// The head of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,12 +4,12 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::app::App;
-use super::channel::Name;
-use super::rest_invalid::{BATCH_MAX, CHANNELS_MAX, Invalid};
-use super::rest_parameters::{Parameters, Twice};
-use super::session::{InvalidSocketId, SocketId};
+use super::invalid::{BATCH_MAX, CHANNELS_MAX, Invalid};
+use super::parameters::{Parameters, Twice};
 use crate::hub::EventName;
+use crate::pusher::app::App;
+use crate::pusher::channel::Name;
+use crate::pusher::session::{InvalidSocketId, SocketId};
 
 /// Event names that the server itself sends begin with one of these.
 const RESERVED_EVENTS: [&str; 2] = ["pusher:", "pusher_internal:"];
@@ -352,5 +352,5 @@ fn utf8(bytes: &[u8], what: &'static str) -> Result<String, Invalid> {
 }
 
 #[cfg(test)]
-#[path = "rest_call_tests.rs"]
+#[path = "call_tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::rest_quote::{Quoted, quote};
+use super::quote::{Quoted, quote};
 
 /// How much of a signed string is quoted, in characters. Those of the libraries have some 200; nobody is to be sent much
 /// more than what they sent.

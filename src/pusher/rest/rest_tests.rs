@@ -1,6 +1,6 @@
 //! Requests as server libraries sent them, from head to call; paths and methods.
 
-#[path = "rest_recorded_tests.rs"]
+#[path = "recorded_tests.rs"]
 mod recorded;
 
 use super::*;

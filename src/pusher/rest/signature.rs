@@ -5,10 +5,10 @@
 use md5::{Digest, Md5};
 use percent_encoding::percent_decode_str;
 
-use super::app::App;
-use super::auth::is_digest;
-use super::rest_parameters::{Parameters, Plus, Twice};
-use super::rest_unauthorized::{CLOCK_DISTANCE_MAX_S, Unauthorized};
+use super::parameters::{Parameters, Plus, Twice};
+use super::unauthorized::{CLOCK_DISTANCE_MAX_S, Unauthorized};
+use crate::pusher::app::App;
+use crate::pusher::auth::is_digest;
 
 /// The head of a request as it came over the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,5 +144,5 @@ fn lossy(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-#[path = "rest_signature_tests.rs"]
+#[path = "signature_tests.rs"]
 mod tests;

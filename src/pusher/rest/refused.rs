@@ -4,9 +4,9 @@
 
 use std::fmt;
 
-use super::rest_invalid::Invalid;
-use super::rest_quote::Quoted;
-use super::rest_unauthorized::Unauthorized;
+use super::invalid::Invalid;
+use super::quote::Quoted;
+use super::unauthorized::Unauthorized;
 
 /// Why a request is refused. [`Refused::status`] is the status, `Display` the body: section 5.2 of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,12 +1,15 @@
 //! The HTTP transports of pusher-js, for clients whose WebSocket is blocked: their frames, and what clients post.
 //!
-//! A frame is a line, whose first byte is its type. Paths are in `fallback_path`; which request carries a session, and how
-//! much it may carry, is in `fallback_session`. No request is read here.
+//! A frame is a line, whose first byte is its type. Paths are in `path`; which request carries a session, and how
+//! much it may carry, is in `session`. No request is read here.
 //!
 //! ```text
 //!  | hhhh…h LF | o{} LF | a["…"] LF | a["…"] LF | h LF | c[4200,"…"] LF |
 //!    prelude     open     message     message    heartbeat  close
 //! ```
+
+pub mod path;
+pub mod session;
 
 use std::fmt;
 use std::io::Write;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::pusher::channel::InvalidName;
-use crate::pusher::rest_parameters::Plus;
+use crate::pusher::rest::parameters::Plus;
 
 fn app() -> App {
     App::new("3", "key", "secret")

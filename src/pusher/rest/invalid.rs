@@ -4,9 +4,9 @@
 
 use std::fmt;
 
-use super::channel::InvalidName;
-use super::rest_quote::Quoted;
+use super::quote::Quoted;
 use crate::hub::InvalidEventName;
+use crate::pusher::channel::InvalidName;
 
 /// The most channels of one event: section 5.3 of the protocol.
 pub(super) const CHANNELS_MAX: usize = 100;
