@@ -48,7 +48,8 @@ impl<'a> Call<'a> {
     /// The target with its signature.
     fn target(&self) -> String {
         let Self { method, path, parameters, body, key, secret, ahead_s } = self;
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64 + ahead_s;
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs() as i64
+            + ahead_s;
         let digest: String = Md5::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
         let digest = if body.is_empty() { String::new() } else { format!("&body_md5={digest}") };
         let query = format!("auth_key={key}&auth_timestamp={now_s}&auth_version=1.0{digest}{parameters}");
@@ -82,7 +83,7 @@ impl<'a> Call<'a> {
         let answer = self.send(address);
         assert_eq!(answer.status, 200, "{answer:?}");
         assert!(answer.head.contains("Content-Type: application/json\r\n"), "{answer:?}");
-        serde_json::from_str(&answer.body).unwrap()
+        serde_json::from_str(&answer.body).expect("it is JSON")
     }
 }
 

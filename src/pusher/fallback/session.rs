@@ -3,8 +3,8 @@
 //!
 //! Pure rules: times are told, not measured, and what is carried is not known here.
 
-use super::{OPEN, PRELUDE};
 use super::path::Transport;
+use super::{OPEN, PRELUDE};
 
 /// How long a session lives without a request that carries it. A client that polls is back within a round trip.
 pub const GONE_AFTER_MS: u32 = 5_000;
