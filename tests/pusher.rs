@@ -366,7 +366,7 @@ fn a_client_that_does_not_answer_a_ping_is_closed_with_4201() {
 
 /// The next events of a channel, as numbers.
 fn numbers(client: &mut Pusher, count: usize) -> Vec<u64> {
-    (0..count).map(|_| client.expect("message").1.as_u64().unwrap()).collect()
+    (0..count).map(|_| client.expect("message").1.as_u64().expect("a number")).collect()
 }
 
 #[test]
