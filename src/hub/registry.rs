@@ -71,6 +71,7 @@ impl Hub {
         if channel.feeds.iter().all(Option::is_none) {
             let index = self.names.remove(&channel.name).expect("a channel is found under its name");
             self.channels.remove(index as usize);
+            self.give_back();
         }
     }
 
@@ -303,6 +304,15 @@ impl Hub {
     #[must_use]
     pub fn passed_over(&self) -> u64 {
         self.passed_over
+    }
+
+    /// Gives back the room of channels that have gone, once it is more than three quarters.
+    fn give_back(&mut self) {
+        if self.names.len() < self.names.capacity() / 4 {
+            self.names.shrink_to_fit();
+            // Only the places after the last channel can be given back.
+            self.channels.shrink_to_fit();
+        }
     }
 
     fn channel_index(&mut self, name: &ChannelName) -> u32 {

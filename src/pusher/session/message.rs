@@ -171,9 +171,62 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
         return Err("it is not a JSON object".to_owned());
     }
+    // Values that are passed on as they came would otherwise reach clients whose JSON reader refuses them.
+    if has_lone_surrogate(text) {
+        return Err("it has one half of a surrogate pair, which is no character".to_owned());
+    }
     serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+/// Whether JSON has an escape `\uD800` to `\uDFFF` without its other half (RFC 8259 §8.2).
+fn has_lone_surrogate(json: &str) -> bool {
+    let mut rest = json;
+    while let Some((_, escape)) = rest.split_once('\\') {
+        match unit(escape) {
+            Some(0xd800..0xdc00) => {
+                let low = escape[5..].strip_prefix('\\').and_then(unit);
+                if !matches!(low, Some(0xdc00..0xe000)) {
+                    return true;
+                }
+                rest = &escape[11..];
+            }
+            Some(0xdc00..0xe000) => return true,
+            // The character after the backslash may be one itself.
+            _ => rest = escape.char_indices().nth(1).map_or("", |(at, _)| &escape[at..]),
+        }
+    }
+    false
+}
+
+/// The UTF-16 unit of an escape `uXXXX`, if it is one.
+fn unit(escape: &str) -> Option<u16> {
+    let digits = escape.strip_prefix('u')?.get(..4)?;
+    digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
 }
 
 fn missing(field: &str) -> Error {
     Error::Malformed(format!("missing field `{field}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_a_surrogate_pair_is_found_and_a_whole_one_and_an_escaped_backslash_are_none() {
+        for text in
+            [r#"{"a":"\ud83d\ude00"}"#, r#"{"a":"\\ud800"}"#, r#"{"a":"\u00e9\n\\"}"#, "{}", r#"{"a":"\"#]
+        {
+            assert!(!has_lone_surrogate(text), "{text}");
+        }
+        for text in [
+            r#"{"a":"\ud800"}"#,
+            r#"{"a":"\ude00"}"#,
+            r#"{"a":"\ud83d\ud83d"}"#,
+            r#"{"a":"\\\uD800x"}"#,
+            r#"{"a":"\ud83d"#,
+        ] {
+            assert!(has_lone_surrogate(text), "{text}");
+        }
+    }
 }

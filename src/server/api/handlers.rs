@@ -472,6 +472,13 @@ pub fn too_long(len_max: u64) -> Response {
     Response::text(Status::CONTENT_TOO_LARGE, &sentence)
 }
 
+/// The answer to a post of a session over HTTP that is too long.
+pub fn post_too_long(len_max: u64) -> Response {
+    let sentence =
+        format!("The messages of one request have at most {len_max} bytes here; send them one by one.");
+    Response::text(Status::CONTENT_TOO_LARGE, &sentence)
+}
+
 /// The answer when there is no room for a connection. Also sent before anything has been read.
 pub fn over_capacity() -> Response {
     let sentence = "No more connections can be taken now; try again in a few seconds.";

@@ -75,6 +75,9 @@ fn remove(lists: &mut HashMap<Box<str>, Vec<Owner>>, id: &str, owner: Owner) -> 
     let is_empty = list.is_empty();
     if is_empty {
         lists.remove(id);
+        if lists.len() < lists.capacity() / 4 {
+            lists.shrink_to_fit();
+        }
     }
     is_empty
 }

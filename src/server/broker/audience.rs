@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::hub::{History, Publication, Source};
+use crate::hub::{History, Ledger, Publication, Source};
 use crate::pusher::Members;
 use crate::server::broker::listing::UNLISTED;
 use crate::server::clock::Millis;
@@ -41,6 +41,22 @@ pub struct Audience {
     pub count: Count,
     /// Users whose connections have ended, the latest last.
     left: VecDeque<Gone>,
+    /// Invariant: the bytes of their identifiers.
+    left_ids_len: usize,
+    counted: Counted,
+}
+
+/// What of an audience is counted as held for clients, until it is dropped.
+#[derive(Debug, Default)]
+struct Counted {
+    ledger: Ledger,
+    bytes: usize,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.ledger.subtract(self.bytes);
+    }
 }
 
 /// A user of a cache channel whose connection has ended.
@@ -88,6 +104,17 @@ impl Audience {
         self.members.is_empty() && self.cached.is_none() && has_nothing_due
     }
 
+    /// Counts what it holds now, in the count that `ledger` is.
+    pub fn recount(&mut self, ledger: &Ledger) {
+        let left = self.left.capacity() * size_of::<Gone>() + self.left_ids_len;
+        let bytes = size_of::<Self>() + self.members.held_len() + left;
+        if self.counted.bytes == 0 {
+            self.counted.ledger = ledger.clone();
+        }
+        ledger.add(bytes);
+        ledger.subtract(std::mem::replace(&mut self.counted.bytes, bytes));
+    }
+
     /// When something of it is due next.
     pub fn due(&self) -> u64 {
         let expires = self.cached.as_ref().map_or(UNLISTED, |cached| cached.at.0 + CACHED_MS);
@@ -111,7 +138,7 @@ impl Audience {
             self.cached = None;
         }
         while self.left.front().is_some_and(|gone| gone.at.0 + RETURN_MS <= now.0) {
-            self.left.pop_front();
+            self.forget_first();
         }
     }
 
@@ -149,11 +176,19 @@ impl Audience {
         Cache::Hit(missed)
     }
 
+    fn forget_first(&mut self) {
+        self.left_ids_len -= self.left.pop_front().map_or(0, |gone| gone.user_id.len());
+        if self.left.is_empty() {
+            self.left = VecDeque::new();
+        }
+    }
+
     /// The connection of a user has ended, and was last heard then.
     pub fn note_gone(&mut self, user_id: &str, heard_at: Millis, now: Millis) {
         if self.left.len() == LEFT_MAX {
-            self.left.pop_front();
+            self.forget_first();
         }
+        self.left_ids_len += user_id.len();
         self.left.push_back(Gone { user_id: user_id.into(), heard_at, at: now });
     }
 }

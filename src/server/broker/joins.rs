@@ -129,6 +129,9 @@ impl Broker {
             self.tell_audience(state, name, MEMBER_ADDED, data, Some(joiner.owner));
         }
         let joined = Joined { subscribed, members, cache, is_new_member, subscribers };
+        if let Some(audience) = &mut state.audience {
+            audience.recount(self.account.ledger());
+        }
         report(&joined);
         lists.settle(name, state);
         self.note_due(&shard);
@@ -153,6 +156,9 @@ impl Broker {
         }
         if let Some((user_id, heard_at)) = leaver.gone.filter(|_| Kind::of(name.local()).is_cache) {
             state.audience().note_gone(user_id, heard_at, now);
+        }
+        if let Some(audience) = &mut state.audience {
+            audience.recount(self.account.ledger());
         }
         report(Left { is_member_gone, subscribers: state.subscribers_len() });
         state.forget_empty_audience();
@@ -226,3 +232,7 @@ impl Broker {
         self.post(state, &self.publication(draft, id));
     }
 }
+
+#[cfg(test)]
+#[path = "joins_tests.rs"]
+mod tests;

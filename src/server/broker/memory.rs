@@ -41,6 +41,11 @@ impl Account {
         self.channels_len.load(Ordering::Relaxed)
     }
 
+    /// The count of what is held besides channels.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// Counts a new channel.
     pub fn add_channel(&self) {
         self.channels_len.fetch_add(1, Ordering::Relaxed);

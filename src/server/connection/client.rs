@@ -16,7 +16,7 @@ pub struct PusherClient {
     /// The form in which it reads channels.
     pub form: WireForm,
     /// The user that it is signed in as.
-    pub user: Option<User>,
+    pub user: Option<SignedIn>,
     /// When it last gave a sign of life.
     pub heard_at: Millis,
     /// When it has to be authorized, if it has to.
@@ -26,6 +26,34 @@ pub struct PusherClient {
 impl PusherClient {
     /// The bytes of memory that it takes.
     pub fn held_len(&self) -> usize {
-        size_of::<Self>() + self.session.held_len() + self.place.held_len()
+        let user_len = self.user.as_ref().map_or(0, SignedIn::held_len);
+        size_of::<Self>() + self.session.held_len() + self.place.held_len() + user_len
     }
 }
+
+/// The user that a client is signed in as.
+#[derive(Debug)]
+pub struct SignedIn {
+    pub id: Box<str>,
+    /// The users that it watches.
+    pub watchlist: Vec<Box<str>>,
+}
+
+impl SignedIn {
+    /// What is kept of the user. What was signed is not: the client has been sent it.
+    pub fn new(user: User, watches: bool) -> Self {
+        let watchlist = if watches { user.watchlist } else { Vec::new() };
+        Self { id: user.id, watchlist }
+    }
+
+    /// The bytes of memory that it takes here and among the users of the app.
+    fn held_len(&self) -> usize {
+        let watched: usize =
+            self.watchlist.iter().map(|id| 2 * id.len() + size_of::<Box<str>>() + WATCHED_LEN).sum();
+        2 * self.id.len() + WATCHED_LEN + watched
+    }
+}
+
+/// What the app's table has for a user or a watched user besides the identifier: an entry that is seldom shared, with a list
+/// of one connection.
+const WATCHED_LEN: usize = 128;

@@ -230,12 +230,14 @@ impl Connection {
     }
 
     fn too_long(&self, len_max: u64) -> Response {
-        if let Life::Http(http) = &self.life
-            && let Expects::Body { intent, .. } = &http.expects
-        {
-            return intent.too_long();
+        match &self.life {
+            Life::Http(http) => match &http.expects {
+                Expects::Body { intent, .. } => intent.too_long(),
+                Expects::SessionBody(_) => handlers::post_too_long(len_max),
+                _ => handlers::too_long(len_max),
+            },
+            _ => handlers::too_long(len_max),
         }
-        handlers::too_long(len_max)
     }
 
     /// Answers a request that took too long, and closes.

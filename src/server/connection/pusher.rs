@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::client::PusherClient;
+use super::client::{PusherClient, SignedIn};
 use super::context::Context;
 use super::life::Life;
 use super::replay::Replay;
@@ -319,10 +319,10 @@ impl Connection {
     fn sign_in(&mut self, user: User, client: &mut PusherClient, settings: &App, cx: &mut Context) {
         client.session.signed_in(&user);
         self.send_message(&event::signin_success(&user.data));
-        let watchlist = if settings.watchlist { &user.watchlist[..] } else { &[] };
-        let found = client.place.users().sign_in(&user.id, cx.owner(), watchlist);
+        let user = SignedIn::new(user, settings.watchlist);
+        let found = client.place.users().sign_in(&user.id, cx.owner(), &user.watchlist);
         if settings.watchlist {
-            if !watchlist.is_empty() {
+            if !user.watchlist.is_empty() {
                 self.send_message(&event::watchlist(&found.online, &found.offline));
             }
             cx.send_to(&found.watchers, &event::watchlist(&[&*user.id], NOBODY));

@@ -83,7 +83,7 @@ impl Trouble {
     /// Events were dropped.
     pub fn note_lost(&mut self, count: u64, why: Lost, now: Millis) {
         self.unlogged = (self.unlogged.0 + count, why);
-        if now >= self.quiet_until || why == Lost::Stopped {
+        if now >= self.quiet_until {
             self.quiet_until = Millis(now.0.saturating_add(QUIET_MS));
             self.log_lost();
         }
@@ -128,6 +128,8 @@ mod tests {
         trouble.note_lost(1, Lost::Full, Millis(10_000));
         assert_eq!(trouble.unlogged.0, 0);
         trouble.note_lost(2, Lost::Stopped, Millis(10_001));
+        assert_eq!(trouble.unlogged.0, 2);
+        trouble.end();
         assert_eq!(trouble.unlogged.0, 0, "the last line waits for nothing");
     }
 
