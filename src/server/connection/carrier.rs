@@ -132,8 +132,7 @@ impl Connection {
             (Transport::Polling, Attached::Refused) => self.answer_lines(refusal(), after, cx),
             (Transport::Polling, Attached::Opens) => self.answer_lines(OPEN.to_vec(), after, cx),
             (Transport::Polling, Attached::Continues | Attached::Replaces) => {
-                self.begin_carrying(session, transport, after, cx);
-                Next::Wait
+                self.begin_carrying(session, transport, after, cx)
             }
             (Transport::Streaming, attached) => {
                 self.send_endless_head(cx);
@@ -146,15 +145,16 @@ impl Connection {
                 if attached == Attached::Opens {
                     self.outbox.tail().extend_from_slice(OPEN);
                 }
-                self.begin_carrying(session, transport, After::Close, cx);
-                Next::Wait
+                self.begin_carrying(session, transport, After::Close, cx)
             }
         }
     }
 
-    fn begin_carrying(&mut self, session: u64, transport: Transport, after: After, cx: &Context) {
+    /// The connection is read again: the end of its input may have come with the request, and causes no other edge.
+    fn begin_carrying(&mut self, session: u64, transport: Transport, after: After, cx: &Context) -> Next {
         let make = |http| Carrier { http, after, session, transport, is_fed: false };
         self.become_carrier(make, cx.now);
+        Next::Read
     }
 
     /// Takes lines of its session: the answer to a poll, or the next part of a stream. If they are the session's last, a
