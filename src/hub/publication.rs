@@ -66,9 +66,11 @@ pub enum Source {
     Client {
         /// The user that the client is in the channel, if it is one of users.
         user_id: Option<Box<str>>,
+        /// The name under which publishers know its connection.
+        socket_id: Box<str>,
     },
-    /// The protocol, which tells subscribers of each other. Only the Pusher forms can express it; it has no number of its
-    /// own, and is not kept.
+    /// The protocol, which tells subscribers of each other. Only the Pusher forms and the live view can express it; it has
+    /// no number of its own, and is not kept.
     Protocol,
 }
 
@@ -296,11 +298,14 @@ pub enum WireForm {
     PusherDeflate,
     /// A line with an event of the Pusher protocol, as its HTTP transports have it.
     PusherStream,
+    /// The same as `EventStreamEnvelope`, with who made the publication; and the events of the Pusher protocol itself. For
+    /// operators, who watch a channel without being one of its subscribers.
+    LiveView,
 }
 
 impl WireForm {
     /// Every form, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::WebSocket,
         Self::Envelope,
         Self::WebSocketDeflate,
@@ -311,6 +316,7 @@ impl WireForm {
         Self::Pusher,
         Self::PusherDeflate,
         Self::PusherStream,
+        Self::LiveView,
     ];
 
     /// The form's place in [`WireForm::ALL`].
@@ -329,7 +335,11 @@ impl WireForm {
             | Self::Pusher
             | Self::PusherDeflate
             | Self::PusherStream => false,
-            Self::Envelope | Self::EnvelopeDeflate | Self::EventStreamEnvelope | Self::LongPoll => true,
+            Self::Envelope
+            | Self::EnvelopeDeflate
+            | Self::EventStreamEnvelope
+            | Self::LongPoll
+            | Self::LiveView => true,
         }
     }
 
@@ -344,8 +354,21 @@ impl WireForm {
             | Self::EnvelopeDeflate
             | Self::EventStream
             | Self::EventStreamEnvelope
-            | Self::LongPoll => false,
+            | Self::LongPoll
+            | Self::LiveView => false,
         }
+    }
+
+    /// Whether the form carries the events by which the Pusher protocol tells subscribers of each other.
+    #[must_use]
+    pub fn has_protocol_events(self) -> bool {
+        self.is_pusher() || self.is_watching()
+    }
+
+    /// Whether who reads the form watches the channel, and does not count as a subscriber.
+    #[must_use]
+    pub fn is_watching(self) -> bool {
+        self == Self::LiveView
     }
 }
 

@@ -47,7 +47,7 @@ impl Encoder {
 
     /// Appends the publication in `form`; nothing if the form cannot express it.
     pub fn publication(&mut self, publication: &Publication, form: WireForm, out: &mut Vec<u8>) {
-        if publication.source == Source::Protocol && !form.is_pusher() {
+        if publication.source == Source::Protocol && !form.has_protocol_events() {
             return;
         }
         let opcode = opcode(publication.content);
@@ -89,6 +89,11 @@ impl Encoder {
             WireForm::PusherStream => publication
                 .frames
                 .get_or_encode(form, || frame_of(|out| fallback::message(out, &pusher_event(publication)))),
+            WireForm::LiveView => publication.frames.get_or_encode(form, || {
+                let (id, record) = (publication.id.to_string(), live_record(publication));
+                let event = StreamEvent { id: Some(&id), data: Some(&record), ..StreamEvent::default() };
+                frame_of(|out| http::encode_event(out, &event))
+            }),
         };
         out.extend_from_slice(frame);
     }
@@ -189,7 +194,9 @@ pub fn notice(notice: Notice, form: WireForm, out: &mut Vec<u8>) {
             Notice::Alive { .. } => http::encode_comment(out, ""),
             _ => stream_notice(notice, Some(notice.event()), &notice.data(), out),
         },
-        WireForm::EventStreamEnvelope => stream_notice(notice, None, &notice.envelope(), out),
+        WireForm::EventStreamEnvelope | WireForm::LiveView => {
+            stream_notice(notice, None, &notice.envelope(), out)
+        }
     }
 }
 
@@ -267,7 +274,7 @@ fn pusher_event(publication: &Publication) -> String {
     let channel = publication.channel.local();
     let name = publication.event.as_ref().map(|event| event.as_str());
     let user_id = match &publication.source {
-        Source::Client { user_id } => user_id.as_deref(),
+        Source::Client { user_id, .. } => user_id.as_deref(),
         Source::Publisher | Source::Protocol => None,
     };
     let mut out = Vec::with_capacity(publication.data.len() + 96);
@@ -305,6 +312,27 @@ fn envelope(publication: &Publication) -> Vec<u8> {
         }
     }
     out.push(b'}');
+    out
+}
+
+/// The envelope, with `source`, and `socket_id` and `user_id` of a client. The identifier of an event of the protocol is that
+/// of the newest publication: a reader that reconnects goes on after that.
+fn live_record(publication: &Publication) -> Vec<u8> {
+    let mut out = envelope(publication);
+    out.pop();
+    match &publication.source {
+        Source::Publisher => out.extend_from_slice(br#","source":"publisher"}"#),
+        Source::Protocol => out.extend_from_slice(br#","source":"protocol"}"#),
+        Source::Client { user_id, socket_id } => {
+            out.extend_from_slice(br#","source":"client","socket_id":"#);
+            push_json(&mut out, &**socket_id);
+            if let Some(user_id) = user_id {
+                out.extend_from_slice(br#","user_id":"#);
+                push_json(&mut out, &**user_id);
+            }
+            out.push(b'}');
+        }
+    }
     out
 }
 
@@ -378,7 +406,7 @@ mod tests {
             event(&published(Content::Binary, b"\xff", Some("tick"))),
             r#"{"event":"fanfare:binary:tick","channel":"news","data":"/w=="}"#
         );
-        let source = Source::Client { user_id: Some("7".into()) };
+        let source = Source::Client { user_id: Some("7".into()), socket_id: "1.2".into() };
         let sent = Publication { source, ..published(Content::Json, br#"{"a":1}"#, Some("client-x")) };
         assert_eq!(event(&sent), r#"{"event":"client-x","channel":"news","data":{"a":1},"user_id":"7"}"#);
     }
@@ -395,11 +423,37 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_the_protocol_itself_goes_to_pusher_clients_only() {
+    fn who_watches_is_told_who_made_a_publication() {
+        let record = |source| {
+            let publication = Publication { source, ..published(Content::Json, b"{}", Some("client-x")) };
+            let chunk = String::from_utf8(rendered(&publication, WireForm::LiveView)).unwrap();
+            let (_, block) = chunk.split_once("\r\nid: a-7\ndata: ").unwrap();
+            block.strip_suffix("\n\n\r\n").unwrap().to_owned()
+        };
+        assert_eq!(
+            record(Source::Publisher),
+            r#"{"id":"a-7","event":"client-x","data":{},"source":"publisher"}"#
+        );
+        assert_eq!(
+            record(Source::Client { user_id: Some("<b>".into()), socket_id: "1.2".into() }),
+            r#"{"id":"a-7","event":"client-x","data":{},"source":"client","socket_id":"1.2","user_id":"<b>"}"#
+        );
+        assert_eq!(
+            record(Source::Client { user_id: None, socket_id: "1.2".into() }),
+            r#"{"id":"a-7","event":"client-x","data":{},"source":"client","socket_id":"1.2"}"#
+        );
+        assert_eq!(
+            record(Source::Protocol),
+            r#"{"id":"a-7","event":"client-x","data":{},"source":"protocol"}"#
+        );
+    }
+
+    #[test]
+    fn an_event_of_the_protocol_itself_goes_to_pusher_clients_and_who_watches_only() {
         let publication =
             Publication { source: Source::Protocol, ..published(Content::Text, b"{}", Some("joined")) };
         for form in WireForm::ALL {
-            assert_eq!(rendered(&publication, form).is_empty(), !form.is_pusher(), "{form:?}");
+            assert_eq!(rendered(&publication, form).is_empty(), !form.has_protocol_events(), "{form:?}");
         }
     }
 

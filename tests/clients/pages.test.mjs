@@ -11,10 +11,12 @@ import WebSocket from "ws";
 
 import { open } from "./browser.mjs";
 import { FORWARD, REFUSE, proxy } from "./proxy.mjs";
+import { backendOf, connect, serveApps, signing, subscribe, wire } from "./pusher.mjs";
 import { Inbox, serve, within } from "./server.mjs";
 
 const CHAT = "/channels/demo-chat";
 const PHONE = { width: 320, height: 640 };
+const HOSTILE = "<img src=x onerror=\"document.title='taken'\">";
 
 /** The demo page once both of its channels and the echo are open. */
 async function openDemo(t, server, options) {
@@ -360,6 +362,125 @@ test("the dashboard shows a lost connection as a hole and goes on after it", asy
   await page.waitForFunction(() => document.querySelectorAll("#lag .plot path:not(.area)").length >= 2);
   assert.equal(await page.locator("#lag .plot rect").count(), 1, "the hole stays");
 });
+
+/** Watches a channel on the dashboard. */
+async function watch(page, channel, app = "") {
+  await page.getByRole("combobox", { name: "App" }).fill(app);
+  await page.getByRole("textbox", { name: "Channel" }).fill(channel);
+  await page.getByRole("button", { name: "Watch" }).click();
+  await page.getByText(new RegExp(`^Watching ${channel}`)).waitFor();
+}
+
+/** Waits for the newest events of the live view: name, who made it and data of each, the newest first. */
+async function showsEvents(page, ...expected) {
+  await page.waitForFunction((expected) => {
+    const rows = [...document.querySelectorAll("#events > li")].slice(0, expected.length);
+    const texts = rows.map((row) => ["b", ".from", "pre"].map((part) => row.querySelector(part).textContent));
+    return JSON.stringify(texts) === JSON.stringify(expected);
+  }, expected);
+}
+
+/** An app whose channels and users are in use, that has refused a client, and whose webhooks nobody takes. */
+async function serveBusyApp(t) {
+  const webhooks = [{ url: "http://127.0.0.1:9/hooks?token=hidden", events: ["channel_occupied"] }];
+  const server = await serveApps(t, [{ "client-events": true, webhooks }, { id: "2", key: "other-key" }]);
+  const member = { user_id: "anna", user_info: { name: "Anna" } };
+  const pusher = await connect(t, server, signing(backendOf(server), { member, user: { id: "anna" } }));
+  for (const channel of ["prices", "private-room", "presence-hall"]) await subscribe(pusher, channel);
+  const client = await wire(t, server);
+  await client.socketId();
+  client.send({ event: "pusher:subscribe", data: { channel: `private-${HOSTILE}`, auth: "x" } });
+  await client.rest();
+  client.send({ event: HOSTILE, data: {} });
+  await client.rest();
+  return { server, pusher };
+}
+
+test("the dashboard shows what an app has, the sentences it refused with as text, and the state of its webhooks", async (t) => {
+  const { server } = await serveBusyApp(t);
+  const page = await open(t, server.http("/dashboard"));
+  const app = page.getByRole("article", { name: "App 1" });
+  const shows = (name, value) => app.locator(".facts > div").filter({ hasText: new RegExp(`^${name}${value}$`) }).waitFor();
+  await shows("Connections", 2);
+  for (const kind of ["Public", "Private", "Presence"]) await shows(`${kind} channels`, 1);
+  await shows("Members", 1);
+  await shows("Refused", 2);
+  await app.getByRole("rowheader").filter({ hasText: "<img src=x onerror=" }).first().waitFor();
+  const webhook = app.locator(".receiver").filter({ hasText: "Webhooks to 127.0.0.1:9" });
+  await webhook.locator(".failure").filter({ hasText: /./ }).waitFor();
+  await webhook.locator(".facts > div").filter({ hasText: "Events waiting3" }).waitFor();
+  assert.equal(await page.getByText("hidden").count(), 0, "the rest of the URL may hold a password");
+  await page.getByRole("article", { name: "App 2" }).waitFor();
+  assert.equal(await page.locator("#apps img").count(), 0);
+  assert.equal(await page.title(), "Fanfare dashboard");
+  assert.deepEqual(page.faults, []);
+});
+
+test("the live view shows the events of a private channel as they come, who made them, and markup as text", async (t) => {
+  const { server, pusher } = await serveBusyApp(t);
+  const page = await open(t, server.http("/dashboard"));
+  await watch(page, "private-room", "1");
+  await backendOf(server).trigger("private-room", HOSTILE, { text: HOSTILE });
+  const published = [HOSTILE, "publisher", JSON.stringify({ text: HOSTILE })];
+  await showsEvents(page, published);
+  pusher.channel("private-room").trigger("client-typed", { text: "<b>" });
+  const typed = ["client-typed", `client ${pusher.connection.socket_id}`, '{"text":"<b>"}'];
+  await showsEvents(page, typed, published);
+  assert.equal(await page.locator("#events :is(img, pre b)").count(), 0);
+  assert.equal(await page.title(), "Fanfare dashboard");
+  await watch(page, "presence-hall");
+  pusher.unsubscribe("presence-hall");
+  await showsEvents(page, ["pusher_internal:member_removed", "the protocol", '{"user_id":"anna"}']);
+  assert.deepEqual(page.faults, []);
+});
+
+test("the live view is paused and goes on, and keeps the last 200 events", async (t) => {
+  const server = await serve(t);
+  const page = await open(t, server.http("/dashboard"));
+  await watch(page, "known");
+  await server.publish("/channels/known", "shown");
+  const row = (text) => ["message", "publisher", text];
+  await showsEvents(page, row("shown"));
+  await page.getByRole("button", { name: "Pause" }).click();
+  for (let line = 1; line <= 3; line++) await server.publish("/channels/known", `line ${line}`);
+  await page.getByRole("button", { name: "Go on (3 new)" }).waitFor();
+  assert.equal(await page.locator("#events > li").count(), 1);
+  await page.getByRole("button", { name: "Go on (3 new)" }).click();
+  await showsEvents(page, row("line 3"), row("line 2"), row("line 1"), row("shown"));
+  for (let line = 4; line <= 205; line++) await server.publish("/channels/known", `line ${line}`);
+  await showsEvents(page, row("line 205"), row("line 204"));
+  assert.equal(await page.locator("#events > li").count(), 200);
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByText("Stopped.").waitFor();
+});
+
+test("the live view says why a channel cannot be watched", async (t) => {
+  const server = await serve(t);
+  const page = await open(t, server.http("/dashboard"));
+  await page.getByRole("combobox", { name: "App" }).fill("none");
+  await page.getByRole("textbox", { name: "Channel" }).fill("a");
+  await page.keyboard.press("Enter");
+  await page.getByText("No app has this id; leave app out for the first one.").waitFor();
+});
+
+for (const colorScheme of ["light", "dark"]) {
+  for (const [size, viewport] of [["desktop", { width: 1280, height: 900 }], ["phone", PHONE]]) {
+    test(`the apps and a live view fit a ${size} and are legible in the ${colorScheme}`, async (t) => {
+      const { server, pusher } = await serveBusyApp(t);
+      const page = await open(t, server.http("/dashboard"), { viewport, colorScheme, deviceScaleFactor: size === "phone" ? 2 : 1 });
+      await watch(page, "private-room");
+      await backendOf(server).trigger("private-room", "updated", { text: "aWordThatIsSoLongThatItHasToBeBrokenSomewhere".repeat(4) });
+      pusher.channel("private-room").trigger("client-typed", { text: "x" });
+      await page.waitForFunction(() => document.querySelectorAll("#events > li").length === 2);
+      await page.locator("#apps .failure").filter({ hasText: /./ }).waitFor();
+      await page.waitForFunction(() => document.querySelectorAll("#deliveries .plot path").length >= 2);
+      assert.equal(await scrollsSideways(page), false, "it scrolls down only");
+      assert.deepEqual(await paleTexts(page), []);
+      assert.deepEqual(page.faults, []);
+      await photograph(page, `apps-${size}-${colorScheme}`);
+    });
+  }
+}
 
 for (const colorScheme of ["light", "dark"]) {
   for (const [size, viewport] of [["desktop", { width: 1280, height: 900 }], ["phone", PHONE]]) {

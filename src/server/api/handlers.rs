@@ -15,6 +15,7 @@ use crate::server::api::pusher::Connecting;
 use crate::server::api::rest::{self, Requested};
 use crate::server::api::roads::{self, Wish};
 use crate::server::api::routes::{Door, Route};
+use crate::server::api::watching::watched_channel;
 use crate::server::apps::Apps;
 use crate::server::broker::answer::{NotPublished, Receipt};
 use crate::server::broker::idempotency::IdempotencyKey;
@@ -210,6 +211,10 @@ impl Handlers {
                 self.check_reader(door, request)?;
                 self.subscribe(request, dashboard::channel())
             }
+            (Route::LiveView(name), "GET") => {
+                self.check_reader(door, request)?;
+                stream(request, watched_channel(request, &name, apps)?, WireForm::LiveView)
+            }
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
             (Route::Echo, "GET" | "HEAD") => self.echo(request),
@@ -327,7 +332,7 @@ impl Handlers {
         if http::is_upgrade(request) {
             return self.subscribe_websocket(request, channel);
         }
-        if request.method() == "GET" && accepts_event_stream(request) {
+        if request.method() == "GET" && params::accepts_event_stream(request) {
             return subscribe_stream(request, channel);
         }
         let position = params::position(request)?.unwrap_or(Position::Now);
@@ -409,6 +414,14 @@ fn is_deflated(deflate: Option<Deflate>) -> bool {
 }
 
 fn subscribe_stream(request: &Request, channel: ChannelName) -> Result<Answer, Response> {
+    let form = match params::wants_envelopes(request)? {
+        true => WireForm::EventStreamEnvelope,
+        false => WireForm::EventStream,
+    };
+    stream(request, channel, form)
+}
+
+fn stream(request: &Request, channel: ChannelName, form: WireForm) -> Result<Answer, Response> {
     // RFC 9112 §6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding request
     // indicates HTTP/1.1 (or later minor revisions)."
     if request.minor_version() == 0 {
@@ -417,21 +430,8 @@ fn subscribe_stream(request: &Request, channel: ChannelName) -> Result<Answer, R
             "An event stream needs HTTP/1.1; in nginx: proxy_http_version 1.1.",
         ));
     }
-    let form = match params::wants_envelopes(request)? {
-        true => WireForm::EventStreamEnvelope,
-        false => WireForm::EventStream,
-    };
     let position = params::stream_position(request)?;
     Ok(Answer::Stream(Joining { channel, form, position, announces: true }))
-}
-
-/// Whether the `Accept` field names the media type of event streams.
-fn accepts_event_stream(request: &Request) -> bool {
-    let accepted = request.headers("accept").filter_map(|field| str::from_utf8(field).ok());
-    let mut media_types = accepted.flat_map(|field| field.split(','));
-    media_types.any(|range| {
-        range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(http::EVENT_STREAM))
-    })
 }
 
 /// The answer to a publication: `{"id":…,"subscribers":N}`.

@@ -14,3 +14,4 @@ pub mod rest;
 pub mod roads;
 pub mod routes;
 mod session;
+pub mod watching;

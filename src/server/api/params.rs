@@ -1,4 +1,5 @@
-//! The parameters of a subscription: its position in the channel, the wait of a long poll, the protocol of a stream.
+//! The parameters of a subscription: its position in the channel, the wait of a long poll, whether it is a stream, and its
+//! protocol.
 //!
 //! What is kept from that position on is known to the broker.
 
@@ -61,6 +62,15 @@ pub fn wants_envelopes(request: &Request) -> Result<bool, Response> {
         Some(ENVELOPE_SUBPROTOCOL) => Ok(true),
         Some(_) => Err(bad_request("The only protocol of an event stream is fanfare.v1.json.")),
     }
+}
+
+/// Whether the `Accept` field names the media type of event streams.
+pub fn accepts_event_stream(request: &Request) -> bool {
+    let accepted = request.headers("accept").filter_map(|field| str::from_utf8(field).ok());
+    let mut media_types = accepted.flat_map(|field| field.split(','));
+    media_types.any(|range| {
+        range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(http::EVENT_STREAM))
+    })
 }
 
 fn bad_request(sentence: &str) -> Response {

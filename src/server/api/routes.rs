@@ -2,6 +2,7 @@
 
 use crate::http::{self, Request, Response, Status};
 use crate::hub::ChannelName;
+use crate::pusher::Name;
 use crate::pusher::fallback::path::{self, Purpose, SessionName};
 use crate::pusher::rest::{Head, Refused};
 
@@ -30,6 +31,8 @@ pub enum Route {
     Dashboard,
     /// `/dashboard/figures`
     Figures,
+    /// `/dashboard/channels/{name}`, where operators watch a channel. The name is one of the app that the query names.
+    LiveView(Name),
     /// `/fanfare.js`, the client as a plain script.
     Script,
     /// `/fanfare.mjs`, the client as an ES module.
@@ -51,6 +54,9 @@ const APP: &str = "/app/";
 
 /// The prefix of every channel's path.
 const CHANNELS: &str = "/channels/";
+
+/// The prefix of the path where a channel is watched.
+const WATCHED_CHANNELS: &str = "/dashboard/channels/";
 
 /// Where the figures of the dashboard are subscribed to.
 pub const FIGURES_PATH: &str = "/dashboard/figures";
@@ -78,7 +84,10 @@ impl Route {
             "/fanfare.js" => Ok(Self::Script),
             "/fanfare.mjs" => Ok(Self::Module),
             "/echo" => Ok(Self::Echo),
-            path => Self::of_names(path, request),
+            path => match path.strip_prefix(WATCHED_CHANNELS) {
+                Some(segment) => watched(segment).map(Self::LiveView),
+                None => Self::of_names(path, request),
+            },
         }
     }
 
@@ -114,6 +123,7 @@ impl Route {
         match (door, self) {
             (Door::Metrics, _) => "GET, HEAD",
             (Door::Public, Self::Channel(_)) => "GET, HEAD, POST, OPTIONS",
+            (Door::Public, Self::LiveView(_)) => "GET, OPTIONS",
             (Door::Public, Self::Rest(head)) => match **head {
                 Err(Refused::Method("GET")) => "GET, OPTIONS",
                 Err(Refused::Method("POST")) => "POST, OPTIONS",
@@ -148,13 +158,19 @@ fn pusher_key(path: &str) -> Option<String> {
     http::decode_segment(key)
 }
 
+/// The name of a channel as clients of an app have it: also that of a user's channel.
+fn watched(segment: &str) -> Result<Name, Response> {
+    Name::new(&decoded(segment)?).map_err(|error| Response::error(Status::BAD_REQUEST, &error))
+}
+
+fn decoded(segment: &str) -> Result<String, Response> {
+    http::decode_segment(segment).ok_or_else(|| {
+        Response::text(Status::BAD_REQUEST, "The channel name is not UTF-8 when percent-decoded.")
+    })
+}
+
 fn channel(segment: &str) -> Result<ChannelName, Response> {
-    let Some(name) = http::decode_segment(segment) else {
-        return Err(Response::text(
-            Status::BAD_REQUEST,
-            "The channel name is not UTF-8 when percent-decoded.",
-        ));
-    };
+    let name = decoded(segment)?;
     let name = ChannelName::new(&name).map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
     if name.is_reserved() {
         return Err(Response::text(
@@ -197,6 +213,16 @@ mod tests {
         assert_eq!(route(Door::Public, "/channels/@fanfare.dashboard"), Err(Status::FORBIDDEN));
         assert_eq!(route(Door::Public, "/channels/%ff"), Err(Status::BAD_REQUEST));
         assert_eq!(route(Door::Public, "/channel/a"), Err(Status::NOT_FOUND));
+        assert_eq!(route(Door::Public, "/dashboard/channels/@fanfare.dashboard"), Err(Status::BAD_REQUEST));
+    }
+
+    #[test]
+    fn every_channel_that_clients_of_an_app_know_can_be_watched() {
+        for (path, name) in [("private-a", "private-a"), ("%23server-to-user-7", "#server-to-user-7")] {
+            let watched = Route::LiveView(Name::new(name).unwrap());
+            assert_eq!(route(Door::Public, &format!("/dashboard/channels/{path}")), Ok(watched));
+        }
+        assert_eq!(route(Door::Metrics, "/dashboard/channels/a"), Err(Status::NOT_FOUND));
     }
 
     #[test]

@@ -25,8 +25,8 @@ const REFUSALS_SHOWN_MAX: usize = 10;
 /// How many receivers of webhooks of an app are shown.
 const RECEIVERS_SHOWN_MAX: usize = 10;
 
-/// With more channels than this, they are not counted by kind: it is a walk over all of them, some 100 ns each, on the first
-/// loop, whose connections wait for as long.
+/// With more channels than this, they are not counted by kind. It is a walk over all of them on the first loop, whose
+/// connections wait for as long: about 5 ms for these, as the 1,024 channels that the list of the busiest walks over take 50 µs.
 pub const CHANNELS_COUNTED_MAX: usize = 100_000;
 
 /// The apps, as a part of the dashboard's figures.

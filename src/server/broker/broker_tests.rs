@@ -1,5 +1,6 @@
 //! The broker without loops: the order, and the positions of reconnecting subscribers.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
@@ -229,6 +230,30 @@ fn a_join_that_gives_nothing_is_not_counted() {
     let joined: Option<()> = broker.subscribe(&name(), 0, Position::Now, NOW, |_| None, |_| ());
     assert_eq!((joined, broker.channels_len()), (None, 0));
     assert_eq!(publish(&broker, "x").subscribers, 0);
+}
+
+#[test]
+fn who_watches_a_channel_gets_its_publications_and_is_in_no_count() {
+    let (broker, _polls) = broker(2);
+    let watch = |loop_index| broker.watch(&name(), loop_index, Position::Now, NOW, Some).unwrap();
+    watch(1);
+    assert_eq!(broker.subscribers_len("a"), Some(0));
+    broker.show_occupied(|name, _, _| panic!("nobody has subscribed to {name}"));
+    let mut told = Vec::new();
+    broker.subscribe(&name(), 0, Position::Now, NOW, Some, |subscribers| told.push(subscribers)).unwrap();
+    assert_eq!(publish(&broker, "x").subscribers, 1);
+    let mut taken = VecDeque::new();
+    assert!(
+        broker.mailbox(1).take_publications(usize::MAX, &mut taken) > 0,
+        "the loop of the watcher gets it"
+    );
+    broker.unsubscribe(&name(), 0, NOW, |subscribers| told.push(subscribers));
+    assert_eq!(told, [1, 0]);
+    broker.sweep(Millis(NOW.0 + 1_000_000_000));
+    assert_eq!(broker.channels_len(), 1, "it is watched");
+    broker.unwatch(&name(), 1, NOW);
+    broker.sweep(Millis(NOW.0 + 1_000_000_000));
+    assert_eq!(broker.channels_len(), 0);
 }
 
 #[test]

@@ -24,8 +24,12 @@ pub struct ChannelState {
     pub sequence: u64,
     /// Publications since the counts were last taken, while publications are counted.
     pub published: u64,
-    /// Subscribers by loop. A loop without any is not woken for a publication.
-    pub subscribers: Box<[u64]>,
+    /// Readers by loop: subscribers and watchers. A loop without any is not woken for a publication.
+    ///
+    /// Invariant: they are at least as many as the watchers.
+    pub readers: Box<[u64]>,
+    /// Those of the readers that watch, and are no subscribers.
+    pub watchers: u64,
     /// How much of it is kept.
     pub limits: HistoryLimits,
     /// What is kept of it.
@@ -66,7 +70,8 @@ impl ChannelState {
             epoch,
             sequence: 0,
             published: 0,
-            subscribers: vec![0; loops].into(),
+            readers: vec![0; loops].into(),
+            watchers: 0,
             limits,
             history: History::default(),
             keys: IdempotencyKeys::default(),
@@ -78,7 +83,12 @@ impl ChannelState {
 
     /// The number of subscribers on all loops.
     pub fn subscribers_len(&self) -> u64 {
-        self.subscribers.iter().sum()
+        self.readers.iter().sum::<u64>() - self.watchers
+    }
+
+    /// Whether anybody reads it.
+    pub fn has_readers(&self) -> bool {
+        self.readers.iter().any(|&readers| readers > 0)
     }
 
     /// The bytes of the history.
@@ -90,7 +100,7 @@ impl ChannelState {
     pub fn is_unused(&self, now: Millis) -> bool {
         let is_over = self.sequence == 0 || now.0 >= self.used_at.0 + RETENTION_MS;
         let is_empty = self.history.is_empty() && self.keys.is_empty() && self.audience.is_none();
-        self.subscribers_len() == 0 && is_over && is_empty
+        !self.has_readers() && is_over && is_empty
     }
 
     /// When something of it expires next, or the channel itself.
@@ -100,7 +110,7 @@ impl ChannelState {
         let audience = self.audience.as_ref().map(|audience| audience.due()).filter(|&due| due != UNLISTED);
         match history.into_iter().chain(keys).chain(audience).min() {
             Some(due) => due,
-            None if self.subscribers_len() == 0 => self.used_at.0 + RETENTION_MS,
+            None if !self.has_readers() => self.used_at.0 + RETENTION_MS,
             None => UNLISTED,
         }
     }
@@ -117,7 +127,7 @@ impl ChannelState {
         if let Some(at) = self.audience.as_ref().and_then(|audience| audience.cached_at()) {
             return at.0;
         }
-        let is_idle = self.subscribers_len() == 0 && self.keys.is_empty() && self.audience.is_none();
+        let is_idle = !self.has_readers() && self.keys.is_empty() && self.audience.is_none();
         if is_idle { self.used_at.0 } else { UNLISTED }
     }
 

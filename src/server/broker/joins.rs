@@ -115,7 +115,7 @@ impl Broker {
         let newest = PublicationId { epoch: state.epoch, sequence: state.sequence };
         let resumption = state.history.resume(Position::Now, newest);
         let subscribed = join(resumption);
-        state.subscribers[joiner.owner.hub] += 1;
+        state.readers[joiner.owner.hub] += 1;
         let subscribers = state.subscribers_len();
         let (mut is_new_member, mut members) = (false, None);
         if let Some(member) = joiner.member {
@@ -144,7 +144,7 @@ impl Broker {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let state = channels.get_mut(name).expect("a channel is known while it has a subscriber");
-        state.subscribers[leaver.loop_index] -= 1;
+        state.readers[leaver.loop_index] -= 1;
         state.used_at = now;
         let mut is_member_gone = false;
         if let Some(user_id) = leaver.member_id {

@@ -241,6 +241,30 @@ impl Broker {
         join: impl FnOnce(Resumption) -> Option<T>,
         report: impl FnOnce(u64),
     ) -> Option<T> {
+        self.join_at(name, loop_index, position, now, join, |state| report(state.subscribers_len()))
+    }
+
+    /// As [`Broker::subscribe`], for a reader that is not one of the subscribers: nobody is told of it, and it is in no count.
+    pub fn watch<T>(
+        &self,
+        name: &ChannelName,
+        loop_index: usize,
+        position: Position,
+        now: Millis,
+        join: impl FnOnce(Resumption) -> Option<T>,
+    ) -> Option<T> {
+        self.join_at(name, loop_index, position, now, join, |state| state.watchers += 1)
+    }
+
+    fn join_at<T>(
+        &self,
+        name: &ChannelName,
+        loop_index: usize,
+        position: Position,
+        now: Millis,
+        join: impl FnOnce(Resumption) -> Option<T>,
+        note: impl FnOnce(&mut ChannelState),
+    ) -> Option<T> {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, removed_epoch, .. } = &mut *shard;
         let state = self.state(channels, name);
@@ -249,8 +273,8 @@ impl Broker {
         let newest = PublicationId { epoch: state.epoch, sequence: state.sequence };
         let joined = join(state.history.resume(position, newest));
         if joined.is_some() {
-            state.subscribers[loop_index] += 1;
-            report(state.subscribers_len());
+            state.readers[loop_index] += 1;
+            note(state);
         }
         lists.settle(name, state);
         self.remove_if_unused(&mut shard, name, now);
@@ -259,13 +283,28 @@ impl Broker {
 
     /// Counts one subscriber less. `report` is given the number of those that are left, under the lock of the channel.
     pub fn unsubscribe(&self, name: &ChannelName, loop_index: usize, now: Millis, report: impl FnOnce(u64)) {
+        self.leave_at(name, loop_index, now, |state| report(state.subscribers_len()));
+    }
+
+    /// Ends what [`Broker::watch`] began.
+    pub fn unwatch(&self, name: &ChannelName, loop_index: usize, now: Millis) {
+        self.leave_at(name, loop_index, now, |state| state.watchers -= 1);
+    }
+
+    fn leave_at(
+        &self,
+        name: &ChannelName,
+        loop_index: usize,
+        now: Millis,
+        note: impl FnOnce(&mut ChannelState),
+    ) {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let state = channels.get_mut(name).expect("a channel is known while it has a subscriber");
-        state.subscribers[loop_index] -= 1;
+        state.readers[loop_index] -= 1;
+        note(state);
         state.used_at = now;
         state.forget_empty_audience();
-        report(state.subscribers_len());
         lists.settle(name, state);
         self.remove_if_unused(&mut shard, name, now);
     }
@@ -319,11 +358,11 @@ impl Broker {
         Published { id: publication.id, subscribers: state.subscribers_len() }
     }
 
-    /// Puts a publication into the mailbox of each loop that has a subscriber.
+    /// Puts a publication into the mailbox of each loop that has a reader.
     fn post(&self, state: &ChannelState, publication: &Arc<Publication>) {
-        for (mailbox, &subscribers) in self.mailboxes.iter().zip(&state.subscribers) {
-            if subscribers > 0 {
-                mailbox.post(Arc::clone(publication), subscribers);
+        for (mailbox, &readers) in self.mailboxes.iter().zip(&state.readers) {
+            if readers > 0 {
+                mailbox.post(Arc::clone(publication), readers);
             }
         }
     }

@@ -183,6 +183,20 @@ impl Context {
         joined
     }
 
+    /// As [`Context::under_lock`], for a reader that watches: nobody is told of it, and it is in no count.
+    pub fn watch_under_lock<T>(
+        &mut self,
+        channel: &ChannelName,
+        position: Position,
+        join: impl FnOnce(&mut Hub, Resumption) -> Option<T>,
+    ) -> Option<T> {
+        let (shared, loop_index, now) = (Arc::clone(&self.shared), self.loop_index, self.now);
+        shared.broker.watch(channel, loop_index, position, now, |resumption| {
+            self.apply(usize::MAX);
+            join(&mut self.hub, resumption)
+        })
+    }
+
     /// Joins a channel as a Pusher client: `join` is called as in [`Context::under_lock`].
     ///
     /// # Errors
@@ -228,6 +242,10 @@ impl Context {
     /// Ends a subscription in the hub and in the broker. The caller has kept the rest of its started frame.
     pub fn unsubscribe(&mut self, subscription: Subscription) {
         let channel = self.hub.channel(subscription).clone();
+        if subscription.form().is_watching() {
+            self.shared.broker.unwatch(&channel, self.loop_index, self.now);
+            return self.hub.unsubscribe(subscription);
+        }
         let app = self.shared.apps.of_channel(&channel);
         self.shared.broker.unsubscribe(&channel, self.loop_index, self.now, |subscribers| {
             if let Some(app) = &app {

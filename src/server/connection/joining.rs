@@ -13,7 +13,7 @@ use super::replay::Replay;
 use super::stream::UNSENT_LATEST_MAX;
 use super::subscriptions::Entry;
 use crate::config::LagPolicy;
-use crate::hub::{Publication, Resumption, Subscription};
+use crate::hub::{Hub, Publication, Resumption, Subscription};
 use crate::server::api::handlers::Joining;
 use crate::server::encoder::{self, Notice};
 
@@ -37,7 +37,7 @@ impl Joined {
 pub fn join(joining: &Joining, cx: &mut Context) -> Joined {
     let policy = cx.shared.config.lag_policy(joining.channel.local());
     let (idle_ms, owner) = (cx.timeouts.idle_ms(), cx.owner);
-    let joined = cx.under_lock(&joining.channel, joining.position, |hub, resumption| {
+    let subscribe = |hub: &mut Hub, resumption: Resumption| {
         let subscription = hub.subscribe(&joining.channel, joining.form, owner);
         let Resumption { since, gap, publications } = resumption;
         let notice = match gap {
@@ -45,7 +45,11 @@ pub fn join(joining: &Joining, cx: &mut Context) -> Joined {
             None => joining.announces.then_some(Notice::Subscribed { since, idle_ms }),
         };
         Some(Joined { subscription, notice, policy, missed: publications })
-    });
+    };
+    let joined = match joining.form.is_watching() {
+        true => cx.watch_under_lock(&joining.channel, joining.position, subscribe),
+        false => cx.under_lock(&joining.channel, joining.position, subscribe),
+    };
     let joined = joined.expect("it joins in any case");
     cx.counters.replayed[joining.form.index()] += joined.missed.len() as u64;
     joined

@@ -296,8 +296,8 @@ impl Connection {
     /// Publishes a client's event to the other subscribers of its channel.
     fn publish_event(&mut self, event: ClientEvent<'_>, client: &PusherClient, cx: &mut Context) {
         let ClientEvent { name, event, data, user_id } = event;
+        let socket_id = client.session.socket_id().to_string();
         if client.place.reports(WebhookEvent::ClientEvent) {
-            let socket_id = client.session.socket_id().to_string();
             let (name, event) = (name.as_str(), event.as_str());
             let report = Report::client_event(name, event, data, &socket_id, user_id.as_deref());
             client.place.report(&report, cx.now);
@@ -307,7 +307,7 @@ impl Connection {
             event: Some(event),
             content: Content::Json,
             data: data.to_owned().into(),
-            source: Source::Client { user_id },
+            source: Source::Client { user_id, socket_id: socket_id.into() },
             excluded: Some(cx.owner()),
             frame: None,
         };

@@ -57,7 +57,7 @@ impl Transport {
             | WireForm::Envelope
             | WireForm::WebSocketDeflate
             | WireForm::EnvelopeDeflate => Self::WebSocket,
-            WireForm::EventStream | WireForm::EventStreamEnvelope => Self::Sse,
+            WireForm::EventStream | WireForm::EventStreamEnvelope | WireForm::LiveView => Self::Sse,
             WireForm::LongPoll => Self::LongPoll,
             WireForm::Pusher | WireForm::PusherDeflate => Self::Pusher,
             WireForm::PusherStream => Self::PusherHttp,
