@@ -14,6 +14,8 @@ mod support;
 #[path = "../support/versus/mod.rs"]
 mod versus;
 
+use std::num::NonZeroU32;
+
 use fanfare::config::Config;
 use fanfare::hub::PublicationId;
 use fanfare::pusher::App;
@@ -60,9 +62,10 @@ fn main() {
     });
 }
 
-/// The app of development mode, with room for the members.
+/// The app of development mode, with room for the members and for what they say.
 fn config() -> Config {
-    let app = App { max_members: usize::MAX, ..Config::development_app() };
+    let app =
+        App { max_members: usize::MAX, client_event_rate: NonZeroU32::MAX, ..Config::development_app() };
     Config { apps: vec![app], ..Config::default() }
 }
 
