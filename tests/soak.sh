@@ -6,10 +6,11 @@
 #   FANFARE=FILE tests/soak.sh   that binary, not a fresh build
 #
 # Tickers, subscribers in every form, chat, clients that come and go, paused and paced ones under each lag policy, hostile
-# ones, floods of publications, big messages and idle connections: tests/soak/soak.mjs has the list. All the while the
+# ones, floods of publications, big messages and idle connections; Pusher clients, members of a presence channel, client
+# events and signed requests: tests/soak/soak.mjs has the list. All the while the
 # server's standard error is a full pipe that nobody reads. Prints a line a minute and then the counts.
 #
-# Exits 0 if nothing was lost, doubled, reordered or altered, nobody was refused or closed without a reason, every
+# Exits 0 if nothing was lost, doubled, reordered or altered, every member that came was added once and removed once, nobody was refused or closed without a reason, every
 # offence was answered as it has to be, resident memory did not grow (median of the last quarter against the second:
 # at most 10 % or 4 MiB), every descriptor came back, and the server stopped on SIGTERM with status 0.
 #

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench pusher`, with a filter such as `-- events` if wanted. The tables at the end are the result. Rounds
 //! of the sides of a table alternate in one run, and a ratio is the median over them. `fan_out`: Pusher clients beside
-//! WebSocket clients of the same payloads. `events`: signed requests beside plain POSTs, and beside the digests alone.
+//! WebSocket clients of the same payloads, and beside those of payloads that make the same bytes. `events`: signed requests beside plain POSTs, and beside the digests alone.
 //! `presence`: a member that joins and leaves beside as many publications to the same members.
 //! Every client checks every byte of what is published. `FANFARE_BENCH_SUBSCRIBERS=1000` sets the number of subscribers and
 //! members. Memory is `idle_memory`'s.
@@ -13,6 +13,8 @@ mod presence;
 mod support;
 #[path = "../support/versus/mod.rs"]
 mod versus;
+
+use std::num::NonZeroU32;
 
 use fanfare::config::Config;
 use fanfare::hub::PublicationId;
@@ -31,22 +33,29 @@ const MESSAGES: [usize; 3] = [1, 16, 128];
 pub const FANFARE: &str = "fanfare";
 
 /// The sides of the fan-out.
-const PUSHER: usize = 0;
-const WEBSOCKET: usize = 1;
+const WEBSOCKET: usize = 0;
+const PUSHER: usize = 1;
+const SAME_BYTES: usize = 2;
 
-const FORMS: [(&str, Form); 2] = [("pusher", Form::Pusher { channels: 1 }), ("websocket", Form::WEBSOCKET)];
+const FORMS: [(&str, Form); 3] = [
+    ("websocket", Form::WEBSOCKET),
+    ("pusher", Form::Pusher { channels: 1 }),
+    ("same bytes", Form::WebSocketAsPusher),
+];
 
 const NOTE: &str =
     "fan-out: CPU µs of the serving side a delivery (medians; ratio: median over the rounds and quartiles)";
 
-const HEADS: [&str; 8] = [
+const HEADS: [&str; 10] = [
     "subscribers",
     "payload",
     "messages a turn",
     "bytes a message",
     "websocket",
     "pusher",
+    "same bytes",
     "pusher/websocket",
+    "pusher/same bytes",
     "rounds",
 ];
 
@@ -60,9 +69,10 @@ fn main() {
     });
 }
 
-/// The app of development mode, with room for the members.
+/// The app of development mode, with room for the members and for what they say.
 fn config() -> Config {
-    let app = App { max_members: usize::MAX, ..Config::development_app() };
+    let app =
+        App { max_members: usize::MAX, client_event_rate: NonZeroU32::MAX, ..Config::development_app() };
     Config { apps: vec![app], ..Config::default() }
 }
 
@@ -89,7 +99,9 @@ fn bench() {
                         format!("{}, {}", lens[WEBSOCKET], lens[PUSHER]),
                         rounds.micros(WEBSOCKET),
                         rounds.micros(PUSHER),
+                        rounds.micros(SAME_BYTES),
                         rounds.ratio(PUSHER, WEBSOCKET),
+                        rounds.ratio(PUSHER, SAME_BYTES),
                         rounds.count(),
                     ]);
                 }

@@ -27,6 +27,7 @@ const PLAIN: &str = "plain";
 const LINES: &str = "lines";
 const ENVELOPES: &str = "envelopes";
 const LONG_POLL: &str = "long-poll";
+const AS_PUSHER: &str = "as-pusher";
 
 /// What the word of a Pusher client begins with; the number of its channels follows.
 const PUSHER: &str = "pusher-";
@@ -45,6 +46,9 @@ pub enum Form {
     EventStreamEnvelope,
     /// One answer to a request that waits for it.
     LongPoll,
+    /// WebSocket frames that are those of a Pusher client byte by byte: its messages are what is published.
+    #[allow(dead_code)] // one bench compares with them
+    WebSocketAsPusher,
     /// As a Pusher client, over WebSocket.
     Pusher {
         /// How many channels each client subscribes to. The first is [`CHANNEL`], and nothing is published to the others.
@@ -66,6 +70,7 @@ impl Form {
             LINES => Self::EventStream,
             ENVELOPES => Self::EventStreamEnvelope,
             LONG_POLL => Self::LongPoll,
+            AS_PUSHER => Self::WebSocketAsPusher,
             len => {
                 let len_min = len.parse().expect("a form is a word or a number of bytes");
                 Self::WebSocket { deflate_len_min: Some(len_min) }
@@ -80,6 +85,7 @@ impl Form {
                 let extensions = deflate_len_min.map(|_| "Sec-WebSocket-Extensions: permessage-deflate\r\n");
                 ("", format!("{UPGRADE}{}", extensions.unwrap_or_default()))
             }
+            Self::WebSocketAsPusher => ("", UPGRADE.to_owned()),
             Self::Pusher { .. } => {
                 return format!("GET /app/{APP_KEY}?protocol=7 HTTP/1.1\r\nHost: {address}\r\n{UPGRADE}\r\n");
             }
@@ -95,7 +101,7 @@ impl Form {
     /// How what the server says at once begins and ends.
     pub fn greeting(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::WebSocket { .. } => Some(("HTTP/1.1 101 ", "\r\n\r\n")),
+            Self::WebSocket { .. } | Self::WebSocketAsPusher => Some(("HTTP/1.1 101 ", "\r\n\r\n")),
             // The end of a chunk that ends an event: where the stream begins.
             Self::EventStream | Self::EventStreamEnvelope => Some(("HTTP/1.1 200 ", "\n\n\r\n")),
             Self::LongPoll => None,
@@ -126,6 +132,7 @@ impl fmt::Display for Form {
             Self::EventStream => f.write_str(LINES),
             Self::EventStreamEnvelope => f.write_str(ENVELOPES),
             Self::LongPoll => f.write_str(LONG_POLL),
+            Self::WebSocketAsPusher => f.write_str(AS_PUSHER),
             Self::Pusher { channels } => write!(f, "{PUSHER}{channels}"),
         }
     }
@@ -178,7 +185,8 @@ impl Feed {
             Form::EventStreamEnvelope => {
                 with_ids.flat_map(|(id, text)| event(id, &envelope((id, text)))).collect()
             }
-            Form::Pusher { .. } => texts_of_pusher(with_ids.map(|(_, text)| text)),
+            Form::WebSocketAsPusher => text_frames(with_ids.map(|(_, text)| text)),
+            Form::Pusher { .. } => text_frames(with_ids.map(|(_, text)| pusher_message(&text))),
             Form::LongPoll => {
                 let envelopes: Vec<_> = with_ids.map(envelope).collect();
                 let next = id_of(messages - 1);
@@ -212,7 +220,19 @@ impl Feed {
     }
 
     fn payloads(self, messages: usize) -> impl Iterator<Item = Vec<u8>> {
-        (0..messages).map(move |index| self.payload.bytes(index))
+        (0..messages).map(move |index| {
+            let bytes = self.payload.bytes(index);
+            match self.form {
+                Form::WebSocketAsPusher => {
+                    pusher_message(&String::from_utf8(bytes).expect("JSON is text")).into_bytes()
+                }
+                Form::WebSocket { .. }
+                | Form::EventStream
+                | Form::EventStreamEnvelope
+                | Form::LongPoll
+                | Form::Pusher { .. } => bytes,
+            }
+        })
     }
 }
 
@@ -222,15 +242,16 @@ impl fmt::Display for Feed {
     }
 }
 
-/// Publications without an event's name, as Pusher clients get them: JSON in a string.
-fn texts_of_pusher(texts: impl Iterator<Item = String>) -> Vec<u8> {
+fn text_frames(messages: impl Iterator<Item = String>) -> Vec<u8> {
     let mut out = Vec::new();
-    for text in texts {
-        let data = serde_json::Value::from(text);
-        let message = format!(r#"{{"event":"message","channel":"{CHANNEL}","data":{data}}}"#);
-        encode_frame(&mut out, Opcode::Text, message.as_bytes());
-    }
+    messages.for_each(|message| encode_frame(&mut out, Opcode::Text, message.as_bytes()));
     out
+}
+
+/// A publication without an event's name, as Pusher clients get it: JSON in a string.
+fn pusher_message(text: &str) -> String {
+    let data = serde_json::Value::from(text);
+    format!(r#"{{"event":"message","channel":"{CHANNEL}","data":{data}}}"#)
 }
 
 /// One event in one chunk.

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Chat, churn, idle, settle, tick } from "./healthy.mjs";
 import { dawdle, floodAgain, offend, probe, publishAgain } from "./hostile.mjs";
 import { Ledger, Report } from "./ledger.mjs";
+import { Presence, Speakers, churnPusher, settlePusher, trigger } from "./pusher.mjs";
 import { Returner } from "./returning.mjs";
 import { Watch } from "./server.mjs";
 import { lagAndBeClosed, lagAndSkip, readSlowly } from "./slow.mjs";
@@ -25,6 +26,14 @@ const CHURN_MS = 200;
 const RETURNERS = 6;
 const RETURN_MS = 300;
 const IDLE_COUNT = 40;
+const PUSHER_STEADY = 8;
+const PUSHER_TRIGGER_MS = 50;
+const PUSHER_CHURN_LANES = 2;
+const PRESENCE_USERS = 8;
+const PRESENCE_MS = 150;
+const SPEAKERS = 6;
+const LISTENERS = 2;
+const SPEAK_MS = 250; // of 100 ms that an app allows by default
 const OFFENDERS = 2;
 const OFFENCE_MS = 400;
 const DAWDLERS = 12;
@@ -70,10 +79,13 @@ async function setUp(world, report) {
   const ticking = [ledger("tick-a", 20, 400), ledger("tick-b", 50, 300), ledger("tick-c", 0, 1000)];
   const [closing, skipping, latest] = ["slow-close", "slow-skip", "slow-latest"].map((name) => ledger(name, 32_000, 32_700));
   const big = new Ledger("big", [40_000, 60_000], report);
-  const stage = { ticking, closing, skipping, latest, big, readers: [], returners: [], chat: new Chat(world), checkIdle: undefined };
+  const triggered = ledger("triggered", 20, 900);
+  const rooms = { chat: new Chat(world), presence: new Presence(world), speakers: new Speakers(world) };
+  const stage = { ticking, triggered, closing, skipping, latest, big, readers: [], returners: [], ...rooms, checkIdle: undefined };
   for (const each of ticking) stage.readers.push(...(await settle(world, each, FORMS, STEADY_A_FORM)));
   for (const each of [closing, skipping, latest]) stage.readers.push(...(await settle(world, each, [RAW], 1)));
-  stage.readers.push(...(await settle(world, big, FORMS, 1)));
+  stage.readers.push(...(await settle(world, big, FORMS, 1)), ...(await settle(world, triggered, FORMS, 1)));
+  stage.readers.push(...(await settlePusher(world, [...ticking, triggered], PUSHER_STEADY)));
   for (let lane = 0; lane < RETURNERS; lane++) {
     const returner = new Returner(world, ticking[lane % ticking.length], lane);
     await returner.begin();
@@ -81,17 +93,23 @@ async function setUp(world, report) {
     stage.readers.push(returner.reader);
   }
   await stage.chat.join(CHAT_MEMBERS);
+  await stage.presence.open();
+  await stage.speakers.join(SPEAKERS, LISTENERS);
   stage.checkIdle = await idle(world, IDLE_COUNT);
   return stage;
 }
 
-function perform(world, { ticking, closing, skipping, latest, big, returners, chat }) {
+function perform(world, { ticking, triggered, closing, skipping, latest, big, returners, chat, presence, speakers }) {
   const times = (count, actor) => Array.from({ length: count }, (_, lane) => actor(lane));
   return [
     ...ticking.map((ledger) => tick(world, ledger, TICK_MS)),
     ...[closing, skipping, latest].map((ledger) => tick(world, ledger, SLOW_TICK_MS)),
     tick(world, big, BIG_TICK_MS, { isBinary: true }),
     chat.speak(CHAT_MS),
+    trigger(world, triggered, PUSHER_TRIGGER_MS),
+    speakers.speak(SPEAK_MS),
+    ...times(PRESENCE_USERS, (lane) => presence.come(lane, PRESENCE_MS)),
+    ...times(PUSHER_CHURN_LANES, () => churnPusher(world, [...ticking, triggered], CHURN_MS)),
     ...returners.map((returner) => returner.come(RETURN_MS)),
     ...times(CHURN_LANES, () => churn(world, ticking, CHURN_MS)),
     ...times(2, () => lagAndBeClosed(world, closing, SLOW_PAUSE_COUNT)),
@@ -122,8 +140,10 @@ async function judgeDeliveries(stage, report) {
   await within(Promise.all(arrived), "what was published last").catch(() => {});
   stage.readers.forEach((reader) => reader.finish());
   await stage.chat.check();
+  await stage.presence.check();
+  await stage.speakers.check();
   stage.checkIdle();
-  for (const each of ["slow: closed with 1013", "slow: passed over on slow-skip", "slow: passed over on slow-latest", "missed as told"]) {
+  for (const each of ["stays in presence", "pusher_internal:member_removed", "client-said", "slow: closed with 1013", "slow: passed over on slow-skip", "slow: passed over on slow-latest", "missed as told"]) {
     if (report.of(each) === 0) report.fault("not tried", `"${each}" never happened`);
   }
 }

@@ -32,7 +32,9 @@ impl Parameters {
         let mut parameters: Vec<_> = pairs
             .map(|pair| {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (decoded(name, plus).to_ascii_lowercase(), decoded(value, plus))
+                let mut name = decoded(name, plus);
+                name.make_ascii_lowercase();
+                (name, decoded(value, plus))
             })
             .collect();
         parameters.sort_by(|(name, _), (other, _)| name.cmp(other));
@@ -80,7 +82,7 @@ fn decoded(text: &str, plus: Plus) -> Vec<u8> {
             *byte = b' ';
         }
     }
-    percent_decode(&bytes).collect()
+    if bytes.contains(&b'%') { percent_decode(&bytes).collect() } else { bytes }
 }
 
 #[cfg(test)]

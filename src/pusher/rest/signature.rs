@@ -2,13 +2,15 @@
 //!
 //! What the request asks for is not known here.
 
+use std::borrow::Cow;
+
 use md5::{Digest, Md5};
 use percent_encoding::percent_decode_str;
 
 use super::parameters::{Parameters, Plus, Twice};
 use super::unauthorized::{CLOCK_DISTANCE_MAX_S, Unauthorized};
 use crate::pusher::app::App;
-use crate::pusher::auth::is_digest;
+use crate::pusher::auth::{hex, is_digest};
 
 /// The head of a request as it came over the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +44,8 @@ pub fn authenticate(request: &Signed<'_>, app: &App, now_s: u64) -> Result<Param
     one(&parameters, "body_md5")?;
     let sent = required(&parameters, "auth_signature")?;
     let digest = lossy(sent).to_ascii_lowercase();
-    let paths = paths(request);
     let is_signed = |parameters: &Parameters| {
-        paths.iter().any(|path| is_digest(app, &digest, &text(request, path, parameters)))
+        paths(request).any(|path| is_digest(app, &digest, &text(request, &path, parameters)))
     };
     if is_signed(&parameters) {
         return Ok(parameters);
@@ -104,7 +105,7 @@ pub fn check_body(parameters: &Parameters, body: &[u8]) -> Result<(), Unauthoriz
         None if body.is_empty() => return Ok(()),
         None => return Err(Unauthorized::Missing("body_md5")),
     };
-    let is: String = Md5::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+    let is = hex(&Md5::digest(body));
     if sent.eq_ignore_ascii_case(is.as_bytes()) {
         return Ok(());
     }
@@ -119,18 +120,14 @@ fn one<'a>(parameters: &'a Parameters, name: &'static str) -> Result<Option<&'a 
     parameters.one(name).map_err(|Twice| Unauthorized::Twice(name))
 }
 
-/// The paths that the client may have signed, without duplicates.
-fn paths(request: &Signed<'_>) -> Vec<Vec<u8>> {
-    let inner = request.path.strip_prefix(request.prefix).filter(|path| path.starts_with('/'));
-    let mut paths = Vec::new();
-    for path in [Some(request.path), inner].into_iter().flatten() {
-        for path in [path.as_bytes().to_vec(), percent_decode_str(path).collect()] {
-            if !paths.contains(&path) {
-                paths.push(path);
-            }
-        }
-    }
-    paths
+/// The paths that the client may have signed; the likeliest, that which was sent, is the first.
+fn paths<'a>(request: &Signed<'a>) -> impl Iterator<Item = Cow<'a, [u8]>> {
+    let has_prefix = !request.prefix.is_empty();
+    let inner = request.path.strip_prefix(request.prefix).filter(|path| has_prefix && path.starts_with('/'));
+    [Some(request.path), inner].into_iter().flatten().flat_map(|path| {
+        let decoded = path.contains('%').then(|| percent_decode_str(path).into());
+        [Some(Cow::Borrowed(path.as_bytes())), decoded].into_iter().flatten()
+    })
 }
 
 fn text(request: &Signed<'_>, path: &[u8], parameters: &Parameters) -> Vec<u8> {
