@@ -422,3 +422,37 @@ fn a_stranger_and_a_user_who_left_by_unsubscribing_are_sent_the_last_event_alone
     assert_eq!(numbers(&mut bert, 1), [3]);
     bert.has_nothing_more();
 }
+
+#[test]
+fn watchers_are_told_of_a_user_that_changes_connections_in_the_order_of_the_changes() {
+    let server = start(with_app(App { watchlist: true, ..app() }));
+    let mut watchers: Vec<Pusher> = (0..40).map(|_| Pusher::connect(server.address)).collect();
+    for (number, watcher) in watchers.iter_mut().enumerate() {
+        watcher.sign_in(&format!("watcher-{number}"), &["anna"]);
+        watcher.expect("pusher_internal:watchlist_events");
+    }
+    let mut anna = Pusher::connect(server.address);
+    anna.sign_in("anna", &[]);
+    for _ in 0..100 {
+        // The old connection ends on one loop while the new one signs in on the other.
+        let mut next = Pusher::connect(server.address);
+        drop(anna);
+        next.sign_in("anna", &[]);
+        anna = next;
+    }
+    anna.sign_in("anna", &[]);
+    for watcher in &mut watchers {
+        let mut is_online = false;
+        watcher.send("pusher:ping", json!({}));
+        loop {
+            let message = watcher.next();
+            if message["event"] == "pusher:pong" {
+                break;
+            }
+            let data: Value = serde_json::from_str(message["data"].as_str().unwrap()).unwrap();
+            let name = data["events"][0]["name"].as_str().unwrap();
+            assert_eq!(name, if is_online { "offline" } else { "online" });
+            is_online = !is_online;
+        }
+    }
+}

@@ -4,10 +4,11 @@
 
 use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
-use crate::hub::{ChannelName, EventName, Position, Published, WireForm};
+use crate::hub::{ChannelName, EventName, Position, WireForm};
 use crate::pusher::fallback::path::{Purpose, SessionName};
 use crate::server::api::access::{Access, Refusal};
 use crate::server::api::admin::{self, Report};
+use crate::server::api::answers;
 use crate::server::api::assets;
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
@@ -17,7 +18,6 @@ use crate::server::api::roads::{self, Wish};
 use crate::server::api::routes::{Door, Route};
 use crate::server::api::watching::watched_channel;
 use crate::server::apps::Apps;
-use crate::server::broker::answer::{NotPublished, Receipt};
 use crate::server::broker::idempotency::IdempotencyKey;
 use crate::server::encoder::ENVELOPE_SUBPROTOCOL;
 use crate::server::metrics::dashboard;
@@ -110,7 +110,7 @@ impl Intent {
     /// The answer to a body that is longer.
     pub fn too_long(&self) -> Response {
         match self {
-            Self::Publish(publication) => too_long(publication.len_max),
+            Self::Publish(publication) => answers::too_long(publication.len_max),
             Self::Call(requested) => requested.body_too_long(),
         }
     }
@@ -432,63 +432,6 @@ fn stream(request: &Request, channel: ChannelName, form: WireForm) -> Result<Ans
     }
     let position = params::stream_position(request)?;
     Ok(Answer::Stream(Joining { channel, form, position, announces: true }))
-}
-
-/// The answer to a publication: `{"id":…,"subscribers":N}`.
-pub fn published(receipt: Receipt) -> Response {
-    let Receipt { published: Published { id, subscribers }, is_replay } = receipt;
-    let body = format!("{{\"id\":\"{id}\",\"subscribers\":{subscribers}}}\n");
-    let response = Response::json(Status::OK, body);
-    if is_replay { response.header("Idempotent-Replayed", "true") } else { response }
-}
-
-/// The answer to a publication that was not delivered, or of which nothing is known.
-pub fn not_published(why: NotPublished) -> Response {
-    match why {
-        NotPublished::Refused => {
-            Response::text(Status::SERVICE_UNAVAILABLE, "This is not published; try again in a second.")
-                .header("Retry-After", "1")
-        }
-        NotPublished::Unanswered => Response::text(
-            Status::GATEWAY_TIMEOUT,
-            "This may be published or not; try again with the same Idempotency-Key.",
-        ),
-    }
-}
-
-/// The answer to a key that was used for another publication.
-pub fn key_reused() -> Response {
-    Response::text(
-        Status::UNPROCESSABLE_CONTENT,
-        "This Idempotency-Key was used for another publication within the last minute; give each its own.",
-    )
-}
-
-/// The answer to a body that is too long to be published.
-pub fn too_long(len_max: u64) -> Response {
-    let sentence = format!(
-        "A publication has at most {len_max} bytes: the smaller of the server's --max-message and --max-lag."
-    );
-    Response::text(Status::CONTENT_TOO_LARGE, &sentence)
-}
-
-/// The answer to a post of a session over HTTP that is too long.
-pub fn post_too_long(len_max: u64) -> Response {
-    let sentence =
-        format!("The messages of one request have at most {len_max} bytes here; send them one by one.");
-    Response::text(Status::CONTENT_TOO_LARGE, &sentence)
-}
-
-/// The answer when there is no room for a connection. Also sent before anything has been read.
-pub fn over_capacity() -> Response {
-    let sentence = "No more connections can be taken now; try again in a few seconds.";
-    Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
-}
-
-/// The answer to a publication with a new key when there is no memory to keep the key.
-pub fn no_room_for_key() -> Response {
-    let sentence = "There is no memory to remember an Idempotency-Key with now; try again in a few seconds.";
-    Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
 }
 
 fn upgrade(request: &Request) -> Result<Upgrade, Response> {

@@ -10,7 +10,7 @@ use crate::http::{CONTINUE, Request, Response, Status};
 use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
 use crate::pusher::fallback::session::Attached;
 use crate::pusher::fallback::{self, InvalidPost, OPEN, PRELUDE};
-use crate::server::api::handlers;
+use crate::server::api::answers;
 use crate::server::api::pusher::Connecting;
 
 /// What a second request is told that wants to carry a session.
@@ -112,7 +112,7 @@ impl Connection {
 
     /// Answers a request for a new session for which there is no room.
     pub fn answer_no_room(&mut self, after: After, cx: &mut Context) -> Next {
-        self.respond(&handlers::over_capacity(), after, cx);
+        self.respond(&answers::over_capacity(), after, cx);
         Next::Read
     }
 }

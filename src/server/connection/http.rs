@@ -9,7 +9,8 @@ use crate::http::{CONTINUE, encode_stream_head};
 use crate::http::{Error, Event, Framing, Request, Response, Status};
 use crate::hub::Published;
 use crate::server::api::admin::{self, Report};
-use crate::server::api::handlers::{self, Answer, Intent, Publication};
+use crate::server::api::answers;
+use crate::server::api::handlers::{Answer, Intent, Publication};
 use crate::server::api::payload;
 use crate::server::api::rest::{Requested, Scene};
 use crate::server::api::routes::{Door, FIGURES_PATH};
@@ -168,10 +169,10 @@ impl Connection {
                 http.expects = Expects::Delivery { after };
                 return;
             }
-            Err(KeyRefused::Reused) => handlers::key_reused(),
+            Err(KeyRefused::Reused) => answers::key_reused(),
             Err(KeyRefused::NoRoom) => {
                 cx.note(Reason::Memory, &"a publication with a key: --max-memory is reached");
-                handlers::no_room_for_key()
+                answers::no_room_for_key()
             }
         };
         self.respond(&response, after, cx);
@@ -196,9 +197,9 @@ impl Connection {
                 if !receipt.is_replay {
                     self.note_published(receipt.published, cx);
                 }
-                handlers::published(receipt)
+                answers::published(receipt)
             }
-            Err(why) => handlers::not_published(why),
+            Err(why) => answers::not_published(why),
         }
     }
 
@@ -233,10 +234,10 @@ impl Connection {
         match &self.life {
             Life::Http(http) => match &http.expects {
                 Expects::Body { intent, .. } => intent.too_long(),
-                Expects::SessionBody(_) => handlers::post_too_long(len_max),
-                _ => handlers::too_long(len_max),
+                Expects::SessionBody(_) => answers::post_too_long(len_max),
+                _ => answers::too_long(len_max),
             },
-            _ => handlers::too_long(len_max),
+            _ => answers::too_long(len_max),
         }
     }
 
@@ -247,7 +248,7 @@ impl Connection {
 
     /// Answers 503 since memory is short, and closes.
     pub(super) fn refuse_for_memory(&mut self, cx: &mut Context) {
-        self.respond(&handlers::over_capacity(), After::Close, cx);
+        self.respond(&answers::over_capacity(), After::Close, cx);
     }
 
     /// Answers a request whose body, if it announced one, is not read.

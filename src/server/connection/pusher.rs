@@ -97,7 +97,9 @@ impl Connection {
         let Some(client) = self.client_mut() else { return };
         let Some(user) = client.user.take() else { return };
         let app = Arc::clone(client.place.app());
-        let watchers = app.users().sign_out(&user.id, cx.owner(), &user.watchlist);
+        // Under the lock: what a watcher is told of several connections of a user has the order of the changes.
+        let mut users = app.users();
+        let watchers = users.sign_out(&user.id, cx.owner(), &user.watchlist);
         if app.settings().watchlist && !watchers.is_empty() {
             cx.send_to(&watchers, &event::watchlist(NOBODY, &[&*user.id]));
         }
@@ -320,7 +322,9 @@ impl Connection {
         client.session.signed_in(&user);
         self.send_message(&event::signin_success(&user.data));
         let user = SignedIn::new(user, settings.watchlist);
-        let found = client.place.users().sign_in(&user.id, cx.owner(), &user.watchlist);
+        let app = Arc::clone(client.place.app());
+        let mut users = app.users();
+        let found = users.sign_in(&user.id, cx.owner(), &user.watchlist);
         if settings.watchlist {
             if !user.watchlist.is_empty() {
                 self.send_message(&event::watchlist(&found.online, &found.offline));

@@ -12,7 +12,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::http::Framing;
-use crate::server::api::handlers;
+use crate::server::api::answers;
 use crate::server::clock::{self, Millis};
 use crate::server::connection::table::special_token;
 
@@ -198,7 +198,7 @@ impl Acceptor {
     fn refuse(&mut self, mut socket: TcpStream, allow_origin: Option<&str>, now: Millis) -> usize {
         let date = clock::http_date();
         let mut answer = Vec::new();
-        handlers::over_capacity().encode(
+        answers::over_capacity().encode(
             &mut answer,
             Framing {
                 date: &date,

@@ -1,0 +1,64 @@
+//! The answers to publications, and those that say that something is too long or that there is no room.
+//!
+//! When each is given is decided by the handlers and the connection.
+
+use crate::http::{Response, Status};
+use crate::hub::Published;
+use crate::server::broker::answer::{NotPublished, Receipt};
+
+/// The answer to a publication: `{"id":…,"subscribers":N}`.
+pub fn published(receipt: Receipt) -> Response {
+    let Receipt { published: Published { id, subscribers }, is_replay } = receipt;
+    let body = format!("{{\"id\":\"{id}\",\"subscribers\":{subscribers}}}\n");
+    let response = Response::json(Status::OK, body);
+    if is_replay { response.header("Idempotent-Replayed", "true") } else { response }
+}
+
+/// The answer to a publication that was not delivered, or of which nothing is known.
+pub fn not_published(why: NotPublished) -> Response {
+    match why {
+        NotPublished::Refused => {
+            Response::text(Status::SERVICE_UNAVAILABLE, "This is not published; try again in a second.")
+                .header("Retry-After", "1")
+        }
+        NotPublished::Unanswered => Response::text(
+            Status::GATEWAY_TIMEOUT,
+            "This may be published or not; try again with the same Idempotency-Key.",
+        ),
+    }
+}
+
+/// The answer to a key that was used for another publication.
+pub fn key_reused() -> Response {
+    Response::text(
+        Status::UNPROCESSABLE_CONTENT,
+        "This Idempotency-Key was used for another publication within the last minute; give each its own.",
+    )
+}
+
+/// The answer to a body that is too long to be published.
+pub fn too_long(len_max: u64) -> Response {
+    let sentence = format!(
+        "A publication has at most {len_max} bytes: the smaller of the server's --max-message and --max-lag."
+    );
+    Response::text(Status::CONTENT_TOO_LARGE, &sentence)
+}
+
+/// The answer to a post of a session over HTTP that is too long.
+pub fn post_too_long(len_max: u64) -> Response {
+    let sentence =
+        format!("The messages of one request have at most {len_max} bytes here; send them one by one.");
+    Response::text(Status::CONTENT_TOO_LARGE, &sentence)
+}
+
+/// The answer when there is no room for a connection. Also sent before anything has been read.
+pub fn over_capacity() -> Response {
+    let sentence = "No more connections can be taken now; try again in a few seconds.";
+    Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
+}
+
+/// The answer to a publication with a new key when there is no memory to keep the key.
+pub fn no_room_for_key() -> Response {
+    let sentence = "There is no memory to remember an Idempotency-Key with now; try again in a few seconds.";
+    Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
+}
