@@ -159,7 +159,7 @@ fn subscribers_are_told_their_number_at_each_change_and_above_100_every_5_s() {
     }
     join(&broker, "a", 101, None, 10);
     join(&broker, "a", 102, None, 20);
-    assert_eq!(count(20), [String::new(); 0]);
+    assert!(count(20).is_empty());
     broker.sweep(Millis(4999));
     assert_eq!(told(&broker), []);
     broker.sweep(Millis(5000));
