@@ -11,7 +11,8 @@ use fanfare::config::Config;
 use fanfare::pusher::App;
 use fanfare::server::Draft;
 use serde_json::{Value, json};
-use support::pusher::Pusher;
+use socket2::SockRef;
+use support::pusher::{Pusher, sign};
 use support::pusher_http::{Page, Session, messages};
 use support::*;
 
@@ -287,6 +288,33 @@ fn a_session_without_a_request_is_gone_after_5_s_and_its_members_leave() {
     assert_eq!(session.post(&[ping()]), 404);
     // Its name may be used again, for a new session.
     let _ = session.stream().opened();
+}
+
+#[test]
+fn a_session_whose_client_has_gone_with_its_last_poll_is_gone_after_5_s() {
+    let server = start(config());
+    let mut witness = Pusher::connect(server.address);
+    witness.join("presence-room", "b");
+    let session = Session::new(server.address);
+    let mut polls = session.polls();
+    assert_eq!(polls.poll(), "o{}\n");
+    let established = messages(&polls.poll()).remove(0);
+    let data: Value = serde_json::from_str(established["data"].as_str().unwrap()).unwrap();
+    let socket_id = data["socket_id"].as_str().unwrap();
+    let member = json!({"user_id": "a"}).to_string();
+    let auth = format!("app-key:{}", sign("app-secret", &format!("{socket_id}:presence-room:{member}")));
+    let asked = json!({"channel": "presence-room", "auth": auth, "channel_data": member});
+    assert_eq!(session.post(&[json!({"event": "pusher:subscribe", "data": asked})]), 204);
+    assert_eq!(event_of(&messages(&polls.poll())[0]), "pusher_internal:subscription_succeeded");
+    assert_eq!(witness.expect("pusher_internal:member_added").1["user_id"], "a");
+    // The kernel holds the request back, and sends it with the end: the server is told of both at once.
+    SockRef::from(&polls.socket).set_tcp_cork(true).unwrap();
+    polls.ask();
+    let began = Instant::now();
+    drop(polls);
+    assert_eq!(witness.expect("pusher_internal:member_removed").1["user_id"], "a");
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(4900) && took < Duration::from_secs(10), "{took:?}");
 }
 
 #[test]

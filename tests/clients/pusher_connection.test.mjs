@@ -71,6 +71,16 @@ test("the first message says the identifier and the activity timeout, as JSON in
   }
 });
 
+test("what a proxy leaves in front of the path is passed over, on WebSockets and HTTP", async (t) => {
+  const server = await serveApps(t);
+  const prefixes = { wsPath: "/behind/a/proxy", httpPath: "/behind/a/proxy/pusher" };
+  for (const transport of ["ws", "xhr_streaming", "xhr_polling"]) {
+    const pusher = await connect(t, server, { ...prefixes, enabledTransports: [transport] });
+    assert.equal(pusher.connection.connection.transport.name, transport);
+    await subscribe(pusher, "news");
+  }
+});
+
 test("--app names an app's credentials without a configuration file", async (t) => {
   const server = await serve(t, "--app", `${APP.id}:${APP.key}:${APP.secret}`, "--app", "2:second-key:second-secret");
   const backend = backendOf(server, { id: "2", key: "second-key", secret: "second-secret" });
@@ -108,6 +118,7 @@ const REFUSALS = [
   ["over the app's quota", "/app/full-key?protocol=7", 4004],
   ["of a version of the protocol that is no longer spoken", `/app/${APP.key}?protocol=3`, 4007],
   ["of a version of the protocol that is not spoken yet", `/app/${APP.key}?protocol=8`, 4007],
+  ["whose version of the protocol is empty", `/app/${APP.key}?protocol=`, 4008],
 ];
 
 for (const [what, path, code] of REFUSALS) {

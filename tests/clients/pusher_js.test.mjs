@@ -248,6 +248,15 @@ test("a key of another app and no signature at all are refused, and the connecti
   }
 });
 
+test("the channel_data of a private channel is signed too", async (t) => {
+  const { server, backend } = await setUp(t);
+  const signed = ({ socketId, channelName }) => backend.authorizeChannel(socketId, channelName, { user_id: "ann" });
+  const changed = (asked) => ({ ...signed(asked), channel_data: JSON.stringify({ user_id: "bob" }) });
+  const by = (sign) => ({ channelAuthorization: { customHandler: (asked, done) => done(null, sign(asked)) } });
+  await subscribe(await connect(t, server, by(signed)), "private-orders");
+  assert.equal((await refused(await connect(t, server, by(changed)), "private-orders")).type, "AuthError");
+});
+
 test("only a prefix at the beginning of the name, as it is written, makes a channel private", async (t) => {
   const { server } = await setUp(t);
   const pusher = await connect(t, server);

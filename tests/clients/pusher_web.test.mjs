@@ -23,22 +23,27 @@ const ROADS = {
   xhr_polling: { transport: "xhr_polling", options: { enabledTransports: ["xhr_polling"] } },
 };
 
+/** The origin of an empty page, whose server sends these fields with it. */
+async function pageServer(t, fields = {}) {
+  const elsewhere = createServer((_, response) => {
+    response.writeHead(200, { "Content-Type": "text/html", ...fields }).end("<!doctype html><link rel=icon href=data:,>");
+  });
+  const address = await listen(elsewhere, "a page's server");
+  t.after(() => elsewhere.close());
+  t.after(() => elsewhere.closeAllConnections());
+  return `http://${address}`;
+}
+
 /** A server, the application's own, and `visit` for a page of a user with pusher-js that is connected by a road. */
 async function setUp(t, app = { "client-events": true }) {
   const server = await serveApps(t, [app]);
   const backend = backendOf(server);
   const optionsOf = await endpoints(t, backend);
-  const visit = async (name, { transport, withoutWebSocket, policy, options }) => {
+  const visit = async (name, { transport, withoutWebSocket, policy, origin, options }) => {
     const auth = optionsOf(name);
     const allowed = `${server.http("")} ${new URL(auth.userAuthentication.endpoint).origin}`;
     const fields = policy ? { "Content-Security-Policy": policy(allowed) } : {};
-    const elsewhere = createServer((_, response) => {
-      response.writeHead(200, { "Content-Type": "text/html", ...fields }).end("<!doctype html><link rel=icon href=data:,>");
-    });
-    const address = await listen(elsewhere, "a page's server");
-    t.after(() => elsewhere.close());
-    t.after(() => elsewhere.closeAllConnections());
-    const page = await open(t, `http://${address}`);
+    const page = await open(t, origin ?? await pageServer(t, fields));
     if (withoutWebSocket) await page.evaluate(() => delete window.WebSocket);
     await page.addScriptTag({ path: PUSHER });
     const { hostname, port } = new URL(server.http("/"));
@@ -51,7 +56,10 @@ async function setUp(t, app = { "client-events": true }) {
         channel.bind("pusher:subscription_succeeded", () => resolve());
         channel.bind("pusher:subscription_error", (error) => reject(new Error(JSON.stringify(error))));
       });
-      return new Promise((resolve) => {
+      return new Promise((resolve, reject) => {
+        pusher.connection.bind("error", ({ error }) => {
+          pusher.connection.bind("disconnected", () => reject(new Error(error.data.message)));
+        });
         pusher.connection.bind("connected", () => resolve(pusher.connection.connection.transport.name));
       });
     }, [APP.key, {
@@ -195,4 +203,12 @@ test("a page that is refused an app over HTTP is disconnected with the reason, a
     }), [server.http("/"), transport]), `a refusal over ${transport}`);
     assert.deepEqual([told.code, told.message.length > 10, told.isRetrying], [4001, true, false]);
   }
+});
+
+test("a page whose origin the app lists is connected, another is disconnected with the reason", async (t) => {
+  const listed = await pageServer(t);
+  const { visit } = await setUp(t, { "allow-origin": [listed] });
+  await visit("ann", { ...ROADS.ws, origin: listed });
+  await visit("ann", { ...ROADS.xhr_streaming, origin: listed });
+  await assert.rejects(visit("eve", ROADS.ws), /origin http:\/\/127\.0\.0\.1:\d+/);
 });
