@@ -153,32 +153,41 @@ impl Endpoint {
     }
 }
 
-/// An event as a library sends it.
+/// An event as a library sends it. Data is a string, which is taken out of the body in one pass; any other JSON, which few
+/// send, is found in a second one, as a `RawValue`.
 #[derive(Default, Deserialize)]
-struct Fields<'a> {
+struct Fields<D> {
     name: Option<String>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
+    data: Option<D>,
     channel: Option<String>,
     channels: Option<Vec<String>>,
     socket_id: Option<String>,
     info: Option<String>,
-    /// The data of a query, where it is text and not JSON.
-    #[serde(skip)]
-    text: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Batch<'a> {
-    #[serde(borrow)]
-    batch: Vec<Fields<'a>>,
+struct Batch<D> {
+    batch: Vec<Fields<D>>,
 }
 
-impl<'a> Fields<'a> {
+impl Fields<&RawValue> {
+    /// The same with data that is the JSON text, as it was sent.
+    fn into_text(self) -> Result<Fields<String>, Invalid> {
+        let Self { name, data, channel, channels, socket_id, info } = self;
+        let data = data.map(data_text).transpose()?;
+        Ok(Fields { name, data, channel, channels, socket_id, info })
+    }
+}
+
+impl Fields<String> {
     /// Those of the body; what it does not give may be in the query: "these parameters may be provided in the query string,
     /// although this is discouraged".
-    fn of(body: &'a [u8], parameters: &Parameters) -> Result<Self, Invalid> {
-        let mut fields: Self = if body.is_empty() { Self::default() } else { parse(body)? };
+    fn of(body: &[u8], parameters: &Parameters) -> Result<Self, Invalid> {
+        let mut fields = match parse(body) {
+            _ if body.is_empty() => Self::default(),
+            Ok(fields) => fields,
+            Err(_) => parse::<Fields<&RawValue>>(body)?.into_text()?,
+        };
         let or = |field: Option<String>, name| match field {
             Some(value) => Ok(Some(value)),
             None => text_of(parameters, name),
@@ -187,7 +196,7 @@ impl<'a> Fields<'a> {
         fields.socket_id = or(fields.socket_id, "socket_id")?;
         fields.info = or(fields.info, "info")?;
         if fields.data.is_none() {
-            fields.text = text_of(parameters, "data")?;
+            fields.data = text_of(parameters, "data")?;
         }
         if fields.channel.is_none() && fields.channels.is_none() {
             fields.channel = text_of(parameters, "channel")?;
@@ -207,11 +216,7 @@ impl<'a> Fields<'a> {
             (None, Some(_) | None) => return Err(Invalid::Missing("channels")),
         };
         let channels = distinct(&names)?;
-        let data = match (self.data, self.text) {
-            (Some(json), _) => data_text(json)?,
-            (None, Some(text)) => text,
-            (None, None) => return Err(Invalid::Missing("data")),
-        };
+        let data = self.data.ok_or(Invalid::Missing("data"))?;
         check_data(&data, app)?;
         let socket_id = self.socket_id.map(socket_id).transpose()?;
         let info = self.info.as_deref().map(|list| Info::parse([list], EVENT_ATTRIBUTES)).transpose()?;
@@ -220,7 +225,13 @@ impl<'a> Fields<'a> {
 }
 
 fn batch(body: &[u8], app: &App) -> Result<Vec<Trigger>, Invalid> {
-    let Batch { batch } = parse(body)?;
+    let batch = match parse::<Batch<String>>(body) {
+        Ok(Batch { batch }) => batch,
+        Err(_) => {
+            let Batch { batch } = parse::<Batch<&RawValue>>(body)?;
+            batch.into_iter().map(Fields::into_text).collect::<Result<_, _>>()?
+        }
+    };
     if batch.len() > BATCH_MAX {
         return Err(Invalid::TooManyEvents(batch.len()));
     }
