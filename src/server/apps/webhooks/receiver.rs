@@ -114,6 +114,11 @@ impl Receiver {
             Pushed::Dropped => {
                 let why = if state.queue.is_closed() { Lost::Stopped } else { Lost::Full };
                 state.trouble.note_lost(1, why, now);
+                if let Some(due) = state.trouble.due().filter(|&due| due < state.sleeps_until) {
+                    state.sleeps_until = due;
+                    drop(state);
+                    self.is_due.notify_one();
+                }
             }
         }
     }
@@ -134,6 +139,7 @@ impl Receiver {
         let waited = self.has_ended.wait_timeout_while(state, self.clock.until(end_by), is_running);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.abandon(self.clock.now());
+        state.trouble.end();
     }
 
     /// Whether the thread has not ended.
@@ -170,12 +176,14 @@ impl Receiver {
             if state.end_by.is_some_and(|end_by| end_by <= now) {
                 return None;
             }
+            state.trouble.log_due(now);
             let until = match state.queue.next(now.0) {
                 Next::Send(events) => return Some(state.attempt(events, now)),
                 Next::WaitUntil(at_ms) => Millis(at_ms),
                 Next::Wait if state.queue.is_closed() => return None,
                 Next::Wait => Millis(u64::MAX),
             };
+            let until = state.trouble.due().map_or(until, |due| due.min(until));
             state.sleeps_until = until;
             state = self.sleep(state, Duration::from_millis(until.0.saturating_sub(now.0)));
             state.sleeps_until = Millis(0);

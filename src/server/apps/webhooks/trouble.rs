@@ -25,6 +25,11 @@ pub enum Lost {
     Stopped,
 }
 
+impl Lost {
+    /// Every reason, in the order of their numbers.
+    const ALL: [Self; 3] = [Self::Full, Self::TooLong, Self::Stopped];
+}
+
 /// The troubles of a receiver.
 #[derive(Debug)]
 pub struct Trouble {
@@ -33,8 +38,8 @@ pub struct Trouble {
     place: Box<str>,
     /// Attempts that failed since the last one that did not, and why the last did.
     failing: Option<(u64, String)>,
-    /// Dropped events that no line has told of, and why the last of them was.
-    unlogged: (u64, Lost),
+    /// Dropped events that no line has told of, by the reason.
+    unlogged: [u64; Lost::ALL.len()],
     quiet_until: Millis,
 }
 
@@ -46,7 +51,7 @@ impl Trouble {
             app_id: app_id.into(),
             place,
             failing: None,
-            unlogged: (0, Lost::Full),
+            unlogged: [0; Lost::ALL.len()],
             quiet_until: Millis(0),
         }
     }
@@ -82,8 +87,18 @@ impl Trouble {
 
     /// Events were dropped.
     pub fn note_lost(&mut self, count: u64, why: Lost, now: Millis) {
-        self.unlogged = (self.unlogged.0 + count, why);
-        if now >= self.quiet_until {
+        self.unlogged[why as usize] += count;
+        self.log_due(now);
+    }
+
+    /// When a line about dropped events is due, if there are any that no line has told of.
+    pub fn due(&self) -> Option<Millis> {
+        self.unlogged.iter().any(|&count| count > 0).then_some(self.quiet_until)
+    }
+
+    /// Logs dropped events if a line is due.
+    pub fn log_due(&mut self, now: Millis) {
+        if self.due().is_some_and(|due| due <= now) {
             self.quiet_until = Millis(now.0.saturating_add(QUIET_MS));
             self.log_lost();
         }
@@ -91,24 +106,26 @@ impl Trouble {
 
     /// The thread has ended: what has not been logged is logged now.
     pub fn end(&mut self) {
-        self.log_lost();
+        if self.due().is_some() {
+            self.log_lost();
+        }
     }
 
     fn log_lost(&mut self) {
-        let Self { app_id, place, unlogged: (count, why), .. } = self;
-        if *count > 0 {
-            tracing::warn!("dropped {count} webhook events of app {app_id} for {place}: {why}");
-            *count = 0;
-        }
+        let Self { app_id, place, unlogged, .. } = self;
+        let counts = std::mem::take(unlogged);
+        let lost = Lost::ALL.iter().zip(counts).filter(|&(_, count)| count > 0);
+        let reasons: Vec<String> = lost.map(|(why, count)| format!("{count} since {why}")).collect();
+        tracing::warn!("dropped webhook events of app {app_id} for {place}: {}", reasons.join(", "));
     }
 }
 
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Full => "too many wait for it",
-            Self::TooLong => "it has not taken them within the time of retries",
-            Self::Stopped => "it has not taken them, and sending ends",
+            Self::Full => "too many waited",
+            Self::TooLong => "they were not taken within the time of retries",
+            Self::Stopped => "they were not taken, and sending ends",
         })
     }
 }
@@ -121,16 +138,18 @@ mod tests {
     fn dropped_events_are_logged_at_most_every_ten_seconds_and_none_is_left_out() {
         let mut trouble = Trouble::new("1", "http://h/a?token=x");
         trouble.note_lost(3, Lost::Full, Millis(0));
-        assert_eq!(trouble.unlogged.0, 0, "logged at once");
+        assert_eq!((trouble.unlogged, trouble.due()), ([0; 3], None), "logged at once");
         trouble.note_lost(4, Lost::Full, Millis(1));
         trouble.note_lost(5, Lost::TooLong, Millis(9_999));
-        assert_eq!(trouble.unlogged.0, 9);
-        trouble.note_lost(1, Lost::Full, Millis(10_000));
-        assert_eq!(trouble.unlogged.0, 0);
+        assert_eq!((trouble.unlogged, trouble.due()), ([4, 5, 0], Some(Millis(10_000))));
+        trouble.log_due(Millis(9_999));
+        assert_eq!(trouble.unlogged, [4, 5, 0]);
+        trouble.log_due(Millis(10_000));
+        assert_eq!((trouble.unlogged, trouble.due()), ([0; 3], None), "though no more are lost");
         trouble.note_lost(2, Lost::Stopped, Millis(10_001));
-        assert_eq!(trouble.unlogged.0, 2);
+        assert_eq!(trouble.unlogged, [0, 0, 2]);
         trouble.end();
-        assert_eq!(trouble.unlogged.0, 0, "the last line waits for nothing");
+        assert_eq!(trouble.unlogged, [0; 3], "the last line waits for nothing");
     }
 
     #[test]
