@@ -54,6 +54,6 @@ impl SignedIn {
     }
 }
 
-/// What the app's table has for a user or a watched user besides the identifier: an entry that is seldom shared, with a list
+/// What the app's table has for a user or a watched user besides the identifier: an entry that is seldom shared, with a set
 /// of one connection.
-const WATCHED_LEN: usize = 128;
+const WATCHED_LEN: usize = 192;
