@@ -93,7 +93,7 @@
 //! | wire form | how publications are encoded for a kind of subscriber: plain, envelope, event stream, deflated … ([`hub::WireForm`]) |
 //! | log | the frames of one channel in one wire form, as contiguous bytes ([`hub::Log`]) |
 //! | offset, cursor | a place in a log; that of one reader ([`hub::Cursor`]) |
-//! | reader, owner | a log's view of a subscription; the number of the connection that has it |
+//! | reader, owner | a log's view of a subscription; the number of the connection that has it. With its loop ([`hub::Owner`]), it is left out of its own events, and other threads reach it |
 //! | subscription | a connection's place in one channel; a connection may have several |
 //! | caught up, lagging | has read to the head of the log; has unsent bytes in it |
 //! | lagged | lags by more than `--max-lag` allows: the lag policy of the channel applies |
@@ -111,9 +111,8 @@
 //! | engine, node | what draws the numbers of publications; one server of several that share an engine |
 //! | app | a name space of channels with a key, secrets, settings and counters ([`pusher::App`], `server/apps/running.rs`) |
 //! | default app | the first app configured: its channels are those under `/channels/`. Those of another are in its space, `7/prices` |
-//! | client, session | a connection that speaks the Pusher protocol; the state of that protocol for it ([`pusher::Session`]) |
+//! | client | a connection that speaks the Pusher protocol; its state in that protocol is a [`pusher::Session`] |
 //! | place | a client's seat in its app: counted while it is held, given back by dropping it |
-//! | owner | also: loop and number of a connection, by which it is left out of its own events and reached by other threads |
 //! | user | who a client is signed in as; a user may have several connections |
 //! | member | a user in a presence channel, with one or several connections |
 //! | audience | what a channel keeps for its Pusher clients: members, cached event, when their number is told |
