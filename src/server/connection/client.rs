@@ -5,6 +5,7 @@
 use crate::hub::WireForm;
 use crate::pusher::{Session, User};
 use crate::server::apps::running::Place;
+use crate::server::broker::audience::Heard;
 use crate::server::clock::Millis;
 
 /// A client that speaks the Pusher protocol.
@@ -18,7 +19,7 @@ pub struct PusherClient {
     /// The user that it is signed in as.
     pub user: Option<SignedIn>,
     /// When it last gave a sign of life.
-    pub heard_at: Millis,
+    pub heard: Heard,
     /// When it has to be authorized, if it has to.
     pub authorize_by: Option<Millis>,
 }
