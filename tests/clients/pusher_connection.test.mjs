@@ -120,6 +120,7 @@ const REFUSALS = [
   ["over the app's quota", "/app/full-key?protocol=7", 4004],
   ["of a version of the protocol that is no longer spoken", `/app/${APP.key}?protocol=3`, 4007],
   ["of a version of the protocol that is not spoken yet", `/app/${APP.key}?protocol=8`, 4007],
+  ["at a path beside the one of an app", "/app/a/b?protocol=7", 4005],
   ["whose version of the protocol is empty", `/app/${APP.key}?protocol=`, 4008],
 ];
 
