@@ -180,7 +180,7 @@ impl Notice {
 /// Appends a notice, if the wire form can express it.
 pub fn notice(notice: Notice, form: WireForm, out: &mut Vec<u8>) {
     match form {
-        // The Pusher protocol knows no notices: a subscriber that lags is closed with 4100.
+        // The Pusher protocol knows no notices: what a subscriber skips is counted only.
         WireForm::WebSocket
         | WireForm::WebSocketDeflate
         | WireForm::LongPoll
