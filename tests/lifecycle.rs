@@ -383,18 +383,19 @@ fn activated(listener: &TcpListener) -> (Child, BufReader<ChildStdout>) {
     let script = format!("exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec {fanfare} --drain 0s");
     let mut child = Command::new("bash")
         .args(["-c", &script])
-        .stdin(OwnedFd::from(listener.try_clone().unwrap()))
+        .stdin(OwnedFd::from(listener.try_clone().expect("a descriptor")))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap();
-    let out = BufReader::new(child.stdout.take().unwrap());
+        .expect("bash");
+    let out = BufReader::new(child.stdout.take().expect("it is piped"));
     (child, out)
 }
 
 /// Asks the process to stop.
 fn stop(process: &Child) {
-    assert!(Command::new("kill").arg(process.id().to_string()).status().unwrap().success());
+    let kill = Command::new("kill").arg(process.id().to_string()).status();
+    assert!(kill.expect("kill").success());
 }
 
 #[test]
