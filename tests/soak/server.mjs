@@ -3,11 +3,14 @@
 import { readFile, readdir } from "node:fs/promises";
 
 const GROWTH_KIB_MIN = 4 * 1024; // under that it is the allocator's mood
+const FILLING_KIB_MIN = 8 * 1024; // in a run shorter than that, histories are still being filled
+const HISTORY_MS = 300_000; // the server's --history-age
 const GROWTH_SHARE = 0.1;
 
 export class Watch {
   samples = [];
   #pid;
+  #since = performance.now();
 
   constructor(pid) {
     this.#pid = pid;
@@ -34,7 +37,8 @@ export class Watch {
   /** The medians of the second and of the last quarter in KiB, and how much more the last may have. */
   growth() {
     const [before, after] = [1, 3].map((index) => median(this.quarter(index).map(({ rss }) => rss)));
-    return { before, after, bound: Math.max(GROWTH_KIB_MIN, before * GROWTH_SHARE) };
+    const isFilling = performance.now() - this.#since < 2 * HISTORY_MS;
+    return { before, after, bound: Math.max(isFilling ? FILLING_KIB_MIN : GROWTH_KIB_MIN, before * GROWTH_SHARE) };
   }
 
   /** The least, the median and the most of `rss` or `fds`. */
