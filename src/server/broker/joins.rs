@@ -3,7 +3,7 @@
 //!
 //! Who may join is decided before; what a client is told is text of the room `pusher`.
 
-use crate::hub::{ChannelName, Content, EventName, Owner, Position, PublicationId, Resumption, Source};
+use crate::hub::{ChannelName, Content, EventName, Owner, PublicationId, Source};
 use crate::pusher::{self, Kind, Member, event};
 use crate::server::broker::Broker;
 use crate::server::broker::audience::{Cache, Heard};
@@ -100,7 +100,7 @@ impl Broker {
         name: &ChannelName,
         joiner: Joiner<'_>,
         now: Millis,
-        join: impl FnOnce(Resumption) -> T,
+        join: impl FnOnce() -> T,
         report: impl FnOnce(&Joined<T>),
     ) -> Result<Joined<T>, Full> {
         let mut shard = lock(self.shard(name.as_str()));
@@ -115,9 +115,7 @@ impl Broker {
             return Err(Full);
         }
         state.history.expire(now.0, &state.limits);
-        let newest = PublicationId { epoch: state.epoch, sequence: state.sequence };
-        let resumption = state.history.resume(Position::Now, newest);
-        let subscribed = join(resumption);
+        let subscribed = join();
         state.readers[joiner.owner.hub] += 1;
         let subscribers = state.subscribers_len();
         let (mut is_new_member, mut members) = (false, None);
@@ -141,8 +139,8 @@ impl Broker {
         Ok(joined)
     }
 
-    /// Leaves a channel as a Pusher client. The others are told if no other connection of
-    /// the user is left. `report` runs under the lock of the channel. `report` runs under the lock of the channel.
+    /// Leaves a channel as a Pusher client. The others are told if no other connection of the user is left.
+    /// `report` runs under the lock of the channel.
     pub fn leave(&self, name: &ChannelName, leaver: Leaver<'_>, now: Millis, report: impl FnOnce(Left)) {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;

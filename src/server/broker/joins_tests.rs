@@ -32,7 +32,7 @@ fn join(broker: &Broker, channel: &str, number: u64, member: Option<&Member>, no
     let heard = Heard::new(Millis(now));
     let user = member.map(|member| (&*member.user_id, &heard));
     let joiner = Joiner { owner, member, members_max: 2, user };
-    broker.join(&name(channel), joiner, Millis(now), |_| (), |_| ()).unwrap()
+    broker.join(&name(channel), joiner, Millis(now), || (), |_| ()).unwrap()
 }
 
 /// Leaves.
@@ -88,7 +88,7 @@ fn a_full_channel_takes_another_connection_of_a_member_and_no_other_user() {
     let cleo = member("cleo", 1);
     let owner = Owner { hub: 0, number: 4 };
     let joiner = Joiner { owner, member: Some(&cleo), members_max: 2, user: None };
-    assert_eq!(broker.join(&name("presence-a"), joiner, Millis(0), |_| (), |_| ()).unwrap_err(), Full);
+    assert_eq!(broker.join(&name("presence-a"), joiner, Millis(0), || (), |_| ()).unwrap_err(), Full);
     assert_eq!(broker.users("presence-a"), ["anna", "bert"]);
 }
 
@@ -143,7 +143,7 @@ impl Connected {
         let owner = Owner { hub: 0, number: 1 };
         let user = Some((&*member.user_id, heard));
         let joiner = Joiner { owner, member: Some(member), members_max: 9, user };
-        let joined = broker.join(&name("presence-cache-a"), joiner, Millis(now), |_| (), |_| ()).unwrap();
+        let joined = broker.join(&name("presence-cache-a"), joiner, Millis(now), || (), |_| ()).unwrap();
         let texts = texts(&joined.cache);
         (connected, texts)
     }

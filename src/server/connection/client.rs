@@ -25,6 +25,12 @@ pub struct PusherClient {
 }
 
 impl PusherClient {
+    /// The user that the client is, as the member that it is in a channel or as it signed in, and when it was last heard.
+    pub fn known_as<'a>(&'a self, member_id: Option<&'a str>) -> Option<(&'a str, &'a Heard)> {
+        let signed_in = self.user.as_ref().map(|user| &*user.id);
+        Some((member_id.or(signed_in)?, &self.heard))
+    }
+
     /// The bytes of memory that it takes.
     pub fn held_len(&self) -> usize {
         let user_len = self.user.as_ref().map_or(0, SignedIn::held_len);

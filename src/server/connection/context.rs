@@ -209,7 +209,7 @@ impl Context {
         join: impl FnOnce(&mut Hub) -> T,
     ) -> Result<Joined<T>, Full> {
         let (shared, now) = (Arc::clone(&self.shared), self.now);
-        let join = |_| {
+        let join = || {
             self.apply(usize::MAX);
             join(&mut self.hub)
         };

@@ -13,7 +13,7 @@ use super::replay::Replay;
 use super::subscriptions::Entry;
 use super::timeouts::Stage;
 use super::{Connection, Next};
-use crate::hub::{Content, Hub, Source, Subscription, WireForm};
+use crate::hub::{Content, Hub, Owner, Source, Subscription, WireForm};
 use crate::pusher::fallback;
 use crate::pusher::webhook::Event as Report;
 use crate::pusher::{
@@ -31,9 +31,6 @@ use crate::ws::{CloseCode, Message, MessageKind, Opcode, encode_frame};
 
 /// No user.
 const NOBODY: &[&str] = &[];
-
-/// The longest reason in a Close frame, in bytes (RFC 6455 §5.5, less the code).
-const REASON_LEN_MAX: usize = 123;
 
 /// Beginnings and ends.
 impl Connection {
@@ -79,12 +76,8 @@ impl Connection {
     }
 
     fn close_with(&mut self, error: &Error, cx: &mut Context) {
-        let code = error.code().and_then(CloseCode::new).unwrap_or(CloseCode::POLICY_VIOLATION);
-        let sentence = error.to_string();
-        let ends = (0..=REASON_LEN_MAX.min(sentence.len())).rev();
-        let end = ends.into_iter().find(|&end| sentence.is_char_boundary(end));
-        let reason = &sentence[..end.expect("0 is a boundary")];
-        self.close(code, reason, cx);
+        let code = error.close_code().and_then(CloseCode::new).unwrap_or(CloseCode::POLICY_VIOLATION);
+        self.close(code, &error.to_string(), cx);
     }
 
     /// The code and the reason that a Pusher client is closed with where other clients get this code.
@@ -115,17 +108,7 @@ impl Connection {
     pub(super) fn end_subscription(&mut self, subscription: Subscription, cx: &mut Context) {
         match self.client_mut() {
             None => cx.unsubscribe(subscription),
-            Some(client) => {
-                let user_id = client.session.left(cx.hub.channel(subscription).local());
-                let app = Arc::clone(client.place.app());
-                let user = client.user.as_ref().map(|user| user.id.clone());
-                let heard = client.heard.clone();
-                let known_as = user_id.as_deref().or(user.as_deref());
-                let user = known_as.map(|user_id| (user_id, &heard));
-                let member_id = user_id.as_deref();
-                let leaver = Leaver { loop_index: cx.loop_index, member_id, user, has_ended: true };
-                cx.leave_as_pusher(&app, subscription, leaver);
-            }
+            Some(client) => leave(client, subscription, true, cx),
         }
     }
 
@@ -191,9 +174,8 @@ impl Connection {
 
     /// Closes a client that has been told what is wrong.
     fn close_client(&mut self, error: &Error, cx: &mut Context) {
-        cx.note(Reason::Pusher, error);
         if let Some(client) = self.client() {
-            client.place.note_refused(error, clock::unix_ms());
+            note_refused(error, client, cx);
         }
         self.close_with(error, cx);
     }
@@ -239,10 +221,7 @@ impl Connection {
     ) -> Option<Error> {
         match command {
             Command::None => {}
-            Command::Refused(error) => {
-                client.place.note_refused(&error, clock::unix_ms());
-                cx.note(Reason::Pusher, &error);
-            }
+            Command::Refused(error) => note_refused(&error, client, cx),
             Command::Subscribe { name, member } => self.join_channel(name, member, client, settings, cx),
             Command::Unsubscribe { name } => self.quit_channel(&name, client, cx),
             Command::Publish(event) => self.publish_event(event, client, cx),
@@ -262,18 +241,15 @@ impl Connection {
     ) {
         let (channel, form, owner) = (client.place.channel(&name), client.form, cx.owner());
         let policy = cx.shared.config.lag_policy(channel.local());
-        let user = client.user.as_ref().map(|user| user.id.clone());
-        let user_id = member.as_ref().map(|member| &*member.user_id).or(user.as_deref());
-        let known_as = user_id.map(|user_id| (user_id, &client.heard));
-        let joiner =
-            Joiner { owner, member: member.as_ref(), members_max: settings.max_members, user: known_as };
+        let user_id = member.as_ref().map(|member| &*member.user_id);
+        let (members_max, user) = (settings.max_members, client.known_as(user_id));
+        let joiner = Joiner { owner, member: member.as_ref(), members_max, user };
         let subscribe = |hub: &mut Hub| hub.subscribe(&channel, form, owner.number);
         let joined = cx.join_as_pusher(&client.place, &channel, joiner, subscribe);
         let joined = match joined {
             Ok(joined) => joined,
-            Err(Full) => return self.refuse_member(&name, client, settings),
+            Err(Full) => return self.refuse_member(&name, client, settings, cx),
         };
-        let user_id = member.as_ref().map(|member| &*member.user_id);
         client.session.joined(&name, user_id);
         self.send_message(&event::subscription_succeeded(name.as_str(), joined.members.as_deref()));
         let mut missed = VecDeque::new();
@@ -285,9 +261,9 @@ impl Connection {
         self.add_subscription(Entry { subscription: joined.subscribed, policy, replay: Replay::new(missed) });
     }
 
-    fn refuse_member(&mut self, name: &Name, client: &PusherClient, settings: &App) {
+    fn refuse_member(&mut self, name: &Name, client: &PusherClient, settings: &App, cx: &Context) {
         let error = Error::LimitReached(Limit::Members(settings.max_members));
-        client.place.note_refused(&error, clock::unix_ms());
+        note_refused(&error, client, cx);
         let mut replies = Vec::new();
         error.refuse(name.as_str(), &mut replies);
         replies.iter().for_each(|reply| self.send_message(reply));
@@ -299,12 +275,7 @@ impl Connection {
         let mut subscriptions = entries.map(|entry| entry.subscription);
         let Some(subscription) = subscriptions.find(|&one| *cx.hub.channel(one) == channel) else { return };
         self.detach(subscription, cx);
-        let user_id = client.session.left(name.as_str());
-        let signed_in = client.user.as_ref().map(|user| &*user.id);
-        let user = user_id.as_deref().or(signed_in).map(|user_id| (user_id, &client.heard));
-        let member_id = user_id.as_deref();
-        let leaver = Leaver { loop_index: cx.loop_index, member_id, user, has_ended: false };
-        cx.leave_as_pusher(&client.place, subscription, leaver);
+        leave(client, subscription, false, cx);
     }
 
     /// Publishes a client's event to the other subscribers of its channel.
@@ -379,23 +350,24 @@ impl Connection {
     }
 
     fn client_mut(&mut self) -> Option<&mut PusherClient> {
-        match &mut self.life {
-            Life::WebSocket(websocket) => websocket.pusher.as_deref_mut(),
-            Life::Carried(session) => session.pusher.as_deref_mut(),
-            Life::Http(_)
-            | Life::LongPoll(_)
-            | Life::EventStream(_)
-            | Life::Carrier(_)
-            | Life::Finishing
-            | Life::Lingering => None,
-        }
+        self.client_slot()?.as_deref_mut()
     }
 
     /// Takes the client out, so that it can be changed beside the connection; [`Connection::put_client`] puts it back.
     fn take_client(&mut self) -> Option<Box<PusherClient>> {
+        self.client_slot()?.take()
+    }
+
+    fn put_client(&mut self, client: Box<PusherClient>) {
+        *self.client_slot().expect("a client is put back while its connection has the same life") =
+            Some(client);
+    }
+
+    /// Where the client is, in the lives that may have one.
+    fn client_slot(&mut self) -> Option<&mut Option<Box<PusherClient>>> {
         match &mut self.life {
-            Life::WebSocket(websocket) => websocket.pusher.take(),
-            Life::Carried(session) => session.pusher.take(),
+            Life::WebSocket(websocket) => Some(&mut websocket.pusher),
+            Life::Carried(session) => Some(&mut session.pusher),
             Life::Http(_)
             | Life::LongPoll(_)
             | Life::EventStream(_)
@@ -404,26 +376,26 @@ impl Connection {
             | Life::Lingering => None,
         }
     }
+}
 
-    fn put_client(&mut self, client: Box<PusherClient>) {
-        match &mut self.life {
-            Life::WebSocket(websocket) => websocket.pusher = Some(client),
-            Life::Carried(session) => session.pusher = Some(client),
-            Life::Http(_)
-            | Life::LongPoll(_)
-            | Life::EventStream(_)
-            | Life::Carrier(_)
-            | Life::Finishing
-            | Life::Lingering => {
-                unreachable!("a client is put back while its connection has the same life")
-            }
-        }
-    }
+/// Ends a subscription of a client in its session, the hub and the broker.
+fn leave(client: &mut PusherClient, subscription: Subscription, has_ended: bool, cx: &mut Context) {
+    let member_id = client.session.left(cx.hub.channel(subscription).local());
+    let member_id = member_id.as_deref();
+    let user = client.known_as(member_id);
+    let leaver = Leaver { loop_index: cx.loop_index, member_id, user, has_ended };
+    cx.leave_as_pusher(&client.place, subscription, leaver);
+}
+
+/// Counts and logs what a client was refused, for the server and for its app.
+fn note_refused(error: &Error, client: &PusherClient, cx: &Context) {
+    client.place.note_refused(error, clock::unix_ms());
+    cx.note(Reason::Pusher, error);
 }
 
 impl Context {
     /// Sends a message to connections of any loop.
-    pub(super) fn send_to(&self, owners: &[crate::hub::Owner], message: &str) {
+    pub(super) fn send_to(&self, owners: &[Owner], message: &str) {
         let message: Arc<str> = message.into();
         for owner in owners {
             let what = OrderKind::Send(Arc::clone(&message));
