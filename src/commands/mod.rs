@@ -7,9 +7,11 @@
 pub mod answer;
 mod fault;
 mod json;
+mod reading;
 mod reference;
 mod request;
 
 pub use fault::{Fault, FaultKind};
+pub use reading::parse;
 pub use reference::Reference;
-pub use request::{Command, Limits, Message, Request, Wanted, parse};
+pub use request::{Command, Limits, Message, Request, Wanted};

@@ -9,20 +9,29 @@ const REFERENCE_LEN_MAX: usize = 64;
 
 /// The `ref` of a command: a number, or a string of up to 64 bytes. The answer has it as it came.
 ///
-/// Invariant: one JSON value, of at most 386 bytes (64 escapes of 6 bytes in quotes).
+/// Invariant: one JSON value that every reader takes, of at most 386 bytes (64 escapes of 6 bytes in quotes).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference(Box<str>);
 
 impl Reference {
-    /// Checks one JSON value.
+    /// Checks one JSON value. The error is what is right, as the beginning of a sentence.
     pub(super) fn new(value: &str) -> Result<Self, String> {
+        let wrong = |what: &dyn fmt::Display| {
+            Err(format!("ref is a number or a string, of up to {REFERENCE_LEN_MAX} bytes; this is {what}"))
+        };
         let len = match json::kind(value) {
-            json::Kind::String => json::text(value).map_err(|_| REMEDY.to_owned())?.len(),
+            json::Kind::Number if !json::is_in_range(value) => return wrong(&"beyond 1.7e308"),
             json::Kind::Number => value.len(),
-            other => return Err(format!("{REMEDY}, not {other}")),
+            json::Kind::String => match json::text(value) {
+                Some(text) => text.len(),
+                None => return wrong(&"no text"),
+            },
+            other @ (json::Kind::Object | json::Kind::List | json::Kind::Bool | json::Kind::Null) => {
+                return wrong(&other);
+            }
         };
         if len > REFERENCE_LEN_MAX {
-            return Err(format!("{REMEDY}; this one has {len}"));
+            return wrong(&format_args!("one of {len}"));
         }
         Ok(Self(value.into()))
     }
@@ -33,9 +42,6 @@ impl Reference {
         &self.0
     }
 }
-
-/// What a reference is.
-const REMEDY: &str = "ref is a number or a string, of up to 64 bytes";
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

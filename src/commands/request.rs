@@ -1,6 +1,6 @@
-//! From one text message of a client to what it asks for.
+//! What one message of a client asks for.
 //!
-//! What the JSON rules are is known to `json`; whether the client may do it, to the server.
+//! How it is written as JSON is known to `reading`; whether the client may do it, to the server.
 
 use std::borrow::Cow;
 
@@ -77,13 +77,4 @@ pub struct Message<'a> {
     /// The name under which the publication may be sent again without being published twice: 1 to 255 visible ASCII
     /// characters.
     pub key: Option<Cow<'a, str>>,
-}
-
-/// One text message of a client of `/channels`.
-///
-/// # Errors
-/// Says what is wrong with the message as a whole. What is wrong with one channel of a list stands in the list.
-pub fn parse<'a>(text: &'a str, limits: &Limits) -> Result<Request<'a>, Fault> {
-    let _ = (text, limits);
-    Err(Fault { reference: None, channel: None, kind: super::FaultKind::NotJson(String::new()) })
 }
