@@ -55,8 +55,9 @@
 //! - [`ws`], [`http`], [`hub`]: RFC 6455 and 7692, HTTP/1.1, and the channels, as bytes. They know no socket, clock, thread
 //!   or random number, and import nothing of each other.
 //! - [`pusher`]: the Pusher protocol as text. It imports names from `hub`.
+//! - [`commands`]: what clients of `/channels` ask for and are told, as text. It imports names from `hub`.
 //! - [`config`]: what a server is configured with. It imports the settings of an app from `pusher`.
-//! - [`server`]: sockets, time, threads, randomness. It imports the five above; none of them imports it.
+//! - [`server`]: sockets, time, threads, randomness. It imports the six above; none of them imports it.
 //! - The binary is `main` with `cli` (flags, environment, file), `log` (lines to standard error) and `heap` (the allocator).
 //!
 //! Inside `server`, each line imports only from the lines below it:
@@ -147,6 +148,7 @@
 //! | 13 | `server/connection/sending.rs` | outbox and unread bytes in one write, then lag is judged (`flush`) |
 //! | 14 | `server/connection/stream.rs` | the system call (`write`) |
 
+pub mod commands;
 pub mod config;
 pub mod http;
 pub mod hub;
