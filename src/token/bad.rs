@@ -136,7 +136,7 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Header => "header",
-            Self::Claims => "claims",
+            Self::Claims => "second part, the claims,",
             Self::Signature => "signature",
         })
     }

@@ -70,13 +70,8 @@ fn what_for(jwk: &Object) -> Result<Use, KeyFault> {
         ("RSA", _) => Algorithm::Rs256,
         ("EC", Some("P-256")) => Algorithm::Es256,
         ("OKP", Some("Ed25519")) => Algorithm::EdDsa,
-        (kty, crv) => {
-            return Ok(Use::Other(format!(
-                "its kind is {} {}",
-                Quoted(&kty),
-                Quoted(&crv.unwrap_or_default())
-            )));
-        }
+        (kty, None) => return Ok(Use::Other(format!("its kind is {}", Quoted(&kty)))),
+        (kty, Some(crv)) => return Ok(Use::Other(format!("its kind is {} {}", Quoted(&kty), Quoted(&crv)))),
     };
     if let Some(other) = text(jwk, "use")?.filter(|what| *what != "sig") {
         return Ok(Use::Other(format!("its use is {}", Quoted(&other))));

@@ -265,10 +265,10 @@ fn claims_are_decoded_strictly_even_if_they_are_signed() {
 fn a_token_of_4096_bytes_is_taken_and_one_of_4097_is_not() {
     let keys = keys([secret("k", SECRET)]);
     let of = |padding: usize| {
-        let claims = CLAIMS.replace("u42", "u").replace('{', &format!("{{{}", " ".repeat(padding)));
+        let claims = CLAIMS.replacen('{', &format!("{{{}", " ".repeat(padding)), 1);
         signed(r#"{"alg":"HS256"}"#, &claims, SECRET)
     };
-    let lens: Vec<_> = (1400..1600).map(of).filter(|token| (4090..4110).contains(&token.len())).collect();
+    let lens: Vec<_> = (2900..3100).map(of).filter(|token| (4090..4110).contains(&token.len())).collect();
     assert!(lens.iter().any(|token| token.len() == 4096) && lens.iter().any(|token| token.len() == 4097));
     for token in lens {
         let verified = Token::verify(&token, &keys);

@@ -14,7 +14,7 @@ use aws_lc_rs::signature::{
 };
 
 use super::algorithm::Algorithm;
-use super::key_fault::{KEYS_MAX, KID_LEN_MAX, KeyFault, RSA_BITS, SECRET_LEN_MIN};
+use super::key_fault::{KEYS_MAX, KID_LEN_MAX, KeyFault, SECRET_LEN_MIN};
 
 /// The object identifiers in a SubjectPublicKeyInfo (RFC 5280 §4.1): rsaEncryption (RFC 8017 A.1), id-ecPublicKey with
 /// prime256v1 (RFC 5480 §2.1.1), id-Ed25519 (RFC 8410 §3).
@@ -66,6 +66,10 @@ impl Key {
     /// # Errors
     /// Says why it is none of them, or that the name cannot be one.
     pub fn from_spki(kid: &str, der: &[u8]) -> Result<Self, KeyFault> {
+        // What is not whole may have the length of a bare key, and would be taken for one.
+        if !is_der(der) {
+            return Err(KeyFault::Spki);
+        }
         let head = &der[..der.len().min(OID_END_MAX)];
         let has = |oid: &[u8]| head.windows(oid.len()).any(|window| window == oid);
         let (algorithm, parsed) = if has(OID_P256) {
@@ -73,22 +77,22 @@ impl Key {
         } else if has(OID_ED25519) {
             (Algorithm::EdDsa, ParsedPublicKey::new(&ED25519, der))
         } else if has(OID_RSA) {
-            let bits = PublicEncryptingKey::from_der(der).map_err(|_| KeyFault::Spki)?.key_size_bits();
-            if !RSA_BITS.contains(&bits) {
-                return Err(KeyFault::RsaSize(bits));
-            }
             (Algorithm::Rs256, ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der))
         } else {
             return Err(KeyFault::Kind);
         };
         let parsed = parsed.map_err(|_| KeyFault::Spki)?;
+        // A key of another size is parsed, and would verify nothing.
+        if algorithm == Algorithm::Rs256 && PublicEncryptingKey::from_der(der).is_err() {
+            return Err(KeyFault::RsaSize);
+        }
         Self::new(kid, algorithm, Material::Public(parsed), der)
     }
 
     /// A public key of RSA: modulus and exponent, big-endian.
     ///
     /// # Errors
-    /// They are no public key, or not of [`RSA_BITS`].
+    /// They are no public key, or not of [`RSA_BITS`](super::RSA_BITS).
     pub fn rsa(kid: &str, modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyFault> {
         let components = RsaPublicKeyComponents { n: without_zeros(modulus), e: without_zeros(exponent) };
         let der = components.as_der().map_err(|_| KeyFault::Spki)?;
@@ -207,6 +211,18 @@ impl fmt::Debug for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyId(…)")
     }
+}
+
+/// Whether the bytes are one sequence of DER to their end (X.690 §8.1), as keys and certificates are: such a length at such a
+/// place is no secret's by chance.
+pub(super) fn is_der(bytes: &[u8]) -> bool {
+    let len = match *bytes {
+        [0x30, len @ ..=0x7f, ..] => 2 + usize::from(len),
+        [0x30, 0x81, len, ..] => 3 + usize::from(len),
+        [0x30, 0x82, high, low, ..] => 4 + usize::from(u16::from_be_bytes([high, low])),
+        _ => return false,
+    };
+    bytes.len() == len
 }
 
 fn sha256(context: digest::Context) -> [u8; SHA256_OUTPUT_LEN] {

@@ -61,8 +61,8 @@ key_faults! {
     Twice(kid: String) "two keys are called {kid}. Give each a kid of its own, or rename one of the files"
     /// There are too many keys.
     TooMany "there are more than {KEYS_MAX} keys. Leave out those that no token is signed by"
-    /// An RSA key of so many bits.
-    RsaSize(bits: usize) "the RSA key has {bits} bits, {RSA_BITS_MIN} to {RSA_BITS_MAX} are possible. Make another one: \
+    /// An RSA key of another size than [`RSA_BITS`].
+    RsaSize "the RSA key has fewer than {RSA_BITS_MIN} bits, or more than {RSA_BITS_MAX}. Make another one: \
         openssl genrsa -out private.pem 2048"
     /// A public key of another kind.
     Kind "the key is none of RSA, P-256 and Ed25519. Make one of these: openssl genpkey -algorithm ed25519 -out private.pem"

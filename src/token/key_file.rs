@@ -10,7 +10,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::jwk::{self, Contents};
-use super::key::{Key, Keys};
+use super::key::{Key, Keys, is_der};
 use super::key_fault::{KeyFault, KeyFileError};
 
 const PEM_BEGIN: &str = "-----BEGIN ";
@@ -123,18 +123,6 @@ fn from_base64(bytes: &[u8]) -> Option<Vec<u8>> {
         other => *other,
     });
     BASE64.decode(characters.collect::<Vec<_>>()).ok()
-}
-
-/// Whether the bytes are one sequence of DER to their end (X.690 §8.1), as keys and certificates are: such a length at such a
-/// place is no secret's by chance.
-fn is_der(bytes: &[u8]) -> bool {
-    let len = match *bytes {
-        [0x30, len @ ..=0x7f, ..] => 2 + usize::from(len),
-        [0x30, 0x81, len, ..] => 3 + usize::from(len),
-        [0x30, 0x82, high, low, ..] => 4 + usize::from(u16::from_be_bytes([high, low])),
-        _ => return false,
-    };
-    bytes.len() == len
 }
 
 #[cfg(test)]
