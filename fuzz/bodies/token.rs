@@ -40,7 +40,7 @@ pub fn run(data: &[u8]) {
 }
 
 fn token(form: u8, rest: &[u8]) -> Option<String> {
-    if form % 4 == 0 {
+    if form.is_multiple_of(4) {
         return String::from_utf8(rest.to_vec()).ok();
     }
     let at = rest.iter().position(|&byte| byte == b'\n')?;

@@ -36,7 +36,7 @@ pub struct Key {
 
 #[derive(Clone)]
 enum Material {
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
@@ -57,7 +57,7 @@ impl Key {
         if secret.len() < SECRET_LEN_MIN {
             return Err(KeyFault::SecretTooShort(secret.len()));
         }
-        let material = Material::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret));
+        let material = Material::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)));
         Self::new(kid, Algorithm::Hs256, material, secret)
     }
 
