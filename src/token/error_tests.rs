@@ -20,8 +20,6 @@ fn denial(globs: &[&str]) -> Error {
 fn every_refusal_has_its_code_status_close_code_challenge_and_sentence() {
     let invalid = "Bearer error=\"invalid_token\"";
     let scope = "Bearer error=\"insufficient_scope\"";
-    let subject = |sub: &str| Subject(Some(sub.into()));
-    let signature = BadToken::Signature("2026-09".to_owned(), Algorithm::Hs256);
     for (error, code, status, close_code, challenge, sentence) in [
         (
             Error::NoToken(channel("chat-7")),
@@ -40,7 +38,7 @@ fn every_refusal_has_its_code_status_close_code_challenge_and_sentence() {
             "Channel ops is for holders of a key: Authorization: Bearer KEY.",
         ),
         (
-            Error::Bad(signature),
+            Error::Bad(BadToken::Signature("2026-09".to_owned(), Algorithm::Hs256)),
             "bad_token",
             401,
             4401,
@@ -64,7 +62,7 @@ fn every_refusal_has_its_code_status_close_code_challenge_and_sentence() {
             "The token of u42 subscribes to news, chat-*; not to ops.",
         ),
         (
-            Error::AnotherUser(subject("u42"), Subject(None)),
+            Error::AnotherUser(Subject(Some("u42".into())), Subject(None)),
             "forbidden",
             403,
             4403,

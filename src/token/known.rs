@@ -6,7 +6,7 @@
 //!
 //! 1. [`Known::find`] by the [`TokenDigest`] of what was sent. If it is found, go on at 4.
 //! 2. [`Token::verify`] with the [`Keys`] that 1 gave.
-//! 3. [`Known::keep`] what was verified.
+//! 3. [`Known::keep`] what was verified. It is refused if its key has gone meanwhile.
 //! 4. [`Claims::check`](super::Claims::check) with the time.
 //! 5. When keys were reloaded: [`Known::reload`]; what is kept by a removed key is forgotten.
 
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 
-use super::bad::LEEWAY_S;
+use super::bad::{BadToken, LEEWAY_S};
 use super::jwt::Token;
 use super::key::Keys;
 
@@ -62,18 +62,23 @@ impl Known {
         Arc::clone(&self.keys)
     }
 
-    /// The token of this digest, if it was verified by one of the keys and has not expired since.
+    /// The token of this digest, if one of the keys has verified it and it is not forgotten.
     #[must_use]
     pub fn find(&self, digest: TokenDigest) -> Option<Arc<Token>> {
         self.tokens.get(&digest).map(Arc::clone)
     }
 
-    /// Remembers a token until it expires. Where there is no room, those that expire first are forgotten. A token of a key
-    /// that was removed meanwhile is not kept; the same is true of it as of those that [`Self::reload`] forgets.
-    pub fn keep(&mut self, digest: TokenDigest, token: &Arc<Token>, now_s: u64) {
+    /// Remembers a token until it expires. Where there is no room, those that expire first are forgotten.
+    ///
+    /// # Errors
+    /// [`BadToken::KeyRemoved`], where the keys were reloaded since it was verified, and its own is gone: it is to be refused.
+    pub fn keep(&mut self, digest: TokenDigest, token: &Arc<Token>, now_s: u64) -> Result<(), BadToken> {
+        if !self.keys.contains(token.key) {
+            return Err(BadToken::KeyRemoved(token.kid.to_string()));
+        }
         self.expire(now_s);
-        if !self.keys.contains(token.key) || ends_at_s(token) <= now_s || self.tokens.contains_key(&digest) {
-            return;
+        if ends_at_s(token) <= now_s || self.tokens.contains_key(&digest) {
+            return Ok(());
         }
         self.held_len += held_len(token);
         self.by_expiry.insert((token.claims.exp_s, digest));
@@ -81,6 +86,7 @@ impl Known {
         while self.tokens.len() > KNOWN_MAX || self.held_len > KNOWN_LEN_MAX {
             self.forget_first();
         }
+        Ok(())
     }
 
     /// Takes other keys, and forgets the tokens of those that are not among them.
