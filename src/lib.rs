@@ -118,6 +118,9 @@
 //! | user | who a client is signed in as; a user may have several connections |
 //! | member | a user in a presence channel, with one or several connections |
 //! | audience | what a channel keeps for its Pusher clients: members, cached event, when their number is told |
+//! | token, claims | a signed JWT that a client brings, and what it says ([`token::Token`], [`token::Claims`]) |
+//! | grant, right | a token's globs for subscribing, publishing or seeing who is there; one of the three |
+//! | known token | one whose signature was verified, found by its digest until it expires ([`token::Known`]) |
 //! | order | what another connection or thread wants done with a connection: a message sent, an end |
 //!
 //! # Where to begin reading
