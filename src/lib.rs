@@ -55,8 +55,10 @@
 //! - [`ws`], [`http`], [`hub`]: RFC 6455 and 7692, HTTP/1.1, and the channels, as bytes. They know no socket, clock, thread
 //!   or random number, and import nothing of each other.
 //! - [`pusher`]: the Pusher protocol as text. It imports names from `hub`.
+//! - [`commands`]: what clients of `/channels` ask for and are told, as text. It imports names from `hub`.
+//! - [`token`]: signed tokens, from their bytes to what they allow. It imports names from `hub`.
 //! - [`config`]: what a server is configured with. It imports the settings of an app from `pusher`.
-//! - [`server`]: sockets, time, threads, randomness. It imports the five above; none of them imports it.
+//! - [`server`]: sockets, time, threads, randomness. It imports the seven above; none of them imports it.
 //! - The binary is `main` with `cli` (flags, environment, file), `log` (lines to standard error) and `heap` (the allocator).
 //!
 //! Inside `server`, each line imports only from the lines below it:
@@ -116,6 +118,9 @@
 //! | user | who a client is signed in as; a user may have several connections |
 //! | member | a user in a presence channel, with one or several connections |
 //! | audience | what a channel keeps for its Pusher clients: members, cached event, when their number is told |
+//! | token, claims | a signed JWT that a client brings, and what it says ([`token::Token`], [`token::Claims`]) |
+//! | grant, right | a token's globs for subscribing, publishing or seeing who is there; one of the three |
+//! | known token | one whose signature was verified, found by its digest until it expires ([`token::Known`]) |
 //! | order | what another connection or thread wants done with a connection: a message sent, an end |
 //!
 //! # Where to begin reading
@@ -147,9 +152,11 @@
 //! | 13 | `server/connection/sending.rs` | outbox and unread bytes in one write, then lag is judged (`flush`) |
 //! | 14 | `server/connection/stream.rs` | the system call (`write`) |
 
+pub mod commands;
 pub mod config;
 pub mod http;
 pub mod hub;
 pub mod pusher;
 pub mod server;
+pub mod token;
 pub mod ws;
