@@ -183,3 +183,13 @@ fn sessions_of_the_corpus_lose_no_message_whatever_carries_them() {
 fn sessions_lose_no_message_after_any_operations() {
     over_random_inputs("pusher_fallback", 200, bodies::pusher_fallback::run);
 }
+
+#[test]
+fn messages_of_the_corpus_ask_for_what_the_model_reads_in_them() {
+    over_corpus("commands", bodies::commands::run);
+}
+
+#[test]
+fn messages_ask_for_what_the_model_reads_in_them_whatever_they_are() {
+    over_random_inputs("commands", 4_000, bodies::commands::run);
+}

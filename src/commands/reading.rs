@@ -25,8 +25,14 @@ const PUBLICATION: &str = r#"{"channel":"news","event":"tick","data":1}"#;
 /// The names of an envelope that mean something. Others are passed over: what one gets may be sent as it came.
 const ENVELOPE: [&str; 6] = ["event", "channel", "ref", "key", "encoding", "data"];
 
-/// The place of `data` in [`ENVELOPE`]: the one whose `null` is a value.
+/// The place of `ref` in [`ENVELOPE`].
+const REF: usize = 2;
+
+/// That of `data`, whose `null` is a value.
 const DATA: usize = 5;
+
+/// The place of `channel` among the names of each object that has one.
+const CHANNEL: usize = 0;
 
 /// The names of a channel in `fanfare:subscribe`. Others are faults: a misspelt `since` that is passed over loses messages
 /// without a word.
@@ -101,11 +107,11 @@ pub fn parse<'a>(text: &'a str, limits: &Limits) -> Result<Request<'a>, Fault> {
     let envelope = read_envelope(text).map_err(|kind| whole(None, kind))?;
     let [event, channel, reference, key, encoding, _] = envelope.present();
     let reference = reference.map(Reference::new).transpose();
-    let known = if envelope.twice == Some("ref") { None } else { reference.clone().ok().flatten() };
+    let known = if envelope.is_twice(REF) { None } else { reference.clone().ok().flatten() };
     let refuse = |why: String| whole(known.clone(), FaultKind::BadCommand(why));
     json::check_readable(text).map_err(|what| refuse(what.to_string()))?;
     let reference = reference.map_err(refuse)?;
-    if let Some(name) = envelope.twice {
+    if let Some(name) = envelope.twice() {
         return Err(refuse(format!("The message has {name} twice")));
     }
     let data = envelope.value(DATA);
@@ -321,7 +327,7 @@ fn name_of<'a, const N: usize>(
     channel: Option<&'a str>,
     fields: &Fields<'_, N>,
 ) -> Result<Cow<'a, str>, &'static str> {
-    if fields.twice == Some("channel") {
+    if fields.is_twice(CHANNEL) {
         return Err("has channel twice");
     }
     let channel = channel.ok_or("has no channel")?;
@@ -330,7 +336,7 @@ fn name_of<'a, const N: usize>(
 
 /// Checks that an object has each of the names once, and no other.
 fn check_names<const N: usize>(fields: &Fields<'_, N>, names: &[&str; N]) -> Result<(), FaultKind> {
-    if let Some(twice) = fields.twice {
+    if let Some(twice) = fields.twice() {
         return Err(bad(format!("{twice} comes twice")));
     }
     match &fields.unknown {

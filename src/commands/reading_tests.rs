@@ -369,6 +369,8 @@ fn a_name_that_comes_twice_is_refused_with_the_reference_unless_it_is_that() {
     assert_told(r#"{"channel":"a","ref":1,"\u0063hannel":"b","data":2}"#, "The message has channel twice.");
     let twice = told("", "", "The message has ref twice.");
     assert_eq!(refused(r#"{"channel":"a","ref":1,"ref":2,"data":1}"#), twice);
+    let twice = told("", "", "The message has event twice.");
+    assert_eq!(refused(r#"{"event":"a","event":"b","ref":1,"ref":2}"#), twice);
 }
 
 #[test]
