@@ -351,8 +351,8 @@ fn channel_name(name: &str) -> Result<ChannelName, FaultKind> {
 }
 
 /// Each channel gets one answer: named twice, it would get two.
-fn once<'a>(names: &mut BTreeSet<Cow<'a, str>>, name: &Cow<'a, str>) -> Result<(), FaultKind> {
-    if names.insert(name.clone()) {
+fn once(names: &mut BTreeSet<String>, name: &str) -> Result<(), FaultKind> {
+    if names.insert(name.to_owned()) {
         return Ok(());
     }
     Err(bad(format!("Channel {} is listed twice; list each once", excerpt(name))))
