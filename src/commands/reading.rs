@@ -127,9 +127,10 @@ pub fn parse<'a>(text: &'a str, limits: &Limits) -> Result<Request<'a>, Fault> {
 }
 
 fn read_envelope(text: &str) -> Result<Fields<'_, 6>, FaultKind> {
-    let text = text.trim_matches([' ', '\t', '\n', '\r']);
-    let is_object = json::kind(text) == Kind::Object;
-    if is_object && let Ok(envelope) = Fields::read(text, &ENVELOPE) {
+    let kind = json::kind(text.trim_start_matches([' ', '\t', '\n', '\r']));
+    if kind == Kind::Object
+        && let Ok(envelope) = Fields::read(text, &ENVELOPE)
+    {
         return Ok(envelope);
     }
     if let Err(error) = serde_json::from_str::<&RawValue>(text) {
@@ -137,7 +138,7 @@ fn read_envelope(text: &str) -> Result<Fields<'_, 6>, FaultKind> {
     }
     Err(FaultKind::BadCommand(match json::check_readable(text) {
         Err(what) => what.to_string(),
-        Ok(()) => format!("The message is {}; a message is an object like {PUBLICATION}", json::kind(text)),
+        Ok(()) => format!("The message is {kind}; a message is an object like {PUBLICATION}"),
     }))
 }
 

@@ -341,8 +341,8 @@ fn what_is_no_json_ends_the_connection_with_1007_and_a_sentence_that_fits() {
         assert!(fault.to_string().len() <= 123, "{fault}");
         assert_eq!((fault.kind.code(), fault.kind.status()), ("bad_command", 400));
     }
-    let fault = parse("{\"a\":}", &LIMITS).unwrap_err();
-    assert_eq!(fault.to_string(), "The message is not JSON: expected value at line 1 column 6.");
+    let fault = parse("\n{\"a\":}", &LIMITS).unwrap_err();
+    assert_eq!(fault.to_string(), "The message is not JSON: expected value at line 2 column 6.");
 }
 
 #[test]
