@@ -269,3 +269,65 @@ fn unit(bytes: &[u8]) -> Option<u16> {
     let digits = str::from_utf8(digits).ok()?;
     digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_a_surrogate_pair_is_found_and_a_whole_one_and_an_escaped_backslash_are_none() {
+        for json in
+            [r#"{"a":"\ud83d\ude00"}"#, r#"{"a":"\\ud800"}"#, r#"{"a":"\u00e9\n\\"}"#, "{}", r#""\"\\""#]
+        {
+            assert_eq!(check_readable(json), Ok(()), "{json}");
+        }
+        for json in [
+            r#"{"a":"\ud800"}"#,
+            r#""\ude00""#,
+            r#"["\ud83d\ud83d"]"#,
+            r#""\\\uD800x""#,
+            r#"{"\uDBFF":"\uDC00"}"#,
+        ] {
+            assert_eq!(check_readable(json), Err(Unreadable::Surrogate), "{json}");
+        }
+    }
+
+    #[test]
+    fn brackets_and_digits_inside_strings_are_neither_nesting_nor_numbers() {
+        let deep = "[".repeat(DEPTH_MAX + 1);
+        assert_eq!(check_readable(&format!(r#"["{deep}","1e999","\"{deep}"]"#)), Ok(()));
+        assert_eq!(check_readable(&deep), Err(Unreadable::Depth));
+        let side_by_side = "[],".repeat(1000);
+        assert_eq!(check_readable(&format!("[{side_by_side}[]]")), Ok(()));
+    }
+
+    #[test]
+    fn a_number_is_in_range_exactly_if_a_double_can_hold_it() {
+        let (digits, more) = ("9".repeat(308), "9".repeat(309));
+        for number in ["0", "-1.5e300", "1.7976931348623157e308", "1E-999", digits.as_str(), "0.0000e99999"] {
+            assert!(is_in_range(number), "{number}");
+        }
+        for number in ["1e309", "-1e309", "1.8e308", more.as_str()] {
+            assert!(!is_in_range(number), "{number}");
+        }
+    }
+
+    #[test]
+    fn an_object_gives_its_values_by_name_and_says_what_comes_twice_or_is_not_asked_for() {
+        let fields = Fields::read(r#"{"b": [1, 2] ,"x":1,"a":null,"y":2,"b":3}"#, &["a", "b", "c"]).unwrap();
+        assert_eq!(fields.present(), [None, Some("3"), None]);
+        assert_eq!(
+            (fields.value(0), fields.twice, fields.unknown.as_deref()),
+            (Some("null"), Some("b"), Some("x"))
+        );
+        assert!(Fields::read("[1]", &["a"]).is_err());
+        assert!(Fields::read(r#"{"a":1} 2"#, &["a"]).is_err());
+    }
+
+    #[test]
+    fn a_list_keeps_no_more_items_than_it_may_and_counts_the_rest() {
+        let Items { first, len } = Items::read(r#"[ {"a":1} , "b",3,[4]]"#, 2).unwrap();
+        assert_eq!((first, len), (vec![r#"{"a":1}"#, r#""b""#], 4));
+        assert!(Items::read("{}", 2).is_err());
+    }
+}

@@ -277,8 +277,10 @@ fn payload<'a>(data: Option<&'a str>, encoding: Option<&str>) -> Result<(Content
         }
         let text =
             text.ok_or_else(|| bad(format!("data in base64 is a string, not {}", json::kind(data))))?;
-        let bytes = STANDARD.decode(text.as_bytes());
-        let bytes = bytes.map_err(|why| bad(format!("data is not base64 (RFC 4648 §4, padded): {why}")))?;
+        let not_base64 = |why: String| {
+            bad(format!("data is not base64 (RFC 4648 §4, padded): {}", why.trim_end_matches('.')))
+        };
+        let bytes = STANDARD.decode(text.as_bytes()).map_err(|why| not_base64(why.to_string()))?;
         return Ok((Content::Binary, bytes.into()));
     }
     Ok(match text {
@@ -393,3 +395,7 @@ fn excerpt(name: &str) -> String {
         None => name.to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "reading_tests.rs"]
+mod tests;
