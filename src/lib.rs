@@ -56,8 +56,9 @@
 //!   or random number, and import nothing of each other.
 //! - [`pusher`]: the Pusher protocol as text. It imports names from `hub`.
 //! - [`commands`]: what clients of `/channels` ask for and are told, as text. It imports names from `hub`.
+//! - [`token`]: signed tokens, from their bytes to what they allow. It imports names from `hub`.
 //! - [`config`]: what a server is configured with. It imports the settings of an app from `pusher`.
-//! - [`server`]: sockets, time, threads, randomness. It imports the six above; none of them imports it.
+//! - [`server`]: sockets, time, threads, randomness. It imports the seven above; none of them imports it.
 //! - The binary is `main` with `cli` (flags, environment, file), `log` (lines to standard error) and `heap` (the allocator).
 //!
 //! Inside `server`, each line imports only from the lines below it:
@@ -154,4 +155,5 @@ pub mod http;
 pub mod hub;
 pub mod pusher;
 pub mod server;
+pub mod token;
 pub mod ws;

@@ -183,3 +183,13 @@ fn sessions_of_the_corpus_lose_no_message_whatever_carries_them() {
 fn sessions_lose_no_message_after_any_operations() {
     over_random_inputs("pusher_fallback", 200, bodies::pusher_fallback::run);
 }
+
+#[test]
+fn tokens_of_the_corpus_are_valid_exactly_if_another_library_says_so() {
+    over_corpus("token", bodies::token::run);
+}
+
+#[test]
+fn random_tokens_are_valid_exactly_if_another_library_says_so() {
+    over_random_inputs("token", 1_000, bodies::token::run);
+}
