@@ -515,6 +515,65 @@ def pusher_fallback():
         put("pusher_fallback", name, data)
 
 
+def token():
+    at = 1790000000
+
+    def case(header, claims, form=1, clock=0):
+        return bytes([form, clock]) + header + b"\n" + claims
+
+    def claims(more=b"", fanfare=b"", exp=at + 3600, iat=at):
+        return b'{"exp":%d,"iat":%d%s,"fanfare":{%s}}' % (exp, iat, more, fanfare)
+
+    hs256, eddsa = b'{"alg":"HS256"}', b'{"alg":"EdDSA","kid":"a-eddsa"}'
+    lists = b'"subscribe":["news","chat-*","?"],"publish":["chat-7"],"presence":["*"],"info":{ "a b":[1.0,"\\" "] },"stay":60.5'
+    cases = {
+        "all": case(hs256, claims(b',"sub":"u42","jti":"9f2c","aud":["fanfare","x"],"nbf":%d' % at, lists)),
+        "eddsa": case(eddsa, claims(b',"sub":"u42"', lists), form=2),
+        "ed25519": case(b'{"alg":"Ed25519"}', claims(), form=2),
+        "of-another-secret": case(hs256, claims(), form=3),
+        "of-another-key": case(eddsa, claims(), form=1),
+        "none": case(b'{"alg":"none"}', claims()),
+        "no-alg": case(b"{}", claims()),
+        "alg-unknown": case(b'{"alg":"HS512"}', claims()),
+        "kid": case(b'{"alg":"HS256","kid":"a-hs256","typ":"JWT"}', claims()),
+        "kid-unknown": case(b'{"alg":"HS256","kid":"b"}', claims()),
+        "kid-no-text": case(b'{"alg":"HS256","kid":null}', claims()),
+        "jku": case(b'{"alg":"HS256","jku":"https://example.test"}', claims()),
+        "crit": case(b'{"alg":"HS256","crit":["b64"],"b64":false}', claims()),
+        "alg-twice": case(b'{"alg":"none","alg":"HS256"}', claims()),
+        "exp-twice": case(hs256, claims(b',"exp":9')),
+        "expires": case(hs256, claims(exp=at + 90), clock=1),
+        "expired": case(hs256, claims(exp=at + 90), clock=1).replace(b"90,", b"89,"),
+        "not-yet": case(hs256, claims(), clock=255),
+        "nbf": case(hs256, claims(b',"nbf":%d' % (at + 31))),
+        "fraction": case(hs256, claims(b',"nbf":1.7e9').replace(b"3600", b"3600.75")),
+        "life-too-long": case(hs256, claims(exp=at + 86401)),
+        "milliseconds": case(hs256, claims(exp=at * 1000)),
+        "no-fanfare": case(hs256, b'{"exp":%d,"iat":%d}' % (at + 60, at)),
+        "fanfare-list": case(hs256, b'{"exp":%d,"iat":%d,"fanfare":[]}' % (at + 60, at)),
+        "sub-empty": case(hs256, claims(b',"sub":""')),
+        "sub-of-201": case(hs256, claims(b',"sub":"%s"' % (b"x" * 201))),
+        "globs-64": case(hs256, claims(fanfare=b'"subscribe":[%s]' % b",".join([b'"*a?*"'] * 64))),
+        "globs-65": case(hs256, claims(fanfare=b'"publish":[%s]' % b",".join([b'"a"'] * 65))),
+        "glob-number": case(hs256, claims(fanfare=b'"presence":[1]')),
+        "info-of-1025": case(hs256, claims(fanfare=b'"info":"%s"' % (b"x" * 1023))),
+        "info-null": case(hs256, claims(fanfare=b'"info":null')),
+        "deep": case(hs256, b'{"a":' + b"[" * 200 + b"]" * 200 + b"}"),
+        "not-utf8": case(hs256, claims(b',"sub":"\xff"')),
+        "surrogate": case(hs256, claims(b',"sub":"\\ud800"')),
+        "too-long": case(hs256, claims() + b" " * 4000),
+        "key": b"\0\0fk_billing_x",
+        "dots": b"\0\0eyJ..",
+        "five-parts": b"\0\0eyJ.a.b.c.d",
+    }
+    for name, data in cases.items():
+        put("token", name, data)
+    recorded = Path(__file__).parent.parent / "tests" / "tokens" / "recorded.txt"
+    for line in recorded.read_text().splitlines():
+        library, algorithm, text = line.split()
+        put("token", f"{library}-{algorithm}", b"\0\0" + text.encode())
+
+
 def commands():
     def case(text, channels_max=5):
         return bytes([channels_max]) + (text.encode() if isinstance(text, str) else text)
@@ -579,5 +638,5 @@ def commands():
 
 
 shutil.rmtree(CORPUS, ignore_errors=True)
-for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, commands):
+for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, token, commands):
     target()

@@ -56,8 +56,9 @@
 //!   or random number, and import nothing of each other.
 //! - [`pusher`]: the Pusher protocol as text. It imports names from `hub`.
 //! - [`commands`]: what clients of `/channels` ask for and are told, as text. It imports names from `hub`.
+//! - [`token`]: signed tokens, from their bytes to what they allow. It imports names from `hub`.
 //! - [`config`]: what a server is configured with. It imports the settings of an app from `pusher`.
-//! - [`server`]: sockets, time, threads, randomness. It imports the six above; none of them imports it.
+//! - [`server`]: sockets, time, threads, randomness. It imports the seven above; none of them imports it.
 //! - The binary is `main` with `cli` (flags, environment, file), `log` (lines to standard error) and `heap` (the allocator).
 //!
 //! Inside `server`, each line imports only from the lines below it:
@@ -94,7 +95,7 @@
 //! | wire form | how publications are encoded for a kind of subscriber: plain, envelope, event stream, deflated … ([`hub::WireForm`]) |
 //! | log | the frames of one channel in one wire form, as contiguous bytes ([`hub::Log`]) |
 //! | offset, cursor | a place in a log; that of one reader ([`hub::Cursor`]) |
-//! | reader, owner | a log's view of a subscription; the number of the connection that has it |
+//! | reader, owner | a log's view of a subscription; the number of the connection that has it. With its loop ([`hub::Owner`]), it is left out of its own events, and other threads reach it |
 //! | subscription | a connection's place in one channel; a connection may have several |
 //! | caught up, lagging | has read to the head of the log; has unsent bytes in it |
 //! | lagged | lags by more than `--max-lag` allows: the lag policy of the channel applies |
@@ -113,9 +114,8 @@
 //! | command, fault | what a message of a client of `/channels` asks for; what is wrong with one, or with one channel of it |
 //! | app | a name space of channels with a key, secrets, settings and counters ([`pusher::App`], `server/apps/running.rs`) |
 //! | default app | the first app configured: its channels are those under `/channels/`. Those of another are in its space, `7/prices` |
-//! | client, session | a connection that speaks the Pusher protocol; the state of that protocol for it ([`pusher::Session`]) |
+//! | client | a connection that speaks the Pusher protocol; its state in that protocol is a [`pusher::Session`] |
 //! | place | a client's seat in its app: counted while it is held, given back by dropping it |
-//! | owner | also: loop and number of a connection, by which it is left out of its own events and reached by other threads |
 //! | user | who a client is signed in as; a user may have several connections |
 //! | member | a user in a presence channel, with one or several connections |
 //! | audience | what a channel keeps for its Pusher clients: members, cached event, when their number is told |
@@ -156,4 +156,5 @@ pub mod http;
 pub mod hub;
 pub mod pusher;
 pub mod server;
+pub mod token;
 pub mod ws;

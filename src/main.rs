@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use listenfd::ListenFd;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -51,7 +52,7 @@ fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>>
     let development_apps = config.is_development().then(|| config.apps_or_development(&config.apps));
     let (threads, lame_duck) = (config.threads, config.lame_duck);
     heap::return_freed()?;
-    let server = Server::bind(config)?;
+    let server = bind(config)?;
     obey_signals(server.handle(), lame_duck, reload, Arc::clone(lines))?;
     announce(&server)?;
     if let Some(apps) = development_apps {
@@ -65,6 +66,25 @@ fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>>
     server.run()?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Listens on the sockets that the supervisor has passed (`LISTEN_FDS`, sd_listen_fds(3)), otherwise on the addresses of
+/// `--listen`.
+fn bind(config: Config) -> Result<Server, Box<dyn Error>> {
+    let mut passed = ListenFd::from_env();
+    if passed.len() == 0 {
+        return Ok(Server::bind(config)?);
+    }
+    let sockets = (0..passed.len()).map(|index| {
+        let socket = passed.take_tcp_listener(index).map_err(|error| {
+            let remedy = "give the .socket unit ListenStream= with an address and a port";
+            format!("LISTEN_FDS: socket {index} does not listen on TCP: {error}; {remedy}")
+        })?;
+        socket.ok_or_else(|| format!("LISTEN_FDS: socket {index} is not there"))
+    });
+    let sockets = sockets.collect::<Result<_, _>>()?;
+    tracing::info!("the supervisor has passed sockets that listen, and --listen is not used");
+    Ok(Server::with_listeners(config, sockets)?)
 }
 
 /// Prints the lines of pusher-js that reach the first app, as they are, so that they can be copied.

@@ -185,6 +185,16 @@ fn sessions_lose_no_message_after_any_operations() {
 }
 
 #[test]
+fn tokens_of_the_corpus_are_valid_exactly_if_another_library_says_so() {
+    over_corpus("token", bodies::token::run);
+}
+
+#[test]
+fn random_tokens_are_valid_exactly_if_another_library_says_so() {
+    over_random_inputs("token", 1_000, bodies::token::run);
+}
+
+#[test]
 fn messages_of_the_corpus_ask_for_what_the_model_reads_in_them() {
     over_corpus("commands", bodies::commands::run);
 }

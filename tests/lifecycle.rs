@@ -2,9 +2,10 @@
 
 mod support;
 
-use std::io::{ErrorKind, Write};
-use std::net::TcpStream;
-use std::process::Command;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use fanfare::config::Config;
@@ -373,4 +374,45 @@ fn a_second_signal_ends_the_process_at_once() {
     assert_eq!(close_frame(&mut clients[0]).unwrap().code, CloseCode::Away);
     process.signal("TERM");
     assert_eq!(process.wait().code(), Some(128 + 15));
+}
+
+/// The binary on a socket that this process keeps, as a supervisor does; its standard output.
+fn activated(listener: &TcpListener) -> (Child, BufReader<ChildStdout>) {
+    let fanfare = env!("CARGO_BIN_EXE_fanfare");
+    // The socket is its standard input, and becomes descriptor 3: sd_listen_fds(3).
+    let script = format!("exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec {fanfare} --drain 0s");
+    let mut child = Command::new("bash")
+        .args(["-c", &script])
+        .stdin(OwnedFd::from(listener.try_clone().unwrap()))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    (child, out)
+}
+
+/// Asks the process to stop.
+fn stop(process: &Child) {
+    assert!(Command::new("kill").arg(process.id().to_string()).status().unwrap().success());
+}
+
+#[test]
+fn a_server_that_is_replaced_behind_a_socket_of_its_supervisor_refuses_no_client_meanwhile() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (mut first, mut out) = activated(&listener);
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line.trim_end(), format!("listening on http://{address}"));
+    assert_eq!(request(address, "GET", "/healthz", "", b"").status, 200);
+    stop(&first);
+    assert!(first.wait().unwrap().success());
+    // Nobody serves: the client is connected by the system, and waits.
+    let mut client = connect(address);
+    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let (mut second, _out) = activated(&listener);
+    assert_eq!(read_answer(&mut client).status, 200);
+    stop(&second);
+    assert!(second.wait().unwrap().success());
 }

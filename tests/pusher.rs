@@ -61,6 +61,10 @@ fn a_client_that_is_refused_is_told_twice_after_the_handshake() {
         ("/app/app-key?protocol=seven", 4006),
         ("/app/app-key?protocol=3", 4007),
         ("/app/app-key?protocol=", 4008),
+        ("/app/?protocol=7", 4005),
+        ("/app", 4005),
+        ("/app//app-key", 4005),
+        ("/behind/app/app-key/more", 4005),
     ] {
         let mut client = websocket(server.address, path);
         let error: Value = serde_json::from_str(&text(&mut client)).unwrap();

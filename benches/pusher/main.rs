@@ -26,8 +26,8 @@ use versus::Versus;
 use versus::rounds::{self, Side};
 use versus::table::Table;
 
-/// Messages a turn.
-const MESSAGES: [usize; 3] = [1, 16, 128];
+/// Messages a turn. Requests with more than 16 KiB would be read in several turns, and not in as many for each side.
+const MESSAGES: [usize; 2] = [1, 16];
 
 /// The role of a serving process.
 pub const FANFARE: &str = "fanfare";

@@ -19,6 +19,7 @@ pub mod pusher_presence;
 pub mod pusher_rest;
 pub mod pusher_session;
 pub mod request;
+pub mod token;
 pub mod upgrade;
 pub mod utf8;
 
@@ -34,3 +35,4 @@ mod input;
 mod pusher_rest_model;
 mod pusher_session_model;
 mod request_model;
+mod token_model;

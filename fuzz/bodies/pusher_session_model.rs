@@ -76,7 +76,7 @@ pub const USERS: [(&str, Option<Known>); 6] = [
 /// Events and their data: those that clients may send first.
 pub const EVENTS: [(&str, &str); 8] = [
     ("client-a", r#"{"n": 1}"#),
-    ("client-", r#""\ud800""#),
+    ("client-", r#""\ud83d\ude00""#),
     ("client-b", r#""\u0061\u0061\u0061""#),
     ("client-c", "[1,2,3,4,5,6,7,8]"),
     ("pusher:error", "{}"),

@@ -75,7 +75,7 @@ pub enum Source {
 }
 
 /// An owner of subscriptions among those of several hubs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// The number of the hub: that of its loop.
     pub hub: usize,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use mio::Poll;
+use mio::net::TcpListener;
 
 use crate::config::{Config, ConfigError};
 use crate::server::broker::Broker;
@@ -71,13 +72,36 @@ impl Server {
         Self::bind_with(config, Engine::Local)
     }
 
+    /// Serves sockets that something else listens on, instead of the addresses of the configuration: a supervisor that
+    /// keeps them while the process is replaced, so that no client is refused meanwhile. `config.listen` becomes what they
+    /// are bound to.
+    ///
+    /// # Errors
+    /// As [`Server::bind`]; also if there is no socket.
+    pub fn with_listeners(
+        mut config: Config,
+        sockets: Vec<std::net::TcpListener>,
+    ) -> Result<Self, StartError> {
+        config.listen = sockets.iter().map(std::net::TcpListener::local_addr).collect::<Result<_, _>>()?;
+        config.check().map_err(StartError::Config)?;
+        let listeners = sockets.into_iter().map(|socket| {
+            socket.set_nonblocking(true)?;
+            Ok(TcpListener::from_std(socket))
+        });
+        Self::serve_with(config, listeners.collect::<io::Result<_>>()?, Engine::Local)
+    }
+
     pub(super) fn bind_with(config: Config, engine: Engine) -> Result<Self, StartError> {
         config.check().map_err(StartError::Config)?;
-        let connections_max = connections_max(&config)?;
         let mut listeners = Vec::new();
         for &address in &config.listen {
             listeners.push(bind(address).map_err(|error| StartError::Bind(address, error))?);
         }
+        Self::serve_with(config, listeners, engine)
+    }
+
+    fn serve_with(config: Config, listeners: Vec<TcpListener>, engine: Engine) -> Result<Self, StartError> {
+        let connections_max = connections_max(&config)?;
         let metrics = config
             .metrics_listen
             .map(|address| bind(address).map_err(|error| StartError::BindMetrics(address, error)));

@@ -492,6 +492,7 @@ for (const colorScheme of ["light", "dark"]) {
       await demo.getByRole("textbox", { name: "Message" }).fill("A line that is longer than a phone is wide, and aWordThatIsSoLongThatItHasToBeBrokenSomewhereInTheMiddle");
       await demo.keyboard.press("Enter");
       await demo.locator("#chat .own").waitFor();
+      await demo.locator("#prices").getByRole("radio", { name: "Pusher protocol" }).waitFor(); // the widest it gets
       await demo.getByText(/median of 1/).waitFor();
       await dashboard.waitForFunction(() => document.querySelectorAll("#deliveries .plot path").length >= 2);
       for (const [name, page] of [["demo", demo], ["dashboard", dashboard]]) {

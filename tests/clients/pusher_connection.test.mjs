@@ -3,6 +3,8 @@
 // What is said on a connection that stands is in pusher_js.test.mjs.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createConnection } from "node:net";
 import test from "node:test";
 
 import {
@@ -22,7 +24,7 @@ import {
   wire,
 } from "./pusher.mjs";
 import { proxy } from "./proxy.mjs";
-import { Inbox, serve } from "./server.mjs";
+import { Inbox, serve, within } from "./server.mjs";
 import { severing } from "./severing.mjs";
 
 /** What a refused connection is sent and closed with. */
@@ -312,6 +314,32 @@ test("pusher-js is back within seconds of a restart of the server", async (t) =>
   await backendOf(second).trigger("news", "update", "after the restart");
   assert.equal(await updates.next("the update"), "after the restart");
 });
+
+test("pusher-js moves to the server that is started on the same address while the old one drains", async (t) => {
+  const first = await serveApps(t, [{}], "--drain", "1s");
+  const pushers = await Promise.all(Array.from({ length: 10 }, () => connect(t, first)));
+  const again = [];
+  for (const pusher of pushers) again.push(hear(await subscribe(pusher, "news"), "pusher:subscription_succeeded"));
+  const stopping = first.stop();
+  while (await accepts(first.address));
+  const began = performance.now();
+  const second = await serveApps(t, [{}], "--listen", first.address);
+  for (const inbox of again) await inbox.next("a subscription to the new server");
+  assert.ok(performance.now() - began < 5000, "none has waited for a second attempt, which comes after 15 s");
+  await stopping;
+  const updates = pushers.map((pusher) => hear(pusher.channel("news"), "update"));
+  await backendOf(second).trigger("news", "update", "by the new server");
+  for (const inbox of updates) assert.equal(await inbox.next("the update"), "by the new server");
+});
+
+/** Whether something listens there. */
+async function accepts(address) {
+  const [host, port] = address.split(":");
+  const socket = createConnection({ host, port: Number(port) });
+  const isAccepted = await within(once(socket, "connect").then(() => true, () => false), "an answer of the port");
+  socket.destroy();
+  return isAccepted;
+}
 
 test("connections of an app that is removed or disabled by a reload are closed for good, the others stay", async (t) => {
   const apps = [{}, { id: "2", key: "removed-key" }, { id: "3", key: "disabled-key" }];

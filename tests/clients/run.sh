@@ -22,7 +22,7 @@ readonly SUITES=(
   readme
 )
 readonly PYTHON_SUITES=(websockets pusher pusher_clients)
-readonly SUITE_SECONDS_MAX=400 # the longest takes 45 s on 2 cores that do nothing else
+readonly SUITE_SECONDS_MAX=400 # the longest takes 70 s on 2 cores
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 venv="$root/tests/.venv-clients"

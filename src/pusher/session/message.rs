@@ -171,11 +171,12 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
         return Err("it is not a JSON object".to_owned());
     }
+    let object = serde_json::from_str(text).map_err(|error| error.to_string())?;
     // Values that are passed on as they came would otherwise reach clients whose JSON reader refuses them.
     if has_lone_surrogate(text) {
         return Err("it has one half of a surrogate pair, which is no character".to_owned());
     }
-    serde_json::from_str(text).map_err(|error| error.to_string())
+    Ok(object)
 }
 
 /// Whether JSON has an escape `\uD800` to `\uDFFF` without its other half (RFC 8259 §8.2).

@@ -190,7 +190,7 @@ impl Handlers {
             }
             match &route {
                 // A Pusher client is told after the handshake.
-                Route::Pusher(_) => {}
+                Route::Pusher(_) | Route::PusherElsewhere => {}
                 Route::Session(session, _) => self.check_session_origin(request, session, apps)?,
                 _ => self.access.check_origin(request)?,
             }
@@ -218,7 +218,10 @@ impl Handlers {
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
             (Route::Echo, "GET" | "HEAD") => self.echo(request),
-            (Route::Pusher(key), "GET" | "HEAD") => self.connect_pusher(request, &key, apps),
+            (Route::Pusher(key), "GET" | "HEAD") => {
+                self.connect_pusher(request, Connecting::new(request, &key, &self.access, apps))
+            }
+            (Route::PusherElsewhere, "GET" | "HEAD") => self.connect_pusher(request, Connecting::elsewhere()),
             (Route::Channel(name), "GET" | "HEAD") => self
                 .subscribe(request, roads::channel_of(request, name, Wish::Subscribe, &self.access, apps)?),
             (Route::Channel(name), "POST") => {
@@ -273,14 +276,14 @@ impl Handlers {
         }))
     }
 
-    fn connect_pusher(&self, request: &Request, key: &str, apps: &Apps) -> Result<Answer, Response> {
+    fn connect_pusher(&self, request: &Request, connecting: Connecting) -> Result<Answer, Response> {
         let upgrade = upgrade(request)?;
         let deflate = self.deflate(request);
         let form = match is_deflated(deflate) {
             true => WireForm::PusherDeflate,
             false => WireForm::Pusher,
         };
-        let connecting = Box::new(Connecting::new(request, key, &self.access, apps));
+        let connecting = Box::new(connecting);
         let message_len_max = connecting.message_len_max().min(self.message_len_max);
         let inbound = Inbound::Accept { message_len_max };
         let becomes = Becoming::Pusher { connecting, form };

@@ -28,6 +28,11 @@ pub struct Connecting {
 }
 
 impl Connecting {
+    /// A client that connects to a path that names no key.
+    pub fn elsewhere() -> Self {
+        Self { outcome: Err(Error::Path), app: None }
+    }
+
     /// What becomes of a client that connects with this key.
     pub fn new(request: &Request, key: &str, access: &Access, apps: &Apps) -> Self {
         let app = apps.by_key(key);

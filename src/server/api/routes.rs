@@ -43,6 +43,8 @@ pub enum Route {
     Channel(ChannelName),
     /// `/app/{key}`, where clients of the Pusher protocol connect.
     Pusher(String),
+    /// A path beside that, where a client of the protocol wants to connect.
+    PusherElsewhere,
     /// `/apps/{id}/…`, where servers call the HTTP API of Pusher; or why the request is none of its calls.
     Rest(Box<Result<Head, Refused>>),
     /// `…/app/{key}/{server}/{session}/…`: a request of a session over HTTP.
@@ -104,6 +106,10 @@ impl Route {
         }
         match Head::new(request.method(), path, request.query()) {
             Some(head) => Ok(Self::Rest(Box::new(head))),
+            // A status would have pusher-js try again for ever.
+            None if http::is_upgrade(request) && format!("{path}/").contains(APP) => {
+                Ok(Self::PusherElsewhere)
+            }
             None => Err(Response::text(
                 Status::NOT_FOUND,
                 "Nothing is here; channels are at /channels/{name}, and the server's state at /healthz.",
@@ -141,7 +147,8 @@ impl Route {
                 | Self::Script
                 | Self::Module
                 | Self::Echo
-                | Self::Pusher(_),
+                | Self::Pusher(_)
+                | Self::PusherElsewhere,
             ) => "GET, HEAD, OPTIONS",
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! What a user or its watchers are sent is not decided here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::hub::Owner;
 
@@ -13,8 +13,8 @@ pub struct Users {
     connections: HashMap<Box<str>, Vec<Owner>>,
     /// The connections that watch a user, whether the user is online or not.
     ///
-    /// Invariant: no list is empty.
-    watchers: HashMap<Box<str>, Vec<Owner>>,
+    /// Invariant: no set is empty.
+    watchers: HashMap<Box<str>, HashSet<Owner>>,
 }
 
 /// What a connection that signs in finds and changes.
@@ -34,10 +34,10 @@ impl Users {
         let connections = self.connections.entry(id.into()).or_default();
         let is_first = connections.is_empty();
         connections.push(owner);
-        let watchers = if is_first { self.watchers.get(id).cloned().unwrap_or_default() } else { Vec::new() };
+        let watchers = if is_first { self.watchers_of(id) } else { Vec::new() };
         let mut signed_in = SignedIn { watchers, ..SignedIn::default() };
         for watched in watchlist {
-            self.watchers.entry(watched.clone()).or_default().push(owner);
+            self.watchers.entry(watched.clone()).or_default().insert(owner);
             let is_online = self.connections.contains_key(watched);
             let list = if is_online { &mut signed_in.online } else { &mut signed_in.offline };
             list.push(watched.clone());
@@ -49,10 +49,25 @@ impl Users {
     /// the user has another connection.
     pub fn sign_out(&mut self, id: &str, owner: Owner, watchlist: &[Box<str>]) -> Vec<Owner> {
         for watched in watchlist {
-            remove(&mut self.watchers, watched, owner);
+            let Some(watchers) = self.watchers.get_mut(watched) else { continue };
+            watchers.remove(&owner);
+            if watchers.is_empty() {
+                self.watchers.remove(watched);
+            }
         }
-        let is_last = remove(&mut self.connections, id, owner);
-        if is_last { self.watchers.get(id).cloned().unwrap_or_default() } else { Vec::new() }
+        give_back(&mut self.watchers);
+        let Some(connections) = self.connections.get_mut(id) else { return Vec::new() };
+        connections.retain(|one| *one != owner);
+        if !connections.is_empty() {
+            return Vec::new();
+        }
+        self.connections.remove(id);
+        give_back(&mut self.connections);
+        self.watchers_of(id)
+    }
+
+    fn watchers_of(&self, id: &str) -> Vec<Owner> {
+        self.watchers.get(id).map_or_else(Vec::new, |watchers| watchers.iter().copied().collect())
     }
 
     /// The connections of a user.
@@ -66,20 +81,11 @@ impl Users {
     }
 }
 
-/// Removes an owner from a list; true if it was the last one.
-fn remove(lists: &mut HashMap<Box<str>, Vec<Owner>>, id: &str, owner: Owner) -> bool {
-    let Some(list) = lists.get_mut(id) else { return false };
-    if let Some(at) = list.iter().position(|one| *one == owner) {
-        list.swap_remove(at);
+/// Gives back the room of entries that have gone, once it is more than three quarters.
+fn give_back<T>(map: &mut HashMap<Box<str>, T>) {
+    if map.len() < map.capacity() / 4 {
+        map.shrink_to_fit();
     }
-    let is_empty = list.is_empty();
-    if is_empty {
-        lists.remove(id);
-        if lists.len() < lists.capacity() / 4 {
-            lists.shrink_to_fit();
-        }
-    }
-    is_empty
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 //!
 //! It is changed under the lock of its channel; who is told of the changes is in `joins`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::hub::{History, Ledger, Publication, Source};
 use crate::pusher::Members;
@@ -31,6 +32,29 @@ const ON_THE_WAY_MS: u64 = 5000;
 /// How many such users a channel remembers: what a server of a few thousand users loses at once if a proxy restarts.
 const LEFT_MAX: usize = 10_000;
 
+/// What a user who reads a cache channel costs there: the identifier, a list of one connection, a place in the table.
+const PRESENT_LEN: usize = 192;
+
+/// When a connection last gave a sign of life. The connection notes it, the channels that it reads look it up.
+#[derive(Clone, Debug, Default)]
+pub struct Heard(Arc<AtomicU64>);
+
+impl Heard {
+    /// Heard at this time.
+    pub fn new(at: Millis) -> Self {
+        Self(Arc::new(AtomicU64::new(at.0)))
+    }
+
+    /// It was heard again.
+    pub fn note(&self, at: Millis) {
+        self.0.store(at.0, Ordering::Relaxed);
+    }
+
+    fn at(&self) -> Millis {
+        Millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// What a channel keeps for its Pusher clients. Most channels have none of it.
 #[derive(Debug, Default)]
 pub struct Audience {
@@ -39,6 +63,10 @@ pub struct Audience {
     /// Whether a new subscriber has found no cached event since the last one expired.
     is_miss_reported: bool,
     pub count: Count,
+    /// In a cache channel, the connections of users: when each was last heard.
+    ///
+    /// Invariant: no list is empty.
+    present: HashMap<Box<str>, Vec<Heard>>,
     /// Users whose connections have ended, the latest last.
     left: VecDeque<Gone>,
     /// Invariant: the bytes of their identifiers.
@@ -101,12 +129,13 @@ impl Audience {
     /// Whether it can be forgotten.
     pub fn is_empty(&self) -> bool {
         let has_nothing_due = self.count.due_at.is_none() && self.left.is_empty();
-        self.members.is_empty() && self.cached.is_none() && has_nothing_due
+        self.members.is_empty() && self.present.is_empty() && self.cached.is_none() && has_nothing_due
     }
 
     /// Counts what it holds now, in the count that `ledger` is.
     pub fn recount(&mut self, ledger: &Ledger) {
         let left = self.left.capacity() * size_of::<Gone>() + self.left_ids_len;
+        let left = left + self.present.len() * PRESENT_LEN;
         let bytes = size_of::<Self>() + self.members.held_len() + left;
         if self.counted.bytes == 0 {
             self.counted.ledger = ledger.clone();
@@ -158,14 +187,16 @@ impl Audience {
 
     /// What a new subscriber of a cache channel is sent of the past: the last event or, if the user has come back, what
     /// `history` has since the user was last heard. That may be events that the user has got: which of the last ones
-    /// arrived is not known.
+    /// arrived is not known. A connection of the user that is still there may be the one that was lost: the network does
+    /// not tell its end.
     pub fn look_up(&mut self, user_id: Option<&str>, history: &History, now: Millis) -> Cache {
         self.expire(now);
         let Some(cached) = &self.cached else {
             return Cache::Miss { is_first: !std::mem::replace(&mut self.is_miss_reported, true) };
         };
         let heard_at = user_id.and_then(|user_id| {
-            self.left.iter().filter(|gone| *gone.user_id == *user_id).map(|gone| gone.heard_at).min()
+            let left = self.left.iter().filter(|gone| *gone.user_id == *user_id).map(|gone| gone.heard_at);
+            left.chain(self.present.get(user_id).into_iter().flatten().map(Heard::at)).min()
         });
         let mut missed = heard_at.map_or_else(VecDeque::new, |at| {
             history.since(at.0.saturating_sub(ON_THE_WAY_MS)).filter(is_of_publisher).cloned().collect()
@@ -183,8 +214,25 @@ impl Audience {
         }
     }
 
-    /// The connection of a user has ended, and was last heard then.
-    pub fn note_gone(&mut self, user_id: &str, heard_at: Millis, now: Millis) {
+    /// A connection of a user reads the channel.
+    pub fn note_present(&mut self, user_id: &str, heard: &Heard) {
+        self.present.entry(user_id.into()).or_default().push(heard.clone());
+    }
+
+    /// A connection of a user reads the channel no more; if it has ended, the user may come back.
+    pub fn note_absent(&mut self, user_id: &str, heard: &Heard, has_ended: bool, now: Millis) {
+        if let Some(present) = self.present.get_mut(user_id) {
+            present.retain(|one| !Arc::ptr_eq(&one.0, &heard.0));
+            if present.is_empty() {
+                self.present.remove(user_id);
+            }
+        }
+        if has_ended {
+            self.note_gone(user_id, heard.at(), now);
+        }
+    }
+
+    fn note_gone(&mut self, user_id: &str, heard_at: Millis, now: Millis) {
         if self.left.len() == LEFT_MAX {
             self.forget_first();
         }

@@ -4,7 +4,7 @@
 
 use crate::hub::{History, HistoryLimits};
 use crate::pusher::Members;
-use crate::server::broker::audience::{Audience, Cache};
+use crate::server::broker::audience::{Audience, Cache, Heard};
 use crate::server::broker::idempotency::{IdempotencyKeys, KEY_WINDOW_MS};
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::memory::PUBLICATION_LEN;
@@ -136,10 +136,15 @@ impl ChannelState {
         self.audience.as_ref().map(|audience| &audience.members)
     }
 
-    /// What a new subscriber of a cache channel is sent of the past.
-    pub fn look_up(&mut self, user_id: Option<&str>, now: Millis) -> Cache {
+    /// What a new subscriber of a cache channel is sent of the past; notes it if it is a user.
+    pub fn look_up(&mut self, user: Option<(&str, &Heard)>, now: Millis) -> Cache {
         let Self { audience, history, .. } = self;
-        audience.get_or_insert_default().look_up(user_id, history, now)
+        let audience = audience.get_or_insert_default();
+        let cache = audience.look_up(user.map(|(user_id, _)| user_id), history, now);
+        if let Some((user_id, heard)) = user {
+            audience.note_present(user_id, heard);
+        }
+        cache
     }
 
     /// Forgets the cached event. False if there is none.

@@ -6,7 +6,7 @@
 use crate::hub::{ChannelName, Content, EventName, Owner, Position, PublicationId, Resumption, Source};
 use crate::pusher::{self, Kind, Member, event};
 use crate::server::broker::Broker;
-use crate::server::broker::audience::Cache;
+use crate::server::broker::audience::{Cache, Heard};
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::shard::Shard;
@@ -31,8 +31,9 @@ pub struct Joiner<'a> {
     pub member: Option<&'a Member>,
     /// The most members of the channel.
     pub members_max: usize,
-    /// The user that the connection is, by whatever proof: one who has come back gets what it missed in a cache channel.
-    pub user_id: Option<&'a str>,
+    /// The user that the connection is, by whatever proof, and when it was heard: one who has come back gets what it missed
+    /// in a cache channel.
+    pub user: Option<(&'a str, &'a Heard)>,
 }
 
 /// A subscriber that is to leave as a Pusher client.
@@ -42,8 +43,10 @@ pub struct Leaver<'a> {
     pub loop_index: usize,
     /// The user, if it was a member.
     pub member_id: Option<&'a str>,
-    /// If its connection has ended: the user that it was, and when it was last heard.
-    pub gone: Option<(&'a str, Millis)>,
+    /// The user that it was, as in [`Joiner`].
+    pub user: Option<(&'a str, &'a Heard)>,
+    /// Whether its connection has ended.
+    pub has_ended: bool,
 }
 
 /// What a Pusher client finds in the channel that it joined.
@@ -123,7 +126,7 @@ impl Broker {
             is_new_member = audience.members.join(member) == pusher::Joined::First;
             members = Some(audience.members.to_data());
         }
-        let cache = if kind.is_cache { state.look_up(joiner.user_id, now) } else { Cache::None };
+        let cache = if kind.is_cache { state.look_up(joiner.user, now) } else { Cache::None };
         if is_new_member && let Some(member) = joiner.member {
             let data = event::member_added_data(member);
             self.tell_audience(state, name, MEMBER_ADDED, data, Some(joiner.owner));
@@ -154,8 +157,8 @@ impl Broker {
                 self.tell_audience(state, name, MEMBER_REMOVED, data, None);
             }
         }
-        if let Some((user_id, heard_at)) = leaver.gone.filter(|_| Kind::of(name.local()).is_cache) {
-            state.audience().note_gone(user_id, heard_at, now);
+        if let Some((user_id, heard)) = leaver.user.filter(|_| Kind::of(name.local()).is_cache) {
+            state.audience().note_absent(user_id, heard, leaver.has_ended, now);
         }
         if let Some(audience) = &mut state.audience {
             audience.recount(self.account.ledger());

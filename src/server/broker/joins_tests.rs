@@ -29,16 +29,16 @@ fn member(user_id: &str, info_len: usize) -> Member {
 /// Joins as a connection of this number: what it finds.
 fn join(broker: &Broker, channel: &str, number: u64, member: Option<&Member>, now: u64) -> Joined<()> {
     let owner = Owner { hub: 0, number };
-    let user_id = member.map(|member| &*member.user_id);
-    let joiner = Joiner { owner, member, members_max: 2, user_id };
+    let heard = Heard::new(Millis(now));
+    let user = member.map(|member| (&*member.user_id, &heard));
+    let joiner = Joiner { owner, member, members_max: 2, user };
     broker.join(&name(channel), joiner, Millis(now), |_| (), |_| ()).unwrap()
 }
 
-/// Leaves since the connection has ended, which was last heard at `heard_at`.
-fn leave(broker: &Broker, channel: &str, user_id: Option<&str>, heard_at: u64, now: u64) {
-    let gone = user_id.map(|user_id| (user_id, Millis(heard_at)));
-    let leaver = Leaver { loop_index: 0, member_id: user_id, gone };
-    broker.leave(&name(channel), leaver, Millis(now), |_| ());
+/// Leaves.
+fn leave(broker: &Broker, channel: &str, user_id: Option<&str>) {
+    let leaver = Leaver { loop_index: 0, member_id: user_id, user: None, has_ended: false };
+    broker.leave(&name(channel), leaver, Millis(0), |_| ());
 }
 
 fn publish(broker: &Broker, channel: &str, text: &str, now: u64) {
@@ -71,11 +71,11 @@ fn the_others_are_told_of_the_first_connection_of_a_user_and_of_the_last() {
     assert!(!join(&broker, "presence-a", 2, Some(&anna), 0).is_new_member);
     let added = r#"{"user_id":"anna","user_info":"x"}"#;
     assert_eq!(told(&broker), [("member_added".into(), added.into(), Some(1))]);
-    leave(&broker, "presence-a", Some("anna"), 0, 0);
+    leave(&broker, "presence-a", Some("anna"));
     assert_eq!(told(&broker), []);
     join(&broker, "presence-a", 3, Some(&member("bert", 1)), 0);
     told(&broker);
-    leave(&broker, "presence-a", Some("anna"), 0, 0);
+    leave(&broker, "presence-a", Some("anna"));
     assert_eq!(told(&broker), [("member_removed".into(), r#"{"user_id":"anna"}"#.into(), None)]);
 }
 
@@ -87,7 +87,7 @@ fn a_full_channel_takes_another_connection_of_a_member_and_no_other_user() {
     }
     let cleo = member("cleo", 1);
     let owner = Owner { hub: 0, number: 4 };
-    let joiner = Joiner { owner, member: Some(&cleo), members_max: 2, user_id: None };
+    let joiner = Joiner { owner, member: Some(&cleo), members_max: 2, user: None };
     assert_eq!(broker.join(&name("presence-a"), joiner, Millis(0), |_| (), |_| ()).unwrap_err(), Full);
     assert_eq!(broker.users("presence-a"), ["anna", "bert"]);
 }
@@ -101,7 +101,7 @@ fn what_members_say_of_themselves_is_counted_as_memory_while_they_are_there() {
     told(&broker);
     let held = broker.held_len() - before;
     assert!((100_000..102_000).contains(&held), "{held}");
-    leave(&broker, "presence-a", Some("anna"), 0, 0);
+    leave(&broker, "presence-a", Some("anna"));
     told(&broker);
     assert!(broker.held_len() - before < 1000);
 }
@@ -123,26 +123,78 @@ fn a_cached_event_outlives_the_history_and_expires_after_30_minutes() {
     broker.sweep(Millis(1_799_999));
     assert_eq!(broker.occupation("cache-a", Millis(1_799_999)).unwrap().cached, Some(("1".into(), 1)));
     assert_eq!(texts(&join(&broker, "cache-a", 1, None, 1_799_999).cache), ["1"]);
-    leave(&broker, "cache-a", None, 0, 1_799_999);
+    leave(&broker, "cache-a", None);
     broker.sweep(Millis(1_800_000));
     broker.sweep(Millis(1_900_000));
     assert_eq!((broker.channels_len(), broker.held_len()), (0, 0));
 }
 
-#[test]
-fn a_user_who_comes_back_within_a_minute_gets_what_came_since_the_last_sign_of_life_and_5_s_before() {
-    let (broker, _poll) = broker();
-    let anna = member("anna", 1);
+/// A connection of a user in a cache channel.
+struct Connected {
+    member: Member,
+    heard: Heard,
+}
+
+impl Connected {
+    /// Joins: what it is sent of the past.
+    fn join(broker: &Broker, user_id: &str, now: u64) -> (Self, Vec<String>) {
+        let connected = Self { member: member(user_id, 1), heard: Heard::new(Millis(now)) };
+        let Self { member, heard } = &connected;
+        let owner = Owner { hub: 0, number: 1 };
+        let user = Some((&*member.user_id, heard));
+        let joiner = Joiner { owner, member: Some(member), members_max: 9, user };
+        let joined = broker.join(&name("presence-cache-a"), joiner, Millis(now), |_| (), |_| ()).unwrap();
+        let texts = texts(&joined.cache);
+        (connected, texts)
+    }
+
+    fn leave(self, broker: &Broker, has_ended: bool, now: u64) {
+        let user_id = &*self.member.user_id;
+        let user = Some((user_id, &self.heard));
+        let leaver = Leaver { loop_index: 0, member_id: Some(user_id), user, has_ended };
+        broker.leave(&name("presence-cache-a"), leaver, Millis(now), |_| ());
+    }
+}
+
+/// A broker with four events of a cache channel, published at 10, 20, 30 and 40 s.
+fn with_events() -> (Broker, Poll) {
+    let (broker, poll) = broker();
     for (text, at) in [("1", 10_000), ("2", 20_000), ("3", 30_000), ("4", 40_000)] {
         publish(&broker, "presence-cache-a", text, at);
     }
-    join(&broker, "presence-cache-a", 1, Some(&anna), 40_000);
-    leave(&broker, "presence-cache-a", Some("anna"), 25_000, 50_000);
+    (broker, poll)
+}
+
+#[test]
+fn a_user_who_comes_back_within_a_minute_gets_what_came_since_the_last_sign_of_life_and_5_s_before() {
+    let (broker, _poll) = with_events();
+    let (anna, _) = Connected::join(&broker, "anna", 40_000);
+    anna.heard.note(Millis(25_000));
+    anna.leave(&broker, true, 50_000);
     publish(&broker, "presence-cache-a", "5", 60_000);
-    let back = |now| texts(&join(&broker, "presence-cache-a", 2, Some(&anna), now).cache);
-    assert_eq!(back(109_999), ["2", "3", "4", "5"], "and again for the next tab of the same user");
-    assert_eq!(texts(&join(&broker, "presence-cache-a", 3, Some(&member("bert", 1)), 109_999).cache), ["5"]);
-    assert_eq!(back(110_000), ["5"], "after a minute it is a stranger");
+    let (again, missed) = Connected::join(&broker, "anna", 109_999);
+    assert_eq!(missed, ["2", "3", "4", "5"]);
+    again.leave(&broker, false, 109_999);
+    assert_eq!(Connected::join(&broker, "bert", 109_999).1, ["5"]);
+    assert_eq!(Connected::join(&broker, "anna", 110_000).1, ["5"], "after a minute it is a stranger");
+}
+
+#[test]
+fn a_user_whose_lost_connection_has_not_been_found_out_gets_what_it_missed() {
+    let (broker, _poll) = with_events();
+    let (lost, _) = Connected::join(&broker, "anna", 40_000);
+    publish(&broker, "presence-cache-a", "5", 50_000);
+    let (_again, missed) = Connected::join(&broker, "anna", 51_000);
+    assert_eq!(missed, ["4", "5"]);
+    lost.leave(&broker, true, 60_000);
+}
+
+#[test]
+fn who_unsubscribed_is_sent_the_last_event_alone() {
+    let (broker, _poll) = with_events();
+    let (anna, _) = Connected::join(&broker, "anna", 40_000);
+    anna.leave(&broker, false, 41_000);
+    assert_eq!(Connected::join(&broker, "anna", 42_000).1, ["4"]);
 }
 
 #[test]

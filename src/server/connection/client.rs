@@ -5,6 +5,7 @@
 use crate::hub::WireForm;
 use crate::pusher::{Session, User};
 use crate::server::apps::running::Place;
+use crate::server::broker::audience::Heard;
 use crate::server::clock::Millis;
 
 /// A client that speaks the Pusher protocol.
@@ -18,7 +19,7 @@ pub struct PusherClient {
     /// The user that it is signed in as.
     pub user: Option<SignedIn>,
     /// When it last gave a sign of life.
-    pub heard_at: Millis,
+    pub heard: Heard,
     /// When it has to be authorized, if it has to.
     pub authorize_by: Option<Millis>,
 }
@@ -54,6 +55,6 @@ impl SignedIn {
     }
 }
 
-/// What the app's table has for a user or a watched user besides the identifier: an entry that is seldom shared, with a list
+/// What the app's table has for a user or a watched user besides the identifier: an entry that is seldom shared, with a set
 /// of one connection.
-const WATCHED_LEN: usize = 128;
+const WATCHED_LEN: usize = 192;

@@ -21,7 +21,7 @@ use crate::pusher::{
 };
 use crate::server::api::pusher::Connecting;
 use crate::server::broker::answer::Publishing;
-use crate::server::broker::audience::Cache;
+use crate::server::broker::audience::{Cache, Heard};
 use crate::server::broker::draft::Draft;
 use crate::server::broker::joins::{Full, Joiner, Leaver};
 use crate::server::broker::mailbox::{Order, OrderKind};
@@ -55,8 +55,14 @@ impl Connection {
                 let within = place.settings().authorized_within;
                 let authorize_by = within.map(|within| Millis(cx.now.0 + clock::millis(within)));
                 self.send_message(&established);
-                let client =
-                    PusherClient { session, place, form, user: None, authorize_by, heard_at: cx.now };
+                let client = PusherClient {
+                    session,
+                    place,
+                    form,
+                    user: None,
+                    authorize_by,
+                    heard: Heard::new(cx.now),
+                };
                 self.put_client(Box::new(client));
             }
         }
@@ -113,10 +119,11 @@ impl Connection {
                 let user_id = client.session.left(cx.hub.channel(subscription).local());
                 let app = Arc::clone(client.place.app());
                 let user = client.user.as_ref().map(|user| user.id.clone());
-                let heard_at = client.heard_at;
+                let heard = client.heard.clone();
                 let known_as = user_id.as_deref().or(user.as_deref());
-                let gone = known_as.map(|user_id| (user_id, heard_at));
-                let leaver = Leaver { loop_index: cx.loop_index, member_id: user_id.as_deref(), gone };
+                let user = known_as.map(|user_id| (user_id, &heard));
+                let member_id = user_id.as_deref();
+                let leaver = Leaver { loop_index: cx.loop_index, member_id, user, has_ended: true };
                 cx.leave_as_pusher(&app, subscription, leaver);
             }
         }
@@ -257,7 +264,9 @@ impl Connection {
         let policy = cx.shared.config.lag_policy(channel.local());
         let user = client.user.as_ref().map(|user| user.id.clone());
         let user_id = member.as_ref().map(|member| &*member.user_id).or(user.as_deref());
-        let joiner = Joiner { owner, member: member.as_ref(), members_max: settings.max_members, user_id };
+        let known_as = user_id.map(|user_id| (user_id, &client.heard));
+        let joiner =
+            Joiner { owner, member: member.as_ref(), members_max: settings.max_members, user: known_as };
         let subscribe = |hub: &mut Hub| hub.subscribe(&channel, form, owner.number);
         let joined = cx.join_as_pusher(&client.place, &channel, joiner, subscribe);
         let joined = match joined {
@@ -291,7 +300,10 @@ impl Connection {
         let Some(subscription) = subscriptions.find(|&one| *cx.hub.channel(one) == channel) else { return };
         self.detach(subscription, cx);
         let user_id = client.session.left(name.as_str());
-        let leaver = Leaver { loop_index: cx.loop_index, member_id: user_id.as_deref(), gone: None };
+        let signed_in = client.user.as_ref().map(|user| &*user.id);
+        let user = user_id.as_deref().or(signed_in).map(|user_id| (user_id, &client.heard));
+        let member_id = user_id.as_deref();
+        let leaver = Leaver { loop_index: cx.loop_index, member_id, user, has_ended: false };
         cx.leave_as_pusher(&client.place, subscription, leaver);
     }
 
@@ -337,7 +349,7 @@ impl Connection {
     /// Notes that the client gave a sign of life.
     pub(super) fn note_heard(&mut self, now: Millis) {
         if let Some(client) = self.client_mut() {
-            client.heard_at = now;
+            client.heard.note(now);
         }
     }
 

@@ -149,7 +149,7 @@ impl Connection {
         if let Life::WebSocket(websocket) = &mut self.life {
             websocket.heard();
             if let Some(client) = &mut websocket.pusher {
-                client.heard_at = cx.now;
+                client.heard.note(cx.now);
             }
         }
         matches!(stage, Stage::Closing | Stage::Finishing)
