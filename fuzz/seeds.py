@@ -574,6 +574,69 @@ def token():
         put("token", f"{library}-{algorithm}", b"\0\0" + text.encode())
 
 
+def commands():
+    def case(text, channels_max=5):
+        return bytes([channels_max]) + (text.encode() if isinstance(text, str) else text)
+
+    def command(event, data, more=',"ref":1'):
+        return case('{"event":"fanfare:%s"%s,"data":%s}' % (event, more, data))
+
+    def publish(more):
+        return case('{"channel":"chat-7","ref":2,%s}' % more)
+
+    three = '[{"channel":"news","since":"8c1f5d0e7a21-7"},{"channel":"chat-7","last":10,"presence":true},{"channel":"ops"}]'
+    cases = {
+        "subscribe": command("subscribe", three),
+        "subscribe-to-too-many": case('{"event":"fanfare:subscribe","data":%s}' % three, 2),
+        "subscribe-to-none": command("subscribe", "[]"),
+        "subscribe-from-now": command("subscribe", '[{"channel":"a","since":"","presence":false}]'),
+        "subscribe-twice": command("subscribe", '[{"channel":"a"},{"channel":"\\u0061"}]'),
+        "subscribe-in-part": command("subscribe", '[{"channel":"7/a"},{"channel":"@fanfare.a"},{"channel":"a","sinc":1},{"channel":"b"}]'),
+        "subscribe-from-two-positions": command("subscribe", '[{"channel":"a","since":"b-1","last":1}]'),
+        "subscribe-without-object": command("subscribe", '["a"]'),
+        "subscribe-with-names-twice": command("subscribe", '[{"channel":"a","last":1,"last":2},{"channel":"b","channel":"c"}]'),
+        "last-of-all-kinds": command("subscribe", '[{"channel":"a","last":-0},{"channel":"b","last":1e1},{"channel":"c","last":18446744073709551616}]'),
+        "unsubscribe": command("unsubscribe", '["news","a b",""]', ',"ref":"\\u0041"'),
+        "history": command("history", '{"channel":"news","last":1}'),
+        "history-since": command("history", '{"channel":"news","since":"a-3"}', ""),
+        "history-of-nothing": command("history", '{"channel":"news"}'),
+        "presence": command("presence", '{"channel":"chat-7"}'),
+        "authorize": command("authorize", '{"token":"eyJ.e.s"}'),
+        "authorize-without-token": command("authorize", '{"token":""}'),
+        "no-command": command("subscribed", "[]"),
+        "event-of-another-protocol": publish('"event":"pusher:ping","data":1'),
+        "publish-text": publish('"event":"say","key":"7f3a","data":"h\\n\\ud83d\\ude00"'),
+        "publish-json": publish('"id":"a-1","data":{"p": 1.50,"p":[null]}'),
+        "publish-null": publish('"event":null,"key":null,"encoding":null,"data":null'),
+        "publish-base64": publish('"data":"AP8=","encoding":"base64"'),
+        "publish-base64-with-loose-bits": publish('"data":"AP9=","encoding":"base64"'),
+        "publish-no-base64": publish('"data":1,"encoding":"base64"'),
+        "publish-in-another-encoding": publish('"data":"ff","encoding":"hex"'),
+        "publish-with-key-of-two-words": publish('"data":1,"key":"a b"'),
+        "publish-nothing": publish('"event":"a"'),
+        "publish-nowhere": case('{"ref":[1],"data":1}'),
+        "reference-too-long": case('{"channel":"a","ref":"%s","data":1}' % ("a" * 65)),
+        "reference-as-long-as-may-be": case('{"channel":"a","ref":%s,"data":1}' % ("1" * 64)),
+        "reference-twice": case('{"event":1,"event":2,"ref":1,"ref":2}'),
+        "half-of-a-pair": publish('"data":["\\ud83d"]'),
+        "half-of-a-pair-in-a-name": case('{"\\ud83d":1,"ref":1}'),
+        "half-of-a-pair-in-the-reference": case('{"channel":"a","ref":"\\ude00","data":1}'),
+        "number-beyond": publish('"data":-1e309'),
+        "number-of-400-digits": publish('"data":' + "9" * 400),
+        "nested-100-deep": publish('"data":' + "[" * 99 + "]" * 99),
+        "nested-101-deep": publish('"data":' + "[" * 100 + "]" * 100),
+        "nested-too-deep-for-the-stack": publish('"data":' + "[" * 20000 + "]" * 20000),
+        "list": case("[]"),
+        "no-json": case("hello"),
+        "no-json-behind-json": case("{} {}"),
+        "cut": case('{"event":"fanfare:subscribe","ref":1,"data":[{"chan'),
+        "white-space": case(' {\n"ref" :\t1 , "event": "fanfare:presence" , "data" : { "channel" : "a" } }\r\n'),
+        "not-utf8": case(b'{"channel":"a","data":"\xff"}'),
+    }
+    for name, data in cases.items():
+        put("commands", name, data)
+
+
 shutil.rmtree(CORPUS, ignore_errors=True)
-for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, token):
+for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, token, commands):
     target()

@@ -193,3 +193,13 @@ fn tokens_of_the_corpus_are_valid_exactly_if_another_library_says_so() {
 fn random_tokens_are_valid_exactly_if_another_library_says_so() {
     over_random_inputs("token", 1_000, bodies::token::run);
 }
+
+#[test]
+fn messages_of_the_corpus_ask_for_what_the_model_reads_in_them() {
+    over_corpus("commands", bodies::commands::run);
+}
+
+#[test]
+fn messages_ask_for_what_the_model_reads_in_them_whatever_they_are() {
+    over_random_inputs("commands", 4_000, bodies::commands::run);
+}

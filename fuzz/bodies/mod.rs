@@ -7,6 +7,7 @@
 // A target calls one body of these.
 #![allow(dead_code)]
 
+pub mod commands;
 pub mod deflated;
 pub mod event_stream;
 pub mod extension;
@@ -22,6 +23,7 @@ pub mod token;
 pub mod upgrade;
 pub mod utf8;
 
+mod commands_model;
 mod deflated_plan;
 mod driving;
 mod expected;

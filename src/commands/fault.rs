@@ -159,3 +159,74 @@ impl<T: fmt::Display> fmt::Display for Quoted<'_, T> {
         if end < text.len() { f.write_str("…") } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text() -> String {
+        "It is so.".to_owned()
+    }
+
+    /// One of each, with its code and status, and the code that it closes with, if it may.
+    fn all() -> Vec<(FaultKind, &'static str, u16, Option<u16>)> {
+        vec![
+            (FaultKind::NotJson("x".to_owned()), "bad_command", 400, Some(1007)),
+            (FaultKind::Binary, "bad_command", 400, Some(1003)),
+            (FaultKind::BadCommand("x".to_owned()), "bad_command", 400, Some(4400)),
+            (FaultKind::Channel(InvalidChannelName::Empty), "bad_command", 400, Some(4400)),
+            (FaultKind::Reserved, "bad_command", 400, Some(4400)),
+            (FaultKind::Event(InvalidEventName::Length), "bad_command", 400, Some(4400)),
+            (FaultKind::NoToken(text()), "no_token", 401, Some(4401)),
+            (FaultKind::BadToken(text()), "bad_token", 401, Some(4401)),
+            (FaultKind::Expired(text()), "expired", 401, Some(4401)),
+            (FaultKind::Forbidden(text()), "forbidden", 403, Some(4403)),
+            (FaultKind::Revoked(text()), "revoked", 403, Some(4403)),
+            (FaultKind::Timeout(10), "timeout", 408, Some(4408)),
+            (FaultKind::TooLarge(2, 1), "too_large", 413, None),
+            (FaultKind::TooManyListed(2, 1), "too_many", 429, Some(4429)),
+            (FaultKind::TooManySubscriptions(100), "too_many", 429, Some(4429)),
+            (FaultKind::TooManyRefusals(100), "too_many", 429, Some(4429)),
+            (FaultKind::Conflict, "conflict", 422, None),
+            (FaultKind::Unavailable(text()), "unavailable", 503, Some(1013)),
+            (FaultKind::Unanswered, "unavailable", 504, Some(1013)),
+        ]
+    }
+
+    fn fault(kind: FaultKind) -> Fault {
+        Fault { reference: None, channel: None, kind }
+    }
+
+    #[test]
+    fn every_fault_has_a_code_a_status_and_a_sentence() {
+        for (kind, code, status, close_code) in all() {
+            assert_eq!(
+                (kind.code(), kind.status(), kind.close_code()),
+                (code, status, close_code),
+                "{kind:?}"
+            );
+            assert!(kind.to_string().ends_with('.'), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_command_ends_the_connection_only_if_nothing_can_follow() {
+        let ends = |(kind, ..): (FaultKind, _, _, _)| fault(kind).closes();
+        let closing: Vec<_> = all().into_iter().filter_map(ends).collect();
+        assert_eq!(closing, [1007, 1003, 4408, 4429]);
+    }
+
+    #[test]
+    fn a_connection_is_closed_with_a_sentence_that_fits_a_close_frame() {
+        // RFC 6455 §5.5: 125 bytes, of which 2 are the code.
+        for (kind, ..) in all() {
+            assert!(fault(kind.clone()).closes().is_none() || kind.to_string().len() <= 123, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_sentence_quotes_a_part_of_what_is_long() {
+        let sentence = FaultKind::BadCommand("ü".repeat(100_000)).to_string();
+        assert_eq!(sentence, format!("{}….", "ü".repeat(250)));
+    }
+}

@@ -14,7 +14,10 @@ use serde_json::value::RawValue;
 /// and must be readable there: Ruby's reader stops after 100, serde_json's after 127, others later.
 pub const DEPTH_MAX: usize = 100;
 
-/// Under this length, a number without an exponent is within the range of a double, which ends before 1.8e308.
+/// The largest number: a little less than the largest double, which not every reader gets right.
+const NUMBER_MAX: f64 = 1.7e308;
+
+/// Under this length, a number without an exponent is not that large.
 const NUMBER_LEN_SAFE: usize = 300;
 
 /// What a JSON value is.
@@ -61,11 +64,11 @@ pub fn text(value: &str) -> Option<Cow<'_, str>> {
     Some(text)
 }
 
-/// The values that an object has under the names that were asked for.
+/// The values that an object has under the names that were asked for: of a name that comes twice, the last.
 pub struct Fields<'a, const N: usize> {
+    names: [&'static str; N],
     values: [Option<&'a str>; N],
-    /// The first of the names that comes twice.
-    pub twice: Option<&'static str>,
+    is_twice: [bool; N],
     /// The first name that is none of them.
     pub unknown: Option<Cow<'a, str>>,
 }
@@ -87,6 +90,16 @@ impl<'a, const N: usize> Fields<'a, N> {
     /// The value under the name of this number, `null` as the value that it is.
     pub fn value(&self, at: usize) -> Option<&'a str> {
         self.values[at]
+    }
+
+    /// Whether the name of this number comes twice.
+    pub fn is_twice(&self, at: usize) -> bool {
+        self.is_twice[at]
+    }
+
+    /// The first of the names that comes twice, if one does.
+    pub fn twice(&self) -> Option<&'static str> {
+        self.names.into_iter().zip(self.is_twice).find(|(_, is_twice)| *is_twice).map(|(name, _)| name)
     }
 }
 
@@ -110,7 +123,7 @@ impl<'a, const N: usize> Visitor<'a> for ObjectOf<'_, N> {
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         #[derive(Deserialize)]
         struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-        let mut fields = Fields { values: [None; N], twice: None, unknown: None };
+        let mut fields = Fields { names: *self.0, values: [None; N], is_twice: [false; N], unknown: None };
         while let Some(Name(name)) = map.next_key()? {
             let Some(at) = self.0.iter().position(|known| *known == name) else {
                 map.next_value::<IgnoredAny>()?;
@@ -118,9 +131,7 @@ impl<'a, const N: usize> Visitor<'a> for ObjectOf<'_, N> {
                 continue;
             };
             let value: &RawValue = map.next_value()?;
-            if fields.values[at].replace(value.get()).is_some() {
-                fields.twice.get_or_insert(self.0[at]);
-            }
+            fields.is_twice[at] |= fields.values[at].replace(value.get()).is_some();
         }
         Ok(fields)
     }
@@ -178,7 +189,7 @@ pub enum Unreadable {
     Depth,
     /// An escape `\uD800` to `\uDFFF` without its other half (RFC 8259 §8.2).
     Surrogate,
-    /// A number beyond the range of a double (RFC 8259 §6).
+    /// A number near or beyond the end of the range of doubles (RFC 8259 §6).
     Number,
 }
 
@@ -189,7 +200,7 @@ impl fmt::Display for Unreadable {
             Self::Surrogate => f.write_str(
                 "The message has one half of a surrogate pair, which is no character; send both halves",
             ),
-            Self::Number => f.write_str("The message has a number beyond 1.7e308; send it as a string"),
+            Self::Number => write!(f, "The message has a number beyond {NUMBER_MAX:e}; send it as a string"),
         }
     }
 }
@@ -225,10 +236,10 @@ pub fn check_readable(json: &str) -> Result<(), Unreadable> {
     Ok(())
 }
 
-/// Whether a JSON number is within the range of a double.
+/// Whether a JSON number is one that every reader takes (RFC 8259 §6).
 pub fn is_in_range(number: &str) -> bool {
     let is_short = number.len() < NUMBER_LEN_SAFE && !number.contains(['e', 'E']);
-    is_short || number.parse::<f64>().is_ok_and(f64::is_finite)
+    is_short || number.parse::<f64>().is_ok_and(|number| number.abs() <= NUMBER_MAX)
 }
 
 fn number_len(bytes: &[u8]) -> usize {
@@ -268,4 +279,66 @@ fn unit(bytes: &[u8]) -> Option<u16> {
     let digits = bytes.get(..ESCAPE_LEN)?.strip_prefix(br"\u")?;
     let digits = str::from_utf8(digits).ok()?;
     digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_a_surrogate_pair_is_found_and_a_whole_one_and_an_escaped_backslash_are_none() {
+        for json in
+            [r#"{"a":"\ud83d\ude00"}"#, r#"{"a":"\\ud800"}"#, r#"{"a":"\u00e9\n\\"}"#, "{}", r#""\"\\""#]
+        {
+            assert_eq!(check_readable(json), Ok(()), "{json}");
+        }
+        for json in [
+            r#"{"a":"\ud800"}"#,
+            r#""\ude00""#,
+            r#"["\ud83d\ud83d"]"#,
+            r#""\\\uD800x""#,
+            r#"{"\uDBFF":"\uDC00"}"#,
+        ] {
+            assert_eq!(check_readable(json), Err(Unreadable::Surrogate), "{json}");
+        }
+    }
+
+    #[test]
+    fn brackets_and_digits_inside_strings_are_neither_nesting_nor_numbers() {
+        let deep = "[".repeat(DEPTH_MAX + 1);
+        assert_eq!(check_readable(&format!(r#"["{deep}","1e999","\"{deep}"]"#)), Ok(()));
+        assert_eq!(check_readable(&deep), Err(Unreadable::Depth));
+        let side_by_side = "[],".repeat(1000);
+        assert_eq!(check_readable(&format!("[{side_by_side}[]]")), Ok(()));
+    }
+
+    #[test]
+    fn a_number_is_in_range_up_to_nearly_the_largest_double() {
+        let (digits, more) = ("1".repeat(309), "2".repeat(309));
+        for number in ["0", "-1.5e300", "-1.7e308", "1E-999", digits.as_str(), "0.0000e99999"] {
+            assert!(is_in_range(number), "{number}");
+        }
+        for number in ["1.71e308", "1e309", "-1e309", more.as_str()] {
+            assert!(!is_in_range(number), "{number}");
+        }
+    }
+
+    #[test]
+    fn an_object_gives_its_values_by_name_and_says_what_comes_twice_or_is_not_asked_for() {
+        let fields = Fields::read(r#"{"b": [1, 2] ,"x":1,"a":null,"y":2,"b":3}"#, &["a", "b", "c"]).unwrap();
+        assert_eq!(fields.present(), [None, Some("3"), None]);
+        assert_eq!(
+            (fields.value(0), fields.twice(), fields.unknown.as_deref()),
+            (Some("null"), Some("b"), Some("x"))
+        );
+        assert!(Fields::read("[1]", &["a"]).is_err());
+        assert!(Fields::read(r#"{"a":1} 2"#, &["a"]).is_err());
+    }
+
+    #[test]
+    fn a_list_keeps_no_more_items_than_it_may_and_counts_the_rest() {
+        let Items { first, len } = Items::read(r#"[ {"a":1} , "b",3,[4]]"#, 2).unwrap();
+        assert_eq!((first, len), (vec![r#"{"a":1}"#, r#""b""#], 4));
+        assert!(Items::read("{}", 2).is_err());
+    }
 }

@@ -25,8 +25,14 @@ const PUBLICATION: &str = r#"{"channel":"news","event":"tick","data":1}"#;
 /// The names of an envelope that mean something. Others are passed over: what one gets may be sent as it came.
 const ENVELOPE: [&str; 6] = ["event", "channel", "ref", "key", "encoding", "data"];
 
-/// The place of `data` in [`ENVELOPE`]: the one whose `null` is a value.
+/// The place of `ref` in [`ENVELOPE`].
+const REF: usize = 2;
+
+/// That of `data`, whose `null` is a value.
 const DATA: usize = 5;
+
+/// The place of `channel` among the names of each object that has one.
+const CHANNEL: usize = 0;
 
 /// The names of a channel in `fanfare:subscribe`. Others are faults: a misspelt `since` that is passed over loses messages
 /// without a word.
@@ -101,11 +107,11 @@ pub fn parse<'a>(text: &'a str, limits: &Limits) -> Result<Request<'a>, Fault> {
     let envelope = read_envelope(text).map_err(|kind| whole(None, kind))?;
     let [event, channel, reference, key, encoding, _] = envelope.present();
     let reference = reference.map(Reference::new).transpose();
-    let known = if envelope.twice == Some("ref") { None } else { reference.clone().ok().flatten() };
+    let known = if envelope.is_twice(REF) { None } else { reference.clone().ok().flatten() };
     let refuse = |why: String| whole(known.clone(), FaultKind::BadCommand(why));
     json::check_readable(text).map_err(|what| refuse(what.to_string()))?;
     let reference = reference.map_err(refuse)?;
-    if let Some(name) = envelope.twice {
+    if let Some(name) = envelope.twice() {
         return Err(refuse(format!("The message has {name} twice")));
     }
     let data = envelope.value(DATA);
@@ -121,9 +127,10 @@ pub fn parse<'a>(text: &'a str, limits: &Limits) -> Result<Request<'a>, Fault> {
 }
 
 fn read_envelope(text: &str) -> Result<Fields<'_, 6>, FaultKind> {
-    let text = text.trim_matches([' ', '\t', '\n', '\r']);
-    let is_object = json::kind(text) == Kind::Object;
-    if is_object && let Ok(envelope) = Fields::read(text, &ENVELOPE) {
+    let kind = json::kind(text.trim_start_matches([' ', '\t', '\n', '\r']));
+    if kind == Kind::Object
+        && let Ok(envelope) = Fields::read(text, &ENVELOPE)
+    {
         return Ok(envelope);
     }
     if let Err(error) = serde_json::from_str::<&RawValue>(text) {
@@ -131,7 +138,7 @@ fn read_envelope(text: &str) -> Result<Fields<'_, 6>, FaultKind> {
     }
     Err(FaultKind::BadCommand(match json::check_readable(text) {
         Err(what) => what.to_string(),
-        Ok(()) => format!("The message is {}; a message is an object like {PUBLICATION}", json::kind(text)),
+        Ok(()) => format!("The message is {kind}; a message is an object like {PUBLICATION}"),
     }))
 }
 
@@ -277,8 +284,10 @@ fn payload<'a>(data: Option<&'a str>, encoding: Option<&str>) -> Result<(Content
         }
         let text =
             text.ok_or_else(|| bad(format!("data in base64 is a string, not {}", json::kind(data))))?;
-        let bytes = STANDARD.decode(text.as_bytes());
-        let bytes = bytes.map_err(|why| bad(format!("data is not base64 (RFC 4648 §4, padded): {why}")))?;
+        let not_base64 = |why: String| {
+            bad(format!("data is not base64 (RFC 4648 §4, padded): {}", why.trim_end_matches('.')))
+        };
+        let bytes = STANDARD.decode(text.as_bytes()).map_err(|why| not_base64(why.to_string()))?;
         return Ok((Content::Binary, bytes.into()));
     }
     Ok(match text {
@@ -319,7 +328,7 @@ fn name_of<'a, const N: usize>(
     channel: Option<&'a str>,
     fields: &Fields<'_, N>,
 ) -> Result<Cow<'a, str>, &'static str> {
-    if fields.twice == Some("channel") {
+    if fields.is_twice(CHANNEL) {
         return Err("has channel twice");
     }
     let channel = channel.ok_or("has no channel")?;
@@ -328,7 +337,7 @@ fn name_of<'a, const N: usize>(
 
 /// Checks that an object has each of the names once, and no other.
 fn check_names<const N: usize>(fields: &Fields<'_, N>, names: &[&str; N]) -> Result<(), FaultKind> {
-    if let Some(twice) = fields.twice {
+    if let Some(twice) = fields.twice() {
         return Err(bad(format!("{twice} comes twice")));
     }
     match &fields.unknown {
@@ -343,8 +352,8 @@ fn channel_name(name: &str) -> Result<ChannelName, FaultKind> {
 }
 
 /// Each channel gets one answer: named twice, it would get two.
-fn once<'a>(names: &mut BTreeSet<Cow<'a, str>>, name: &Cow<'a, str>) -> Result<(), FaultKind> {
-    if names.insert(name.clone()) {
+fn once(names: &mut BTreeSet<String>, name: &str) -> Result<(), FaultKind> {
+    if names.insert(name.to_owned()) {
         return Ok(());
     }
     Err(bad(format!("Channel {} is listed twice; list each once", excerpt(name))))
@@ -393,3 +402,7 @@ fn excerpt(name: &str) -> String {
         None => name.to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "reading_tests.rs"]
+mod tests;
