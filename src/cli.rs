@@ -18,12 +18,12 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 
-use fanfare::config::{Config, Glob, Host, LagPolicy, normalise_origin};
+use fanfare::config::{AccessKey, Config, Glob, Host, LagPolicy, normalise_origin};
 use fanfare::pusher::App;
 use file::{ConfigFile, Known};
 use values::{
-    parse_address, parse_app, parse_history, parse_history_age, parse_history_bytes, parse_lag_policy,
-    parse_size, parse_threads, parse_time,
+    parse_address, parse_app, parse_history, parse_history_age, parse_history_bytes, parse_key,
+    parse_lag_policy, parse_size, parse_threads, parse_time,
 };
 
 /// A broadcast server: one URL per channel, for WebSocket clients and curl.
@@ -75,8 +75,8 @@ pub struct Args {
     /// Publishing then requires the field `Authorization: Bearer KEY`, in a POST or a WebSocket handshake, and /metrics
     /// and /dashboard require the key. Without a key, only loopback addresses can be listened on (see --insecure).
     #[arg(help_heading = "Access", hide_env = true)]
-    #[arg(long, value_name = "KEY", env = "FANFARE_PUBLISH_KEY", hide_env_values = true)]
-    publish_key: Option<String>,
+    #[arg(long, value_name = "KEY", env = "FANFARE_PUBLISH_KEY", hide_env_values = true, value_parser = parse_key)]
+    publish_key: Option<AccessKey>,
 
     /// Channels to publish to without the key
     ///
@@ -336,7 +336,7 @@ impl Args {
             listen: self.listen,
             metrics_listen: self.metrics_listen,
             threads: self.threads.unwrap_or_else(|| Config::default().threads),
-            publish_key: self.publish_key,
+            keys: self.publish_key.into_iter().collect(),
             client_publish: self.client_publish,
             allow_origin: self.allow_origin,
             allow_host: self.allow_host,
@@ -363,6 +363,7 @@ impl Args {
             close_timeout: self.close_timeout,
             lame_duck: self.lame_duck,
             drain: self.drain,
+            ..Config::default()
         }
     }
 }

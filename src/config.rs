@@ -2,6 +2,7 @@
 //!
 //! Where the values come from (flags, environment, file) is in `cli`, and no text is parsed here.
 
+mod access;
 mod apps;
 mod host;
 mod origin;
@@ -9,9 +10,13 @@ mod rules;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
+pub use access::{AccessKey, AuthRule, Backend, PresenceRule, Rate, SecretDigest};
 pub use apps::{AppError, AppFault};
 pub use host::{Host, NoHost};
 pub use origin::{NoOrigin, normalise as normalise_origin};
@@ -19,6 +24,7 @@ pub(crate) use rules::by_channel;
 pub use rules::{DeadRule, Glob};
 
 use crate::pusher::App;
+use crate::token::Keys;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -36,10 +42,46 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     /// The number of event loops, each on a thread of its own. Default: the number of cores.
     pub threads: NonZeroUsize,
-    /// The key that publishing requires. Without one, everybody may publish.
-    pub publish_key: Option<String>,
-    /// With a key set, the channels that clients may publish to without it.
+    /// The keys that publishing requires. Without one, everybody who may subscribe may publish, unless tokens or the
+    /// backend decide. Names and digests differ.
+    pub keys: Vec<AccessKey>,
+    /// With a key set, the channels that clients who may subscribe may publish to without it.
     pub client_publish: Vec<Glob>,
+    /// Who may subscribe, by channel. The first glob that matches decides, `*` after all others. If none matches:
+    /// [`AuthRule::Token`] if there are token keys, else [`AuthRule::Hook`] if there is a backend, else
+    /// [`AuthRule::Open`].
+    pub auth: Vec<(Glob, AuthRule)>,
+    /// The keys by which tokens are signed.
+    pub token_keys: Keys,
+    /// What tokens must have as `aud`.
+    pub token_audience: Option<String>,
+    /// The cookie that may carry a token. It needs `allow_origin` without `*` and `null`: cookies ride along from any page.
+    pub token_cookie: Option<String>,
+    /// Whether the parameter `access_token` may carry a token.
+    pub token_in_query: bool,
+    /// The backend that is asked where the rule is [`AuthRule::Hook`].
+    pub backend: Option<Backend>,
+    /// Who is told of whom is there, by channel, as with `auth`. If none matches, nobody is.
+    pub presence: Vec<(Glob, PresenceRule)>,
+    /// The longest list of members that is told; above it only numbers are. At most [`Config::PRESENCE_MEMBERS_MAX`].
+    pub presence_members: usize,
+    /// Where a line is written for each publication by a key.
+    pub audit: Option<PathBuf>,
+    /// The networks of proxies whose `X-Forwarded-For` and PROXY headers are believed.
+    pub trust_proxy: Vec<IpNet>,
+    /// Those of `listen` at which each connection begins with a PROXY header.
+    pub proxy_listen: Vec<SocketAddr>,
+    /// The most connections from an address (IPv6: from a /64) that is not of loopback.
+    pub ip_connections: Option<usize>,
+    /// How many handshakes such an address may begin in a time.
+    pub ip_handshakes: Option<Rate>,
+    /// The most connections by tokens of one `sub`.
+    pub user_connections: Option<usize>,
+    /// The most subscriptions of a connection at `/channels`.
+    pub client_subscriptions: usize,
+    /// How many messages a connection without a key may send in a time, outside development mode: twice as many in a
+    /// burst. Above that it is read more slowly.
+    pub client_messages: Option<Rate>,
     /// The browser origins that are served, in the form of [`normalise_origin`]; `*` stands for all, `null` for pages
     /// without one. In development mode the origins of loopback are served as well; otherwise an empty list serves all.
     pub allow_origin: Vec<String>,
@@ -130,8 +172,24 @@ impl Default for Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
             metrics_listen: None,
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            publish_key: None,
+            keys: Vec::new(),
             client_publish: Vec::new(),
+            auth: Vec::new(),
+            token_keys: Keys::default(),
+            token_audience: None,
+            token_cookie: None,
+            token_in_query: false,
+            backend: None,
+            presence: Vec::new(),
+            presence_members: 100,
+            audit: None,
+            trust_proxy: Vec::new(),
+            proxy_listen: Vec::new(),
+            ip_connections: None,
+            ip_handshakes: None,
+            user_connections: None,
+            client_subscriptions: 100,
+            client_messages: Some(Self::CLIENT_MESSAGES),
             allow_origin: Vec::new(),
             allow_host: Vec::new(),
             apps: Vec::new(),
@@ -172,10 +230,17 @@ impl Config {
     /// How long they are kept. 5 minutes cover a tunnel, a lift, a laptop carried to the next room.
     pub const HISTORY_AGE: Duration = Duration::from_secs(300);
 
+    /// The longest list of members that can be told.
+    pub const PRESENCE_MEMBERS_MAX: usize = 1000;
+
+    /// How many messages a connection may send: a game of 60 frames a second does not notice.
+    pub const CLIENT_MESSAGES: Rate =
+        Rate { count: NonZeroU32::new(100).expect("it is above 0"), per: Duration::from_secs(1) };
+
     /// Whether this is the development mode: open to everybody, and therefore on loopback only.
     #[must_use]
     pub fn is_development(&self) -> bool {
-        self.publish_key.is_none()
+        self.lets_everybody_publish()
             && !self.insecure
             && self.listen.iter().all(|address| address.ip().is_loopback())
     }
@@ -194,6 +259,12 @@ impl Config {
             return vec![Self::development_app()];
         }
         apps.to_vec()
+    }
+
+    /// Whether nothing is configured that a publisher could be asked for.
+    #[must_use]
+    pub fn lets_everybody_publish(&self) -> bool {
+        self.keys.is_empty() && self.token_keys.is_empty() && self.backend.is_none()
     }
 
     /// Whether `/` is the demo page, and its prices are published.
@@ -224,7 +295,7 @@ impl Config {
         }
         let exposed = self.listen.iter().find(|address| !address.ip().is_loopback());
         match exposed {
-            Some(&address) if self.publish_key.is_none() && !self.insecure => {
+            Some(&address) if self.lets_everybody_publish() && !self.insecure => {
                 Err(ConfigError::Exposed(address))
             }
             _ => self.check_values(),
@@ -240,14 +311,7 @@ impl Config {
     }
 
     fn check_values(&self) -> Result<(), ConfigError> {
-        if self
-            .publish_key
-            .as_deref()
-            .is_some_and(|key| key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()))
-        {
-            return Err(ConfigError::PublishKey);
-        }
-        if self.publish_key.is_none() && !self.client_publish.is_empty() {
+        if self.lets_everybody_publish() && !self.client_publish.is_empty() {
             return Err(ConfigError::ClientPublishWithoutKey);
         }
         if self.deflate_level > DEFLATE_LEVEL_MAX {
@@ -309,8 +373,6 @@ pub enum ConfigError {
     NoListen,
     /// An address that other machines can reach, without a key: everybody could publish.
     Exposed(SocketAddr),
-    /// A key that no `Authorization` field can carry.
-    PublishKey,
     /// An exception from a key that is not set.
     ClientPublishWithoutKey,
     /// A compression level that does not exist.
@@ -333,10 +395,6 @@ impl fmt::Display for ConfigError {
                 f,
                 "--listen {address}: other machines can reach this address, and without a key everybody could publish. \
                  Add --publish-key KEY (or --insecure if that is what you want)"
-            ),
-            Self::PublishKey => f.write_str(
-                "--publish-key: the key must have at least one character, all of them visible ASCII without spaces. Give one \
-                 such as the output of `openssl rand -hex 32`",
             ),
             Self::ClientPublishWithoutKey => f.write_str(
                 "--client-publish: without a key every client may publish already. Add --publish-key KEY, or leave \
@@ -398,19 +456,12 @@ mod tests {
 
     #[test]
     fn a_key_or_insecure_opens_other_addresses_and_ends_the_development_mode() {
-        let with_key = Config { publish_key: Some("k".into()), ..listening_on("0.0.0.0:80") };
+        let with_key =
+            Config { keys: vec![AccessKey::with_all_rights("default", "k")], ..listening_on("0.0.0.0:80") };
         let insecure = Config { insecure: true, ..listening_on("0.0.0.0:80") };
         for config in [with_key, insecure] {
             assert_eq!(config.check(), Ok(()));
             assert!(!config.is_development());
-        }
-    }
-
-    #[test]
-    fn a_key_that_no_header_can_carry_is_refused() {
-        for key in ["", "two words", "línea", "a\nb"] {
-            let config = Config { publish_key: Some(key.into()), ..Config::default() };
-            assert_eq!(config.check(), Err(ConfigError::PublishKey), "{key:?}");
         }
     }
 
@@ -424,7 +475,8 @@ mod tests {
     fn a_glob_that_fits_no_channel_is_refused_by_its_flag() {
         let glob = || Glob::new("a b");
         let age = Duration::from_secs(1);
-        let with_key = || Config { publish_key: Some("k".into()), ..Config::default() };
+        let with_key =
+            || Config { keys: vec![AccessKey::with_all_rights("default", "k")], ..Config::default() };
         for (flag, config) in [
             ("--client-publish", Config { client_publish: vec![glob()], ..with_key() }),
             ("--client-publish", Config { client_publish: vec![Glob::new("@fanfare.*")], ..with_key() }),

@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use fanfare::config::Config;
+use fanfare::config::{AccessKey, Config};
 use serde_json::{Value, json};
 use support::event_stream::*;
 use support::long_poll::*;
@@ -16,7 +16,7 @@ const PRICES: &str = "/channels/demo-prices";
 
 /// A server with a key, which is therefore not in development mode.
 fn with_key(demo: bool) -> Running {
-    start(Config { publish_key: Some("secret".into()), demo, ..config() })
+    start(Config { keys: vec![AccessKey::with_all_rights("default", "secret")], demo, ..config() })
 }
 
 fn symbol(tick: &str) -> String {

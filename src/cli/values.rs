@@ -8,12 +8,22 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use fanfare::config::{Glob, LagPolicy};
+use fanfare::config::{AccessKey, Glob, LagPolicy};
 use fanfare::pusher::App;
 
 pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| "give an IP address and a port, such as 127.0.0.1:8080, 0.0.0.0:80 or [::]:80".into())
+}
+
+/// A secret that an `Authorization` field can carry.
+pub fn parse_key(text: &str) -> Result<AccessKey, String> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("the key must have at least one character, all of them visible ASCII without spaces. Give one such as the \
+                    output of `openssl rand -hex 32`"
+            .into());
+    }
+    Ok(AccessKey::with_all_rights(AccessKey::DEFAULT_NAME, text))
 }
 
 pub fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Config, ConfigError};
+use super::super::{AccessKey, Config, ConfigError};
 use super::*;
 use crate::pusher::Webhook;
 
@@ -151,7 +151,7 @@ fn development_mode_without_an_app_has_one_that_is_ready_and_no_other_mode_has()
     let loopback = Config::default();
     assert_eq!(loopback.apps_or_development(&[]), [Config::development_app()]);
     assert_eq!(loopback.apps_or_development(&[app()]), [app()]);
-    let with_key = Config { publish_key: Some("k".into()), ..Config::default() };
+    let with_key = Config { keys: vec![AccessKey::with_all_rights("default", "k")], ..Config::default() };
     let listen = vec!["0.0.0.0:80".parse().unwrap()];
     let exposed = Config { listen: listen.clone(), ..with_key.clone() };
     let insecure = Config { insecure: true, listen, ..Config::default() };

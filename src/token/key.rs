@@ -189,6 +189,12 @@ impl Keys {
         self.0.iter()
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether the key is one of these.
     #[must_use]
     pub fn contains(&self, id: KeyId) -> bool {

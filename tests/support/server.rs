@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use fanfare::config::{Config, Glob};
+use fanfare::config::{AccessKey, Config, Glob};
 use fanfare::server::{Draft, Handle, PublishError, Server};
 
 use super::until;
@@ -31,7 +31,11 @@ pub fn config() -> Config {
 
 /// With the key `secret`, and channels `chat-*` open to clients.
 pub fn with_key() -> Config {
-    Config { publish_key: Some("secret".into()), client_publish: vec![Glob::new("chat-*")], ..config() }
+    Config {
+        keys: vec![AccessKey::with_all_rights("default", "secret")],
+        client_publish: vec![Glob::new("chat-*")],
+        ..config()
+    }
 }
 
 /// The same on one loop.

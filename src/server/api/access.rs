@@ -4,9 +4,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use subtle::ConstantTimeEq;
 
-use crate::config::{Config, Glob, Host, normalise_origin};
+use crate::config::{AccessKey, Config, Glob, Host, SecretDigest, normalise_origin};
 use crate::http::{Request, Response, Status};
 use crate::hub::ChannelName;
 use crate::server::api::origins::{Misnamed, Origins, PageAccess, is_same_origin};
@@ -14,7 +13,7 @@ use crate::server::api::origins::{Misnamed, Origins, PageAccess, is_same_origin}
 /// The rules, as configured.
 #[derive(Clone, Debug)]
 pub struct Access {
-    publish_key: Option<String>,
+    keys: Vec<AccessKey>,
     client_publish: Vec<Glob>,
     origins: Origins,
     is_development: bool,
@@ -51,7 +50,7 @@ impl Access {
     /// The rules of a configuration.
     pub fn new(config: &Config) -> Self {
         Self {
-            publish_key: config.publish_key.clone(),
+            keys: config.keys.clone(),
             client_publish: config.client_publish.clone(),
             origins: Origins::new(config),
             is_development: config.is_development(),
@@ -116,16 +115,18 @@ impl Access {
 
     /// Checks that the request may publish by its key.
     pub fn check_key(&self, request: &Request) -> Result<(), Refusal> {
-        let Some(key) = &self.publish_key else { return Ok(()) };
+        if self.keys.is_empty() {
+            return Ok(());
+        }
         // Basic does not count here: a browser that has been told the key once sends it by itself with whatever any
         // page makes it send, a form to this server among it.
         let sent = request.header_str("authorization").and_then(bearer).ok_or(Refusal::NoKey)?;
-        if is_same(sent, key) { Ok(()) } else { Err(Refusal::WrongKey) }
+        if self.is_key(sent) { Ok(()) } else { Err(Refusal::WrongKey) }
     }
 
     /// Whether there is a key, and the request has it.
     pub fn has_key(&self, request: &Request) -> bool {
-        self.publish_key.is_some() && self.check_key(request).is_ok()
+        !self.keys.is_empty() && self.check_key(request).is_ok()
     }
 
     /// Checks that the request may publish to `channel` by `POST`: by its key or, if it has none, because the channel is
@@ -146,12 +147,14 @@ impl Access {
         if self.is_development {
             return Ok(());
         }
-        let Some(key) = &self.publish_key else { return Err(Refusal::NotShown) };
+        if self.keys.is_empty() {
+            return Err(Refusal::NotShown);
+        }
         let sent = request.header_str("authorization").unwrap_or("");
         // A page elsewhere can open a WebSocket here, which the browser sends the password with.
         let password = basic_password(sent).filter(|_| is_same_origin(request));
-        let is_holder = bearer(sent).is_some_and(|sent| is_same(sent, key))
-            || password.is_some_and(|password| is_same(&password, key));
+        let is_holder = bearer(sent).is_some_and(|sent| self.is_key(sent))
+            || password.is_some_and(|password| self.is_key(&password));
         if is_holder { Ok(()) } else { Err(Refusal::NoReader) }
     }
 
@@ -163,6 +166,11 @@ impl Access {
             return false;
         }
         self.check_key(request).is_ok() || self.is_open_to_clients(channel.local())
+    }
+
+    fn is_key(&self, sent: &str) -> bool {
+        let sent = SecretDigest::of(sent);
+        self.keys.iter().any(|key| key.digest.fits(&sent))
     }
 
     fn is_open_to_clients(&self, channel: &str) -> bool {
@@ -246,10 +254,6 @@ fn basic_password(authorization: &str) -> Option<String> {
     decoded.split_once(':').map(|(_, password)| password.to_owned())
 }
 
-fn is_same(sent: &str, key: &str) -> bool {
-    sent.as_bytes().ct_eq(key.as_bytes()).into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,7 +268,11 @@ mod tests {
 
     fn with_key() -> Access {
         let client_publish = vec![Glob::new("chat-*")];
-        Access::new(&Config { publish_key: Some("secret".into()), client_publish, ..Config::default() })
+        Access::new(&Config {
+            keys: vec![AccessKey::with_all_rights("default", "secret")],
+            client_publish,
+            ..Config::default()
+        })
     }
 
     fn named(channel: &str) -> ChannelName {
