@@ -5,8 +5,8 @@
 use crate::http::{self, Request, Response, Status};
 use crate::hub::ChannelName;
 use crate::pusher::{Access, Kind, Name};
-use crate::server::api::access;
-use crate::server::apps::Apps;
+use crate::server::access::Identity;
+use crate::server::api::handlers::Basis;
 
 /// What the request wants of the channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,10 @@ pub fn channel_of(
     request: &Request,
     name: ChannelName,
     wish: Wish,
-    access: &access::Access,
-    apps: &Apps,
+    who: Option<&Identity>,
+    basis: Basis<'_>,
 ) -> Result<ChannelName, Response> {
+    let Basis { access, apps, .. } = basis;
     let channel = match http::parameter(request.query(), "app") {
         None => name,
         Some(id) => {
@@ -42,7 +43,7 @@ pub fn channel_of(
     }
     match wish {
         // Whoever has the key may publish whatever a server of the app may.
-        Wish::Publish if access.has_key(request) => Ok(channel),
+        Wish::Publish if access.has_publishing_key(who, &channel) => Ok(channel),
         Wish::Publish => Err(closed(
             "Publishing to a private or presence channel needs the server's --publish-key as Authorization: Bearer \
              KEY, or a signed request to /apps/{id}/events.",

@@ -29,6 +29,8 @@ pub mod timeouts;
 mod websocket;
 mod writing;
 
+use std::sync::Arc;
+
 use context::Context;
 use lag::Lateness;
 use life::{After, Awaits, Carrier, Ended, EventStream, Http, Life, LongPoll, Messages, WebSocket};
@@ -38,6 +40,7 @@ use subscriptions::Subscriptions;
 use timeouts::{Deadlines, Stage};
 
 use crate::hub::{LogId, Subscription};
+use crate::server::access::Identity;
 use crate::server::api::routes::Door;
 use crate::server::clock::Millis;
 use crate::server::metrics::counters::{Counters, Transport};
@@ -51,6 +54,8 @@ use crate::ws::CloseCode;
 pub struct Connection {
     pub stream: Stream,
     life: Life,
+    /// Who the client is, by what its newest request carried. `None`: nobody in particular.
+    pub identity: Option<Arc<Identity>>,
     outbox: Outbox,
     subscriptions: Subscriptions,
     /// Since when it lags by more than its policy allows.
@@ -107,6 +112,7 @@ impl Connection {
         Self {
             stream,
             life: Life::Http(Box::new(Http::new())),
+            identity: None,
             outbox: Outbox::default(),
             subscriptions: Subscriptions::None,
             lateness: Lateness::default(),
