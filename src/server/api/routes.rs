@@ -39,6 +39,8 @@ pub enum Route {
     Module,
     /// `/echo`
     Echo,
+    /// `/revoke`, where tokens are revoked.
+    Revoke,
     /// `/channels/{name}`
     Channel(ChannelName),
     /// `/app/{key}`, where clients of the Pusher protocol connect.
@@ -86,6 +88,7 @@ impl Route {
             "/fanfare.js" => Ok(Self::Script),
             "/fanfare.mjs" => Ok(Self::Module),
             "/echo" => Ok(Self::Echo),
+            "/revoke" => Ok(Self::Revoke),
             path => match path.strip_prefix(WATCHED_CHANNELS) {
                 Some(segment) => watched(segment).map(Self::LiveView),
                 None => Self::of_names(path, request),
@@ -135,7 +138,7 @@ impl Route {
                 Err(Refused::Method("POST")) => "POST, OPTIONS",
                 Ok(_) | Err(_) => "GET, POST, OPTIONS",
             },
-            (Door::Public, Self::Session(..)) => "POST, OPTIONS",
+            (Door::Public, Self::Session(..) | Self::Revoke) => "POST, OPTIONS",
             (
                 Door::Public,
                 Self::Home

@@ -15,7 +15,7 @@ impl Connection {
     /// When it is due next if no event comes first.
     pub fn deadline(&self, cx: &Context) -> Millis {
         let deadline = self.deadlines.next(self.stage(), &cx.timeouts);
-        let deadline = self.authorize_by().map_or(deadline, |at| at.min(deadline));
+        let deadline = self.may_stay_until(cx).map_or(deadline, |at| at.min(deadline));
         let grace_end = self.grace_end(cx);
         // A grace that has ended is left to the flush of this turn.
         if grace_end > cx.now { deadline.min(grace_end) } else { deadline }
@@ -39,6 +39,11 @@ impl Connection {
         self.lateness.deadline(policy, &cx.lag_rules)
     }
 
+    /// Until when it may stay as it is, without authorization or with that which it has.
+    fn may_stay_until(&self, cx: &Context) -> Option<Millis> {
+        self.authorize_by().or_else(|| self.stays_until(cx))
+    }
+
     /// Excludes the time from `since` until now, in which the peer was not read, from its deadlines.
     pub fn excuse(&mut self, since: Millis, now: Millis) {
         self.deadlines.excuse(self.stage(), since, now);
@@ -46,7 +51,7 @@ impl Connection {
 
     /// What is due now, if anything. Whether unread bytes or unused room excuse the peer, [`Connection::is_excused`] tells.
     pub fn due(&self, cx: &Context) -> Option<Due> {
-        if self.authorize_by().is_some_and(|at| at <= cx.now) {
+        if self.may_stay_until(cx).is_some_and(|at| at <= cx.now) {
             return Some(Due::Unauthorized);
         }
         self.deadlines.due(self.stage(), cx.now, &cx.timeouts)
@@ -92,6 +97,10 @@ impl Connection {
             (Due::CloseSilent, Life::EventStream(_)) => {
                 cx.note(Reason::Silent, &"an event stream whose bytes were not taken");
                 return Next::Drop;
+            }
+            (Due::Unauthorized, Life::EventStream(_)) => self.end_stay(cx),
+            (Due::Unauthorized, Life::WebSocket(websocket)) if websocket.pusher.is_none() => {
+                self.end_stay(cx);
             }
             (Due::Unauthorized, Life::WebSocket(_) | Life::Carried(_)) => self.close_unauthorized(cx),
             (Due::Notice, Life::WebSocket(_)) => {

@@ -10,6 +10,7 @@ use super::subscriptions::Entry;
 use crate::config::LagPolicy;
 use crate::http::{Request, Response, Status};
 use crate::hub::{PublicationId, Resumption, Subscription, WireForm};
+use crate::server::access::Refusal;
 use crate::server::api::handlers::Polling;
 use crate::server::encoder;
 
@@ -24,7 +25,7 @@ enum Polled {
 impl Connection {
     /// Answers a long poll with the kept publications, or lets it wait.
     pub(super) fn poll_channel(&mut self, request: &Request, polling: &Polling, cx: &mut Context) {
-        let wait_ms = if cx.is_leaving() { 0 } else { polling.wait_ms };
+        let wait_ms = if cx.is_leaving() { 0 } else { polling.wait_ms.min(self.wait_ms_max(cx)) };
         let (mut polled, owner) = (None, cx.owner);
         cx.under_lock(&polling.channel, polling.position, |hub, resumption| {
             if wait_ms == 0 || resumption.gap.is_some() || !resumption.publications.is_empty() {
@@ -66,6 +67,13 @@ impl Connection {
         let body = encoder::long_poll_answer(None, cx.hub.unread(subscription), next);
         self.leave_channels(cx);
         self.respond(&response(body), after, cx);
+    }
+
+    /// Answers a long poll that waits with the reason why its client may not go on.
+    pub(super) fn refuse_poll(&mut self, refusal: &Refusal, cx: &mut Context) {
+        self.leave_channels(cx);
+        let Some(Ended { after, .. }) = self.end_wait(cx.now) else { return };
+        self.respond(&Response::from(refusal), after, cx);
     }
 
     /// Ends a long poll without an answer; the connection is an HTTP one again.

@@ -22,6 +22,7 @@ pub mod reading;
 pub mod replay;
 mod sending;
 pub mod spares;
+mod standing;
 pub mod stream;
 mod subscriptions;
 pub mod table;
@@ -233,9 +234,9 @@ impl Connection {
     }
 
     /// The head of an event stream is in the outbox.
-    fn become_event_stream(&mut self, is_leaving: bool, now: Millis) {
+    fn become_event_stream(&mut self, is_leaving: bool, is_envelope: bool, now: Millis) {
         let awaits = Awaits::Nothing;
-        self.enter(Life::EventStream(EventStream { awaits, is_leaving }), now);
+        self.enter(Life::EventStream(EventStream { awaits, is_leaving, is_envelope }), now);
     }
 
     /// A long poll begins to wait. `make` gets the HTTP connection, which continues after the answer.

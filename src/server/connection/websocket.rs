@@ -10,9 +10,11 @@ use super::joining::join;
 use super::life::{Awaits, Life, Messages, Rest, WebSocket};
 use super::{Connection, Next};
 use crate::hub::Subscription;
-use crate::server::api::handlers::{Acceptance, Becoming};
+use crate::server::api::handlers::{Acceptance, Becoming, MayPublish};
 use crate::server::api::payload;
 use crate::server::broker::answer::Publishing;
+use crate::server::broker::draft::DraftError;
+use crate::server::encoder::ENVELOPE_SUBPROTOCOL;
 use crate::server::metrics::refusals::Reason;
 use crate::ws::{CloseCode, Error, Event, FrameHeader, Message, MessageKind, Opcode, Protocol, State};
 
@@ -29,9 +31,13 @@ impl Connection {
     pub(super) fn upgrade(&mut self, acceptance: Acceptance, cx: &mut Context) {
         let (messages, joined) = match &acceptance.becomes {
             Becoming::Echo => (Messages::Echoed, None),
-            Becoming::Subscriber(joining) => (Messages::Published, Some(join(joining, cx))),
+            Becoming::Subscriber { joining, may_publish } => {
+                (Messages::Published(*may_publish), Some(join(joining, cx)))
+            }
+            Becoming::Refused(_) => (Messages::Published(MayPublish::Never), None),
             Becoming::Pusher { .. } => (Messages::Commands, None),
         };
+        let is_envelope = acceptance.subprotocol == Some(ENVELOPE_SUBPROTOCOL);
         let Life::Http(http) = &mut self.life else { return };
         let mut rest = http.take_rest();
         let deflate = acceptance.deflate;
@@ -44,17 +50,33 @@ impl Connection {
         }
         let is_leaving = cx.is_leaving();
         let awaits = Awaits::Nothing;
-        let websocket =
-            WebSocket { protocol, rest: None, deflate, awaits, is_leaving, messages, pusher: None };
+        let websocket = WebSocket {
+            protocol,
+            rest: None,
+            deflate,
+            awaits,
+            is_leaving,
+            messages,
+            is_envelope,
+            pusher: None,
+        };
         self.become_websocket(websocket, cx.now);
+        if is_envelope {
+            self.say_authorized(None, cx);
+        }
         if let Some(joined) = joined {
             if joined.hears_notices() {
                 self.deadlines.begin_notices(cx.now, &cx.timeouts);
             }
             self.begin(joined);
         }
-        if let Becoming::Pusher { connecting, form } = acceptance.becomes {
-            self.begin_pusher(*connecting, form, cx);
+        match acceptance.becomes {
+            Becoming::Pusher { connecting, form } => self.begin_pusher(*connecting, form, cx),
+            Becoming::Refused(refusal) => {
+                cx.note_refusal(&refusal, self.identity.as_deref());
+                self.end_with(&refusal, cx);
+            }
+            Becoming::Echo | Becoming::Subscriber { .. } => {}
         }
         // If the socket is broken, the next read fails.
         let _ = self.receive_frames(&mut rest, cx);
@@ -115,11 +137,14 @@ impl Connection {
         let Life::WebSocket(websocket) = &self.life else { return Next::Read };
         match (websocket.messages, self.subscriptions.single()) {
             (Messages::Commands, _) => self.receive_command(&message, cx),
-            (Messages::Published, Some(subscription)) => {
+            (Messages::Published(_), Some(subscription)) => {
                 self.publish_message(subscription, message, cx);
                 Next::Read
             }
-            (Messages::Published, None) => Next::Read,
+            (Messages::Published(_), None) => {
+                self.is_heard(cx);
+                Next::Read
+            }
             (Messages::Echoed, _) => self.echo(message, is_last, cx),
         }
     }
@@ -127,6 +152,10 @@ impl Connection {
     fn publish_message(&mut self, subscription: Subscription, message: Message<'_>, cx: &mut Context) {
         let channel = cx.hub.channel(subscription).clone();
         let drafted = payload::from_message(channel, subscription.form(), &message);
+        let is_taken = matches!(drafted, Err(DraftError::Event(_))) && self.take_authorize(&message, cx);
+        if is_taken || !self.is_heard(cx) {
+            return;
+        }
         if let Cow::Owned(assembled) = message.payload {
             cx.spares.give(assembled);
         }
