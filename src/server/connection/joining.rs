@@ -60,7 +60,7 @@ impl Connection {
     pub(super) fn begin(&mut self, joined: Joined) {
         let Joined { subscription, notice, policy, missed } = joined;
         if let Some(notice) = notice {
-            encoder::notice(notice, subscription.form(), self.outbox.tail());
+            encoder::notice(notice, subscription.form(), None, self.outbox.tail());
         }
         self.add_subscription(Entry { subscription, policy, replay: Replay::new(missed) });
     }
@@ -81,7 +81,7 @@ impl Connection {
             && self.outbox.is_empty()
         {
             let notice = Notice::Alive { idle_ms: cx.timeouts.idle_ms() };
-            encoder::notice(notice, entry.subscription.form(), self.outbox.tail());
+            encoder::notice(notice, entry.subscription.form(), None, self.outbox.tail());
         }
     }
 }

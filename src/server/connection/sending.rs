@@ -150,7 +150,8 @@ impl Connection {
             }
             let missed = hub.take_missed(*subscription);
             if missed > 0 {
-                encoder::notice(Notice::Lagged(missed), subscription.form(), self.outbox.tail());
+                let channel = Some(hub.channel(*subscription).local());
+                encoder::notice(Notice::Lagged(missed), subscription.form(), channel, self.outbox.tail());
             }
         }
         is_whole
