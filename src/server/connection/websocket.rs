@@ -30,7 +30,8 @@ impl Connection {
         let (messages, joined) = match &acceptance.becomes {
             Becoming::Echo => (Messages::Echoed, None),
             Becoming::Subscriber(joining) => (Messages::Published, Some(join(joining, cx))),
-            Becoming::Pusher { .. } => (Messages::Commands, None),
+            Becoming::Pusher { .. } => (Messages::Pusher, None),
+            Becoming::Multiplex(_) => (Messages::Commands, None),
         };
         let Life::Http(http) = &mut self.life else { return };
         let mut rest = http.take_rest();
@@ -45,7 +46,7 @@ impl Connection {
         let is_leaving = cx.is_leaving();
         let awaits = Awaits::Nothing;
         let websocket =
-            WebSocket { protocol, rest: None, deflate, awaits, is_leaving, messages, pusher: None };
+            WebSocket { protocol, rest: None, deflate, awaits, is_leaving, messages, client: None };
         self.become_websocket(websocket, cx.now);
         if let Some(joined) = joined {
             if joined.hears_notices() {
@@ -53,8 +54,10 @@ impl Connection {
             }
             self.begin(joined);
         }
-        if let Becoming::Pusher { connecting, form } = acceptance.becomes {
-            self.begin_pusher(*connecting, form, cx);
+        match acceptance.becomes {
+            Becoming::Echo | Becoming::Subscriber(_) => {}
+            Becoming::Pusher { connecting, form } => self.begin_pusher(*connecting, form, cx),
+            Becoming::Multiplex(multiplexing) => self.begin_multiplex(multiplexing, cx),
         }
         // If the socket is broken, the next read fails.
         let _ = self.receive_frames(&mut rest, cx);
@@ -114,7 +117,8 @@ impl Connection {
     fn receive_message(&mut self, message: Message<'_>, is_last: bool, cx: &mut Context) -> Next {
         let Life::WebSocket(websocket) = &self.life else { return Next::Read };
         match (websocket.messages, self.subscriptions.single()) {
-            (Messages::Commands, _) => self.receive_command(&message, cx),
+            (Messages::Pusher, _) => self.receive_command(&message, cx),
+            (Messages::Commands, _) => self.receive_request(&message, cx),
             (Messages::Published, Some(subscription)) => {
                 self.publish_message(subscription, message, cx);
                 Next::Read
