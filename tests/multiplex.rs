@@ -287,3 +287,21 @@ fn a_client_that_inflates_gets_compressed_publications() {
     publish(server.address, "a", &"compressible ".repeat(100));
     assert_eq!(read(&mut raw).0, 0xc1, "RSV1 of RFC 7692");
 }
+
+#[test]
+fn a_publication_to_the_channel_of_the_url_is_acknowledged_by_its_ref_and_repeated_by_its_key() {
+    let server = start(config());
+    let mut client = envelopes(server.address, "chat");
+    say(&mut client, r#"{"event":"say","data":"hi","ref":7,"key":"k"}"#);
+    let both = [next(&mut client), next(&mut client)];
+    let ack = both.iter().find(|message| message["event"] == "fanfare:published").unwrap();
+    let said = both.iter().find(|message| message["event"] == "say").unwrap();
+    assert_eq!((&ack["ref"], &ack["data"]["id"]), (&json!(7), &said["id"]));
+    say(&mut client, r#"{"event":"say","data":"hi","ref":8,"key":"k"}"#);
+    let again = next(&mut client);
+    assert_eq!((&again["ref"], &again["data"]), (&json!(8), &ack["data"]));
+    say(&mut client, r#"{"event":"say","data":"another","key":"k"}"#);
+    assert_eq!(fault(&next(&mut client)), ("conflict", 422));
+    say(&mut client, r#"{"data":1,"ref":[]}"#);
+    assert_eq!(u16::from(close_frame(&mut client).unwrap().code), 1008);
+}

@@ -2,7 +2,7 @@
 //!
 //! The roles are in `pusher` and `multiplex`.
 
-use super::multiplex::Multiplex;
+use super::multiplex::{Awaited, Multiplex};
 use crate::hub::WireForm;
 use crate::pusher::{Session, User};
 use crate::server::apps::running::Place;
@@ -16,6 +16,8 @@ pub enum Client {
     Pusher(PusherClient),
     /// It reads and publishes to many channels by commands.
     Multiplex(Multiplex),
+    /// It publishes to its one channel, and awaits an acknowledgement. No further message is read until then.
+    Publisher(Awaited),
 }
 
 impl Client {
@@ -23,7 +25,7 @@ impl Client {
     pub fn pusher(&self) -> Option<&PusherClient> {
         match self {
             Self::Pusher(client) => Some(client),
-            Self::Multiplex(_) => None,
+            Self::Multiplex(_) | Self::Publisher(_) => None,
         }
     }
 
@@ -31,7 +33,7 @@ impl Client {
     pub fn pusher_mut(&mut self) -> Option<&mut PusherClient> {
         match self {
             Self::Pusher(client) => Some(client),
-            Self::Multiplex(_) => None,
+            Self::Multiplex(_) | Self::Publisher(_) => None,
         }
     }
 
@@ -40,6 +42,7 @@ impl Client {
         let own = match self {
             Self::Pusher(client) => client.held_len(),
             Self::Multiplex(client) => client.held_len(),
+            Self::Publisher(awaited) => awaited.channel.len(),
         };
         size_of::<Self>() + own
     }

@@ -43,7 +43,7 @@ pub struct Multiplex {
 pub struct Awaited {
     pub reference: Option<Reference>,
     /// The channel, as the client calls it.
-    pub channel: String,
+    pub channel: Box<str>,
 }
 
 impl Multiplex {
@@ -71,7 +71,7 @@ impl Connection {
         match &self.life {
             Life::WebSocket(websocket) => match websocket.client.as_deref()? {
                 Client::Multiplex(client) => Some(client),
-                Client::Pusher(_) => None,
+                Client::Pusher(_) | Client::Publisher(_) => None,
             },
             Life::Http(_)
             | Life::LongPoll(_)
@@ -86,7 +86,7 @@ impl Connection {
     pub(super) fn multiplex_mut(&mut self) -> Option<&mut Multiplex> {
         match self.client_slot()?.as_deref_mut()? {
             Client::Multiplex(client) => Some(client),
-            Client::Pusher(_) => None,
+            Client::Pusher(_) | Client::Publisher(_) => None,
         }
     }
 
@@ -154,15 +154,34 @@ impl Connection {
         }
     }
 
-    /// Whether the outcome of a command is awaited.
+    /// Whether the outcome of a publication is awaited, so that no further message is read.
     pub(super) fn awaits_outcome(&self) -> bool {
-        self.multiplex().is_some_and(|client| client.awaited.is_some())
+        let Life::WebSocket(websocket) = &self.life else { return false };
+        match websocket.client.as_deref() {
+            Some(Client::Multiplex(client)) => client.awaited.is_some(),
+            Some(Client::Publisher(_)) => true,
+            Some(Client::Pusher(_)) | None => false,
+        }
     }
 
-    /// The outcome of a command comes later.
+    /// The outcome of a publication comes later.
     pub(super) fn await_outcome(&mut self, awaited: Awaited) {
-        if let Some(client) = self.multiplex_mut() {
-            client.awaited = Some(Box::new(awaited));
+        let Some(slot) = self.client_slot() else { return };
+        match slot.as_deref_mut() {
+            Some(Client::Multiplex(client)) => client.awaited = Some(Box::new(awaited)),
+            Some(Client::Pusher(_) | Client::Publisher(_)) => {}
+            None => *slot = Some(Box::new(Client::Publisher(awaited))),
+        }
+    }
+
+    fn take_awaited(&mut self) -> Option<Awaited> {
+        let slot = self.client_slot()?;
+        if let Some(Client::Multiplex(client)) = slot.as_deref_mut() {
+            return client.awaited.take().map(|awaited| *awaited);
+        }
+        match *slot.take_if(|client| matches!(**client, Client::Publisher(_)))? {
+            Client::Publisher(awaited) => Some(awaited),
+            Client::Multiplex(_) | Client::Pusher(_) => None,
         }
     }
 
@@ -172,9 +191,7 @@ impl Connection {
         outcome: Result<Receipt, NotPublished>,
         cx: &mut Context,
     ) -> Next {
-        let awaited = self.multiplex_mut().and_then(|client| client.awaited.take());
-        let Some(awaited) = awaited else { return Next::Wait };
-        let Awaited { reference, channel } = *awaited;
+        let Some(Awaited { reference, channel }) = self.take_awaited() else { return Next::Wait };
         self.answer_command(outcome, reference, channel, cx);
         Next::Read
     }
@@ -184,7 +201,7 @@ impl Connection {
         &mut self,
         outcome: Result<Receipt, NotPublished>,
         reference: Option<Reference>,
-        channel: String,
+        channel: Box<str>,
         cx: &mut Context,
     ) {
         let kind = match outcome {
@@ -202,7 +219,7 @@ impl Connection {
             }
             Err(NotPublished::Unanswered) => FaultKind::Unanswered,
         };
-        self.refuse_command(&Fault { reference, channel: Some(channel), kind }, cx);
+        self.refuse_command(&Fault { reference, channel: Some(channel.into()), kind }, cx);
     }
 }
 

@@ -166,7 +166,7 @@ impl Connection {
                 .publish_once(draft, key, !cx.shared.is_over_memory(), waiter, cx.now)
                 .map_err(|refused| fault_of_key(refused, cx))?,
         };
-        let (reference, channel) = (reference.cloned(), name.as_str().to_owned());
+        let (reference, channel) = (reference.cloned(), name.as_str().into());
         match publishing {
             Publishing::Done(receipt) => self.answer_command(Ok(receipt), reference, channel, cx),
             Publishing::Awaited => self.await_outcome(Awaited { reference, channel }),
@@ -226,7 +226,8 @@ impl Connection {
     }
 }
 
-fn fault_of_key(refused: KeyRefused, cx: &Context) -> FaultKind {
+/// Why nothing was published under a key.
+pub fn fault_of_key(refused: KeyRefused, cx: &Context) -> FaultKind {
     match refused {
         KeyRefused::Reused => FaultKind::Conflict,
         KeyRefused::NoRoom => {

@@ -8,10 +8,13 @@ use std::io::{self, IoSlice};
 use super::context::Context;
 use super::joining::join;
 use super::life::{Awaits, Life, Messages, Rest, WebSocket};
+use super::multiplex::Awaited;
+use super::obeying::fault_of_key;
 use super::{Connection, Next};
+use crate::commands::Fault;
 use crate::hub::Subscription;
 use crate::server::api::handlers::{Acceptance, Becoming};
-use crate::server::api::payload;
+use crate::server::api::payload::{self, Sent};
 use crate::server::broker::answer::Publishing;
 use crate::server::metrics::refusals::Reason;
 use crate::ws::{CloseCode, Error, Event, FrameHeader, Message, MessageKind, Opcode, Protocol, State};
@@ -135,15 +138,38 @@ impl Connection {
             cx.spares.give(assembled);
         }
         match drafted {
-            Ok(draft) => {
-                // An outcome that comes later is counted then. A WebSocket peer gets no answer.
-                if let Publishing::Done(receipt) = cx.shared.broker.publish(draft, cx.waiter(), cx.now) {
-                    self.note_published(receipt.published, cx);
-                }
-            }
+            Ok(sent) => self.publish_sent(sent, cx),
             Err(error) => {
                 cx.note(Reason::of_close(error.close_code()), &error);
                 self.close(error.close_code(), &error.to_string(), cx);
+            }
+        }
+    }
+
+    /// Publishes what a subscriber of the channel sent. It is told of the outcome if it gave a `ref`, and in any case of what
+    /// is wrong with its key.
+    fn publish_sent(&mut self, sent: Sent, cx: &mut Context) {
+        let Sent { draft, reference, key } = sent;
+        let (broker, waiter) = (&cx.shared.broker, cx.waiter());
+        let name = || draft.channel.local().into();
+        let channel: Option<Box<str>> = (reference.is_some() || key.is_some()).then(name);
+        let publishing = match key {
+            None => Ok(broker.publish(draft, waiter, cx.now)),
+            Some(key) => broker.publish_once(draft, key, !cx.shared.is_over_memory(), waiter, cx.now),
+        };
+        let channel = match (publishing, channel) {
+            (Ok(Publishing::Done(receipt)), None) => return self.note_published(receipt.published, cx),
+            // An outcome that comes later is counted then.
+            (Ok(Publishing::Awaited), None) => return,
+            (_, Some(channel)) => channel,
+            (Err(_), None) => unreachable!("there is a key"),
+        };
+        match publishing {
+            Ok(Publishing::Done(receipt)) => self.answer_command(Ok(receipt), reference, channel, cx),
+            Ok(Publishing::Awaited) => self.await_outcome(Awaited { reference, channel }),
+            Err(refused) => {
+                let kind = fault_of_key(refused, cx);
+                self.refuse_command(&Fault { reference, channel: Some(channel.into()), kind }, cx);
             }
         }
     }
