@@ -26,7 +26,7 @@ const BINARY_EVENT: &str = "fanfare:binary";
 const UNNAMED_EVENT: &str = "message";
 
 /// How long an EventSource waits before it reconnects: a server that restarts is back after 2 s.
-const STREAM_RETRY_MS: u64 = 2000;
+pub const STREAM_RETRY_MS: u64 = 2000;
 
 /// Encodes frames, and owns the compressors. One per loop.
 #[derive(Debug)]
@@ -97,6 +97,14 @@ impl Encoder {
                 let envelope = named_envelope(publication);
                 frame_of(|out| self.message(Opcode::Text, &envelope, WINDOW_BITS_MAX, out))
             }),
+            WireForm::NamedEventStream => publication.frames.get_or_encode(form, || {
+                let envelope = named_envelope(publication);
+                let event = StreamEvent { data: Some(&envelope), ..StreamEvent::default() };
+                frame_of(|out| http::encode_event(out, &event))
+            }),
+            WireForm::NamedLongPoll => publication
+                .frames
+                .get_or_encode(form, || [b",".as_slice(), &named_envelope(publication)].concat()),
             WireForm::LiveView => publication.frames.get_or_encode(form, || {
                 let (id, record) = (publication.id.to_string(), live_record(publication));
                 let event = StreamEvent { id: Some(&id), data: Some(&record), ..StreamEvent::default() };
@@ -195,6 +203,7 @@ pub fn notice(notice: Notice, form: WireForm, channel: Option<&str>, out: &mut V
         WireForm::WebSocket
         | WireForm::WebSocketDeflate
         | WireForm::LongPoll
+        | WireForm::NamedLongPoll
         | WireForm::Pusher
         | WireForm::PusherDeflate
         | WireForm::PusherStream => {}
@@ -208,6 +217,11 @@ pub fn notice(notice: Notice, form: WireForm, channel: Option<&str>, out: &mut V
             Notice::Alive { .. } => http::encode_comment(out, ""),
             _ => stream_notice(notice, Some(notice.event()), &notice.data(), out),
         },
+        // Positions and the time before a reconnect are in blocks of their own.
+        WireForm::NamedEventStream => {
+            let data = notice.envelope(channel);
+            http::encode_event(out, &StreamEvent { data: Some(data.as_bytes()), ..StreamEvent::default() });
+        }
         WireForm::EventStreamEnvelope | WireForm::LiveView => {
             stream_notice(notice, None, &notice.envelope(None), out)
         }
