@@ -181,7 +181,7 @@ impl Notice {
     }
 
     /// The same as an envelope, with the name of the channel for readers of several.
-    fn envelope(self, channel: Option<&str>) -> String {
+    pub fn envelope(self, channel: Option<&str>) -> String {
         let event = self.event();
         let channel = channel.map_or_else(String::new, |name| format!(r#","channel":"{name}""#));
         let data = match self {
@@ -253,6 +253,41 @@ pub fn long_poll_answer(gap: Option<Gap>, elements: &[u8], next: PublicationId) 
     out.extend_from_slice(elements.strip_prefix(b",").unwrap_or(elements));
     push(&mut out, format_args!("],\"next\":\"{next}\"}}\n"));
     out
+}
+
+/// The body of the answer to a long poll of several channels, one channel after the other.
+#[derive(Debug, Default)]
+pub struct ManyAnswer {
+    /// Frames of [`WireForm::NamedLongPoll`], each with a comma ahead of it.
+    pub elements: Vec<u8>,
+    next: String,
+    gaps: String,
+}
+
+impl ManyAnswer {
+    /// What the client knows of a channel after this answer: its position, and whether something before the first element is
+    /// lost.
+    pub fn channel(&mut self, name: &str, gap: Option<Gap>, next: PublicationId) {
+        self.next.push_str(&format!(r#","{name}":"{next}""#));
+        if let Some(gap) = gap {
+            self.gaps.push_str(&format!(r#","{name}":{{"missed":{}}}"#, missed(gap)));
+        }
+    }
+
+    /// The whole body.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        let Self { elements, next, gaps } = self;
+        let mut out = Vec::with_capacity(elements.len() + next.len() + gaps.len() + 48);
+        out.extend_from_slice(br#"{"messages":["#);
+        out.extend_from_slice(elements.strip_prefix(b",").unwrap_or(elements));
+        push(&mut out, format_args!("],\"next\":{{{}}}", next.strip_prefix(',').unwrap_or(next)));
+        if let Some(gaps) = gaps.strip_prefix(',') {
+            push(&mut out, format_args!(",\"gap\":{{{gaps}}}"));
+        }
+        out.extend_from_slice(b"}\n");
+        out
+    }
 }
 
 /// The number of missed publications as JSON; `null` if it is not known.

@@ -10,6 +10,7 @@ use crate::server::api::access::{Access, Refusal};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::assets;
+use crate::server::api::many::{self, ReadingMany};
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
 use crate::server::api::pusher::Connecting;
@@ -61,6 +62,8 @@ pub enum Answer {
     Stream(Joining),
     /// Answer with what is kept, or wait for the next publication.
     Poll(Polling),
+    /// Do either for several channels.
+    ReadMany(ReadingMany),
     /// Bring the request to its session.
     Session(SessionName, Purpose),
 }
@@ -236,6 +239,9 @@ impl Handlers {
             }
             (Route::PusherElsewhere, "GET" | "HEAD") => self.connect_pusher(request, Connecting::elsewhere()),
             (Route::Channels, "GET") if http::is_upgrade(request) => self.multiplex(request, apps),
+            (Route::Channels, "GET" | "HEAD") if many::names_channels(request) => {
+                many::subscribe(request, &self.access, apps).map(Answer::ReadMany)
+            }
             (Route::Channel(name), "GET" | "HEAD") => self
                 .subscribe(request, roads::channel_of(request, name, Wish::Subscribe, &self.access, apps)?),
             (Route::Channel(name), "POST") => {
@@ -463,14 +469,7 @@ fn subscribe_stream(request: &Request, channel: ChannelName) -> Result<Answer, R
 }
 
 fn stream(request: &Request, channel: ChannelName, form: WireForm) -> Result<Answer, Response> {
-    // RFC 9112 §6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding request
-    // indicates HTTP/1.1 (or later minor revisions)."
-    if request.minor_version() == 0 {
-        return Err(Response::text(
-            Status::HTTP_VERSION_NOT_SUPPORTED,
-            "An event stream needs HTTP/1.1; in nginx: proxy_http_version 1.1.",
-        ));
-    }
+    params::check_streams(request)?;
     let position = params::stream_position(request)?;
     Ok(Answer::Stream(Joining { channel, form, position, announces: true }))
 }

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod answers;
 pub mod assets;
 pub mod handlers;
+pub mod many;
 pub mod origins;
 pub mod params;
 pub mod payload;

@@ -69,6 +69,21 @@ pub fn wait_ms(request: &Request) -> Result<u64, Response> {
     }
 }
 
+/// Checks that the answer to the request may be a stream.
+///
+/// # Errors
+/// RFC 9112 §6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding request indicates
+/// HTTP/1.1 (or later minor revisions)."
+pub fn check_streams(request: &Request) -> Result<(), Response> {
+    if request.minor_version() == 0 {
+        return Err(Response::text(
+            Status::HTTP_VERSION_NOT_SUPPORTED,
+            "An event stream needs HTTP/1.1; in nginx: proxy_http_version 1.1.",
+        ));
+    }
+    Ok(())
+}
+
 /// Whether an event stream's data are to be envelopes.
 pub fn wants_envelopes(request: &Request) -> Result<bool, Response> {
     match http::parameter(request.query(), "protocol").as_deref() {
