@@ -111,7 +111,8 @@ impl Server {
         let polls = (0..config.threads.get()).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>();
         let polls = polls.map_err(StartError::Loops)?;
         let mailboxes = mailboxes(&polls, WAKER).map_err(StartError::Loops)?;
-        let broker = Broker::new(mailboxes, first_epoch()?, Retention::new(&config), engine);
+        let broker = Broker::new(mailboxes, first_epoch()?, Retention::new(&config), engine)
+            .with_presence(PresenceRules::new(&config));
         let shared = Arc::new(Shared::new(config, broker, connections_max));
         let any_origin = shared.handlers.any_origin();
         let acceptor = Acceptor::new(listeners, metrics, polls[FIRST_LOOP].registry(), any_origin)?;

@@ -15,6 +15,7 @@ use super::subscriptions::Entry;
 use crate::config::LagPolicy;
 use crate::hub::{Hub, Publication, Resumption, Subscription};
 use crate::server::api::handlers::Joining;
+use crate::server::broker::presence::Present;
 use crate::server::encoder::{self, Notice};
 
 /// A new subscription, and what is sent to its owner first.
@@ -33,8 +34,8 @@ impl Joined {
     }
 }
 
-/// Subscribes the connection that is being called.
-pub fn join(joining: &Joining, cx: &mut Context) -> Joined {
+/// Subscribes the connection that is being called, whose client is `present` for the others.
+pub fn join(joining: &Joining, present: Present<'_>, cx: &mut Context) -> Joined {
     let policy = cx.shared.config.lag_policy(joining.channel.local());
     let (idle_ms, owner) = (cx.timeouts.idle_ms(), cx.owner);
     let subscribe = |hub: &mut Hub, resumption: Resumption| {
@@ -48,7 +49,7 @@ pub fn join(joining: &Joining, cx: &mut Context) -> Joined {
     };
     let joined = match joining.form.is_watching() {
         true => cx.watch_under_lock(&joining.channel, joining.position, subscribe),
-        false => cx.under_lock(&joining.channel, joining.position, subscribe),
+        false => cx.under_lock(&joining.channel, joining.position, present, subscribe),
     };
     let joined = joined.expect("it joins in any case");
     cx.counters.replayed[joining.form.index()] += joined.missed.len() as u64;
@@ -56,6 +57,11 @@ pub fn join(joining: &Joining, cx: &mut Context) -> Joined {
 }
 
 impl Connection {
+    /// Who its client is for the others in a channel.
+    pub(super) fn present(&self) -> Present<'_> {
+        Present::default()
+    }
+
     /// Sends a subscriber the notice of its position, if there is one, then what it missed, then the log.
     pub(super) fn begin(&mut self, joined: Joined) {
         let Joined { subscription, notice, policy, missed } = joined;
