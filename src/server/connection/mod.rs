@@ -3,6 +3,7 @@
 //! What a peer's bytes mean is in the file of each role; how bytes are sent is in `sending`. The table of connections is
 //! the event loop's.
 
+mod authorizing;
 mod carried;
 mod carrier;
 mod client;
