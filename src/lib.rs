@@ -74,7 +74,8 @@
 //!  stopping                   how far the stop has come
 //!  api, demo                  requests to answers: routes, access, payloads; the demo's prices
 //!  apps                       the running Pusher apps: settings, counters, users, webhooks, reload
-//!  broker, metrics, encoder   order, history, mailboxes; counters and their formats; publications to frames
+//!  broker, encoder            order, history, mailboxes; publications to frames
+//!  limits, metrics            connections by address and user, trusted proxies; counters and their formats
 //!  clock, excerpt, lock, prices
 //! ```
 //!

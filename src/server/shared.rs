@@ -16,6 +16,7 @@ use crate::server::broker::mailbox::FIRST_LOOP;
 use crate::server::budget::Budget;
 use crate::server::clock::{Clock, Millis};
 use crate::server::demo::DemoCall;
+use crate::server::limits::Limits;
 use crate::server::lock::lock;
 use crate::server::metrics::dashboard::FIGURES_CHANNEL;
 use crate::server::metrics::refusals::{Reason, Refusals};
@@ -34,6 +35,8 @@ pub struct Shared {
     pub meters: Meters,
     pub clock: Clock,
     pub placement: Placement,
+    /// Of addresses and users.
+    pub limits: Limits,
     /// The sessions over HTTP requests.
     pub sessions: Sessions,
     pub budget: Budget,
@@ -56,6 +59,7 @@ impl Shared {
             meters: Meters::new(loops),
             clock,
             placement: Placement::new(loops, connections_max),
+            limits: Limits::new(&config),
             sessions: Sessions::default(),
             budget: Budget::new(loops, config.max_memory),
             demo_call: DemoCall::new(config.serves_demo()),

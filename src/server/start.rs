@@ -114,6 +114,10 @@ impl Server {
         let broker = Broker::new(mailboxes, first_epoch()?, Retention::new(&config), engine);
         let shared = Arc::new(Shared::new(config, broker, connections_max));
         let any_origin = shared.handlers.any_origin();
+        // In the order of the addresses.
+        let has_proxy_header = |at| shared.config.proxy_listen.contains(at);
+        let listeners =
+            listeners.into_iter().zip(shared.config.listen.iter().map(has_proxy_header)).collect();
         let acceptor = Acceptor::new(listeners, metrics, polls[FIRST_LOOP].registry(), any_origin)?;
         let handle = Handle::new(Arc::clone(&shared));
         let mut acceptor = Some(acceptor);

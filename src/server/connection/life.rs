@@ -2,11 +2,14 @@
 //!
 //! What happens in a state is in the file of its role; transitions are in `mod.rs` and nowhere else.
 
+use std::net::IpAddr;
+
 use super::carried::Carried;
 use super::client::PusherClient;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
 use crate::hub::PublicationId;
+use crate::peer::proxy::HeaderReader;
 use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
 use crate::server::api::handlers::Intent;
 use crate::server::api::pusher::Connecting;
@@ -41,11 +44,17 @@ pub struct Http {
     pub expects: Expects,
     /// The origin whose pages may read the answer to the current request.
     pub allow_origin: Option<Box<str>>,
+    /// Whom the connection came from according to its PROXY header. `None`: from the peer of its socket.
+    pub hop: Option<IpAddr>,
+    /// Whether it came from a trusted proxy, so that its requests may be those of several clients, and count one by one.
+    pub is_shared: bool,
 }
 
 /// What an HTTP connection expects of its peer.
 #[derive(Debug)]
 pub enum Expects {
+    /// The PROXY header, ahead of all requests.
+    ProxyHeader(HeaderReader),
     /// A request's head, or the rest of it.
     Head,
     /// Nothing: the connection is between two requests.
@@ -72,13 +81,20 @@ pub enum After {
 impl Http {
     /// A connection that expects its first request.
     pub fn new() -> Self {
-        Self { reader: RequestReader::new(Limits::default()), expects: Expects::Head, allow_origin: None }
+        Self {
+            reader: RequestReader::new(Limits::default()),
+            expects: Expects::Head,
+            allow_origin: None,
+            hop: None,
+            is_shared: false,
+        }
     }
 
     /// What the peer is expected to do.
     pub fn stage(&self) -> Stage {
         match self.expects {
-            Expects::Head => Stage::Head,
+            // One time for both: the head of the first request follows the header.
+            Expects::ProxyHeader(_) | Expects::Head => Stage::Head,
             Expects::NextRequest => Stage::KeptAlive,
             Expects::Body { .. }
             | Expects::Delivery { .. }
@@ -105,6 +121,11 @@ impl Http {
         matches!(self.expects, Expects::Session(_))
     }
 
+    /// Whether the PROXY header is awaited.
+    pub fn is_proxy_header_awaited(&self) -> bool {
+        matches!(self.expects, Expects::ProxyHeader(_))
+    }
+
     /// Whether the delivery of a publication is awaited.
     pub fn is_delivery_awaited(&self) -> bool {
         matches!(self.expects, Expects::Delivery { .. })
@@ -114,6 +135,7 @@ impl Http {
     pub fn held_len(&self) -> usize {
         let body_len = match &self.expects {
             Expects::Session(request) => request.body.capacity(),
+            Expects::ProxyHeader(reader) => reader.held_len(),
             Expects::Head
             | Expects::NextRequest
             | Expects::Body { .. }

@@ -3,6 +3,7 @@
 //! What a peer's bytes mean is in the file of each role; how bytes are sent is in `sending`. The table of connections is
 //! the event loop's.
 
+mod admission;
 mod carried;
 mod carrier;
 mod client;
@@ -29,6 +30,8 @@ pub mod timeouts;
 mod websocket;
 mod writing;
 
+use std::net::IpAddr;
+
 use context::Context;
 use lag::Lateness;
 use life::{After, Awaits, Carrier, Ended, EventStream, Http, Life, LongPoll, Messages, WebSocket};
@@ -40,6 +43,7 @@ use timeouts::{Deadlines, Stage};
 use crate::hub::{LogId, Subscription};
 use crate::server::api::routes::Door;
 use crate::server::clock::Millis;
+use crate::server::limits::Seat;
 use crate::server::metrics::counters::{Counters, Transport};
 use crate::ws::CloseCode;
 
@@ -67,6 +71,10 @@ pub struct Connection {
     pub input: Input,
     /// Which listener accepted it.
     pub door: Door,
+    /// What it holds under the limit of its client's address.
+    seat: Option<Seat>,
+    /// The client's address, where a proxy has said it, while something lasts that the client began.
+    client_address: Option<Box<IpAddr>>,
     /// The number of subscribers of the publication that its last bytes contained; 0 if they contained none. Capped at
     /// 65,535, far above where a publisher's share is smallest.
     audience: u16,
@@ -116,6 +124,8 @@ impl Connection {
             counted_as: Transport::Http,
             input: Input::Drained,
             door,
+            seat: None,
+            client_address: None,
             audience: 0,
             discarded: 0,
         }

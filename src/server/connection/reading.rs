@@ -120,7 +120,7 @@ impl Connection {
         cx.note_taken(input.len());
         cx.counters.bytes_received += input.len() as u64;
         match &mut self.life {
-            Life::Http(_) => self.receive_requests(input, cx),
+            Life::Http(_) => return self.receive_requests(input, cx),
             Life::LongPoll(poll) => poll.receive(input),
             Life::Carrier(carrier) if carrier.transport == Transport::Polling => carrier.http.receive(input),
             Life::WebSocket(_) => {

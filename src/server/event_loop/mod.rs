@@ -286,6 +286,7 @@ impl EventLoop {
             let Some(mut connection) = self.connections.remove(key) else { continue };
             self.context.owner = key.to_u64();
             connection.leave_channels(&mut self.context);
+            connection.give_back(&mut self.context);
             connection.uncount(&mut self.context.counters);
             connection.stream.deregister(self.poll.registry());
             self.arrivals.release(&connection, &self.context);
