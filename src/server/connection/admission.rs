@@ -65,8 +65,13 @@ impl Connection {
 impl Connection {
     /// Counts a request for its client, if it begins something that lasts and is not counted with its connection. The client's
     /// address is known from then on.
-    pub(super) fn admit(&mut self, request: &Request, answer: &Answer, cx: &Context) -> Result<(), TooMany> {
-        let Some(counts) = counts(answer) else { return Ok(()) };
+    pub(super) fn admit(
+        &mut self,
+        request: &Request,
+        answer: &Answer,
+        cx: &mut Context,
+    ) -> Result<(), TooMany> {
+        let Some(lasting) = lasting(answer) else { return Ok(()) };
         let limits = &cx.shared.limits;
         if self.door != Door::Public || !limits.has_proxies() {
             return Ok(());
@@ -75,18 +80,24 @@ impl Connection {
         let client = limits.client_behind(hop, request.headers(FORWARDED_FOR));
         let Life::Http(http) = &mut self.life else { return Ok(()) };
         http.is_shared = limits.is_proxy(hop);
-        if http.is_shared || http.hop.is_some() {
-            self.client_address = Some(Box::new(client));
+        if !http.is_shared && http.hop.is_none() {
+            return Ok(());
         }
+        http.client = Some(client);
         if http.is_shared {
-            self.seat = limits.enter(client, counts, cx.now)?;
+            self.seat = limits.enter(client, lasting.counts(), cx.now)?;
+        }
+        if lasting == Lasting::OtherProtocol {
+            cx.clients.insert(cx.owner, client);
         }
         Ok(())
     }
 
-    /// The client's address. While nothing lasts on a connection of a proxy, that is the proxy's. It may take a system call.
-    pub fn client_address(&self) -> Option<IpAddr> {
-        self.client_address.as_deref().copied().or_else(|| self.hop())
+    /// The client's address. Of a connection of a proxy it is known while something lasts that the client began; otherwise it is
+    /// the proxy's. It may take a system call.
+    pub fn client_address(&self, cx: &Context) -> Option<IpAddr> {
+        let known = self.requests().map_or_else(|| cx.clients.get(cx.owner), |http| http.client);
+        known.or_else(|| self.hop())
     }
 
     /// The address of the client of a request. It may take a system call.
@@ -117,8 +128,9 @@ impl Connection {
 impl Connection {
     /// A request was answered, and the connection goes on: what was counted for the request alone ends.
     pub(super) fn release_request(&mut self, cx: &Context) {
-        if self.requests().is_some_and(|http| http.is_shared) {
-            self.client_address = None;
+        let Life::Http(http) = &mut self.life else { return };
+        http.client = None;
+        if http.is_shared {
             self.leave_seat(cx);
         }
     }
@@ -126,6 +138,8 @@ impl Connection {
     /// It is dropped: what is counted for it ends.
     pub fn give_back(&mut self, cx: &mut Context) {
         self.leave_seat(cx);
+        self.forget_messages(cx);
+        cx.clients.remove(cx.owner);
     }
 
     fn leave_seat(&mut self, cx: &Context) {
@@ -135,13 +149,31 @@ impl Connection {
     }
 }
 
-/// As what a request counts that is answered like this, if it lasts.
-fn counts(answer: &Answer) -> Option<Counts> {
+/// What a request begins that lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasting {
+    /// A WebSocket or a stream: no request follows on its connection.
+    OtherProtocol,
+    /// A request that waits.
+    Wait,
+}
+
+impl Lasting {
+    /// A client that polls asks again all the time: those are no handshakes, as with polls on a connection of its own.
+    fn counts(self) -> Counts {
+        match self {
+            Self::OtherProtocol => Counts::Handshake,
+            Self::Wait => Counts::Stay,
+        }
+    }
+}
+
+/// What a request begins that is answered like this, if it lasts.
+fn lasting(answer: &Answer) -> Option<Lasting> {
     match answer {
-        Answer::Upgrade(_) | Answer::Stream(_) => Some(Counts::Handshake),
-        // A client that polls asks again all the time: no handshakes, as with polls on a connection of its own.
-        Answer::Poll(polling) => (polling.wait_ms > 0).then_some(Counts::Stay),
-        Answer::Session(_, Purpose::Receive(_)) => Some(Counts::Stay),
+        Answer::Upgrade(_) | Answer::Stream(_) => Some(Lasting::OtherProtocol),
+        Answer::Poll(polling) => (polling.wait_ms > 0).then_some(Lasting::Wait),
+        Answer::Session(_, Purpose::Receive(_)) => Some(Lasting::Wait),
         Answer::Respond(_)
         | Answer::Report(_)
         | Answer::ReadBody(_)

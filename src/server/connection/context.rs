@@ -7,11 +7,13 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use super::clients::Clients;
 use super::lag::LagRules;
 use super::pipe::Pipe;
 use super::spares::Spares;
+use super::throttle::Throttle;
 use super::timeouts::Timeouts;
-use crate::hub::{ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Subscription};
+use crate::hub::{ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Source, Subscription};
 use crate::server::apps::running::RunningApp;
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::audience::Cache;
@@ -39,6 +41,10 @@ pub struct Context {
     pub encoder: Encoder,
     pub counters: Counters,
     pub spares: Spares,
+    /// The pace of messages.
+    pub throttle: Throttle,
+    /// The addresses that proxies have said.
+    pub clients: Clients,
     /// Where sessions over HTTP requests write.
     pub pipe: Pipe,
     /// Requests that carried sessions and do so no more. The loop tells the sessions.
@@ -75,6 +81,7 @@ impl Context {
         let timeouts = Timeouts::new(&shared.config);
         let lag_rules = LagRules::new(&shared.config);
         let encoder = Encoder::new(&shared.config);
+        let throttle = Throttle::new(shared.limits.messages());
         Self {
             shared,
             loop_index,
@@ -82,6 +89,8 @@ impl Context {
             encoder,
             counters: Counters::default(),
             spares: Spares::default(),
+            throttle,
+            clients: Clients::default(),
             pipe: Pipe::default(),
             released: Vec::new(),
             timeouts,
@@ -150,7 +159,8 @@ impl Context {
             let name = publication.channel.as_str();
             let excluded = publication.excluded.filter(|owner| owner.hub == *loop_index);
             let excluded = excluded.and_then(|owner| hub.subscription_of(name, owner.number));
-            let sending = Sending { excluded, frame: publication.frames.plain() };
+            let id = (publication.source != Source::Protocol).then_some(publication.id);
+            let sending = Sending { excluded, frame: publication.frames.plain(), id };
             hub.append_with(name, sending, |form, out| encoder.publication(&publication, form, out));
         }
         len

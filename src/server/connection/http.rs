@@ -202,6 +202,9 @@ impl Connection {
 
     /// The publication of this connection has been delivered, or has failed: its request is answered if it still waits.
     pub fn receive_outcome(&mut self, outcome: Result<Receipt, NotPublished>, cx: &mut Context) -> Next {
+        if self.awaits_outcome() {
+            return self.receive_command_outcome(outcome, cx);
+        }
         let response = self.answer_of_publishing(outcome, cx);
         if let Life::Http(http) = &mut self.life
             && let Expects::Delivery { after } = http.expects
@@ -265,7 +268,7 @@ impl Connection {
 
     /// Answers that there are too many of something of the client, or of its address.
     pub(super) fn refuse_too_many(&mut self, too_many: &TooMany, after: After, cx: &mut Context) {
-        match self.client_address() {
+        match self.client_address(cx) {
             Some(address) => cx.note(too_many.reason(), &format_args!("a client at {address}: {too_many}")),
             None => cx.note(too_many.reason(), too_many),
         }

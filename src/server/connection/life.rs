@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use super::carried::Carried;
-use super::client::PusherClient;
+use super::client::Client;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
 use crate::hub::PublicationId;
@@ -46,6 +46,8 @@ pub struct Http {
     pub allow_origin: Option<Box<str>>,
     /// Whom the connection came from according to its PROXY header. `None`: from the peer of its socket.
     pub hop: Option<IpAddr>,
+    /// The client of the current request according to proxies, while the request lasts.
+    pub client: Option<IpAddr>,
     /// Whether it came from a trusted proxy, so that its requests may be those of several clients, and count one by one.
     pub is_shared: bool,
 }
@@ -86,6 +88,7 @@ impl Http {
             expects: Expects::Head,
             allow_origin: None,
             hop: None,
+            client: None,
             is_shared: false,
         }
     }
@@ -229,8 +232,8 @@ pub struct WebSocket {
     pub is_leaving: bool,
     /// What becomes of its messages.
     pub messages: Messages,
-    /// The Pusher client that it is.
-    pub pusher: Option<Box<PusherClient>>,
+    /// What its protocol keeps of the client.
+    pub client: Option<Box<Client>>,
 }
 
 /// What becomes of the messages of a WebSocket.
@@ -241,6 +244,8 @@ pub enum Messages {
     /// They are published to the channel that it reads.
     Published,
     /// They are commands of the Pusher protocol.
+    Pusher,
+    /// They are commands about many channels.
     Commands,
 }
 
@@ -255,7 +260,36 @@ pub enum Awaits {
 
 /// Input that was read but not processed. Boxed, so that a connection without such input spends one word on it.
 #[derive(Debug)]
-pub struct Rest(pub Box<[u8]>);
+pub struct Rest {
+    bytes: Box<[u8]>,
+    /// How many of them are processed: at most half.
+    start: usize,
+}
+
+impl Rest {
+    /// A copy of these bytes.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.into(), start: 0 }
+    }
+
+    /// What is not processed.
+    pub fn unread(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..]
+    }
+
+    /// All but the last `len` bytes are processed. What is left is moved once the processed bytes are as many, so that each
+    /// byte is moved once on average, however often a little of it is processed.
+    pub fn keep_last(&mut self, len: usize) {
+        self.start = self.bytes.len() - len;
+        if self.start > len {
+            *self = Self::new(&self.bytes[self.start..]);
+        }
+    }
+
+    fn held_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
 
 impl WebSocket {
     /// What the peer is expected to do.
@@ -269,8 +303,8 @@ impl WebSocket {
 
     /// The bytes of memory that the message under way and the unprocessed input take.
     pub fn held_len(&self) -> usize {
-        let pusher = self.pusher.as_ref().map_or(0, |client| client.held_len());
-        self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.0.len()) + pusher
+        let client = self.client.as_ref().map_or(0, |client| client.held_len());
+        self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.held_len()) + client
     }
 
     /// Whether input was read but not processed.

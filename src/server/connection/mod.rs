@@ -7,6 +7,7 @@ mod admission;
 mod carried;
 mod carrier;
 mod client;
+pub mod clients;
 pub mod context;
 mod due;
 mod event_stream;
@@ -15,6 +16,8 @@ mod joining;
 pub mod lag;
 mod life;
 mod long_poll;
+mod multiplex;
+mod obeying;
 pub mod outbox;
 mod over_http;
 mod pipe;
@@ -26,11 +29,10 @@ pub mod spares;
 pub mod stream;
 mod subscriptions;
 pub mod table;
+pub mod throttle;
 pub mod timeouts;
 mod websocket;
 mod writing;
-
-use std::net::IpAddr;
 
 use context::Context;
 use lag::Lateness;
@@ -73,8 +75,6 @@ pub struct Connection {
     pub door: Door,
     /// What it holds under the limit of its client's address.
     seat: Option<Seat>,
-    /// The client's address, where a proxy has said it, while something lasts that the client began.
-    client_address: Option<Box<IpAddr>>,
     /// The number of subscribers of the publication that its last bytes contained; 0 if they contained none. Capped at
     /// 65,535, far above where a publisher's share is smallest.
     audience: u16,
@@ -93,6 +93,8 @@ pub enum Input {
     Parked,
     /// The connection is not read until its peer has taken its answers, or its long poll is answered.
     Held,
+    /// The connection has sent more than its pace allows, and is not read until it may go on.
+    Throttled,
 }
 
 /// What the event loop is to do after it has called a connection.
@@ -125,7 +127,6 @@ impl Connection {
             input: Input::Drained,
             door,
             seat: None,
-            client_address: None,
             audience: 0,
             discarded: 0,
         }
@@ -136,7 +137,7 @@ impl Connection {
         match &self.life {
             Life::Http(_) => Transport::Http,
             Life::LongPoll(_) => Transport::LongPoll,
-            Life::WebSocket(WebSocket { messages: Messages::Commands, .. }) => Transport::Pusher,
+            Life::WebSocket(WebSocket { messages: Messages::Pusher, .. }) => Transport::Pusher,
             Life::WebSocket(_) => Transport::WebSocket,
             Life::EventStream(_) => Transport::Sse,
             Life::Carried(_) => Transport::PusherHttp,

@@ -310,8 +310,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let deadlines = [self.timers.next(), self.arrivals.deadline(), self.eviction.deadline()];
-        let deadlines =
-            deadlines.into_iter().chain(self.stop_deadlines()).chain(self.housekeeping_deadlines());
+        let deadlines = deadlines.into_iter().chain([self.reads.throttled_until()]);
+        let deadlines = deadlines.chain(self.stop_deadlines()).chain(self.housekeeping_deadlines());
         let until = deadlines.flatten().min().map(|then| self.context.shared.clock.until(then));
         let pause = self.reads.has_parked().then_some(CONGESTION_PAUSE);
         until.into_iter().chain(pause).min()

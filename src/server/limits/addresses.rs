@@ -29,7 +29,6 @@ const HANDSHAKES_BURST: u32 = 1;
 
 /// What a connection holds in the count of its address: two bytes, by which it is given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
 pub struct Seat(NonZeroU16);
 
 impl Seat {

@@ -15,7 +15,7 @@ use addresses::Addresses;
 use users::Users;
 
 pub use addresses::Seat;
-pub use pace::Pace;
+pub use pace::{Pace, UsedUntil};
 pub use too_many::TooMany;
 
 use crate::config::Config;

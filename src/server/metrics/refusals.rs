@@ -56,6 +56,8 @@ pub enum Reason {
     Policy,
     /// What a client asked for by the Pusher protocol and did not get.
     Pusher,
+    /// What a client of many channels asked for and did not get.
+    Command,
     /// A peer that did not answer a ping.
     Silent,
     /// A subscriber past `--max-lag`. It is counted by policy, not here.
@@ -64,7 +66,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NoRoom,
         Self::Descriptors,
         Self::Memory,
@@ -85,6 +87,7 @@ impl Reason {
         Self::Payload,
         Self::Policy,
         Self::Pusher,
+        Self::Command,
         Self::Silent,
         Self::Lagged,
     ];
@@ -112,6 +115,7 @@ impl Reason {
             Self::Payload => "invalid_payload",
             Self::Policy => "policy",
             Self::Pusher => "pusher",
+            Self::Command => "command",
             Self::Silent => "silent",
             Self::Lagged => return None,
         })
@@ -224,8 +228,8 @@ mod tests {
             refusals.count(reason, number as u64 + 1, Millis(0));
         }
         let counts: Vec<_> = refusals.counts().collect();
-        assert_eq!(counts.len(), 21, "all but the lagging");
-        assert_eq!((counts[0], counts[20]), (("no_room", 1), ("silent", 21)));
+        assert_eq!(counts.len(), 22, "all but the lagging");
+        assert_eq!((counts[0], counts[21]), (("no_room", 1), ("silent", 22)));
         let labels: std::collections::BTreeSet<_> = counts.iter().map(|(label, _)| label).collect();
         assert_eq!(labels.len(), counts.len());
     }
