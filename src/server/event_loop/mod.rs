@@ -41,7 +41,7 @@ use crate::server::clock::Millis;
 use crate::server::connection::context::Context;
 use crate::server::connection::reading::READ_BUFFER_LEN;
 use crate::server::connection::table::{Key, Table, special_token};
-use crate::server::connection::{Connection, Next};
+use crate::server::connection::{Connection, Input, Next};
 use crate::server::shared::Shared;
 
 pub use arrivals::OPERATORS_MAX;
@@ -197,6 +197,10 @@ impl EventLoop {
             if event.is_writable() {
                 connection.stream.note_room();
                 self.touched.push(key);
+            }
+            if event.is_error() && connection.input == Input::Throttled {
+                // It would be found broken when it is read, which may be late, and what it has sent is lost.
+                return self.doomed.push(key);
             }
             let is_end = event.is_read_closed() || event.is_error();
             if event.is_readable() || is_end {
