@@ -9,7 +9,6 @@ use std::sync::Mutex;
 
 use slab::Slab;
 
-use super::Counts;
 use super::pace::{Pace, UsedUntil};
 use super::too_many::TooMany;
 use crate::config::Rate;
@@ -26,6 +25,15 @@ const SLOTS_PER_SHARD: usize = 1 << 12;
 
 /// How many handshakes an address may begin at once: as many as in the time of the rate.
 const HANDSHAKES_BURST: u32 = 1;
+
+/// What of a client counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts {
+    /// It begins a handshake, and stays connected.
+    Handshake,
+    /// It stays connected, and has begun its handshake before.
+    Stay,
+}
 
 /// What a connection holds in the count of its address: two bytes, by which it is given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use addresses::Addresses;
 use users::Users;
 
-pub use addresses::Seat;
+pub use addresses::{Counts, Seat};
 pub use pace::{Pace, UsedUntil};
 pub use too_many::TooMany;
 
@@ -32,15 +32,6 @@ pub struct Limits {
     addresses: Option<Addresses>,
     users: Option<Users>,
     messages: Option<Pace>,
-}
-
-/// What of a client counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counts {
-    /// It begins a handshake, and stays connected.
-    Handshake,
-    /// It stays connected, and has begun its handshake before.
-    Stay,
 }
 
 impl Limits {
