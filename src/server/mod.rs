@@ -15,6 +15,7 @@ mod encoder;
 mod event_loop;
 mod excerpt;
 mod handle;
+mod limits;
 mod lock;
 mod metrics;
 mod placement;

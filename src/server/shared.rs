@@ -18,6 +18,7 @@ use crate::server::broker::mailbox::FIRST_LOOP;
 use crate::server::budget::Budget;
 use crate::server::clock::{self, Clock, Millis};
 use crate::server::demo::DemoCall;
+use crate::server::limits::Limits;
 use crate::server::lock::lock;
 use crate::server::metrics::dashboard::FIGURES_CHANNEL;
 use crate::server::metrics::refusals::{Reason, Refusals};
@@ -38,6 +39,8 @@ pub struct Shared {
     pub meters: Meters,
     pub clock: Clock,
     pub placement: Placement,
+    /// Of addresses and users.
+    pub limits: Limits,
     /// The sessions over HTTP requests.
     pub sessions: Sessions,
     pub budget: Budget,
@@ -61,6 +64,7 @@ impl Shared {
             meters: Meters::new(loops),
             clock,
             placement: Placement::new(loops, connections_max),
+            limits: Limits::new(&config),
             sessions: Sessions::default(),
             budget: Budget::new(loops, config.max_memory),
             demo_call: DemoCall::new(config.serves_demo()),

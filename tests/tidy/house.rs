@@ -12,8 +12,9 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("lock", &[]),
     ("prices", &[]),
     ("encoder", &[]),
-    ("broker", &["clock", "excerpt", "lock"]),
     ("metrics", &["clock", "excerpt"]),
+    ("limits", &["clock", "lock", "metrics"]),
+    ("broker", &["clock", "excerpt", "limits", "lock"]),
     ("apps", &["broker", "clock", "excerpt", "lock", "metrics"]),
     ("demo", &["broker", "clock", "prices"]),
     ("access", &["clock", "lock"]),
@@ -32,6 +33,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 21] = [
             "budget",
             "clock",
             "demo",
+            "limits",
             "lock",
             "metrics",
             "placement",
@@ -39,7 +41,10 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 21] = [
             "stopping",
         ],
     ),
-    ("connection", &["access", "api", "apps", "broker", "clock", "encoder", "metrics", "shared", "stopping"]),
+    (
+        "connection",
+        &["access", "api", "apps", "broker", "clock", "encoder", "limits", "metrics", "shared", "stopping"],
+    ),
     (
         "event_loop",
         &[
@@ -49,6 +54,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 21] = [
             "clock",
             "connection",
             "demo",
+            "limits",
             "lock",
             "metrics",
             "sessions",

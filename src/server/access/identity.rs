@@ -96,15 +96,15 @@ impl Identity {
         }
     }
 
-    /// Checks that it may take the place of `other` on a connection: both are of one user.
+    /// Checks that it may take the place of another on a connection: they are of one user. A key's holder has no user, and
+    /// keeps the key.
     ///
     /// # Errors
-    /// They are not.
-    pub fn check_replaces(&self, other: &Self) -> Result<(), Refusal> {
-        match (self.token(), other.token()) {
-            (Some(own), Some(others)) => Ok(own.claims.check_replaces(&others.claims)?),
-            (Some(_) | None, None) => Ok(()),
-            (None, Some(_)) => Err(Refusal::TwoProofs),
+    /// They are of different users.
+    pub fn check_replaces(&self, before: &Self) -> Result<(), Refusal> {
+        match (self.token(), before.token()) {
+            (Some(token), Some(before)) => Ok(token.claims.check_replaces(&before.claims)?),
+            (Some(_), None) | (None, _) => Err(Refusal::TwoProofs),
         }
     }
 

@@ -8,10 +8,12 @@ use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, Position, WireForm};
 use crate::pusher::fallback::path::{Purpose, SessionName};
-use crate::server::access::{Access, Guard, Identity, Refusal, Verdict};
+use crate::server::access::{Access, Identity, Refusal, Verdict};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::assets;
+use crate::server::api::basis::{Basis, Denied, decided};
+use crate::server::api::many::{self, ReadingMany};
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
 use crate::server::api::pusher::Connecting;
@@ -51,19 +53,6 @@ pub struct Handlers {
     deflate_context_takeover: bool,
 }
 
-/// What a request is judged by.
-#[derive(Clone, Copy, Debug)]
-pub struct Basis<'a> {
-    /// The rules of access.
-    pub access: &'a Access,
-    /// Which proofs are good.
-    pub guard: &'a Guard,
-    /// The apps.
-    pub apps: &'a Apps,
-    /// The wall clock's time, in seconds since 1970.
-    pub now_s: u64,
-}
-
 /// What to do about a request, and who made it.
 #[derive(Debug)]
 pub struct Answered {
@@ -71,25 +60,6 @@ pub struct Answered {
     pub answer: Answer,
     /// Who made it, if it carries a proof and is one that may.
     pub who: Option<Arc<Identity>>,
-}
-
-/// Why a request is not served.
-#[derive(Debug)]
-enum Denied {
-    Response(Response),
-    Refusal(Box<Refusal>),
-}
-
-impl From<Response> for Denied {
-    fn from(response: Response) -> Self {
-        Self::Response(response)
-    }
-}
-
-impl From<Refusal> for Denied {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refusal(Box::new(refusal))
-    }
 }
 
 /// What to do about a request.
@@ -113,6 +83,8 @@ pub enum Answer {
     Stream(Joining),
     /// Answer with what is kept, or wait for the next publication.
     Poll(Polling),
+    /// Do either for several channels.
+    ReadMany(ReadingMany),
     /// Bring the request to its session.
     Session(SessionName, Purpose),
 }
@@ -216,6 +188,8 @@ pub enum Becoming {
     },
     /// It is told why it is refused, and closed: a page cannot read the answer to a handshake.
     Refused(Box<Refusal>),
+    /// It reads and publishes to many channels by commands.
+    Multiplex(Multiplexing),
     /// It speaks the Pusher protocol, and reads channels in this form.
     Pusher {
         /// Which app it is a client of.
@@ -239,12 +213,24 @@ pub enum MayPublish {
 /// What becomes of the messages of a WebSocket that reads one channel. `hears_tokens`: one of them may bring a token.
 pub fn inbound(may_publish: MayPublish, hears_tokens: bool, publication_len_max: u64) -> Inbound {
     match (may_publish, hears_tokens) {
-        (MayPublish::Yes, _) => {
+        (MayPublish::Yes, true) => {
             Inbound::Accept { message_len_max: publication_len_max.max(AUTHORIZE_LEN_MAX) }
         }
+        (MayPublish::Yes, false) => Inbound::Accept { message_len_max: publication_len_max },
         (MayPublish::No | MayPublish::Never, true) => Inbound::Accept { message_len_max: AUTHORIZE_LEN_MAX },
         (MayPublish::No | MayPublish::Never, false) => Inbound::Refuse,
     }
+}
+
+/// A connection for many channels.
+#[derive(Debug)]
+pub struct Multiplexing {
+    /// The form in which it reads channels.
+    pub form: WireForm,
+    /// The app whose channels it names, if not the first.
+    pub app: Option<Box<str>>,
+    /// Whether its page may do what a client outside a browser may.
+    pub is_page_served: bool,
 }
 
 impl Handlers {
@@ -316,6 +302,14 @@ impl Handlers {
                 let read = identify(request, who, basis)
                     .and_then(|()| self.read_channel(request, name, who.as_deref(), basis));
                 read.or_else(|denied| refuse_readably(request, denied))
+            }
+            (Route::Channels, "GET") if http::is_upgrade(request) => {
+                let begun = identify(request, who, basis).and_then(|()| self.multiplex(request, basis));
+                begun.or_else(|denied| refuse_readably(request, denied))
+            }
+            (Route::Channels, "GET" | "HEAD") if many::names_channels(request) => {
+                identify(request, who, basis)?;
+                Ok(Answer::ReadMany(many::subscribe(request, who.as_deref(), basis)?))
             }
             (Route::Channel(name), "POST") => {
                 identify(request, who, basis)?;
@@ -464,6 +458,32 @@ impl Handlers {
         }))
     }
 
+    fn multiplex(&self, request: &Request, basis: Basis<'_>) -> Result<Answer, Denied> {
+        let upgrade = upgrade(request)?;
+        if !upgrade.offers(ENVELOPE_SUBPROTOCOL) {
+            return Err(Response::text(
+                Status::BAD_REQUEST,
+                "/channels speaks fanfare.v1.json: new WebSocket(url, \"fanfare.v1.json\"), or \
+                 Sec-WebSocket-Protocol: fanfare.v1.json. One channel as it is published is at /channels/{name}.",
+            )
+            .into());
+        }
+        let deflate = self.deflate(request);
+        let form = match is_deflated(deflate) {
+            true => WireForm::NamedEnvelopeDeflate,
+            false => WireForm::NamedEnvelope,
+        };
+        let app = roads::app_of(request, basis.apps)?;
+        let is_page_served = basis.access.check_fully_served(request).is_ok();
+        Ok(Answer::Upgrade(Acceptance {
+            upgrade,
+            subprotocol: Some(ENVELOPE_SUBPROTOCOL),
+            deflate,
+            inbound: Inbound::Accept { message_len_max: self.message_len_max },
+            becomes: Becoming::Multiplex(Multiplexing { form, app, is_page_served }),
+        }))
+    }
+
     fn deflate(&self, request: &Request) -> Option<Deflate> {
         if !self.deflates {
             return None;
@@ -533,14 +553,6 @@ fn refuse_readably(request: &Request, denied: Denied) -> Result<Answer, Denied> 
     }
 }
 
-fn decided(verdict: Verdict) -> Result<(), Refusal> {
-    match verdict {
-        Verdict::Yes => Ok(()),
-        Verdict::No(refusal) => Err(refusal),
-        Verdict::Ask => Err(Refusal::Unavailable),
-    }
-}
-
 /// The answer to a CORS preflight (the Fetch standard), and to other requests for the methods.
 fn options(request: &Request, allow: &'static str, access: &Access) -> Response {
     let response = Response::new(Status::NO_CONTENT).header("Allow", allow);
@@ -596,14 +608,7 @@ fn subscribe_stream(request: &Request, channel: ChannelName) -> Result<Answer, R
 }
 
 fn stream(request: &Request, channel: ChannelName, form: WireForm) -> Result<Answer, Response> {
-    // RFC 9112 §6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding request
-    // indicates HTTP/1.1 (or later minor revisions)."
-    if request.minor_version() == 0 {
-        return Err(Response::text(
-            Status::HTTP_VERSION_NOT_SUPPORTED,
-            "An event stream needs HTTP/1.1; in nginx: proxy_http_version 1.1.",
-        ));
-    }
+    params::check_streams(request)?;
     let position = params::stream_position(request)?;
     Ok(Answer::Stream(Joining { channel, form, position, announces: true }))
 }

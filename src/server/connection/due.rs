@@ -3,7 +3,7 @@
 //! The rules of time are in `timeouts`; what is sent is in the file of each role.
 
 use super::context::Context;
-use super::life::{Awaits, Life};
+use super::life::{Awaits, Life, Messages, WebSocket};
 use super::subscriptions::Subscriptions;
 use super::timeouts::{Due, Stage};
 use super::{Connection, Next};
@@ -16,19 +16,25 @@ impl Connection {
     pub fn deadline(&self, cx: &Context) -> Millis {
         let deadline = self.deadlines.next(self.stage(), &cx.timeouts);
         let deadline = self.may_stay_until(cx).map_or(deadline, |at| at.min(deadline));
-        let grace_end = self.grace_end(cx);
-        // A grace that has ended is left to the flush of this turn.
-        if grace_end > cx.now { deadline.min(grace_end) } else { deadline }
+        let flush_at = self.flush_at(cx);
+        // What is due already is left to the flush of this turn.
+        if flush_at > cx.now { deadline.min(flush_at) } else { deadline }
     }
 
     /// Whether its deadline cannot have come nearer in a flush: an open subscriber whose socket takes all that it is sent.
     pub fn is_steady(&self) -> bool {
-        !self.stream.is_refused() && self.stage() == Stage::Open
+        !self.stream.is_refused() && self.stage() == Stage::Open && !self.has_untold_places()
     }
 
-    /// Whether the grace of a lagging subscriber has ended, so that its flush has to apply the lag policy.
-    pub fn is_grace_over(&self, cx: &Context) -> bool {
-        self.grace_end(cx) <= cx.now
+    /// Whether a flush has to do something although nothing was published: to apply the lag policy, since the grace of a
+    /// lagging subscriber has ended, or to tell a reader of several channels its positions.
+    pub fn is_flush_due(&self, cx: &Context) -> bool {
+        self.flush_at(cx) <= cx.now
+    }
+
+    fn flush_at(&self, cx: &Context) -> Millis {
+        let grace_end = self.grace_end(cx);
+        self.places_due_at().map_or(grace_end, |at| at.min(grace_end))
     }
 
     fn grace_end(&self, cx: &Context) -> Millis {
@@ -41,7 +47,7 @@ impl Connection {
 
     /// Until when it may stay as it is, without authorization or with that which it has.
     fn may_stay_until(&self, cx: &Context) -> Option<Millis> {
-        self.authorize_by().or_else(|| self.stays_until(cx))
+        self.must_begin_by().into_iter().chain(self.stays_until(cx)).min()
     }
 
     /// Excludes the time from `since` until now, in which the peer was not read, from its deadlines.
@@ -55,6 +61,11 @@ impl Connection {
             return Some(Due::Unauthorized);
         }
         self.deadlines.due(self.stage(), cx.now, &cx.timeouts)
+    }
+
+    /// When its client has to have proved who it is, or to have asked for something.
+    fn must_begin_by(&self) -> Option<Millis> {
+        self.authorize_by().or_else(|| self.begin_by())
     }
 
     /// Whether the peer is excused from what is due, since it is not silent: it has sent bytes that are not read yet, or
@@ -78,7 +89,12 @@ impl Connection {
 
     /// Does what is due.
     pub fn expire(&mut self, due: Due, cx: &mut Context) -> Next {
+        let is_begun_too_late = self.begin_by().is_some_and(|at| at <= cx.now);
         match (due, &mut self.life) {
+            (Due::RequestTimeout, Life::Http(http)) if http.is_proxy_header_awaited() => {
+                self.note_bad_header(&"no PROXY header came within --handshake-timeout", cx);
+                return Next::Drop;
+            }
             (Due::RequestTimeout, Life::Http(http)) if http.is_under_way() => self.refuse_late_request(cx),
             (Due::Answer, Life::LongPoll(_)) => {
                 self.answer_poll(cx);
@@ -99,7 +115,12 @@ impl Connection {
                 return Next::Drop;
             }
             (Due::Unauthorized, Life::EventStream(_)) => self.end_stay(cx),
-            (Due::Unauthorized, Life::WebSocket(websocket)) if websocket.pusher.is_none() => {
+            (Due::Unauthorized, Life::WebSocket(WebSocket { messages: Messages::Commands, .. }))
+                if is_begun_too_late =>
+            {
+                self.close_unbegun(cx);
+            }
+            (Due::Unauthorized, Life::WebSocket(websocket)) if websocket.messages != Messages::Pusher => {
                 self.end_stay(cx);
             }
             (Due::Unauthorized, Life::WebSocket(_) | Life::Carried(_)) => self.close_unauthorized(cx),

@@ -11,7 +11,9 @@ use crate::hub::Published;
 use crate::server::access::{Asker, Refusal};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
-use crate::server::api::handlers::{self, Answer, Answered, Basis, Intent, Publication};
+use crate::server::api::basis::Basis;
+use crate::server::api::handlers::{self, Answer, Answered, Intent, Publication};
+use crate::server::api::many::ReadingMany;
 use crate::server::api::payload;
 use crate::server::api::rest::{Requested, Scene};
 use crate::server::api::revoking;
@@ -20,6 +22,7 @@ use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
 use crate::server::clock;
+use crate::server::limits::TooMany;
 use crate::server::metrics::refusals::Reason;
 use crate::server::shared::Shared;
 use crate::server::stopping::Stop;
@@ -40,9 +43,23 @@ impl Extent {
 }
 
 impl Connection {
-    /// Receives bytes of requests.
-    pub(super) fn receive_requests(&mut self, input: &[u8], cx: &mut Context) {
+    /// Receives bytes of requests, behind the PROXY header if one is awaited. [`Next::Drop`] if there is no good header.
+    pub(super) fn receive_requests(&mut self, input: &[u8], cx: &mut Context) -> Next {
+        match self.pass_proxy_header(input, cx) {
+            Ok(used_len) => self.receive_behind_header(&input[used_len..], cx),
+            Err(bad) => {
+                self.note_bad_header(&bad, cx);
+                return Next::Drop;
+            }
+        }
+        Next::Read
+    }
+
+    fn receive_behind_header(&mut self, input: &[u8], cx: &mut Context) {
         let Life::Http(http) = &mut self.life else { return };
+        if input.is_empty() {
+            return;
+        }
         http.receive(input);
         if matches!(http.expects, Expects::NextRequest) {
             http.expects = Expects::Head;
@@ -78,6 +95,9 @@ impl Connection {
             http.allows_credentials = origin.is_some() && cx.access.allows_credentials(request);
             http.allow_origin = origin.map(Into::into);
         }
+        if let Err(too_many) = self.admit(request, &answer, cx) {
+            return self.refuse_too_many(&too_many, After::of(request), cx);
+        }
         match answer {
             Answer::Respond(response) => self.respond_to(request, &response, cx),
             Answer::Refuse(refusal) => self.refuse(request, &refusal, cx),
@@ -96,6 +116,8 @@ impl Connection {
             }
             Answer::Stream(joining) => self.begin_stream(&joining, cx),
             Answer::Poll(polling) => self.poll_channel(request, &polling, cx),
+            Answer::ReadMany(ReadingMany::Stream(readings)) => self.begin_stream_of_many(&readings, cx),
+            Answer::ReadMany(ReadingMany::Poll(polling)) => self.poll_channels(request, &polling, cx),
             Answer::Upgrade(acceptance) => self.upgrade(acceptance, cx),
             Answer::Session(name, purpose) => self.await_session(request, name, purpose, cx),
         }
@@ -136,7 +158,11 @@ impl Connection {
                 http.expects = Expects::Session(request);
                 return;
             }
-            Expects::Head | Expects::NextRequest | Expects::Delivery { .. } | Expects::Session(_) => {
+            Expects::ProxyHeader(_)
+            | Expects::Head
+            | Expects::NextRequest
+            | Expects::Delivery { .. }
+            | Expects::Session(_) => {
                 unreachable!("a body is read for what is done with it")
             }
         };
@@ -215,6 +241,9 @@ impl Connection {
 
     /// The publication of this connection has been delivered, or has failed: its request is answered if it still waits.
     pub fn receive_outcome(&mut self, outcome: Result<Receipt, NotPublished>, cx: &mut Context) -> Next {
+        if self.awaits_outcome() {
+            return self.receive_command_outcome(outcome, cx);
+        }
         let response = self.answer_of_publishing(outcome, cx);
         if let Life::Http(http) = &mut self.life
             && let Expects::Delivery { after } = http.expects
@@ -276,6 +305,15 @@ impl Connection {
         }
     }
 
+    /// Answers that there are too many of something of the client, or of its address.
+    pub(super) fn refuse_too_many(&mut self, too_many: &TooMany, after: After, cx: &mut Context) {
+        match self.client_address(cx) {
+            Some(address) => cx.note(too_many.reason(), &format_args!("a client at {address}: {too_many}")),
+            None => cx.note(too_many.reason(), too_many),
+        }
+        self.put_response(&Response::from(too_many), after, Extent::Whole, cx);
+    }
+
     /// Answers a request that took too long, and closes.
     pub(super) fn refuse_late_request(&mut self, cx: &mut Context) {
         self.refuse_request(&Error::RequestTimeout, cx);
@@ -310,6 +348,7 @@ impl Connection {
         self.put_response(response, after, extent, cx);
     }
 
+    /// Answers a request; a refusal has been noted.
     fn put_response(&mut self, response: &Response, after: After, extent: Extent, cx: &mut Context) {
         let keep_alive = after == After::KeepAlive && !cx.is_leaving();
         let head_only = extent == Extent::Head;
@@ -319,6 +358,7 @@ impl Connection {
         if !keep_alive {
             return self.finish(cx);
         }
+        self.release_request(cx);
         if let Life::Http(http) = &mut self.life {
             http.expects = if http.reader.is_idle() { Expects::NextRequest } else { Expects::Head };
             self.deadlines.restart(cx.now);

@@ -3,9 +3,12 @@
 //! What a peer's bytes mean is in the file of each role; how bytes are sent is in `sending`. The table of connections is
 //! the event loop's.
 
+mod admission;
+mod authorizing;
 mod carried;
 mod carrier;
 mod client;
+pub mod clients;
 pub mod context;
 mod due;
 mod event_stream;
@@ -14,9 +17,14 @@ mod joining;
 pub mod lag;
 mod life;
 mod long_poll;
+mod many_poll;
+mod many_stream;
+mod multiplex;
+mod obeying;
 pub mod outbox;
 mod over_http;
 mod pipe;
+mod places;
 mod pusher;
 pub mod reading;
 pub mod replay;
@@ -26,6 +34,7 @@ mod standing;
 pub mod stream;
 mod subscriptions;
 pub mod table;
+pub mod throttle;
 pub mod timeouts;
 mod websocket;
 mod writing;
@@ -34,8 +43,9 @@ use std::sync::Arc;
 
 use context::Context;
 use lag::Lateness;
-use life::{After, Awaits, Carrier, Ended, EventStream, Http, Life, LongPoll, Messages, WebSocket};
+use life::{After, Awaits, Carrier, EventStream, Http, Life, LongPoll, Messages, WebSocket};
 use outbox::Outbox;
+use places::Places;
 use stream::Stream;
 use subscriptions::Subscriptions;
 use timeouts::{Deadlines, Stage};
@@ -44,6 +54,7 @@ use crate::hub::{LogId, Subscription};
 use crate::server::access::Identity;
 use crate::server::api::routes::Door;
 use crate::server::clock::Millis;
+use crate::server::limits::Seat;
 use crate::server::metrics::counters::{Counters, Transport};
 use crate::ws::CloseCode;
 
@@ -73,6 +84,8 @@ pub struct Connection {
     pub input: Input,
     /// Which listener accepted it.
     pub door: Door,
+    /// What it holds under the limit of its client's address.
+    seat: Option<Seat>,
     /// The number of subscribers of the publication that its last bytes contained; 0 if they contained none. Capped at
     /// 65,535, far above where a publisher's share is smallest.
     audience: u16,
@@ -91,6 +104,8 @@ pub enum Input {
     Parked,
     /// The connection is not read until its peer has taken its answers, or its long poll is answered.
     Held,
+    /// The connection has sent more than its pace allows, and is not read until it may go on.
+    Throttled,
 }
 
 /// What the event loop is to do after it has called a connection.
@@ -123,6 +138,7 @@ impl Connection {
             counted_as: Transport::Http,
             input: Input::Drained,
             door,
+            seat: None,
             audience: 0,
             discarded: 0,
         }
@@ -133,7 +149,7 @@ impl Connection {
         match &self.life {
             Life::Http(_) => Transport::Http,
             Life::LongPoll(_) => Transport::LongPoll,
-            Life::WebSocket(WebSocket { messages: Messages::Commands, .. }) => Transport::Pusher,
+            Life::WebSocket(WebSocket { messages: Messages::Pusher, .. }) => Transport::Pusher,
             Life::WebSocket(_) => Transport::WebSocket,
             Life::EventStream(_) => Transport::Sse,
             Life::Carried(_) => Transport::PusherHttp,
@@ -169,7 +185,8 @@ impl Connection {
             Life::WebSocket(websocket) => websocket.held_len(),
             Life::Carried(session) => session.held_len(),
             Life::Carrier(carrier) => carrier.held_len(),
-            Life::EventStream(_) | Life::Finishing | Life::Lingering => 0,
+            Life::EventStream(stream) => stream.places.as_ref().map_or(0, |places| size_of_val(&**places)),
+            Life::Finishing | Life::Lingering => 0,
         };
         inbound + self.outbox.held_len() + self.subscriptions.held_len()
     }
@@ -233,10 +250,16 @@ impl Connection {
         self.enter(Life::WebSocket(websocket), now);
     }
 
-    /// The head of an event stream is in the outbox.
-    fn become_event_stream(&mut self, is_leaving: bool, is_envelope: bool, now: Millis) {
+    /// The head of an event stream is in the outbox. `places` if it is one of several channels.
+    fn become_event_stream(
+        &mut self,
+        is_leaving: bool,
+        is_envelope: bool,
+        places: Option<Box<Places>>,
+        now: Millis,
+    ) {
         let awaits = Awaits::Nothing;
-        self.enter(Life::EventStream(EventStream { awaits, is_leaving, is_envelope }), now);
+        self.enter(Life::EventStream(EventStream { awaits, is_leaving, is_envelope, places }), now);
     }
 
     /// A long poll begins to wait. `make` gets the HTTP connection, which continues after the answer.
@@ -247,13 +270,13 @@ impl Connection {
         }
     }
 
-    /// Ends the wait of a long poll: the connection is an HTTP connection again. Returns what the answer needs.
-    fn end_wait(&mut self, now: Millis) -> Option<Ended> {
+    /// Ends the wait of a long poll: the connection is an HTTP connection again. Returns what follows the answer.
+    fn end_wait(&mut self, now: Millis) -> Option<After> {
         match std::mem::replace(&mut self.life, Life::Lingering) {
             Life::LongPoll(poll) => {
-                let (http, ended) = poll.into_parts();
+                let (http, after) = poll.into_parts();
                 self.enter(Life::Http(http), now);
-                Some(ended)
+                Some(after)
             }
             life => {
                 self.life = life;
@@ -338,6 +361,7 @@ impl Connection {
 
     /// Closes a WebSocket with a Close frame, unless one was sent before, or an event stream with its last chunk.
     pub fn close(&mut self, code: CloseCode, reason: &str, cx: &mut Context) {
+        self.tell_last_places(cx);
         self.leave_channels(cx);
         let code = self.pusher_code(code);
         match &mut self.life {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::life::{After, EventStream, Expects, Life, Messages, WebSocket};
+use super::life::{After, EventStream, Expects, Http, Life, Messages, WebSocket};
 use super::{Connection, Next};
 use crate::commands::{Command, Fault, FaultKind, Limits, Reference, answer, parse};
 use crate::http::{self, Response, StreamEvent};
@@ -22,17 +22,8 @@ const CLOSES_OVER_MS: u64 = 30_000;
 /// A message with a token names no channels.
 const LIMITS: Limits = Limits { channels_max: 1 };
 
-/// The beginning.
+/// Times.
 impl Connection {
-    /// The handshake is in the outbox: tells a client of envelopes until when its token counts, if it gave one.
-    pub(super) fn say_authorized(&mut self, reference: Option<&Reference>, cx: &Context) {
-        let Some(identity) = self.identity.clone() else { return };
-        if let Some(expires_in_s) = identity.expires_in_s(cx.unix_s()) {
-            let text = answer::authorized(reference, identity.sub(), expires_in_s);
-            encode_frame(self.outbox.tail(), Opcode::Text, text.as_bytes());
-        }
-    }
-
     /// When it must end because of the proof that let it in, if it must.
     pub(super) fn stays_until(&self, cx: &Context) -> Option<Millis> {
         match &self.life {
@@ -122,59 +113,52 @@ impl Connection {
             return (false, Next::Wait);
         }
         let is_revoked = who.as_ref().is_some_and(|who| passes.iter().any(|pass| pass.fits(who)));
-        let Err(refusal) = self.check_subscription(who.as_deref(), cx) else {
+        let Err(refusal) = self.check_reading(who.as_deref(), cx) else {
+            self.expel_from_forbidden(cx);
             self.update_publishing(cx);
             return (false, Next::Wait);
         };
         cx.note_refusal(&refusal, who.as_deref());
-        let is_read_on = matches!(self.life, Life::LongPoll(_) | Life::Http(_));
-        if is_revoked || is_read_on {
+        let is_request = matches!(self.life, Life::LongPoll(_) | Life::Http(_));
+        if is_revoked || is_request {
             self.end_now(&refusal, cx);
         } else {
+            self.expel_from_all(refusal.code(), cx);
             self.leave_channels(cx);
             let close_at = Millis(cx.now.0 + cx.draw() % CLOSES_OVER_MS);
             self.identity = Some(Arc::new(Identity::ended(refusal, close_at)));
         }
-        (is_revoked, if is_read_on { Next::Read } else { Next::Wait })
+        (is_revoked, if is_request { Next::Read } else { Next::Wait })
     }
 
-    /// Whether the client is still who it was, and may still have what it asked for.
-    fn check_subscription(&self, who: Option<&Identity>, cx: &Context) -> Result<(), Refusal> {
+    /// Checks that the client is still who it was, and may still read what it asked for, or publish what it is sending. The
+    /// subscriptions of a client of commands end one by one.
+    fn check_reading(&self, who: Option<&Identity>, cx: &Context) -> Result<(), Refusal> {
         match &self.life {
-            Life::WebSocket(WebSocket { messages: Messages::Echoed | Messages::Commands, .. })
-            | Life::Carried(_)
-            | Life::Carrier(_)
-            | Life::Finishing
-            | Life::Lingering => return Ok(()),
             Life::WebSocket(websocket) if !websocket.is_open() => return Ok(()),
-            Life::Http(http) => match &http.expects {
-                Expects::Body { intent: Intent::Publish(publication), .. } => {
-                    cx.check_known(who)?;
-                    return match cx.access.may_publish(who, &publication.channel) {
-                        Verdict::No(refusal) => Err(refusal),
-                        Verdict::Yes | Verdict::Ask => Ok(()),
-                    };
-                }
-                Expects::Body { .. }
-                | Expects::Head
-                | Expects::NextRequest
-                | Expects::Delivery { .. }
-                | Expects::SessionBody(_)
-                | Expects::Session(_) => return Ok(()),
+            Life::WebSocket(websocket) => match websocket.messages {
+                Messages::Echoed | Messages::Pusher => return Ok(()),
+                Messages::Commands => return cx.check_known(who),
+                Messages::Published(_) => {}
             },
-            Life::WebSocket(_) | Life::EventStream(_) | Life::LongPoll(_) => {}
+            Life::Http(http) => return check_body(http, who, cx),
+            Life::EventStream(_) | Life::LongPoll(_) => {}
+            Life::Carried(_) | Life::Carrier(_) | Life::Finishing | Life::Lingering => return Ok(()),
         }
         cx.check_known(who)?;
-        let Some(subscription) = self.subscriptions.single() else { return Ok(()) };
-        let channel = cx.hub.channel(subscription);
-        // The server's own channels, and any under the eyes of an operator, are shown with the state of the server.
-        if subscription.form().is_watching() || channel.is_reserved() {
-            return cx.access.check_admin(who);
+        for entry in self.subscriptions.entries() {
+            let channel = cx.hub.channel(entry.subscription);
+            if channel.accompanied().is_some() {
+                continue;
+            }
+            // The server's own channels, and any under the eyes of an operator, are shown with the state of the server.
+            if entry.subscription.form().is_watching() || channel.is_reserved() {
+                cx.access.check_admin(who)?;
+            } else if let Verdict::No(refusal) = cx.access.may_subscribe(who, channel) {
+                return Err(refusal);
+            }
         }
-        match cx.access.may_subscribe(who, channel) {
-            Verdict::No(refusal) => Err(refusal),
-            Verdict::Yes | Verdict::Ask => Ok(()),
-        }
+        Ok(())
     }
 
     fn end_now(&mut self, refusal: &Refusal, cx: &mut Context) {
@@ -206,23 +190,31 @@ impl Connection {
 
 /// Messages.
 impl Connection {
-    /// Whether a message of an open connection may be published. Otherwise its sender was told, and the connection ends.
-    pub(super) fn is_heard(&mut self, cx: &mut Context) -> bool {
-        if let Some(refusal) = self.identity.as_ref().and_then(|identity| identity.ended_by()).cloned() {
-            self.end_with(&refusal, cx);
-            return false;
-        }
+    /// Whether the client that sends a message is still somebody. Otherwise it is told so now, and closed.
+    pub(super) fn is_somebody(&mut self, cx: &mut Context) -> bool {
+        let Some(refusal) = self.identity.as_ref().and_then(|identity| identity.ended_by()).cloned() else {
+            return true;
+        };
+        self.end_with(&refusal, cx);
+        false
+    }
+
+    /// Whether a message to the channel that it reads may be published. Otherwise the connection is closed.
+    pub(super) fn may_be_published(&mut self, message: &Message<'_>, cx: &mut Context) -> bool {
         let Life::WebSocket(websocket) = &self.life else { return false };
-        match websocket.messages {
-            Messages::Published(MayPublish::Yes) => true,
-            Messages::Published(MayPublish::No | MayPublish::Never) => {
-                let error = Error::MessageRefused;
-                cx.note(Reason::of_close(error.close_code()), &error);
-                self.close(error.close_code(), &error.to_string(), cx);
-                false
+        let limit = cx.shared.config.publication_len_max();
+        let error = match websocket.messages {
+            // A message with a token may be longer.
+            Messages::Published(MayPublish::Yes) if message.payload.len() as u64 > limit => {
+                Error::TooBig { limit }
             }
-            Messages::Echoed | Messages::Commands => false,
-        }
+            Messages::Published(MayPublish::Yes) => return true,
+            Messages::Published(MayPublish::No | MayPublish::Never) => Error::MessageRefused,
+            Messages::Echoed | Messages::Pusher | Messages::Commands => return false,
+        };
+        cx.note(Reason::of_close(error.close_code()), &error);
+        self.close(error.close_code(), &error.to_string(), cx);
+        false
     }
 
     /// Takes a message that is `fanfare:authorize`, the one command on a connection to one channel. False if it is not.
@@ -235,46 +227,40 @@ impl Connection {
         match parse(text, &LIMITS) {
             Ok(request) => {
                 let Command::Authorize { token } = request.command else { return false };
-                self.authorize(request.reference, &token, cx);
+                self.authorize_reader(request.reference, &token, cx);
             }
-            Err(fault) => self.say_fault(&fault),
+            Err(fault) => self.refuse_command(&fault, cx),
         }
         true
     }
 
-    fn authorize(&mut self, reference: Option<Reference>, token: &str, cx: &mut Context) {
-        match self.identity_of(token, cx) {
-            Ok(identity) => {
-                self.identity = Some(identity);
-                self.say_authorized(reference.as_ref(), cx);
-                match self.check_subscription(self.identity.as_deref(), cx) {
-                    Ok(()) => self.update_publishing(cx),
-                    Err(refusal) => {
-                        cx.note_refusal(&refusal, self.identity.as_deref());
-                        self.end_with(&refusal, cx);
-                    }
-                }
-            }
+    fn authorize_reader(&mut self, reference: Option<Reference>, token: &str, cx: &mut Context) {
+        if let Err(refusal) = self.take_token(token, cx) {
+            let kind = FaultKind::from(&refusal);
+            return self.refuse_command(&Fault { reference, channel: None, kind }, cx);
+        }
+        self.tell_authorized(reference.as_ref(), cx);
+        match self.check_reading(self.identity.as_deref(), cx) {
+            Ok(()) => self.update_publishing(cx),
             Err(refusal) => {
-                cx.note_refusal(&refusal, None);
-                let kind = FaultKind::from(&refusal);
-                self.say_fault(&Fault { reference, channel: None, kind });
+                cx.note_refusal(&refusal, self.identity.as_deref());
+                self.end_with(&refusal, cx);
             }
         }
     }
+}
 
-    /// Who holds the token, if that may be the client of this connection.
-    fn identity_of(&self, token: &str, cx: &Context) -> Result<Arc<Identity>, Refusal> {
-        let identity = cx.shared.guard.identify_token(&cx.access, token, cx.unix_s())?;
-        match &self.identity {
-            Some(own) => identity.check_replaces(own)?,
-            None => {}
+/// Checks that the client may still publish what it is sending, if it is sending a publication.
+fn check_body(http: &Http, who: Option<&Identity>, cx: &Context) -> Result<(), Refusal> {
+    match &http.expects {
+        Expects::Body { intent: Intent::Publish(publication), .. } => {
+            cx.check_known(who)?;
+            match cx.access.may_publish(who, &publication.channel) {
+                Verdict::No(refusal) => Err(refusal),
+                Verdict::Yes | Verdict::Ask => Ok(()),
+            }
         }
-        Ok(identity)
-    }
-
-    fn say_fault(&mut self, fault: &Fault) {
-        encode_frame(self.outbox.tail(), Opcode::Text, answer::error(fault).as_bytes());
+        _ => Ok(()),
     }
 }
 

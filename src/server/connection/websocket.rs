@@ -8,10 +8,13 @@ use std::io::{self, IoSlice};
 use super::context::Context;
 use super::joining::join;
 use super::life::{Awaits, Life, Messages, Rest, WebSocket};
+use super::multiplex::Awaited;
+use super::obeying::fault_of_key;
 use super::{Connection, Next};
+use crate::commands::Fault;
 use crate::hub::Subscription;
 use crate::server::api::handlers::{Acceptance, Becoming, MayPublish};
-use crate::server::api::payload;
+use crate::server::api::payload::{self, Sent};
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::DraftError;
 use crate::server::encoder::ENVELOPE_SUBPROTOCOL;
@@ -32,10 +35,11 @@ impl Connection {
         let (messages, joined) = match &acceptance.becomes {
             Becoming::Echo => (Messages::Echoed, None),
             Becoming::Subscriber { joining, may_publish } => {
-                (Messages::Published(*may_publish), Some(join(joining, cx)))
+                (Messages::Published(*may_publish), Some(join(joining, self.present(), cx)))
             }
             Becoming::Refused(_) => (Messages::Published(MayPublish::Never), None),
-            Becoming::Pusher { .. } => (Messages::Commands, None),
+            Becoming::Pusher { .. } => (Messages::Pusher, None),
+            Becoming::Multiplex(_) => (Messages::Commands, None),
         };
         let is_envelope = acceptance.subprotocol == Some(ENVELOPE_SUBPROTOCOL);
         let Life::Http(http) = &mut self.life else { return };
@@ -58,11 +62,11 @@ impl Connection {
             is_leaving,
             messages,
             is_envelope,
-            pusher: None,
+            client: None,
         };
         self.become_websocket(websocket, cx.now);
         if is_envelope {
-            self.say_authorized(None, cx);
+            self.tell_authorized(None, cx);
         }
         if let Some(joined) = joined {
             if joined.hears_notices() {
@@ -72,6 +76,7 @@ impl Connection {
         }
         match acceptance.becomes {
             Becoming::Pusher { connecting, form } => self.begin_pusher(*connecting, form, cx),
+            Becoming::Multiplex(multiplexing) => self.begin_multiplex(multiplexing, cx),
             Becoming::Refused(refusal) => {
                 cx.note_refusal(&refusal, self.identity.as_deref());
                 self.end_with(&refusal, cx);
@@ -86,21 +91,43 @@ impl Connection {
     pub(super) fn resume_frames(&mut self, cx: &mut Context) -> Next {
         let Life::WebSocket(websocket) = &mut self.life else { return Next::Read };
         match websocket.rest.take() {
-            Some(mut rest) => self.receive_frames(&mut rest.0, cx),
+            Some(mut rest) => {
+                let (next, left_len) = self.process_frames(rest.unread(), cx);
+                if let Some(len) = left_len
+                    && let Life::WebSocket(websocket) = &mut self.life
+                {
+                    rest.keep_last(len);
+                    websocket.rest = Some(rest);
+                }
+                next
+            }
             None => Next::Read,
         }
     }
 
-    /// Processes frames within the bounds of reading. [`Next::Drop`] if the socket is found to be broken.
+    /// Processes frames within the bounds of reading, and keeps what is past them. [`Next::Drop`] if the socket is found to be
+    /// broken.
     pub(super) fn receive_frames(&mut self, input: &mut [u8], cx: &mut Context) -> Next {
-        let mut input = input;
+        let (next, left_len) = self.process_frames(input, cx);
+        if let Some(len) = left_len
+            && let Life::WebSocket(websocket) = &mut self.life
+        {
+            websocket.rest = Some(Box::new(Rest::new(&input[input.len() - len..])));
+        }
+        next
+    }
+
+    /// Processes frames within the bounds of reading. If a bound was met, the number of bytes that are left comes back; with
+    /// none left the protocol may still have something to say.
+    fn process_frames(&mut self, input: &mut [u8], cx: &mut Context) -> (Next, Option<usize>) {
+        let (mut input, mut left_len) = (input, None);
         let mut room = cx.spares.take_room();
         let mut next = Next::Read;
         while next == Next::Read {
             let may_take = self.may_take(cx);
             let Life::WebSocket(websocket) = &mut self.life else { break };
             if !may_take {
-                websocket.rest = Some(Box::new(Rest((&*input).into())));
+                left_len = Some(input.len());
                 break;
             }
             let received = websocket.protocol.receive_with(&mut input, self.outbox.tail(), &mut room);
@@ -125,7 +152,7 @@ impl Connection {
             }
         }
         cx.spares.give_room(room);
-        next
+        (next, left_len)
     }
 
     fn fail(&mut self, error: Error, cx: &mut Context) {
@@ -134,17 +161,19 @@ impl Connection {
     }
 
     fn receive_message(&mut self, message: Message<'_>, is_last: bool, cx: &mut Context) -> Next {
+        self.note_message(cx);
+        if !self.is_somebody(cx) {
+            return Next::Read;
+        }
         let Life::WebSocket(websocket) = &self.life else { return Next::Read };
         match (websocket.messages, self.subscriptions.single()) {
-            (Messages::Commands, _) => self.receive_command(&message, cx),
+            (Messages::Pusher, _) => self.receive_command(&message, cx),
+            (Messages::Commands, _) => self.receive_request(&message, cx),
             (Messages::Published(_), Some(subscription)) => {
                 self.publish_message(subscription, message, cx);
                 Next::Read
             }
-            (Messages::Published(_), None) => {
-                self.is_heard(cx);
-                Next::Read
-            }
+            (Messages::Published(_), None) => Next::Read,
             (Messages::Echoed, _) => self.echo(message, is_last, cx),
         }
     }
@@ -153,22 +182,45 @@ impl Connection {
         let channel = cx.hub.channel(subscription).clone();
         let drafted = payload::from_message(channel, subscription.form(), &message);
         let is_taken = matches!(drafted, Err(DraftError::Event(_))) && self.take_authorize(&message, cx);
-        if is_taken || !self.is_heard(cx) {
+        if is_taken || !self.may_be_published(&message, cx) {
             return;
         }
         if let Cow::Owned(assembled) = message.payload {
             cx.spares.give(assembled);
         }
         match drafted {
-            Ok(draft) => {
-                // An outcome that comes later is counted then. A WebSocket peer gets no answer.
-                if let Publishing::Done(receipt) = cx.shared.broker.publish(draft, cx.waiter(), cx.now) {
-                    self.note_published(receipt.published, cx);
-                }
-            }
+            Ok(sent) => self.publish_sent(sent, cx),
             Err(error) => {
                 cx.note(Reason::of_close(error.close_code()), &error);
                 self.close(error.close_code(), &error.to_string(), cx);
+            }
+        }
+    }
+
+    /// Publishes what a subscriber of the channel sent. It is told of the outcome if it gave a `ref`, and in any case of what
+    /// is wrong with its key.
+    fn publish_sent(&mut self, sent: Sent, cx: &mut Context) {
+        let Sent { draft, reference, key } = sent;
+        let (broker, waiter) = (&cx.shared.broker, cx.waiter());
+        let name = || draft.channel.local().into();
+        let channel: Option<Box<str>> = (reference.is_some() || key.is_some()).then(name);
+        let publishing = match key {
+            None => Ok(broker.publish(draft, waiter, cx.now)),
+            Some(key) => broker.publish_once(draft, key, !cx.shared.is_over_memory(), waiter, cx.now),
+        };
+        let channel = match (publishing, channel) {
+            (Ok(Publishing::Done(receipt)), None) => return self.note_published(receipt.published, cx),
+            // An outcome that comes later is counted then.
+            (Ok(Publishing::Awaited), None) => return,
+            (_, Some(channel)) => channel,
+            (Err(_), None) => unreachable!("there is a key"),
+        };
+        match publishing {
+            Ok(Publishing::Done(receipt)) => self.answer_command(Ok(receipt), reference, channel, cx),
+            Ok(Publishing::Awaited) => self.await_outcome(Awaited { reference, channel }),
+            Err(refused) => {
+                let kind = fault_of_key(refused, cx);
+                self.refuse_command(&Fault { reference, channel: Some(channel.into()), kind }, cx);
             }
         }
     }

@@ -36,8 +36,12 @@ pub enum Reason {
     Timeout,
     /// A request that contradicts an earlier one: a key reused for another publication.
     Conflict,
-    /// A request for more than an app may do in a time.
+    /// A request for more than an app may do in a time, or a handshake past `--ip-handshakes`.
     Rate,
+    /// A connection past `--ip-connections` or `--user-connections`.
+    TooMany,
+    /// A connection without a PROXY header of a trusted proxy where there has to be one.
+    Proxy,
     /// A request or message that is too long.
     TooLarge,
     /// A request for a protocol, coding or version that is not supported.
@@ -52,6 +56,8 @@ pub enum Reason {
     Policy,
     /// What a client asked for by the Pusher protocol and did not get.
     Pusher,
+    /// What a client of many channels asked for and did not get.
+    Command,
     /// A peer that did not answer a ping.
     Silent,
     /// A subscriber past `--max-lag`. It is counted by policy, not here.
@@ -60,7 +66,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::NoRoom,
         Self::Descriptors,
         Self::Memory,
@@ -72,6 +78,8 @@ impl Reason {
         Self::Timeout,
         Self::Conflict,
         Self::Rate,
+        Self::TooMany,
+        Self::Proxy,
         Self::TooLarge,
         Self::Unsupported,
         Self::Internal,
@@ -79,6 +87,7 @@ impl Reason {
         Self::Payload,
         Self::Policy,
         Self::Pusher,
+        Self::Command,
         Self::Silent,
         Self::Lagged,
     ];
@@ -97,6 +106,8 @@ impl Reason {
             Self::Timeout => "timeout",
             Self::Conflict => "conflict",
             Self::Rate => "rate",
+            Self::TooMany => "too_many",
+            Self::Proxy => "proxy_header",
             Self::TooLarge => "too_large",
             Self::Unsupported => "unsupported",
             Self::Internal => "internal",
@@ -104,6 +115,7 @@ impl Reason {
             Self::Payload => "invalid_payload",
             Self::Policy => "policy",
             Self::Pusher => "pusher",
+            Self::Command => "command",
             Self::Silent => "silent",
             Self::Lagged => return None,
         })
@@ -216,8 +228,8 @@ mod tests {
             refusals.count(reason, number as u64 + 1, Millis(0));
         }
         let counts: Vec<_> = refusals.counts().collect();
-        assert_eq!(counts.len(), 19, "all but the lagging");
-        assert_eq!((counts[0], counts[18]), (("no_room", 1), ("silent", 19)));
+        assert_eq!(counts.len(), 22, "all but the lagging");
+        assert_eq!((counts[0], counts[21]), (("no_room", 1), ("silent", 22)));
         let labels: std::collections::BTreeSet<_> = counts.iter().map(|(label, _)| label).collect();
         assert_eq!(labels.len(), counts.len());
     }
