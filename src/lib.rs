@@ -57,8 +57,10 @@
 //! - [`pusher`]: the Pusher protocol as text. It imports names from `hub`.
 //! - [`commands`]: what clients of `/channels` ask for and are told, as text. It imports names from `hub`.
 //! - [`token`]: signed tokens, from their bytes to what they allow. It imports names from `hub`.
+//! - [`backend`]: what a site's backend is asked about channels, what it answers, and how long that is kept. It imports names from
+//!   `hub`, and bounds from `token`.
 //! - [`config`]: what a server is configured with. It imports the settings of an app from `pusher`.
-//! - [`server`]: sockets, time, threads, randomness. It imports the seven above; none of them imports it.
+//! - [`server`]: sockets, time, threads, randomness. It imports the eight above; none of them imports it.
 //! - The binary is `main` with `cli` (flags, environment, file), `log` (lines to standard error) and `heap` (the allocator).
 //!
 //! Inside `server`, each line imports only from the lines below it:
@@ -122,6 +124,8 @@
 //! | token, claims | a signed JWT that a client brings, and what it says ([`token::Token`], [`token::Claims`]) |
 //! | grant, right | a token's globs for subscribing, publishing or seeing who is there; one of the three |
 //! | known token | one whose signature was verified, found by its digest until it expires ([`token::Known`]) |
+//! | judge, decision | the backend that is asked about channels ([`backend::Desk`]); its yes, no or fault about one |
+//! | question, call | what a client waits to have decided; a request to the backend, which answers one or several questions |
 //! | order | what another connection or thread wants done with a connection: a message sent, an end |
 //!
 //! # Where to begin reading
@@ -153,6 +157,7 @@
 //! | 13 | `server/connection/sending.rs` | outbox and unread bytes in one write, then lag is judged (`flush`) |
 //! | 14 | `server/connection/stream.rs` | the system call (`write`) |
 
+pub mod backend;
 pub mod commands;
 pub mod config;
 pub mod http;
