@@ -20,7 +20,10 @@ fn names(numbers: &[u32]) -> Vec<ChannelName> {
 
 /// An answer that allows these.
 fn allow(numbers: &[u32]) -> Reply {
-    let body = format!(r#"{{"allow":{:?},"ttl":60}}"#, names(numbers).iter().map(|name| name.as_str()).collect::<Vec<_>>());
+    let body = format!(
+        r#"{{"allow":{:?},"ttl":60}}"#,
+        names(numbers).iter().map(|name| name.as_str()).collect::<Vec<_>>()
+    );
     read(200, None, body.as_bytes()).unwrap()
 }
 
@@ -135,7 +138,9 @@ fn a_yes_is_known_for_its_time_give_or_take_a_tenth_and_a_no_for_five_seconds() 
         scene.waits(by, &[1, 2]);
         let call = scene.take().unwrap();
         scene.settle(&call, Ok(allow(&[1])));
-        let [Decision::Yes(Grant { ends_at_ms, .. }), _] = scene.known(by, &[1, 2])[..] else { panic!("yes") };
+        let [Decision::Yes(Grant { ends_at_ms, .. }), _] = scene.known(by, &[1, 2])[..] else {
+            panic!("yes")
+        };
         scene.now_ms = began_ms + 4_999;
         scene.known(by, &[2]);
         scene.now_ms += 1;
@@ -251,11 +256,21 @@ fn at_the_stop_all_who_wait_are_told_and_nobody_waits_any_more() {
 /// A step of a history.
 #[derive(Clone, Debug)]
 enum Step {
-    Ask { by: u32, is_publish: bool, channels: Vec<u32> },
+    Ask {
+        by: u32,
+        is_publish: bool,
+        channels: Vec<u32>,
+    },
     Take,
     /// Of the calls being made, which; and what becomes of it.
-    Settle { which: prop::sample::Index, allowed: Option<Vec<u32>>, is_away: bool },
-    Pass { ms: u64 },
+    Settle {
+        which: prop::sample::Index,
+        allowed: Option<Vec<u32>>,
+        is_away: bool,
+    },
+    Pass {
+        ms: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -335,7 +350,8 @@ impl Model {
         }
         match asked {
             Asked::Known(known) => {
-                let expected: Vec<_> = decisions.into_iter().map(|decision| decision.expect("known")).collect();
+                let expected: Vec<_> =
+                    decisions.into_iter().map(|decision| decision.expect("known")).collect();
                 assert_eq!(*known, expected);
             }
             Asked::Waiting(id) => {
@@ -356,14 +372,19 @@ impl Model {
             let (decision, until_ms) = decide(key);
             self.known.extend(until_ms.map(|until_ms| (key, decision.clone(), until_ms)));
             for (_, asked, decisions) in &mut self.questions {
-                for (_, slot) in asked.iter().zip(decisions).filter(|(asked, slot)| **asked == key && slot.is_none()) {
+                for (_, slot) in
+                    asked.iter().zip(decisions).filter(|(asked, slot)| **asked == key && slot.is_none())
+                {
                     *slot = Some(decision.clone());
                 }
             }
         }
-        let is_told = |(.., decisions): &(QuestionId, Vec<PlainKey>, Vec<Option<Decision>>)| decisions.iter().all(Option::is_some);
+        let is_told = |(.., decisions): &(QuestionId, Vec<PlainKey>, Vec<Option<Decision>>)| {
+            decisions.iter().all(Option::is_some)
+        };
         let told = self.questions.iter().filter(|question| is_told(question));
-        let told = told.map(|(id, _, decisions)| (*id, decisions.iter().flatten().cloned().collect())).collect();
+        let told =
+            told.map(|(id, _, decisions)| (*id, decisions.iter().flatten().cloned().collect())).collect();
         self.questions.retain(|question| !is_told(question));
         told
     }
@@ -374,7 +395,8 @@ fn plain(told: Vec<Told<u32>>) -> Vec<(QuestionId, Vec<Decision>)> {
 }
 
 fn follow(steps: Vec<Step>) {
-    let bounds = Bounds { calls_max: 2, waiting_max: 3, questions_max: 6, wait_max_ms: 2_000, ..Bounds::new(0) };
+    let bounds =
+        Bounds { calls_max: 2, waiting_max: 3, questions_max: 6, wait_max_ms: 2_000, ..Bounds::new(0) };
     let mut desk = Desk::new(bounds);
     let mut model = Model {
         bounds,
@@ -388,12 +410,15 @@ fn follow(steps: Vec<Step>) {
         match step {
             Step::Ask { by, is_publish, channels } => {
                 let action = if is_publish { Action::Publish } else { Action::Subscribe };
-                let asked = desk.ask(&client(by), action, &names(&channels), Transport::Post, by, model.now_ms);
+                let asked =
+                    desk.ask(&client(by), action, &names(&channels), Transport::Post, by, model.now_ms);
                 let keys: Vec<_> = channels.iter().map(|channel| (by, action, *channel)).collect();
                 model.ask(&keys, asked);
             }
             Step::Take => take(&mut desk, &mut model),
-            Step::Settle { which, allowed, is_away } => settle(&mut desk, &mut model, which, allowed, is_away),
+            Step::Settle { which, allowed, is_away } => {
+                settle(&mut desk, &mut model, which, allowed, is_away)
+            }
             Step::Pass { ms } => model.now_ms += ms,
         }
         let counts = desk.counts();
