@@ -103,6 +103,48 @@ pub struct Counts {
     pub kept: usize,
     /// Bytes of them.
     pub kept_len: usize,
+    /// What became of calls so far.
+    pub outcomes: Outcomes,
+}
+
+/// What became of calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// Something was allowed.
+    pub allowed: u64,
+    /// Nothing was.
+    pub refused: u64,
+    /// There was no answer in time.
+    pub timeout: u64,
+    /// There was no connection, or it ended before the answer.
+    pub unreachable: u64,
+    /// The answer says neither yes nor no.
+    pub bad_answer: u64,
+}
+
+impl Outcomes {
+    /// Each with the word for it.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, u64); 5] {
+        [
+            ("allowed", self.allowed),
+            ("refused", self.refused),
+            ("timeout", self.timeout),
+            ("unreachable", self.unreachable),
+            ("bad_answer", self.bad_answer),
+        ]
+    }
+
+    fn note(&mut self, outcome: &Result<Reply, Fault>) {
+        let counter = match outcome {
+            Ok(reply) if reply.is_refusal() => &mut self.refused,
+            Ok(_) => &mut self.allowed,
+            Err(Fault::Timeout(_)) => &mut self.timeout,
+            Err(Fault::Unreachable | Fault::Busy | Fault::Paused | Fault::Stopped) => &mut self.unreachable,
+            Err(Fault::Status(_) | Fault::Unreadable) => &mut self.bad_answer,
+        };
+        *counter += 1;
+    }
 }
 
 /// What is asked and known. `W` is whoever asks.
@@ -120,6 +162,7 @@ pub struct Desk<W> {
     deciding: HashMap<Key, CallId>,
     questions: HashMap<QuestionId, Question<W>>,
     next: u64,
+    outcomes: Outcomes,
     is_stopped: bool,
 }
 
@@ -156,6 +199,7 @@ impl<W> Desk<W> {
             deciding: HashMap::new(),
             questions: HashMap::new(),
             next: 0,
+            outcomes: Outcomes::default(),
             is_stopped: false,
         }
     }
@@ -235,6 +279,7 @@ impl<W> Desk<W> {
 
     /// A call that was taken was answered, or not. Returns the questions that are answered by it.
     pub fn settle(&mut self, id: CallId, outcome: Result<Reply, Fault>, now_ms: u64) -> Vec<Told<W>> {
+        self.outcomes.note(&outcome);
         let mut told = Vec::new();
         match outcome {
             Ok(reply) => {
@@ -280,6 +325,7 @@ impl<W> Desk<W> {
             calls: self.running(),
             kept: self.cache.len(),
             kept_len: self.cache.held_len(),
+            outcomes: self.outcomes,
         }
     }
 

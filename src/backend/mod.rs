@@ -22,5 +22,5 @@ pub use cache::{CACHE_LEN_MAX, CACHE_MAX};
 pub use call::{Action, Call, CallId, Transport, signature};
 pub use credentials::{Credentials, CredentialsDigest, Fields};
 pub use decision::{Decision, Fault, Grant, Person, RETRY_AFTER_S};
-pub use desk::{Asked, Bounds, Counts, Desk, QuestionId, Taken, Told};
+pub use desk::{Asked, Bounds, Counts, Desk, Outcomes, QuestionId, Taken, Told};
 pub use reply::{BODY_LEN_MAX, Reply, Unreadable, read};

@@ -14,6 +14,7 @@ mod encoder;
 mod event_loop;
 mod excerpt;
 mod handle;
+mod hook;
 mod lock;
 mod metrics;
 mod placement;

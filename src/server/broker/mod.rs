@@ -51,7 +51,7 @@ const SHARDS: usize = 64;
 pub struct Broker {
     hasher: RandomState,
     pub(super) shards: Vec<Mutex<Shard>>,
-    mailboxes: Vec<Mailbox>,
+    mailboxes: Arc<[Mailbox]>,
     engine: Engine,
     retention: Retention,
     first_epoch: u64,
@@ -71,7 +71,7 @@ impl Broker {
         Self {
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            mailboxes,
+            mailboxes: mailboxes.into(),
             engine,
             retention,
             first_epoch,
@@ -91,6 +91,11 @@ impl Broker {
     /// All mailboxes, in the order of the loops.
     pub fn mailboxes(&self) -> &[Mailbox] {
         &self.mailboxes
+    }
+
+    /// The same, for threads that answer connections.
+    pub fn shared_mailboxes(&self) -> Arc<[Mailbox]> {
+        Arc::clone(&self.mailboxes)
     }
 
     /// Whether publishers should wait until some loop has taken more of its mailbox.
