@@ -41,6 +41,8 @@ pub struct Http {
     pub expects: Expects,
     /// The origin whose pages may read the answer to the current request.
     pub allow_origin: Option<Box<str>>,
+    /// Whether that page may read it if it sent its cookies.
+    pub allows_credentials: bool,
 }
 
 /// What an HTTP connection expects of its peer.
@@ -72,7 +74,12 @@ pub enum After {
 impl Http {
     /// A connection that expects its first request.
     pub fn new() -> Self {
-        Self { reader: RequestReader::new(Limits::default()), expects: Expects::Head, allow_origin: None }
+        Self {
+            reader: RequestReader::new(Limits::default()),
+            expects: Expects::Head,
+            allow_origin: None,
+            allows_credentials: false,
+        }
     }
 
     /// What the peer is expected to do.

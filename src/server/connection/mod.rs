@@ -31,6 +31,8 @@ pub mod timeouts;
 mod websocket;
 mod writing;
 
+use std::sync::Arc;
+
 use context::Context;
 use lag::Lateness;
 use life::{After, Awaits, Carrier, Ended, EventStream, Http, Life, LongPoll, Messages, WebSocket};
@@ -40,6 +42,7 @@ use subscriptions::Subscriptions;
 use timeouts::{Deadlines, Stage};
 
 use crate::hub::{LogId, Subscription};
+use crate::server::access::Identity;
 use crate::server::api::routes::Door;
 use crate::server::clock::Millis;
 use crate::server::metrics::counters::{Counters, Transport};
@@ -53,6 +56,8 @@ use crate::ws::CloseCode;
 pub struct Connection {
     pub stream: Stream,
     life: Life,
+    /// Who the client is, by what its newest request carried. `None`: nobody in particular.
+    pub identity: Option<Arc<Identity>>,
     outbox: Outbox,
     subscriptions: Subscriptions,
     /// Since when it lags by more than its policy allows.
@@ -109,6 +114,7 @@ impl Connection {
         Self {
             stream,
             life: Life::Http(Box::new(Http::new())),
+            identity: None,
             outbox: Outbox::default(),
             subscriptions: Subscriptions::None,
             lateness: Lateness::default(),
