@@ -8,10 +8,12 @@ use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, Position, WireForm};
 use crate::pusher::fallback::path::{Purpose, SessionName};
-use crate::server::access::{Access, Guard, Identity, Refusal, Verdict};
+use crate::server::access::{Access, Identity, Refusal, Verdict};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::assets;
+use crate::server::api::basis::{Basis, Denied, decided};
+use crate::server::api::many::{self, ReadingMany};
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
 use crate::server::api::pusher::Connecting;
@@ -46,19 +48,6 @@ pub struct Handlers {
     deflate_context_takeover: bool,
 }
 
-/// What a request is judged by.
-#[derive(Clone, Copy, Debug)]
-pub struct Basis<'a> {
-    /// The rules of access.
-    pub access: &'a Access,
-    /// Which proofs are good.
-    pub guard: &'a Guard,
-    /// The apps.
-    pub apps: &'a Apps,
-    /// The wall clock's time, in seconds since 1970.
-    pub now_s: u64,
-}
-
 /// What to do about a request, and who made it.
 #[derive(Debug)]
 pub struct Answered {
@@ -66,25 +55,6 @@ pub struct Answered {
     pub answer: Answer,
     /// Who made it, if it carries a proof and is one that may.
     pub who: Option<Arc<Identity>>,
-}
-
-/// Why a request is not served.
-#[derive(Debug)]
-enum Denied {
-    Response(Response),
-    Refusal(Box<Refusal>),
-}
-
-impl From<Response> for Denied {
-    fn from(response: Response) -> Self {
-        Self::Response(response)
-    }
-}
-
-impl From<Refusal> for Denied {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refusal(Box::new(refusal))
-    }
 }
 
 /// What to do about a request.
@@ -106,6 +76,8 @@ pub enum Answer {
     Stream(Joining),
     /// Answer with what is kept, or wait for the next publication.
     Poll(Polling),
+    /// Do either for several channels.
+    ReadMany(ReadingMany),
     /// Bring the request to its session.
     Session(SessionName, Purpose),
 }
@@ -292,6 +264,10 @@ impl Handlers {
             (Route::Channels, "GET") if http::is_upgrade(request) => {
                 *who = basis.guard.identify(access, request, basis.now_s)?;
                 self.multiplex(request, basis)
+            }
+            (Route::Channels, "GET" | "HEAD") if many::names_channels(request) => {
+                *who = basis.guard.identify(access, request, basis.now_s)?;
+                Ok(Answer::ReadMany(many::subscribe(request, who.as_deref(), basis)?))
             }
             (Route::Channel(name), "POST") => {
                 *who = basis.guard.identify(access, request, basis.now_s)?;
@@ -506,14 +482,6 @@ fn check_reader(door: Door, request: &Request, basis: Basis<'_>) -> Result<(), R
     }
 }
 
-fn decided(verdict: Verdict) -> Result<(), Refusal> {
-    match verdict {
-        Verdict::Yes => Ok(()),
-        Verdict::No(refusal) => Err(refusal),
-        Verdict::Ask => Err(Refusal::Unavailable),
-    }
-}
-
 /// The answer to a CORS preflight (the Fetch standard), and to other requests for the methods.
 fn options(request: &Request, allow: &'static str, access: &Access) -> Response {
     let response = Response::new(Status::NO_CONTENT).header("Allow", allow);
@@ -569,14 +537,7 @@ fn subscribe_stream(request: &Request, channel: ChannelName) -> Result<Answer, R
 }
 
 fn stream(request: &Request, channel: ChannelName, form: WireForm) -> Result<Answer, Response> {
-    // RFC 9112 §6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding request
-    // indicates HTTP/1.1 (or later minor revisions)."
-    if request.minor_version() == 0 {
-        return Err(Response::text(
-            Status::HTTP_VERSION_NOT_SUPPORTED,
-            "An event stream needs HTTP/1.1; in nginx: proxy_http_version 1.1.",
-        ));
-    }
+    params::check_streams(request)?;
     let position = params::stream_position(request)?;
     Ok(Answer::Stream(Joining { channel, form, position, announces: true }))
 }

@@ -5,7 +5,9 @@
 pub mod admin;
 pub mod answers;
 pub mod assets;
+pub mod basis;
 pub mod handlers;
+pub mod many;
 pub mod params;
 pub mod payload;
 pub mod pusher;

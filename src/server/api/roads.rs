@@ -6,7 +6,7 @@ use crate::http::{self, Request, Response, Status};
 use crate::hub::ChannelName;
 use crate::pusher::{Access, Kind, Name};
 use crate::server::access::Identity;
-use crate::server::api::handlers::Basis;
+use crate::server::api::basis::Basis;
 use crate::server::apps::Apps;
 
 /// What the request wants of the channel.

@@ -10,7 +10,9 @@ use crate::http::{Error, Event, Framing, Request, Response, Status};
 use crate::hub::Published;
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
-use crate::server::api::handlers::{self, Answer, Answered, Basis, Intent, Publication};
+use crate::server::api::basis::Basis;
+use crate::server::api::handlers::{self, Answer, Answered, Intent, Publication};
+use crate::server::api::many::ReadingMany;
 use crate::server::api::payload;
 use crate::server::api::rest::{Requested, Scene};
 use crate::server::api::routes::{Door, FIGURES_PATH};
@@ -93,6 +95,8 @@ impl Connection {
             }
             Answer::Stream(joining) => self.begin_stream(&joining, cx),
             Answer::Poll(polling) => self.poll_channel(request, &polling, cx),
+            Answer::ReadMany(ReadingMany::Stream(readings)) => self.begin_stream_of_many(&readings, cx),
+            Answer::ReadMany(ReadingMany::Poll(polling)) => self.poll_channels(request, &polling, cx),
             Answer::Upgrade(acceptance) => self.upgrade(acceptance, cx),
             Answer::Session(name, purpose) => self.await_session(request, name, purpose, cx),
         }

@@ -4,9 +4,9 @@
 
 use super::carried::Carried;
 use super::client::Client;
+use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
-use crate::hub::PublicationId;
 use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
 use crate::server::api::handlers::Intent;
 use crate::server::api::pusher::Connecting;
@@ -158,19 +158,10 @@ impl After {
 pub struct LongPoll {
     /// The HTTP connection, which continues with the next request.
     pub http: Box<Http>,
-    /// The newest publication before the wait.
-    pub since: PublicationId,
     /// What follows the answer.
     pub after: After,
     /// How long it waits.
     pub wait_ms: u32,
-}
-
-/// What the answer to a long poll needs.
-#[derive(Clone, Copy, Debug)]
-pub struct Ended {
-    pub since: PublicationId,
-    pub after: After,
 }
 
 impl LongPoll {
@@ -194,10 +185,9 @@ impl LongPoll {
         self.http.receive(input);
     }
 
-    /// The HTTP connection, and what the answer needs.
-    pub fn into_parts(self) -> (Box<Http>, Ended) {
-        let Self { http, since, after, .. } = self;
-        (http, Ended { since, after })
+    /// The HTTP connection, and what follows the answer.
+    pub fn into_parts(self) -> (Box<Http>, After) {
+        (self.http, self.after)
     }
 }
 
@@ -277,6 +267,8 @@ pub struct EventStream {
     pub awaits: Awaits,
     /// Whether it ends once its unsent bytes are sent: the server stops.
     pub is_leaving: bool,
+    /// What it was told of its positions, if it reads several channels.
+    pub places: Option<Box<Places>>,
 }
 
 impl EventStream {
