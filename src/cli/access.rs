@@ -13,9 +13,19 @@ use super::values::{parse_app, parse_auth, parse_key, parse_presence, parse_time
 use fanfare::config::{AccessKey, AuthRule, Backend, Config, Glob, Host, PresenceRule, normalise_origin};
 use fanfare::pusher::App;
 
-/// The flags that are in force again when the files are read again, by their names.
-pub const RELOADED: [&str; 7] =
-    ["publish-key", "publish-keys", "client-publish", "auth", "allow-origin", "token-key", "token-audience"];
+/// The flags whose values are taken anew when the files are read again, by their names.
+pub const RELOADED: [&str; 10] = [
+    "publish-key",
+    "publish-keys",
+    "client-publish",
+    "auth",
+    "allow-origin",
+    "allow-host",
+    "token-key",
+    "token-audience",
+    "token-cookie",
+    "token-in-query",
+];
 
 /// The flags under Access, Tokens, Backend and Presence.
 #[derive(Args)]

@@ -128,8 +128,11 @@ fn combine(running: &Config, read: Config) -> Result<Config, String> {
         client_publish: read.client_publish,
         auth: read.auth,
         allow_origin: read.allow_origin,
+        allow_host: read.allow_host,
         token_keys: read.token_keys,
         token_audience: read.token_audience,
+        token_cookie: read.token_cookie,
+        token_in_query: read.token_in_query,
         ..running.clone()
     };
     next.check().map_err(|error| error.to_string())?;

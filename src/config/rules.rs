@@ -26,9 +26,8 @@ impl Glob {
 }
 
 impl fmt::Display for Glob {
-    /// The pattern as it was written.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(&self.0.pattern())
     }
 }
 

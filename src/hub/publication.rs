@@ -301,11 +301,20 @@ pub enum WireForm {
     /// The same as `EventStreamEnvelope`, with who made the publication; and the events of the Pusher protocol itself. For
     /// operators, who watch a channel without being one of its subscribers.
     LiveView,
+    /// The same as `Envelope`, with the name of the channel in front: for readers of several.
+    NamedEnvelope,
+    /// The same as `NamedEnvelope`, compressed where that makes it smaller.
+    NamedEnvelopeDeflate,
+    /// A chunk with an event of an event stream whose data is the envelope of `NamedEnvelope`. It has no identifier: the
+    /// position of a reader of several channels is not that of one.
+    NamedEventStream,
+    /// A comma and the envelope of `NamedEnvelope`: an element of the answer to a long poll of several channels.
+    NamedLongPoll,
 }
 
 impl WireForm {
     /// Every form, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::WebSocket,
         Self::Envelope,
         Self::WebSocketDeflate,
@@ -317,6 +326,10 @@ impl WireForm {
         Self::PusherDeflate,
         Self::PusherStream,
         Self::LiveView,
+        Self::NamedEnvelope,
+        Self::NamedEnvelopeDeflate,
+        Self::NamedEventStream,
+        Self::NamedLongPoll,
     ];
 
     /// The form's place in [`WireForm::ALL`].
@@ -339,7 +352,11 @@ impl WireForm {
             | Self::EnvelopeDeflate
             | Self::EventStreamEnvelope
             | Self::LongPoll
-            | Self::LiveView => true,
+            | Self::LiveView
+            | Self::NamedEnvelope
+            | Self::NamedEnvelopeDeflate
+            | Self::NamedEventStream
+            | Self::NamedLongPoll => true,
         }
     }
 
@@ -355,7 +372,11 @@ impl WireForm {
             | Self::EventStream
             | Self::EventStreamEnvelope
             | Self::LongPoll
-            | Self::LiveView => false,
+            | Self::LiveView
+            | Self::NamedEnvelope
+            | Self::NamedEnvelopeDeflate
+            | Self::NamedEventStream
+            | Self::NamedLongPoll => false,
         }
     }
 

@@ -41,6 +41,8 @@ pub enum Route {
     Echo,
     /// `/channels/{name}`
     Channel(ChannelName),
+    /// `/channels`, for many channels
+    Channels,
     /// `/app/{key}`, where clients of the Pusher protocol connect.
     Pusher(String),
     /// A path beside that, where a client of the protocol wants to connect.
@@ -86,6 +88,7 @@ impl Route {
             "/fanfare.js" => Ok(Self::Script),
             "/fanfare.mjs" => Ok(Self::Module),
             "/echo" => Ok(Self::Echo),
+            "/channels" | CHANNELS => Ok(Self::Channels),
             path => match path.strip_prefix(WATCHED_CHANNELS) {
                 Some(segment) => watched(segment).map(Self::LiveView),
                 None => Self::of_names(path, request),
@@ -147,6 +150,7 @@ impl Route {
                 | Self::Script
                 | Self::Module
                 | Self::Echo
+                | Self::Channels
                 | Self::Pusher(_)
                 | Self::PusherElsewhere,
             ) => "GET, HEAD, OPTIONS",
@@ -177,8 +181,15 @@ fn decoded(segment: &str) -> Result<String, Response> {
 }
 
 fn channel(segment: &str) -> Result<ChannelName, Response> {
-    let name = decoded(segment)?;
-    let name = ChannelName::new(&name).map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
+    checked(&decoded(segment)?)
+}
+
+/// The channel of this name, if clients may name it.
+///
+/// # Errors
+/// The name breaks a rule, or is one of the server's own.
+pub fn checked(name: &str) -> Result<ChannelName, Response> {
+    let name = ChannelName::new(name).map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
     if name.is_reserved() {
         return Err(Response::text(
             Status::FORBIDDEN,

@@ -56,9 +56,14 @@ impl Transport {
             WireForm::WebSocket
             | WireForm::Envelope
             | WireForm::WebSocketDeflate
-            | WireForm::EnvelopeDeflate => Self::WebSocket,
-            WireForm::EventStream | WireForm::EventStreamEnvelope | WireForm::LiveView => Self::Sse,
-            WireForm::LongPoll => Self::LongPoll,
+            | WireForm::EnvelopeDeflate
+            | WireForm::NamedEnvelope
+            | WireForm::NamedEnvelopeDeflate => Self::WebSocket,
+            WireForm::EventStream
+            | WireForm::EventStreamEnvelope
+            | WireForm::LiveView
+            | WireForm::NamedEventStream => Self::Sse,
+            WireForm::LongPoll | WireForm::NamedLongPoll => Self::LongPoll,
             WireForm::Pusher | WireForm::PusherDeflate => Self::Pusher,
             WireForm::PusherStream => Self::PusherHttp,
         }
