@@ -4,6 +4,7 @@
 
 use std::io::Write;
 
+use fanfare::config::{AccessKey, AuthRule, Backend, PresenceRule, Rate};
 use fanfare::pusher::App;
 
 use super::*;
@@ -34,8 +35,8 @@ fn without_flags_everything_is_as_the_library_has_it() {
 fn the_short_help_has_one_line_a_flag_in_80_columns_under_headings() {
     let help = Args::command().term_width(80).render_help().to_string();
     let flags = Args::command().get_arguments().count() + ["--help", "--version"].len();
-    let tasks = ["key"].len();
-    assert_eq!(help.lines().filter(|line| line.starts_with("  ")).count(), flags + tasks, "{help}");
+    let others = ["key NAME", "the second line of the usage"].len();
+    assert_eq!(help.lines().filter(|line| line.starts_with("  ")).count(), flags + others, "{help}");
     for heading in [
         "Commands",
         "Options",
@@ -145,7 +146,7 @@ fn hosts_add_up_and_an_address_is_one() {
 
 #[test]
 fn a_misspelt_flag_is_named_with_the_right_one() {
-    let error = parse(&["--publish-keys", "k"]).unwrap_err();
+    let error = parse(&["--publish-kei", "k"]).unwrap_err();
     assert!(error.contains("--publish-key"), "{error}");
 }
 
@@ -217,4 +218,214 @@ fn a_file_without_an_end_is_read_no_further_than_its_bound() {
 fn a_file_that_is_not_there_is_named() {
     let error = parse(&["--config", "/nowhere/fanfare.toml"]).unwrap_err();
     assert!(error.contains("/nowhere/fanfare.toml"), "{error}");
+}
+
+#[test]
+fn an_address_may_be_that_of_a_proxy_wherever_it_stands_among_others() {
+    let config =
+        parse(&["--listen", "127.0.0.1:1,127.0.0.1:2,proxy,[::1]:3", "--listen", "127.0.0.1:4,proxy"]);
+    let config = config.unwrap();
+    let texts = |all: &[SocketAddr]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(texts(&config.listen), ["127.0.0.1:1", "127.0.0.1:2", "[::1]:3", "127.0.0.1:4"]);
+    assert_eq!(texts(&config.proxy_listen), ["127.0.0.1:2", "127.0.0.1:4"]);
+    let config = parse_with_file("listen = ['127.0.0.1:1', '127.0.0.1:2,proxy']\n", &[]).unwrap();
+    assert_eq!((config.listen.len(), texts(&config.proxy_listen)), (2, vec!["127.0.0.1:2".to_owned()]));
+    for wrong in
+        ["proxy", "proxy,127.0.0.1:1", "127.0.0.1:1,proxy,proxy", "127.0.0.1:1,", "127.0.0.1:1, proxy"]
+    {
+        let error = parse(&["--listen", wrong]).unwrap_err();
+        assert!(error.contains("give an IP address and a port"), "{error}");
+    }
+    assert!(parse(&["--listen", "127.0.0.1:1", "--listen", "proxy"]).is_err(), "of no address of its own");
+}
+
+#[test]
+fn keys_have_the_name_before_the_first_equals_sign_or_are_called_default() {
+    let long = "a".repeat(33);
+    for (given, name, secret) in [
+        ("secret", "default", "secret"),
+        ("billing=secret", "billing", "secret"),
+        ("a-b_0=x=y==", "a-b_0", "x=y=="),
+        ("default=abc=", "default", "abc="),
+        ("Billing=secret", "default", "Billing=secret"),
+        ("a.b=secret", "default", "a.b=secret"),
+        ("a,b", "default", "a,b"),
+        (&format!("{long}=x"), "default", &format!("{long}=x")),
+        ("=x", "default", "=x"),
+    ] {
+        let config = parse(&["--publish-key", given]).unwrap();
+        assert_eq!(config.keys, [AccessKey::with_all_rights(name, secret)], "{given}");
+    }
+    let config = parse(&["--publish-key", "one", "--publish-key", "new=two"]).unwrap();
+    assert_eq!(config.keys.len(), 2);
+    assert_eq!(config.check(), Ok(()));
+}
+
+#[test]
+fn rules_of_access_have_globs_and_a_comma_separates_them() {
+    let config =
+        parse(&["--auth", "news-*=open,ops=key", "--auth", "token", "--presence", "chat=a=members,count"]);
+    let config = config.unwrap();
+    let rules: Vec<_> = config.auth.iter().map(|(glob, rule)| (glob.to_string(), *rule)).collect();
+    let rule = |glob: &str, rule| (glob.to_owned(), rule);
+    assert_eq!(
+        rules,
+        [rule("news-*", AuthRule::Open), rule("ops", AuthRule::Key), rule("*", AuthRule::Token)]
+    );
+    let presence: Vec<_> = config.presence.iter().map(|(glob, what)| (glob.to_string(), *what)).collect();
+    assert_eq!(
+        presence,
+        [("chat=a".to_owned(), PresenceRule::Members), ("*".to_owned(), PresenceRule::Count)]
+    );
+}
+
+#[test]
+fn a_backend_has_its_times_and_its_secret() {
+    let url = "http://127.0.0.1:9000/auth";
+    assert_eq!(parse(&["--auth-url", url]).unwrap().backend, Some(Backend::new(url)));
+    let words = ["--auth-url", url, "--auth-secret", "s", "--auth-timeout", "500ms", "--auth-grace", "0s"];
+    let expected = Backend {
+        secret: Some("s".into()),
+        timeout: Duration::from_millis(500),
+        grace: Duration::ZERO,
+        ..Backend::new(url)
+    };
+    assert_eq!(parse(&words).unwrap().backend, Some(expected));
+    let error = parse(&["--auth-secret", "hidden"]).unwrap_err();
+    assert!(error.contains("there is none. Add --auth-url URL") && !error.contains("hidden"), "{error}");
+}
+
+#[test]
+fn rates_are_numbers_in_a_time_and_only_that_of_messages_can_be_none() {
+    let rate = |count: u32, seconds| Rate {
+        count: std::num::NonZeroU32::new(count).unwrap(),
+        per: Duration::from_secs(seconds),
+    };
+    for (text, expected) in
+        [("50/s", rate(50, 1)), ("600/m", rate(600, 60)), ("1/h", rate(1, 3600)), ("20/10s", rate(20, 10))]
+    {
+        let config = parse(&["--ip-handshakes", text, "--client-messages", text]).unwrap();
+        assert_eq!(
+            (config.ip_handshakes, config.client_messages),
+            (Some(expected), Some(expected)),
+            "{text}"
+        );
+    }
+    for none in ["none", "0/s", "0/m"] {
+        assert_eq!(parse(&["--client-messages", none]).unwrap().client_messages, None, "{none}");
+        assert!(parse(&["--ip-handshakes", none]).unwrap_err().contains("such as 50/s"), "{none}");
+    }
+    for wrong in ["50", "50/", "/s", "50/0s", "+5/s", "5.5/s", "50/x", "4294967296/s", "0", "off", ""]
+    {
+        let error = parse(&["--client-messages", wrong]).unwrap_err();
+        assert!(error.contains("such as 100/s or 600/m, or none"), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn proxies_are_networks_or_addresses() {
+    let config = parse(&["--trust-proxy", "10.0.0.0/8,192.0.2.7", "--trust-proxy", "fd00::/8"]).unwrap();
+    let networks: Vec<_> = config.trust_proxy.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"]);
+    for wrong in ["proxy.example", "10.0.0.0/33", "10.0.0/8", "", "10.0.0.1:80"] {
+        assert!(parse(&["--trust-proxy", wrong]).unwrap_err().contains("such as 10.0.0.0/8"), "{wrong}");
+    }
+}
+
+#[test]
+fn a_wrong_value_of_access_names_the_flag_and_the_remedy() {
+    for (words, flag, remedy) in [
+        (&["--auth", "news=closed"][..], "--auth", "give open, token, hook or key"),
+        (&["--auth", "news"], "--auth", "such as news-*=open"),
+        (&["--presence", "chat=all"], "--presence", "give members or count"),
+        (&["--presence-members", "all"], "--presence-members", "invalid digit"),
+        (&["--auth-timeout", "2", "--auth-url", "http://a"], "--auth-timeout", "500ms, 30s or 5m"),
+        (&["--publish-keys", "/nowhere/keys.toml"], "--publish-keys /nowhere/keys.toml", "No such file"),
+        (&["--token-key", "/nowhere/key.pem"], "--token-key /nowhere/key.pem", "No such file"),
+    ] {
+        let error = parse(words).unwrap_err();
+        assert!(error.contains(flag) && error.contains(remedy), "{error}");
+    }
+}
+
+#[test]
+fn what_is_said_of_a_wrong_secret_does_not_quote_it() {
+    for words in [
+        &["--publish-key", "hidden words"][..],
+        &["--publish-key=hidden words"],
+        &["--publish-key", "eyJhidden.a.b"],
+        &["--publish-key", "name=hidden words"],
+        &["--publish-key", "hidden=="],
+        &["--app", "1:hidden"],
+    ] {
+        let error = parse(words).unwrap_err();
+        assert!(error.contains("give") || error.contains("Give"), "{error}");
+        assert!(!error.contains("hidden"), "{error}");
+    }
+    let error = parse_with_file("publish-key = 'hidden words'\n", &[]).unwrap_err();
+    assert!(error.contains("--publish-key") && !error.contains("hidden"), "{error}");
+    let error = parse(&["--max-lag", "lots"]).unwrap_err();
+    assert!(error.contains("'lots'"), "what is no secret is quoted: {error}");
+}
+
+#[test]
+fn flags_and_variables_of_secrets_do_not_show_their_values_in_the_help() {
+    for name in ["publish-key", "app", "auth-url", "auth-secret"] {
+        let command = Args::command();
+        let flag = command.get_arguments().find(|flag| flag.get_long() == Some(name)).unwrap();
+        assert!(flag.is_hide_env_values_set(), "{name}");
+    }
+    let words: Vec<OsString> = ["fanfare", "--publish-key", "hidden"].map(OsString::from).into();
+    assert!(!format!("{:?}", Args::parse_from_words(&words).unwrap()).contains("hidden"));
+}
+
+#[test]
+fn keys_of_flags_and_of_the_file_add_up_and_a_fault_in_the_file_names_it() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "[[key]]\nname = 'billing'\nsecret = 'two'\npublish = 'a'").unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let config = parse(&["--publish-key", "one", "--publish-keys", &path]).unwrap();
+    let names: Vec<_> = config.keys.iter().map(|key| key.name.as_str()).collect();
+    assert_eq!(names, ["default", "billing"]);
+    writeln!(file, "red = 'a'").unwrap();
+    let error = parse(&["--publish-keys", &path]).unwrap_err();
+    assert!(
+        error.contains(&format!("--publish-keys {path}: [[key]] \"billing\": no key is called")),
+        "{error}"
+    );
+}
+
+#[test]
+fn token_keys_are_called_by_their_kid_or_their_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("2026-09.secret");
+    std::fs::write(&path, "s".repeat(32) + "\n").unwrap();
+    let set = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tokens/keys.json");
+    let config = parse(&["--token-key", path.to_str().unwrap(), "--token-key", set]).unwrap();
+    assert!(config.token_keys.named("2026-09").is_some() && config.token_keys.iter().count() > 1);
+    std::fs::write(&path, "hidden").unwrap();
+    let error = parse(&["--token-key", path.to_str().unwrap()]).unwrap_err();
+    let words = format!("--token-key {}: the secret has 6 bytes, at least 32", path.display());
+    assert!(error.contains(&words) && !error.contains("hidden"), "{error}");
+}
+
+#[test]
+fn a_key_is_made_without_reading_any_file_and_needs_a_name() {
+    let parse_task = |words: &[&str]| {
+        let words: Vec<_> =
+            std::iter::once("fanfare").chain(words.iter().copied()).map(OsString::from).collect();
+        Args::parse_from_words(&words).map_err(|error| error.to_string())
+    };
+    let args = parse_task(&["key", "billing"]).unwrap();
+    assert!(matches!(args.task(), Some(Task::Key { name }) if name == "billing"));
+    assert!(parse_task(&[]).unwrap().task().is_none());
+    for (words, said) in [
+        (&["key", "Billing"][..], "a key's name is 1 to 32 of a-z 0-9 _ -, such as billing"),
+        (&["key", ""], "a key's name is 1 to 32"),
+        (&["key"], "<NAME>"),
+        (&["key", "a", "b"], "unexpected argument"),
+    ] {
+        let error = parse_task(words).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
 }
