@@ -62,7 +62,7 @@ impl Connection {
         if let Some(notice) = notice {
             encoder::notice(notice, subscription.form(), self.outbox.tail());
         }
-        self.add_subscription(Entry { subscription, policy, replay: Replay::new(missed) });
+        self.add_subscription(Entry::new(subscription, policy, Replay::new(missed)));
     }
 
     /// Reads one more channel.

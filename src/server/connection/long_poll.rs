@@ -42,7 +42,7 @@ impl Connection {
             }
             Polled::Later(subscription, since) => {
                 // The first publication in its log answers it, so it never lags: the policy is not used.
-                self.subscriptions.insert(Entry { subscription, policy: LagPolicy::Close, replay: None });
+                self.subscriptions.insert(Entry::new(subscription, LagPolicy::Close, None));
                 let (after, wait_ms) = (After::of(request), u32::try_from(wait_ms).unwrap_or(u32::MAX));
                 self.wait_for_publication(|http| LongPoll { http, since, after, wait_ms }, cx.now);
             }
