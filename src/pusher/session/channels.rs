@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(channels.held_len(), size_of::<Entry>() + 2);
         channels.insert(&name, Some("1234"));
         assert_eq!(channels.held_len(), size_of::<Entry>() + 5, "of the newest user alone");
-        assert_eq!(channels.remove("a"), Some(Some("7".into())));
+        assert_eq!(channels.remove("a"), Some(Some("1234".into())));
         assert_eq!(channels.remove("a"), None);
         assert_eq!((channels.len(), channels.held_len()), (0, 0));
     }
