@@ -5,11 +5,11 @@
 use crate::commands::Wanted;
 use crate::http::{self, Request, Response, Status};
 use crate::hub::{ChannelName, Position};
-use crate::server::api::access::Access;
+use crate::server::access::Identity;
+use crate::server::api::basis::{Basis, Denied, decided};
 use crate::server::api::params;
 use crate::server::api::roads::{self, Wish};
 use crate::server::api::routes;
-use crate::server::apps::Apps;
 
 /// The most channels of one request: their names and positions fit into the 8 KiB that proxies take as a URL, and the
 /// positions into a `Last-Event-ID`.
@@ -54,7 +54,7 @@ pub fn names_channels(request: &Request) -> bool {
 ///
 /// # Errors
 /// One of the channels is refused, or the request is wrong.
-pub fn subscribe(request: &Request, access: &Access, apps: &Apps) -> Result<ReadingMany, Response> {
+pub fn subscribe(request: &Request, who: Option<&Identity>, basis: Basis<'_>) -> Result<ReadingMany, Denied> {
     let is_stream = request.method() == "GET" && params::accepts_event_stream(request);
     if is_stream {
         params::check_streams(request)?;
@@ -67,10 +67,11 @@ pub fn subscribe(request: &Request, access: &Access, apps: &Apps) -> Result<Read
     }
     let readings = asked.into_iter().map(|wanted| {
         let name = routes::checked(wanted.channel.as_str())?;
-        let channel = roads::channel_of(request, name, Wish::Subscribe, access, apps)?;
+        let channel = roads::channel_of(request, name, Wish::Subscribe, who, basis)?;
+        decided(basis.access.may_subscribe(who, &channel))?;
         Ok(Reading { channel, wanted })
     });
-    let readings = readings.collect::<Result<Vec<_>, Response>>()?;
+    let readings = readings.collect::<Result<Vec<_>, Denied>>()?;
     if is_stream {
         return Ok(ReadingMany::Stream(readings));
     }

@@ -10,7 +10,8 @@ use crate::http::{Error, Event, Framing, Request, Response, Status};
 use crate::hub::Published;
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
-use crate::server::api::handlers::{Answer, Intent, Publication};
+use crate::server::api::basis::Basis;
+use crate::server::api::handlers::{self, Answer, Answered, Intent, Publication};
 use crate::server::api::many::ReadingMany;
 use crate::server::api::payload;
 use crate::server::api::rest::{Requested, Scene};
@@ -19,7 +20,9 @@ use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
 use crate::server::clock;
+use crate::server::limits::TooMany;
 use crate::server::metrics::refusals::Reason;
+use crate::server::shared::Shared;
 use crate::server::stopping::Stop;
 
 /// How much of an answer is sent.
@@ -38,9 +41,23 @@ impl Extent {
 }
 
 impl Connection {
-    /// Receives bytes of requests.
-    pub(super) fn receive_requests(&mut self, input: &[u8], cx: &mut Context) {
+    /// Receives bytes of requests, behind the PROXY header if one is awaited. [`Next::Drop`] if there is no good header.
+    pub(super) fn receive_requests(&mut self, input: &[u8], cx: &mut Context) -> Next {
+        match self.pass_proxy_header(input, cx) {
+            Ok(used_len) => self.receive_behind_header(&input[used_len..], cx),
+            Err(bad) => {
+                self.note_bad_header(&bad, cx);
+                return Next::Drop;
+            }
+        }
+        Next::Read
+    }
+
+    fn receive_behind_header(&mut self, input: &[u8], cx: &mut Context) {
         let Life::Http(http) = &mut self.life else { return };
+        if input.is_empty() {
+            return;
+        }
         http.receive(input);
         if matches!(http.expects, Expects::NextRequest) {
             http.expects = Expects::Head;
@@ -72,10 +89,16 @@ impl Connection {
         if let Door::Public = self.door
             && let Life::Http(http) = &mut self.life
         {
-            http.allow_origin = cx.shared.handlers.allow_origin(request, &cx.shared.apps).map(Into::into);
+            let origin = handlers::allow_origin(request, &cx.access, &cx.shared.apps);
+            http.allows_credentials = origin.is_some() && cx.access.allows_credentials(request);
+            http.allow_origin = origin.map(Into::into);
+        }
+        if let Err(too_many) = self.admit(request, &answer, cx) {
+            return self.refuse_too_many(&too_many, After::of(request), cx);
         }
         match answer {
             Answer::Respond(response) => self.respond_to(request, &response, cx),
+            Answer::Refuse(refusal) => self.respond_to(request, &Response::from(*refusal), cx),
             Answer::Report(report) => {
                 let response = report_on(report, cx);
                 self.respond_to(request, &response, cx);
@@ -97,8 +120,12 @@ impl Connection {
         }
     }
 
-    fn decide(&self, request: &Request, cx: &mut Context) -> Answer {
-        let answer = cx.shared.handlers.answer(self.door, request, &cx.shared.apps);
+    /// What to do about a request. The connection is that of who made it from now on.
+    fn decide(&mut self, request: &Request, cx: &mut Context) -> Answer {
+        let Shared { guard, apps, handlers, .. } = &*cx.shared;
+        let basis = Basis { access: &cx.access, guard, apps, now_s: cx.unix_s() };
+        let Answered { answer, who } = handlers.answer(self.door, request, basis);
+        self.identity = who;
         if request.path() == FIGURES_PATH && !matches!(answer, Answer::Respond(_)) {
             cx.has_new_watcher = true;
         }
@@ -128,7 +155,11 @@ impl Connection {
                 http.expects = Expects::Session(request);
                 return;
             }
-            Expects::Head | Expects::NextRequest | Expects::Delivery { .. } | Expects::Session(_) => {
+            Expects::ProxyHeader(_)
+            | Expects::Head
+            | Expects::NextRequest
+            | Expects::Delivery { .. }
+            | Expects::Session(_) => {
                 unreachable!("a body is read for what is done with it")
             }
         };
@@ -231,7 +262,7 @@ impl Connection {
             && http.allow_origin.is_none()
         {
             // The head is incomplete, so the origin of the page is not known.
-            http.allow_origin = cx.shared.handlers.any_origin().map(Into::into);
+            http.allow_origin = cx.access.any_origin().map(Into::into);
         }
         self.respond(&response, After::Close, cx);
     }
@@ -245,6 +276,15 @@ impl Connection {
             },
             _ => answers::too_long(len_max),
         }
+    }
+
+    /// Answers that there are too many of something of the client, or of its address.
+    pub(super) fn refuse_too_many(&mut self, too_many: &TooMany, after: After, cx: &mut Context) {
+        match self.client_address(cx) {
+            Some(address) => cx.note(too_many.reason(), &format_args!("a client at {address}: {too_many}")),
+            None => cx.note(too_many.reason(), too_many),
+        }
+        self.put_response(&Response::from(too_many), after, Extent::Whole, cx);
     }
 
     /// Answers a request that took too long, and closes.
@@ -268,18 +308,24 @@ impl Connection {
     }
 
     fn send_response(&mut self, response: &Response, after: After, extent: Extent, cx: &mut Context) {
+        if let Some(reason) = Reason::of_status(response.status()) {
+            let code = response.status().code();
+            cx.note(reason, &format_args!("a request, with {code}"));
+        }
+        self.put_response(response, after, extent, cx);
+    }
+
+    /// Answers a request; a refusal has been noted.
+    fn put_response(&mut self, response: &Response, after: After, extent: Extent, cx: &mut Context) {
         let keep_alive = after == After::KeepAlive && !cx.is_leaving();
         let head_only = extent == Extent::Head;
         self.with_framing(cx, |framing, out| {
             response.encode(out, Framing { keep_alive, head_only, ..framing });
         });
-        if let Some(reason) = Reason::of_status(response.status()) {
-            let code = response.status().code();
-            cx.note(reason, &format_args!("a request, with {code}"));
-        }
         if !keep_alive {
             return self.finish(cx);
         }
+        self.release_request(cx);
         if let Life::Http(http) = &mut self.life {
             http.expects = if http.reader.is_idle() { Expects::NextRequest } else { Expects::Head };
             self.deadlines.restart(cx.now);
@@ -296,21 +342,25 @@ impl Connection {
     /// for `encode` to set.
     pub(super) fn with_framing(&mut self, cx: &Context, encode: impl FnOnce(Framing<'_>, &mut Vec<u8>)) {
         let date = clock::http_date();
-        let allow_origin = match &mut self.life {
+        let (allow_origin, allows_credentials) = match &mut self.life {
             // Taken: the next request has an origin of its own.
-            Life::Http(http) => http.allow_origin.take(),
+            Life::Http(http) => (http.allow_origin.take(), std::mem::take(&mut http.allows_credentials)),
             Life::LongPoll(_)
             | Life::WebSocket(_)
             | Life::EventStream(_)
             | Life::Carried(_)
             | Life::Carrier(_)
             | Life::Finishing
-            | Life::Lingering => None,
+            | Life::Lingering => (None, false),
         };
-        let varies_by_origin = self.door == Door::Public && cx.shared.handlers.varies_by_origin();
-        let allow_origin = allow_origin.as_deref();
-        let framing =
-            Framing { date: &date, keep_alive: false, head_only: false, allow_origin, varies_by_origin };
+        let framing = Framing {
+            date: &date,
+            keep_alive: false,
+            head_only: false,
+            allow_origin: allow_origin.as_deref(),
+            allows_credentials,
+            varies_by_origin: self.door == Door::Public && cx.access.varies_by_origin(),
+        };
         encode(framing, self.outbox.tail());
     }
 }
