@@ -281,8 +281,10 @@ fn a_poll_of_several_channels_is_answered_with_these_bytes() {
     let news = id_of(&publish(server.address, "news", "1"));
     let chat = id_of(&publish(server.address, "chat-7", "2"));
     let elsewhere = "1-9";
-    let answer =
-        poll(server.address, &format!("channel=news&since={}&channel=chat-7&since={elsewhere}", before(&news)));
+    let answer = poll(
+        server.address,
+        &format!("channel=news&since={}&channel=chat-7&since={elsewhere}", before(&news)),
+    );
     assert_eq!(
         answer.body,
         format!(
@@ -324,8 +326,12 @@ fn a_poll_waits_on_all_of_its_channels_and_the_first_publication_answers_it() {
         assert_eq!(answer["next"], next);
         assert_eq!(answer["gap"], Value::Null);
         // The connection goes on, and so does the poll.
-        write!(stream, "GET /channels?channel=a&since={}&channel={channel}x&wait=0 HTTP/1.1\r\nHost: localhost\r\n\r\n", since("a"))
-            .unwrap();
+        write!(
+            stream,
+            "GET /channels?channel=a&since={}&channel={channel}x&wait=0 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            since("a")
+        )
+        .unwrap();
         assert_eq!(read_answer(&mut stream).status, 200);
     }
 }
@@ -367,7 +373,11 @@ fn an_answer_that_would_be_too_long_has_something_of_each_channel_and_the_rest_c
 fn a_head_of_a_poll_is_its_head_and_does_not_wait() {
     let server = start(config());
     let mut stream = connect(server.address);
-    write!(stream, "HEAD /channels?channel=a&channel=b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "HEAD /channels?channel=a&channel=b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let head = String::from_utf8(rest(&mut stream)).unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
 }
@@ -378,17 +388,11 @@ fn sixteen_channels_are_read_and_seventeen_are_refused_by_both() {
     let query = |count: usize| (0..count).map(|number| format!("&channel=c{number}")).collect::<String>();
     let mut events = open(server.address, &query(16), "");
     assert_eq!(events.next().unwrap().id.split(',').count(), 16);
-    assert_eq!(
-        body(&poll(server.address, &(query(16) + "&wait=0")))["next"].as_object().unwrap().len(),
-        16
-    );
+    assert_eq!(body(&poll(server.address, &(query(16) + "&wait=0")))["next"].as_object().unwrap().len(), 16);
     for fields in ["", STREAM] {
         let refused = request(server.address, "GET", &format!("/channels?{}", query(17)), fields, b"");
         assert_eq!(refused.status, 400);
-        assert_eq!(
-            refused.body,
-            "One URL names 16 channels at most; a WebSocket at /channels takes more.\n"
-        );
+        assert_eq!(refused.body, "One URL names 16 channels at most; a WebSocket at /channels takes more.\n");
     }
 }
 
@@ -397,9 +401,21 @@ fn one_channel_that_is_refused_refuses_the_request() {
     let server = start(config());
     for (query, status, sentence) in [
         ("channel=a&channel=a", 400, "Channel a is named twice."),
-        ("since=&channel=a", 400, "since is of the channel before it, and there is none yet: /channels?channel=NAME&since=…."),
-        ("channel=a&channel=b%20c", 400, "This is no name of a channel, number 2 of the URL: the channel name holds ' '; allowed are A-Z a-z 0-9 _ - = @ , . ;."),
-        ("channel=a&channel=@fanfare.dashboard", 403, "Channels whose names begin with @fanfare. are the server's own; the dashboard's figures are at /dashboard/figures."),
+        (
+            "since=&channel=a",
+            400,
+            "since is of the channel before it, and there is none yet: /channels?channel=NAME&since=….",
+        ),
+        (
+            "channel=a&channel=b%20c",
+            400,
+            "This is no name of a channel, number 2 of the URL: the channel name holds ' '; allowed are A-Z a-z 0-9 _ - = @ , . ;.",
+        ),
+        (
+            "channel=a&channel=@fanfare.dashboard",
+            403,
+            "Channels whose names begin with @fanfare. are the server's own; the dashboard's figures are at /dashboard/figures.",
+        ),
         ("channel=a&app=7", 404, "There is no app with this identifier; leave app out for the first one."),
     ] {
         for fields in ["", STREAM] {
