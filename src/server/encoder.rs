@@ -554,11 +554,11 @@ mod tests {
         let publication = published(Content::Text, b"hi", Some("say"));
         let chunk = rendered(&publication, WireForm::NamedEventStream);
         let expected =
-            "44\r\ndata: {\"channel\":\"news\",\"id\":\"a-7\",\"event\":\"say\",\"data\":\"hi\"}\n\n\r\n";
+            "3f\r\ndata: {\"channel\":\"news\",\"id\":\"a-7\",\"event\":\"say\",\"data\":\"hi\"}\n\n\r\n";
         assert_eq!(String::from_utf8(chunk).unwrap(), expected);
         let said = noticed(Notice::Lagged(3), WireForm::NamedEventStream);
         let expected =
-            "48\r\ndata: {\"event\":\"fanfare:lagged\",\"channel\":\"a\",\"data\":{\"missed\":3}}\n\n\r\n";
+            "44\r\ndata: {\"event\":\"fanfare:lagged\",\"channel\":\"a\",\"data\":{\"missed\":3}}\n\n\r\n";
         assert_eq!(said, expected);
     }
 
