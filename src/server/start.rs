@@ -13,6 +13,7 @@ use mio::net::TcpListener;
 
 use crate::config::{Config, ConfigError};
 use crate::server::broker::Broker;
+use crate::server::broker::attendance::PresenceRules;
 use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::{FIRST_LOOP, mailboxes};
 use crate::server::broker::retention::Retention;
@@ -114,7 +115,7 @@ impl Server {
         let broker = Broker::new(mailboxes, first_epoch()?, Retention::new(&config), engine)
             .with_presence(PresenceRules::new(&config));
         let shared = Arc::new(Shared::new(config, broker, connections_max));
-        let any_origin = shared.handlers.any_origin();
+        let any_origin = shared.access().any_origin();
         let acceptor = Acceptor::new(listeners, metrics, polls[FIRST_LOOP].registry(), any_origin)?;
         let handle = Handle::new(Arc::clone(&shared));
         let mut acceptor = Some(acceptor);

@@ -41,6 +41,8 @@ pub enum Route {
     Echo,
     /// `/channels/{name}`
     Channel(ChannelName),
+    /// `/channels/{name}/presence`, who is in a channel.
+    Presence(ChannelName),
     /// `/channels`, for many channels
     Channels,
     /// `/app/{key}`, where clients of the Pusher protocol connect.
@@ -99,7 +101,11 @@ impl Route {
     /// The route of a path that names something.
     fn of_names(path: &str, request: &Request) -> Result<Self, Response> {
         if let Some(segment) = path.strip_prefix(CHANNELS) {
-            return channel(segment).map(Self::Channel);
+            // No name has a slash.
+            return match segment.split_once('/') {
+                Some((segment, "presence")) => channel(segment).map(Self::Presence),
+                Some(_) | None => channel(segment).map(Self::Channel),
+            };
         }
         if let Some(key) = pusher_key(path) {
             return Ok(Self::Pusher(key));
@@ -151,6 +157,7 @@ impl Route {
                 | Self::Module
                 | Self::Echo
                 | Self::Channels
+                | Self::Presence(_)
                 | Self::Pusher(_)
                 | Self::PusherElsewhere,
             ) => "GET, HEAD, OPTIONS",
@@ -181,8 +188,15 @@ fn decoded(segment: &str) -> Result<String, Response> {
 }
 
 fn channel(segment: &str) -> Result<ChannelName, Response> {
-    let name = decoded(segment)?;
-    let name = ChannelName::new(&name).map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
+    checked(&decoded(segment)?)
+}
+
+/// The channel of this name, if clients may name it.
+///
+/// # Errors
+/// The name breaks a rule, or is one of the server's own.
+pub fn checked(name: &str) -> Result<ChannelName, Response> {
+    let name = ChannelName::new(name).map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
     if name.is_reserved() {
         return Err(Response::text(
             Status::FORBIDDEN,
@@ -225,6 +239,14 @@ mod tests {
         assert_eq!(route(Door::Public, "/channels/%ff"), Err(Status::BAD_REQUEST));
         assert_eq!(route(Door::Public, "/channel/a"), Err(Status::NOT_FOUND));
         assert_eq!(route(Door::Public, "/dashboard/channels/@fanfare.dashboard"), Err(Status::BAD_REQUEST));
+    }
+
+    #[test]
+    fn who_is_in_a_channel_is_asked_for_beside_it() {
+        let named = Route::Presence(ChannelName::new("chat-7").unwrap());
+        assert_eq!(route(Door::Public, "/channels/chat-7/presence"), Ok(named));
+        assert_eq!(route(Door::Public, "/channels/@fanfare.dashboard/presence"), Err(Status::FORBIDDEN));
+        assert_eq!(route(Door::Public, "/channels/chat-7/nothing"), Err(Status::BAD_REQUEST));
     }
 
     #[test]

@@ -61,7 +61,9 @@ fn readers_of_a_companion_are_told_on_every_loop_and_subscribers_of_the_channel_
     let (broker, _polls) = broker();
     join(&broker, "chat-7", owner(0, 1), Some("a"), 0);
     let began = read(&broker, "chat-7", 1);
-    assert!(began.starts_with(r#"{"members":[{"sub":"a","connections":1}],"count":1,"anonymous":0,"since":""#));
+    assert!(
+        began.starts_with(r#"{"members":[{"sub":"a","connections":1}],"count":1,"anonymous":0,"since":""#)
+    );
     join(&broker, "chat-7", owner(0, 2), Some("b"), 0);
     let change = r#"{"joined":[{"sub":"b"}],"left":[],"count":2,"anonymous":0}"#;
     assert_eq!(taken(&broker, 1), [("#presence/chat-7".to_owned(), 1, change.to_owned())]);
@@ -155,7 +157,8 @@ fn a_poll_that_is_answered_at_once_is_of_somebody_who_is_there() {
     let poll = |is_poll| {
         let present = Present { sub: Some("a"), info: None, is_poll };
         let arrival = Arrival { owner: owner(0, 1), present };
-        let joined = broker.subscribe(&name("chat-7"), arrival, Position::Now, Millis(0), |_| None::<()>, |_| ());
+        let joined =
+            broker.subscribe(&name("chat-7"), arrival, Position::Now, Millis(0), |_| None::<()>, |_| ());
         assert!(joined.is_none());
     };
     poll(false);

@@ -57,7 +57,8 @@ fn join(broker: &Broker, loop_index: usize) {
 
 /// Joins the channel: what follows after which identifier, and the gap.
 fn resume(broker: &Broker, loop_index: usize, position: Position) -> (Vec<u64>, PublicationId, Option<Gap>) {
-    let resumption = broker.subscribe(&name(), Arrival::test(loop_index), position, NOW, Some, |_| ()).unwrap();
+    let resumption =
+        broker.subscribe(&name(), Arrival::test(loop_index), position, NOW, Some, |_| ()).unwrap();
     let sequences = resumption.publications.iter().map(|publication| publication.id.sequence).collect();
     (sequences, resumption.since, resumption.gap)
 }
@@ -227,7 +228,8 @@ fn the_first_channel_wakes_the_first_loop_and_the_second_does_not() {
 #[test]
 fn a_join_that_gives_nothing_is_not_counted() {
     let (broker, _polls) = broker(1);
-    let joined: Option<()> = broker.subscribe(&name(), Arrival::test(0), Position::Now, NOW, |_| None, |_| ());
+    let joined: Option<()> =
+        broker.subscribe(&name(), Arrival::test(0), Position::Now, NOW, |_| None, |_| ());
     assert_eq!((joined, broker.channels_len()), (None, 0));
     assert_eq!(publish(&broker, "x").subscribers, 0);
 }
@@ -240,7 +242,9 @@ fn who_watches_a_channel_gets_its_publications_and_is_in_no_count() {
     assert_eq!(broker.subscribers_len("a"), Some(0));
     broker.show_occupied(|name, _, _| panic!("nobody has subscribed to {name}"));
     let mut told = Vec::new();
-    broker.subscribe(&name(), Arrival::test(0), Position::Now, NOW, Some, |subscribers| told.push(subscribers)).unwrap();
+    broker
+        .subscribe(&name(), Arrival::test(0), Position::Now, NOW, Some, |subscribers| told.push(subscribers))
+        .unwrap();
     assert_eq!(publish(&broker, "x").subscribers, 1);
     let mut taken = VecDeque::new();
     assert!(

@@ -37,7 +37,8 @@ fn join(broker: &Broker, channel: &str, number: u64, member: Option<&Member>, no
 
 /// Leaves.
 fn leave(broker: &Broker, channel: &str, user_id: Option<&str>) {
-    let leaver = Leaver { owner: Owner { hub: 0, number: 0 }, member_id: user_id, user: None, has_ended: false };
+    let leaver =
+        Leaver { owner: Owner { hub: 0, number: 0 }, member_id: user_id, user: None, has_ended: false };
     broker.leave(&name(channel), leaver, Millis(0), |_| ());
 }
 

@@ -60,10 +60,7 @@ fn who_loads_a_page_again_within_5_s_was_never_away() {
     table.join(owner(3), named("u42"));
     table.join(owner(4), NOBODY);
     assert_eq!(told(&mut table, 60_000), None);
-    assert_eq!(
-        table.state(),
-        r#"{"members":[{"sub":"u42","connections":1}],"count":1,"anonymous":1}"#
-    );
+    assert_eq!(table.state(), r#"{"members":[{"sub":"u42","connections":1}],"count":1,"anonymous":1}"#);
 }
 
 #[test]
@@ -144,10 +141,7 @@ fn changes_are_collected_for_a_second_and_told_together() {
     assert_eq!(told(&mut table, 10_500), None);
     assert_eq!(table.due(), 11_000);
     let second = table.change(Millis(11_000)).unwrap();
-    assert_eq!(
-        second.data,
-        r#"{"joined":[{"sub":"b"},{"sub":"c"}],"left":[],"count":3,"anonymous":1}"#
-    );
+    assert_eq!(second.data, r#"{"joined":[{"sub":"b"},{"sub":"c"}],"left":[],"count":3,"anonymous":1}"#);
     assert_eq!((first.id.to_string(), second.id.to_string()), ("a-1".to_owned(), "a-2".to_owned()));
     assert_eq!((table.due(), told(&mut table, 20_000)), (UNLISTED, None), "nothing has changed");
 }
@@ -207,7 +201,8 @@ fn a_channel_with_too_many_members_for_a_list_tells_their_number_and_has_a_list_
     let began = table.begin_reading(0);
     assert_eq!(began.data, r#"{"members":null,"count":3,"anonymous":0,"since":"a-1"}"#);
     table.leave(owner(1), false, Millis(0));
-    let list = r#"{"members":[{"sub":"a","connections":1},{"sub":"c","connections":1}],"count":2,"anonymous":0}"#;
+    let list =
+        r#"{"members":[{"sub":"a","connections":1},{"sub":"c","connections":1}],"count":2,"anonymous":0}"#;
     assert_eq!(told(&mut table, 5000).as_deref(), Some(list));
     // A list is long: the next one, and what is between, waits 5 s.
     table.join(owner(5), NOBODY);
@@ -355,7 +350,9 @@ impl Model {
     fn pass_time(&mut self, ms: u64) {
         self.now += ms;
         let gone: Vec<u8> = (0..4)
-            .filter(|user| !self.is_here(*user) && self.until.get(user).is_none_or(|until| *until <= self.now))
+            .filter(|user| {
+                !self.is_here(*user) && self.until.get(user).is_none_or(|until| *until <= self.now)
+            })
             .collect();
         gone.iter().for_each(|user| _ = self.infos.remove(user));
         self.seats.retain(|(until, _)| *until > self.now);
@@ -482,8 +479,14 @@ impl Bench {
     fn compare_clients(&self) {
         let members = self.model.members();
         for client in &self.clients {
-            assert_eq!(client.members.as_ref(), Some(&members).filter(|members| members.len() <= self.list_max));
-            assert_eq!((&client.count, &client.anonymous), (&json!(members.len()), &json!(self.model.anonymous())));
+            assert_eq!(
+                client.members.as_ref(),
+                Some(&members).filter(|members| members.len() <= self.list_max)
+            );
+            assert_eq!(
+                (&client.count, &client.anonymous),
+                (&json!(members.len()), &json!(self.model.anonymous()))
+            );
         }
     }
 

@@ -126,7 +126,8 @@ mod tests {
     #[test]
     fn a_change_has_who_came_with_its_info_and_who_went() {
         let quoted = Member { sub: "a\"b", info: None, connections: 1 };
-        let told = change([ADA, quoted].into_iter(), ["u7", "\\"].into_iter(), Totals { count: 2, unnamed: 0 });
+        let told =
+            change([ADA, quoted].into_iter(), ["u7", "\\"].into_iter(), Totals { count: 2, unnamed: 0 });
         assert_eq!(
             told,
             r#"{"joined":[{"sub":"u42","info":{"name":"Ada"}},{"sub":"a\"b"}],"left":["u7","\\"],"count":2,"anonymous":0}"#

@@ -7,13 +7,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Connection;
+use super::attending::join_companion;
 use super::context::Context;
 use super::replay::Replay;
 #[cfg(target_os = "linux")]
 use super::stream::UNSENT_LATEST_MAX;
 use super::subscriptions::Entry;
+use crate::commands::answer::{self, Beginning};
+use crate::commands::{Reference, Wanted};
 use crate::config::LagPolicy;
-use crate::hub::{Hub, Publication, Resumption, Subscription};
+use crate::hub::{ChannelName, Hub, Position, Publication, Resumption, Subscription, WireForm};
 use crate::server::api::handlers::Joining;
 use crate::server::broker::presence::Present;
 use crate::server::encoder::{self, Notice};
@@ -56,12 +59,63 @@ pub fn join(joining: &Joining, present: Present<'_>, cx: &mut Context) -> Joined
     joined
 }
 
-impl Connection {
-    /// Who its client is for the others in a channel.
-    pub(super) fn present(&self) -> Present<'_> {
-        Present::default()
-    }
+/// A channel that was joined as one of several.
+#[derive(Debug)]
+pub struct OneOfMany {
+    /// What is read, in the order in which it is told of: the channel, then its companion if the client is told who is there.
+    pub entries: Vec<Entry>,
+    /// The texts that the client is sent first: where it begins, then who is there.
+    pub texts: Vec<String>,
+}
 
+/// Subscribes the connection that is being called to one of several channels. Its client is `present` for the others, and
+/// `sees` them. `reference` is what the client called its command, if it came by one.
+pub fn join_one_of_many(
+    channel: &ChannelName,
+    form: WireForm,
+    wanted: &Wanted,
+    reference: Option<&Reference>,
+    (present, sees): (Present<'_>, bool),
+    cx: &mut Context,
+) -> OneOfMany {
+    let (policy, owner) = (cx.shared.config.lag_policy(channel.local()), cx.owner);
+    let position = wanted.position.unwrap_or(Position::Now);
+    let joined = cx.under_lock(channel, position, present, |hub, resumption| {
+        Some((subscribe_at(hub, channel, form, owner, &resumption), resumption))
+    });
+    let (subscription, Resumption { since, gap, publications }) = joined.expect("it joins in any case");
+    cx.counters.replayed[form.index()] += publications.len() as u64;
+    // After the channel, so that the client finds itself.
+    let companion = sees.then(|| join_companion(&wanted.channel, channel, form, cx)).flatten();
+    let beginning = Beginning { since, lacks_presence: wanted.presence && companion.is_none() };
+    let text = match gap {
+        Some(gap) => answer::gap(&wanted.channel, reference, gap, beginning),
+        None => answer::subscribed(&wanted.channel, reference, beginning),
+    };
+    let entry = Entry { subscription, policy, replay: Replay::new(publications) };
+    let (mut entries, mut texts) = (vec![entry], vec![text]);
+    if let Some((entry, text)) = companion {
+        entries.push(entry);
+        texts.push(text);
+    }
+    OneOfMany { entries, texts }
+}
+
+/// Subscribes to what is published from now on. The hub can tell the position of the subscriber from then on.
+pub fn subscribe_at(
+    hub: &mut Hub,
+    channel: &ChannelName,
+    form: WireForm,
+    owner: u64,
+    resumption: &Resumption,
+) -> Subscription {
+    let subscription = hub.subscribe(channel, form, owner);
+    let newest = resumption.publications.back().map_or(resumption.since, |newest| newest.id);
+    hub.note_newest(subscription, newest);
+    subscription
+}
+
+impl Connection {
     /// Sends a subscriber the notice of its position, if there is one, then what it missed, then the log.
     pub(super) fn begin(&mut self, joined: Joined) {
         let Joined { subscription, notice, policy, missed } = joined;
@@ -83,7 +137,7 @@ impl Connection {
     /// Sends the notice that the server is alive, if the wire form can express it. A peer with an unsent outbox needs no
     /// further one.
     pub(super) fn say_alive(&mut self, cx: &Context) {
-        if !self.outbox.is_empty() {
+        if self.ask_for_sign_of_life() || !self.outbox.is_empty() {
             return;
         }
         match self.subscriptions.entries().first() {

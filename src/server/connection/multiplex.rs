@@ -235,18 +235,44 @@ impl Connection {
     pub(super) fn position_in(&self, subscription: Subscription, cx: &Context) -> PublicationId {
         let mut entries = self.subscriptions.entries().iter();
         let entry = entries.find(|entry| entry.subscription == subscription);
-        let replayed = entry.and_then(|entry| entry.replay.as_ref()).and_then(|replay| replay.position());
-        let position = replayed.or_else(|| cx.hub.position(subscription));
-        position.expect("it was noted when the channel was joined")
+        entry.expect("it is one of this connection").position(&cx.hub)
     }
 
-    /// The server ends a subscription, and tells the client why and where it may go on.
+    /// Its subscription to the companion of a channel.
+    pub(super) fn subscription_to_companion(
+        &self,
+        channel: &ChannelName,
+        cx: &Context,
+    ) -> Option<Subscription> {
+        if !channel.is_public() {
+            return None;
+        }
+        self.subscription_to(&channel.companion(), cx)
+    }
+
+    /// Ends the subscription to a channel, and that to its companion. False if there is none.
+    pub(super) fn end_reading(&mut self, channel: &ChannelName, cx: &mut Context) -> bool {
+        let Some(subscription) = self.subscription_to(channel, cx) else { return false };
+        let companion = self.subscription_to_companion(channel, cx);
+        for subscription in [Some(subscription), companion].into_iter().flatten() {
+            if self.detach(subscription, cx) {
+                cx.unsubscribe(subscription);
+            }
+        }
+        true
+    }
+
+    /// The server ends a subscription, or that to the channel of which it is the companion, and tells the client why and where
+    /// it may go on.
     pub(super) fn expel(&mut self, subscription: Subscription, code: &str, cx: &mut Context) {
+        let name = cx.hub.channel(subscription);
+        let channel = name.accompanied().unwrap_or_else(|| name.clone());
         self.keep_started(cx);
+        let Some(subscription) = self.subscription_to(&channel, cx) else {
+            unreachable!("a companion is read with its channel")
+        };
         let since = self.position_in(subscription, cx);
-        let channel = cx.hub.channel(subscription).clone();
-        if self.detach(subscription, cx) {
-            cx.unsubscribe(subscription);
+        if self.end_reading(&channel, cx) {
             self.send_message(&answer::unsubscribed(&channel, None, Some(answer::Ended { code, since })));
         }
     }

@@ -4,13 +4,12 @@
 
 use super::Connection;
 use super::context::Context;
+use super::joining::join_one_of_many;
 use super::long_poll::elements_of;
 use super::multiplex::Awaited;
-use super::replay::Replay;
-use super::subscriptions::Entry;
 use crate::commands::answer::{self, Beginning};
 use crate::commands::{Command, Fault, FaultKind, Message, Reference, Request, Wanted};
-use crate::hub::{ChannelName, Position, Resumption, Source};
+use crate::hub::{ChannelName, Position, Source, WireForm};
 use crate::server::api::roads::{self, Wish};
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::Draft;
@@ -44,7 +43,8 @@ impl Connection {
             }
             Command::Presence { channel } => {
                 let name = channel.as_str().to_owned();
-                let done = self.tell_presence(&channel, reference, cx);
+                let found = self.channel_of(&channel, Wish::Subscribe, cx);
+                let done = found.and_then(|found| self.tell_presence(&channel, &found, reference, cx));
                 self.settle(done, reference, name, cx);
             }
             Command::Authorize { token } => self.authorize(&token, reference, cx),
@@ -88,12 +88,13 @@ impl Connection {
         let channel = self.channel_of(&wanted.channel, Wish::Subscribe, cx)?;
         if let Some(subscription) = self.subscription_to(&channel, cx) {
             let since = self.position_in(subscription, cx);
-            let beginning = Beginning { since, lacks_presence: wanted.presence };
+            let lacks_presence = wanted.presence && self.subscription_to_companion(&channel, cx).is_none();
+            let beginning = Beginning { since, lacks_presence };
             self.send_message(&answer::subscribed(&wanted.channel, reference, beginning));
             return Ok(());
         }
         let subscriptions_max = cx.shared.config.client_subscriptions;
-        if self.subscriptions.entries().len() >= subscriptions_max {
+        if self.channels_read(cx) >= subscriptions_max {
             return Err(FaultKind::TooManySubscriptions(subscriptions_max));
         }
         self.join_channel_of_many(&channel, &wanted, reference, cx);
@@ -108,23 +109,10 @@ impl Connection {
         cx: &mut Context,
     ) {
         let Some(form) = self.multiplex().map(|client| client.form) else { return };
-        let (policy, owner) = (cx.shared.config.lag_policy(channel.local()), cx.owner);
-        let position = wanted.position.unwrap_or(Position::Now);
-        let joined = cx.under_lock(channel, position, |hub, resumption| {
-            let subscription = hub.subscribe(channel, form, owner);
-            let newest = resumption.publications.back().map_or(resumption.since, |newest| newest.id);
-            hub.note_newest(subscription, newest);
-            Some((subscription, resumption))
-        });
-        let (subscription, Resumption { since, gap, publications }) = joined.expect("it joins in any case");
-        cx.counters.replayed[form.index()] += publications.len() as u64;
-        let beginning = Beginning { since, lacks_presence: wanted.presence };
-        let text = match gap {
-            Some(gap) => answer::gap(&wanted.channel, reference, gap, beginning),
-            None => answer::subscribed(&wanted.channel, reference, beginning),
-        };
-        self.send_message(&text);
-        self.add_subscription(Entry { subscription, policy, replay: Replay::new(publications) });
+        let sees = wanted.presence && self.sees(channel, cx);
+        let joined = join_one_of_many(channel, form, wanted, reference, (self.present(), sees), cx);
+        joined.texts.iter().for_each(|text| self.send_message(text));
+        joined.entries.into_iter().for_each(|entry| self.add_subscription(entry));
     }
 
     fn unsubscribe(
@@ -134,11 +122,7 @@ impl Connection {
         cx: &mut Context,
     ) -> Result<(), FaultKind> {
         let channel = self.internal_name(&name, cx)?;
-        if let Some(subscription) = self.subscription_to(&channel, cx)
-            && self.detach(subscription, cx)
-        {
-            cx.unsubscribe(subscription);
-        }
+        self.end_reading(&channel, cx);
         self.send_message(&answer::unsubscribed(&name, reference, None));
         Ok(())
     }
@@ -183,13 +167,13 @@ impl Connection {
     ) -> Result<(), FaultKind> {
         let channel = self.channel_of(name, Wish::Subscribe, cx)?;
         let mut found = None;
-        cx.under_lock(&channel, position, |_, resumption| -> Option<()> {
+        cx.under_lock(&channel, position, self.present(), |_, resumption| -> Option<()> {
             found = Some(resumption);
             None
         });
         let resumption = found.expect("it is shown in any case");
         let gap = resumption.gap;
-        let (elements, next) = elements_of(resumption, cx);
+        let (elements, next) = elements_of(resumption, WireForm::LongPoll, cx.shared.config.max_lag, cx);
         let elements = String::from_utf8(elements).expect("envelopes are made of texts");
         self.send_message(&answer::history(name, reference, gap, &elements, next));
         Ok(())
@@ -198,10 +182,6 @@ impl Connection {
 
 /// What is to come.
 impl Connection {
-    fn tell_presence(&mut self, _: &ChannelName, _: Ref<'_>, _: &mut Context) -> Result<(), FaultKind> {
-        Err(FaultKind::Forbidden("Nobody is told who is there.".to_owned()))
-    }
-
     fn authorize(&mut self, _: &str, reference: Ref<'_>, cx: &mut Context) {
         let kind = FaultKind::BadToken("No such key is configured.".to_owned());
         self.refuse_command(&Fault { reference: reference.cloned(), channel: None, kind }, cx);
