@@ -15,12 +15,14 @@ mod call;
 mod credentials;
 mod decision;
 mod desk;
+mod judged;
 mod pause;
 mod reply;
 
 pub use cache::{CACHE_LEN_MAX, CACHE_MAX};
 pub use call::{Action, Call, CallId, Transport, signature};
 pub use credentials::{Credentials, CredentialsDigest, Fields};
-pub use decision::{Decision, Fault, Grant, Person, RETRY_AFTER_S};
+pub use decision::{Decision, Fault, Grant, Person, RETRY_AFTER_S, refusal};
 pub use desk::{Asked, Bounds, Counts, Desk, Outcomes, QuestionId, Taken, Told};
+pub use judged::Judged;
 pub use reply::{BODY_LEN_MAX, Reply, Unreadable, read};

@@ -1,9 +1,10 @@
-//! Who a client is, by the proof that it gave: a key or a token.
+//! Who a client is, by the proof that it gave: a key, a token, or what convinced its backend.
 //!
 //! What it may do is decided by `rules`, anew after each reload.
 
 use std::sync::Arc;
 
+use crate::backend::Person;
 use crate::config::AccessKey;
 use crate::server::clock::Millis;
 use crate::token::{KeyId, Token};
@@ -21,6 +22,8 @@ enum Proof {
         /// When the connection was given it, in seconds since 1970: its stay counts from then.
         given_s: u64,
     },
+    /// The backend knows who it is. What it may do is asked there.
+    Backend(Arc<Person>),
 }
 
 impl Identity {
@@ -34,14 +37,27 @@ impl Identity {
         Self(Proof::Token { token, given_s })
     }
 
+    /// Whom the backend says a client is.
+    pub fn of_person(person: &Arc<Person>) -> Self {
+        Self(Proof::Backend(Arc::clone(person)))
+    }
+
     /// The user, if it is known.
     pub fn sub(&self) -> Option<&str> {
-        self.token().and_then(|token| token.claims.sub.as_deref())
+        match &self.0 {
+            Proof::Key(_) => None,
+            Proof::Token { token, .. } => token.claims.sub.as_deref(),
+            Proof::Backend(person) => person.sub.as_deref(),
+        }
     }
 
     /// What others are told of the user, as JSON.
     pub fn info(&self) -> Option<&str> {
-        self.token().and_then(|token| token.claims.info.as_deref())
+        match &self.0 {
+            Proof::Key(_) => None,
+            Proof::Token { token, .. } => token.claims.info.as_deref(),
+            Proof::Backend(person) => person.info.as_deref(),
+        }
     }
 
     /// The name of its key, if that is its proof.
@@ -59,7 +75,7 @@ impl Identity {
     /// The seconds in which a token of its user is to be brought to go on; `None` for holders of keys.
     pub fn expires_in_s(&self, now_s: u64) -> Option<u64> {
         match &self.0 {
-            Proof::Key(_) => None,
+            Proof::Key(_) | Proof::Backend(_) => None,
             Proof::Token { token, given_s } => Some(token.claims.expires_in_s(*given_s, now_s)),
         }
     }
@@ -68,14 +84,14 @@ impl Identity {
     pub(super) fn key(&self) -> Option<&Arc<AccessKey>> {
         match &self.0 {
             Proof::Key(key) => Some(key),
-            Proof::Token { .. } => None,
+            Proof::Token { .. } | Proof::Backend(_) => None,
         }
     }
 
     /// The token that it showed.
     pub(super) fn token(&self) -> Option<&Arc<Token>> {
         match &self.0 {
-            Proof::Key(_) => None,
+            Proof::Key(_) | Proof::Backend(_) => None,
             Proof::Token { token, .. } => Some(token),
         }
     }
@@ -89,6 +105,8 @@ impl Identity {
         match &self.0 {
             Proof::Key(key) => key.not_after_s,
             Proof::Token { token, given_s } => Some(token.claims.ends_at_s(*given_s)),
+            // It is asked again by the connection, which stays while the backend fails.
+            Proof::Backend(_) => None,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::backend::Action;
 use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, Position, WireForm};
@@ -12,7 +13,7 @@ use crate::server::access::{Access, Identity, Refusal, Verdict};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::assets;
-use crate::server::api::basis::{Basis, Denied, decided};
+use crate::server::api::basis::{Asking, Basis, Denied};
 use crate::server::api::many::{self, ReadingMany};
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
@@ -64,6 +65,8 @@ pub enum Answer {
     Respond(Response),
     /// Say why the client is refused.
     Refuse(Box<Refusal>),
+    /// Ask the backend, then decide anew.
+    Ask(Asking),
     /// Send a report on the server itself.
     Report(Report),
     /// Read the body, then publish it.
@@ -169,7 +172,7 @@ pub enum Becoming {
     /// It is sent its own messages.
     Echo,
     /// It reads a channel.
-    Subscriber(Joining),
+    Subscriber(Joining, Publishes),
     /// It reads and publishes to many channels by commands.
     Multiplex(Multiplexing),
     /// It speaks the Pusher protocol, and reads channels in this form.
@@ -179,6 +182,17 @@ pub enum Becoming {
         /// The form.
         form: WireForm,
     },
+}
+
+/// Whether what a subscriber sends is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publishes {
+    /// It is refused.
+    No,
+    /// It is.
+    Yes,
+    /// The backend is asked when the first message comes.
+    IfTheBackendSaysSo,
 }
 
 /// A connection for many channels.
@@ -211,6 +225,7 @@ impl Handlers {
         let answer = self.try_answer(door, request, basis, &mut who).unwrap_or_else(|denied| match denied {
             Denied::Response(response) => Answer::Respond(response),
             Denied::Refusal(refusal) => Answer::Refuse(refusal),
+            Denied::Ask(asking) => Answer::Ask(asking),
         });
         Answered { answer, who }
     }
@@ -242,7 +257,7 @@ impl Handlers {
             }
             (Route::Figures, "GET" | "HEAD") => {
                 check_reader(door, request, basis)?;
-                Ok(self.subscribe(request, dashboard::channel(), Inbound::Refuse)?)
+                Ok(self.subscribe(request, dashboard::channel(), Publishes::No)?)
             }
             (Route::LiveView(name), "GET") => {
                 check_reader(door, request, basis)?;
@@ -293,14 +308,15 @@ impl Handlers {
         basis: Basis<'_>,
     ) -> Result<Answer, Denied> {
         let channel = roads::channel_of(request, name, Wish::Subscribe, who, basis)?;
-        decided(basis.access.may_subscribe(who, &channel))?;
-        let publishes = basis.access.check_fully_served(request).is_ok()
-            && basis.access.may_publish(who, &channel) == Verdict::Yes;
-        let inbound = match publishes {
-            true => Inbound::Accept { message_len_max: self.publication_len_max },
-            false => Inbound::Refuse,
+        basis.check(basis.access.may_subscribe(who, &channel), &channel)?;
+        let publishes = match basis.access.may_publish(who, &channel) {
+            _ if basis.access.check_fully_served(request).is_err() => Publishes::No,
+            // Who may subscribe may publish to it: that was just checked.
+            Verdict::Yes | Verdict::Ask(Action::Subscribe) => Publishes::Yes,
+            Verdict::Ask(Action::Publish) => Publishes::IfTheBackendSaysSo,
+            Verdict::No(_) => Publishes::No,
         };
-        Ok(self.subscribe(request, channel, inbound)?)
+        Ok(self.subscribe(request, channel, publishes)?)
     }
 
     fn post_to_channel(
@@ -312,7 +328,7 @@ impl Handlers {
     ) -> Result<Answer, Denied> {
         let channel = roads::channel_of(request, name, Wish::Publish, who, basis)?;
         basis.access.check_fully_served(request)?;
-        decided(basis.access.may_publish(who, &channel))?;
+        basis.check(basis.access.may_publish(who, &channel), &channel)?;
         Ok(self.publish(request, channel)?)
     }
 
@@ -361,15 +377,15 @@ impl Handlers {
     }
 
     /// Subscribes by the transport that the request asks for: an upgrade, an event stream, or else a long poll.
-    /// `inbound`: what becomes of the messages of a WebSocket.
+    /// `publishes`: whether the messages of a WebSocket are published.
     fn subscribe(
         &self,
         request: &Request,
         channel: ChannelName,
-        inbound: Inbound,
+        publishes: Publishes,
     ) -> Result<Answer, Response> {
         if http::is_upgrade(request) {
-            return self.subscribe_websocket(request, channel, inbound);
+            return self.subscribe_websocket(request, channel, publishes);
         }
         if request.method() == "GET" && params::accepts_event_stream(request) {
             return subscribe_stream(request, channel);
@@ -383,7 +399,7 @@ impl Handlers {
         &self,
         request: &Request,
         channel: ChannelName,
-        inbound: Inbound,
+        publishes: Publishes,
     ) -> Result<Answer, Response> {
         let upgrade = upgrade(request)?;
         let is_envelope = upgrade.offers(ENVELOPE_SUBPROTOCOL);
@@ -400,12 +416,18 @@ impl Handlers {
         }
         let position = position.unwrap_or(Position::Now);
         let subprotocol = is_envelope.then_some(ENVELOPE_SUBPROTOCOL);
+        let inbound = match publishes {
+            Publishes::No => Inbound::Refuse,
+            Publishes::Yes | Publishes::IfTheBackendSaysSo => {
+                Inbound::Accept { message_len_max: self.publication_len_max }
+            }
+        };
         Ok(Answer::Upgrade(Acceptance {
             upgrade,
             subprotocol,
             deflate,
             inbound,
-            becomes: Becoming::Subscriber(Joining { channel, form, position, announces }),
+            becomes: Becoming::Subscriber(Joining { channel, form, position, announces }, publishes),
         }))
     }
 

@@ -16,6 +16,7 @@ impl Connection {
     pub fn deadline(&self, cx: &Context) -> Millis {
         let deadline = self.deadlines.next(self.stage(), &cx.timeouts);
         let deadline = self.must_begin_by().map_or(deadline, |at| at.min(deadline));
+        let deadline = self.renewal_at().map_or(deadline, |at| at.min(deadline));
         let flush_at = self.flush_at(cx);
         // What is due already is left to the flush of this turn.
         if flush_at > cx.now { deadline.min(flush_at) } else { deadline }
@@ -55,6 +56,9 @@ impl Connection {
         if self.must_begin_by().is_some_and(|at| at <= cx.now) {
             return Some(Due::Unauthorized);
         }
+        if self.renewal_at().is_some_and(|at| at <= cx.now) {
+            return Some(Due::Renewal);
+        }
         self.deadlines.due(self.stage(), cx.now, &cx.timeouts)
     }
 
@@ -69,7 +73,7 @@ impl Connection {
         if self.stream.is_freed() && matches!(due, Due::Hangup | Due::CloseSilent | Due::Drop) {
             return true;
         }
-        if self.awaits_delivery() {
+        if self.awaits_answer() {
             // The request was complete in time. The connection is read again after the answer.
             return due == Due::RequestTimeout;
         }
@@ -78,13 +82,14 @@ impl Connection {
                 Due::RequestTimeout | Due::Hangup | Due::CloseSilent => true,
                 // On an event stream it is a comment, which expects no answer.
                 Due::Ping => matches!(self.life, Life::WebSocket(_)),
-                Due::Answer | Due::Notice | Due::Drop | Due::Unauthorized => false,
+                Due::Answer | Due::Notice | Due::Drop | Due::Unauthorized | Due::Renewal => false,
             }
     }
 
     /// Does what is due.
     pub fn expire(&mut self, due: Due, cx: &mut Context) -> Next {
         match (due, &mut self.life) {
+            (Due::Renewal, _) => return self.renew(cx),
             (Due::RequestTimeout, Life::Http(http)) if http.is_under_way() => self.refuse_late_request(cx),
             (Due::Answer, Life::LongPoll(_)) => {
                 self.answer_poll(cx);

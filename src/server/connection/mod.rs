@@ -11,6 +11,7 @@ mod due;
 mod event_stream;
 mod http;
 mod joining;
+mod judging;
 pub mod lag;
 mod life;
 mod long_poll;
@@ -37,6 +38,7 @@ mod writing;
 use std::sync::Arc;
 
 use context::Context;
+use judging::Tenure;
 use lag::Lateness;
 use life::{After, Awaits, Carrier, EventStream, Http, Life, LongPoll, Messages, WebSocket};
 use outbox::Outbox;
@@ -62,6 +64,8 @@ pub struct Connection {
     life: Life,
     /// Who the client is, by what its newest request carried. `None`: nobody in particular.
     pub identity: Option<Arc<Identity>>,
+    /// What it may by the word of its backend, if that was asked.
+    tenure: Option<Box<Tenure>>,
     outbox: Outbox,
     subscriptions: Subscriptions,
     /// Since when it lags by more than its policy allows.
@@ -119,6 +123,7 @@ impl Connection {
             stream,
             life: Life::Http(Box::new(Http::new())),
             identity: None,
+            tenure: None,
             outbox: Outbox::default(),
             subscriptions: Subscriptions::None,
             lateness: Lateness::default(),
@@ -177,7 +182,8 @@ impl Connection {
             Life::EventStream(stream) => stream.places.as_ref().map_or(0, |places| size_of_val(&**places)),
             Life::Finishing | Life::Lingering => 0,
         };
-        inbound + self.outbox.held_len() + self.subscriptions.held_len()
+        let tenure_len = self.tenure.as_ref().map_or(0, |tenure| tenure.held_len());
+        inbound + tenure_len + self.outbox.held_len() + self.subscriptions.held_len()
     }
 
     /// Updates the loop's counts: the bytes that it holds and its transport.

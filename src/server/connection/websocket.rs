@@ -32,7 +32,7 @@ impl Connection {
     pub(super) fn upgrade(&mut self, acceptance: Acceptance, cx: &mut Context) {
         let (messages, joined) = match &acceptance.becomes {
             Becoming::Echo => (Messages::Echoed, None),
-            Becoming::Subscriber(joining) => (Messages::Published, Some(join(joining, cx))),
+            Becoming::Subscriber(joining, _) => (Messages::Published, Some(join(joining, cx))),
             Becoming::Pusher { .. } => (Messages::Pusher, None),
             Becoming::Multiplex(_) => (Messages::Commands, None),
         };
@@ -58,7 +58,7 @@ impl Connection {
             self.begin(joined);
         }
         match acceptance.becomes {
-            Becoming::Echo | Becoming::Subscriber(_) => {}
+            Becoming::Echo | Becoming::Subscriber(..) => {}
             Becoming::Pusher { connecting, form } => self.begin_pusher(*connecting, form, cx),
             Becoming::Multiplex(multiplexing) => self.begin_multiplex(multiplexing, cx),
         }
@@ -138,7 +138,7 @@ impl Connection {
             cx.spares.give(assembled);
         }
         match drafted {
-            Ok(sent) => self.publish_sent(sent, cx),
+            Ok(sent) => self.publish_judged(sent, cx),
             Err(error) => {
                 cx.note(Reason::of_close(error.close_code()), &error);
                 self.close(error.close_code(), &error.to_string(), cx);
@@ -148,7 +148,7 @@ impl Connection {
 
     /// Publishes what a subscriber of the channel sent. It is told of the outcome if it gave a `ref`, and in any case of what
     /// is wrong with its key.
-    fn publish_sent(&mut self, sent: Sent, cx: &mut Context) {
+    pub(super) fn publish_sent(&mut self, sent: Sent, cx: &mut Context) {
         let Sent { draft, reference, key } = sent;
         let (broker, waiter) = (&cx.shared.broker, cx.waiter());
         let name = || draft.channel.local().into();
