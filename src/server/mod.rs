@@ -16,6 +16,7 @@ mod event_loop;
 mod excerpt;
 mod handle;
 mod hook;
+mod limits;
 mod lock;
 mod metrics;
 mod placement;

@@ -19,6 +19,7 @@ use crate::server::budget::Budget;
 use crate::server::clock::{self, Clock, Millis};
 use crate::server::demo::DemoCall;
 use crate::server::hook::Hook;
+use crate::server::limits::Limits;
 use crate::server::lock::lock;
 use crate::server::metrics::dashboard::FIGURES_CHANNEL;
 use crate::server::metrics::refusals::{Reason, Refusals};
@@ -39,6 +40,8 @@ pub struct Shared {
     pub meters: Meters,
     pub clock: Clock,
     pub placement: Placement,
+    /// Of addresses and users.
+    pub limits: Limits,
     /// The sessions over HTTP requests.
     pub sessions: Sessions,
     pub budget: Budget,
@@ -66,6 +69,7 @@ impl Shared {
             meters: Meters::new(loops),
             clock,
             placement: Placement::new(loops, connections_max),
+            limits: Limits::new(&config),
             sessions: Sessions::default(),
             budget: Budget::new(loops, config.max_memory),
             demo_call: DemoCall::new(config.serves_demo()),

@@ -15,6 +15,7 @@ use crate::backend::{Decision, QuestionId};
 use crate::hub::Publication;
 use crate::server::broker::answer::PublishAnswer;
 use crate::server::broker::memory::publication_len;
+use crate::server::limits::Seat;
 use crate::server::lock::lock;
 
 /// The loop that does what is done once for the whole server: it accepts sockets, removes what has expired from the
@@ -66,7 +67,7 @@ struct Publications {
 /// What comes less often than publications.
 #[derive(Debug, Default)]
 struct Others {
-    sockets: Vec<TcpStream>,
+    arrivals: Vec<Arrival>,
     answers: Vec<PublishAnswer>,
     orders: Vec<Order>,
     verdicts: Vec<Verdict>,
@@ -81,6 +82,16 @@ pub struct Verdict {
     pub question: QuestionId,
     /// What is decided, in the order of the channels asked about.
     pub decisions: Box<[Decision]>,
+}
+
+/// A socket that has been accepted.
+#[derive(Debug)]
+pub struct Arrival {
+    pub socket: TcpStream,
+    /// What it holds under the limit of its address.
+    pub seat: Option<Seat>,
+    /// Whether a PROXY header comes first.
+    pub has_proxy_header: bool,
 }
 
 /// What a connection is to do for a thread that is not its loop's.
@@ -128,8 +139,8 @@ impl Mailbox {
     }
 
     /// Adds an accepted socket and wakes the loop.
-    pub fn hand_over(&self, socket: TcpStream) {
-        lock(&self.others).sockets.push(socket);
+    pub fn hand_over(&self, arrival: Arrival) {
+        lock(&self.others).arrivals.push(arrival);
         self.wake();
     }
 
@@ -171,8 +182,8 @@ impl Mailbox {
     }
 
     /// Takes the accepted sockets.
-    pub fn take_sockets(&self) -> Vec<TcpStream> {
-        std::mem::take(&mut lock(&self.others).sockets)
+    pub fn take_arrivals(&self) -> Vec<Arrival> {
+        std::mem::take(&mut lock(&self.others).arrivals)
     }
 
     /// Takes the answers to publications of the loop's connections, in the order in which they were added. A connection
@@ -242,7 +253,7 @@ impl Publications {
 
 impl Others {
     fn is_empty(&self) -> bool {
-        self.sockets.is_empty()
+        self.arrivals.is_empty()
             && self.answers.is_empty()
             && self.orders.is_empty()
             && self.verdicts.is_empty()

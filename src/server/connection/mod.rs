@@ -3,9 +3,12 @@
 //! What a peer's bytes mean is in the file of each role; how bytes are sent is in `sending`. The table of connections is
 //! the event loop's.
 
+mod admission;
+mod authorizing;
 mod carried;
 mod carrier;
 mod client;
+pub mod clients;
 pub mod context;
 mod due;
 mod event_stream;
@@ -31,6 +34,8 @@ pub mod spares;
 pub mod stream;
 mod subscriptions;
 pub mod table;
+mod tenure;
+pub mod throttle;
 pub mod timeouts;
 mod websocket;
 mod writing;
@@ -38,19 +43,20 @@ mod writing;
 use std::sync::Arc;
 
 use context::Context;
-use judging::Tenure;
 use lag::Lateness;
 use life::{After, Awaits, Carrier, EventStream, Http, Life, LongPoll, Messages, WebSocket};
 use outbox::Outbox;
 use places::Places;
 use stream::Stream;
 use subscriptions::Subscriptions;
+use tenure::Tenure;
 use timeouts::{Deadlines, Stage};
 
 use crate::hub::{LogId, Subscription};
 use crate::server::access::Identity;
 use crate::server::api::routes::Door;
 use crate::server::clock::Millis;
+use crate::server::limits::Seat;
 use crate::server::metrics::counters::{Counters, Transport};
 use crate::ws::CloseCode;
 
@@ -82,6 +88,8 @@ pub struct Connection {
     pub input: Input,
     /// Which listener accepted it.
     pub door: Door,
+    /// What it holds under the limit of its client's address.
+    seat: Option<Seat>,
     /// The number of subscribers of the publication that its last bytes contained; 0 if they contained none. Capped at
     /// 65,535, far above where a publisher's share is smallest.
     audience: u16,
@@ -100,6 +108,8 @@ pub enum Input {
     Parked,
     /// The connection is not read until its peer has taken its answers, or its long poll is answered.
     Held,
+    /// The connection has sent more than its pace allows, and is not read until it may go on.
+    Throttled,
 }
 
 /// What the event loop is to do after it has called a connection.
@@ -133,6 +143,7 @@ impl Connection {
             counted_as: Transport::Http,
             input: Input::Drained,
             door,
+            seat: None,
             audience: 0,
             discarded: 0,
         }
