@@ -254,6 +254,9 @@ impl Connection {
                 Right::Subscribe | Right::Presence => cx.access.may_subscribe(who, &channel),
             };
             let Verdict::Ask(action) = verdict else { continue };
+            if action == Action::Subscribe && self.holds(&channel, cx) {
+                continue;
+            }
             let asking = asking.get_or_insert_with(|| Asking { action, channels: Vec::new() });
             if !asking.channels.contains(&channel) {
                 asking.channels.push(channel);
@@ -266,13 +269,25 @@ impl Connection {
     ///
     /// # Errors
     /// It may not.
-    pub(super) fn check_judged(&self, action: Action, channel: &ChannelName) -> Result<(), Refusal> {
+    pub(super) fn check_judged(
+        &self,
+        action: Action,
+        channel: &ChannelName,
+        cx: &Context,
+    ) -> Result<(), Refusal> {
         let decision = self.tenure.as_ref().and_then(|tenure| tenure.judged.find(action, channel));
         match decision {
             Some(decision) => refusal_of(decision, action, channel).map_or(Ok(()), Err),
+            None if action == Action::Subscribe && self.holds(channel, cx) => Ok(()),
             // The rules were reloaded between the question and the answer.
             None => Err(Refusal::Unavailable(Fault::Paused)),
         }
+    }
+
+    /// Whether the client reads a channel by the word of the backend, or may again.
+    fn holds(&self, channel: &ChannelName, cx: &Context) -> bool {
+        let is_read = self.subscription_to(channel, cx).is_some();
+        self.tenure.as_ref().is_some_and(|tenure| tenure.holds(channel, is_read, cx.now))
     }
 
     /// Notes that the client reads a channel by the word of the backend, if that was asked for its command.

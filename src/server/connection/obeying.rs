@@ -232,7 +232,7 @@ impl Connection {
         let checked = match verdict {
             Verdict::Yes => Ok(()),
             Verdict::No(refusal) => Err(refusal),
-            Verdict::Ask(action) => self.check_judged(action, &channel),
+            Verdict::Ask(action) => self.check_judged(action, &channel, cx),
         };
         checked.map(|()| channel).map_err(|refusal| FaultKind::from(&refusal))
     }

@@ -100,12 +100,23 @@ impl Tenure {
         self.held.iter().any(|held| held.channel == *channel && held.sees)
     }
 
+    /// Whether the client reads a channel, or may again, without another question.
+    pub fn holds(&self, channel: &ChannelName, is_read: bool, now: Millis) -> bool {
+        // Who reads it while the backend fails reads on.
+        self.held.iter().any(|held| held.channel == *channel && (is_read || now < held.ends_at))
+    }
+
     /// The client may read a channel until then.
     pub fn hold(&mut self, channel: &ChannelName, sees: bool, ends_at: Millis, owner: u64) {
         self.held.retain(|held| held.channel != *channel);
         self.held.push(Held { channel: channel.clone(), sees, ends_at });
         self.ask_at = self.ask_at.min(spread(ends_at, owner));
     }
+}
+
+/// How long who is in stays while the backend fails.
+fn grace_ms(cx: &Context) -> u64 {
+    cx.shared.config.backend.as_ref().map_or(0, |backend| millis(backend.grace))
 }
 
 /// A little later, another time for each connection.
@@ -169,7 +180,7 @@ impl Connection {
         decisions: &[Decision],
         cx: &mut Context,
     ) -> Next {
-        let grace_ms = cx.shared.config.backend.as_ref().map_or(0, |backend| millis(backend.grace));
+        let grace_ms = grace_ms(cx);
         for (channel, decision) in channels.iter().zip(decisions) {
             let Some(tenure) = &mut self.tenure else { return Next::Wait };
             let Some(held) = tenure.held.iter_mut().find(|held| held.channel == *channel) else { continue };
@@ -192,10 +203,11 @@ impl Connection {
 
     /// Sets the time of the next question: when the first channel runs out, or a while after a fault.
     fn set_renewal(&mut self, cx: &Context) {
+        let grace_ms = grace_ms(cx);
         let Some(tenure) = &mut self.tenure else { return };
         let ends = tenure.held.iter().map(|held| match held.ends_at > cx.now {
             true => held.ends_at,
-            false => Millis(cx.now.0 + RETRY_MS),
+            false => Millis(held.ends_at.0.saturating_add(grace_ms).min(cx.now.0 + RETRY_MS)),
         });
         tenure.ask_at = ends.min().map_or(Millis(u64::MAX), |at| spread(at, cx.owner));
     }
