@@ -10,13 +10,14 @@
 //! 3. [`Desk::settle`] with what became of the call: the questions that are answered by it.
 //! 4. [`Desk::stop`] at the end: what still waits is answered with a fault.
 
+mod breaker;
 mod cache;
 mod call;
 mod credentials;
 mod decision;
 mod desk;
 mod judged;
-mod pause;
+
 mod reply;
 
 pub use cache::{CACHE_LEN_MAX, CACHE_MAX};
