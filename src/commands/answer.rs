@@ -93,14 +93,9 @@ pub fn lagged(channel: &ChannelName, skipped: u64) -> String {
 /// What is wrong with a command, or with one channel of it.
 #[must_use]
 pub fn error(fault: &Fault) -> String {
-    answer("error", fault.channel.as_deref(), fault.reference.as_ref(), Some(&error_data(fault)))
-}
-
-/// The same without what it is about: the data of the answer.
-#[must_use]
-pub fn error_data(fault: &Fault) -> String {
     let (code, status) = (fault.kind.code(), fault.kind.status());
-    format!(r#"{{"code":"{code}","status":{status},"message":{}}}"#, json(&fault.to_string()))
+    let data = format!(r#"{{"code":"{code}","status":{status},"message":{}}}"#, json(&fault.to_string()));
+    answer("error", fault.channel.as_deref(), fault.reference.as_ref(), Some(&data))
 }
 
 fn answer(name: &str, channel: Option<&str>, reference: Option<&Reference>, data: Option<&str>) -> String {

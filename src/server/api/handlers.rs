@@ -19,14 +19,16 @@ use crate::server::api::params;
 use crate::server::api::payload::MediaType;
 use crate::server::api::pusher::Connecting;
 use crate::server::api::rest::{self, Requested};
+use crate::server::api::revoking;
 use crate::server::api::roads::{self, Wish};
 use crate::server::api::routes::{Door, Route};
 use crate::server::api::session::check_session_origin;
 use crate::server::api::watching::watched_channel;
 use crate::server::apps::Apps;
 use crate::server::broker::idempotency::IdempotencyKey;
-use crate::server::encoder::ENVELOPE_SUBPROTOCOL;
+use crate::server::encoder::{ENVELOPE_SUBPROTOCOL, RAW_SUBPROTOCOL};
 use crate::server::metrics::dashboard;
+use crate::token::TOKEN_LEN_MAX;
 use crate::ws::{Deflate, Inbound, WINDOW_BITS_MAX};
 
 /// What pages of other origins may send besides what the Fetch standard lists.
@@ -34,6 +36,9 @@ const PREFLIGHT_FIELDS: &str = "Authorization, Content-Type, Idempotency-Key, La
 
 /// How long a browser may cache the answer to a preflight: the most that Chromium takes.
 const PREFLIGHT_SECONDS: &str = "7200";
+
+/// The longest message that brings a token, in bytes: the token, a reference, and what is around them.
+const AUTHORIZE_LEN_MAX: u64 = 2 * TOKEN_LEN_MAX as u64;
 
 /// The key of the app whose channels have plain names, for the demo page; every client of the app has it.
 const APP_KEY: &str = "Fanfare-App-Key";
@@ -71,6 +76,8 @@ pub enum Answer {
     Report(Report),
     /// Read the body, then publish it.
     ReadBody(Publication),
+    /// Read the body, then revoke what it names.
+    Revoke,
     /// Read the body, if there is one, then do what is called for.
     Call(Box<Requested>),
     /// Switch protocols.
@@ -116,6 +123,8 @@ pub enum Intent {
     Publish(Publication),
     /// It says what is called for.
     Call(Box<Requested>),
+    /// It says which tokens are revoked.
+    Revoke,
 }
 
 impl Intent {
@@ -124,6 +133,7 @@ impl Intent {
         match self {
             Self::Publish(publication) => publication.len_max,
             Self::Call(requested) => requested.body_len_max(),
+            Self::Revoke => revoking::BODY_LEN_MAX,
         }
     }
 
@@ -132,6 +142,7 @@ impl Intent {
         match self {
             Self::Publish(publication) => answers::too_long(publication.len_max),
             Self::Call(requested) => requested.body_too_long(),
+            Self::Revoke => revoking::too_long(),
         }
     }
 }
@@ -172,7 +183,14 @@ pub enum Becoming {
     /// It is sent its own messages.
     Echo,
     /// It reads a channel.
-    Subscriber(Joining, Publishes),
+    Subscriber {
+        /// What it reads.
+        joining: Joining,
+        /// Whether its messages are published.
+        may_publish: MayPublish,
+    },
+    /// It is told why it is refused, and closed: a page cannot read the answer to a handshake.
+    Refused(Box<Refusal>),
     /// It reads and publishes to many channels by commands.
     Multiplex(Multiplexing),
     /// It speaks the Pusher protocol, and reads channels in this form.
@@ -184,15 +202,43 @@ pub enum Becoming {
     },
 }
 
-/// Whether what a subscriber sends is published.
+/// Whether the messages of a WebSocket are published to the channel that it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Publishes {
-    /// It is refused.
-    No,
-    /// It is.
+pub enum MayPublish {
+    /// They are.
     Yes,
-    /// The backend is asked when the first message comes.
+    /// The backend is asked when one comes.
     IfTheBackendSaysSo,
+    /// They are not, by the rules of access.
+    No,
+    /// They are not, whatever those are: the page may only read, or the channel is the server's own.
+    Never,
+}
+
+impl MayPublish {
+    /// Of a client that reads the channel, by the rules.
+    pub fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            // Who may subscribe may publish, and it does.
+            Verdict::Yes | Verdict::Ask(Action::Subscribe) => Self::Yes,
+            Verdict::Ask(Action::Publish) => Self::IfTheBackendSaysSo,
+            Verdict::No(_) => Self::No,
+        }
+    }
+}
+
+/// What becomes of the messages of a WebSocket that reads one channel. `hears_tokens`: one of them may bring a token.
+pub fn inbound(may_publish: MayPublish, hears_tokens: bool, publication_len_max: u64) -> Inbound {
+    match (may_publish, hears_tokens) {
+        (MayPublish::Yes | MayPublish::IfTheBackendSaysSo, true) => {
+            Inbound::Accept { message_len_max: publication_len_max.max(AUTHORIZE_LEN_MAX) }
+        }
+        (MayPublish::Yes | MayPublish::IfTheBackendSaysSo, false) => {
+            Inbound::Accept { message_len_max: publication_len_max }
+        }
+        (MayPublish::No | MayPublish::Never, true) => Inbound::Accept { message_len_max: AUTHORIZE_LEN_MAX },
+        (MayPublish::No | MayPublish::Never, false) => Inbound::Refuse,
+    }
 }
 
 /// A connection for many channels.
@@ -256,11 +302,11 @@ impl Handlers {
                 Ok(Answer::Respond(assets::DASHBOARD.response(request)))
             }
             (Route::Figures, "GET" | "HEAD") => {
-                check_reader(door, request, basis)?;
-                Ok(self.subscribe(request, dashboard::channel(), Publishes::No)?)
+                *who = check_reader(door, request, basis)?;
+                Ok(self.subscribe(request, dashboard::channel(), MayPublish::Never, false)?)
             }
             (Route::LiveView(name), "GET") => {
-                check_reader(door, request, basis)?;
+                *who = check_reader(door, request, basis)?;
                 Ok(stream(request, watched_channel(request, &name, apps)?, WireForm::LiveView)?)
             }
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
@@ -273,20 +319,26 @@ impl Handlers {
                 Ok(self.connect_pusher(request, Connecting::elsewhere())?)
             }
             (Route::Channel(name), "GET" | "HEAD") => {
-                *who = basis.guard.identify(access, request, basis.now_s)?;
-                self.read_channel(request, name, who.as_deref(), basis)
+                let read = identify(request, who, basis)
+                    .and_then(|()| self.read_channel(request, name, who.as_deref(), basis));
+                read.or_else(|denied| refuse_readably(request, denied))
             }
             (Route::Channels, "GET") if http::is_upgrade(request) => {
-                *who = basis.guard.identify(access, request, basis.now_s)?;
-                self.multiplex(request, basis)
+                let begun = identify(request, who, basis).and_then(|()| self.multiplex(request, basis));
+                begun.or_else(|denied| refuse_readably(request, denied))
             }
             (Route::Channels, "GET" | "HEAD") if many::names_channels(request) => {
-                *who = basis.guard.identify(access, request, basis.now_s)?;
+                identify(request, who, basis)?;
                 Ok(Answer::ReadMany(many::subscribe(request, who.as_deref(), basis)?))
             }
             (Route::Channel(name), "POST") => {
-                *who = basis.guard.identify(access, request, basis.now_s)?;
+                identify(request, who, basis)?;
                 self.post_to_channel(request, name, who.as_deref(), basis)
+            }
+            (Route::Revoke, "POST") => {
+                identify(request, who, basis)?;
+                access.check_admin(who.as_deref())?;
+                Ok(Answer::Revoke)
             }
             (Route::Rest(head), "GET" | "POST") => {
                 let head = head.map_err(|refused| rest::refusal(&refused))?;
@@ -309,14 +361,11 @@ impl Handlers {
     ) -> Result<Answer, Denied> {
         let channel = roads::channel_of(request, name, Wish::Subscribe, who, basis)?;
         basis.check(basis.access.may_subscribe(who, &channel), &channel)?;
-        let publishes = match basis.access.may_publish(who, &channel) {
-            _ if basis.access.check_fully_served(request).is_err() => Publishes::No,
-            // Who may subscribe may publish to it: that was just checked.
-            Verdict::Yes | Verdict::Ask(Action::Subscribe) => Publishes::Yes,
-            Verdict::Ask(Action::Publish) => Publishes::IfTheBackendSaysSo,
-            Verdict::No(_) => Publishes::No,
+        let may_publish = match basis.access.check_fully_served(request) {
+            Err(_) => MayPublish::Never,
+            Ok(()) => MayPublish::of(&basis.access.may_publish(who, &channel)),
         };
-        Ok(self.subscribe(request, channel, publishes)?)
+        Ok(self.subscribe(request, channel, may_publish, basis.access.takes_tokens())?)
     }
 
     fn post_to_channel(
@@ -377,15 +426,16 @@ impl Handlers {
     }
 
     /// Subscribes by the transport that the request asks for: an upgrade, an event stream, or else a long poll.
-    /// `publishes`: whether the messages of a WebSocket are published.
+    /// `may_publish` and `takes_tokens` are about the messages of a WebSocket.
     fn subscribe(
         &self,
         request: &Request,
         channel: ChannelName,
-        publishes: Publishes,
+        may_publish: MayPublish,
+        takes_tokens: bool,
     ) -> Result<Answer, Response> {
         if http::is_upgrade(request) {
-            return self.subscribe_websocket(request, channel, publishes);
+            return self.subscribe_websocket(request, channel, may_publish, takes_tokens);
         }
         if request.method() == "GET" && params::accepts_event_stream(request) {
             return subscribe_stream(request, channel);
@@ -399,7 +449,8 @@ impl Handlers {
         &self,
         request: &Request,
         channel: ChannelName,
-        publishes: Publishes,
+        may_publish: MayPublish,
+        takes_tokens: bool,
     ) -> Result<Answer, Response> {
         let upgrade = upgrade(request)?;
         let is_envelope = upgrade.offers(ENVELOPE_SUBPROTOCOL);
@@ -415,19 +466,14 @@ impl Handlers {
             ));
         }
         let position = position.unwrap_or(Position::Now);
-        let subprotocol = is_envelope.then_some(ENVELOPE_SUBPROTOCOL);
-        let inbound = match publishes {
-            Publishes::No => Inbound::Refuse,
-            Publishes::Yes | Publishes::IfTheBackendSaysSo => {
-                Inbound::Accept { message_len_max: self.publication_len_max }
-            }
-        };
+        let offered = [ENVELOPE_SUBPROTOCOL, RAW_SUBPROTOCOL].into_iter();
+        let joining = Joining { channel, form, position, announces };
         Ok(Answer::Upgrade(Acceptance {
+            subprotocol: offered.into_iter().find(|name| upgrade.offers(name)),
             upgrade,
-            subprotocol,
             deflate,
-            inbound,
-            becomes: Becoming::Subscriber(Joining { channel, form, position, announces }, publishes),
+            inbound: inbound(may_publish, is_envelope && takes_tokens, self.publication_len_max),
+            becomes: Becoming::Subscriber { joining, may_publish },
         }))
     }
 
@@ -497,10 +543,32 @@ fn check_page(route: &Route, request: &Request, basis: Basis<'_>) -> Result<(), 
     }
 }
 
-fn check_reader(door: Door, request: &Request, basis: Basis<'_>) -> Result<(), Refusal> {
+/// Checks that the request may read the server's state. Who made it, where a key is needed for that.
+fn check_reader(door: Door, request: &Request, basis: Basis<'_>) -> Result<Option<Arc<Identity>>, Refusal> {
     match door {
         Door::Public => basis.access.check_reader(request, basis.now_s),
-        Door::Metrics => Ok(()),
+        Door::Metrics => Ok(None),
+    }
+}
+
+fn identify(request: &Request, who: &mut Option<Arc<Identity>>, basis: Basis<'_>) -> Result<(), Denied> {
+    *who = basis.guard.identify(basis.access, request, basis.now_s)?;
+    Ok(())
+}
+
+/// A refusal in a form that the page can read which made the request: browsers hide the answer to a handshake, so a client
+/// of envelopes is told after it.
+fn refuse_readably(request: &Request, denied: Denied) -> Result<Answer, Denied> {
+    let Denied::Refusal(refusal) = denied else { return Err(denied) };
+    match Upgrade::from_request(request) {
+        Ok(upgrade) if upgrade.offers(ENVELOPE_SUBPROTOCOL) => Ok(Answer::Upgrade(Acceptance {
+            upgrade,
+            subprotocol: Some(ENVELOPE_SUBPROTOCOL),
+            deflate: None,
+            inbound: Inbound::Refuse,
+            becomes: Becoming::Refused(refusal),
+        })),
+        Ok(_) | Err(_) => Err(Denied::Refusal(refusal)),
     }
 }
 

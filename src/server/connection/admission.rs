@@ -183,6 +183,7 @@ fn lasting(answer: &Answer) -> Option<Lasting> {
         | Answer::Ask(_)
         | Answer::Report(_)
         | Answer::ReadBody(_)
+        | Answer::Revoke
         | Answer::Call(_)
         | Answer::Session(_, Purpose::Send) => None,
     }

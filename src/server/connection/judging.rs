@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::life::{Expects, Life};
-use super::tenure::{Tenure, Wish, Wished, note};
+use super::life::{Expects, Life, Messages, WebSocket};
+use super::tenure::{Tenure, Wish, Wished};
 use super::{Connection, Next};
 use crate::backend::{
     Action, Asked, Credentials, Decision, Fault, Fields, Judged, Person, QuestionId, Transport,
@@ -16,7 +16,7 @@ use crate::http;
 use crate::hub::ChannelName;
 use crate::server::access::{Identity, Refusal, Verdict};
 use crate::server::api::basis::{Asking, refusal_of};
-use crate::server::api::handlers::{Answer, Becoming, Publishes};
+use crate::server::api::handlers::{Answer, Becoming, MayPublish};
 use crate::server::api::params;
 use crate::server::api::payload::Sent;
 use crate::server::clock::Millis;
@@ -125,16 +125,17 @@ impl Connection {
         self.tenure = None;
         let asks_to_publish = match answer {
             Answer::Upgrade(acceptance) => match &acceptance.becomes {
-                Becoming::Subscriber(_, publishes) => *publishes == Publishes::IfTheBackendSaysSo,
+                Becoming::Subscriber { may_publish, .. } => *may_publish == MayPublish::IfTheBackendSaysSo,
                 // It asks by its commands.
                 Becoming::Multiplex(_) => cx.shared.hook.is_some(),
-                Becoming::Echo | Becoming::Pusher { .. } => return,
+                Becoming::Echo | Becoming::Pusher { .. } | Becoming::Refused(_) => return,
             },
             Answer::Stream(_) | Answer::Poll(_) | Answer::ReadMany(_) => false,
             Answer::Respond(_)
             | Answer::Refuse(_)
             | Answer::Ask(_)
             | Answer::Report(_)
+            | Answer::Revoke
             | Answer::ReadBody(_)
             | Answer::Call(_)
             | Answer::Session(..) => return,
@@ -143,7 +144,6 @@ impl Connection {
             return;
         }
         let mut tenure = Tenure::new(self.credentials_of(request, cx), transport_of(request));
-        tenure.publishes_until = asks_to_publish.then_some(Millis(0));
         for (action, channel, grant) in judged.grants() {
             match action {
                 Action::Subscribe => tenure.hold(channel, grant.sees, Millis(grant.ends_at_ms), cx.owner),
@@ -339,8 +339,11 @@ impl Connection {
 
     /// Publishes a message of a subscriber, if it need not be asked about; otherwise once the backend has said yes.
     pub(super) fn publish_judged(&mut self, sent: Sent, cx: &mut Context) {
-        let Some(tenure) = &self.tenure else { return self.publish_sent(sent, cx) };
-        if tenure.publishes_until.is_none_or(|until| cx.now < until) {
+        let is_asked = matches!(
+            &self.life,
+            Life::WebSocket(WebSocket { messages: Messages::Published(MayPublish::IfTheBackendSaysSo), .. })
+        );
+        if !is_asked || self.tenure.as_ref().is_some_and(|tenure| cx.now < tenure.publishes_until) {
             return self.publish_sent(sent, cx);
         }
         let channel = sent.draft.channel.clone();
@@ -360,7 +363,7 @@ impl Connection {
     fn publish_if(&mut self, sent: Sent, decision: &Decision, cx: &mut Context) {
         let channel = sent.draft.channel.clone();
         if let (Decision::Yes(grant), Some(tenure)) = (decision, &mut self.tenure) {
-            tenure.publishes_until = Some(Millis(grant.ends_at_ms));
+            tenure.publishes_until = Millis(grant.ends_at_ms);
             return self.publish_sent(sent, cx);
         }
         let Some(refusal) = refusal_of(decision, Action::Publish, &channel) else { return };
@@ -369,7 +372,7 @@ impl Connection {
             let fault = commands::Fault { reference, channel, kind: FaultKind::from(&refusal) };
             return self.refuse_command(&fault, cx);
         }
-        note(&refusal, cx);
+        cx.note_refusal(&refusal, self.identity.as_deref());
         let code = match refusal {
             Refusal::Unavailable(_) => CloseCode::TRY_AGAIN_LATER,
             _ => CloseCode::POLICY_VIOLATION,

@@ -7,17 +7,13 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::life::Life;
-use super::multiplex::close_code;
 use super::{Connection, Next};
 use crate::backend::{Action, Asked, Credentials, Decision, Judged, QuestionId, Transport};
-use crate::commands::{self, FaultKind};
-use crate::http::{self, StreamEvent};
-use crate::hub::{ChannelName, WireForm};
+use crate::hub::ChannelName;
 use crate::server::access::Refusal;
 use crate::server::api::basis::{Asking, refusal_of};
 use crate::server::api::payload::Sent;
 use crate::server::clock::{Millis, millis};
-use crate::server::metrics::refusals::Reason;
 
 /// While the backend fails, who is in is asked about again after this long.
 const RETRY_MS: u64 = 5_000;
@@ -32,8 +28,8 @@ pub struct Tenure {
     pub(super) transport: Transport,
     /// The channels that it may read.
     held: Vec<Held>,
-    /// Whether the backend is to be asked before its messages are published, and until when it has said yes.
-    pub(super) publishes_until: Option<Millis>,
+    /// Until when its messages are published to its one channel without another question, where the backend is to be asked.
+    pub(super) publishes_until: Millis,
     /// The earliest time at which a channel is to be asked about again.
     ask_at: Millis,
     /// The channels that are being asked about again.
@@ -77,7 +73,7 @@ impl Tenure {
             credentials,
             transport,
             held: Vec::new(),
-            publishes_until: None,
+            publishes_until: Millis(0),
             ask_at: Millis(u64::MAX),
             renewal: None,
             wish: None,
@@ -220,51 +216,7 @@ impl Connection {
             }
             return;
         }
-        note(refusal, cx);
-        self.dismiss(channel, refusal, cx);
-    }
-
-    /// Ends a WebSocket or an event stream of a client that may not read on, and says why as far as the form allows.
-    fn dismiss(&mut self, channel: &ChannelName, refusal: &Refusal, cx: &mut Context) {
-        let form = self.subscriptions.entries().first().map(|entry| entry.subscription.form());
-        let is_named = form == Some(WireForm::NamedEventStream);
-        let fault = commands::Fault {
-            reference: None,
-            channel: is_named.then(|| channel.local().to_owned()),
-            kind: FaultKind::from(refusal),
-        };
-        self.leave_channels(cx);
-        match &self.life {
-            Life::WebSocket(_) => {
-                if form.is_some_and(WireForm::is_envelope) {
-                    self.send_message(&commands::answer::error(&fault));
-                }
-                self.close(close_code(refusal.close_code()), &refusal.to_string(), cx);
-            }
-            Life::EventStream(_) => {
-                let envelope = commands::answer::error(&fault);
-                let data = commands::answer::error_data(&fault);
-                let (name, data) = match form {
-                    Some(WireForm::EventStream) => (Some("fanfare:error"), data),
-                    _ => (None, envelope),
-                };
-                let event = StreamEvent { name, data: Some(data.as_bytes()), ..StreamEvent::default() };
-                http::encode_event(self.outbox.tail(), &event);
-                self.end_stream(refusal.code(), cx);
-            }
-            Life::Http(_)
-            | Life::LongPoll(_)
-            | Life::Carried(_)
-            | Life::Carrier(_)
-            | Life::Finishing
-            | Life::Lingering => {}
-        }
-    }
-}
-
-/// Counts and logs a refusal. Where the backend could not decide, that is counted with its calls.
-pub fn note(refusal: &Refusal, cx: &Context) {
-    if let Some(reason) = Reason::of_status(refusal.status()) {
-        cx.note(reason, refusal);
+        cx.note_refusal(refusal, self.identity.as_deref());
+        self.end_with(refusal, cx);
     }
 }
