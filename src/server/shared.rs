@@ -120,6 +120,7 @@ impl Shared {
             memory_max: self.config.max_memory,
             channels: self.broker.channels_len().saturating_sub(own) as u64,
             webhooks: self.apps.webhook_counts(),
+            backend: self.hook.as_ref().map(Hook::counts),
             uptime: self.clock.elapsed(),
         }
     }

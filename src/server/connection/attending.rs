@@ -8,7 +8,7 @@ use super::subscriptions::Entry;
 use crate::commands::{FaultKind, Reference, answer};
 use crate::config::LagPolicy;
 use crate::hub::{ChannelName, WireForm};
-use crate::server::access::{Identity, Refusal, Verdict};
+use crate::server::access::{Identity, Verdict};
 use crate::server::api::admin::not_told;
 use crate::server::broker::presence::Present;
 
@@ -22,7 +22,11 @@ impl Connection {
     /// Whether its client can be told who is in a channel.
     pub(super) fn sees(&self, channel: &ChannelName, cx: &Context) -> bool {
         cx.shared.broker.has_presence(channel)
-            && cx.access.may_see(self.identity.as_deref(), channel) == Verdict::Yes
+            && match cx.access.may_see(self.identity.as_deref(), channel) {
+                Verdict::Yes => true,
+                Verdict::No(_) => false,
+                Verdict::Ask(_) => self.sees_by_backend(channel),
+            }
     }
 
     /// Tells the client who is in a channel now.
@@ -39,7 +43,11 @@ impl Connection {
         match cx.access.may_see(self.identity.as_deref(), channel) {
             Verdict::Yes => {}
             Verdict::No(refusal) => return Err(FaultKind::from(&refusal)),
-            Verdict::Ask => return Err(FaultKind::from(&Refusal::Unavailable)),
+            Verdict::Ask(_) if self.sees_by_backend(channel) => {}
+            Verdict::Ask(_) => {
+                let sentence = format!("The backend does not let this client see who is in {name}.");
+                return Err(FaultKind::Forbidden(sentence));
+            }
         }
         let data = cx.presence_of(channel).ok_or_else(|| FaultKind::BadCommand(not_told(name)))?;
         self.send_message(&answer::presence(name, reference, &data));

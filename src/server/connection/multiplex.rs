@@ -6,7 +6,7 @@ use super::client::Client;
 use super::context::Context;
 use super::life::Life;
 use super::{Connection, Next};
-use crate::commands::{self, Fault, FaultKind, Limits, Reference, answer};
+use crate::commands::{self, Fault, FaultKind, Limits, Reference, Request, answer};
 use crate::hub::{ChannelName, PublicationId, Subscription, WireForm};
 use crate::server::access::Verdict;
 use crate::server::api::handlers::Multiplexing;
@@ -129,12 +129,19 @@ impl Connection {
                 return Next::Read;
             }
         };
-        let limits = Limits { channels_max: cx.shared.config.client_subscriptions };
-        match commands::parse(text, &limits) {
-            Ok(request) => self.carry_out(request, cx),
+        match self.parse_command(text, cx) {
+            Ok(request) => self.carry_out_if(request, text, cx),
             Err(fault) => self.refuse_command(&fault, cx),
         }
         Next::Read
+    }
+
+    /// What a message asks for.
+    ///
+    /// # Errors
+    /// It is no command.
+    pub(super) fn parse_command<'a>(&self, text: &'a str, cx: &Context) -> Result<Request<'a>, Fault> {
+        commands::parse(text, &Limits { channels_max: cx.shared.config.client_subscriptions })
     }
 
     /// Tells the client what is wrong. Closes the connection if it does not go on after this.

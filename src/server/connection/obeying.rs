@@ -11,7 +11,6 @@ use crate::commands::answer::{self, Beginning};
 use crate::commands::{Command, Fault, FaultKind, Message, Reference, Request, Wanted};
 use crate::hub::{ChannelName, Position, Source, WireForm};
 use crate::server::access::{Refusal, Verdict};
-use crate::server::api::basis::decided;
 use crate::server::api::roads::{self, Wish};
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::Draft;
@@ -99,6 +98,7 @@ impl Connection {
         if self.channels_read(cx) >= subscriptions_max {
             return Err(FaultKind::TooManySubscriptions(subscriptions_max));
         }
+        self.hold_judged(&channel, cx);
         self.join_channel_of_many(&channel, &wanted, reference, cx);
         Ok(())
     }
@@ -212,12 +212,16 @@ impl Connection {
             }
             Wish::Publish => cx.access.may_publish(who, &channel),
         };
-        decided(verdict).map_err(|refusal| FaultKind::from(&refusal))?;
-        Ok(channel)
+        let checked = match verdict {
+            Verdict::Yes => Ok(()),
+            Verdict::No(refusal) => Err(refusal),
+            Verdict::Ask(action) => self.check_judged(action, &channel, cx),
+        };
+        checked.map(|()| channel).map_err(|refusal| FaultKind::from(&refusal))
     }
 
     /// The channel that the client means by a name.
-    fn internal_name(&self, name: &ChannelName, cx: &Context) -> Result<ChannelName, FaultKind> {
+    pub(super) fn internal_name(&self, name: &ChannelName, cx: &Context) -> Result<ChannelName, FaultKind> {
         let app = self.multiplex().and_then(|client| client.app.as_deref());
         roads::name_in_app(name, app, &cx.shared.apps)
             .ok_or_else(|| FaultKind::Forbidden("The app of this connection was removed.".to_owned()))
