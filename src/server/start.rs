@@ -113,7 +113,7 @@ impl Server {
         let mailboxes = mailboxes(&polls, WAKER).map_err(StartError::Loops)?;
         let broker = Broker::new(mailboxes, first_epoch()?, Retention::new(&config), engine);
         let shared = Arc::new(Shared::new(config, broker, connections_max));
-        let any_origin = shared.handlers.any_origin();
+        let any_origin = shared.access().any_origin();
         // In the order of the addresses.
         let has_proxy_header = |at| shared.config.proxy_listen.contains(at);
         let listeners =

@@ -17,7 +17,8 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("broker", &["clock", "excerpt", "limits", "lock"]),
     ("apps", &["broker", "clock", "excerpt", "lock", "metrics"]),
     ("demo", &["broker", "clock", "prices"]),
-    ("api", &["apps", "broker", "clock", "encoder", "metrics"]),
+    ("access", &["clock", "lock"]),
+    ("api", &["access", "apps", "broker", "clock", "encoder", "metrics"]),
     ("placement", &[]),
     ("sessions", &["lock"]),
     ("budget", &["broker", "clock"]),
@@ -25,6 +26,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 21] = [
     (
         "shared",
         &[
+            "access",
             "api",
             "apps",
             "broker",
@@ -39,7 +41,10 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 21] = [
             "stopping",
         ],
     ),
-    ("connection", &["api", "apps", "broker", "clock", "encoder", "limits", "metrics", "shared", "stopping"]),
+    (
+        "connection",
+        &["access", "api", "apps", "broker", "clock", "encoder", "limits", "metrics", "shared", "stopping"],
+    ),
     (
         "event_loop",
         &[

@@ -18,6 +18,7 @@ use crate::http::Request;
 use crate::peer::proxy::{BadHeader, HeaderReader};
 use crate::pusher::fallback::path::Purpose;
 use crate::server::api::handlers::Answer;
+use crate::server::api::many::ReadingMany;
 use crate::server::api::routes::Door;
 use crate::server::limits::{Counts, Seat, TooMany};
 use crate::server::metrics::refusals::Reason;
@@ -72,6 +73,7 @@ impl Connection {
         cx: &mut Context,
     ) -> Result<(), TooMany> {
         let Some(lasting) = lasting(answer) else { return Ok(()) };
+        self.count_user(cx)?;
         let limits = &cx.shared.limits;
         if self.door != Door::Public || !limits.has_proxies() {
             return Ok(());
@@ -89,6 +91,16 @@ impl Connection {
         }
         if lasting == Lasting::OtherProtocol {
             cx.clients.insert(cx.owner, client);
+        }
+        Ok(())
+    }
+
+    /// Counts the connection for its user, if that is known and it is not counted yet.
+    pub(super) fn count_user(&mut self, cx: &Context) -> Result<(), TooMany> {
+        if let Some(sub) = self.identity.as_ref().and_then(|who| who.sub())
+            && !self.is_user_counted
+        {
+            self.is_user_counted = cx.shared.limits.enter_user(sub)?;
         }
         Ok(())
     }
@@ -128,6 +140,7 @@ impl Connection {
 impl Connection {
     /// A request was answered, and the connection goes on: what was counted for the request alone ends.
     pub(super) fn release_request(&mut self, cx: &Context) {
+        self.leave_user(cx);
         let Life::Http(http) = &mut self.life else { return };
         http.client = None;
         if http.is_shared {
@@ -138,8 +151,17 @@ impl Connection {
     /// It is dropped: what is counted for it ends.
     pub fn give_back(&mut self, cx: &mut Context) {
         self.leave_seat(cx);
+        self.leave_user(cx);
         self.forget_messages(cx);
         cx.clients.remove(cx.owner);
+    }
+
+    fn leave_user(&mut self, cx: &Context) {
+        if std::mem::take(&mut self.is_user_counted)
+            && let Some(sub) = self.identity.as_ref().and_then(|who| who.sub())
+        {
+            cx.shared.limits.leave_user(sub);
+        }
     }
 
     fn leave_seat(&mut self, cx: &Context) {
@@ -173,8 +195,11 @@ fn lasting(answer: &Answer) -> Option<Lasting> {
     match answer {
         Answer::Upgrade(_) | Answer::Stream(_) => Some(Lasting::OtherProtocol),
         Answer::Poll(polling) => (polling.wait_ms > 0).then_some(Lasting::Wait),
+        Answer::ReadMany(ReadingMany::Stream(_)) => Some(Lasting::OtherProtocol),
+        Answer::ReadMany(ReadingMany::Poll(polling)) => (polling.wait_ms > 0).then_some(Lasting::Wait),
         Answer::Session(_, Purpose::Receive(_)) => Some(Lasting::Wait),
         Answer::Respond(_)
+        | Answer::Refuse(_)
         | Answer::Report(_)
         | Answer::ReadBody(_)
         | Answer::Call(_)

@@ -14,6 +14,7 @@ use super::spares::Spares;
 use super::throttle::Throttle;
 use super::timeouts::Timeouts;
 use crate::hub::{ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Source, Subscription};
+use crate::server::access::Access;
 use crate::server::apps::running::RunningApp;
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::audience::Cache;
@@ -36,6 +37,10 @@ pub struct Context {
     pub shared: Arc<Shared>,
     /// The number of this loop.
     pub loop_index: usize,
+    /// The rules of access that hold in this turn.
+    pub access: Arc<Access>,
+    /// The wall clock's time at zero of `now`, in milliseconds since 1970.
+    pub began_unix_ms: u64,
     /// The channels that this loop has subscribers of.
     pub hub: Hub,
     pub encoder: Encoder,
@@ -83,6 +88,8 @@ impl Context {
         let encoder = Encoder::new(&shared.config);
         let throttle = Throttle::new(shared.limits.messages());
         Self {
+            access: shared.access(),
+            began_unix_ms: shared.clock.began_unix_ms(),
             shared,
             loop_index,
             hub: Hub::default(),
@@ -109,6 +116,11 @@ impl Context {
     /// Counts a refusal, and logs it if it is time for a line.
     pub fn note(&self, reason: Reason, what: &dyn fmt::Display) {
         self.shared.note(reason, self.now, what);
+    }
+
+    /// The wall clock's time, in seconds since 1970.
+    pub fn unix_s(&self) -> u64 {
+        (self.began_unix_ms + self.now.0) / 1000
     }
 
     /// A number that clients cannot guess.

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 
 use super::carried::Carried;
 use super::client::Client;
+use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
-use crate::hub::PublicationId;
 use crate::peer::proxy::HeaderReader;
 use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
 use crate::server::api::handlers::Intent;
@@ -50,6 +50,8 @@ pub struct Http {
     pub client: Option<IpAddr>,
     /// Whether it came from a trusted proxy, so that its requests may be those of several clients, and count one by one.
     pub is_shared: bool,
+    /// Whether that page may read it if it sent its cookies.
+    pub allows_credentials: bool,
 }
 
 /// What an HTTP connection expects of its peer.
@@ -90,6 +92,7 @@ impl Http {
             hop: None,
             client: None,
             is_shared: false,
+            allows_credentials: false,
         }
     }
 
@@ -176,19 +179,10 @@ impl After {
 pub struct LongPoll {
     /// The HTTP connection, which continues with the next request.
     pub http: Box<Http>,
-    /// The newest publication before the wait.
-    pub since: PublicationId,
     /// What follows the answer.
     pub after: After,
     /// How long it waits.
     pub wait_ms: u32,
-}
-
-/// What the answer to a long poll needs.
-#[derive(Clone, Copy, Debug)]
-pub struct Ended {
-    pub since: PublicationId,
-    pub after: After,
 }
 
 impl LongPoll {
@@ -212,10 +206,9 @@ impl LongPoll {
         self.http.receive(input);
     }
 
-    /// The HTTP connection, and what the answer needs.
-    pub fn into_parts(self) -> (Box<Http>, Ended) {
-        let Self { http, since, after, .. } = self;
-        (http, Ended { since, after })
+    /// The HTTP connection, and what follows the answer.
+    pub fn into_parts(self) -> (Box<Http>, After) {
+        (self.http, self.after)
     }
 }
 
@@ -324,6 +317,8 @@ pub struct EventStream {
     pub awaits: Awaits,
     /// Whether it ends once its unsent bytes are sent: the server stops.
     pub is_leaving: bool,
+    /// What it was told of its positions, if it reads several channels.
+    pub places: Option<Box<Places>>,
 }
 
 impl EventStream {

@@ -252,6 +252,7 @@ impl Acceptor {
                 keep_alive: false,
                 head_only: false,
                 allow_origin,
+                allows_credentials: false,
                 varies_by_origin: false,
             },
         );
