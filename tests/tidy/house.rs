@@ -17,7 +17,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("broker", &["clock", "excerpt", "limits", "lock"]),
     ("apps", &["broker", "clock", "excerpt", "lock", "metrics"]),
     ("demo", &["broker", "clock", "prices"]),
-    ("access", &["clock", "lock"]),
+    ("access", &["clock", "limits", "lock"]),
     ("api", &["access", "apps", "broker", "clock", "encoder", "metrics"]),
     ("placement", &[]),
     ("sessions", &["lock"]),

@@ -9,6 +9,7 @@ use crate::commands::FaultKind;
 use crate::config::Host;
 use crate::http::{Response, Status};
 use crate::hub::ChannelName;
+use crate::server::limits::TooMany;
 use crate::token::{self, Right};
 
 /// How many globs a sentence names: the holder of the key knows them all.
@@ -56,6 +57,8 @@ pub enum Refusal {
     Reserved,
     /// The request carries two proofs that differ.
     TwoProofs,
+    /// There are too many connections of its user.
+    TooMany(TooMany),
     /// The backend that decides cannot be asked.
     Unavailable,
 }
@@ -115,6 +118,7 @@ impl Refusal {
             Self::KeyForbids(_) | Self::NotAdmin(_) => row("forbidden", Status::FORBIDDEN, 4403, Some("Bearer error=\"insufficient_scope\"")),
             Self::NoReader => row("no_token", Status::UNAUTHORIZED, 4401, Some("Basic realm=\"Fanfare\"")),
             Self::TwoProofs => row("bad_command", Status::BAD_REQUEST, 4400, Some("Bearer error=\"invalid_request\"")),
+            Self::TooMany(_) => row("too_many", Status::TOO_MANY_REQUESTS, 4429, None),
             Self::Unavailable => row("unavailable", Status::SERVICE_UNAVAILABLE, 1013, None),
         }
     }
@@ -161,6 +165,7 @@ impl fmt::Display for Refusal {
                 "The request carries two proofs that differ; give one, in Authorization, Sec-WebSocket-Protocol, \
                  a cookie or the query.",
             ),
+            Self::TooMany(too_many) => too_many.fmt(f),
             Self::Unavailable => {
                 write!(f, "The backend that decides cannot be asked; try again in {RETRY_AFTER_S} s.")
             }
@@ -209,6 +214,9 @@ impl From<&Refusal> for Response {
             None => response,
         };
         match refusal {
+            Refusal::TooMany(too_many) => {
+                response.header("Retry-After", too_many.retry_after_s().to_string())
+            }
             Refusal::Unavailable => response.header("Retry-After", RETRY_AFTER_S.to_string()),
             _ => response,
         }
@@ -243,6 +251,7 @@ impl From<&Refusal> for FaultKind {
             Refusal::Reserved => Self::Reserved,
             // Its sentence gets its full stop there.
             Refusal::TwoProofs => Self::BadCommand(sentence.trim_end_matches('.').to_owned()),
+            Refusal::TooMany(_) => Self::TooManyConnections(sentence),
             Refusal::Unavailable => Self::Unavailable(sentence),
         }
     }

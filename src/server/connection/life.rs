@@ -44,14 +44,14 @@ pub struct Http {
     pub expects: Expects,
     /// The origin whose pages may read the answer to the current request.
     pub allow_origin: Option<Box<str>>,
+    /// Whether that page may read it if it sent its cookies.
+    pub allows_credentials: bool,
     /// Whom the connection came from according to its PROXY header. `None`: from the peer of its socket.
     pub hop: Option<IpAddr>,
     /// The client of the current request according to proxies, while the request lasts.
     pub client: Option<IpAddr>,
     /// Whether it came from a trusted proxy, so that its requests may be those of several clients, and count one by one.
     pub is_shared: bool,
-    /// Whether that page may read it if it sent its cookies.
-    pub allows_credentials: bool,
 }
 
 /// What an HTTP connection expects of its peer.
@@ -89,10 +89,10 @@ impl Http {
             reader: RequestReader::new(Limits::default()),
             expects: Expects::Head,
             allow_origin: None,
+            allows_credentials: false,
             hop: None,
             client: None,
             is_shared: false,
-            allows_credentials: false,
         }
     }
 

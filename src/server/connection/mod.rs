@@ -4,6 +4,7 @@
 //! the event loop's.
 
 mod admission;
+mod authorizing;
 mod carried;
 mod carrier;
 mod client;
@@ -84,8 +85,6 @@ pub struct Connection {
     pub door: Door,
     /// What it holds under the limit of its client's address.
     seat: Option<Seat>,
-    /// Whether it is counted for the user of `identity`, whose `sub` stays the same meanwhile.
-    is_user_counted: bool,
     /// The number of subscribers of the publication that its last bytes contained; 0 if they contained none. Capped at
     /// 65,535, far above where a publisher's share is smallest.
     audience: u16,
@@ -139,7 +138,6 @@ impl Connection {
             input: Input::Drained,
             door,
             seat: None,
-            is_user_counted: false,
             audience: 0,
             discarded: 0,
         }

@@ -32,7 +32,7 @@ impl Connection {
     pub(super) fn upgrade(&mut self, acceptance: Acceptance, cx: &mut Context) {
         let (messages, joined) = match &acceptance.becomes {
             Becoming::Echo => (Messages::Echoed, None),
-            Becoming::Subscriber(joining) => (Messages::Published, Some(join(joining, cx))),
+            Becoming::Subscriber(joining) => (Messages::Published, Some(join(joining, self.present(), cx))),
             Becoming::Pusher { .. } => (Messages::Pusher, None),
             Becoming::Multiplex(_) => (Messages::Commands, None),
         };
