@@ -91,14 +91,17 @@ fn messages_ahead_of_the_end_arrive_however_long_they_wait() {
 
 #[test]
 fn a_sender_that_waits_for_its_pace_is_not_taken_for_silent() {
-    let timeouts = Duration::from_millis(100);
-    let server =
-        start(Config { idle_timeout: timeouts, pong_timeout: timeouts, ..paced(50, Duration::from_secs(1)) });
+    let timeouts = Config {
+        idle_timeout: Duration::from_millis(100),
+        pong_timeout: Duration::from_secs(1),
+        ..paced(50, Duration::from_secs(1))
+    };
+    let server = start(timeouts);
     let mut subscriber = websocket(server.address, "/channels/chat-1");
-    // It answers no ping, but what it has sent is not all read for a second.
+    // It answers no ping, but what it has sent is not all read for two seconds.
     let mut sender = raw_websocket(server.address, "/channels/chat-1");
-    sender.write_all(&numbered(150)).unwrap();
-    assert_numbered(&mut subscriber, 150);
+    sender.write_all(&numbered(200)).unwrap();
+    assert_numbered(&mut subscriber, 200);
 }
 
 #[test]

@@ -297,3 +297,27 @@ fn is_the_peers(error: &io::Error) -> bool {
             | ErrorKind::TimedOut
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_client_is_counted_when_it_is_accepted_unless_a_trusted_proxy_speaks_for_it() {
+        let trust_proxy = vec!["10.0.0.0/8".parse().unwrap()];
+        let limits = Limits::new(&Config { ip_connections: Some(1), trust_proxy, ..Config::default() });
+        let judge =
+            |peer: &str, has_proxy_header| judge(peer.parse().unwrap(), has_proxy_header, &limits, Millis(0));
+        let seat = judge("203.0.113.9", false).unwrap().unwrap();
+        assert!(matches!(judge("203.0.113.9", false), Err(Turned::TooMany(TooMany::Connections(1)))));
+        limits.leave(seat, Millis(0));
+        assert!(judge("203.0.113.9", false).unwrap().is_some());
+        for _ in 0..3 {
+            assert_eq!(judge("10.0.0.1", false).unwrap(), None);
+            assert_eq!(judge("::ffff:10.0.0.1", true).unwrap(), None);
+            assert!(matches!(judge("203.0.113.10", true), Err(Turned::NoProxy)));
+        }
+        assert!(judge("203.0.113.10", false).unwrap().is_some(), "who was turned away used up nothing");
+    }
+}
