@@ -18,6 +18,7 @@ use crate::server::broker::mailbox::FIRST_LOOP;
 use crate::server::budget::Budget;
 use crate::server::clock::{self, Clock, Millis};
 use crate::server::demo::DemoCall;
+use crate::server::hook::Hook;
 use crate::server::limits::Limits;
 use crate::server::lock::lock;
 use crate::server::metrics::dashboard::FIGURES_CHANNEL;
@@ -45,6 +46,8 @@ pub struct Shared {
     pub sessions: Sessions,
     pub budget: Budget,
     pub demo_call: DemoCall,
+    /// The backend that decides, if there is one.
+    pub hook: Option<Hook>,
     /// For the whole server, so that a reason has one log line, not one per loop.
     refusals: Mutex<Refusals>,
     /// Its changes wake the loops, so they are made here.
@@ -57,6 +60,8 @@ impl Shared {
         let (loops, clock) = (broker.mailboxes().len(), Clock::start());
         let apps = Apps::new(&config.apps_or_development(&config.apps), loops);
         apps.start_webhooks(clock);
+        let hook =
+            config.backend.as_ref().map(|backend| Hook::new(backend, clock, broker.shared_mailboxes()));
         Self {
             handlers: Handlers::new(&config),
             guard: Guard::new(&config),
@@ -68,6 +73,7 @@ impl Shared {
             sessions: Sessions::default(),
             budget: Budget::new(loops, config.max_memory),
             demo_call: DemoCall::new(config.serves_demo()),
+            hook,
             refusals: Mutex::default(),
             stopping: Stopping::new(loops),
             config,
@@ -201,6 +207,14 @@ impl Shared {
     pub fn stop_webhooks(&self) {
         let within = if self.stop() == Stop::Now { Duration::ZERO } else { self.config.close_timeout };
         self.apps.stop_webhooks(within);
+    }
+
+    /// Ends the calls of the backend, once no loop asks anything.
+    pub fn stop_hook(&self) {
+        if let Some(hook) = &self.hook {
+            let within = if self.stop() == Stop::Now { Duration::ZERO } else { self.config.close_timeout };
+            hook.stop(within);
+        }
     }
 
     fn wake_all(&self) {

@@ -187,7 +187,7 @@ impl Server {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        handle.stop_webhooks();
+        handle.stop_callers();
         result
     }
 }

@@ -1,5 +1,5 @@
-//! What other threads hand to a loop: publications, answers to publishers, orders to connections and accepted sockets; and
-//! the loop's waker.
+//! What other threads hand to a loop: publications, answers to publishers, verdicts of the backend, orders to connections and
+//! accepted sockets; and the loop's waker.
 //!
 //! A mailbox keeps the order in which it was filled; the order of publications is the broker's.
 
@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use mio::Waker;
 use mio::net::TcpStream;
 
+use crate::backend::{Decision, QuestionId};
 use crate::hub::Publication;
 use crate::server::broker::answer::PublishAnswer;
 use crate::server::broker::memory::publication_len;
@@ -69,6 +70,18 @@ struct Others {
     arrivals: Vec<Arrival>,
     answers: Vec<PublishAnswer>,
     orders: Vec<Order>,
+    verdicts: Vec<Verdict>,
+}
+
+/// What the backend has decided for a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The connection's key as a number. The connection may have been closed meanwhile.
+    pub connection: u64,
+    /// Which question this answers. The connection may wait for another one by now, or for none.
+    pub question: QuestionId,
+    /// What is decided, in the order of the channels asked about.
+    pub decisions: Box<[Decision]>,
 }
 
 /// A socket that has been accepted.
@@ -143,6 +156,12 @@ impl Mailbox {
         self.wake();
     }
 
+    /// Adds a verdict for one of the loop's connections and wakes the loop.
+    pub fn verdict(&self, verdict: Verdict) {
+        lock(&self.others).verdicts.push(verdict);
+        self.wake();
+    }
+
     /// Whether publishers have to wait until the loop has taken what is here.
     pub fn is_congested(&self) -> bool {
         self.publication_bytes.load(Ordering::Relaxed) > MAILBOX_BYTES_MAX
@@ -176,6 +195,11 @@ impl Mailbox {
     /// Takes the orders to the loop's connections, in the order in which they were added.
     pub fn take_orders(&self) -> Vec<Order> {
         std::mem::take(&mut lock(&self.others).orders)
+    }
+
+    /// Takes the verdicts for the loop's connections, in the order in which they were added.
+    pub fn take_verdicts(&self) -> Vec<Verdict> {
+        std::mem::take(&mut lock(&self.others).verdicts)
     }
 
     /// Has the loop take another turn. The waker is used at most once a turn.
@@ -229,7 +253,10 @@ impl Publications {
 
 impl Others {
     fn is_empty(&self) -> bool {
-        self.arrivals.is_empty() && self.answers.is_empty() && self.orders.is_empty()
+        self.arrivals.is_empty()
+            && self.answers.is_empty()
+            && self.orders.is_empty()
+            && self.verdicts.is_empty()
     }
 }
 
