@@ -206,8 +206,6 @@ fn lasting(answer: &Answer) -> Option<Lasting> {
         }
         Answer::ReadMany(ReadingMany::Poll(polling)) => (polling.wait_ms > 0).then_some(Lasting::Wait),
         Answer::Poll(polling) => (polling.wait_ms > 0).then_some(Lasting::Wait),
-        Answer::ReadMany(ReadingMany::Stream(_)) => Some(Lasting::OtherProtocol),
-        Answer::ReadMany(ReadingMany::Poll(polling)) => (polling.wait_ms > 0).then_some(Lasting::Wait),
         Answer::Session(_, Purpose::Receive(_)) => Some(Lasting::Carrier),
         Answer::Respond(_)
         | Answer::Refuse(_)

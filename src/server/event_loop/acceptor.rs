@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::http::{Framing, Response};
 use crate::server::api::answers;
-use crate::server::broker::mailbox::Arrival;
+use crate::server::broker::mailbox::Incoming;
 use crate::server::clock::{self, Millis};
 use crate::server::connection::table::special_token;
 use crate::server::limits::{Counts, Limits, Seat, TooMany};
@@ -64,7 +64,7 @@ pub struct Acceptor {
 #[derive(Debug, Default)]
 pub struct Accepted {
     /// The clients for which there is room.
-    pub arrivals: Vec<Arrival>,
+    pub incoming: Vec<Incoming>,
     /// The same for the metrics listener.
     pub operators: Vec<TcpStream>,
     /// How many clients were refused since there is no room.
@@ -181,7 +181,7 @@ impl Acceptor {
                     match judge(peer.ip(), has_proxy_header, limits, now) {
                         Ok(seat) => {
                             *room -= 1;
-                            accepted.arrivals.push(Arrival { socket, seat, has_proxy_header });
+                            accepted.incoming.push(Incoming { socket, seat, has_proxy_header });
                         }
                         Err(turned) => {
                             if let Turned::TooMany(too_many) = &turned {
