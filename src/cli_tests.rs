@@ -315,8 +315,7 @@ fn rates_are_numbers_in_a_time_and_only_that_of_messages_can_be_none() {
         assert_eq!(parse(&["--client-messages", none]).unwrap().client_messages, None, "{none}");
         assert!(parse(&["--ip-handshakes", none]).unwrap_err().contains("such as 50/s"), "{none}");
     }
-    for wrong in ["50", "50/", "/s", "50/0s", "+5/s", "5.5/s", "50/x", "4294967296/s", "0", "off", ""]
-    {
+    for wrong in ["50", "50/", "/s", "50/0s", "+5/s", "5.5/s", "50/x", "4294967296/s", "0", "off", ""] {
         let error = parse(&["--client-messages", wrong]).unwrap_err();
         assert!(error.contains("such as 100/s or 600/m, or none"), "{wrong}: {error}");
     }

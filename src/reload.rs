@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fanfare::config::Config;
 use fanfare::server::Handle;
@@ -41,6 +41,18 @@ pub fn begin(reload: Reload, running: Config, handle: Handle) -> io::Result<Hang
     let mut files = Files { reload, running, handle, watch: Watch::new(marks), said: Vec::new() };
     thread::Builder::new().name("fanfare-files".into()).spawn(move || files.run(&receiver))?;
     Ok(Hangups(sender))
+}
+
+/// Says which keys are refused since they have ended. That is no fault: time makes it so.
+pub fn warn_of_ended_keys(config: &Config) {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ended: Vec<_> = config.ended_keys(since_1970.as_secs()).collect();
+    if !ended.is_empty() {
+        let names = ended.join(", ");
+        tracing::warn!(
+            "refused, since their not-after has passed: {names}. Remove them, or give another date"
+        );
+    }
 }
 
 /// The files, and the server that they configure.
