@@ -7,6 +7,7 @@
 
 pub mod event_stream;
 mod http;
+mod logged;
 pub mod long_poll;
 pub mod metrics;
 pub mod multiplex;
@@ -21,6 +22,7 @@ mod waiting;
 mod websocket;
 
 pub use http::*;
+pub use logged::*;
 pub use process::*;
 pub use server::*;
 pub use socket::*;
