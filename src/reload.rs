@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fanfare::config::Config;
 use fanfare::server::Handle;
 
-use crate::cli::{Reload, Reread};
+use crate::cli::{Reload, Reread, changes};
 
 /// How often the files are looked at. A key that was stolen is gone as soon as its file is replaced, and a look costs a
 /// system call a file.
@@ -38,7 +38,8 @@ impl Hangups {
 pub fn begin(reload: Reload, running: Config, handle: Handle) -> io::Result<Hangups> {
     let (sender, receiver) = sync_channel(1);
     let marks = Marks::of(reload.files());
-    let mut files = Files { reload, running, handle, watch: Watch::new(marks), said: Vec::new() };
+    let access = running.clone();
+    let mut files = Files { reload, running, access, handle, watch: Watch::new(marks), said: Vec::new() };
     thread::Builder::new().name("fanfare-files".into()).spawn(move || files.run(&receiver))?;
     Ok(Hangups(sender))
 }
@@ -58,7 +59,10 @@ pub fn warn_of_ended_keys(config: &Config) {
 /// The files, and the server that they configure.
 struct Files {
     reload: Reload,
+    /// What the server was started with.
     running: Config,
+    /// The same with the rules and keys that hold at present.
+    access: Config,
     handle: Handle,
     watch: Watch,
     /// Which keys need a restart, as it was said last.
@@ -113,10 +117,12 @@ impl Files {
     }
 
     /// Applies each set that is right. Returns what has changed, and the faults.
-    fn apply(&self, reread: &Reread) -> (Vec<String>, Vec<String>) {
+    fn apply(&mut self, reread: &Reread) -> (Vec<String>, Vec<String>) {
         let (mut changes, mut faults) = (Vec::new(), Vec::new());
-        if let Err(fault) = &reread.access {
-            faults.push(format!("keys and rules not reloaded, they stay as they are: {fault}"));
+        let access = reread.access.as_ref().map_err(Clone::clone);
+        match access.and_then(|access| self.apply_access(access)) {
+            Ok(access) => changes.extend(access),
+            Err(fault) => faults.push(format!("keys and rules not reloaded, they stay as they are: {fault}")),
         }
         let apps = match &reread.apps {
             Ok(Some(apps)) => self.handle.reload_apps(apps).map_err(|fault| fault.to_string()),
@@ -129,6 +135,17 @@ impl Files {
             Err(fault) => faults.push(format!("apps not reloaded, they stay as they are: {fault}")),
         }
         (changes, faults)
+    }
+
+    /// Has the server take keys and rules, if they are not those that hold.
+    fn apply_access(&mut self, access: &Config) -> Result<Vec<String>, String> {
+        let changes = changes(&self.access, access);
+        if !changes.is_empty() {
+            self.handle.reload_access(access).map_err(|fault| fault.to_string())?;
+            self.access = access.clone();
+            warn_of_ended_keys(access);
+        }
+        Ok(changes)
     }
 }
 
