@@ -43,9 +43,11 @@ fn post(logged: &Logged, secret: &str) -> u16 {
     request(logged.process.address, "POST", "/channels/news", &fields, b"x").status
 }
 
-fn hang_up(logged: &Logged) -> String {
+/// Sends a SIGHUP and waits for the line with these words. There may be others: a slow machine gives the server the time to
+/// see by itself that a file has changed.
+fn hang_up(logged: &Logged, words: &str) -> String {
     logged.process.signal("HUP");
-    logged.line("reloaded")
+    logged.line(words)
 }
 
 #[test]
@@ -90,19 +92,19 @@ fn a_hangup_reads_at_once_and_a_fault_keeps_what_there_was() {
         (key("Two"), "[[key]] \"Two\": a name is 1 to 32"),
     ] {
         replace(&path, &text);
-        let line = hang_up(&logged);
+        let line = hang_up(&logged, words);
         assert!(line.contains("keys and rules not reloaded, they stay as they are: "), "{line}");
-        assert!(line.contains(words) && !line.contains("secret-"), "{line}");
+        assert!(!line.contains("secret-"), "{line}");
         assert_eq!((post(&logged, "secret-one"), post(&logged, "secret-two")), (200, 401));
     }
     fs::remove_file(&path).unwrap();
-    assert!(hang_up(&logged).contains("it is no regular file any more"));
+    hang_up(&logged, "it is no regular file any more");
     assert_eq!(post(&logged, "secret-one"), 200);
     replace(&path, &(key("one") + &key("two")));
-    let line = hang_up(&logged);
+    let line = hang_up(&logged, ": keys: added two");
     assert!(line.ends_with(": keys: added two"), "{line}");
     assert_eq!((post(&logged, "secret-one"), post(&logged, "secret-two")), (200, 200));
-    assert!(hang_up(&logged).ends_with(": nothing has changed"));
+    assert!(hang_up(&logged, "nothing has changed").ends_with("keys.toml: nothing has changed"));
 }
 
 #[test]
@@ -114,15 +116,14 @@ fn a_fault_in_the_keys_does_not_hold_up_the_apps_nor_one_in_the_apps_the_keys() 
     let logged = spawn_with("--publish-keys", &keys, &["--config", config.to_str().unwrap()]);
     replace(&keys, "");
     replace(&config, &(app(1) + &app(2)));
-    let line = hang_up(&logged);
-    assert!(line.contains("keys and rules not reloaded"), "{line}");
-    let line = logged.line("reloaded");
+    hang_up(&logged, "keys and rules not reloaded");
+    let line = logged.line("apps: ");
     assert!(line.ends_with(": apps: added 2"), "{line}");
     replace(&keys, &key("two"));
     replace(&config, "[[app]]\nid = 1\n");
-    let line = hang_up(&logged);
-    assert!(line.contains("apps not reloaded") && line.contains("key: missing"), "{line}");
-    let line = logged.line("reloaded");
+    let line = hang_up(&logged, "apps not reloaded");
+    assert!(line.contains("key: missing"), "{line}");
+    let line = logged.line("added two");
     assert!(line.ends_with(": keys: added two, removed one"), "{line}");
     assert_eq!((post(&logged, "secret-one"), post(&logged, "secret-two")), (401, 200));
 }
@@ -137,12 +138,12 @@ fn rules_and_keys_of_the_config_file_apply_and_what_needs_a_restart_is_named() {
     let more =
         "publish-key = [\"one=secret-one\", \"two=secret-two\"]\nauth = \"ops=key\"\nmax-lag = \"2MiB\"\n";
     replace(&config, more);
-    let line = hang_up(&logged);
+    let line = hang_up(&logged, ": keys: added two; changed auth");
     assert!(line.ends_with(": keys: added two; changed auth"), "{line}");
     assert!(logged.line("needs a restart").contains("fanfare.toml: max-lag changed as well"));
     assert_eq!((read(), post(&logged, "secret-two")), (401, 200));
     replace(&config, "publish-key = \"one=secret-one\"\nauth = \"ops=token\"\n");
-    let line = hang_up(&logged);
+    let line = hang_up(&logged, "--auth ops=token: nobody could subscribe");
     assert!(line.contains("--auth ops=token: nobody could subscribe"), "{line}");
     assert_eq!((read(), post(&logged, "secret-two")), (401, 200));
 }
@@ -159,10 +160,10 @@ fn keys_of_tokens_are_read_again_by_their_names() {
     let path = write(&folder, "keys.json", &keys(&[("2026-06", &one)]));
     let logged = spawn_with("--token-key", &path, &[]);
     replace(&path, &keys(&[("2026-09", &other)]));
-    let line = hang_up(&logged);
+    let line = hang_up(&logged, ": keys: added 2026-09, removed 2026-06");
     assert!(line.ends_with(": keys: added 2026-09, removed 2026-06"), "{line}");
     replace(&path, "{\"keys\":[");
-    let line = hang_up(&logged);
+    let line = hang_up(&logged, "--token-key ");
     assert!(line.contains("--token-key ") && line.contains("it begins like JSON"), "{line}");
 }
 
@@ -172,7 +173,7 @@ fn development_mode_goes_on_until_a_restart() {
     let config = write(&folder, "fanfare.toml", "echo = true\n");
     let logged = spawn_with("--config", &config, &[]);
     replace(&config, "publish-key = \"secret-one\"\n");
-    let line = hang_up(&logged);
+    let line = hang_up(&logged, "development mode begins and ends with a restart");
     assert!(line.contains("development mode begins and ends with a restart"), "{line}");
     assert_eq!(post(&logged, "nothing"), 200);
 }
