@@ -466,5 +466,5 @@ fn known(command: &clap::Command, matches: &ArgMatches, key: &str) -> Known {
 }
 
 #[cfg(test)]
-#[path = "cli_tests.rs"]
+#[path = "cli/flags_tests.rs"]
 mod tests;

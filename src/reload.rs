@@ -2,7 +2,7 @@
 //!
 //! What the files say is read by `cli`, and what follows from it is the server's.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -37,9 +37,11 @@ impl Hangups {
 /// of the server, with the addresses that it listens on.
 pub fn begin(reload: Reload, running: Config, handle: Handle) -> io::Result<Hangups> {
     let (sender, receiver) = sync_channel(1);
-    let marks = Marks::of(reload.files());
     let access = running.clone();
-    let mut files = Files { reload, running, access, handle, watch: Watch::new(marks), said: Vec::new() };
+    // Nothing is known of the files since they were read: they are read once more, in case they have changed since then.
+    let watch = Watch::new(Marks::default());
+    let (warned, said) = (reload.warnings().to_vec(), Vec::new());
+    let mut files = Files { reload, running, access, handle, watch, warned, said };
     thread::Builder::new().name("fanfare-files".into()).spawn(move || files.run(&receiver))?;
     Ok(Hangups(sender))
 }
@@ -65,6 +67,8 @@ struct Files {
     access: Config,
     handle: Handle,
     watch: Watch,
+    /// What was said last of files that are right.
+    warned: Vec<String>,
     /// Which keys need a restart, as it was said last.
     said: Vec<String>,
 }
@@ -99,7 +103,8 @@ impl Files {
             Ok(reread) => reread,
             Err(fault) => return tracing::error!("not reloaded, everything stays as it is: {fault}"),
         };
-        reread.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let news = reread.warnings.iter().filter(|warning| is_asked || !self.warned.contains(warning));
+        news.for_each(|warning| tracing::warn!("{warning}"));
         let (changes, faults) = self.apply(&reread);
         faults.iter().for_each(|fault| tracing::error!("{fault}"));
         let paths: Vec<_> = self.reload.files().map(|path| path.display().to_string()).collect();
@@ -113,7 +118,7 @@ impl Files {
             let keys = reread.needs_restart.join(", ");
             tracing::warn!("{paths}: {keys} changed as well, which needs a restart");
         }
-        self.said = reread.needs_restart;
+        (self.warned, self.said) = (reread.warnings, reread.needs_restart);
     }
 
     /// Applies each set that is right. Returns what has changed, and the faults.
@@ -160,7 +165,7 @@ struct Mark {
     changed: (i64, i64),
 }
 
-/// The marks of files; none where a file is not there.
+/// The marks of files; none where there is no regular file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Marks(Vec<(PathBuf, Option<Mark>)>);
 
@@ -172,7 +177,7 @@ impl Marks {
 
 impl Mark {
     fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
+        let metadata = fs::metadata(path).ok().filter(Metadata::is_file)?;
         Some(Self {
             file: (metadata.dev(), metadata.ino()),
             len: metadata.len(),
