@@ -12,6 +12,7 @@ use crate::server::access::{Access, Identity, Refusal, Verdict};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::assets;
+use crate::server::api::attendance;
 use crate::server::api::basis::{Basis, Denied, decided};
 use crate::server::api::many::{self, ReadingMany};
 use crate::server::api::params;
@@ -310,6 +311,10 @@ impl Handlers {
             (Route::Channels, "GET" | "HEAD") if many::names_channels(request) => {
                 identify(request, who, basis)?;
                 Ok(Answer::ReadMany(many::subscribe(request, who.as_deref(), basis)?))
+            }
+            (Route::Presence(name), "GET" | "HEAD") => {
+                *who = basis.guard.identify(access, request, basis.now_s)?;
+                Ok(Answer::Report(attendance::presence(request, name, who.as_deref(), basis)?))
             }
             (Route::Channel(name), "POST") => {
                 identify(request, who, basis)?;
