@@ -37,6 +37,8 @@ pub enum Route {
     Script,
     /// `/fanfare.mjs`, the client as an ES module.
     Module,
+    /// `/fanfare.d.mts`, the types of the client.
+    Types,
     /// `/echo`
     Echo,
     /// `/channels/{name}`
@@ -85,6 +87,7 @@ impl Route {
             FIGURES_PATH => Ok(Self::Figures),
             "/fanfare.js" => Ok(Self::Script),
             "/fanfare.mjs" => Ok(Self::Module),
+            "/fanfare.d.mts" => Ok(Self::Types),
             "/echo" => Ok(Self::Echo),
             path => match path.strip_prefix(WATCHED_CHANNELS) {
                 Some(segment) => watched(segment).map(Self::LiveView),
@@ -146,6 +149,7 @@ impl Route {
                 | Self::Figures
                 | Self::Script
                 | Self::Module
+                | Self::Types
                 | Self::Echo
                 | Self::Pusher(_)
                 | Self::PusherElsewhere,
@@ -209,7 +213,8 @@ mod tests {
             assert_eq!(route(Door::Public, path), Ok(named.clone()));
             assert_eq!(route(Door::Metrics, path), Ok(named));
         }
-        for path in ["/", "/dashboard", FIGURES_PATH, "/fanfare.js", "/fanfare.mjs", "/echo", "/channels/a"] {
+        let client = ["/fanfare.js", "/fanfare.mjs", "/fanfare.d.mts"];
+        for path in ["/", "/dashboard", FIGURES_PATH, "/echo", "/channels/a"].into_iter().chain(client) {
             assert!(route(Door::Public, path).is_ok(), "{path}");
             assert_eq!(route(Door::Metrics, path), Err(Status::NOT_FOUND), "{path}");
         }
