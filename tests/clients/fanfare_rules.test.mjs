@@ -292,10 +292,9 @@ test("a token is asked for before the first connect, once for all channels, and 
   assert.equal(page.sockets.length, 0);
   await page.rest();
   assert.deepEqual(page.socket.protocols, ["fanfare.v1.json", `bearer.${made.tokens[0]}`]);
-  await accept(page, authorized(3600));
-  await page.rest();
-  assert.deepEqual([made.calls, made.most], [1, 1]);
-  await page.socket.say(notice("published", undefined, { id: "a-1", subscribers: 0 }, page.socket.take()[0].ref));
+  const publication = (await accept(page, authorized(3600))).at(-1);
+  assert.deepEqual([made.calls, made.most, publication.channel], [1, 1, "d"]);
+  await page.socket.say(notice("published", undefined, { id: "a-1", subscribers: 0 }, publication.ref));
   await published;
   connection.close();
 });
