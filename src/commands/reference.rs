@@ -14,8 +14,11 @@ const REFERENCE_LEN_MAX: usize = 64;
 pub struct Reference(Box<str>);
 
 impl Reference {
-    /// Checks one JSON value. The error is what is right, as the beginning of a sentence.
-    pub(super) fn new(value: &str) -> Result<Self, String> {
+    /// Checks one JSON value.
+    ///
+    /// # Errors
+    /// Says what is right, as a sentence without a full stop.
+    pub fn new(value: &str) -> Result<Self, String> {
         let wrong = |what: &dyn fmt::Display| {
             Err(format!("ref is a number or a string, of up to {REFERENCE_LEN_MAX} bytes; this is {what}"))
         };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::exclusions::{Excluded, Exclusions};
 use super::readers::{Reader, Readers};
-use super::{Cursor, Log};
+use super::{Cursor, Log, PublicationId};
 
 /// A log and its readers.
 ///
@@ -28,6 +28,8 @@ pub struct Feed {
     readers: Readers,
     exclusions: Exclusions,
     unread_by: usize,
+    /// The newest publication that was appended or, if none was, that was there before; `None` if nobody has said.
+    pub newest: Option<PublicationId>,
     pub is_dirty: bool,
     /// The length under which the log is listed in `longest`.
     pub listed: usize,
@@ -133,6 +135,13 @@ impl Feed {
     pub fn unread_frames(&self, slot: u32) -> u64 {
         let reader = self.readers.get(slot);
         self.log.unread_frames(reader.cursor) - self.excluded(slot, reader).map_or(0, Excluded::count)
+    }
+
+    /// The last publication that is behind the reader: that it has read or begun, skipped, or found when it joined.
+    pub fn position(&self, slot: u32) -> Option<PublicationId> {
+        let PublicationId { epoch, sequence } = self.newest?;
+        let unread = self.log.unread_frames(self.readers.get(slot).cursor);
+        Some(PublicationId { epoch, sequence: sequence.saturating_sub(unread) })
     }
 
     /// How many bytes the reader has to step over.

@@ -301,11 +301,15 @@ pub enum WireForm {
     /// The same as `EventStreamEnvelope`, with who made the publication; and the events of the Pusher protocol itself. For
     /// operators, who watch a channel without being one of its subscribers.
     LiveView,
+    /// The same as `Envelope`, with the name of the channel in front: for readers of several.
+    NamedEnvelope,
+    /// The same as `NamedEnvelope`, compressed where that makes it smaller.
+    NamedEnvelopeDeflate,
 }
 
 impl WireForm {
     /// Every form, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::WebSocket,
         Self::Envelope,
         Self::WebSocketDeflate,
@@ -317,6 +321,8 @@ impl WireForm {
         Self::PusherDeflate,
         Self::PusherStream,
         Self::LiveView,
+        Self::NamedEnvelope,
+        Self::NamedEnvelopeDeflate,
     ];
 
     /// The form's place in [`WireForm::ALL`].
@@ -339,7 +345,9 @@ impl WireForm {
             | Self::EnvelopeDeflate
             | Self::EventStreamEnvelope
             | Self::LongPoll
-            | Self::LiveView => true,
+            | Self::LiveView
+            | Self::NamedEnvelope
+            | Self::NamedEnvelopeDeflate => true,
         }
     }
 
@@ -355,7 +363,9 @@ impl WireForm {
             | Self::EventStream
             | Self::EventStreamEnvelope
             | Self::LongPoll
-            | Self::LiveView => false,
+            | Self::LiveView
+            | Self::NamedEnvelope
+            | Self::NamedEnvelopeDeflate => false,
         }
     }
 

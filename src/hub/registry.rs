@@ -10,7 +10,7 @@ use slab::Slab;
 
 use super::feed::Feed;
 use super::longest::Longest;
-use super::{ChannelName, LogId, Subscription, WireForm};
+use super::{ChannelName, LogId, PublicationId, Subscription, WireForm};
 
 /// The local channels. A log of a form exists while it has a subscriber, a channel while it has a log.
 #[derive(Debug, Default)]
@@ -40,6 +40,8 @@ pub struct Sending<'a> {
     pub excluded: Option<Subscription>,
     /// The frame of [`WireForm::WebSocket`], if it is made and shared: a log that is empty need not copy it.
     pub frame: Option<&'a Bytes>,
+    /// The identifier, if it has one of its own.
+    pub id: Option<PublicationId>,
 }
 
 impl Hub {
@@ -88,7 +90,7 @@ impl Hub {
         excluded: Option<Subscription>,
         encode: impl FnMut(WireForm, &mut Vec<u8>),
     ) {
-        self.append_with(name, Sending { excluded, frame: None }, encode);
+        self.append_with(name, Sending { excluded, ..Sending::default() }, encode);
     }
 
     /// As [`Hub::append`], with what `sending` says.
@@ -103,7 +105,7 @@ impl Hub {
         mut encode: impl FnMut(WireForm, &mut Vec<u8>),
     ) {
         let Some(&channel) = self.names.get(name) else { return };
-        let Sending { excluded, frame } = sending;
+        let Sending { excluded, frame, id } = sending;
         assert!(
             excluded.is_none_or(|excluded| excluded.log.channel == channel),
             "an excluded subscription is one of the channel"
@@ -111,6 +113,7 @@ impl Hub {
         for form in WireForm::ALL {
             let Some(feed) = &mut self.channels[channel as usize].feeds[form.index()] else { continue };
             let excluded = excluded.filter(|excluded| excluded.log.form == form);
+            feed.newest = id.or(feed.newest);
             let head_before = feed.log.head();
             let shared = frame.filter(|_| form == WireForm::WebSocket);
             let slot = excluded.map(|excluded| excluded.slot);
@@ -207,6 +210,18 @@ impl Hub {
     #[must_use]
     pub fn unread_publications(&self, subscription: Subscription) -> u64 {
         self.reading(subscription).unread_frames(subscription.slot)
+    }
+
+    /// The last publication that is behind the subscriber: the last that it has read or begun to read, skipped, or found
+    /// when it joined. `None` unless the log's publications have been [`Sending::id`]s, or [`Hub::note_newest`] was called.
+    #[must_use]
+    pub fn position(&self, subscription: Subscription) -> Option<PublicationId> {
+        self.reading(subscription).position(subscription.slot)
+    }
+
+    /// Says which publication is the newest of the channel, all earlier ones having been appended.
+    pub fn note_newest(&mut self, subscription: Subscription, newest: PublicationId) {
+        self.feed_mut(subscription.log).newest = Some(newest);
     }
 
     /// Notes that the subscriber has read `len` more bytes.

@@ -464,3 +464,25 @@ fn an_owner_is_met_once_for_each_of_its_subscriptions() {
     hub.unsubscribe(a);
     assert_eq!((runs(&hub, again), runs(&hub, b)), ("w:1".into(), "w:2".into()));
 }
+
+#[test]
+fn a_subscriber_is_after_what_it_has_begun_skipped_or_found() {
+    let id = |sequence| PublicationId { epoch: 7, sequence };
+    let mut hub = Hub::default();
+    let reader = hub.subscribe(&name("a"), WireForm::NamedEnvelope, 1);
+    assert_eq!(hub.position(reader), None);
+    hub.note_newest(reader, id(4));
+    for sequence in 5..=8 {
+        let sending = Sending { id: Some(id(sequence)), ..Sending::default() };
+        hub.append_with("a", sending, |_, out| out.extend_from_slice(b"xy"));
+    }
+    assert_eq!(hub.position(reader), Some(id(4)));
+    hub.advance(reader, 1);
+    assert_eq!(hub.position(reader), Some(id(5)));
+    hub.advance(reader, 1);
+    hub.skip_to_newest(reader, 1);
+    assert_eq!(hub.position(reader), Some(id(7)));
+    hub.advance(reader, 2);
+    let newcomer = hub.subscribe(&name("a"), WireForm::NamedEnvelope, 2);
+    assert_eq!((hub.position(reader), hub.position(newcomer)), (Some(id(8)), Some(id(8))));
+}

@@ -89,6 +89,14 @@ impl Encoder {
             WireForm::PusherStream => publication
                 .frames
                 .get_or_encode(form, || frame_of(|out| fallback::message(out, &pusher_event(publication)))),
+            WireForm::NamedEnvelope => publication.frames.get_or_encode(form, || {
+                let envelope = named_envelope(publication);
+                frame_of(|out| ws::encode_frame(out, Opcode::Text, &envelope))
+            }),
+            WireForm::NamedEnvelopeDeflate => publication.frames.get_or_encode(form, || {
+                let envelope = named_envelope(publication);
+                frame_of(|out| self.message(Opcode::Text, &envelope, WINDOW_BITS_MAX, out))
+            }),
             WireForm::LiveView => publication.frames.get_or_encode(form, || {
                 let (id, record) = (publication.id.to_string(), live_record(publication));
                 let event = StreamEvent { id: Some(&id), data: Some(&record), ..StreamEvent::default() };
@@ -164,8 +172,10 @@ impl Notice {
         }
     }
 
-    fn envelope(self) -> String {
+    /// The same as an envelope, with the name of the channel for readers of several.
+    fn envelope(self, channel: Option<&str>) -> String {
         let event = self.event();
+        let channel = channel.map_or_else(String::new, |name| format!(r#","channel":"{name}""#));
         let data = match self {
             Self::Subscribed { since, idle_ms } => format!(r#"{{"since":"{since}","idle":{idle_ms}}}"#),
             Self::Gap { gap, since, idle_ms } => {
@@ -173,12 +183,13 @@ impl Notice {
             }
             Self::Lagged(_) | Self::Alive { .. } => self.data(),
         };
-        format!(r#"{{"event":"{event}","data":{data}}}"#)
+        format!(r#"{{"event":"{event}"{channel},"data":{data}}}"#)
     }
 }
 
-/// Appends a notice, if the wire form can express it.
-pub fn notice(notice: Notice, form: WireForm, out: &mut Vec<u8>) {
+/// Appends a notice, if the wire form can express it. Forms for readers of several channels have the name of the `channel`, if
+/// the notice is about one.
+pub fn notice(notice: Notice, form: WireForm, channel: Option<&str>, out: &mut Vec<u8>) {
     match form {
         // The Pusher protocol knows no notices: what a subscriber skips is counted only.
         WireForm::WebSocket
@@ -188,14 +199,17 @@ pub fn notice(notice: Notice, form: WireForm, out: &mut Vec<u8>) {
         | WireForm::PusherDeflate
         | WireForm::PusherStream => {}
         WireForm::Envelope | WireForm::EnvelopeDeflate => {
-            ws::encode_frame(out, Opcode::Text, notice.envelope().as_bytes());
+            ws::encode_frame(out, Opcode::Text, notice.envelope(None).as_bytes());
+        }
+        WireForm::NamedEnvelope | WireForm::NamedEnvelopeDeflate => {
+            ws::encode_frame(out, Opcode::Text, notice.envelope(channel).as_bytes());
         }
         WireForm::EventStream => match notice {
             Notice::Alive { .. } => http::encode_comment(out, ""),
             _ => stream_notice(notice, Some(notice.event()), &notice.data(), out),
         },
         WireForm::EventStreamEnvelope | WireForm::LiveView => {
-            stream_notice(notice, None, &notice.envelope(), out)
+            stream_notice(notice, None, &notice.envelope(None), out)
         }
     }
 }
@@ -312,6 +326,17 @@ fn envelope(publication: &Publication) -> Vec<u8> {
         }
     }
     out.push(b'}');
+    out
+}
+
+/// The envelope with `"channel":NAME,` in front.
+fn named_envelope(publication: &Publication) -> Vec<u8> {
+    let (channel, envelope) = (publication.channel.local(), envelope(publication));
+    let mut out = Vec::with_capacity(envelope.len() + channel.len() + 16);
+    out.extend_from_slice(br#"{"channel":"#);
+    push_json(&mut out, channel);
+    out.push(b',');
+    out.extend_from_slice(&envelope[1..]);
     out
 }
 
@@ -464,6 +489,18 @@ mod tests {
     }
 
     #[test]
+    fn for_a_reader_of_several_channels_the_envelope_begins_with_the_name() {
+        let mut publication = published(Content::Json, br#"{"price":1.5}"#, Some("tick"));
+        publication.channel = ChannelName::new("news").unwrap();
+        publication.id = "8c1f5d0e7a21-8".parse().unwrap();
+        let expected = br#"{"channel":"news","id":"8c1f5d0e7a21-8","event":"tick","data":{"price":1.5}}"#;
+        let frame = rendered(&publication, WireForm::NamedEnvelope);
+        assert_eq!(frame, [b"\x81\x4c", &expected[..]].concat());
+        let said = noticed(Notice::Lagged(3), WireForm::NamedEnvelope);
+        assert!(said.ends_with(r#"{"event":"fanfare:lagged","channel":"a","data":{"missed":3}}"#), "{said}");
+    }
+
+    #[test]
     fn an_envelope_carries_text_as_a_string_and_json_as_a_value() {
         assert_eq!(
             enveloped(&published(Content::Text, b"\"q\"\n", None)),
@@ -486,7 +523,7 @@ mod tests {
 
     fn noticed(said: Notice, form: WireForm) -> String {
         let mut out = Vec::new();
-        notice(said, form, &mut out);
+        notice(said, form, Some("a"), &mut out);
         String::from_utf8_lossy(&out).into_owned()
     }
 

@@ -285,6 +285,38 @@ mod tests {
     }
 
     #[test]
+    fn a_command_after_a_publication_is_carried_out_when_the_engine_has_delivered_that_or_has_failed() {
+        let mut running = start();
+        let handshake = "GET /channels HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+                         Sec-WebSocket-Protocol: fanfare.v1.json\r\n\r\n";
+        running.client.write_all(handshake.as_bytes()).unwrap();
+        running.read_until("\r\n\r\n");
+        let send = |client: &mut TcpStream, message: &str| {
+            let header = [0x81, 0x80 | message.len() as u8, 0, 0, 0, 0];
+            client.write_all(&[&header[..], message.as_bytes()].concat()).unwrap();
+        };
+        for (reference, outcome) in [(1, "\"id\":\"e-1\""), (3, "\"status\":503"), (5, "\"status\":504")] {
+            send(&mut running.client, &format!(r#"{{"channel":"a","ref":{reference},"data":1}}"#));
+            let next = reference + 1;
+            send(
+                &mut running.client,
+                &format!(r#"{{"event":"fanfare:unsubscribe","ref":{next},"data":["b"]}}"#),
+            );
+            running.until_held(1);
+            match reference {
+                1 => running.release(),
+                3 => running.engine.fail(&running.handle.shared.broker, NotPublished::Refused),
+                _ => running.engine.fail(&running.handle.shared.broker, NotPublished::Unanswered),
+            }
+            let answers = running.read_until(&format!("\"ref\":{next}}}"));
+            let at = |what: &str| answers.find(what).unwrap_or_else(|| panic!("{what} in {answers}"));
+            assert!(at(outcome) < at("fanfare:unsubscribed"), "{answers}");
+        }
+        running.stop();
+    }
+
+    #[test]
     fn a_client_that_has_closed_its_half_still_gets_the_awaited_answer() {
         let mut running = start();
         running.post("");

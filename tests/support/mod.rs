@@ -9,6 +9,7 @@ pub mod event_stream;
 mod http;
 pub mod long_poll;
 pub mod metrics;
+pub mod multiplex;
 mod process;
 pub mod pusher;
 pub mod pusher_http;

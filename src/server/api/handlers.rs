@@ -153,6 +153,8 @@ pub enum Becoming {
     Echo,
     /// It reads a channel.
     Subscriber(Joining),
+    /// It reads and publishes to many channels by commands.
+    Multiplex(Multiplexing),
     /// It speaks the Pusher protocol, and reads channels in this form.
     Pusher {
         /// Which app it is a client of.
@@ -160,6 +162,17 @@ pub enum Becoming {
         /// The form.
         form: WireForm,
     },
+}
+
+/// A connection for many channels.
+#[derive(Debug)]
+pub struct Multiplexing {
+    /// The form in which it reads channels.
+    pub form: WireForm,
+    /// The app whose channels it names, if not the first.
+    pub app: Option<Box<str>>,
+    /// Whether its page may do what a client outside a browser may.
+    pub is_page_served: bool,
 }
 
 impl Handlers {
@@ -223,6 +236,7 @@ impl Handlers {
                 self.connect_pusher(request, Connecting::new(request, &key, &self.access, apps))
             }
             (Route::PusherElsewhere, "GET" | "HEAD") => self.connect_pusher(request, Connecting::elsewhere()),
+            (Route::Channels, "GET") if http::is_upgrade(request) => self.multiplex(request, apps),
             (Route::Channel(name), "GET" | "HEAD") => self
                 .subscribe(request, roads::channel_of(request, name, Wish::Subscribe, &self.access, apps)?),
             (Route::Channel(name), "POST") => {
@@ -371,6 +385,30 @@ impl Handlers {
             deflate,
             inbound,
             becomes: Becoming::Subscriber(Joining { channel, form, position, announces }),
+        }))
+    }
+
+    fn multiplex(&self, request: &Request, apps: &Apps) -> Result<Answer, Response> {
+        let upgrade = upgrade(request)?;
+        if !upgrade.offers(ENVELOPE_SUBPROTOCOL) {
+            return Err(Response::text(
+                Status::BAD_REQUEST,
+                "/channels speaks fanfare.v1.json: new WebSocket(url, \"fanfare.v1.json\"), or \
+                 Sec-WebSocket-Protocol: fanfare.v1.json. One channel as it is published is at /channels/{name}.",
+            ));
+        }
+        let deflate = self.deflate(request);
+        let form = match is_deflated(deflate) {
+            true => WireForm::NamedEnvelopeDeflate,
+            false => WireForm::NamedEnvelope,
+        };
+        let (app, is_page_served) = (roads::app_of(request, apps)?, self.access.is_fully_served(request));
+        Ok(Answer::Upgrade(Acceptance {
+            upgrade,
+            subprotocol: Some(ENVELOPE_SUBPROTOCOL),
+            deflate,
+            inbound: Inbound::Accept { message_len_max: self.message_len_max },
+            becomes: Becoming::Multiplex(Multiplexing { form, app, is_page_served }),
         }))
     }
 

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::commands::Reference;
 use crate::hub::{ChannelName, Content, EventName, Source, WireForm};
 use crate::server::broker::draft::{Draft, DraftError, check_json, detail};
+use crate::server::broker::idempotency::IdempotencyKey;
 use crate::server::encoder;
 use crate::ws::{Message, MessageKind};
 
@@ -73,12 +75,18 @@ pub fn from_body(
     })
 }
 
-/// A draft from a WebSocket message.
-pub fn from_message(
-    channel: ChannelName,
-    form: WireForm,
-    message: &Message<'_>,
-) -> Result<Draft, DraftError> {
+/// What a WebSocket message is to have published.
+#[derive(Debug)]
+pub struct Sent {
+    pub draft: Draft,
+    /// What the sender calls it, if it is to be acknowledged.
+    pub reference: Option<Reference>,
+    /// The key under which the sender may repeat it.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// What a WebSocket message is to have published.
+pub fn from_message(channel: ChannelName, form: WireForm, message: &Message<'_>) -> Result<Sent, DraftError> {
     let content = match (form.is_envelope(), message.kind) {
         (false, MessageKind::Text) => Content::Text,
         (false, MessageKind::Binary) => Content::Binary,
@@ -92,7 +100,9 @@ pub fn from_message(
         let (frame, data) = encoder::plain_frame(content, payload);
         (Some(frame), data)
     };
-    Ok(Draft { channel, event: None, content, data, source: Source::Publisher, excluded: None, frame })
+    let draft =
+        Draft { channel, event: None, content, data, source: Source::Publisher, excluded: None, frame };
+    Ok(Sent { draft, reference: None, key: None })
 }
 
 /// The bytes without spare capacity: a channel's history keeps them.
@@ -105,15 +115,23 @@ fn exact(data: Vec<u8>) -> Bytes {
 struct ClientEnvelope<'a> {
     #[serde(borrow, default)]
     event: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "ref")]
+    reference: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    key: Option<Cow<'a, str>>,
     #[serde(borrow)]
     data: &'a RawValue,
 }
 
-fn from_envelope(channel: ChannelName, payload: &[u8]) -> Result<Draft, DraftError> {
+fn from_envelope(channel: ChannelName, payload: &[u8]) -> Result<Sent, DraftError> {
     let not_envelope = |error: serde_json::Error| DraftError::NotEnvelope(detail(&error));
     let envelope: ClientEnvelope<'_> = serde_json::from_slice(payload).map_err(not_envelope)?;
     let event = envelope.event.as_deref().map(EventName::new).transpose();
     let event = event.map_err(DraftError::Event)?;
+    let reference = envelope.reference.map(|reference| Reference::new(reference.get())).transpose();
+    let reference = reference.map_err(DraftError::Reference)?;
+    let key =
+        envelope.key.map(|key| IdempotencyKey::new(key.as_bytes()).ok_or(DraftError::Key)).transpose()?;
     let json = envelope.data.get();
     let (content, data) = if json.starts_with('"') {
         let text: String = serde_json::from_str(json).map_err(not_envelope)?;
@@ -121,7 +139,9 @@ fn from_envelope(channel: ChannelName, payload: &[u8]) -> Result<Draft, DraftErr
     } else {
         (Content::Json, Bytes::copy_from_slice(json.as_bytes()))
     };
-    Ok(Draft { channel, event, content, data, source: Source::Publisher, excluded: None, frame: None })
+    let draft =
+        Draft { channel, event, content, data, source: Source::Publisher, excluded: None, frame: None };
+    Ok(Sent { draft, reference, key })
 }
 
 #[cfg(test)]
@@ -151,7 +171,7 @@ mod tests {
         };
         let posted = from_body(channel(), None, MediaType::Text, with_room(b"abc")).unwrap();
         let message = Message { kind: MessageKind::Text, payload: with_room(b"abc").into() };
-        let sent = from_message(channel(), WireForm::WebSocket, &message).unwrap();
+        let sent = from_message(channel(), WireForm::WebSocket, &message).unwrap().draft;
         for draft in [posted, sent] {
             assert_eq!(draft.data.try_into_mut().unwrap().capacity(), 3);
         }
@@ -159,7 +179,7 @@ mod tests {
 
     fn envelope(text: &str) -> Result<Draft, DraftError> {
         let message = Message { kind: MessageKind::Text, payload: Cow::Borrowed(text.as_bytes()) };
-        from_message(channel(), WireForm::Envelope, &message)
+        from_message(channel(), WireForm::Envelope, &message).map(|sent| sent.draft)
     }
 
     #[test]
@@ -170,13 +190,13 @@ mod tests {
         ] {
             let payload = vec![7; len];
             let message = Message { kind: MessageKind::Binary, payload: Cow::Borrowed(&payload) };
-            let draft = from_message(channel(), WireForm::WebSocket, &message).unwrap();
+            let draft = from_message(channel(), WireForm::WebSocket, &message).unwrap().draft;
             let frame = draft.frame.unwrap();
             assert_eq!((&frame[..header.len()], &draft.data[..]), (header, &payload[..]));
             assert_eq!(frame[header.len()..].as_ptr_range(), draft.data.as_ptr_range());
         }
         let message = Message { kind: MessageKind::Text, payload: Cow::Borrowed(b"short") };
-        let draft = from_message(channel(), WireForm::WebSocket, &message).unwrap();
+        let draft = from_message(channel(), WireForm::WebSocket, &message).unwrap().draft;
         assert_eq!((draft.frame, &draft.data[..]), (None, &b"short"[..]));
     }
 

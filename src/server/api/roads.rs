@@ -29,27 +29,50 @@ pub fn channel_of(
     access: &access::Access,
     apps: &Apps,
 ) -> Result<ChannelName, Response> {
-    let channel = match http::parameter(request.query(), "app") {
-        None => name,
-        Some(id) => {
-            let app = apps.by_id(&id).ok_or_else(no_app)?;
-            let name = Name::new(name.as_str());
-            app.channel(&name.map_err(|error| Response::error(Status::BAD_REQUEST, &error))?)
-        }
-    };
-    if apps.of_channel(&channel).is_none() || Kind::of(channel.local()).access == Access::Public {
-        return Ok(channel);
+    let app = app_of(request, apps)?;
+    let channel = name_in_app(&name, app.as_deref(), apps).ok_or_else(no_app)?;
+    check_kind(&channel, wish, access.has_key(request), apps)
+        .map(|()| channel)
+        .map_err(|sentence| Response::text(Status::FORBIDDEN, sentence))
+}
+
+/// The app that a request names.
+///
+/// # Errors
+/// There is no such app.
+pub fn app_of(request: &Request, apps: &Apps) -> Result<Option<Box<str>>, Response> {
+    match http::parameter(request.query(), "app") {
+        None => Ok(None),
+        Some(id) if apps.by_id(&id).is_some() => Ok(Some(id.into())),
+        Some(_) => Err(no_app()),
+    }
+}
+
+/// The channel that clients of an app call so; of the first if they name none. `None` if there is no such app.
+pub fn name_in_app(name: &ChannelName, app: Option<&str>, apps: &Apps) -> Option<ChannelName> {
+    let Some(id) = app else { return Some(name.clone()) };
+    let name = Name::new(name.as_str()).expect("a client's name of a channel is one in an app too");
+    Some(apps.by_id(id)?.channel(&name))
+}
+
+/// Checks that the kind of channel is open to who is no client of the app; `has_key` whether a key of the server allows more.
+///
+/// # Errors
+/// Says what it needs.
+pub fn check_kind(channel: &ChannelName, wish: Wish, has_key: bool, apps: &Apps) -> Result<(), &'static str> {
+    if apps.of_channel(channel).is_none() || Kind::of(channel.local()).access == Access::Public {
+        return Ok(());
     }
     match wish {
         // Whoever has the key may publish whatever a server of the app may.
-        Wish::Publish if access.has_key(request) => Ok(channel),
-        Wish::Publish => Err(closed(
+        Wish::Publish if has_key => Ok(()),
+        Wish::Publish => Err(
             "Publishing to a private or presence channel needs the server's --publish-key as Authorization: Bearer \
              KEY, or a signed request to /apps/{id}/events.",
-        )),
-        Wish::Subscribe => Err(closed(
+        ),
+        Wish::Subscribe => Err(
             "This channel is private: subscribe by the Pusher protocol, with a signature of the app's server.",
-        )),
+        ),
     }
 }
 
@@ -58,8 +81,4 @@ fn no_app() -> Response {
         Status::NOT_FOUND,
         "There is no app with this identifier; leave app out for the first one.",
     )
-}
-
-fn closed(sentence: &str) -> Response {
-    Response::text(Status::FORBIDDEN, sentence)
 }

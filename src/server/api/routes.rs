@@ -43,6 +43,8 @@ pub enum Route {
     Echo,
     /// `/channels/{name}`
     Channel(ChannelName),
+    /// `/channels`, for many channels
+    Channels,
     /// `/app/{key}`, where clients of the Pusher protocol connect.
     Pusher(String),
     /// A path beside that, where a client of the protocol wants to connect.
@@ -89,6 +91,7 @@ impl Route {
             "/fanfare.mjs" => Ok(Self::Module),
             "/fanfare.d.mts" => Ok(Self::Types),
             "/echo" => Ok(Self::Echo),
+            "/channels" | CHANNELS => Ok(Self::Channels),
             path => match path.strip_prefix(WATCHED_CHANNELS) {
                 Some(segment) => watched(segment).map(Self::LiveView),
                 None => Self::of_names(path, request),
@@ -151,6 +154,7 @@ impl Route {
                 | Self::Module
                 | Self::Types
                 | Self::Echo
+                | Self::Channels
                 | Self::Pusher(_)
                 | Self::PusherElsewhere,
             ) => "GET, HEAD, OPTIONS",

@@ -92,6 +92,10 @@ pub enum DraftError {
     BinaryEnvelope,
     /// A bad event name.
     Event(InvalidEventName),
+    /// A bad `ref`; says what is right.
+    Reference(String),
+    /// A bad key.
+    Key,
     /// A bad channel name.
     Channel(InvalidChannelName),
     /// A channel of the server's own.
@@ -104,7 +108,9 @@ impl DraftError {
         match self {
             Self::NotUtf8 | Self::NotJson(_) | Self::NotEnvelope(_) => CloseCode::INVALID_PAYLOAD,
             Self::BinaryEnvelope => CloseCode::UNSUPPORTED_DATA,
-            Self::Event(_) | Self::Channel(_) | Self::Reserved => CloseCode::POLICY_VIOLATION,
+            Self::Event(_) | Self::Reference(_) | Self::Key | Self::Channel(_) | Self::Reserved => {
+                CloseCode::POLICY_VIOLATION
+            }
         }
     }
 }
@@ -119,6 +125,8 @@ impl fmt::Display for DraftError {
             Self::NotEnvelope(what) => write!(f, "not an envelope {{\"event\"?,\"data\"}}: {what}"),
             Self::BinaryEnvelope => f.write_str("fanfare.v1.json speaks text messages only"),
             Self::Event(error) => error.fmt(f),
+            Self::Reference(what) => f.write_str(what),
+            Self::Key => f.write_str("a key is 1 to 255 visible ASCII characters, such as a UUID"),
             Self::Channel(error) => error.fmt(f),
             Self::Reserved => f.write_str("channels whose names begin with @fanfare. are the server's own"),
         }

@@ -7,7 +7,7 @@
 //!
 //! What is done with the lines is in `carrier`; how much a request may carry, `pusher` says.
 
-use super::client::PusherClient;
+use super::client::Client;
 use super::timeouts::Stage;
 use crate::pusher::fallback::path::{SessionName, Transport};
 use crate::pusher::fallback::session::{Attached, Carriage, HEARTBEAT_MS};
@@ -26,7 +26,7 @@ pub struct Carried {
     /// Whether lines were given to a stream that has not taken them yet. No more are given then: they wait in the logs.
     is_busy: bool,
     /// The Pusher client that it is; none if the client was refused.
-    pub pusher: Option<Box<PusherClient>>,
+    pub client: Option<Box<Client>>,
     /// Signs of life that the client of a stream has not answered.
     unanswered: u8,
     /// Whether its stream had no room at the end of the last stage, and has taken nothing since.
@@ -58,7 +58,7 @@ impl Carried {
             carriage: Carriage::new(),
             carrier: None,
             is_busy: false,
-            pusher: None,
+            client: None,
             unanswered: 0,
             is_stuck: false,
             is_closing: false,
@@ -73,7 +73,7 @@ impl Carried {
 
     /// The bytes of memory that it takes beside the outbox.
     pub fn held_len(&self) -> usize {
-        let client_len = self.pusher.as_ref().map_or(0, |client| client.held_len());
+        let client_len = self.client.as_ref().map_or(0, |client| client.held_len());
         size_of::<Self>() + self.name.key.len() + client_len
     }
 

@@ -1,12 +1,52 @@
-//! The client of a connection that speaks the Pusher protocol: what the server keeps of it, whatever its transport.
+//! What the server keeps of the client of a connection, by the protocol that it speaks.
 //!
-//! What it may do is decided by `pusher`; the role is in the file of that name.
+//! The roles are in `pusher` and `multiplex`.
 
+use super::multiplex::{Awaited, Multiplex};
 use crate::hub::WireForm;
 use crate::pusher::{Session, User};
 use crate::server::apps::running::Place;
 use crate::server::broker::audience::Heard;
 use crate::server::clock::Millis;
+
+/// The client of a connection with a protocol of its own.
+#[derive(Debug)]
+pub enum Client {
+    /// It speaks the Pusher protocol.
+    Pusher(PusherClient),
+    /// It reads and publishes to many channels by commands.
+    Multiplex(Multiplex),
+    /// It publishes to its one channel, and awaits an acknowledgement. No further message is read until then.
+    Publisher(Awaited),
+}
+
+impl Client {
+    /// The client, if it speaks the Pusher protocol.
+    pub fn pusher(&self) -> Option<&PusherClient> {
+        match self {
+            Self::Pusher(client) => Some(client),
+            Self::Multiplex(_) | Self::Publisher(_) => None,
+        }
+    }
+
+    /// The client, if it speaks the Pusher protocol.
+    pub fn pusher_mut(&mut self) -> Option<&mut PusherClient> {
+        match self {
+            Self::Pusher(client) => Some(client),
+            Self::Multiplex(_) | Self::Publisher(_) => None,
+        }
+    }
+
+    /// The bytes of memory that it takes.
+    pub fn held_len(&self) -> usize {
+        let own = match self {
+            Self::Pusher(client) => client.held_len(),
+            Self::Multiplex(client) => client.held_len(),
+            Self::Publisher(awaited) => awaited.channel.len(),
+        };
+        size_of::<Self>() + own
+    }
+}
 
 /// A client that speaks the Pusher protocol.
 #[derive(Debug)]
@@ -31,10 +71,10 @@ impl PusherClient {
         Some((member_id.or(signed_in)?, &self.heard))
     }
 
-    /// The bytes of memory that it takes.
-    pub fn held_len(&self) -> usize {
+    /// The bytes of memory that it takes beside itself.
+    fn held_len(&self) -> usize {
         let user_len = self.user.as_ref().map_or(0, SignedIn::held_len);
-        size_of::<Self>() + self.session.held_len() + self.place.held_len() + user_len
+        self.session.held_len() + self.place.held_len() + user_len
     }
 }
 

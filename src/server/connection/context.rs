@@ -11,7 +11,7 @@ use super::lag::LagRules;
 use super::pipe::Pipe;
 use super::spares::Spares;
 use super::timeouts::Timeouts;
-use crate::hub::{ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Subscription};
+use crate::hub::{ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Source, Subscription};
 use crate::server::apps::running::RunningApp;
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::audience::Cache;
@@ -150,7 +150,8 @@ impl Context {
             let name = publication.channel.as_str();
             let excluded = publication.excluded.filter(|owner| owner.hub == *loop_index);
             let excluded = excluded.and_then(|owner| hub.subscription_of(name, owner.number));
-            let sending = Sending { excluded, frame: publication.frames.plain() };
+            let id = (publication.source != Source::Protocol).then_some(publication.id);
+            let sending = Sending { excluded, frame: publication.frames.plain(), id };
             hub.append_with(name, sending, |form, out| encoder.publication(&publication, form, out));
         }
         len

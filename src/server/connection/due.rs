@@ -3,7 +3,7 @@
 //! The rules of time are in `timeouts`; what is sent is in the file of each role.
 
 use super::context::Context;
-use super::life::{Awaits, Life};
+use super::life::{Awaits, Life, Messages, WebSocket};
 use super::subscriptions::Subscriptions;
 use super::timeouts::{Due, Stage};
 use super::{Connection, Next};
@@ -15,7 +15,7 @@ impl Connection {
     /// When it is due next if no event comes first.
     pub fn deadline(&self, cx: &Context) -> Millis {
         let deadline = self.deadlines.next(self.stage(), &cx.timeouts);
-        let deadline = self.authorize_by().map_or(deadline, |at| at.min(deadline));
+        let deadline = self.must_begin_by().map_or(deadline, |at| at.min(deadline));
         let grace_end = self.grace_end(cx);
         // A grace that has ended is left to the flush of this turn.
         if grace_end > cx.now { deadline.min(grace_end) } else { deadline }
@@ -46,10 +46,15 @@ impl Connection {
 
     /// What is due now, if anything. Whether unread bytes or unused room excuse the peer, [`Connection::is_excused`] tells.
     pub fn due(&self, cx: &Context) -> Option<Due> {
-        if self.authorize_by().is_some_and(|at| at <= cx.now) {
+        if self.must_begin_by().is_some_and(|at| at <= cx.now) {
             return Some(Due::Unauthorized);
         }
         self.deadlines.due(self.stage(), cx.now, &cx.timeouts)
+    }
+
+    /// When its client has to have proved who it is, or to have asked for something.
+    fn must_begin_by(&self) -> Option<Millis> {
+        self.authorize_by().or_else(|| self.begin_by())
     }
 
     /// Whether the peer is excused from what is due, since it is not silent: it has sent bytes that are not read yet, or
@@ -92,6 +97,9 @@ impl Connection {
             (Due::CloseSilent, Life::EventStream(_)) => {
                 cx.note(Reason::Silent, &"an event stream whose bytes were not taken");
                 return Next::Drop;
+            }
+            (Due::Unauthorized, Life::WebSocket(WebSocket { messages: Messages::Commands, .. })) => {
+                self.close_unbegun(cx);
             }
             (Due::Unauthorized, Life::WebSocket(_) | Life::Carried(_)) => self.close_unauthorized(cx),
             (Due::Notice, Life::WebSocket(_)) => {

@@ -180,6 +180,9 @@ impl Connection {
 
     /// The publication of this connection has been delivered, or has failed: its request is answered if it still waits.
     pub fn receive_outcome(&mut self, outcome: Result<Receipt, NotPublished>, cx: &mut Context) -> Next {
+        if self.awaits_outcome() {
+            return self.receive_command_outcome(outcome, cx);
+        }
         let response = self.answer_of_publishing(outcome, cx);
         if let Life::Http(http) = &mut self.life
             && let Expects::Delivery { after } = http.expects

@@ -60,7 +60,7 @@ impl Connection {
     pub(super) fn begin(&mut self, joined: Joined) {
         let Joined { subscription, notice, policy, missed } = joined;
         if let Some(notice) = notice {
-            encoder::notice(notice, subscription.form(), self.outbox.tail());
+            encoder::notice(notice, subscription.form(), None, self.outbox.tail());
         }
         self.add_subscription(Entry { subscription, policy, replay: Replay::new(missed) });
     }
@@ -77,11 +77,15 @@ impl Connection {
     /// Sends the notice that the server is alive, if the wire form can express it. A peer with an unsent outbox needs no
     /// further one.
     pub(super) fn say_alive(&mut self, cx: &Context) {
-        if let Some(entry) = self.subscriptions.entries().first()
-            && self.outbox.is_empty()
-        {
-            let notice = Notice::Alive { idle_ms: cx.timeouts.idle_ms() };
-            encoder::notice(notice, entry.subscription.form(), self.outbox.tail());
+        if !self.outbox.is_empty() {
+            return;
+        }
+        match self.subscriptions.entries().first() {
+            Some(entry) => {
+                let notice = Notice::Alive { idle_ms: cx.timeouts.idle_ms() };
+                encoder::notice(notice, entry.subscription.form(), None, self.outbox.tail());
+            }
+            None => self.say_alive_to_multiplex(cx),
         }
     }
 }

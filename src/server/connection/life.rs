@@ -3,7 +3,7 @@
 //! What happens in a state is in the file of its role; transitions are in `mod.rs` and nowhere else.
 
 use super::carried::Carried;
-use super::client::PusherClient;
+use super::client::Client;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
 use crate::hub::PublicationId;
@@ -207,8 +207,8 @@ pub struct WebSocket {
     pub is_leaving: bool,
     /// What becomes of its messages.
     pub messages: Messages,
-    /// The Pusher client that it is.
-    pub pusher: Option<Box<PusherClient>>,
+    /// What its protocol keeps of the client.
+    pub client: Option<Box<Client>>,
 }
 
 /// What becomes of the messages of a WebSocket.
@@ -219,6 +219,8 @@ pub enum Messages {
     /// They are published to the channel that it reads.
     Published,
     /// They are commands of the Pusher protocol.
+    Pusher,
+    /// They are commands about many channels.
     Commands,
 }
 
@@ -247,8 +249,8 @@ impl WebSocket {
 
     /// The bytes of memory that the message under way and the unprocessed input take.
     pub fn held_len(&self) -> usize {
-        let pusher = self.pusher.as_ref().map_or(0, |client| client.held_len());
-        self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.0.len()) + pusher
+        let client = self.client.as_ref().map_or(0, |client| client.held_len());
+        self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.0.len()) + client
     }
 
     /// Whether input was read but not processed.

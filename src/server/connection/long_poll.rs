@@ -75,10 +75,17 @@ impl Connection {
     }
 }
 
-/// The answer to a long poll that is not to wait. An answer longer than `--max-lag` ends with the publication that exceeds
-/// it; the rest is for the next poll.
+/// The answer to a long poll that is not to wait. What does not fit into it is for the next poll.
 fn answer_of(resumption: Resumption, cx: &mut Context) -> Response {
-    let Resumption { mut since, gap, publications } = resumption;
+    let gap = resumption.gap;
+    let (elements, next) = elements_of(resumption, cx);
+    response(encoder::long_poll_answer(gap, &elements, next))
+}
+
+/// Kept publications as the elements of a list, each with a comma ahead of it, and the last of them. A list longer than
+/// `--max-lag` ends with the publication that exceeds it.
+pub fn elements_of(resumption: Resumption, cx: &mut Context) -> (Vec<u8>, PublicationId) {
+    let Resumption { mut since, publications, .. } = resumption;
     let mut elements = Vec::new();
     for publication in publications {
         if elements.len() as u64 > cx.shared.config.max_lag {
@@ -88,7 +95,7 @@ fn answer_of(resumption: Resumption, cx: &mut Context) -> Response {
         cx.counters.replayed[WireForm::LongPoll.index()] += 1;
         since = publication.id;
     }
-    response(encoder::long_poll_answer(gap, &elements, since))
+    (elements, since)
 }
 
 fn response(body: Vec<u8>) -> Response {

@@ -14,6 +14,8 @@ mod joining;
 pub mod lag;
 mod life;
 mod long_poll;
+mod multiplex;
+mod obeying;
 pub mod outbox;
 mod over_http;
 mod pipe;
@@ -126,7 +128,7 @@ impl Connection {
         match &self.life {
             Life::Http(_) => Transport::Http,
             Life::LongPoll(_) => Transport::LongPoll,
-            Life::WebSocket(WebSocket { messages: Messages::Commands, .. }) => Transport::Pusher,
+            Life::WebSocket(WebSocket { messages: Messages::Pusher, .. }) => Transport::Pusher,
             Life::WebSocket(_) => Transport::WebSocket,
             Life::EventStream(_) => Transport::Sse,
             Life::Carried(_) => Transport::PusherHttp,

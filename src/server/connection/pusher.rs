@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::client::{PusherClient, SignedIn};
+use super::client::{Client, PusherClient, SignedIn};
 use super::context::Context;
 use super::life::Life;
 use super::replay::Replay;
@@ -60,7 +60,7 @@ impl Connection {
                     authorize_by,
                     heard: Heard::new(cx.now),
                 };
-                self.put_client(Box::new(client));
+                self.put_client(Box::new(Client::Pusher(client)));
             }
         }
     }
@@ -119,7 +119,7 @@ impl Connection {
     }
 
     /// Whether it has not been closed.
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         match &self.life {
             Life::Carried(session) => !session.is_closing,
             _ => matches!(self.stage(), Stage::Open | Stage::Pinged),
@@ -195,7 +195,8 @@ impl Connection {
                 return Next::Read;
             }
         };
-        let Some(mut client) = self.take_client() else { return Next::Read };
+        let Some(mut boxed) = self.take_client() else { return Next::Read };
+        let client = boxed.pusher_mut().expect("only such clients are taken");
         let settings = client.place.settings();
         client.place.note_messages(cx.loop_index, 1);
         let mut replies = Vec::new();
@@ -203,8 +204,8 @@ impl Connection {
         for reply in &replies {
             self.send_message(reply);
         }
-        let closes = self.execute(command, &mut client, &settings, cx);
-        self.put_client(client);
+        let closes = self.execute(command, client, &settings, cx);
+        self.put_client(boxed);
         if let Some(error) = closes {
             self.close_client(&error, cx);
         }
@@ -338,8 +339,8 @@ impl Connection {
     /// The client, if the connection has one.
     pub(super) fn client(&self) -> Option<&PusherClient> {
         match &self.life {
-            Life::WebSocket(websocket) => websocket.pusher.as_deref(),
-            Life::Carried(session) => session.pusher.as_deref(),
+            Life::WebSocket(websocket) => websocket.client.as_deref()?.pusher(),
+            Life::Carried(session) => session.client.as_deref()?.pusher(),
             Life::Http(_)
             | Life::LongPoll(_)
             | Life::EventStream(_)
@@ -350,24 +351,24 @@ impl Connection {
     }
 
     fn client_mut(&mut self) -> Option<&mut PusherClient> {
-        self.client_slot()?.as_deref_mut()
+        self.client_slot()?.as_deref_mut()?.pusher_mut()
     }
 
     /// Takes the client out, so that it can be changed beside the connection; [`Connection::put_client`] puts it back.
-    fn take_client(&mut self) -> Option<Box<PusherClient>> {
-        self.client_slot()?.take()
+    fn take_client(&mut self) -> Option<Box<Client>> {
+        self.client_slot()?.take_if(|client| client.pusher().is_some())
     }
 
-    fn put_client(&mut self, client: Box<PusherClient>) {
+    fn put_client(&mut self, client: Box<Client>) {
         *self.client_slot().expect("a client is put back while its connection has the same life") =
             Some(client);
     }
 
     /// Where the client is, in the lives that may have one.
-    fn client_slot(&mut self) -> Option<&mut Option<Box<PusherClient>>> {
+    pub(super) fn client_slot(&mut self) -> Option<&mut Option<Box<Client>>> {
         match &mut self.life {
-            Life::WebSocket(websocket) => Some(&mut websocket.pusher),
-            Life::Carried(session) => Some(&mut session.pusher),
+            Life::WebSocket(websocket) => Some(&mut websocket.client),
+            Life::Carried(session) => Some(&mut session.client),
             Life::Http(_)
             | Life::LongPoll(_)
             | Life::EventStream(_)

@@ -148,7 +148,7 @@ impl Connection {
         self.deadlines.heard(stage, cx.now);
         if let Life::WebSocket(websocket) = &mut self.life {
             websocket.heard();
-            if let Some(client) = &mut websocket.pusher {
+            if let Some(client) = websocket.client.as_mut().and_then(|client| client.pusher_mut()) {
                 client.heard.note(cx.now);
             }
         }
@@ -200,7 +200,7 @@ impl Connection {
     /// Whether it must not be read for now: the peer does not take its answers, or has sent a request while the one before
     /// it waits.
     pub(super) fn is_to_be_held(&self) -> bool {
-        self.outbox.is_high() || self.asks_ahead()
+        self.outbox.is_high() || self.asks_ahead() || self.awaits_outcome()
     }
 
     /// Whether a request has arrived while the one before it waits: for the delivery of its publication, or as a long poll.

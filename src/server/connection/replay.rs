@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::hub::{Publication, WireForm};
+use crate::hub::{Publication, PublicationId, WireForm};
 use crate::server::connection::outbox::Outbox;
 use crate::server::encoder::Encoder;
 
@@ -30,6 +30,12 @@ impl Replay {
             encoder.publication(&publication, form, outbox.tail());
         }
         self.0.is_empty()
+    }
+
+    /// The publication before the first that is left.
+    pub fn position(&self) -> Option<PublicationId> {
+        let PublicationId { epoch, sequence } = self.0.front()?.id;
+        Some(PublicationId { epoch, sequence: sequence - 1 })
     }
 
     /// The bytes of memory that the list itself takes.

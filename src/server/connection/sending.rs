@@ -150,7 +150,8 @@ impl Connection {
             }
             let missed = hub.take_missed(*subscription);
             if missed > 0 {
-                encoder::notice(Notice::Lagged(missed), subscription.form(), self.outbox.tail());
+                let channel = Some(hub.channel(*subscription).local());
+                encoder::notice(Notice::Lagged(missed), subscription.form(), channel, self.outbox.tail());
             }
         }
         is_whole
@@ -326,9 +327,13 @@ impl Connection {
         if let Subscriptions::Several(several) = &mut self.subscriptions {
             several.latest.clear();
         }
-        if let Some(entry) = self.entry_to_blame(cx) {
+        while let Some(entry) = self.entry_to_blame(cx) {
+            let subscription = entry.subscription;
             note_lagged(entry, &PAST_MAX_LAG, cx);
-            self.close(CloseCode::TRY_AGAIN_LATER, LAGGED, cx);
+            if self.multiplex().is_none() {
+                return self.close(CloseCode::TRY_AGAIN_LATER, LAGGED, cx);
+            }
+            self.expel_lagging(subscription, cx);
         }
     }
 

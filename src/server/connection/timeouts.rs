@@ -94,6 +94,11 @@ impl Timeouts {
         self.idle
     }
 
+    /// The time to a complete request head, in milliseconds.
+    pub fn head_ms(&self) -> u64 {
+        self.head
+    }
+
     fn of(&self, stage: Stage) -> u64 {
         match stage {
             Stage::Head => self.head,

@@ -8,10 +8,13 @@ use std::io::{self, IoSlice};
 use super::context::Context;
 use super::joining::join;
 use super::life::{Awaits, Life, Messages, Rest, WebSocket};
+use super::multiplex::Awaited;
+use super::obeying::fault_of_key;
 use super::{Connection, Next};
+use crate::commands::Fault;
 use crate::hub::Subscription;
 use crate::server::api::handlers::{Acceptance, Becoming};
-use crate::server::api::payload;
+use crate::server::api::payload::{self, Sent};
 use crate::server::broker::answer::Publishing;
 use crate::server::metrics::refusals::Reason;
 use crate::ws::{CloseCode, Error, Event, FrameHeader, Message, MessageKind, Opcode, Protocol, State};
@@ -30,7 +33,8 @@ impl Connection {
         let (messages, joined) = match &acceptance.becomes {
             Becoming::Echo => (Messages::Echoed, None),
             Becoming::Subscriber(joining) => (Messages::Published, Some(join(joining, cx))),
-            Becoming::Pusher { .. } => (Messages::Commands, None),
+            Becoming::Pusher { .. } => (Messages::Pusher, None),
+            Becoming::Multiplex(_) => (Messages::Commands, None),
         };
         let Life::Http(http) = &mut self.life else { return };
         let mut rest = http.take_rest();
@@ -45,7 +49,7 @@ impl Connection {
         let is_leaving = cx.is_leaving();
         let awaits = Awaits::Nothing;
         let websocket =
-            WebSocket { protocol, rest: None, deflate, awaits, is_leaving, messages, pusher: None };
+            WebSocket { protocol, rest: None, deflate, awaits, is_leaving, messages, client: None };
         self.become_websocket(websocket, cx.now);
         if let Some(joined) = joined {
             if joined.hears_notices() {
@@ -53,8 +57,10 @@ impl Connection {
             }
             self.begin(joined);
         }
-        if let Becoming::Pusher { connecting, form } = acceptance.becomes {
-            self.begin_pusher(*connecting, form, cx);
+        match acceptance.becomes {
+            Becoming::Echo | Becoming::Subscriber(_) => {}
+            Becoming::Pusher { connecting, form } => self.begin_pusher(*connecting, form, cx),
+            Becoming::Multiplex(multiplexing) => self.begin_multiplex(multiplexing, cx),
         }
         // If the socket is broken, the next read fails.
         let _ = self.receive_frames(&mut rest, cx);
@@ -114,7 +120,8 @@ impl Connection {
     fn receive_message(&mut self, message: Message<'_>, is_last: bool, cx: &mut Context) -> Next {
         let Life::WebSocket(websocket) = &self.life else { return Next::Read };
         match (websocket.messages, self.subscriptions.single()) {
-            (Messages::Commands, _) => self.receive_command(&message, cx),
+            (Messages::Pusher, _) => self.receive_command(&message, cx),
+            (Messages::Commands, _) => self.receive_request(&message, cx),
             (Messages::Published, Some(subscription)) => {
                 self.publish_message(subscription, message, cx);
                 Next::Read
@@ -131,15 +138,38 @@ impl Connection {
             cx.spares.give(assembled);
         }
         match drafted {
-            Ok(draft) => {
-                // An outcome that comes later is counted then. A WebSocket peer gets no answer.
-                if let Publishing::Done(receipt) = cx.shared.broker.publish(draft, cx.waiter(), cx.now) {
-                    self.note_published(receipt.published, cx);
-                }
-            }
+            Ok(sent) => self.publish_sent(sent, cx),
             Err(error) => {
                 cx.note(Reason::of_close(error.close_code()), &error);
                 self.close(error.close_code(), &error.to_string(), cx);
+            }
+        }
+    }
+
+    /// Publishes what a subscriber of the channel sent. It is told of the outcome if it gave a `ref`, and in any case of what
+    /// is wrong with its key.
+    fn publish_sent(&mut self, sent: Sent, cx: &mut Context) {
+        let Sent { draft, reference, key } = sent;
+        let (broker, waiter) = (&cx.shared.broker, cx.waiter());
+        let name = || draft.channel.local().into();
+        let channel: Option<Box<str>> = (reference.is_some() || key.is_some()).then(name);
+        let publishing = match key {
+            None => Ok(broker.publish(draft, waiter, cx.now)),
+            Some(key) => broker.publish_once(draft, key, !cx.shared.is_over_memory(), waiter, cx.now),
+        };
+        let channel = match (publishing, channel) {
+            (Ok(Publishing::Done(receipt)), None) => return self.note_published(receipt.published, cx),
+            // An outcome that comes later is counted then.
+            (Ok(Publishing::Awaited), None) => return,
+            (_, Some(channel)) => channel,
+            (Err(_), None) => unreachable!("there is a key"),
+        };
+        match publishing {
+            Ok(Publishing::Done(receipt)) => self.answer_command(Ok(receipt), reference, channel, cx),
+            Ok(Publishing::Awaited) => self.await_outcome(Awaited { reference, channel }),
+            Err(refused) => {
+                let kind = fault_of_key(refused, cx);
+                self.refuse_command(&Fault { reference, channel: Some(channel.into()), kind }, cx);
             }
         }
     }

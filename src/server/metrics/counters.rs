@@ -56,7 +56,9 @@ impl Transport {
             WireForm::WebSocket
             | WireForm::Envelope
             | WireForm::WebSocketDeflate
-            | WireForm::EnvelopeDeflate => Self::WebSocket,
+            | WireForm::EnvelopeDeflate
+            | WireForm::NamedEnvelope
+            | WireForm::NamedEnvelopeDeflate => Self::WebSocket,
             WireForm::EventStream | WireForm::EventStreamEnvelope | WireForm::LiveView => Self::Sse,
             WireForm::LongPoll => Self::LongPoll,
             WireForm::Pusher | WireForm::PusherDeflate => Self::Pusher,

@@ -52,6 +52,8 @@ pub enum Reason {
     Policy,
     /// What a client asked for by the Pusher protocol and did not get.
     Pusher,
+    /// What a client of many channels asked for and did not get.
+    Command,
     /// A peer that did not answer a ping.
     Silent,
     /// A subscriber past `--max-lag`. It is counted by policy, not here.
@@ -60,7 +62,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::NoRoom,
         Self::Descriptors,
         Self::Memory,
@@ -79,6 +81,7 @@ impl Reason {
         Self::Payload,
         Self::Policy,
         Self::Pusher,
+        Self::Command,
         Self::Silent,
         Self::Lagged,
     ];
@@ -104,6 +107,7 @@ impl Reason {
             Self::Payload => "invalid_payload",
             Self::Policy => "policy",
             Self::Pusher => "pusher",
+            Self::Command => "command",
             Self::Silent => "silent",
             Self::Lagged => return None,
         })

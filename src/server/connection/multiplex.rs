@@ -1,0 +1,263 @@
+//! The role of a connection that reads and publishes to many channels by commands: beginnings, faults and ends.
+//!
+//! What a message asks for is read by `commands`, and done in `obeying`. The bytes of channels are in logs of this loop.
+
+use super::client::Client;
+use super::context::Context;
+use super::life::Life;
+use super::{Connection, Next};
+use crate::commands::{self, Fault, FaultKind, Limits, Reference, answer};
+use crate::hub::{ChannelName, PublicationId, Subscription, WireForm};
+use crate::server::api::handlers::Multiplexing;
+use crate::server::broker::answer::{NotPublished, Receipt};
+use crate::server::clock::Millis;
+use crate::server::encoder::{self, Notice};
+use crate::server::metrics::refusals::Reason;
+use crate::ws::{CloseCode, Message, MessageKind};
+
+/// A connection that was refused this many times is closed: it does not read what it is told.
+const REFUSALS_MAX: u16 = 100;
+
+/// What the server ends a subscription with that lags too far.
+const LAGGED: &str = "lagged";
+
+/// A client that reads and publishes to many channels.
+#[derive(Debug)]
+pub struct Multiplex {
+    /// The form in which it reads channels.
+    pub form: WireForm,
+    /// The app whose channels it names, if it is not the first.
+    pub app: Option<Box<str>>,
+    /// Whether its page may publish.
+    pub is_page_served: bool,
+    /// When it has to have proved something or asked for something; `None` once it has.
+    begin_by: Option<Millis>,
+    /// How often it was refused.
+    refusals: u16,
+    /// The publication of which the outcome is awaited. No further command is read until then.
+    awaited: Option<Box<Awaited>>,
+}
+
+/// A publication that is with the engine.
+#[derive(Debug)]
+pub struct Awaited {
+    pub reference: Option<Reference>,
+    /// The channel, as the client calls it.
+    pub channel: Box<str>,
+}
+
+impl Multiplex {
+    /// The bytes of memory that it takes beside itself.
+    pub fn held_len(&self) -> usize {
+        self.awaited.as_ref().map_or(0, |awaited| size_of::<Awaited>() + awaited.channel.len())
+    }
+}
+
+/// Beginnings.
+impl Connection {
+    /// The handshake is in the outbox.
+    pub(super) fn begin_multiplex(&mut self, multiplexing: Multiplexing, cx: &mut Context) {
+        let Multiplexing { form, app, is_page_served } = multiplexing;
+        let begin_by = Some(Millis(cx.now.0 + cx.timeouts.head_ms()));
+        let client = Multiplex { form, app, is_page_served, begin_by, refusals: 0, awaited: None };
+        if let Some(slot) = self.client_slot() {
+            *slot = Some(Box::new(Client::Multiplex(client)));
+        }
+        self.deadlines.begin_notices(cx.now, &cx.timeouts);
+    }
+
+    /// The client, if it reads and publishes by commands.
+    pub(super) fn multiplex(&self) -> Option<&Multiplex> {
+        match &self.life {
+            Life::WebSocket(websocket) => match websocket.client.as_deref()? {
+                Client::Multiplex(client) => Some(client),
+                Client::Pusher(_) | Client::Publisher(_) => None,
+            },
+            Life::Http(_)
+            | Life::LongPoll(_)
+            | Life::EventStream(_)
+            | Life::Carried(_)
+            | Life::Carrier(_)
+            | Life::Finishing
+            | Life::Lingering => None,
+        }
+    }
+
+    pub(super) fn multiplex_mut(&mut self) -> Option<&mut Multiplex> {
+        match self.client_slot()?.as_deref_mut()? {
+            Client::Multiplex(client) => Some(client),
+            Client::Pusher(_) | Client::Publisher(_) => None,
+        }
+    }
+
+    /// When the client has to have proved something or asked for something, if it has to.
+    pub(super) fn begin_by(&self) -> Option<Millis> {
+        self.multiplex()?.begin_by.filter(|_| self.is_open())
+    }
+
+    /// The client has done what it has to begin with.
+    pub(super) fn note_begun(&mut self) {
+        if let Some(client) = self.multiplex_mut() {
+            client.begin_by = None;
+        }
+    }
+
+    /// Closes a client that has not begun in time.
+    pub(super) fn close_unbegun(&mut self, cx: &mut Context) {
+        let kind = FaultKind::Timeout(cx.timeouts.head_ms().div_ceil(1000));
+        self.refuse_command(&Fault { reference: None, channel: None, kind }, cx);
+    }
+
+    /// Sends the notice that the server is alive to a client without subscriptions.
+    pub(super) fn say_alive_to_multiplex(&mut self, cx: &Context) {
+        if let Some(form) = self.multiplex().map(|client| client.form) {
+            let notice = Notice::Alive { idle_ms: cx.timeouts.idle_ms() };
+            encoder::notice(notice, form, None, self.outbox.tail());
+        }
+    }
+}
+
+/// Messages.
+impl Connection {
+    /// Processes one message of a client.
+    pub(super) fn receive_request(&mut self, message: &Message<'_>, cx: &mut Context) -> Next {
+        let text = match (message.kind, str::from_utf8(&message.payload)) {
+            (MessageKind::Text, Ok(text)) => text,
+            (MessageKind::Text | MessageKind::Binary, _) => {
+                self.refuse_command(&Fault { reference: None, channel: None, kind: FaultKind::Binary }, cx);
+                return Next::Read;
+            }
+        };
+        let limits = Limits { channels_max: cx.shared.config.client_subscriptions };
+        match commands::parse(text, &limits) {
+            Ok(request) => self.carry_out(request, cx),
+            Err(fault) => self.refuse_command(&fault, cx),
+        }
+        Next::Read
+    }
+
+    /// Tells the client what is wrong. Closes the connection if it does not go on after this.
+    pub(super) fn refuse_command(&mut self, fault: &Fault, cx: &mut Context) {
+        if !self.is_open() {
+            return;
+        }
+        cx.note(Reason::Command, fault);
+        self.send_message(&answer::error(fault));
+        if let Some(code) = fault.closes() {
+            return self.close(close_code(code), &fault.to_string(), cx);
+        }
+        let Some(client) = self.multiplex_mut() else { return };
+        client.refusals += 1;
+        if client.refusals >= REFUSALS_MAX {
+            let kind = FaultKind::TooManyRefusals(usize::from(REFUSALS_MAX));
+            self.refuse_command(&Fault { reference: None, channel: None, kind }, cx);
+        }
+    }
+
+    /// Whether the outcome of a publication is awaited, so that no further message is read.
+    pub(super) fn awaits_outcome(&self) -> bool {
+        let Life::WebSocket(websocket) = &self.life else { return false };
+        match websocket.client.as_deref() {
+            Some(Client::Multiplex(client)) => client.awaited.is_some(),
+            Some(Client::Publisher(_)) => true,
+            Some(Client::Pusher(_)) | None => false,
+        }
+    }
+
+    /// The outcome of a publication comes later.
+    pub(super) fn await_outcome(&mut self, awaited: Awaited) {
+        let Some(slot) = self.client_slot() else { return };
+        match slot.as_deref_mut() {
+            Some(Client::Multiplex(client)) => client.awaited = Some(Box::new(awaited)),
+            Some(Client::Pusher(_) | Client::Publisher(_)) => {}
+            None => *slot = Some(Box::new(Client::Publisher(awaited))),
+        }
+    }
+
+    fn take_awaited(&mut self) -> Option<Awaited> {
+        let slot = self.client_slot()?;
+        if let Some(Client::Multiplex(client)) = slot.as_deref_mut() {
+            return client.awaited.take().map(|awaited| *awaited);
+        }
+        match *slot.take_if(|client| matches!(**client, Client::Publisher(_)))? {
+            Client::Publisher(awaited) => Some(awaited),
+            Client::Multiplex(_) | Client::Pusher(_) => None,
+        }
+    }
+
+    /// The publication of which the outcome was awaited has been delivered, or has failed.
+    pub(super) fn receive_command_outcome(
+        &mut self,
+        outcome: Result<Receipt, NotPublished>,
+        cx: &mut Context,
+    ) -> Next {
+        let Some(Awaited { reference, channel }) = self.take_awaited() else { return Next::Wait };
+        self.answer_command(outcome, reference, channel, cx);
+        Next::Read
+    }
+
+    /// Tells the client what has become of its publication.
+    pub(super) fn answer_command(
+        &mut self,
+        outcome: Result<Receipt, NotPublished>,
+        reference: Option<Reference>,
+        channel: Box<str>,
+        cx: &mut Context,
+    ) {
+        let kind = match outcome {
+            Ok(receipt) => {
+                if !receipt.is_replay {
+                    self.note_published(receipt.published, cx);
+                }
+                if let Some(reference) = &reference {
+                    self.send_message(&answer::published(reference, receipt.published));
+                }
+                return;
+            }
+            Err(NotPublished::Refused) => {
+                FaultKind::Unavailable("This is not published; try again in a second.".to_owned())
+            }
+            Err(NotPublished::Unanswered) => FaultKind::Unanswered,
+        };
+        self.refuse_command(&Fault { reference, channel: Some(channel.into()), kind }, cx);
+    }
+}
+
+/// Subscriptions.
+impl Connection {
+    /// Its subscription to a channel. O(subscriptions).
+    pub(super) fn subscription_to(&self, channel: &ChannelName, cx: &Context) -> Option<Subscription> {
+        let mut all = self.subscriptions.entries().iter().map(|entry| entry.subscription);
+        all.find(|&one| cx.hub.channel(one) == channel)
+    }
+
+    /// The last publication that the client has been sent of a channel, or found there.
+    pub(super) fn position_in(&self, subscription: Subscription, cx: &Context) -> PublicationId {
+        let mut entries = self.subscriptions.entries().iter();
+        let entry = entries.find(|entry| entry.subscription == subscription);
+        let replayed = entry.and_then(|entry| entry.replay.as_ref()).and_then(|replay| replay.position());
+        let position = replayed.or_else(|| cx.hub.position(subscription));
+        position.expect("it was noted when the channel was joined")
+    }
+
+    /// The server ends a subscription, and tells the client why and where it may go on.
+    pub(super) fn expel(&mut self, subscription: Subscription, code: &str, cx: &mut Context) {
+        self.keep_started(cx);
+        let since = self.position_in(subscription, cx);
+        let channel = cx.hub.channel(subscription).clone();
+        if self.detach(subscription, cx) {
+            cx.unsubscribe(subscription);
+            self.send_message(&answer::unsubscribed(&channel, None, Some(answer::Ended { code, since })));
+        }
+    }
+
+    /// As [`Connection::expel`], since the client lags too far in the channel.
+    pub(super) fn expel_lagging(&mut self, subscription: Subscription, cx: &mut Context) {
+        self.expel(subscription, LAGGED, cx);
+    }
+}
+
+/// The code of a Close frame, from the tables of faults.
+pub fn close_code(number: u16) -> CloseCode {
+    CloseCode::new(number).unwrap_or(CloseCode::POLICY_VIOLATION)
+}

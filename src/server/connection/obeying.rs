@@ -1,0 +1,257 @@
+//! What the commands of a client do: it joins and leaves channels, publishes, and asks for what is kept.
+//!
+//! The commands were read by `commands`; answers are sent in the order of the commands.
+
+use super::Connection;
+use super::context::Context;
+use super::long_poll::elements_of;
+use super::multiplex::Awaited;
+use super::replay::Replay;
+use super::subscriptions::Entry;
+use crate::commands::answer::{self, Beginning};
+use crate::commands::{Command, Fault, FaultKind, Message, Reference, Request, Wanted};
+use crate::hub::{ChannelName, Position, Resumption, Source};
+use crate::server::api::roads::{self, Wish};
+use crate::server::broker::answer::Publishing;
+use crate::server::broker::draft::Draft;
+use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
+use crate::server::metrics::refusals::Reason;
+
+/// One command as it is carried out: the `ref` that each of its answers has.
+type Ref<'a> = Option<&'a Reference>;
+
+impl Connection {
+    /// Does what a message asks for, and answers.
+    pub(super) fn carry_out(&mut self, request: Request<'_>, cx: &mut Context) {
+        let Request { reference, command } = request;
+        let reference = reference.as_ref();
+        match command {
+            Command::Subscribe(channels) => {
+                self.for_each(channels, reference, cx, Self::subscribe);
+            }
+            Command::Unsubscribe(channels) => {
+                self.for_each(channels, reference, cx, Self::unsubscribe);
+            }
+            Command::Publish(message) => {
+                let channel = message.channel.as_str().to_owned();
+                let done = self.publish(message, reference, cx);
+                self.settle(done, reference, channel, cx);
+            }
+            Command::History { channel, position } => {
+                let name = channel.as_str().to_owned();
+                let done = self.tell_history(&channel, position, reference, cx);
+                self.settle(done, reference, name, cx);
+            }
+            Command::Presence { channel } => {
+                let name = channel.as_str().to_owned();
+                let done = self.tell_presence(&channel, reference, cx);
+                self.settle(done, reference, name, cx);
+            }
+            Command::Authorize { token } => self.authorize(&token, reference, cx),
+        }
+    }
+
+    /// Does something for each channel of a command. Each has one answer, in their order.
+    fn for_each<T: Named>(
+        &mut self,
+        channels: Vec<Result<T, Fault>>,
+        reference: Ref<'_>,
+        cx: &mut Context,
+        act: impl Fn(&mut Self, T, Ref<'_>, &mut Context) -> Result<(), FaultKind>,
+    ) {
+        for channel in channels {
+            match channel {
+                Ok(channel) => {
+                    let name = channel.name().to_owned();
+                    let done = act(self, channel, reference, cx);
+                    self.settle(done, reference, name, cx);
+                }
+                Err(fault) => self.refuse_command(&fault, cx),
+            }
+            if !self.is_open() {
+                return;
+            }
+        }
+    }
+
+    fn settle(&mut self, done: Result<(), FaultKind>, reference: Ref<'_>, channel: String, cx: &mut Context) {
+        match done {
+            Ok(()) => self.note_begun(),
+            Err(kind) => {
+                let fault = Fault { reference: reference.cloned(), channel: Some(channel), kind };
+                self.refuse_command(&fault, cx);
+            }
+        }
+    }
+
+    fn subscribe(&mut self, wanted: Wanted, reference: Ref<'_>, cx: &mut Context) -> Result<(), FaultKind> {
+        let channel = self.channel_of(&wanted.channel, Wish::Subscribe, cx)?;
+        if let Some(subscription) = self.subscription_to(&channel, cx) {
+            let since = self.position_in(subscription, cx);
+            let beginning = Beginning { since, lacks_presence: wanted.presence };
+            self.send_message(&answer::subscribed(&wanted.channel, reference, beginning));
+            return Ok(());
+        }
+        let subscriptions_max = cx.shared.config.client_subscriptions;
+        if self.subscriptions.entries().len() >= subscriptions_max {
+            return Err(FaultKind::TooManySubscriptions(subscriptions_max));
+        }
+        self.join_channel_of_many(&channel, &wanted, reference, cx);
+        Ok(())
+    }
+
+    fn join_channel_of_many(
+        &mut self,
+        channel: &ChannelName,
+        wanted: &Wanted,
+        reference: Ref<'_>,
+        cx: &mut Context,
+    ) {
+        let Some(form) = self.multiplex().map(|client| client.form) else { return };
+        let (policy, owner) = (cx.shared.config.lag_policy(channel.local()), cx.owner);
+        let position = wanted.position.unwrap_or(Position::Now);
+        let joined = cx.under_lock(channel, position, |hub, resumption| {
+            let subscription = hub.subscribe(channel, form, owner);
+            let newest = resumption.publications.back().map_or(resumption.since, |newest| newest.id);
+            hub.note_newest(subscription, newest);
+            Some((subscription, resumption))
+        });
+        let (subscription, Resumption { since, gap, publications }) = joined.expect("it joins in any case");
+        cx.counters.replayed[form.index()] += publications.len() as u64;
+        let beginning = Beginning { since, lacks_presence: wanted.presence };
+        let text = match gap {
+            Some(gap) => answer::gap(&wanted.channel, reference, gap, beginning),
+            None => answer::subscribed(&wanted.channel, reference, beginning),
+        };
+        self.send_message(&text);
+        self.add_subscription(Entry { subscription, policy, replay: Replay::new(publications) });
+    }
+
+    fn unsubscribe(
+        &mut self,
+        name: ChannelName,
+        reference: Ref<'_>,
+        cx: &mut Context,
+    ) -> Result<(), FaultKind> {
+        let channel = self.internal_name(&name, cx)?;
+        if let Some(subscription) = self.subscription_to(&channel, cx)
+            && self.detach(subscription, cx)
+        {
+            cx.unsubscribe(subscription);
+        }
+        self.send_message(&answer::unsubscribed(&name, reference, None));
+        Ok(())
+    }
+
+    fn publish(
+        &mut self,
+        message: Message<'_>,
+        reference: Ref<'_>,
+        cx: &mut Context,
+    ) -> Result<(), FaultKind> {
+        let Message { channel: name, event, content, data, key } = message;
+        let channel = self.channel_of(&name, Wish::Publish, cx)?;
+        let (len, len_max) = (data.len() as u64, cx.shared.config.publication_len_max());
+        if len > len_max {
+            return Err(FaultKind::TooLarge(len, len_max));
+        }
+        let data = data.into_owned().into_boxed_slice().into();
+        let (source, excluded, frame) = (Source::Publisher, None, None);
+        let draft = Draft { channel, event, content, data, source, excluded, frame };
+        let key = key.and_then(|key| IdempotencyKey::new(key.as_bytes()));
+        let (broker, waiter) = (&cx.shared.broker, cx.waiter());
+        let publishing = match key {
+            None => broker.publish(draft, waiter, cx.now),
+            Some(key) => broker
+                .publish_once(draft, key, !cx.shared.is_over_memory(), waiter, cx.now)
+                .map_err(|refused| fault_of_key(refused, cx))?,
+        };
+        let (reference, channel) = (reference.cloned(), name.as_str().into());
+        match publishing {
+            Publishing::Done(receipt) => self.answer_command(Ok(receipt), reference, channel, cx),
+            Publishing::Awaited => self.await_outcome(Awaited { reference, channel }),
+        }
+        Ok(())
+    }
+
+    fn tell_history(
+        &mut self,
+        name: &ChannelName,
+        position: Position,
+        reference: Ref<'_>,
+        cx: &mut Context,
+    ) -> Result<(), FaultKind> {
+        let channel = self.channel_of(name, Wish::Subscribe, cx)?;
+        let mut found = None;
+        cx.under_lock(&channel, position, |_, resumption| -> Option<()> {
+            found = Some(resumption);
+            None
+        });
+        let resumption = found.expect("it is shown in any case");
+        let gap = resumption.gap;
+        let (elements, next) = elements_of(resumption, cx);
+        let elements = String::from_utf8(elements).expect("envelopes are made of texts");
+        self.send_message(&answer::history(name, reference, gap, &elements, next));
+        Ok(())
+    }
+}
+
+/// What is to come.
+impl Connection {
+    fn tell_presence(&mut self, _: &ChannelName, _: Ref<'_>, _: &mut Context) -> Result<(), FaultKind> {
+        Err(FaultKind::Forbidden("Nobody is told who is there.".to_owned()))
+    }
+
+    fn authorize(&mut self, _: &str, reference: Ref<'_>, cx: &mut Context) {
+        let kind = FaultKind::BadToken("No such key is configured.".to_owned());
+        self.refuse_command(&Fault { reference: reference.cloned(), channel: None, kind }, cx);
+    }
+}
+
+/// Rights.
+impl Connection {
+    /// The channel that the client means by a name, where it is open to the client.
+    fn channel_of(&self, name: &ChannelName, wish: Wish, cx: &Context) -> Result<ChannelName, FaultKind> {
+        let channel = self.internal_name(name, cx)?;
+        roads::check_kind(&channel, wish, false, &cx.shared.apps)
+            .map_err(|sentence| FaultKind::Forbidden(sentence.to_owned()))?;
+        Ok(channel)
+    }
+
+    /// The channel that the client means by a name.
+    fn internal_name(&self, name: &ChannelName, cx: &Context) -> Result<ChannelName, FaultKind> {
+        let app = self.multiplex().and_then(|client| client.app.as_deref());
+        roads::name_in_app(name, app, &cx.shared.apps)
+            .ok_or_else(|| FaultKind::Forbidden("The app of this connection was removed.".to_owned()))
+    }
+}
+
+/// Why nothing was published under a key.
+pub fn fault_of_key(refused: KeyRefused, cx: &Context) -> FaultKind {
+    match refused {
+        KeyRefused::Reused => FaultKind::Conflict,
+        KeyRefused::NoRoom => {
+            cx.note(Reason::Memory, &"a publication with a key: --max-memory is reached");
+            FaultKind::Unavailable(
+                "There is no memory to remember a key with now; try again in a few seconds.".to_owned(),
+            )
+        }
+    }
+}
+
+/// What a command lists, by the name of its channel.
+trait Named {
+    fn name(&self) -> &str;
+}
+
+impl Named for Wanted {
+    fn name(&self) -> &str {
+        self.channel.as_str()
+    }
+}
+
+impl Named for ChannelName {
+    fn name(&self) -> &str {
+        self.as_str()
+    }
+}
