@@ -21,13 +21,13 @@ pub static HOME: BuiltIn = BuiltIn::new(HTML, include_str!("assets/home.html"));
 /// The page of the server's figures.
 pub static DASHBOARD: BuiltIn = BuiltIn::new(HTML, include_str!("assets/dashboard.html"));
 
-/// The client as a plain script.
-pub static SCRIPT: BuiltIn = BuiltIn::new(JAVASCRIPT, include_str!("assets/fanfare.js"));
+/// The client as a plain script: `fanfare.js` without comments and with short names, as `tests/clients/minify.mjs` makes it.
+pub static SCRIPT: BuiltIn = BuiltIn::new(JAVASCRIPT, include_str!("assets/fanfare.min.js"));
 
 /// The client as an ES module: the script, and what makes a module of it.
 pub static MODULE: BuiltIn = BuiltIn::new(
     JAVASCRIPT,
-    concat!(include_str!("assets/fanfare.js"), include_str!("assets/fanfare.module.js")),
+    concat!(include_str!("assets/fanfare.min.js"), include_str!("assets/fanfare.module.js")),
 );
 
 /// What a TypeScript program is told of the module.

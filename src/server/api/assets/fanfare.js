@@ -3,6 +3,8 @@
 // comments at /fanfare.js as a plain script that sets the global `fanfare`, and at /fanfare.mjs with fanfare.module.js
 // after it; what it offers is described in fanfare.d.mts. It draws nothing, stores nothing, and depends on nothing.
 
+/** @import * as Types from "./fanfare.mjs" */
+
 globalThis.fanfare = (() => {
   "use strict";
 
@@ -253,9 +255,15 @@ globalThis.fanfare = (() => {
     }
   }
 
+  /**
+   * @param {Types.ConnectOptions & { pass?: ReturnType<typeof keep> }} [options] with those of another connection whose
+   *   token this one shares
+   * @param {(connection: Types.Connection) => void} [onIdle] what is done when the last subscription is closed
+   * @returns {Types.Connection}
+   */
   function connect(options = {}, onIdle) {
     const base = serverUrl(options.url);
-    const names = options.transports ?? Object.keys(carriers);
+    const names = options.transports ?? /** @type {Types.Transport[]} */ (Object.keys(carriers));
     if (!names.length || !names.every((name) => Object.hasOwn(carriers, name))) {
       throw new TypeError(`fanfare: transports are some of ${Object.keys(carriers).join(", ")}`);
     }
@@ -264,6 +272,7 @@ globalThis.fanfare = (() => {
     const stops = new Set(); // of what is under way beside the carrier
     const handlers = { state: [], error: [] };
     const emit = emitter(handlers);
+    /** @type {Types.ConnectionState} */
     let state = "idle";
     let turn = 0; // which of the names is in use, or next
     let lastOpen; // which was open last
@@ -283,11 +292,18 @@ globalThis.fanfare = (() => {
 
     const subscribers = () => [...channels.values()].flatMap((channel) => [...channel.subscribers]);
     const wantedChannels = () => [...channels.values()].filter(({ isHeld }) => !isHeld);
+    const isClosed = () => state === "closed";
     const live = () => pass.isGood() || pass.ask();
     const headers = () => (pass.token() ? { Authorization: `Bearer ${pass.token()}` } : {});
 
+    /**
+     * @param {string} name
+     * @param {(message: Types.Message) => void} [onMessage]
+     * @param {Types.SubscribeOptions} [options]
+     * @returns {Types.Subscription}
+     */
     function subscribe(name, onMessage, { last, since, presence } = {}) {
-      if (state === "closed") throw new Error("fanfare: the connection is closed");
+      if (isClosed()) throw new Error("fanfare: the connection is closed");
       let channel = channels.get(name);
       // What another subscriber of the channel has asked for already cannot be asked for from elsewhere.
       if (channel && (last || since || presence)) {
@@ -300,6 +316,7 @@ globalThis.fanfare = (() => {
       }
       const handlers = { message: [onMessage], gap: [], presence: [], state: [], error: [] };
       const emit = emitter(handlers);
+      /** @type {Types.SubscriptionState} */
       let own;
       const me = {
         emit,
@@ -342,7 +359,7 @@ globalThis.fanfare = (() => {
 
     // Has the carrier carry what is subscribed to, or none.
     function sync() {
-      if (state === "closed") return;
+      if (isClosed()) return;
       if (channels.size) return state === "idle" ? start() : carrier?.sync();
       leave();
       if (state !== "idle") enter("idle");
@@ -351,7 +368,7 @@ globalThis.fanfare = (() => {
 
     // A token that still lives is used again, so that a mass return does not reach the page's backend.
     function start() {
-      if (state === "closed") return;
+      if (isClosed()) return;
       leave();
       if (!channels.size) return enter("idle");
       const heldBackMs = notBefore - performance.now();
@@ -548,7 +565,7 @@ globalThis.fanfare = (() => {
     }
 
     function wait(retryInMs) {
-      if (state === "closed" || !channels.size) return;
+      if (isClosed() || !channels.size) return;
       stopTimer();
       dueAt = performance.now() + retryInMs;
       const timer = setTimeout(start, retryInMs);
@@ -627,21 +644,27 @@ globalThis.fanfare = (() => {
       for (const channel of channels) {
         const { channel: name, since = "", last, presence } = wanted(channel);
         url.searchParams.append("channel", name);
-        if (last) url.searchParams.append("last", last);
+        if (last) url.searchParams.append("last", `${last}`);
         else url.searchParams.append("since", since);
-        if (presence) url.searchParams.append("presence", 1);
+        if (presence) url.searchParams.append("presence", "1");
       }
       return url.href;
     }
 
     // Every try has the same key, so that the server publishes once.
+    /**
+     * @param {string} name
+     * @param {Types.Data} data
+     * @param {Types.PublishOptions} [options]
+     * @returns {Promise<Types.Published>}
+     */
     async function publish(name, data, { event, key = crypto.getRandomValues(new Uint32Array(4)).join("-") } = {}) {
       const lastTryAt = performance.now() + PUBLISH_LAST_TRY_MS;
       let wasDenied = false;
       await null; // what was subscribed to just now connects first
       for (let failures = 0; ; failures++) {
         if (state === "connecting") await new Promise((go) => unsettled.add(go));
-        if (state === "closed") throw failure("closed before the server answered");
+        if (isClosed()) throw failure("closed before the server answered");
         try {
           if (state === "open" && carrier.publish && !options.key) return await carrier.publish(name, data, event, key);
           await live();
@@ -654,7 +677,7 @@ globalThis.fanfare = (() => {
           }
           const delay = (error.retryAfterMs ?? 0) + backoffMs(failures);
           if (error.status === 401 || isForGood(error) || performance.now() + delay > lastTryAt) throw error;
-          if (state !== "closed") await pause(delay, stops);
+          if (!isClosed()) await pause(delay, stops);
         }
       }
     }
@@ -669,7 +692,7 @@ globalThis.fanfare = (() => {
     }
 
     function close() {
-      if (state === "closed") return;
+      if (isClosed()) return;
       leave();
       const ended = subscribers();
       channels.forEach((channel) => channel.stop?.());
@@ -702,6 +725,11 @@ globalThis.fanfare = (() => {
   // Connections for `subscribe`: one a server, token, key and transports, until its last subscription is closed.
   const shared = [];
 
+  /**
+   * @param {string} name
+   * @param {(message: Types.Message) => void} [onMessage]
+   * @param {Parameters<typeof Types.subscribe>[2]} [options]
+   */
   function subscribe(name, onMessage, { server, token, key, transports, ...wanted } = {}) {
     const url = serverUrl(server).href;
     const isFit = (one) => one.url === url && one.token === token && one.key === key && `${one.transports}` === `${transports}`;
@@ -723,6 +751,7 @@ globalThis.fanfare = (() => {
     return new URL(".", base);
   }
 
+  /** @returns {Types.SubscribeOptions & { channel: string }} */
   const wanted = ({ name, last, lastId, presence }) =>
     ({ channel: name, ...(lastId ? { since: lastId } : last && { last }), ...(presence && { presence: true }) });
 
@@ -789,7 +818,7 @@ globalThis.fanfare = (() => {
   }
 
   function pause(ms, stops) {
-    return new Promise((resolve) => {
+    return new Promise((/** @type {(nothing?: any) => void} */ resolve) => {
       const end = () => {
         clearTimeout(timer);
         stops.delete(end);
@@ -814,11 +843,12 @@ globalThis.fanfare = (() => {
 
   const bytesOf = (base64) => Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
 
+  /** @returns {boolean} */
   const isBinary = (data) => data instanceof ArrayBuffer || ArrayBuffer.isView(data);
 
   function inJson(data) {
     if (!isBinary(data)) return { data };
-    const bytes = new Uint8Array(data.buffer ?? data, data.byteOffset ?? 0, data.byteLength);
+    const bytes = data.buffer ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
     return { data: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")), encoding: "base64" };
   }
 
@@ -828,6 +858,7 @@ globalThis.fanfare = (() => {
   }
 
   // Channels are beside the script.
-  const api = { connect: (options) => connect(options), subscribe, server: globalThis.document?.currentScript?.src || globalThis.location?.origin };
+  const script = /** @type {HTMLScriptElement | undefined} */ (globalThis.document?.currentScript);
+  const api = { connect: (options) => connect(options), subscribe, server: script?.src || globalThis.location?.origin };
   return api;
 })();
