@@ -25,6 +25,12 @@ impl Glob {
     }
 }
 
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.pattern())
+    }
+}
+
 impl std::str::FromStr for Glob {
     type Err = std::convert::Infallible;
 

@@ -175,6 +175,7 @@ mod tests {
             keep_alive: true,
             head_only: false,
             allow_origin: Some("*"),
+            allows_credentials: false,
             varies_by_origin: false,
         };
         encode_stream_head(&mut out, framing);

@@ -31,7 +31,7 @@ pub use error::Error;
 pub use event_stream::{
     EVENT_STREAM, LAST_CHUNK, StreamEvent, encode_comment, encode_event, encode_stream_head,
 };
-pub use query::{decode_segment, parameter};
+pub use query::{decode_segment, parameter, parameters};
 pub use reader::{Event, RequestReader};
 pub use request::Request;
 pub use response::{CONTINUE, Framing, Response};

@@ -3,6 +3,8 @@
 //! The undecoded parts come from `Request::query` and `Request::path`; which characters a channel name may
 //! have is the hub's to say.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
 /// The first parameter called `name`, decoded as `application/x-www-form-urlencoded` (`+` is a space, bytes
@@ -11,6 +13,11 @@ pub fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     form_urlencoded::parse(query?.as_bytes())
         .find(|(parameter_name, _)| parameter_name == name)
         .map(|(_, value)| value.into_owned())
+}
+
+/// All parameters in the order in which they come: names and values, decoded as [`parameter`] does.
+pub fn parameters(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    form_urlencoded::parse(query.unwrap_or_default().as_bytes())
 }
 
 /// One path segment, percent-decoded (`+` stays); `None` if the result is not UTF-8.
@@ -40,6 +47,14 @@ mod tests {
         assert_eq!(parameter(Some("wait&x=1"), "wait").as_deref(), Some(""));
         assert_eq!(parameter(Some("wait&x=1"), "since"), None);
         assert_eq!(parameter(None, "since"), None);
+    }
+
+    #[test]
+    fn all_parameters_come_in_their_order_and_decoded() {
+        let all: Vec<_> = parameters(Some("channel=a%2Cb&last=1&channel=+c")).collect();
+        let expected = [("channel", "a,b"), ("last", "1"), ("channel", " c")];
+        assert_eq!(all, expected.map(|(name, value)| (name.into(), value.into())));
+        assert_eq!(parameters(None).count(), 0);
     }
 
     #[test]

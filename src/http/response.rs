@@ -32,6 +32,8 @@ pub struct Framing<'a> {
     /// The origin whose pages may read the answer, or `*` for all: the Fetch standard's CORS protocol. `None` if
     /// no page asked.
     pub allow_origin: Option<&'a str>,
+    /// Whether that page may read it although it sent its cookies: the Fetch standard, §3.3.4. Not with `*`.
+    pub allows_credentials: bool,
     /// Whether pages of another origin, or programs, may be answered otherwise.
     pub varies_by_origin: bool,
 }
@@ -147,6 +149,9 @@ pub(super) fn connection_fields(out: &mut Vec<u8>, framing: Framing, options: &s
     if let Some(origin) = framing.allow_origin {
         line(out, &["Access-Control-Allow-Origin: ", origin]);
         line(out, &["Access-Control-Expose-Headers: ", EXPOSED_FIELDS]);
+        if framing.allows_credentials {
+            line(out, &["Access-Control-Allow-Credentials: true"]);
+        }
     }
     // What is sent to one origin, or to none, must not be taken from a cache for another.
     if framing.varies_by_origin {
@@ -164,8 +169,14 @@ mod tests {
 
     fn encoded(response: &Response, keep_alive: bool, head_only: bool) -> String {
         let mut out = Vec::new();
-        let framing =
-            Framing { date: DATE, keep_alive, head_only, allow_origin: None, varies_by_origin: false };
+        let framing = Framing {
+            date: DATE,
+            keep_alive,
+            head_only,
+            allow_origin: None,
+            allows_credentials: false,
+            varies_by_origin: false,
+        };
         response.encode(&mut out, framing);
         String::from_utf8(out).unwrap()
     }
@@ -212,6 +223,7 @@ mod tests {
             keep_alive: false,
             head_only: false,
             allow_origin: Some("https://shop.example"),
+            allows_credentials: false,
             varies_by_origin: true,
         };
         let response = Response::new(Status::OK).body("text/plain; charset=utf-8", "");

@@ -305,11 +305,16 @@ pub enum WireForm {
     NamedEnvelope,
     /// The same as `NamedEnvelope`, compressed where that makes it smaller.
     NamedEnvelopeDeflate,
+    /// A chunk with an event of an event stream whose data is the envelope of `NamedEnvelope`. It has no identifier: the
+    /// position of a reader of several channels is not that of one.
+    NamedEventStream,
+    /// A comma and the envelope of `NamedEnvelope`: an element of the answer to a long poll of several channels.
+    NamedLongPoll,
 }
 
 impl WireForm {
     /// Every form, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::WebSocket,
         Self::Envelope,
         Self::WebSocketDeflate,
@@ -323,6 +328,8 @@ impl WireForm {
         Self::LiveView,
         Self::NamedEnvelope,
         Self::NamedEnvelopeDeflate,
+        Self::NamedEventStream,
+        Self::NamedLongPoll,
     ];
 
     /// The form's place in [`WireForm::ALL`].
@@ -347,7 +354,9 @@ impl WireForm {
             | Self::LongPoll
             | Self::LiveView
             | Self::NamedEnvelope
-            | Self::NamedEnvelopeDeflate => true,
+            | Self::NamedEnvelopeDeflate
+            | Self::NamedEventStream
+            | Self::NamedLongPoll => true,
         }
     }
 
@@ -365,7 +374,9 @@ impl WireForm {
             | Self::LongPoll
             | Self::LiveView
             | Self::NamedEnvelope
-            | Self::NamedEnvelopeDeflate => false,
+            | Self::NamedEnvelopeDeflate
+            | Self::NamedEventStream
+            | Self::NamedLongPoll => false,
         }
     }
 

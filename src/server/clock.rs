@@ -30,6 +30,12 @@ impl Clock {
         self.started.elapsed()
     }
 
+    /// The wall clock's time when the server was created, in milliseconds since 1970, by what the wall clock says now: it
+    /// changes when that clock is set.
+    pub fn began_unix_ms(&self) -> u64 {
+        unix_ms().saturating_sub(self.now().0)
+    }
+
     /// How long it is until then.
     pub fn until(&self, then: Millis) -> Duration {
         (self.started + Duration::from_millis(then.0)).saturating_duration_since(Instant::now())

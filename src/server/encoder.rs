@@ -26,7 +26,7 @@ const BINARY_EVENT: &str = "fanfare:binary";
 const UNNAMED_EVENT: &str = "message";
 
 /// How long an EventSource waits before it reconnects: a server that restarts is back after 2 s.
-const STREAM_RETRY_MS: u64 = 2000;
+pub const STREAM_RETRY_MS: u64 = 2000;
 
 /// Encodes frames, and owns the compressors. One per loop.
 #[derive(Debug)]
@@ -97,6 +97,14 @@ impl Encoder {
                 let envelope = named_envelope(publication);
                 frame_of(|out| self.message(Opcode::Text, &envelope, WINDOW_BITS_MAX, out))
             }),
+            WireForm::NamedEventStream => publication.frames.get_or_encode(form, || {
+                let envelope = named_envelope(publication);
+                let event = StreamEvent { data: Some(&envelope), ..StreamEvent::default() };
+                frame_of(|out| http::encode_event(out, &event))
+            }),
+            WireForm::NamedLongPoll => publication
+                .frames
+                .get_or_encode(form, || [b",".as_slice(), &named_envelope(publication)].concat()),
             WireForm::LiveView => publication.frames.get_or_encode(form, || {
                 let (id, record) = (publication.id.to_string(), live_record(publication));
                 let event = StreamEvent { id: Some(&id), data: Some(&record), ..StreamEvent::default() };
@@ -173,7 +181,7 @@ impl Notice {
     }
 
     /// The same as an envelope, with the name of the channel for readers of several.
-    fn envelope(self, channel: Option<&str>) -> String {
+    pub fn envelope(self, channel: Option<&str>) -> String {
         let event = self.event();
         let channel = channel.map_or_else(String::new, |name| format!(r#","channel":"{name}""#));
         let data = match self {
@@ -195,6 +203,7 @@ pub fn notice(notice: Notice, form: WireForm, channel: Option<&str>, out: &mut V
         WireForm::WebSocket
         | WireForm::WebSocketDeflate
         | WireForm::LongPoll
+        | WireForm::NamedLongPoll
         | WireForm::Pusher
         | WireForm::PusherDeflate
         | WireForm::PusherStream => {}
@@ -208,6 +217,11 @@ pub fn notice(notice: Notice, form: WireForm, channel: Option<&str>, out: &mut V
             Notice::Alive { .. } => http::encode_comment(out, ""),
             _ => stream_notice(notice, Some(notice.event()), &notice.data(), out),
         },
+        // Positions and the time before a reconnect are in blocks of their own.
+        WireForm::NamedEventStream => {
+            let data = notice.envelope(channel);
+            http::encode_event(out, &StreamEvent { data: Some(data.as_bytes()), ..StreamEvent::default() });
+        }
         WireForm::EventStreamEnvelope | WireForm::LiveView => {
             stream_notice(notice, None, &notice.envelope(None), out)
         }
@@ -239,6 +253,41 @@ pub fn long_poll_answer(gap: Option<Gap>, elements: &[u8], next: PublicationId) 
     out.extend_from_slice(elements.strip_prefix(b",").unwrap_or(elements));
     push(&mut out, format_args!("],\"next\":\"{next}\"}}\n"));
     out
+}
+
+/// The body of the answer to a long poll of several channels, one channel after the other.
+#[derive(Debug, Default)]
+pub struct ManyAnswer {
+    /// Frames of [`WireForm::NamedLongPoll`], each with a comma ahead of it.
+    pub elements: Vec<u8>,
+    next: String,
+    gaps: String,
+}
+
+impl ManyAnswer {
+    /// What the client knows of a channel after this answer: its position, and whether something before the first element is
+    /// lost.
+    pub fn channel(&mut self, name: &str, gap: Option<Gap>, next: PublicationId) {
+        self.next.push_str(&format!(r#","{name}":"{next}""#));
+        if let Some(gap) = gap {
+            self.gaps.push_str(&format!(r#","{name}":{{"missed":{}}}"#, missed(gap)));
+        }
+    }
+
+    /// The whole body.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        let Self { elements, next, gaps } = self;
+        let mut out = Vec::with_capacity(elements.len() + next.len() + gaps.len() + 48);
+        out.extend_from_slice(br#"{"messages":["#);
+        out.extend_from_slice(elements.strip_prefix(b",").unwrap_or(elements));
+        push(&mut out, format_args!("],\"next\":{{{}}}", next.strip_prefix(',').unwrap_or(next)));
+        if let Some(gaps) = gaps.strip_prefix(',') {
+            push(&mut out, format_args!(",\"gap\":{{{gaps}}}"));
+        }
+        out.extend_from_slice(b"}\n");
+        out
+    }
 }
 
 /// The number of missed publications as JSON; `null` if it is not known.

@@ -3,6 +3,7 @@
 //! The rules of the protocols are not here but in `http`, `ws` and `hub`, which get bytes and times as arguments. The
 //! rooms in here, and who may import whom, are in the documentation of the crate.
 
+mod access;
 mod api;
 mod apps;
 mod broker;

@@ -4,17 +4,19 @@
 //! Connections and logs are not here: each belongs to one loop.
 
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::http::Request;
 use crate::pusher::App;
+use crate::server::access::{Access, Guard, Identity, Refusal};
 use crate::server::api::handlers::Handlers;
 use crate::server::apps::{Apps, Reloaded};
 use crate::server::broker::Broker;
 use crate::server::broker::mailbox::FIRST_LOOP;
 use crate::server::budget::Budget;
-use crate::server::clock::{Clock, Millis};
+use crate::server::clock::{self, Clock, Millis};
 use crate::server::demo::DemoCall;
 use crate::server::lock::lock;
 use crate::server::metrics::dashboard::FIGURES_CHANNEL;
@@ -29,6 +31,8 @@ use crate::server::stopping::{Stop, Stopping};
 pub struct Shared {
     pub config: Config,
     pub handlers: Handlers,
+    /// The rules of access, and what proofs are good at present.
+    pub guard: Guard,
     pub broker: Broker,
     pub apps: Apps,
     pub meters: Meters,
@@ -52,6 +56,7 @@ impl Shared {
         apps.start_webhooks(clock);
         Self {
             handlers: Handlers::new(&config),
+            guard: Guard::new(&config),
             apps,
             meters: Meters::new(loops),
             clock,
@@ -107,6 +112,42 @@ impl Shared {
             webhooks: self.apps.webhook_counts(),
             uptime: self.clock.elapsed(),
         }
+    }
+}
+
+/// Access.
+impl Shared {
+    /// The rules at present. A loop keeps those of its turn in its context.
+    pub fn access(&self) -> Arc<Access> {
+        self.guard.access()
+    }
+
+    /// Changes whenever the rules do.
+    pub fn generation(&self) -> u64 {
+        self.guard.generation()
+    }
+
+    /// Who made the request, by what it carries: a key or a token. `None`: nobody in particular.
+    ///
+    /// # Errors
+    /// What it carries is no good, or contradicts itself.
+    pub fn identify(&self, request: &Request) -> Result<Option<Arc<Identity>>, Refusal> {
+        self.guard.identify(&self.access(), request, clock::unix_ms() / 1000)
+    }
+
+    /// Who holds the token.
+    ///
+    /// # Errors
+    /// It is no good.
+    pub fn identify_token(&self, token: &str) -> Result<Arc<Identity>, Refusal> {
+        self.guard.identify_token(&self.access(), token, clock::unix_ms() / 1000)
+    }
+
+    /// Takes the rules, keys, globs and origins of another configuration that was checked, and wakes the loops, which
+    /// close the connections that may stay no more.
+    pub fn reload_access(&self, config: &Config) {
+        self.guard.reload(config);
+        self.wake_all();
     }
 }
 

@@ -113,7 +113,7 @@ impl Server {
         let mailboxes = mailboxes(&polls, WAKER).map_err(StartError::Loops)?;
         let broker = Broker::new(mailboxes, first_epoch()?, Retention::new(&config), engine);
         let shared = Arc::new(Shared::new(config, broker, connections_max));
-        let any_origin = shared.handlers.any_origin();
+        let any_origin = shared.access().any_origin();
         let acceptor = Acceptor::new(listeners, metrics, polls[FIRST_LOOP].registry(), any_origin)?;
         let handle = Handle::new(Arc::clone(&shared));
         let mut acceptor = Some(acceptor);

@@ -2,20 +2,25 @@
 //!
 //! No socket is touched here: the event loop does what the [`Answer`] says.
 
+use std::sync::Arc;
+
 use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, Position, WireForm};
 use crate::pusher::fallback::path::{Purpose, SessionName};
-use crate::server::api::access::{Access, Refusal};
+use crate::server::access::{Access, Identity, Refusal, Verdict};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::assets;
+use crate::server::api::basis::{Basis, Denied, decided};
+use crate::server::api::many::{self, ReadingMany};
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
 use crate::server::api::pusher::Connecting;
 use crate::server::api::rest::{self, Requested};
 use crate::server::api::roads::{self, Wish};
 use crate::server::api::routes::{Door, Route};
+use crate::server::api::session::check_session_origin;
 use crate::server::api::watching::watched_channel;
 use crate::server::apps::Apps;
 use crate::server::broker::idempotency::IdempotencyKey;
@@ -35,7 +40,6 @@ const APP_KEY: &str = "Fanfare-App-Key";
 /// The rules that answers follow.
 #[derive(Debug)]
 pub struct Handlers {
-    pub(super) access: Access,
     serves_demo: bool,
     serves_echo: bool,
     pub(super) message_len_max: u64,
@@ -44,11 +48,22 @@ pub struct Handlers {
     deflate_context_takeover: bool,
 }
 
+/// What to do about a request, and who made it.
+#[derive(Debug)]
+pub struct Answered {
+    /// What to do.
+    pub answer: Answer,
+    /// Who made it, if it carries a proof and is one that may.
+    pub who: Option<Arc<Identity>>,
+}
+
 /// What to do about a request.
 #[derive(Debug)]
 pub enum Answer {
     /// Send this.
     Respond(Response),
+    /// Say why the client is refused.
+    Refuse(Box<Refusal>),
     /// Send a report on the server itself.
     Report(Report),
     /// Read the body, then publish it.
@@ -61,6 +76,8 @@ pub enum Answer {
     Stream(Joining),
     /// Answer with what is kept, or wait for the next publication.
     Poll(Polling),
+    /// Do either for several channels.
+    ReadMany(ReadingMany),
     /// Bring the request to its session.
     Session(SessionName, Purpose),
 }
@@ -179,7 +196,6 @@ impl Handlers {
     /// The rules of a configuration.
     pub fn new(config: &Config) -> Self {
         Self {
-            access: Access::new(config),
             serves_demo: config.serves_demo(),
             serves_echo: config.is_development() || config.echo,
             message_len_max: config.max_message,
@@ -190,57 +206,73 @@ impl Handlers {
     }
 
     /// What to do about a request whose head is complete.
-    pub fn answer(&self, door: Door, request: &Request, apps: &Apps) -> Answer {
-        self.try_answer(door, request, apps).unwrap_or_else(Answer::Respond)
+    pub fn answer(&self, door: Door, request: &Request, basis: Basis<'_>) -> Answered {
+        let mut who = None;
+        let answer = self.try_answer(door, request, basis, &mut who).unwrap_or_else(|denied| match denied {
+            Denied::Response(response) => Answer::Respond(response),
+            Denied::Refusal(refusal) => Answer::Refuse(refusal),
+        });
+        Answered { answer, who }
     }
 
-    fn try_answer(&self, door: Door, request: &Request, apps: &Apps) -> Result<Answer, Response> {
+    /// `who` is set where the request asks for a channel.
+    fn try_answer(
+        &self,
+        door: Door,
+        request: &Request,
+        basis: Basis<'_>,
+        who: &mut Option<Arc<Identity>>,
+    ) -> Result<Answer, Denied> {
+        let Basis { access, apps, .. } = basis;
         let route = Route::of(door, request)?;
         if door == Door::Public {
-            // Probes ask by whatever name or address their orchestrator has, and learn no more than from a connection.
-            if !matches!(route, Route::Health | Route::Ready) {
-                self.access.check_host(request)?;
-            }
-            match &route {
-                // A Pusher client is told after the handshake.
-                Route::Pusher(_) | Route::PusherElsewhere => {}
-                Route::Session(session, _) => self.check_session_origin(request, session, apps)?,
-                _ => self.access.check_origin(request)?,
-            }
+            check_page(&route, request, basis)?;
         }
         match (route, request.method()) {
             (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home(request, apps))),
             (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(admin::health())),
             (Route::Ready, "GET" | "HEAD") => Ok(Answer::Report(Report::Readiness)),
             (Route::Metrics, "GET" | "HEAD") => {
-                self.check_reader(door, request)?;
+                check_reader(door, request, basis)?;
                 Ok(Answer::Report(Report::Metrics))
             }
             (Route::Dashboard, "GET" | "HEAD") => {
-                self.check_reader(door, request)?;
+                check_reader(door, request, basis)?;
                 Ok(Answer::Respond(assets::DASHBOARD.response(request)))
             }
             (Route::Figures, "GET" | "HEAD") => {
-                self.check_reader(door, request)?;
-                self.subscribe(request, dashboard::channel())
+                check_reader(door, request, basis)?;
+                Ok(self.subscribe(request, dashboard::channel(), Inbound::Refuse)?)
             }
             (Route::LiveView(name), "GET") => {
-                self.check_reader(door, request)?;
-                stream(request, watched_channel(request, &name, apps)?, WireForm::LiveView)
+                check_reader(door, request, basis)?;
+                Ok(stream(request, watched_channel(request, &name, apps)?, WireForm::LiveView)?)
             }
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
             (Route::Types, "GET" | "HEAD") => Ok(Answer::Respond(assets::TYPES.response(request))),
-            (Route::Echo, "GET" | "HEAD") => self.echo(request),
+            (Route::Echo, "GET" | "HEAD") => Ok(self.echo(request)?),
             (Route::Pusher(key), "GET" | "HEAD") => {
-                self.connect_pusher(request, Connecting::new(request, &key, &self.access, apps))
+                Ok(self.connect_pusher(request, Connecting::new(request, &key, access, apps))?)
             }
-            (Route::PusherElsewhere, "GET" | "HEAD") => self.connect_pusher(request, Connecting::elsewhere()),
-            (Route::Channels, "GET") if http::is_upgrade(request) => self.multiplex(request, apps),
-            (Route::Channel(name), "GET" | "HEAD") => self
-                .subscribe(request, roads::channel_of(request, name, Wish::Subscribe, &self.access, apps)?),
+            (Route::PusherElsewhere, "GET" | "HEAD") => {
+                Ok(self.connect_pusher(request, Connecting::elsewhere())?)
+            }
+            (Route::Channel(name), "GET" | "HEAD") => {
+                *who = basis.guard.identify(access, request, basis.now_s)?;
+                self.read_channel(request, name, who.as_deref(), basis)
+            }
+            (Route::Channels, "GET") if http::is_upgrade(request) => {
+                *who = basis.guard.identify(access, request, basis.now_s)?;
+                self.multiplex(request, basis)
+            }
+            (Route::Channels, "GET" | "HEAD") if many::names_channels(request) => {
+                *who = basis.guard.identify(access, request, basis.now_s)?;
+                Ok(Answer::ReadMany(many::subscribe(request, who.as_deref(), basis)?))
+            }
             (Route::Channel(name), "POST") => {
-                self.publish(request, roads::channel_of(request, name, Wish::Publish, &self.access, apps)?)
+                *who = basis.guard.identify(access, request, basis.now_s)?;
+                self.post_to_channel(request, name, who.as_deref(), basis)
             }
             (Route::Rest(head), "GET" | "POST") => {
                 let head = head.map_err(|refused| rest::refusal(&refused))?;
@@ -248,17 +280,41 @@ impl Handlers {
             }
             (Route::Session(name, purpose), "POST") => Ok(Answer::Session(name, purpose)),
             (route, "OPTIONS") if door == Door::Public => {
-                Ok(Answer::Respond(self.options(request, route.allow(door))))
+                Ok(Answer::Respond(options(request, route.allow(door), access)))
             }
-            (route, method) => Err(method_not_allowed(method, route.allow(door))),
+            (route, method) => Err(method_not_allowed(method, route.allow(door)).into()),
         }
     }
 
-    fn check_reader(&self, door: Door, request: &Request) -> Result<(), Refusal> {
-        match door {
-            Door::Public => self.access.check_reader(request),
-            Door::Metrics => Ok(()),
-        }
+    fn read_channel(
+        &self,
+        request: &Request,
+        name: ChannelName,
+        who: Option<&Identity>,
+        basis: Basis<'_>,
+    ) -> Result<Answer, Denied> {
+        let channel = roads::channel_of(request, name, Wish::Subscribe, who, basis)?;
+        decided(basis.access.may_subscribe(who, &channel))?;
+        let publishes = basis.access.check_fully_served(request).is_ok()
+            && basis.access.may_publish(who, &channel) == Verdict::Yes;
+        let inbound = match publishes {
+            true => Inbound::Accept { message_len_max: self.publication_len_max },
+            false => Inbound::Refuse,
+        };
+        Ok(self.subscribe(request, channel, inbound)?)
+    }
+
+    fn post_to_channel(
+        &self,
+        request: &Request,
+        name: ChannelName,
+        who: Option<&Identity>,
+        basis: Basis<'_>,
+    ) -> Result<Answer, Denied> {
+        let channel = roads::channel_of(request, name, Wish::Publish, who, basis)?;
+        basis.access.check_fully_served(request)?;
+        decided(basis.access.may_publish(who, &channel))?;
+        Ok(self.publish(request, channel)?)
     }
 
     fn home(&self, request: &Request, apps: &Apps) -> Response {
@@ -305,50 +361,16 @@ impl Handlers {
         Ok(Answer::Upgrade(Acceptance { upgrade, subprotocol: None, deflate, inbound, becomes }))
     }
 
-    /// The answer to a CORS preflight (the Fetch standard), and to other requests for the methods.
-    fn options(&self, request: &Request, allow: &'static str) -> Response {
-        let response = Response::new(Status::NO_CONTENT).header("Allow", allow);
-        if request.header("access-control-request-method").is_none() {
-            return response;
-        }
-        let response = response
-            .header("Access-Control-Allow-Methods", allow)
-            .header("Access-Control-Allow-Headers", PREFLIGHT_FIELDS)
-            .header("Access-Control-Max-Age", PREFLIGHT_SECONDS);
-        // Not to a page that may only read: a file on disk is already on this machine and needs no permission; other
-        // pages without an origin are frames of pages elsewhere.
-        match request.header("access-control-request-private-network") {
-            Some(_) if self.access.is_fully_served(request) => {
-                response.header("Access-Control-Allow-Private-Network", "true")
-            }
-            _ => response,
-        }
-    }
-
-    /// Whether answers depend on the origin of the page, which caches have to be told.
-    pub fn varies_by_origin(&self) -> bool {
-        self.access.varies_by_origin()
-    }
-
-    /// The origin whose pages may read what is answered before it is known which asks: `*`, or none where it depends.
-    pub fn any_origin(&self) -> Option<&'static str> {
-        self.access.any_origin()
-    }
-
-    /// The origin whose pages may read the answer to the request.
-    pub fn allow_origin<'a>(&self, request: &'a Request, apps: &Apps) -> Option<&'a str> {
-        let origin = self.access.allow_origin(request)?;
-        let served = match Route::session(request.path()) {
-            Some((session, _)) => self.check_session_origin(request, &session, apps),
-            None => self.access.check_origin(request),
-        };
-        served.ok().map(|()| origin)
-    }
-
     /// Subscribes by the transport that the request asks for: an upgrade, an event stream, or else a long poll.
-    fn subscribe(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
+    /// `inbound`: what becomes of the messages of a WebSocket.
+    fn subscribe(
+        &self,
+        request: &Request,
+        channel: ChannelName,
+        inbound: Inbound,
+    ) -> Result<Answer, Response> {
         if http::is_upgrade(request) {
-            return self.subscribe_websocket(request, channel);
+            return self.subscribe_websocket(request, channel, inbound);
         }
         if request.method() == "GET" && params::accepts_event_stream(request) {
             return subscribe_stream(request, channel);
@@ -358,7 +380,12 @@ impl Handlers {
         Ok(Answer::Poll(Polling { channel, position, wait_ms }))
     }
 
-    fn subscribe_websocket(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
+    fn subscribe_websocket(
+        &self,
+        request: &Request,
+        channel: ChannelName,
+        inbound: Inbound,
+    ) -> Result<Answer, Response> {
         let upgrade = upgrade(request)?;
         let is_envelope = upgrade.offers(ENVELOPE_SUBPROTOCOL);
         let deflate = self.deflate(request);
@@ -373,11 +400,6 @@ impl Handlers {
             ));
         }
         let position = position.unwrap_or(Position::Now);
-        let inbound = if self.access.may_client_publish(request, &channel) {
-            Inbound::Accept { message_len_max: self.publication_len_max }
-        } else {
-            Inbound::Refuse
-        };
         let subprotocol = is_envelope.then_some(ENVELOPE_SUBPROTOCOL);
         Ok(Answer::Upgrade(Acceptance {
             upgrade,
@@ -388,21 +410,23 @@ impl Handlers {
         }))
     }
 
-    fn multiplex(&self, request: &Request, apps: &Apps) -> Result<Answer, Response> {
+    fn multiplex(&self, request: &Request, basis: Basis<'_>) -> Result<Answer, Denied> {
         let upgrade = upgrade(request)?;
         if !upgrade.offers(ENVELOPE_SUBPROTOCOL) {
             return Err(Response::text(
                 Status::BAD_REQUEST,
                 "/channels speaks fanfare.v1.json: new WebSocket(url, \"fanfare.v1.json\"), or \
                  Sec-WebSocket-Protocol: fanfare.v1.json. One channel as it is published is at /channels/{name}.",
-            ));
+            )
+            .into());
         }
         let deflate = self.deflate(request);
         let form = match is_deflated(deflate) {
             true => WireForm::NamedEnvelopeDeflate,
             false => WireForm::NamedEnvelope,
         };
-        let (app, is_page_served) = (roads::app_of(request, apps)?, self.access.is_fully_served(request));
+        let app = roads::app_of(request, basis.apps)?;
+        let is_page_served = basis.access.check_fully_served(request).is_ok();
         Ok(Answer::Upgrade(Acceptance {
             upgrade,
             subprotocol: Some(ENVELOPE_SUBPROTOCOL),
@@ -422,7 +446,6 @@ impl Handlers {
     }
 
     fn publish(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
-        self.access.check_publish(request, channel.local())?;
         let event = http::parameter(request.query(), "event").map(|name| EventName::new(&name)).transpose();
         let event = event.map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
         let key = request.header("idempotency-key").map(|value| {
@@ -437,6 +460,57 @@ impl Handlers {
         let len_max = self.publication_len_max;
         Ok(Answer::ReadBody(Publication { channel, event, media_type, len_max, key: key.transpose()? }))
     }
+}
+
+/// Checks that the server answers to the name that the request asks for, and that the page that made it is served.
+fn check_page(route: &Route, request: &Request, basis: Basis<'_>) -> Result<(), Refusal> {
+    // Probes ask by whatever name or address their orchestrator has, and learn no more than from a connection.
+    if !matches!(route, Route::Health | Route::Ready) {
+        basis.access.check_host(request)?;
+    }
+    match route {
+        // A Pusher client is told after the handshake.
+        Route::Pusher(_) | Route::PusherElsewhere => Ok(()),
+        Route::Session(session, _) => check_session_origin(request, session, basis.access, basis.apps),
+        _ => basis.access.check_origin(request),
+    }
+}
+
+fn check_reader(door: Door, request: &Request, basis: Basis<'_>) -> Result<(), Refusal> {
+    match door {
+        Door::Public => basis.access.check_reader(request, basis.now_s),
+        Door::Metrics => Ok(()),
+    }
+}
+
+/// The answer to a CORS preflight (the Fetch standard), and to other requests for the methods.
+fn options(request: &Request, allow: &'static str, access: &Access) -> Response {
+    let response = Response::new(Status::NO_CONTENT).header("Allow", allow);
+    if request.header("access-control-request-method").is_none() {
+        return response;
+    }
+    let response = response
+        .header("Access-Control-Allow-Methods", allow)
+        .header("Access-Control-Allow-Headers", PREFLIGHT_FIELDS)
+        .header("Access-Control-Max-Age", PREFLIGHT_SECONDS);
+    // Not to a page that may only read: a file on disk is already on this machine and needs no permission; other
+    // pages without an origin are frames of pages elsewhere.
+    match request.header("access-control-request-private-network") {
+        Some(_) if access.check_fully_served(request).is_ok() => {
+            response.header("Access-Control-Allow-Private-Network", "true")
+        }
+        _ => response,
+    }
+}
+
+/// The origin whose pages may read the answer to the request.
+pub fn allow_origin<'a>(request: &'a Request, access: &Access, apps: &Apps) -> Option<&'a str> {
+    let origin = access.allow_origin(request)?;
+    let served = match Route::session(request.path()) {
+        Some((session, _)) => check_session_origin(request, &session, access, apps),
+        None => access.check_origin(request),
+    };
+    served.ok().map(|()| origin)
 }
 
 /// The form that a subscriber reads. The shared compressed form needs the largest window; RFC 7692 §6 allows a client
@@ -464,14 +538,7 @@ fn subscribe_stream(request: &Request, channel: ChannelName) -> Result<Answer, R
 }
 
 fn stream(request: &Request, channel: ChannelName, form: WireForm) -> Result<Answer, Response> {
-    // RFC 9112 §6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding request
-    // indicates HTTP/1.1 (or later minor revisions)."
-    if request.minor_version() == 0 {
-        return Err(Response::text(
-            Status::HTTP_VERSION_NOT_SUPPORTED,
-            "An event stream needs HTTP/1.1; in nginx: proxy_http_version 1.1.",
-        ));
-    }
+    params::check_streams(request)?;
     let position = params::stream_position(request)?;
     Ok(Answer::Stream(Joining { channel, form, position, announces: true }))
 }

@@ -1,13 +1,13 @@
-//! What is answered to a request: routes, access, parameters, payloads and built-in files.
+//! What is answered to a request: routes, parameters, payloads and built-in files.
 //!
 //! No socket, no clock and no connection is known here.
 
-pub mod access;
 pub mod admin;
 pub mod answers;
 pub mod assets;
+pub mod basis;
 pub mod handlers;
-pub mod origins;
+pub mod many;
 pub mod params;
 pub mod payload;
 pub mod pusher;

@@ -18,18 +18,26 @@ const WAIT_MAX_S: u64 = 50;
 pub fn position(request: &Request) -> Result<Option<Position>, Response> {
     let since = http::parameter(request.query(), "since");
     let last = http::parameter(request.query(), "last");
-    match (since.as_deref(), last) {
-        (Some(_), Some(_)) => Err(bad_request("Give since or last, not both.")),
+    position_of(since.as_deref(), last.as_deref()).map_err(bad_request)
+}
+
+/// The position that the values of `since` and `last` name, of which there may be one.
+///
+/// # Errors
+/// The sentence that says what is wrong.
+pub fn position_of(since: Option<&str>, last: Option<&str>) -> Result<Option<Position>, &'static str> {
+    match (since, last) {
+        (Some(_), Some(_)) => Err("Give since or last, not both."),
         (Some(""), None) => Ok(Some(Position::Now)),
         (Some(id), None) => match id.parse() {
             Ok(id) => Ok(Some(Position::After(id))),
-            Err(_) => Err(bad_request(
-                "since is the id of a publication, such as 8c1f5d0e7a21-7, or empty for from now on.",
-            )),
+            Err(_) => {
+                Err("since is the id of a publication, such as 8c1f5d0e7a21-7, or empty for from now on.")
+            }
         },
         (None, Some(count)) => match count.parse() {
             Ok(count) => Ok(Some(Position::Last(count))),
-            Err(_) => Err(bad_request("last is a number of publications.")),
+            Err(_) => Err("last is a number of publications."),
         },
         (None, None) => Ok(None),
     }
@@ -42,8 +50,14 @@ pub fn stream_position(request: &Request) -> Result<Position, Response> {
     let position = position(request)?.unwrap_or(Position::Now);
     Ok(match request.header_str("last-event-id") {
         Some("") | None => position,
-        Some(id) => id.parse::<PublicationId>().map_or(Position::Elsewhere, Position::After),
+        Some(id) => position_after(id),
     })
+}
+
+/// The position after what a client calls the last publication that it got. Text that is no identifier of this server's is
+/// one of a channel elsewhere.
+pub fn position_after(id: &str) -> Position {
+    id.parse::<PublicationId>().map_or(Position::Elsewhere, Position::After)
 }
 
 /// How long a long poll waits, in milliseconds.
@@ -53,6 +67,21 @@ pub fn wait_ms(request: &Request) -> Result<u64, Response> {
         Ok(seconds) => Ok(seconds.min(WAIT_MAX_S) * 1000),
         Err(_) => Err(bad_request("wait is a number of seconds; more than 50 are taken as 50.")),
     }
+}
+
+/// Checks that the answer to the request may be a stream.
+///
+/// # Errors
+/// RFC 9112 §6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding request indicates
+/// HTTP/1.1 (or later minor revisions)."
+pub fn check_streams(request: &Request) -> Result<(), Response> {
+    if request.minor_version() == 0 {
+        return Err(Response::text(
+            Status::HTTP_VERSION_NOT_SUPPORTED,
+            "An event stream needs HTTP/1.1; in nginx: proxy_http_version 1.1.",
+        ));
+    }
+    Ok(())
 }
 
 /// Whether an event stream's data are to be envelopes.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::http::{self, Request};
 use crate::pusher::{Error, protocol};
-use crate::server::api::access::Access;
+use crate::server::access::Access;
 use crate::server::apps::Apps;
 use crate::server::apps::running::{Place, RunningApp};
 

@@ -5,7 +5,8 @@
 use crate::http::{self, Request, Response, Status};
 use crate::hub::ChannelName;
 use crate::pusher::{Access, Kind, Name};
-use crate::server::api::access;
+use crate::server::access::Identity;
+use crate::server::api::basis::Basis;
 use crate::server::apps::Apps;
 
 /// What the request wants of the channel.
@@ -26,12 +27,13 @@ pub fn channel_of(
     request: &Request,
     name: ChannelName,
     wish: Wish,
-    access: &access::Access,
-    apps: &Apps,
+    who: Option<&Identity>,
+    basis: Basis<'_>,
 ) -> Result<ChannelName, Response> {
+    let Basis { access, apps, .. } = basis;
     let app = app_of(request, apps)?;
     let channel = name_in_app(&name, app.as_deref(), apps).ok_or_else(no_app)?;
-    check_kind(&channel, wish, access.has_key(request), apps)
+    check_kind(&channel, wish, access.has_publishing_key(who, &channel), apps)
         .map(|()| channel)
         .map_err(|sentence| Response::text(Status::FORBIDDEN, sentence))
 }

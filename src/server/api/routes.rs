@@ -185,8 +185,15 @@ fn decoded(segment: &str) -> Result<String, Response> {
 }
 
 fn channel(segment: &str) -> Result<ChannelName, Response> {
-    let name = decoded(segment)?;
-    let name = ChannelName::new(&name).map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
+    checked(&decoded(segment)?)
+}
+
+/// The channel of this name, if clients may name it.
+///
+/// # Errors
+/// The name breaks a rule, or is one of the server's own.
+pub fn checked(name: &str) -> Result<ChannelName, Response> {
+    let name = ChannelName::new(name).map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
     if name.is_reserved() {
         return Err(Response::text(
             Status::FORBIDDEN,

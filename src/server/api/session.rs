@@ -4,28 +4,33 @@
 
 use crate::http::Request;
 use crate::pusher::fallback::path::SessionName;
-use crate::server::api::access::Refusal;
+use crate::server::access::{Access, Refusal};
 use crate::server::api::handlers::Handlers;
 use crate::server::api::pusher::{Connecting, message_len_max};
 use crate::server::apps::Apps;
 
+/// Checks that the page that made the request of a session is served: by the app, if that has origins of its own.
+pub fn check_session_origin(
+    request: &Request,
+    session: &SessionName,
+    access: &Access,
+    apps: &Apps,
+) -> Result<(), Refusal> {
+    let app = apps.by_key(&session.key);
+    let settings = app.as_ref().map(|app| app.settings());
+    let origins = settings.as_ref().map_or(&[][..], |settings| &settings.allow_origin);
+    access.check_app_origin(request, origins)
+}
+
 impl Handlers {
-    /// Checks that the page that made the request of a session is served: by the app, if that has origins of its own.
-    pub(super) fn check_session_origin(
-        &self,
+    /// What becomes of a client that asks for a new session.
+    pub fn connect_session(
         request: &Request,
         session: &SessionName,
+        access: &Access,
         apps: &Apps,
-    ) -> Result<(), Refusal> {
-        let app = apps.by_key(&session.key);
-        let settings = app.as_ref().map(|app| app.settings());
-        let origins = settings.as_ref().map_or(&[][..], |settings| &settings.allow_origin);
-        self.access.check_app_origin(request, origins)
-    }
-
-    /// What becomes of a client that asks for a new session.
-    pub fn connect_session(&self, request: &Request, session: &SessionName, apps: &Apps) -> Connecting {
-        Connecting::new(request, &session.key, &self.access, apps)
+    ) -> Connecting {
+        Connecting::new(request, &session.key, access, apps)
     }
 
     /// The longest body that a client of the session may post: a message, each byte of which may be escaped once more.

@@ -11,6 +11,7 @@ use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
 use crate::pusher::fallback::session::Attached;
 use crate::pusher::fallback::{self, InvalidPost, OPEN, PRELUDE};
 use crate::server::api::answers;
+use crate::server::api::handlers::Handlers;
 use crate::server::api::pusher::Connecting;
 
 /// What a second request is told that wants to carry a session.
@@ -29,7 +30,8 @@ impl Connection {
         let after = if request.keep_alive() { After::KeepAlive } else { After::Close };
         let (handlers, apps) = (&cx.shared.handlers, &cx.shared.apps);
         let is_new = purpose != Purpose::Send && cx.shared.sessions.find(&name).is_none();
-        let connecting = is_new.then(|| Box::new(handlers.connect_session(request, &name, apps)));
+        let connecting =
+            is_new.then(|| Box::new(Handlers::connect_session(request, &name, &cx.access, apps)));
         let len_max = handlers.posted_len_max(&name, apps);
         let asked = Box::new(SessionRequest { name, purpose, connecting, body: Vec::new(), after });
         let Life::Http(http) = &mut self.life else { return };

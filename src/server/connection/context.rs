@@ -12,6 +12,7 @@ use super::pipe::Pipe;
 use super::spares::Spares;
 use super::timeouts::Timeouts;
 use crate::hub::{ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Source, Subscription};
+use crate::server::access::Access;
 use crate::server::apps::running::RunningApp;
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::audience::Cache;
@@ -34,6 +35,10 @@ pub struct Context {
     pub shared: Arc<Shared>,
     /// The number of this loop.
     pub loop_index: usize,
+    /// The rules of access that hold in this turn.
+    pub access: Arc<Access>,
+    /// The wall clock's time at zero of `now`, in milliseconds since 1970.
+    pub began_unix_ms: u64,
     /// The channels that this loop has subscribers of.
     pub hub: Hub,
     pub encoder: Encoder,
@@ -76,6 +81,8 @@ impl Context {
         let lag_rules = LagRules::new(&shared.config);
         let encoder = Encoder::new(&shared.config);
         Self {
+            access: shared.access(),
+            began_unix_ms: shared.clock.began_unix_ms(),
             shared,
             loop_index,
             hub: Hub::default(),
@@ -100,6 +107,11 @@ impl Context {
     /// Counts a refusal, and logs it if it is time for a line.
     pub fn note(&self, reason: Reason, what: &dyn fmt::Display) {
         self.shared.note(reason, self.now, what);
+    }
+
+    /// The wall clock's time, in seconds since 1970.
+    pub fn unix_s(&self) -> u64 {
+        (self.began_unix_ms + self.now.0) / 1000
     }
 
     /// A number that clients cannot guess.

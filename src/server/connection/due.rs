@@ -16,19 +16,25 @@ impl Connection {
     pub fn deadline(&self, cx: &Context) -> Millis {
         let deadline = self.deadlines.next(self.stage(), &cx.timeouts);
         let deadline = self.must_begin_by().map_or(deadline, |at| at.min(deadline));
-        let grace_end = self.grace_end(cx);
-        // A grace that has ended is left to the flush of this turn.
-        if grace_end > cx.now { deadline.min(grace_end) } else { deadline }
+        let flush_at = self.flush_at(cx);
+        // What is due already is left to the flush of this turn.
+        if flush_at > cx.now { deadline.min(flush_at) } else { deadline }
     }
 
     /// Whether its deadline cannot have come nearer in a flush: an open subscriber whose socket takes all that it is sent.
     pub fn is_steady(&self) -> bool {
-        !self.stream.is_refused() && self.stage() == Stage::Open
+        !self.stream.is_refused() && self.stage() == Stage::Open && !self.has_untold_places()
     }
 
-    /// Whether the grace of a lagging subscriber has ended, so that its flush has to apply the lag policy.
-    pub fn is_grace_over(&self, cx: &Context) -> bool {
-        self.grace_end(cx) <= cx.now
+    /// Whether a flush has to do something although nothing was published: to apply the lag policy, since the grace of a
+    /// lagging subscriber has ended, or to tell a reader of several channels its positions.
+    pub fn is_flush_due(&self, cx: &Context) -> bool {
+        self.flush_at(cx) <= cx.now
+    }
+
+    fn flush_at(&self, cx: &Context) -> Millis {
+        let grace_end = self.grace_end(cx);
+        self.places_due_at().map_or(grace_end, |at| at.min(grace_end))
     }
 
     fn grace_end(&self, cx: &Context) -> Millis {

@@ -10,7 +10,9 @@ use crate::http::{Error, Event, Framing, Request, Response, Status};
 use crate::hub::Published;
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
-use crate::server::api::handlers::{Answer, Intent, Publication};
+use crate::server::api::basis::Basis;
+use crate::server::api::handlers::{self, Answer, Answered, Intent, Publication};
+use crate::server::api::many::ReadingMany;
 use crate::server::api::payload;
 use crate::server::api::rest::{Requested, Scene};
 use crate::server::api::routes::{Door, FIGURES_PATH};
@@ -19,6 +21,7 @@ use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
 use crate::server::clock;
 use crate::server::metrics::refusals::Reason;
+use crate::server::shared::Shared;
 use crate::server::stopping::Stop;
 
 /// How much of an answer is sent.
@@ -71,10 +74,13 @@ impl Connection {
         if let Door::Public = self.door
             && let Life::Http(http) = &mut self.life
         {
-            http.allow_origin = cx.shared.handlers.allow_origin(request, &cx.shared.apps).map(Into::into);
+            let origin = handlers::allow_origin(request, &cx.access, &cx.shared.apps);
+            http.allows_credentials = origin.is_some() && cx.access.allows_credentials(request);
+            http.allow_origin = origin.map(Into::into);
         }
         match answer {
             Answer::Respond(response) => self.respond_to(request, &response, cx),
+            Answer::Refuse(refusal) => self.respond_to(request, &Response::from(*refusal), cx),
             Answer::Report(report) => {
                 let response = report_on(report, cx);
                 self.respond_to(request, &response, cx);
@@ -89,13 +95,19 @@ impl Connection {
             }
             Answer::Stream(joining) => self.begin_stream(&joining, cx),
             Answer::Poll(polling) => self.poll_channel(request, &polling, cx),
+            Answer::ReadMany(ReadingMany::Stream(readings)) => self.begin_stream_of_many(&readings, cx),
+            Answer::ReadMany(ReadingMany::Poll(polling)) => self.poll_channels(request, &polling, cx),
             Answer::Upgrade(acceptance) => self.upgrade(acceptance, cx),
             Answer::Session(name, purpose) => self.await_session(request, name, purpose, cx),
         }
     }
 
-    fn decide(&self, request: &Request, cx: &mut Context) -> Answer {
-        let answer = cx.shared.handlers.answer(self.door, request, &cx.shared.apps);
+    /// What to do about a request. The connection is that of who made it from now on.
+    fn decide(&mut self, request: &Request, cx: &mut Context) -> Answer {
+        let Shared { guard, apps, handlers, .. } = &*cx.shared;
+        let basis = Basis { access: &cx.access, guard, apps, now_s: cx.unix_s() };
+        let Answered { answer, who } = handlers.answer(self.door, request, basis);
+        self.identity = who;
         if request.path() == FIGURES_PATH && !matches!(answer, Answer::Respond(_)) {
             cx.has_new_watcher = true;
         }
@@ -228,7 +240,7 @@ impl Connection {
             && http.allow_origin.is_none()
         {
             // The head is incomplete, so the origin of the page is not known.
-            http.allow_origin = cx.shared.handlers.any_origin().map(Into::into);
+            http.allow_origin = cx.access.any_origin().map(Into::into);
         }
         self.respond(&response, After::Close, cx);
     }
@@ -293,21 +305,25 @@ impl Connection {
     /// for `encode` to set.
     pub(super) fn with_framing(&mut self, cx: &Context, encode: impl FnOnce(Framing<'_>, &mut Vec<u8>)) {
         let date = clock::http_date();
-        let allow_origin = match &mut self.life {
+        let (allow_origin, allows_credentials) = match &mut self.life {
             // Taken: the next request has an origin of its own.
-            Life::Http(http) => http.allow_origin.take(),
+            Life::Http(http) => (http.allow_origin.take(), std::mem::take(&mut http.allows_credentials)),
             Life::LongPoll(_)
             | Life::WebSocket(_)
             | Life::EventStream(_)
             | Life::Carried(_)
             | Life::Carrier(_)
             | Life::Finishing
-            | Life::Lingering => None,
+            | Life::Lingering => (None, false),
         };
-        let varies_by_origin = self.door == Door::Public && cx.shared.handlers.varies_by_origin();
-        let allow_origin = allow_origin.as_deref();
-        let framing =
-            Framing { date: &date, keep_alive: false, head_only: false, allow_origin, varies_by_origin };
+        let framing = Framing {
+            date: &date,
+            keep_alive: false,
+            head_only: false,
+            allow_origin: allow_origin.as_deref(),
+            allows_credentials,
+            varies_by_origin: self.door == Door::Public && cx.access.varies_by_origin(),
+        };
         encode(framing, self.outbox.tail());
     }
 }

@@ -12,8 +12,10 @@ use super::replay::Replay;
 #[cfg(target_os = "linux")]
 use super::stream::UNSENT_LATEST_MAX;
 use super::subscriptions::Entry;
+use crate::commands::answer::{self, Beginning};
+use crate::commands::{Reference, Wanted};
 use crate::config::LagPolicy;
-use crate::hub::{Hub, Publication, Resumption, Subscription};
+use crate::hub::{ChannelName, Hub, Position, Publication, Resumption, Subscription, WireForm};
 use crate::server::api::handlers::Joining;
 use crate::server::encoder::{self, Notice};
 
@@ -55,6 +57,44 @@ pub fn join(joining: &Joining, cx: &mut Context) -> Joined {
     joined
 }
 
+/// Subscribes the connection that is being called to one of several channels: the subscription, and the text that tells
+/// where it begins. `reference` is what the client called its command, if it came by one.
+pub fn join_one_of_many(
+    channel: &ChannelName,
+    form: WireForm,
+    wanted: &Wanted,
+    reference: Option<&Reference>,
+    cx: &mut Context,
+) -> (Entry, String) {
+    let (policy, owner) = (cx.shared.config.lag_policy(channel.local()), cx.owner);
+    let position = wanted.position.unwrap_or(Position::Now);
+    let joined = cx.under_lock(channel, position, |hub, resumption| {
+        Some((subscribe_at(hub, channel, form, owner, &resumption), resumption))
+    });
+    let (subscription, Resumption { since, gap, publications }) = joined.expect("it joins in any case");
+    cx.counters.replayed[form.index()] += publications.len() as u64;
+    let beginning = Beginning { since, lacks_presence: wanted.presence };
+    let text = match gap {
+        Some(gap) => answer::gap(&wanted.channel, reference, gap, beginning),
+        None => answer::subscribed(&wanted.channel, reference, beginning),
+    };
+    (Entry { subscription, policy, replay: Replay::new(publications) }, text)
+}
+
+/// Subscribes to what is published from now on. The hub can tell the position of the subscriber from then on.
+pub fn subscribe_at(
+    hub: &mut Hub,
+    channel: &ChannelName,
+    form: WireForm,
+    owner: u64,
+    resumption: &Resumption,
+) -> Subscription {
+    let subscription = hub.subscribe(channel, form, owner);
+    let newest = resumption.publications.back().map_or(resumption.since, |newest| newest.id);
+    hub.note_newest(subscription, newest);
+    subscription
+}
+
 impl Connection {
     /// Sends a subscriber the notice of its position, if there is one, then what it missed, then the log.
     pub(super) fn begin(&mut self, joined: Joined) {
@@ -77,7 +117,7 @@ impl Connection {
     /// Sends the notice that the server is alive, if the wire form can express it. A peer with an unsent outbox needs no
     /// further one.
     pub(super) fn say_alive(&mut self, cx: &Context) {
-        if !self.outbox.is_empty() {
+        if self.ask_for_sign_of_life() || !self.outbox.is_empty() {
             return;
         }
         match self.subscriptions.entries().first() {

@@ -4,9 +4,9 @@
 
 use super::carried::Carried;
 use super::client::Client;
+use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
-use crate::hub::PublicationId;
 use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
 use crate::server::api::handlers::Intent;
 use crate::server::api::pusher::Connecting;
@@ -41,6 +41,8 @@ pub struct Http {
     pub expects: Expects,
     /// The origin whose pages may read the answer to the current request.
     pub allow_origin: Option<Box<str>>,
+    /// Whether that page may read it if it sent its cookies.
+    pub allows_credentials: bool,
 }
 
 /// What an HTTP connection expects of its peer.
@@ -72,7 +74,12 @@ pub enum After {
 impl Http {
     /// A connection that expects its first request.
     pub fn new() -> Self {
-        Self { reader: RequestReader::new(Limits::default()), expects: Expects::Head, allow_origin: None }
+        Self {
+            reader: RequestReader::new(Limits::default()),
+            expects: Expects::Head,
+            allow_origin: None,
+            allows_credentials: false,
+        }
     }
 
     /// What the peer is expected to do.
@@ -151,19 +158,10 @@ impl After {
 pub struct LongPoll {
     /// The HTTP connection, which continues with the next request.
     pub http: Box<Http>,
-    /// The newest publication before the wait.
-    pub since: PublicationId,
     /// What follows the answer.
     pub after: After,
     /// How long it waits.
     pub wait_ms: u32,
-}
-
-/// What the answer to a long poll needs.
-#[derive(Clone, Copy, Debug)]
-pub struct Ended {
-    pub since: PublicationId,
-    pub after: After,
 }
 
 impl LongPoll {
@@ -187,10 +185,9 @@ impl LongPoll {
         self.http.receive(input);
     }
 
-    /// The HTTP connection, and what the answer needs.
-    pub fn into_parts(self) -> (Box<Http>, Ended) {
-        let Self { http, since, after, .. } = self;
-        (http, Ended { since, after })
+    /// The HTTP connection, and what follows the answer.
+    pub fn into_parts(self) -> (Box<Http>, After) {
+        (self.http, self.after)
     }
 }
 
@@ -270,6 +267,8 @@ pub struct EventStream {
     pub awaits: Awaits,
     /// Whether it ends once its unsent bytes are sent: the server stops.
     pub is_leaving: bool,
+    /// What it was told of its positions, if it reads several channels.
+    pub places: Option<Box<Places>>,
 }
 
 impl EventStream {

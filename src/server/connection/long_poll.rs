@@ -4,12 +4,13 @@
 
 use super::Connection;
 use super::context::Context;
-use super::life::{After, Ended, Life, LongPoll};
+use super::joining::subscribe_at;
+use super::life::{After, Life, LongPoll};
 use super::subscriptions::Entry;
 
 use crate::config::LagPolicy;
 use crate::http::{Request, Response, Status};
-use crate::hub::{PublicationId, Resumption, Subscription, WireForm};
+use crate::hub::{Hub, PublicationId, Resumption, Subscription, WireForm};
 use crate::server::api::handlers::Polling;
 use crate::server::encoder;
 
@@ -17,8 +18,8 @@ use crate::server::encoder;
 enum Polled {
     /// It is answered now: with kept publications, a gap, or because it does not wait.
     Now(Resumption),
-    /// Nothing yet: it has subscribed, and waits for what follows this publication.
-    Later(Subscription, PublicationId),
+    /// Nothing yet: it has subscribed.
+    Later(Subscription),
 }
 
 impl Connection {
@@ -31,8 +32,8 @@ impl Connection {
                 polled = Some(Polled::Now(resumption));
                 return None;
             }
-            let subscription = hub.subscribe(&polling.channel, WireForm::LongPoll, owner);
-            polled = Some(Polled::Later(subscription, resumption.since));
+            let subscription = subscribe_at(hub, &polling.channel, WireForm::LongPoll, owner, &resumption);
+            polled = Some(Polled::Later(subscription));
             Some(())
         });
         match polled.expect("it is one or the other") {
@@ -40,30 +41,35 @@ impl Connection {
                 let response = answer_of(resumption, cx);
                 self.respond_to(request, &response, cx);
             }
-            Polled::Later(subscription, since) => {
-                // The first publication in its log answers it, so it never lags: the policy is not used.
-                self.subscriptions.insert(Entry { subscription, policy: LagPolicy::Close, replay: None });
-                let (after, wait_ms) = (After::of(request), u32::try_from(wait_ms).unwrap_or(u32::MAX));
-                self.wait_for_publication(|http| LongPoll { http, since, after, wait_ms }, cx.now);
+            Polled::Later(subscription) => {
+                self.subscriptions.insert(waiting(subscription));
+                self.wait_to_answer(request, wait_ms, cx);
             }
         }
     }
 
+    /// Lets a long poll wait that has subscribed.
+    pub(super) fn wait_to_answer(&mut self, request: &Request, wait_ms: u64, cx: &Context) {
+        let (after, wait_ms) = (After::of(request), u32::try_from(wait_ms).unwrap_or(u32::MAX));
+        self.wait_for_publication(|http| LongPoll { http, after, wait_ms }, cx.now);
+    }
+
     /// Whether publications have arrived for a long poll.
     pub(super) fn is_poll_ready(&self, cx: &Context) -> bool {
-        matches!(self.life, Life::LongPoll(_))
-            && self.subscriptions.single().is_some_and(|subscription| cx.hub.lag(subscription) > 0)
+        matches!(self.life, Life::LongPoll(_)) && self.lag(cx) > 0
     }
 
     /// Answers a long poll that waits, with the publications that have arrived, if any. A request that arrived during the
     /// wait is next.
     pub(super) fn answer_poll(&mut self, cx: &mut Context) {
-        let Some(subscription) = self.subscriptions.single() else { return };
-        let Some(Ended { since, after }) = self.end_wait(cx.now) else { return };
-        // Every publication is one frame in this form, so counting frames gives the newest sequence.
-        let count = cx.hub.unread_publications(subscription);
-        let next = PublicationId { sequence: since.sequence + count, ..since };
-        let body = encoder::long_poll_answer(None, cx.hub.unread(subscription), next);
+        let Some(after) = self.end_wait(cx.now) else { return };
+        let body = match self.subscriptions.single() {
+            Some(subscription) if subscription.form() == WireForm::LongPoll => {
+                let next = next_after(subscription, &cx.hub);
+                encoder::long_poll_answer(None, cx.hub.unread(subscription), next)
+            }
+            Some(_) | None => self.arrived_in_many(cx).body(),
+        };
         self.leave_channels(cx);
         self.respond(&response(body), after, cx);
     }
@@ -75,29 +81,48 @@ impl Connection {
     }
 }
 
+/// The subscription of a long poll. The first publication in its log answers it, so it never lags: the policy is not used.
+pub fn waiting(subscription: Subscription) -> Entry {
+    Entry { subscription, policy: LagPolicy::Close, replay: None }
+}
+
+/// Where a long poll goes on after all that has arrived.
+pub fn next_after(subscription: Subscription, hub: &Hub) -> PublicationId {
+    let position = hub.position(subscription).expect("it was noted when the channel was joined");
+    // Every publication is one frame in this form, so counting frames gives the newest sequence.
+    let sequence = position.sequence + hub.unread_publications(subscription);
+    PublicationId { sequence, ..position }
+}
+
 /// The answer to a long poll that is not to wait. What does not fit into it is for the next poll.
 fn answer_of(resumption: Resumption, cx: &mut Context) -> Response {
     let gap = resumption.gap;
-    let (elements, next) = elements_of(resumption, cx);
+    let (elements, next) = elements_of(resumption, WireForm::LongPoll, cx.shared.config.max_lag, cx);
     response(encoder::long_poll_answer(gap, &elements, next))
 }
 
 /// Kept publications as the elements of a list, each with a comma ahead of it, and the last of them. A list longer than
-/// `--max-lag` ends with the publication that exceeds it.
-pub fn elements_of(resumption: Resumption, cx: &mut Context) -> (Vec<u8>, PublicationId) {
+/// `len_max` ends with the publication that exceeds it.
+pub fn elements_of(
+    resumption: Resumption,
+    form: WireForm,
+    len_max: u64,
+    cx: &mut Context,
+) -> (Vec<u8>, PublicationId) {
     let Resumption { mut since, publications, .. } = resumption;
     let mut elements = Vec::new();
     for publication in publications {
-        if elements.len() as u64 > cx.shared.config.max_lag {
+        if elements.len() as u64 > len_max {
             break;
         }
-        cx.encoder.publication(&publication, WireForm::LongPoll, &mut elements);
-        cx.counters.replayed[WireForm::LongPoll.index()] += 1;
+        cx.encoder.publication(&publication, form, &mut elements);
+        cx.counters.replayed[form.index()] += 1;
         since = publication.id;
     }
     (elements, since)
 }
 
-fn response(body: Vec<u8>) -> Response {
+/// The answer with this body, which is of the moment.
+pub fn response(body: Vec<u8>) -> Response {
     Response::json(Status::OK, body).header("Cache-Control", "no-store")
 }

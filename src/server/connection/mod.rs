@@ -14,11 +14,14 @@ mod joining;
 pub mod lag;
 mod life;
 mod long_poll;
+mod many_poll;
+mod many_stream;
 mod multiplex;
 mod obeying;
 pub mod outbox;
 mod over_http;
 mod pipe;
+mod places;
 mod pusher;
 pub mod reading;
 pub mod replay;
@@ -31,15 +34,19 @@ pub mod timeouts;
 mod websocket;
 mod writing;
 
+use std::sync::Arc;
+
 use context::Context;
 use lag::Lateness;
-use life::{After, Awaits, Carrier, Ended, EventStream, Http, Life, LongPoll, Messages, WebSocket};
+use life::{After, Awaits, Carrier, EventStream, Http, Life, LongPoll, Messages, WebSocket};
 use outbox::Outbox;
+use places::Places;
 use stream::Stream;
 use subscriptions::Subscriptions;
 use timeouts::{Deadlines, Stage};
 
 use crate::hub::{LogId, Subscription};
+use crate::server::access::Identity;
 use crate::server::api::routes::Door;
 use crate::server::clock::Millis;
 use crate::server::metrics::counters::{Counters, Transport};
@@ -53,6 +60,8 @@ use crate::ws::CloseCode;
 pub struct Connection {
     pub stream: Stream,
     life: Life,
+    /// Who the client is, by what its newest request carried. `None`: nobody in particular.
+    pub identity: Option<Arc<Identity>>,
     outbox: Outbox,
     subscriptions: Subscriptions,
     /// Since when it lags by more than its policy allows.
@@ -109,6 +118,7 @@ impl Connection {
         Self {
             stream,
             life: Life::Http(Box::new(Http::new())),
+            identity: None,
             outbox: Outbox::default(),
             subscriptions: Subscriptions::None,
             lateness: Lateness::default(),
@@ -164,7 +174,8 @@ impl Connection {
             Life::WebSocket(websocket) => websocket.held_len(),
             Life::Carried(session) => session.held_len(),
             Life::Carrier(carrier) => carrier.held_len(),
-            Life::EventStream(_) | Life::Finishing | Life::Lingering => 0,
+            Life::EventStream(stream) => stream.places.as_ref().map_or(0, |places| size_of_val(&**places)),
+            Life::Finishing | Life::Lingering => 0,
         };
         inbound + self.outbox.held_len() + self.subscriptions.held_len()
     }
@@ -228,10 +239,10 @@ impl Connection {
         self.enter(Life::WebSocket(websocket), now);
     }
 
-    /// The head of an event stream is in the outbox.
-    fn become_event_stream(&mut self, is_leaving: bool, now: Millis) {
+    /// The head of an event stream is in the outbox. `places` if it is one of several channels.
+    fn become_event_stream(&mut self, is_leaving: bool, places: Option<Box<Places>>, now: Millis) {
         let awaits = Awaits::Nothing;
-        self.enter(Life::EventStream(EventStream { awaits, is_leaving }), now);
+        self.enter(Life::EventStream(EventStream { awaits, is_leaving, places }), now);
     }
 
     /// A long poll begins to wait. `make` gets the HTTP connection, which continues after the answer.
@@ -242,13 +253,13 @@ impl Connection {
         }
     }
 
-    /// Ends the wait of a long poll: the connection is an HTTP connection again. Returns what the answer needs.
-    fn end_wait(&mut self, now: Millis) -> Option<Ended> {
+    /// Ends the wait of a long poll: the connection is an HTTP connection again. Returns what follows the answer.
+    fn end_wait(&mut self, now: Millis) -> Option<After> {
         match std::mem::replace(&mut self.life, Life::Lingering) {
             Life::LongPoll(poll) => {
-                let (http, ended) = poll.into_parts();
+                let (http, after) = poll.into_parts();
                 self.enter(Life::Http(http), now);
-                Some(ended)
+                Some(after)
             }
             life => {
                 self.life = life;
@@ -333,6 +344,7 @@ impl Connection {
 
     /// Closes a WebSocket with a Close frame, unless one was sent before, or an event stream with its last chunk.
     pub fn close(&mut self, code: CloseCode, reason: &str, cx: &mut Context) {
+        self.tell_last_places(cx);
         self.leave_channels(cx);
         let code = self.pusher_code(code);
         match &mut self.life {

@@ -235,9 +235,7 @@ impl Connection {
     pub(super) fn position_in(&self, subscription: Subscription, cx: &Context) -> PublicationId {
         let mut entries = self.subscriptions.entries().iter();
         let entry = entries.find(|entry| entry.subscription == subscription);
-        let replayed = entry.and_then(|entry| entry.replay.as_ref()).and_then(|replay| replay.position());
-        let position = replayed.or_else(|| cx.hub.position(subscription));
-        position.expect("it was noted when the channel was joined")
+        entry.expect("it is one of this connection").position(&cx.hub)
     }
 
     /// The server ends a subscription, and tells the client why and where it may go on.

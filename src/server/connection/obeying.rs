@@ -4,13 +4,12 @@
 
 use super::Connection;
 use super::context::Context;
+use super::joining::join_one_of_many;
 use super::long_poll::elements_of;
 use super::multiplex::Awaited;
-use super::replay::Replay;
-use super::subscriptions::Entry;
 use crate::commands::answer::{self, Beginning};
 use crate::commands::{Command, Fault, FaultKind, Message, Reference, Request, Wanted};
-use crate::hub::{ChannelName, Position, Resumption, Source};
+use crate::hub::{ChannelName, Position, Source, WireForm};
 use crate::server::api::roads::{self, Wish};
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::Draft;
@@ -108,23 +107,9 @@ impl Connection {
         cx: &mut Context,
     ) {
         let Some(form) = self.multiplex().map(|client| client.form) else { return };
-        let (policy, owner) = (cx.shared.config.lag_policy(channel.local()), cx.owner);
-        let position = wanted.position.unwrap_or(Position::Now);
-        let joined = cx.under_lock(channel, position, |hub, resumption| {
-            let subscription = hub.subscribe(channel, form, owner);
-            let newest = resumption.publications.back().map_or(resumption.since, |newest| newest.id);
-            hub.note_newest(subscription, newest);
-            Some((subscription, resumption))
-        });
-        let (subscription, Resumption { since, gap, publications }) = joined.expect("it joins in any case");
-        cx.counters.replayed[form.index()] += publications.len() as u64;
-        let beginning = Beginning { since, lacks_presence: wanted.presence };
-        let text = match gap {
-            Some(gap) => answer::gap(&wanted.channel, reference, gap, beginning),
-            None => answer::subscribed(&wanted.channel, reference, beginning),
-        };
-        self.send_message(&text);
-        self.add_subscription(Entry { subscription, policy, replay: Replay::new(publications) });
+        let (entry, beginning) = join_one_of_many(channel, form, wanted, reference, cx);
+        self.send_message(&beginning);
+        self.add_subscription(entry);
     }
 
     fn unsubscribe(
@@ -189,7 +174,7 @@ impl Connection {
         });
         let resumption = found.expect("it is shown in any case");
         let gap = resumption.gap;
-        let (elements, next) = elements_of(resumption, cx);
+        let (elements, next) = elements_of(resumption, WireForm::LongPoll, cx.shared.config.max_lag, cx);
         let elements = String::from_utf8(elements).expect("envelopes are made of texts");
         self.send_message(&answer::history(name, reference, gap, &elements, next));
         Ok(())

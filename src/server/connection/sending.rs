@@ -9,11 +9,12 @@ use std::io;
 use super::context::Context;
 use super::lag::FRESH_MS;
 use super::life::{Awaits, Life};
+use super::outbox::Outbox;
 use super::subscriptions::{Entry, Subscriptions};
 use super::writing::{Writer, write_one, write_outbox, write_several};
 use super::{Connection, Input, Next};
 use crate::config::LagPolicy;
-use crate::hub::Hub;
+use crate::hub::{Hub, Subscription};
 use crate::server::encoder::{self, Notice};
 use crate::server::metrics::refusals::Reason;
 use crate::ws::CloseCode;
@@ -97,7 +98,8 @@ impl Connection {
         while self.stream.is_writable() {
             let is_whole = self.prepare(cx);
             let has_more = self.write_once(cx)?;
-            if is_whole && !has_more {
+            let has_to_tell = self.note_places(cx);
+            if is_whole && !has_more && !has_to_tell {
                 break;
             }
         }
@@ -135,8 +137,15 @@ impl Connection {
         }
     }
 
-    /// Fills the outbox with what goes ahead of the logs: replays and notices of lag. False if a replay is not finished.
+    /// Fills the outbox with what goes ahead of the logs: replays, notices of lag and positions. False if a replay is not
+    /// finished.
     fn prepare(&mut self, cx: &mut Context) -> bool {
+        let is_whole = self.refill(cx);
+        self.tell_places(cx);
+        is_whole
+    }
+
+    fn refill(&mut self, cx: &mut Context) -> bool {
         let Context { hub, encoder, .. } = cx;
         let mut is_whole = true;
         for entry in self.subscriptions.entries_mut() {
@@ -148,13 +157,16 @@ impl Connection {
                 }
                 *replay = None;
             }
-            let missed = hub.take_missed(*subscription);
-            if missed > 0 {
-                let channel = Some(hub.channel(*subscription).local());
-                encoder::notice(Notice::Lagged(missed), subscription.form(), channel, self.outbox.tail());
-            }
+            tell_skipped(*subscription, hub, &mut self.outbox);
         }
         is_whole
+    }
+
+    /// Tells the reader of several channels what it has skipped since it was last told.
+    pub(super) fn tell_skipped(&mut self, cx: &mut Context) {
+        for entry in self.subscriptions.entries().iter().filter(|entry| entry.replay.is_none()) {
+            tell_skipped(entry.subscription, &mut cx.hub, &mut self.outbox);
+        }
     }
 
     /// One write. Returns whether logs have bytes beyond those that were offered to the socket: of a single subscription,
@@ -373,6 +385,15 @@ impl Lag {
     /// length, or by publications that exclude the connection, which the logs keep for it all the same.
     fn is_past(&self, bound: u64) -> bool {
         self.bytes > bound && (self.publications > 1 || self.excluded > bound)
+    }
+}
+
+/// Tells a subscriber how many publications it has skipped since it was last told, if it has.
+fn tell_skipped(subscription: Subscription, hub: &mut Hub, outbox: &mut Outbox) {
+    let skipped = hub.take_missed(subscription);
+    if skipped > 0 {
+        let channel = Some(hub.channel(subscription).local());
+        encoder::notice(Notice::Lagged(skipped), subscription.form(), channel, outbox.tail());
     }
 }
 

@@ -5,7 +5,7 @@
 use super::lag::Lateness;
 use super::replay::Replay;
 use crate::config::LagPolicy;
-use crate::hub::{Subscription, growth};
+use crate::hub::{Hub, PublicationId, Subscription, growth};
 
 /// The list of several subscriptions grows by this many places at least: most are short.
 const GROWTH_MIN: usize = 1;
@@ -19,6 +19,18 @@ pub struct Entry {
     pub policy: LagPolicy,
     /// Missed publications, which are sent ahead of the log.
     pub replay: Option<Box<Replay>>,
+}
+
+impl Entry {
+    /// The last publication that the connection has been sent or is being sent, has skipped, or found when it joined.
+    ///
+    /// # Panics
+    /// Nobody told the hub which publication was the newest when the channel was joined.
+    pub fn position(&self, hub: &Hub) -> PublicationId {
+        let replayed = self.replay.as_ref().and_then(|replay| replay.position());
+        let position = replayed.or_else(|| hub.position(self.subscription));
+        position.expect("it was noted when the channel was joined")
+    }
 }
 
 /// The subscriptions of a connection. Most connections have one, which needs no allocation.

@@ -205,6 +205,7 @@ impl Acceptor {
                 keep_alive: false,
                 head_only: false,
                 allow_origin,
+                allows_credentials: false,
                 varies_by_origin: false,
             },
         );

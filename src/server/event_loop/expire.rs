@@ -43,14 +43,14 @@ impl EventLoop {
             return;
         }
         connection.timer_at = Millis(u64::MAX);
-        let is_grace_over = connection.is_grace_over(cx);
+        let is_flush_due = connection.is_flush_due(cx);
         let (next, is_done) = match connection.due(cx) {
             // The timer is set again after the connection has been read or flushed.
             Some(due) if connection.is_excused(due) => (None, false),
             Some(due) => (Some(connection.expire(due, cx)), true),
             None => (Some(Next::Wait), false),
         };
-        if is_grace_over || is_done {
+        if is_flush_due || is_done {
             self.touched.push(key);
         }
         if let Some(next) = next {

@@ -181,6 +181,7 @@ impl EventLoop {
         let cx = &mut self.context;
         self.turn_began = cx.shared.clock.elapsed();
         cx.now = Millis(self.turn_began.as_millis() as u64);
+        cx.began_unix_ms = cx.shared.clock.began_unix_ms();
         cx.read_len = 0;
         self.slice_left = (cx.lag_rules.lag_max / SLICES_PER_LAG).max(SLICE_MIN) as usize;
     }

@@ -59,8 +59,11 @@ impl Transport {
             | WireForm::EnvelopeDeflate
             | WireForm::NamedEnvelope
             | WireForm::NamedEnvelopeDeflate => Self::WebSocket,
-            WireForm::EventStream | WireForm::EventStreamEnvelope | WireForm::LiveView => Self::Sse,
-            WireForm::LongPoll => Self::LongPoll,
+            WireForm::EventStream
+            | WireForm::EventStreamEnvelope
+            | WireForm::LiveView
+            | WireForm::NamedEventStream => Self::Sse,
+            WireForm::LongPoll | WireForm::NamedLongPoll => Self::LongPoll,
             WireForm::Pusher | WireForm::PusherDeflate => Self::Pusher,
             WireForm::PusherStream => Self::PusherHttp,
         }

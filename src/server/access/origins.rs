@@ -1,6 +1,6 @@
 //! Which names the server answers to, and the pages of which origins it serves.
 //!
-//! What else a request needs, a key for one, is checked in `access`.
+//! What else a request needs, a key for one, is checked in `rules`.
 
 use crate::config::{Config, Host};
 use crate::http::Request;
@@ -66,6 +66,16 @@ impl Origins {
     /// Whether pages of every origin are served, so that no answer depends on the origin.
     pub fn are_all_served(&self) -> bool {
         self.allowed.iter().any(|allowed| allowed == "*") || (self.allowed.is_empty() && !self.is_development)
+    }
+
+    /// Whether the page that made the request, if one did, is of an origin that is listed by its name. A page that is
+    /// served because all are, or that has no origin, is not.
+    pub fn are_listed(&self, request: &Request) -> bool {
+        let is_listed = |origin: &[u8]| {
+            let named = self.allowed.iter().filter(|allowed| !["*", "null"].contains(&allowed.as_str()));
+            named.map(|allowed| allowed.as_bytes()).any(|allowed| allowed.eq_ignore_ascii_case(origin))
+        };
+        request.headers("origin").all(is_listed)
     }
 
     fn access_of(&self, origin: &[u8], request: &Request) -> PageAccess {

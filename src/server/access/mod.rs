@@ -1,0 +1,16 @@
+//! Who may do what: the proof that a request brings, who it says the client is, and the rules that follow from the
+//! configuration.
+//!
+//! No socket is read or written here, and nothing of a channel or a connection is known.
+
+mod guard;
+mod identity;
+mod origins;
+mod proof;
+mod refusal;
+mod rules;
+
+pub use guard::Guard;
+pub use identity::Identity;
+pub use refusal::Refusal;
+pub use rules::{Access, Verdict};

@@ -1,0 +1,86 @@
+//! When the reader of an event stream of several channels is told its positions: a pure rule, with the time as an argument.
+//!
+//! The positions themselves are known to the hub and to replays; the block that tells them is written in `many_stream`.
+//!
+//! A publication's bytes are the same for all readers of its channel, so they cannot have the positions of one reader in all
+//! of its channels. Those are in blocks of the reader's own, at most one a second.
+
+use crate::server::clock::Millis;
+
+/// The shortest time between two blocks. It is what an EventSource may get twice after it has reconnected by itself.
+const PAUSE_MS: u64 = 1000;
+
+/// A time that is never reached.
+const NEVER: Millis = Millis(u64::MAX);
+
+/// What the reader was told.
+#[derive(Debug)]
+pub struct Places {
+    /// The sum of the sequences that it was told last: positions only grow, so other positions have another sum.
+    told: u64,
+    told_at: Millis,
+    /// Whether it has been sent publications since.
+    is_untold: bool,
+    /// Whether it is to be told that the server is alive, and its positions with that.
+    pub is_alive_due: bool,
+}
+
+impl Places {
+    /// The reader has been told its first positions.
+    pub fn new(sum: u64, now: Millis) -> Self {
+        Self { told: sum, told_at: now, is_untold: false, is_alive_due: false }
+    }
+
+    /// Notes the sum of the positions after a write.
+    pub fn note(&mut self, sum: u64) {
+        self.is_untold = sum != self.told;
+    }
+
+    /// Notes that the reader is being told its positions.
+    pub fn told(&mut self, sum: u64, now: Millis) {
+        *self = Self::new(sum, now);
+    }
+
+    /// When the reader is to be told its positions, if at all.
+    pub fn due_at(&self) -> Millis {
+        if self.is_untold { Millis(self.told_at.0 + PAUSE_MS) } else { NEVER }
+    }
+
+    /// Whether the reader is to be told its positions now.
+    pub fn is_due(&self, now: Millis) -> bool {
+        self.is_alive_due || self.due_at() <= now
+    }
+
+    /// Whether the reader was sent publications that its positions do not count yet.
+    pub fn is_untold(&self) -> bool {
+        self.is_untold
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_is_told_its_positions_after_publications_and_once_a_second_at_most() {
+        let mut places = Places::new(7, Millis(5000));
+        assert_eq!((places.due_at(), places.is_due(Millis(9000))), (NEVER, false));
+        places.note(8);
+        assert_eq!(places.due_at(), Millis(6000));
+        assert!(!places.is_due(Millis(5999)) && places.is_due(Millis(6000)));
+        places.told(8, Millis(6000));
+        assert!(!places.is_due(Millis(8000)), "nothing is new");
+        places.note(9);
+        assert!(places.is_due(Millis(8000)), "it was told nothing for a second");
+    }
+
+    #[test]
+    fn a_sign_of_life_has_the_positions_even_if_they_are_told() {
+        let mut places = Places::new(7, Millis(5000));
+        places.is_alive_due = true;
+        assert!(places.is_due(Millis(5000)));
+        assert_eq!(places.due_at(), NEVER, "it needs no timer");
+        places.told(7, Millis(5000));
+        assert!(!places.is_due(Millis(5000)));
+    }
+}
