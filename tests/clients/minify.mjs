@@ -9,7 +9,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { minify } from "terser";
 
 export const ASSETS = new URL("../../src/server/api/assets/", import.meta.url);
-const PREAMBLE = "// Fanfare's client. Its types and their descriptions are at /fanfare.d.mts.";
+const PREAMBLE = "// Types: /fanfare.d.mts";
 
 /** What is sent of a source text. */
 export async function minified(source) {

@@ -24,7 +24,8 @@ pub static DASHBOARD: BuiltIn = BuiltIn::new(HTML, include_str!("assets/dashboar
 /// The client as a plain script: `fanfare.js` without comments and with short names, as `tests/clients/minify.mjs` makes it.
 pub static SCRIPT: BuiltIn = BuiltIn::new(JAVASCRIPT, include_str!("assets/fanfare.min.js"));
 
-/// The client as an ES module: the script, and what makes a module of it.
+/// The client as an ES module: the script, and what makes a module of it. A module has no `document.currentScript`: where it
+/// came from, it is told there.
 pub static MODULE: BuiltIn = BuiltIn::new(
     JAVASCRIPT,
     concat!(include_str!("assets/fanfare.min.js"), include_str!("assets/fanfare.module.js")),

@@ -1,0 +1,2 @@
+globalThis.fanfare.server = import.meta.url;
+export const { connect, subscribe } = globalThis.fanfare;

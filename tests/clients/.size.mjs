@@ -1,0 +1,15 @@
+import { readFile } from "node:fs/promises";
+import { gzipSync } from "node:zlib";
+import { minify } from "terser";
+const src = await readFile("../../src/server/api/assets/fanfare.js", "utf8");
+const tail = await readFile("../../src/server/api/assets/fanfare.module.js", "utf8");
+const size = async (opts) => { const { code } = await minify(src, opts); return [gzipSync(code, { level: 9 }).length, gzipSync(code + "\n" + tail, { level: 9 }).length, code.length]; };
+const base = { passes: 3, ecma: 2020, unsafe_arrows: true, unsafe_methods: true };
+console.log("base", await size({ compress: base, mangle: true, ecma: 2020 }));
+console.log("noseq", await size({ compress: {...base, sequences: false}, mangle: true, ecma: 2020 }));
+console.log("no inline", await size({ compress: {...base, inline: 1, reduce_funcs: false}, mangle: true, ecma: 2020 }));
+console.log("no inline3", await size({ compress: {...base, inline: 0, reduce_funcs: false, reduce_vars:false, sequences:false}, mangle: true, ecma: 2020 }));
+console.log("hoist", await size({ compress: {...base, hoist_props: false, comparisons:false, conditionals:true, if_return:false}, mangle: true, ecma: 2020 }));
+const regex = /^(isOpen|isHeld|subscribers|isStopped|isFixed|isGood|dueInMs|lives|urlOf|isForGood|wanted|hear|check|live|guard|refuse|isStopped|failures)$/;
+console.log("props", await size({ compress: base, mangle: { properties: { regex } }, ecma: 2020 }));
+console.log("props+noseq", await size({ compress: {...base, sequences: false, if_return: false}, mangle: { properties: { regex } }, ecma: 2020 }));
