@@ -750,6 +750,8 @@ for (const transport of ["websocket", "sse"]) {
     await subscribe(page, { transports: [transport] });
     await server.publish(NEWS, "before");
     await heard(page, "message", 1);
+    const began = performance.now();
+    await eventually(() => performance.now() - began > 1_000, "a sign of life, which says how often there is one");
     between.pause(true);
     await server.publish(NEWS, "meanwhile");
     assert.deepEqual(await heardData(page, 2), ["before", "meanwhile"]);

@@ -607,6 +607,32 @@ test("more channels than a command may name are asked for in several", async () 
   connection.close();
 });
 
+test("a connection that is silent for longer than the server says is given up, the next ones from the beginning on", async () => {
+  const page = new Page();
+  const { connection, heard } = connected(page);
+  subscribed(connection, "news");
+  await page.rest();
+  await accept(page);
+  await page.run(600_000);
+  assert.deepEqual(heard, ["connecting", "open"], "it has said nothing of that");
+  await page.socket.say(notice("alive", undefined, { idle: 10_000 }));
+  await page.run(15_000);
+  await page.socket.say(message("news", "a-2"));
+  await page.run(20_900);
+  assert.equal(page.sockets.length, 1);
+  await page.run(200);
+  assert.equal(page.sockets.length, 2);
+  await accept(page);
+  await page.run(21_100);
+  assert.equal(page.sockets.length, 3);
+  await page.socket.open();
+  await page.socket.say(refusal("unavailable", 503));
+  await page.run(CONNECT_MS_MAX);
+  assert.equal(page.sockets.length, 4, "and one that says why it ends, and does not, is not waited for");
+  connection.close();
+  assert.equal(page.timers, 0);
+});
+
 // ---- Presence ----
 
 test("presence is the list as it is after each change, or null where the server tells none", async () => {

@@ -285,6 +285,7 @@ globalThis.fanfare = (() => {
     let carrier;
     let used; // the token of the attempt
     let openedAt;
+    let idleMs = 0; // the server is silent for no longer, since it last said so
     let dueAt; // when a wait is over
     let stopTimer = () => {}, stopRenewal = () => {};
     const pulses = new Set(); // of what the carrier listens to
@@ -452,8 +453,8 @@ globalThis.fanfare = (() => {
 
     // The server ends a subscription: of a client that is too slow, which goes on after what it has, or without a right.
     function dismiss(channel, code) {
-      const status = { lagged: 429, forbidden: 403, revoked: 403, no_token: 401, bad_token: 401, expired: 401 }[code];
-      const error = failure(`The server ended the subscription to ${channel.name}: ${code}.`, { code, status, channel: channel.name });
+      const status = /token|expired/.test(code) ? 401 : /forbidden|revoked/.test(code) ? 403 : 503;
+      const error = failure(`The subscription was ended: ${code}.`, { code, status, channel: channel.name });
       if (status === 401 && !pass.isFixed) end(error);
       else refuse(channel, error);
     }
@@ -548,9 +549,8 @@ globalThis.fanfare = (() => {
 
     // Each channel is refused, and the connection is there for others.
     function refuseAll(error) {
-      const refused = subscribers();
       report(error);
-      refused.forEach((one) => one.close());
+      subscribers().forEach((one) => one.close());
     }
 
     // Why it does not open, a WebSocket keeps to itself; an answer to a poll says it.
@@ -577,7 +577,6 @@ globalThis.fanfare = (() => {
     // goes on while the machine sleeps; it is looked at now and then, and never at once: what came meanwhile is heard first.
     function guard(giveUp) {
       let heardAt, heardOn;
-      let idleMs = 0; // the server is silent for no longer, if it says so
       let stopTimer = alarm(CONNECT_MS_MAX, giveUp);
       const watch = () => {
         const silentMs = () => Math.max(performance.now() - heardAt, Date.now() - heardOn);
@@ -588,13 +587,15 @@ globalThis.fanfare = (() => {
       };
       const pulse = {
         hear({ event = "", channel, data }) {
-          if (heardAt === undefined && (event !== "fanfare:error" || channel !== undefined)) stopTimer();
+          if (event === "fanfare:error" && channel === undefined) return; // that is the end of it
+          const isFirst = heardAt === undefined;
+          const isPromise = event.startsWith("fanfare:") && data?.idle > 0;
           [heardAt, heardOn] = [performance.now(), Date.now()];
-          if (!event.startsWith("fanfare:") || !(data?.idle > 0)) return;
-          idleMs = data.idle;
-          watch();
+          if (isPromise) idleMs = data.idle;
+          if (isFirst) stopTimer();
+          if (isFirst || isPromise) pulse.check();
         },
-        check: () => idleMs && watch(),
+        check: () => heardAt !== undefined && idleMs && watch(),
         stop() {
           stopTimer();
           pulses.delete(pulse);
