@@ -226,7 +226,8 @@ globalThis.fanfare = (() => {
     const ageMs = () => Math.max(performance.now() - at, Date.now() - on);
     const take = (fetched) => {
       token = String(fetched ?? "").trim();
-      if (!token) throw new Error("token() gave none");
+      // An answer that says why there is none is not to be taken for one.
+      if (!/^[\w.-]+$/.test(token)) throw new Error("token() gave none");
       [at, on, lifeMs] = [performance.now(), Date.now(), lifeOf(token)];
       share = RENEWAL_SHARE + Math.random() / 10;
     };
