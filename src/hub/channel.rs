@@ -19,10 +19,13 @@ const SEPARATOR: char = '/';
 /// The channel of a user has this ahead of the user's identifier. No name that a client gives begins so.
 const USER_PREFIX: &str = "#server-to-user-";
 
+/// The name space of the channels that tell who comes to other channels, and who goes. No name that a client gives is one.
+const COMPANION_SPACE: &str = "#presence";
+
 /// A checked channel name: 1 to 200 of `A-Za-z0-9_-=@,.;`, Pusher's alphabet. Clones share the text.
 ///
 /// Names that the server makes have more: `SPACE/NAME` is a channel of a name space, which is not the channel `NAME`;
-/// `#server-to-user-ID` is the channel of a user.
+/// `#server-to-user-ID` is the channel of a user; `#presence/NAME` is the companion of the channel `NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelName(Arc<str>);
 
@@ -60,6 +63,19 @@ impl ChannelName {
         Self(format!("{space}{SEPARATOR}{}", self.0).into())
     }
 
+    /// The channel that tells who comes to this one, and who goes. This one's name is the name inside its space.
+    #[must_use]
+    pub fn companion(&self) -> Self {
+        debug_assert!(self.space().is_none());
+        Self(format!("{COMPANION_SPACE}{SEPARATOR}{}", self.0).into())
+    }
+
+    /// The channel that this is the companion of, if it is one.
+    #[must_use]
+    pub fn accompanied(&self) -> Option<Self> {
+        self.space().filter(|&space| space == COMPANION_SPACE).map(|_| Self(self.local().into()))
+    }
+
     /// The name space, if it is in one.
     #[must_use]
     pub fn space(&self) -> Option<&str> {
@@ -76,6 +92,12 @@ impl ChannelName {
     #[must_use]
     pub fn is_reserved(&self) -> bool {
         self.0.starts_with(RESERVED_PREFIX)
+    }
+
+    /// Whether clients can name the channel and use it: it is no user's, no companion, in no name space and not reserved.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        !self.is_reserved() && !self.0.starts_with(USER_PREFIX) && self.space().is_none()
     }
 
     /// The name as text.
@@ -163,6 +185,28 @@ mod tests {
         assert!(channel.as_str().starts_with("#server-to-user-uuu"));
         assert!(ChannelName::new(channel.as_str()).is_err());
         assert_eq!(ChannelName::of_user("a b"), Err(InvalidChannelName::Character(' ')));
+    }
+
+    #[test]
+    fn the_companion_of_a_channel_is_none_that_a_client_can_name_and_has_its_local_name() {
+        let channel = ChannelName::new("chat-7").unwrap();
+        let companion = channel.companion();
+        assert_eq!((companion.as_str(), companion.local()), ("#presence/chat-7", "chat-7"));
+        assert_eq!((companion.accompanied(), channel.accompanied()), (Some(channel.clone()), None));
+        assert!(ChannelName::new(companion.as_str()).is_err());
+        assert!(ChannelName::new("#presence").is_err(), "nor is its space one");
+        assert_eq!(channel.in_space("7").accompanied(), None);
+    }
+
+    #[test]
+    fn what_clients_can_name_and_is_not_reserved_is_public() {
+        let channel = ChannelName::new("chat-7").unwrap();
+        assert!(channel.is_public());
+        let own = ChannelName::new("@fanfare.dashboard").unwrap();
+        let user = ChannelName::of_user("7").unwrap();
+        for other in [own, user, channel.in_space("7"), channel.companion()] {
+            assert!(!other.is_public(), "{other}");
+        }
     }
 
     #[test]

@@ -220,9 +220,9 @@ impl std::error::Error for InvalidPublicationId {}
 pub struct EventName(Box<str>);
 
 impl EventName {
-    /// The name of an event of the Pusher protocol itself, which nobody can publish.
+    /// The name of an event of a protocol itself, which nobody can publish.
     pub(crate) fn of_protocol(name: &'static str) -> Self {
-        debug_assert!(name.starts_with("pusher_internal:"), "{name}");
+        debug_assert_eq!(Self::new(name), Err(InvalidEventName::Reserved), "{name}");
         Self(name.into())
     }
 
@@ -384,6 +384,12 @@ impl WireForm {
     #[must_use]
     pub fn has_protocol_events(self) -> bool {
         self.is_pusher() || self.is_watching()
+    }
+
+    /// Whether who reads the form comes and goes with each answer.
+    #[must_use]
+    pub fn is_long_poll(self) -> bool {
+        self == Self::LongPoll
     }
 
     /// Whether who reads the form watches the channel, and does not count as a subscriber.

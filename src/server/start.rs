@@ -13,6 +13,7 @@ use mio::net::TcpListener;
 
 use crate::config::{Config, ConfigError};
 use crate::server::broker::Broker;
+use crate::server::broker::attendance::PresenceRules;
 use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::{FIRST_LOOP, mailboxes};
 use crate::server::broker::retention::Retention;
@@ -111,9 +112,14 @@ impl Server {
         let polls = (0..config.threads.get()).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>();
         let polls = polls.map_err(StartError::Loops)?;
         let mailboxes = mailboxes(&polls, WAKER).map_err(StartError::Loops)?;
-        let broker = Broker::new(mailboxes, first_epoch()?, Retention::new(&config), engine);
+        let broker = Broker::new(mailboxes, first_epoch()?, Retention::new(&config), engine)
+            .with_presence(PresenceRules::new(&config));
         let shared = Arc::new(Shared::new(config, broker, connections_max));
         let any_origin = shared.access().any_origin();
+        // In the order of the addresses.
+        let has_proxy_header = |at| shared.config.proxy_listen.contains(at);
+        let listeners =
+            listeners.into_iter().zip(shared.config.listen.iter().map(has_proxy_header)).collect();
         let acceptor = Acceptor::new(listeners, metrics, polls[FIRST_LOOP].registry(), any_origin)?;
         let handle = Handle::new(Arc::clone(&shared));
         let mut acceptor = Some(acceptor);
@@ -181,7 +187,7 @@ impl Server {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        handle.stop_webhooks();
+        handle.stop_callers();
         result
     }
 }

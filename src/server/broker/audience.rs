@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::hub::{History, Ledger, Publication, Source};
 use crate::pusher::Members;
 use crate::server::broker::listing::UNLISTED;
+use crate::server::broker::memory::Counted;
 use crate::server::clock::Millis;
 
 /// How long the last event of a cache channel is kept: what hosted Pusher documents at most.
@@ -74,19 +75,6 @@ pub struct Audience {
     counted: Counted,
 }
 
-/// What of an audience is counted as held for clients, until it is dropped.
-#[derive(Debug, Default)]
-struct Counted {
-    ledger: Ledger,
-    bytes: usize,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.ledger.subtract(self.bytes);
-    }
-}
-
 /// A user of a cache channel whose connection has ended.
 #[derive(Debug)]
 struct Gone {
@@ -136,12 +124,7 @@ impl Audience {
     pub fn recount(&mut self, ledger: &Ledger) {
         let left = self.left.capacity() * size_of::<Gone>() + self.left_ids_len;
         let left = left + self.present.len() * PRESENT_LEN;
-        let bytes = size_of::<Self>() + self.members.held_len() + left;
-        if self.counted.bytes == 0 {
-            self.counted.ledger = ledger.clone();
-        }
-        ledger.add(bytes);
-        ledger.subtract(std::mem::replace(&mut self.counted.bytes, bytes));
+        self.counted.set(size_of::<Self>() + self.members.held_len() + left, ledger);
     }
 
     /// When something of it is due next.

@@ -57,13 +57,14 @@ fn join(broker: &Broker, loop_index: usize) {
 
 /// Joins the channel: what follows after which identifier, and the gap.
 fn resume(broker: &Broker, loop_index: usize, position: Position) -> (Vec<u64>, PublicationId, Option<Gap>) {
-    let resumption = broker.subscribe(&name(), loop_index, position, NOW, Some, |_| ()).unwrap();
+    let resumption =
+        broker.subscribe(&name(), Arrival::test(loop_index), position, NOW, Some, |_| ()).unwrap();
     let sequences = resumption.publications.iter().map(|publication| publication.id.sequence).collect();
     (sequences, resumption.since, resumption.gap)
 }
 
 fn leave(broker: &Broker, loop_index: usize) {
-    broker.unsubscribe(&name(), loop_index, NOW, |_| ());
+    broker.unsubscribe(&name(), Departure::test(loop_index), NOW, |_| ());
 }
 
 #[test]
@@ -76,8 +77,8 @@ fn changes_of_a_channels_subscribers_are_reported_in_their_order_whichever_loops
             let (broker, report) = (&broker, &report);
             scope.spawn(move || {
                 for _ in 0..500 {
-                    broker.subscribe(&name(), loop_index, Position::Now, NOW, Some, report);
-                    broker.unsubscribe(&name(), loop_index, NOW, report);
+                    broker.subscribe(&name(), Arrival::test(loop_index), Position::Now, NOW, Some, report);
+                    broker.unsubscribe(&name(), Departure::test(loop_index), NOW, report);
                 }
             });
         }
@@ -227,7 +228,8 @@ fn the_first_channel_wakes_the_first_loop_and_the_second_does_not() {
 #[test]
 fn a_join_that_gives_nothing_is_not_counted() {
     let (broker, _polls) = broker(1);
-    let joined: Option<()> = broker.subscribe(&name(), 0, Position::Now, NOW, |_| None, |_| ());
+    let joined: Option<()> =
+        broker.subscribe(&name(), Arrival::test(0), Position::Now, NOW, |_| None, |_| ());
     assert_eq!((joined, broker.channels_len()), (None, 0));
     assert_eq!(publish(&broker, "x").subscribers, 0);
 }
@@ -240,14 +242,16 @@ fn who_watches_a_channel_gets_its_publications_and_is_in_no_count() {
     assert_eq!(broker.subscribers_len("a"), Some(0));
     broker.show_occupied(|name, _, _| panic!("nobody has subscribed to {name}"));
     let mut told = Vec::new();
-    broker.subscribe(&name(), 0, Position::Now, NOW, Some, |subscribers| told.push(subscribers)).unwrap();
+    broker
+        .subscribe(&name(), Arrival::test(0), Position::Now, NOW, Some, |subscribers| told.push(subscribers))
+        .unwrap();
     assert_eq!(publish(&broker, "x").subscribers, 1);
     let mut taken = VecDeque::new();
     assert!(
         broker.mailbox(1).take_publications(usize::MAX, &mut taken) > 0,
         "the loop of the watcher gets it"
     );
-    broker.unsubscribe(&name(), 0, NOW, |subscribers| told.push(subscribers));
+    broker.unsubscribe(&name(), Departure::test(0), NOW, |subscribers| told.push(subscribers));
     assert_eq!(told, [1, 0]);
     broker.sweep(Millis(NOW.0 + 1_000_000_000));
     assert_eq!(broker.channels_len(), 1, "it is watched");
@@ -293,7 +297,7 @@ fn what_was_published_before_joining_is_in_the_mailbox_by_then() {
     publish(&broker, "before");
     broker.subscribe(
         &name(),
-        0,
+        Arrival::test(0),
         Position::Now,
         NOW,
         |_| {
@@ -361,7 +365,7 @@ fn of_many_channels_only_those_that_were_published_to_are_shown_and_only_while_s
     let (broker, _polls) = broker(1);
     for number in 0..=SHOWN_AT_REST_MAX {
         let name = ChannelName::new(&format!("c{number}")).unwrap();
-        broker.subscribe(&name, 0, Position::Now, NOW, Some, |_| ());
+        broker.subscribe(&name, Arrival::test(0), Position::Now, NOW, Some, |_| ());
     }
     publish(&broker, "nobody has asked");
     let shown = || {

@@ -8,6 +8,7 @@ use crate::server::broker::audience::{Audience, Cache, Heard};
 use crate::server::broker::idempotency::{IdempotencyKeys, KEY_WINDOW_MS};
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::memory::PUBLICATION_LEN;
+use crate::server::broker::presence::Presence;
 use crate::server::clock::Millis;
 
 /// A channel without subscribers is removed this long after its last publication and its last subscriber, or when its
@@ -38,6 +39,8 @@ pub struct ChannelState {
     pub keys: IdempotencyKeys,
     /// What its Pusher clients know of each other, and the event that is kept for new ones.
     pub audience: Option<Box<Audience>>,
+    /// Who is there, where that is told and somebody is.
+    pub presence: Option<Box<Presence>>,
     /// When it last had a publication or lost a subscriber.
     pub used_at: Millis,
     /// Its numbers in the shard's lists.
@@ -76,6 +79,7 @@ impl ChannelState {
             history: History::default(),
             keys: IdempotencyKeys::default(),
             audience: None,
+            presence: None,
             used_at: Millis::default(),
             listed: Listed::default(),
         }
@@ -99,7 +103,7 @@ impl ChannelState {
     /// Whether it can be removed without a reconnecting subscriber or a repeating publisher noticing.
     pub fn is_unused(&self, now: Millis) -> bool {
         let is_over = self.sequence == 0 || now.0 >= self.used_at.0 + RETENTION_MS;
-        let is_empty = self.history.is_empty() && self.keys.is_empty() && self.audience.is_none();
+        let is_empty = self.history.is_empty() && self.keys.is_empty() && self.has_nobody();
         !self.has_readers() && is_over && is_empty
     }
 
@@ -108,7 +112,8 @@ impl ChannelState {
         let history = self.history.oldest_ms().map(|at_ms| at_ms.saturating_add(self.limits.age_ms));
         let keys = self.keys.oldest().map(|at| at.0 + KEY_WINDOW_MS);
         let audience = self.audience.as_ref().map(|audience| audience.due()).filter(|&due| due != UNLISTED);
-        match history.into_iter().chain(keys).chain(audience).min() {
+        let presence = self.presence.as_ref().map(|presence| presence.due()).filter(|&due| due != UNLISTED);
+        match history.into_iter().chain(keys).chain(audience).chain(presence).min() {
             Some(due) => due,
             None if !self.has_readers() => self.used_at.0 + RETENTION_MS,
             None => UNLISTED,
@@ -127,8 +132,13 @@ impl ChannelState {
         if let Some(at) = self.audience.as_ref().and_then(|audience| audience.cached_at()) {
             return at.0;
         }
-        let is_idle = !self.has_readers() && self.keys.is_empty() && self.audience.is_none();
+        let is_idle = !self.has_readers() && self.keys.is_empty() && self.has_nobody();
         if is_idle { self.used_at.0 } else { UNLISTED }
+    }
+
+    /// Whether nothing is kept of its subscribers.
+    fn has_nobody(&self) -> bool {
+        self.audience.is_none() && self.presence.is_none()
     }
 
     /// The members, if the channel has had any since it was empty.

@@ -66,7 +66,7 @@ fn kept(broker: &Broker, position: Position) -> (Vec<u64>, Option<Gap>) {
     let mut kept = (Vec::new(), None);
     broker.subscribe(
         &name(),
-        0,
+        Arrival::test(0),
         position,
         NOW,
         |resumption| {
@@ -82,7 +82,7 @@ fn kept(broker: &Broker, position: Position) -> (Vec<u64>, Option<Gap>) {
 #[test]
 fn a_publication_that_is_awaited_is_neither_kept_nor_delivered_nor_answered_before_the_engine_delivers_it() {
     let (broker, engine, _polls) = broker();
-    broker.subscribe(&name(), 0, Position::Now, NOW, Some, |_| ());
+    broker.subscribe(&name(), Arrival::test(0), Position::Now, NOW, Some, |_| ());
     publish(&broker, "x", 1);
     assert_eq!(kept(&broker, Position::Last(9)), (vec![], None));
     assert_eq!((taken(&broker, 0), answers(&broker)), (vec![], vec![]));
@@ -96,7 +96,7 @@ fn a_publication_that_is_awaited_is_neither_kept_nor_delivered_nor_answered_befo
 fn all_loops_see_the_order_of_the_engine_and_each_publisher_gets_its_own_answer() {
     let (broker, engine, _polls) = broker();
     for loop_index in [0, 1] {
-        broker.subscribe(&name(), loop_index, Position::Now, NOW, Some, |_| ());
+        broker.subscribe(&name(), Arrival::test(loop_index), Position::Now, NOW, Some, |_| ());
     }
     for (request, text) in [(1, "x"), (2, "y"), (3, "z")] {
         publish(&broker, text, request);
@@ -113,7 +113,7 @@ fn all_loops_see_the_order_of_the_engine_and_each_publisher_gets_its_own_answer(
 fn a_subscriber_that_joins_while_a_publication_is_awaited_gets_it_once_and_is_counted() {
     let (broker, engine, _polls) = broker();
     publish(&broker, "x", 1);
-    let joined = broker.subscribe(&name(), 0, Position::Now, NOW, Some, |_| ()).unwrap();
+    let joined = broker.subscribe(&name(), Arrival::test(0), Position::Now, NOW, Some, |_| ()).unwrap();
     assert_eq!((joined.publications.len(), joined.gap), (0, None));
     engine.release(&broker, NOW);
     assert_eq!(taken(&broker, 0).len(), 1);

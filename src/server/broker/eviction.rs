@@ -28,7 +28,7 @@ impl Broker {
         // What becomes due from here on is noted under the lock of its shard.
         self.due_at.store(UNLISTED, Ordering::SeqCst);
         let mut room = SWEEP_MAX;
-        let mut counts_due = Vec::new();
+        let (mut counts_due, mut presence_due) = (Vec::new(), Vec::new());
         for shard in &self.shards {
             loop {
                 let mut shard = lock(shard);
@@ -37,6 +37,7 @@ impl Broker {
                 self.account.remove_channels(before - shard.channels.len());
                 room = room.saturating_sub(done);
                 counts_due.append(&mut shard.counts_due);
+                presence_due.append(&mut shard.presence_due);
                 if done == 0 {
                     self.note_due(&shard);
                     break;
@@ -45,6 +46,9 @@ impl Broker {
         }
         for name in counts_due {
             self.tell_count(&name, now);
+        }
+        for name in presence_due {
+            self.tell_presence(&name, now);
         }
     }
 

@@ -8,6 +8,7 @@ use super::*;
 use crate::config::{Config, Glob};
 use crate::hub::{ChannelName, Gap, Position};
 use crate::server::broker::answer::{Publishing, Receipt, Waiter};
+use crate::server::broker::attendance::{Arrival, Departure};
 use crate::server::broker::channel::RETENTION_MS;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::Engine;
@@ -42,7 +43,7 @@ fn name(channel: &str) -> ChannelName {
 }
 
 fn join(broker: &Broker, channel: &str) {
-    broker.subscribe(&name(channel), 0, Position::Now, NOW, Some, |_| ());
+    broker.subscribe(&name(channel), Arrival::test(0), Position::Now, NOW, Some, |_| ());
 }
 
 /// How many publications of the channel are kept.
@@ -50,7 +51,7 @@ fn kept(broker: &Broker, channel: &str) -> usize {
     let mut kept = 0;
     broker.subscribe(
         &name(channel),
-        0,
+        Arrival::test(0),
         Position::Last(usize::MAX),
         NOW,
         |resumption| {
@@ -73,7 +74,7 @@ fn channels_that_are_only_read_are_never_due() {
     let (broker, _poll) = broker(3);
     (0..1000).for_each(|number| join(&broker, &format!("c{number}")));
     assert_eq!(broker.due_at(), None);
-    broker.unsubscribe(&name("c7"), 0, NOW, |_| ());
+    broker.unsubscribe(&name("c7"), Departure::test(0), NOW, |_| ());
     assert_eq!((broker.channels_len(), broker.due_at()), (999, None), "it had no publications");
 }
 
@@ -113,7 +114,7 @@ fn a_channel_that_had_a_subscriber_meanwhile_is_kept_until_a_minute_after_that_l
     join(&broker, "a");
     broker.sweep(Millis(1_000 + RETENTION_MS));
     assert_eq!((broker.channels_len(), broker.due_at()), (1, None));
-    broker.unsubscribe(&name("a"), 0, Millis(200_000), |_| ());
+    broker.unsubscribe(&name("a"), Departure::test(0), Millis(200_000), |_| ());
     assert_eq!(broker.due_at(), Some(Millis(200_000 + RETENTION_MS)));
     broker.sweep(Millis(200_000 + RETENTION_MS));
     assert_eq!(broker.channels_len(), 0);
@@ -196,7 +197,7 @@ fn a_gap_counts_what_was_evicted_and_a_channel_without_readers_goes_with_its_las
     assert_eq!(broker.channels_len(), 1);
     broker.subscribe(
         &name("a"),
-        0,
+        Arrival::test(0),
         Position::After(seen),
         NOW,
         |resumption| {

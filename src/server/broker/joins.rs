@@ -6,9 +6,11 @@
 use crate::hub::{ChannelName, Content, EventName, Owner, PublicationId, Source};
 use crate::pusher::{self, Kind, Member, event};
 use crate::server::broker::Broker;
+use crate::server::broker::attendance::{Arrival, Departure};
 use crate::server::broker::audience::{Cache, Heard};
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::draft::Draft;
+use crate::server::broker::presence::Present;
 use crate::server::broker::shard::Shard;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
@@ -39,8 +41,8 @@ pub struct Joiner<'a> {
 /// A subscriber that is to leave as a Pusher client.
 #[derive(Clone, Copy, Debug)]
 pub struct Leaver<'a> {
-    /// The loop of its connection.
-    pub loop_index: usize,
+    /// The connection.
+    pub owner: Owner,
     /// The user, if it was a member.
     pub member_id: Option<&'a str>,
     /// The user that it was, as in [`Joiner`].
@@ -134,6 +136,8 @@ impl Broker {
             audience.recount(self.account.ledger());
         }
         report(&joined);
+        let present = joiner.member.map(Present::from).unwrap_or_default();
+        self.attend(state, name, Arrival { owner: joiner.owner, present }, true, now);
         lists.settle(name, state);
         self.note_due(&shard);
         Ok(joined)
@@ -145,7 +149,7 @@ impl Broker {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let state = channels.get_mut(name).expect("a channel is known while it has a subscriber");
-        state.readers[leaver.loop_index] -= 1;
+        state.readers[leaver.owner.hub] -= 1;
         state.used_at = now;
         let mut is_member_gone = false;
         if let Some(user_id) = leaver.member_id {
@@ -162,6 +166,7 @@ impl Broker {
             audience.recount(self.account.ledger());
         }
         report(Left { is_member_gone, subscribers: state.subscribers_len() });
+        self.depart(state, name, Departure { owner: leaver.owner, is_poll: false }, now);
         state.forget_empty_audience();
         lists.settle(name, state);
         self.remove_if_unused(&mut shard, name, now);
@@ -230,7 +235,7 @@ impl Broker {
             excluded,
             frame: None,
         };
-        self.post(state, &self.publication(draft, id));
+        self.post(&state.readers, &self.publication(draft, id));
     }
 }
 

@@ -37,7 +37,8 @@ fn join(broker: &Broker, channel: &str, number: u64, member: Option<&Member>, no
 
 /// Leaves.
 fn leave(broker: &Broker, channel: &str, user_id: Option<&str>) {
-    let leaver = Leaver { loop_index: 0, member_id: user_id, user: None, has_ended: false };
+    let leaver =
+        Leaver { owner: Owner { hub: 0, number: 0 }, member_id: user_id, user: None, has_ended: false };
     broker.leave(&name(channel), leaver, Millis(0), |_| ());
 }
 
@@ -151,7 +152,7 @@ impl Connected {
     fn leave(self, broker: &Broker, has_ended: bool, now: u64) {
         let user_id = &*self.member.user_id;
         let user = Some((user_id, &self.heard));
-        let leaver = Leaver { loop_index: 0, member_id: Some(user_id), user, has_ended };
+        let leaver = Leaver { owner: Owner { hub: 0, number: 0 }, member_id: Some(user_id), user, has_ended };
         broker.leave(&name("presence-cache-a"), leaver, Millis(now), |_| ());
     }
 }

@@ -72,6 +72,30 @@ impl Account {
     }
 }
 
+/// What a part of a channel is counted as, until that is dropped.
+#[derive(Debug, Default)]
+pub struct Counted {
+    ledger: Ledger,
+    bytes: usize,
+}
+
+impl Counted {
+    /// It holds this many bytes now, in the count that `ledger` is.
+    pub fn set(&mut self, bytes: usize, ledger: &Ledger) {
+        if self.bytes == 0 {
+            self.ledger = ledger.clone();
+        }
+        ledger.add(bytes);
+        ledger.subtract(std::mem::replace(&mut self.bytes, bytes));
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.ledger.subtract(self.bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

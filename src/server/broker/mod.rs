@@ -8,6 +8,7 @@
 
 pub mod activity;
 pub mod answer;
+pub mod attendance;
 pub mod audience;
 pub mod channel;
 pub mod draft;
@@ -18,6 +19,8 @@ pub mod joins;
 pub mod listing;
 pub mod mailbox;
 pub mod memory;
+pub mod presence;
+pub mod presence_text;
 pub mod retention;
 pub mod shard;
 
@@ -30,6 +33,7 @@ use std::sync::{Arc, Mutex};
 use crate::hub::{ChannelName, History, Position, Publication, PublicationId, Published, Resumption};
 use crate::pusher::Kind;
 use crate::server::broker::answer::{NotPublished, PublishAnswer, Publishing, Receipt, Waiter};
+use crate::server::broker::attendance::{Arrival, Departure, PresenceRules};
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::{Engine, Ticket};
@@ -51,9 +55,10 @@ const SHARDS: usize = 64;
 pub struct Broker {
     hasher: RandomState,
     pub(super) shards: Vec<Mutex<Shard>>,
-    mailboxes: Vec<Mailbox>,
+    mailboxes: Arc<[Mailbox]>,
     engine: Engine,
     retention: Retention,
+    presence_rules: PresenceRules,
     first_epoch: u64,
     next_epoch: AtomicU64,
     pub(super) account: Account,
@@ -71,9 +76,10 @@ impl Broker {
         Self {
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            mailboxes,
+            mailboxes: mailboxes.into(),
             engine,
             retention,
+            presence_rules: PresenceRules::default(),
             first_epoch,
             next_epoch: AtomicU64::new(first_epoch),
             account: Account::default(),
@@ -81,6 +87,12 @@ impl Broker {
             evicted: AtomicU64::new(0),
             is_counting: AtomicBool::new(false),
         }
+    }
+
+    /// The same with rules of who is told of whom is there.
+    #[must_use]
+    pub fn with_presence(self, rules: PresenceRules) -> Self {
+        Self { presence_rules: rules, ..self }
     }
 
     /// The mailbox of a loop.
@@ -91,6 +103,11 @@ impl Broker {
     /// All mailboxes, in the order of the loops.
     pub fn mailboxes(&self) -> &[Mailbox] {
         &self.mailboxes
+    }
+
+    /// The same, for threads that answer connections.
+    pub fn shared_mailboxes(&self) -> Arc<[Mailbox]> {
+        Arc::clone(&self.mailboxes)
     }
 
     /// Whether publishers should wait until some loop has taken more of its mailbox.
@@ -235,13 +252,18 @@ impl Broker {
     pub fn subscribe<T>(
         &self,
         name: &ChannelName,
-        loop_index: usize,
+        arrival: Arrival<'_>,
         position: Position,
         now: Millis,
         join: impl FnOnce(Resumption) -> Option<T>,
         report: impl FnOnce(u64),
     ) -> Option<T> {
-        self.join_at(name, loop_index, position, now, join, |state| report(state.subscribers_len()))
+        self.join_at(name, arrival.owner.hub, position, now, join, |state, has_joined| {
+            if has_joined {
+                report(state.subscribers_len());
+            }
+            self.attend(state, name, arrival, has_joined, now);
+        })
     }
 
     /// As [`Broker::subscribe`], for a reader that is not one of the subscribers: nobody is told of it, and it is in no count.
@@ -253,7 +275,9 @@ impl Broker {
         now: Millis,
         join: impl FnOnce(Resumption) -> Option<T>,
     ) -> Option<T> {
-        self.join_at(name, loop_index, position, now, join, |state| state.watchers += 1)
+        self.join_at(name, loop_index, position, now, join, |state, has_joined| {
+            state.watchers += u64::from(has_joined);
+        })
     }
 
     fn join_at<T>(
@@ -263,7 +287,7 @@ impl Broker {
         position: Position,
         now: Millis,
         join: impl FnOnce(Resumption) -> Option<T>,
-        note: impl FnOnce(&mut ChannelState),
+        note: impl FnOnce(&mut ChannelState, bool),
     ) -> Option<T> {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, removed_epoch, .. } = &mut *shard;
@@ -272,18 +296,25 @@ impl Broker {
         let position = self.translate(position, state.epoch, *removed_epoch);
         let newest = PublicationId { epoch: state.epoch, sequence: state.sequence };
         let joined = join(state.history.resume(position, newest));
-        if joined.is_some() {
-            state.readers[loop_index] += 1;
-            note(state);
-        }
+        state.readers[loop_index] += u64::from(joined.is_some());
+        note(state, joined.is_some());
         lists.settle(name, state);
         self.remove_if_unused(&mut shard, name, now);
         joined
     }
 
     /// Counts one subscriber less. `report` is given the number of those that are left, under the lock of the channel.
-    pub fn unsubscribe(&self, name: &ChannelName, loop_index: usize, now: Millis, report: impl FnOnce(u64)) {
-        self.leave_at(name, loop_index, now, |state| report(state.subscribers_len()));
+    pub fn unsubscribe(
+        &self,
+        name: &ChannelName,
+        departure: Departure,
+        now: Millis,
+        report: impl FnOnce(u64),
+    ) {
+        self.leave_at(name, departure.owner.hub, now, |state| {
+            report(state.subscribers_len());
+            self.depart(state, name, departure, now);
+        });
     }
 
     /// Ends what [`Broker::watch`] began.
@@ -350,7 +381,7 @@ impl Broker {
             state.published += 1;
         }
         state.history.push(Arc::clone(&publication), now.0, &state.limits);
-        self.post(state, &publication);
+        self.post(&state.readers, &publication);
         if Kind::of(publication.channel.local()).is_cache {
             state.audience().cache(&publication, now);
         }
@@ -359,8 +390,8 @@ impl Broker {
     }
 
     /// Puts a publication into the mailbox of each loop that has a reader.
-    fn post(&self, state: &ChannelState, publication: &Arc<Publication>) {
-        for (mailbox, &readers) in self.mailboxes.iter().zip(&state.readers) {
+    fn post(&self, readers: &[u64], publication: &Arc<Publication>) {
+        for (mailbox, &readers) in self.mailboxes.iter().zip(readers) {
             if readers > 0 {
                 mailbox.post(Arc::clone(publication), readers);
             }

@@ -25,6 +25,8 @@ pub struct Shard {
     pub busy: Vec<ChannelName>,
     /// Channels whose subscribers are to be told of their number, since the pause has ended.
     pub counts_due: Vec<ChannelName>,
+    /// Channels of which it is to be told who is there, since the pause has ended or somebody has left.
+    pub presence_due: Vec<ChannelName>,
     /// The latest epoch of a channel of this shard that had publications and was removed; 0 for none.
     pub removed_epoch: u64,
 }
@@ -92,6 +94,14 @@ impl Shard {
                     self.counts_due.push(name.clone());
                 }
             }
+            if let Some(presence) = &mut channel.presence {
+                done += presence.expire(now, most.saturating_sub(done));
+                presence.recount(account.ledger());
+                if presence.is_to_tell(now) {
+                    self.presence_due.push(name.clone());
+                }
+            }
+            channel.presence.take_if(|presence| presence.is_idle());
             channel.forget_empty_audience();
             self.lists.settle(&name, channel);
             let due = channel.due();

@@ -7,16 +7,22 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use super::clients::Clients;
 use super::lag::LagRules;
 use super::pipe::Pipe;
 use super::spares::Spares;
+use super::throttle::Throttle;
 use super::timeouts::Timeouts;
-use crate::hub::{ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Source, Subscription};
+use crate::hub::{
+    ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Source, Subscription, WireForm,
+};
 use crate::server::access::Access;
 use crate::server::apps::running::RunningApp;
 use crate::server::broker::answer::Waiter;
+use crate::server::broker::attendance::{Arrival, Departure};
 use crate::server::broker::audience::Cache;
 use crate::server::broker::joins::{Full, Joined, Joiner, Leaver};
+use crate::server::broker::presence::Present;
 use crate::server::clock::Millis;
 use crate::server::encoder::Encoder;
 use crate::server::metrics::counters::Counters;
@@ -44,6 +50,10 @@ pub struct Context {
     pub encoder: Encoder,
     pub counters: Counters,
     pub spares: Spares,
+    /// The pace of messages.
+    pub throttle: Throttle,
+    /// The addresses that proxies have said.
+    pub clients: Clients,
     /// Where sessions over HTTP requests write.
     pub pipe: Pipe,
     /// Requests that carried sessions and do so no more. The loop tells the sessions.
@@ -80,6 +90,7 @@ impl Context {
         let timeouts = Timeouts::new(&shared.config);
         let lag_rules = LagRules::new(&shared.config);
         let encoder = Encoder::new(&shared.config);
+        let throttle = Throttle::new(shared.limits.messages());
         Self {
             access: shared.access(),
             began_unix_ms: shared.clock.began_unix_ms(),
@@ -89,6 +100,8 @@ impl Context {
             encoder,
             counters: Counters::default(),
             spares: Spares::default(),
+            throttle,
+            clients: Clients::default(),
             pipe: Pipe::default(),
             released: Vec::new(),
             timeouts,
@@ -170,21 +183,24 @@ impl Context {
     }
 
     /// Calls `join` under the channel's lock: nothing can be published to the channel meanwhile, and all earlier
-    /// publications are in the logs. If `join` returns something, a subscriber is counted.
+    /// publications are in the logs. If `join` returns something, a subscriber is counted, and is there for the others as
+    /// `present`. Where it returns nothing, the client of a poll is there until it polls again.
     pub fn under_lock<T>(
         &mut self,
         channel: &ChannelName,
         position: Position,
+        present: Present<'_>,
         join: impl FnOnce(&mut Hub, Resumption) -> Option<T>,
     ) -> Option<T> {
-        let (shared, loop_index, now) = (Arc::clone(&self.shared), self.loop_index, self.now);
+        let (shared, now) = (Arc::clone(&self.shared), self.now);
+        let arrival = Arrival { owner: self.owner(), present };
         let app = shared.apps.of_channel(channel);
         let join = |resumption| {
             // Everything, whatever the slice of a turn: only publications from after the join may follow in the logs.
             self.apply(usize::MAX);
             join(&mut self.hub, resumption)
         };
-        let joined = shared.broker.subscribe(channel, loop_index, position, now, join, |subscribers| {
+        let joined = shared.broker.subscribe(channel, arrival, position, now, join, |subscribers| {
             if let Some(app) = &app {
                 app.note_joined(channel, subscribers, now);
             }
@@ -240,6 +256,34 @@ impl Context {
         Ok(joined)
     }
 
+    /// Begins to read the companion of a channel, in a form for readers of several channels: each publication of it says who
+    /// has come and gone. Returns the subscription, which ends by [`Context::unsubscribe`], and the data of the first
+    /// `fanfare:presence`: who is there, with the `since` on which the companion's publications follow. `None` where it is
+    /// not told who is there. Call it after the channel itself is subscribed to, so that the reader finds itself.
+    ///
+    /// Each change counts: the entry of the subscription has the policy [`LagPolicy::Close`](crate::config::LagPolicy::Close).
+    pub fn join_presence(&mut self, channel: &ChannelName, form: WireForm) -> Option<(Subscription, String)> {
+        let (shared, loop_index, owner) = (Arc::clone(&self.shared), self.loop_index, self.owner);
+        let reading = shared.broker.read_presence(channel, loop_index, |newest| {
+            self.apply(usize::MAX);
+            let subscription = self.hub.subscribe(&channel.companion(), form, owner);
+            self.hub.note_newest(subscription, newest);
+            subscription
+        })?;
+        Some((reading.subscribed, reading.data))
+    }
+
+    /// The connection that is being called, which has subscribed to the channel, has proved to be somebody else than it was
+    /// there, or to have another info.
+    pub fn identify_in(&mut self, channel: &ChannelName, present: Present<'_>) {
+        self.shared.broker.identify(channel, Arrival { owner: self.owner(), present }, self.now);
+    }
+
+    /// Who is in a channel now, as the data of `fanfare:presence`: JSON. `None` where that is not told.
+    pub fn presence_of(&self, channel: &ChannelName) -> Option<String> {
+        self.shared.broker.presence_of(channel)
+    }
+
     /// The connection that is being called, as the sender that does not get its own events.
     pub fn owner(&self) -> Owner {
         Owner { hub: self.loop_index, number: self.owner }
@@ -259,8 +303,13 @@ impl Context {
             self.shared.broker.unwatch(&channel, self.loop_index, self.now);
             return self.hub.unsubscribe(subscription);
         }
+        if let Some(channel) = channel.accompanied() {
+            self.shared.broker.end_presence(&channel, self.loop_index, self.now);
+            return self.hub.unsubscribe(subscription);
+        }
+        let departure = Departure { owner: self.owner(), is_poll: subscription.form().is_long_poll() };
         let app = self.shared.apps.of_channel(&channel);
-        self.shared.broker.unsubscribe(&channel, self.loop_index, self.now, |subscribers| {
+        self.shared.broker.unsubscribe(&channel, departure, self.now, |subscribers| {
             if let Some(app) = &app {
                 app.note_left(&channel, subscribers, self.now);
             }

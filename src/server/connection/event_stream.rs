@@ -11,7 +11,7 @@ use crate::server::api::handlers::Joining;
 impl Connection {
     /// Answers a request with an event stream.
     pub(super) fn begin_stream(&mut self, joining: &Joining, cx: &mut Context) {
-        let joined = join(joining, cx);
+        let joined = join(joining, self.present(), cx);
         self.send_stream_head(cx);
         self.become_event_stream(cx.is_leaving(), None, cx.now);
         self.begin(joined);

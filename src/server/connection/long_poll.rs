@@ -12,6 +12,7 @@ use crate::config::LagPolicy;
 use crate::http::{Request, Response, Status};
 use crate::hub::{Hub, PublicationId, Resumption, Subscription, WireForm};
 use crate::server::api::handlers::Polling;
+use crate::server::broker::presence::Present;
 use crate::server::encoder;
 
 /// What a long poll finds.
@@ -27,7 +28,9 @@ impl Connection {
     pub(super) fn poll_channel(&mut self, request: &Request, polling: &Polling, cx: &mut Context) {
         let wait_ms = if cx.is_leaving() { 0 } else { polling.wait_ms };
         let (mut polled, owner) = (None, cx.owner);
-        cx.under_lock(&polling.channel, polling.position, |hub, resumption| {
+        // Who reads what is kept, and does not wait, is not there.
+        let present = Present { is_poll: wait_ms > 0, ..self.present() };
+        cx.under_lock(&polling.channel, polling.position, present, |hub, resumption| {
             if wait_ms == 0 || resumption.gap.is_some() || !resumption.publications.is_empty() {
                 polled = Some(Polled::Now(resumption));
                 return None;

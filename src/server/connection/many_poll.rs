@@ -9,6 +9,7 @@ use super::long_poll::{elements_of, next_after, response, waiting};
 use crate::http::Request;
 use crate::hub::{Position, Resumption, WireForm};
 use crate::server::api::many::{PollingMany, Reading};
+use crate::server::broker::presence::Present;
 use crate::server::encoder::ManyAnswer;
 
 impl Connection {
@@ -21,7 +22,8 @@ impl Connection {
         for Reading { channel, wanted } in readings {
             let position = wanted.position.unwrap_or(Position::Now);
             let mut found = None;
-            let subscription = cx.under_lock(channel, position, |hub, resumption| {
+            let present = Present { is_poll: true, ..self.present() };
+            let subscription = cx.under_lock(channel, position, present, |hub, resumption| {
                 is_answered |= resumption.gap.is_some() || !resumption.publications.is_empty();
                 if is_answered {
                     found = Some(resumption);

@@ -16,9 +16,9 @@
 
 use super::Connection;
 use super::context::Context;
-use super::joining::join_one_of_many;
 use super::life::{EventStream, Life};
 use super::places::Places;
+use super::subscriptions::Entry;
 use crate::http::{self, StreamEvent};
 use crate::hub::{Hub, PublicationId, WireForm};
 use crate::server::api::many::{Reading, SEPARATOR};
@@ -32,10 +32,10 @@ impl Connection {
         self.send_stream_head(cx);
         let beginnings: Vec<String> = readings
             .iter()
-            .map(|Reading { channel, wanted }| {
-                let (entry, text) = join_one_of_many(channel, WireForm::NamedEventStream, wanted, None, cx);
-                self.add_subscription(entry);
-                text
+            .flat_map(|Reading { channel, wanted }| {
+                let (text, presence) =
+                    self.join_one_of_many(channel, WireForm::NamedEventStream, wanted, None, cx);
+                [Some(text), presence].into_iter().flatten()
             })
             .collect();
         let positions = self.positions(&cx.hub);
@@ -56,7 +56,8 @@ impl Connection {
 impl Connection {
     /// The last publication of each channel that is in its socket, its outbox or the started frame, or that it skipped.
     fn positions(&self, hub: &Hub) -> Vec<PublicationId> {
-        self.subscriptions.entries().iter().map(|entry| entry.position(hub)).collect()
+        let of_url = |entry: &&Entry| hub.channel(entry.subscription).accompanied().is_none();
+        self.subscriptions.entries().iter().filter(of_url).map(|entry| entry.position(hub)).collect()
     }
 
     fn places(&self) -> Option<&Places> {

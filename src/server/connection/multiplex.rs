@@ -8,6 +8,7 @@ use super::life::Life;
 use super::{Connection, Next};
 use crate::commands::{self, Fault, FaultKind, Limits, Reference, answer};
 use crate::hub::{ChannelName, PublicationId, Subscription, WireForm};
+use crate::server::access::Verdict;
 use crate::server::api::handlers::Multiplexing;
 use crate::server::broker::answer::{NotPublished, Receipt};
 use crate::server::clock::Millis;
@@ -243,9 +244,45 @@ impl Connection {
         self.keep_started(cx);
         let since = self.position_in(subscription, cx);
         let channel = cx.hub.channel(subscription).clone();
-        if self.detach(subscription, cx) {
-            cx.unsubscribe(subscription);
-            self.send_message(&answer::unsubscribed(&channel, None, Some(answer::Ended { code, since })));
+        // Who is in a channel is told together with the channel.
+        let subscription = match channel.accompanied() {
+            Some(channel) => self.subscription_to(&channel, cx).unwrap_or(subscription),
+            None => subscription,
+        };
+        let channel = cx.hub.channel(subscription).clone();
+        self.quit(subscription, cx);
+        self.send_message(&answer::unsubscribed(&channel, None, Some(answer::Ended { code, since })));
+    }
+
+    /// Ends the subscription to a channel, and that to its companion.
+    pub(super) fn quit(&mut self, subscription: Subscription, cx: &mut Context) {
+        let companion = cx.hub.channel(subscription).companion();
+        let companion = self.subscription_to(&companion, cx);
+        for subscription in [Some(subscription), companion].into_iter().flatten() {
+            if self.detach(subscription, cx) {
+                cx.unsubscribe(subscription);
+            }
+        }
+    }
+
+    /// How many channels it reads: each with its companion is one. O(subscriptions).
+    pub(super) fn channels_len(&self, cx: &Context) -> usize {
+        let entries = self.subscriptions.entries().iter();
+        entries.filter(|entry| cx.hub.channel(entry.subscription).accompanied().is_none()).count()
+    }
+
+    /// Ends the subscriptions to channels that the client may not read any more.
+    pub(super) fn expel_from_forbidden(&mut self, cx: &mut Context) {
+        let entries = self.subscriptions.entries().iter();
+        let all: Vec<_> = entries.map(|entry| entry.subscription).collect();
+        for subscription in all {
+            let channel = cx.hub.channel(subscription);
+            if channel.accompanied().is_some() {
+                continue;
+            }
+            if let Verdict::No(refusal) = cx.access.may_subscribe(self.identity.as_deref(), channel) {
+                self.expel(subscription, refusal.code(), cx);
+            }
         }
     }
 

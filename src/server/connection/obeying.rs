@@ -4,16 +4,18 @@
 
 use super::Connection;
 use super::context::Context;
-use super::joining::join_one_of_many;
 use super::long_poll::elements_of;
 use super::multiplex::Awaited;
 use crate::commands::answer::{self, Beginning};
 use crate::commands::{Command, Fault, FaultKind, Message, Reference, Request, Wanted};
 use crate::hub::{ChannelName, Position, Source, WireForm};
+use crate::server::access::{Refusal, Verdict};
+use crate::server::api::basis::decided;
 use crate::server::api::roads::{self, Wish};
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
+use crate::server::broker::presence::Present;
 use crate::server::metrics::refusals::Reason;
 
 /// One command as it is carried out: the `ref` that each of its answers has.
@@ -87,29 +89,20 @@ impl Connection {
         let channel = self.channel_of(&wanted.channel, Wish::Subscribe, cx)?;
         if let Some(subscription) = self.subscription_to(&channel, cx) {
             let since = self.position_in(subscription, cx);
-            let beginning = Beginning { since, lacks_presence: wanted.presence };
+            let is_told = self.subscription_to(&channel.companion(), cx).is_some();
+            let beginning = Beginning { since, lacks_presence: wanted.presence && !is_told };
             self.send_message(&answer::subscribed(&wanted.channel, reference, beginning));
             return Ok(());
         }
         let subscriptions_max = cx.shared.config.client_subscriptions;
-        if self.subscriptions.entries().len() >= subscriptions_max {
+        if self.channels_len(cx) >= subscriptions_max {
             return Err(FaultKind::TooManySubscriptions(subscriptions_max));
         }
-        self.join_channel_of_many(&channel, &wanted, reference, cx);
-        Ok(())
-    }
-
-    fn join_channel_of_many(
-        &mut self,
-        channel: &ChannelName,
-        wanted: &Wanted,
-        reference: Ref<'_>,
-        cx: &mut Context,
-    ) {
-        let Some(form) = self.multiplex().map(|client| client.form) else { return };
-        let (entry, beginning) = join_one_of_many(channel, form, wanted, reference, cx);
+        let Some(form) = self.multiplex().map(|client| client.form) else { return Ok(()) };
+        let (beginning, presence) = self.join_one_of_many(&channel, form, &wanted, reference, cx);
         self.send_message(&beginning);
-        self.add_subscription(entry);
+        presence.iter().for_each(|presence| self.send_message(presence));
+        Ok(())
     }
 
     fn unsubscribe(
@@ -119,10 +112,8 @@ impl Connection {
         cx: &mut Context,
     ) -> Result<(), FaultKind> {
         let channel = self.internal_name(&name, cx)?;
-        if let Some(subscription) = self.subscription_to(&channel, cx)
-            && self.detach(subscription, cx)
-        {
-            cx.unsubscribe(subscription);
+        if let Some(subscription) = self.subscription_to(&channel, cx) {
+            self.quit(subscription, cx);
         }
         self.send_message(&answer::unsubscribed(&name, reference, None));
         Ok(())
@@ -168,7 +159,8 @@ impl Connection {
     ) -> Result<(), FaultKind> {
         let channel = self.channel_of(name, Wish::Subscribe, cx)?;
         let mut found = None;
-        cx.under_lock(&channel, position, |_, resumption| -> Option<()> {
+        let nobody = Present::default();
+        cx.under_lock(&channel, position, nobody, |_, resumption| -> Option<()> {
             found = Some(resumption);
             None
         });
@@ -179,17 +171,38 @@ impl Connection {
         self.send_message(&answer::history(name, reference, gap, &elements, next));
         Ok(())
     }
-}
 
-/// What is to come.
-impl Connection {
-    fn tell_presence(&mut self, _: &ChannelName, _: Ref<'_>, _: &mut Context) -> Result<(), FaultKind> {
-        Err(FaultKind::Forbidden("Nobody is told who is there.".to_owned()))
+    fn tell_presence(
+        &mut self,
+        name: &ChannelName,
+        reference: Ref<'_>,
+        cx: &mut Context,
+    ) -> Result<(), FaultKind> {
+        let channel = self.channel_of(name, Wish::Subscribe, cx)?;
+        decided(cx.access.may_see(self.identity.as_deref(), &channel))
+            .map_err(|refusal| FaultKind::from(&refusal))?;
+        let data = cx.presence_of(&channel).ok_or_else(|| {
+            FaultKind::Forbidden(format!(
+                "Nobody is told who is in {name}; the server's --presence says where that is told."
+            ))
+        })?;
+        self.send_message(&answer::presence(name, reference, &data));
+        Ok(())
     }
 
-    fn authorize(&mut self, _: &str, reference: Ref<'_>, cx: &mut Context) {
-        let kind = FaultKind::BadToken("No such key is configured.".to_owned());
-        self.refuse_command(&Fault { reference: reference.cloned(), channel: None, kind }, cx);
+    fn authorize(&mut self, token: &str, reference: Ref<'_>, cx: &mut Context) {
+        match self.take_token(token, cx) {
+            Ok(()) => {
+                self.note_begun();
+                self.tell_authorized(reference, cx);
+                self.expel_from_forbidden(cx);
+            }
+            Err(refusal) => {
+                let fault =
+                    Fault { reference: reference.cloned(), channel: None, kind: FaultKind::from(&refusal) };
+                self.refuse_command(&fault, cx);
+            }
+        }
     }
 }
 
@@ -197,9 +210,18 @@ impl Connection {
 impl Connection {
     /// The channel that the client means by a name, where it is open to the client.
     fn channel_of(&self, name: &ChannelName, wish: Wish, cx: &Context) -> Result<ChannelName, FaultKind> {
-        let channel = self.internal_name(name, cx)?;
-        roads::check_kind(&channel, wish, false, &cx.shared.apps)
+        let (channel, who) = (self.internal_name(name, cx)?, self.identity.as_deref());
+        let has_key = cx.access.has_publishing_key(who, &channel);
+        roads::check_kind(&channel, wish, has_key, &cx.shared.apps)
             .map_err(|sentence| FaultKind::Forbidden(sentence.to_owned()))?;
+        let verdict = match wish {
+            Wish::Subscribe => cx.access.may_subscribe(who, &channel),
+            Wish::Publish if !self.multiplex().is_some_and(|client| client.is_page_served) => {
+                Verdict::No(Refusal::NoOrigin)
+            }
+            Wish::Publish => cx.access.may_publish(who, &channel),
+        };
+        decided(verdict).map_err(|refusal| FaultKind::from(&refusal))?;
         Ok(channel)
     }
 

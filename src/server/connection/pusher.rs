@@ -384,7 +384,7 @@ fn leave(client: &mut PusherClient, subscription: Subscription, has_ended: bool,
     let member_id = client.session.left(cx.hub.channel(subscription).local());
     let member_id = member_id.as_deref();
     let user = client.known_as(member_id);
-    let leaver = Leaver { loop_index: cx.loop_index, member_id, user, has_ended };
+    let leaver = Leaver { owner: cx.owner(), member_id, user, has_ended };
     cx.leave_as_pusher(&client.place, subscription, leaver);
 }
 

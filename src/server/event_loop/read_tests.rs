@@ -43,7 +43,7 @@ impl Turned {
         let channel = ChannelName::new("stuck").unwrap();
         let subscribed = turned.event_loop.context.shared.broker.subscribe(
             &channel,
-            STUCK,
+            Arrival::test(STUCK),
             Position::Now,
             Millis(0),
             Some,

@@ -1,0 +1,225 @@
+//! Who is in a channel, under the channel's lock: subscribers come and go, and the readers of its companion are told.
+//!
+//! The table of a channel, and what is told of it, is in `presence`. A companion is no channel of the broker: the table has its
+//! readers and its order, so that the state that a reader begins with and the changes that follow are under one lock.
+
+use std::sync::atomic::Ordering;
+
+use crate::config::{Config, Glob, PresenceRule, by_channel};
+use crate::hub::{ChannelName, Content, EventName, Owner, PublicationId, Source};
+use crate::server::broker::Broker;
+use crate::server::broker::channel::ChannelState;
+use crate::server::broker::draft::Draft;
+use crate::server::broker::presence::{Change, Presence, Present};
+use crate::server::broker::presence_text::{self, Totals};
+use crate::server::broker::shard::Shard;
+use crate::server::clock::Millis;
+use crate::server::lock::lock;
+
+/// What changes of who is there are called.
+const PRESENCE_EVENT: &str = "fanfare:presence";
+
+/// In which channels it is told who is there.
+#[derive(Clone, Debug, Default)]
+pub struct PresenceRules {
+    rules: Vec<(Glob, PresenceRule)>,
+    list_max: usize,
+}
+
+impl PresenceRules {
+    /// The rules of a configuration.
+    pub fn new(config: &Config) -> Self {
+        Self { rules: config.presence.clone(), list_max: config.presence_members }
+    }
+
+    /// The rule of a channel; `None` where nobody is told.
+    pub fn of(&self, channel: &ChannelName) -> Option<PresenceRule> {
+        if self.rules.is_empty() || !channel.is_public() {
+            return None;
+        }
+        by_channel(&self.rules, channel.as_str())
+    }
+}
+
+/// A subscriber that comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// Its connection.
+    pub owner: Owner,
+    /// Who it is.
+    pub present: Present<'a>,
+}
+
+/// A subscriber that goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Departure {
+    /// Its connection, as it arrived.
+    pub owner: Owner,
+    /// Whether it subscribes anew for each answer.
+    pub is_poll: bool,
+}
+
+#[cfg(test)]
+impl Arrival<'_> {
+    /// Of somebody without a name on a loop.
+    pub fn test(loop_index: usize) -> Self {
+        Self { owner: Owner { hub: loop_index, number: 0 }, present: Present::default() }
+    }
+}
+
+#[cfg(test)]
+impl Departure {
+    /// Of that one.
+    pub fn test(loop_index: usize) -> Self {
+        Self { owner: Arrival::test(loop_index).owner, is_poll: false }
+    }
+}
+
+/// What a reader of a companion begins with.
+#[derive(Debug)]
+pub struct Reading<T> {
+    /// What the caller's function returned.
+    pub subscribed: T,
+    /// Who is there, as a JSON object: the state on which the changes follow.
+    pub data: String,
+}
+
+impl Broker {
+    /// Whether it is told in this channel who is there.
+    pub fn has_presence(&self, name: &ChannelName) -> bool {
+        self.presence_rules.of(name).is_some()
+    }
+
+    /// Who is in a channel now, as a JSON object; `None` where that is not told.
+    pub fn presence_of(&self, name: &ChannelName) -> Option<String> {
+        let rule = self.presence_rules.of(name)?;
+        let shard = lock(self.shard(name.as_str()));
+        let presence = shard.channels.get(name).and_then(|state| state.presence.as_ref());
+        Some(match presence {
+            Some(presence) => presence.state(),
+            None => {
+                let members = (rule == PresenceRule::Members).then(std::iter::empty);
+                presence_text::state(members, Totals::default(), None)
+            }
+        })
+    }
+
+    /// Begins to read the companion of a channel. `join` is given the newest change, and runs while none can be made: earlier
+    /// ones are in the mailbox by then, and later ones follow on the state that is returned. `None`, and no call of `join`,
+    /// where it is not told who is there.
+    pub fn read_presence<T>(
+        &self,
+        name: &ChannelName,
+        loop_index: usize,
+        join: impl FnOnce(PublicationId) -> T,
+    ) -> Option<Reading<T>> {
+        let rule = self.presence_rules.of(name)?;
+        let mut shard = lock(self.shard(name.as_str()));
+        let Shard { channels, lists, .. } = &mut *shard;
+        let state = self.state(channels, name);
+        let presence = self.presence(state, rule);
+        let Change { id, data } = presence.begin_reading(loop_index);
+        let subscribed = join(id);
+        presence.recount(self.account.ledger());
+        lists.settle(name, state);
+        self.note_due(&shard);
+        Some(Reading { subscribed, data })
+    }
+
+    /// Ends what [`Broker::read_presence`] began.
+    pub fn end_presence(&self, name: &ChannelName, loop_index: usize, now: Millis) {
+        let mut shard = lock(self.shard(name.as_str()));
+        let Shard { channels, lists, .. } = &mut *shard;
+        let state = channels.get_mut(name).expect("a channel is known while its companion has a reader");
+        let presence = state.presence.as_mut().expect("a table is there while it has a reader");
+        presence.end_reading(loop_index);
+        self.settle_presence(state, name, now);
+        lists.settle(name, state);
+        self.remove_if_unused(&mut shard, name, now);
+    }
+
+    /// A subscriber has proved to be somebody else, or to have another info.
+    pub fn identify(&self, name: &ChannelName, arrival: Arrival<'_>, now: Millis) {
+        let mut shard = lock(self.shard(name.as_str()));
+        let Shard { channels, lists, .. } = &mut *shard;
+        let Some(state) = channels.get_mut(name) else { return };
+        let Some(presence) = &mut state.presence else { return };
+        presence.identify(arrival.owner, arrival.present, now);
+        self.settle_presence(state, name, now);
+        lists.settle(name, state);
+        self.note_due(&shard);
+    }
+
+    /// A subscriber has come; or a request of one was answered without a subscription.
+    pub(super) fn attend(
+        &self,
+        state: &mut ChannelState,
+        name: &ChannelName,
+        arrival: Arrival<'_>,
+        has_joined: bool,
+        now: Millis,
+    ) {
+        let Some(rule) = self.presence_rules.of(name) else { return };
+        let Arrival { owner, present } = arrival;
+        let presence = self.presence(state, rule);
+        if has_joined {
+            presence.join(owner, present);
+        } else if present.is_poll {
+            presence.pass(present, now);
+        }
+        self.settle_presence(state, name, now);
+    }
+
+    /// A subscriber has gone.
+    pub(super) fn depart(
+        &self,
+        state: &mut ChannelState,
+        name: &ChannelName,
+        departure: Departure,
+        now: Millis,
+    ) {
+        let Some(presence) = &mut state.presence else { return };
+        presence.leave(departure.owner, departure.is_poll, now);
+        self.settle_presence(state, name, now);
+    }
+
+    /// Tells the readers of a companion of the changes, if it is time.
+    pub(super) fn tell_presence(&self, name: &ChannelName, now: Millis) {
+        let mut shard = lock(self.shard(name.as_str()));
+        let Shard { channels, lists, .. } = &mut *shard;
+        let Some(state) = channels.get_mut(name) else { return };
+        self.settle_presence(state, name, now);
+        lists.settle(name, state);
+        self.note_due(&shard);
+    }
+
+    fn presence<'a>(&self, state: &'a mut ChannelState, rule: PresenceRule) -> &'a mut Presence {
+        state.presence.get_or_insert_with(|| {
+            let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
+            Box::new(Presence::new(rule, self.presence_rules.list_max, epoch, self.mailboxes.len()))
+        })
+    }
+
+    /// Call after every change of a table.
+    fn settle_presence(&self, state: &mut ChannelState, name: &ChannelName, now: Millis) {
+        let Some(presence) = &mut state.presence else { return };
+        if let Some(Change { id, data }) = presence.change(now) {
+            let draft = Draft {
+                channel: name.companion(),
+                event: Some(EventName::of_protocol(PRESENCE_EVENT)),
+                content: Content::Json,
+                data: data.into(),
+                source: Source::Publisher,
+                excluded: None,
+                frame: None,
+            };
+            self.post(presence.readers(), &self.publication(draft, id));
+        }
+        presence.recount(self.account.ledger());
+        state.presence.take_if(|presence| presence.is_idle());
+    }
+}
+
+#[cfg(test)]
+#[path = "attendance_tests.rs"]
+mod tests;
