@@ -221,14 +221,13 @@ globalThis.fanfare = (() => {
 
   // What a token is, for how long, and one call at a time of what gives one.
   function keep(fetchToken) {
-    let token, asking, lifeMs, share, at, on;
-    // The clock of the day goes on while the machine sleeps.
-    const ageMs = () => Math.max(performance.now() - at, Date.now() - on);
+    let token, asking, lifeMs, share, ageMs;
     const take = (fetched) => {
       token = String(fetched ?? "").trim();
       // An answer that says why there is none is not to be taken for one.
       if (!/^[\w.-]+$/.test(token)) throw new Error("token() gave none");
-      [at, on, lifeMs] = [performance.now(), Date.now(), lifeOf(token)];
+      ageMs = stopwatch();
+      lifeMs = lifeOf(token);
       share = RENEWAL_SHARE + Math.random() / 10;
     };
     return {
@@ -528,7 +527,10 @@ globalThis.fanfare = (() => {
       if (wasOpen && performance.now() - openedAt >= STABLE_MS_MIN) failures = denials = 0;
       leave();
       const heldBackMs = error?.retryAfterMs ?? 0;
-      if (heldBackMs) notBefore = performance.now() + heldBackMs;
+      if (heldBackMs) {
+        notBefore = performance.now() + heldBackMs;
+        turn = 0;
+      }
       if (error?.status === 401 && !pass.isFixed) {
         pass.drop(used);
         if (!denials++) return start();
@@ -537,7 +539,7 @@ globalThis.fanfare = (() => {
         return refuseAll(error);
       } else if (wasOpen) {
         turn = firstOpen;
-      } else if (!error?.code && (turn !== lastOpen || --loyalTries <= 0)) {
+      } else if (!heldBackMs && !error?.code && (turn !== lastOpen || --loyalTries <= 0)) {
         if (++turn < names.length) return start();
         turn = 0;
         if (names.every((name) => name === "websocket")) inquire();
@@ -574,13 +576,12 @@ globalThis.fanfare = (() => {
       enter("waiting", { retryInMs });
     }
 
-    // Listens to one request or socket, and gives up what does not open, or was silent for too long. The clock of the day
-    // goes on while the machine sleeps; it is looked at now and then, and never at once: what came meanwhile is heard first.
+    // Listens to one request or socket, and gives up what does not open, or was silent for too long. The clock is looked at
+    // now and then, and never at once: what came while the machine slept is heard first.
     function guard(giveUp) {
-      let heardAt, heardOn;
+      let silentMs; // once something was heard
       let stopTimer = alarm(CONNECT_MS_MAX, giveUp);
       const watch = () => {
-        const silentMs = () => Math.max(performance.now() - heardAt, Date.now() - heardOn);
         const silentMsMax = MISSED_MAX * idleMs + LATE_MS;
         const judge = () => (silentMs() < silentMsMax ? watch() : giveUp());
         stopTimer();
@@ -589,14 +590,14 @@ globalThis.fanfare = (() => {
       const pulse = {
         hear({ event = "", channel, data }) {
           if (event === "fanfare:error" && channel === undefined) return; // that is the end of it
-          const isFirst = heardAt === undefined;
+          const isFirst = !silentMs;
           const isPromise = event.startsWith("fanfare:") && data?.idle > 0;
-          [heardAt, heardOn] = [performance.now(), Date.now()];
+          silentMs = stopwatch();
           if (isPromise) idleMs = data.idle;
           if (isFirst) stopTimer();
           if (isFirst || isPromise) pulse.check();
         },
-        check: () => heardAt !== undefined && idleMs && watch(),
+        check: () => silentMs && idleMs && watch(),
         stop() {
           stopTimer();
           pulses.delete(pulse);
@@ -811,6 +812,12 @@ globalThis.fanfare = (() => {
       else timer = setTimeout(act, LATE_MS);
     }, ms);
     return () => clearTimeout(timer);
+  }
+
+  // How long ago it was made. The clock of the day goes on while the machine sleeps.
+  function stopwatch() {
+    const [at, on] = [performance.now(), Date.now()];
+    return () => Math.max(performance.now() - at, Date.now() - on);
   }
 
   // Of `Retry-After`: seconds or a date.
