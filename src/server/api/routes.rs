@@ -41,6 +41,8 @@ pub enum Route {
     Types,
     /// `/echo`
     Echo,
+    /// `/revoke`, where tokens are revoked.
+    Revoke,
     /// `/channels/{name}`
     Channel(ChannelName),
     /// `/channels`, for many channels
@@ -91,6 +93,7 @@ impl Route {
             "/fanfare.mjs" => Ok(Self::Module),
             "/fanfare.d.mts" => Ok(Self::Types),
             "/echo" => Ok(Self::Echo),
+            "/revoke" => Ok(Self::Revoke),
             "/channels" | CHANNELS => Ok(Self::Channels),
             path => match path.strip_prefix(WATCHED_CHANNELS) {
                 Some(segment) => watched(segment).map(Self::LiveView),
@@ -141,7 +144,7 @@ impl Route {
                 Err(Refused::Method("POST")) => "POST, OPTIONS",
                 Ok(_) | Err(_) => "GET, POST, OPTIONS",
             },
-            (Door::Public, Self::Session(..)) => "POST, OPTIONS",
+            (Door::Public, Self::Session(..) | Self::Revoke) => "POST, OPTIONS",
             (
                 Door::Public,
                 Self::Home

@@ -20,6 +20,7 @@ use crate::server::broker::answer::Waiter;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::mailboxes;
+use crate::server::broker::presence::Present;
 use crate::server::broker::retention::Retention;
 use crate::server::shared::Shared;
 
@@ -139,7 +140,7 @@ fn join(connection: &mut Connection, name: &str, cx: &mut Context) {
         position: Position::Now,
         announces: false,
     };
-    let joined = joining::join(&joining, cx);
+    let joined = joining::join(&joining, Present::default(), cx);
     connection.begin(joined);
 }
 
@@ -329,7 +330,7 @@ fn a_replay_of_one_channel_goes_ahead_of_its_log_and_holds_up_no_other() {
         position: Position::Last(20),
         announces: false,
     };
-    let joined = joining::join(&joining, &mut cx);
+    let joined = joining::join(&joining, Present::default(), &mut cx);
     connection.begin(joined);
     publish(&mut cx, "a", "a20", None);
     publish(&mut cx, "b", "b0", None);

@@ -30,6 +30,7 @@ pub mod reading;
 pub mod replay;
 mod sending;
 pub mod spares;
+mod standing;
 pub mod stream;
 mod subscriptions;
 pub mod table;
@@ -250,9 +251,15 @@ impl Connection {
     }
 
     /// The head of an event stream is in the outbox. `places` if it is one of several channels.
-    fn become_event_stream(&mut self, is_leaving: bool, places: Option<Box<Places>>, now: Millis) {
+    fn become_event_stream(
+        &mut self,
+        is_leaving: bool,
+        is_envelope: bool,
+        places: Option<Box<Places>>,
+        now: Millis,
+    ) {
         let awaits = Awaits::Nothing;
-        self.enter(Life::EventStream(EventStream { awaits, is_leaving, places }), now);
+        self.enter(Life::EventStream(EventStream { awaits, is_leaving, is_envelope, places }), now);
     }
 
     /// A long poll begins to wait. `make` gets the HTTP connection, which continues after the answer.

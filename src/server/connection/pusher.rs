@@ -159,6 +159,7 @@ impl Connection {
                 let error = Error::Unauthorized("the app has ended this user's connections".into());
                 self.refuse_client(&error, cx);
             }
+            OrderKind::Revoked(ended) => return self.receive_revoked(*ended, cx),
             OrderKind::Send(_) | OrderKind::Terminate => {}
         }
         Next::Wait
