@@ -525,7 +525,6 @@ test("publishing without the key is refused at once, and with it done", async (t
   const refusal = await page.evaluate(() => news.publish("x").catch(({ message, status }) => ({ message, status })));
   assert.equal(refusal.status, 401);
   assert.match(refusal.message, /Authorization: Bearer/);
-  assert.equal(between.seen.filter(({ method }) => method === "POST").length, 1);
   await page.evaluate("news.close()");
   await subscribe(page, { key: "sesame" });
   assert.equal((await page.evaluate(() => news.publish("hello"))).subscribers, 1);
