@@ -312,6 +312,7 @@ impl Handlers {
             }
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
+            (Route::Types, "GET" | "HEAD") => Ok(Answer::Respond(assets::TYPES.response(request))),
             (Route::Echo, "GET" | "HEAD") => Ok(self.echo(request)?),
             (Route::Pusher(key), "GET" | "HEAD") => {
                 Ok(self.connect_pusher(request, Connecting::new(request, &key, access, apps))?)
