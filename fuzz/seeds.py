@@ -638,5 +638,91 @@ def commands():
 
 
 shutil.rmtree(CORPUS, ignore_errors=True)
-for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, token, commands):
+def forwarded():
+    # As bodies/forwarded.rs numbers what proxies write; the byte before an element is what ends the one before it.
+    def case(elements, trusted=0, peer=0):
+        return bytes([trusted, peer]) + b"".join(elements)
+
+    def element(number, ending=2):
+        return bytes([ending, number])
+
+    def text(bytes_, ending=2):
+        return bytes([ending, 255, len(bytes_)]) + bytes_
+
+    cases = {
+        "client": case([element(1, 1)]),
+        "client-behind-two": case([element(1, 1), element(0), element(3)]),
+        "left-end-is-the-clients": case([text(b"6.6.6.6", 1), element(1), element(0)]),
+        "several-fields": case([text(b"6.6.6.6", 1), element(1, 0), element(0, 0)]),
+        "unknown": case([element(1, 1), element(2), element(0)]),
+        "empty": case([element(1, 1), element(26), element(0)]),
+        "untrusted-peer": case([element(1, 1)], peer=3),
+        "nobody-trusted": case([element(1, 1)], trusted=1),
+        "everybody-trusted": case([element(1, 1), element(0)], trusted=4),
+        "mapped-network": case([element(1, 1), element(22)], trusted=3),
+        "mapped-peer": case([element(1, 1)], peer=1),
+        "ipv6-with-port": case([element(1, 1), element(11)], trusted=2, peer=2),
+        "zone": case([element(1, 1), element(18)], trusted=3, peer=4),
+        "not-utf8": case([text(b"6.6.6.6,\xff", 1), element(0)]),
+        "quotes": case([text(b'"203.0.113.9:1"', 1), element(5)]),
+    }
+    for number in range(28):
+        cases[f"element-{number:02}"] = case([text(b"203.0.113.9", 1), element(number)], trusted=2)
+    for name, data in cases.items():
+        put("forwarded", name, data)
+
+
+def proxy_header():
+    signature = b"\r\n\r\n\0\r\nQUIT\n"
+
+    def case(data, cuts=b"\1\3"):
+        return b"\0" + bytes([len(cuts)]) + cuts + data
+
+    def binary(after, command=0x21, family=0x11):
+        return signature + bytes([command, family]) + len(after).to_bytes(2, "big") + after
+
+    v4 = bytes([203, 0, 113, 9, 127, 0, 0, 1, 4, 210, 0, 80])
+    v6 = bytes.fromhex("20010db8" + "00" * 11 + "09" + "00" * 15 + "01" + "04d20050")
+    get = b"GET / HTTP/1.1\r\n\r\n"
+    longest = b" ".join([b"ffff:" * 7 + b"ffff"] * 2)
+    cases = {
+        "v1-tcp4": b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n" + get,
+        "v1-tcp6": b"PROXY TCP6 2001:db8::9 ::1 56324 443\r\n" + get,
+        "v1-tcp6-mapped": b"PROXY TCP6 ::ffff:1.2.3.4 ::1 1 2\r\n",
+        "v1-tcp6-longest": b"PROXY TCP6 " + longest + b" 65535 65535\r\n",
+        "v1-unknown": b"PROXY UNKNOWN\r\n" + get,
+        "v1-unknown-longest": b"PROXY UNKNOWN " + longest + b" 65535 65535\r\n",
+        "v1-unknown-too-long": b"PROXY UNKNOWN " + longest + b" 65535 65535 \r\n",
+        "v1-no-end": b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2",
+        "v1-lf": b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n" + get * 6,
+        "v1-two-spaces": b"PROXY TCP4 1.2.3.4  5.6.7.8 1 2\r\n",
+        "v1-port-65536": b"PROXY TCP4 1.2.3.4 5.6.7.8 1 65536\r\n",
+        "v1-port-zero-ahead": b"PROXY TCP4 1.2.3.4 5.6.7.8 01 2\r\n",
+        "v1-other-family": b"PROXY TCP6 1.2.3.4 5.6.7.8 1 2\r\n",
+        "http": get,
+        "tls": b"\x16\x03\x01\x00\xa5",
+        "v2-tcp4": binary(v4) + get,
+        "v2-udp4": binary(v4, family=0x12) + get,
+        "v2-tcp6": binary(v6, family=0x21) + get,
+        "v2-unix": binary(b"/" * 216, family=0x31) + get,
+        "v2-tlvs": binary(v4 + b"\x04\x00\x03abc\xea\x00\x01x") + get,
+        "v2-local": binary(b"", command=0x20, family=0) + get,
+        "v2-local-with-addresses": binary(v4, command=0x20) + get,
+        "v2-unspec": binary(b"abc", family=0) + get,
+        "v2-longest": binary(v4 + b"z" * (65535 - len(v4))) + get,
+        "v2-cut": binary(v4)[:-1],
+        "v2-version-3": binary(v4, command=0x31),
+        "v2-command-2": binary(v4, command=0x22),
+        "v2-family-4": binary(v4, family=0x41),
+        "v2-short-for-ipv4": binary(v4[:-1]),
+        "v2-short-for-ipv6": binary(v4, family=0x21),
+        "v2-signature-broken": binary(v4).replace(b"QUIT", b"QUIX"),
+    }
+    for name, data in cases.items():
+        put("proxy_header", name, case(data))
+    put("proxy_header", "planned-line", b"\1\0" + bytes([5, 0, 0, 0, 3, 0, 3, 0, 6, 0, 6, 0]) + get)
+    put("proxy_header", "planned-binary", b"\3\0" + bytes([0, 0, 0, 12, 0, 0]) + v4 + get)
+
+
+for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, token, commands, forwarded, proxy_header):
     target()

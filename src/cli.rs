@@ -1,29 +1,42 @@
 //! The command line: every flag is also an environment variable and a key of a TOML file. A flag overrides the environment,
 //! and the environment overrides the file.
 //!
-//! How values are parsed is in `values`, the file in `file` and `app_table`. Which values contradict each other is checked
-//! by `Config::check`.
+//! Flags of access are in `access`, how values are parsed is in `values`, the file in `file` and `app_table`, files of keys in
+//! `key_files`. Which values contradict each other is checked by `Config::check`.
 
+mod access;
+mod again;
 mod app_table;
+mod bounded;
 mod file;
+mod key_files;
+mod key_table;
+mod table;
+mod toml_text;
 mod values;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use ipnet::IpNet;
 
-use fanfare::config::{AccessKey, Config, Glob, Host, LagPolicy, normalise_origin};
-use fanfare::pusher::App;
+use access::AccessArgs;
+pub use again::{Reload, Reread};
+use fanfare::config::{Config, Glob, LagPolicy, Rate};
 use file::{ConfigFile, Known};
+use key_files::KeysRead;
+pub use key_table::{NewKey, SECRET_LEN};
 use values::{
-    parse_address, parse_app, parse_history, parse_history_age, parse_history_bytes, parse_key,
-    parse_lag_policy, parse_size, parse_threads, parse_time,
+    Addresses, RateOrNone, parse_address, parse_history, parse_history_age, parse_history_bytes,
+    parse_lag_policy, parse_listen, parse_name, parse_network, parse_rate, parse_rate_or_none, parse_size,
+    parse_threads, parse_time,
 };
 
 /// A broadcast server: one URL per channel, for WebSocket clients and curl.
@@ -35,7 +48,8 @@ use values::{
 ///
 ///   subscribe  ws://127.0.0.1:8080/channels/news
 ///   publish    curl -d hello http://127.0.0.1:8080/channels/news
-#[derive(Debug, Parser)]
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 #[command(name = "fanfare", version, verbatim_doc_comment, max_term_width = 100)]
 #[command(after_help = "Sizes: 512, 64KiB, 16MiB. Times: 500ms, 30s, 5m. A comma separates values.\n\
     --max-lag 1MiB is FANFARE_MAX_LAG=1MiB, or max-lag = \"1MiB\" in --config FILE.")]
@@ -51,9 +65,10 @@ pub struct Args {
     /// Address to listen on
     ///
     /// An IP address and a port; port 0 takes a free one. Repeatable. Each bound address is printed to standard output.
+    /// ADDR,proxy: a proxy of --trust-proxy connects there, and each connection begins with a PROXY header (version 1 or 2).
     #[arg(help_heading = "Listening", hide_env = true)]
-    #[arg(long, value_name = "ADDR", env = "FANFARE_LISTEN", value_delimiter = ',', default_value = "127.0.0.1:8080", value_parser = parse_address)]
-    listen: Vec<SocketAddr>,
+    #[arg(long, value_name = "ADDR", env = "FANFARE_LISTEN", default_value = "127.0.0.1:8080", value_parser = parse_listen)]
+    listen: Vec<Addresses>,
 
     /// Address for /metrics and probes, no key
     ///
@@ -63,6 +78,14 @@ pub struct Args {
     #[arg(long, value_name = "ADDR", env = "FANFARE_METRICS_LISTEN", value_parser = parse_address)]
     metrics_listen: Option<SocketAddr>,
 
+    /// Networks of proxies that are believed
+    ///
+    /// From these peers, `X-Forwarded-For` tells the address of a client, and PROXY headers do (see --listen ADDR,proxy).
+    /// A network such as 10.0.0.0/8, or an address. Repeatable.
+    #[arg(help_heading = "Listening", hide_env = true)]
+    #[arg(long, value_name = "CIDR", env = "FANFARE_TRUST_PROXY", value_delimiter = ',', value_parser = parse_network)]
+    trust_proxy: Vec<IpNet>,
+
     /// Event loops [default: number of cores]
     ///
     /// Each event loop runs on a thread of its own.
@@ -70,54 +93,8 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "FANFARE_THREADS", value_parser = parse_threads)]
     threads: Option<NonZeroUsize>,
 
-    /// Key that publishing requires
-    ///
-    /// Publishing then requires the field `Authorization: Bearer KEY`, in a POST or a WebSocket handshake, and /metrics
-    /// and /dashboard require the key. Without a key, only loopback addresses can be listened on (see --insecure).
-    #[arg(help_heading = "Access", hide_env = true)]
-    #[arg(long, value_name = "KEY", env = "FANFARE_PUBLISH_KEY", hide_env_values = true, value_parser = parse_key)]
-    publish_key: Option<AccessKey>,
-
-    /// Channels to publish to without the key
-    ///
-    /// With --publish-key, clients without the key may publish to the channels that match this glob: `*` stands for any
-    /// characters, `?` for one. Repeatable.
-    #[arg(help_heading = "Access", hide_env = true)]
-    #[arg(long, value_name = "GLOB", env = "FANFARE_CLIENT_PUBLISH", value_delimiter = ',')]
-    client_publish: Vec<Glob>,
-
-    /// Browser origins to serve
-    ///
-    /// Pages of other origins get 403. Give an origin such as https://example.com; `*` stands for every origin, `null`
-    /// for pages that were opened as files. Repeatable. Without this flag every origin is served; in development mode,
-    /// the pages of this machine, which are served there in any case.
-    #[arg(help_heading = "Access", hide_env = true)]
-    #[arg(long, value_name = "ORIGIN", env = "FANFARE_ALLOW_ORIGIN", value_delimiter = ',', value_parser = normalise_origin)]
-    allow_origin: Vec<String>,
-
-    /// Host names to answer to besides localhost
-    ///
-    /// Requests with another name in `Host` get 403. Repeatable. Without this flag every name is answered to; in
-    /// development mode only localhost, the names under it, and loopback addresses.
-    #[arg(help_heading = "Access", hide_env = true)]
-    #[arg(long, value_name = "HOST", env = "FANFARE_ALLOW_HOST", value_delimiter = ',')]
-    allow_host: Vec<Host>,
-
-    /// Pusher app: digits, key and secret
-    ///
-    /// Pusher clients connect with the key; servers sign with the secret. The channels of the first app are those of
-    /// /channels/NAME. Repeatable. In --config FILE, [[app]] tables have more settings and are read again on SIGHUP;
-    /// this flag overrides them. Development mode without an app has 1:app-key:app-secret.
-    #[arg(help_heading = "Access", hide_env = true)]
-    #[arg(long, value_name = "ID:KEY:SECRET", env = "FANFARE_APP", hide_env_values = true, value_delimiter = ',', value_parser = parse_app)]
-    app: Vec<App>,
-
-    /// Listen beyond loopback without a key
-    ///
-    /// Everybody who can reach the address may then publish.
-    #[arg(help_heading = "Access", hide_env = true)]
-    #[arg(long, env = "FANFARE_INSECURE", action = ArgAction::SetTrue)]
-    insecure: bool,
+    #[command(flatten)]
+    access: AccessArgs,
 
     /// Serve /echo outside development mode
     ///
@@ -140,6 +117,43 @@ pub struct Args {
     #[arg(help_heading = "Limits", hide_env = true)]
     #[arg(long, value_name = "N", env = "FANFARE_MAX_CONNECTIONS")]
     max_connections: Option<usize>,
+
+    /// Connections from an address [default: any]
+    ///
+    /// From an IPv6 network of 64 bits likewise. Loopback is not counted. Behind a proxy, give --trust-proxy as well: all
+    /// clients have its address otherwise. Clients above the limit get 429.
+    #[arg(help_heading = "Limits", hide_env = true)]
+    #[arg(long, value_name = "N", env = "FANFARE_IP_CONNECTIONS")]
+    ip_connections: Option<usize>,
+
+    /// Handshakes of an address [default: any]
+    ///
+    /// A number in a time, such as 50/s. See --ip-connections.
+    #[arg(help_heading = "Limits", hide_env = true)]
+    #[arg(long, value_name = "RATE", env = "FANFARE_IP_HANDSHAKES", value_parser = parse_rate)]
+    ip_handshakes: Option<Rate>,
+
+    /// Connections of a user [default: any]
+    ///
+    /// Of the tokens, or answers of the backend, with one `sub`. Clients above the limit get 429.
+    #[arg(help_heading = "Limits", hide_env = true)]
+    #[arg(long, value_name = "N", env = "FANFARE_USER_CONNECTIONS")]
+    user_connections: Option<usize>,
+
+    /// Subscriptions of a connection
+    ///
+    /// At /channels, which carries many channels on one connection.
+    #[arg(help_heading = "Limits", hide_env = true)]
+    #[arg(long, value_name = "N", env = "FANFARE_CLIENT_SUBSCRIPTIONS", default_value = "100")]
+    client_subscriptions: usize,
+
+    /// Messages of a connection
+    ///
+    /// A number in a time, such as 100/s, and twice as many in a burst; `none` for no limit. A client that sends more is
+    /// read more slowly, and nothing is lost. Holders of a key and development mode have no limit.
+    #[arg(help_heading = "Limits", hide_env = true)]
+    #[arg(long, value_name = "RATE", env = "FANFARE_CLIENT_MESSAGES", default_value = "100/s", value_parser = parse_rate_or_none)]
+    client_messages: RateOrNone,
 
     /// Longest message or body
     ///
@@ -275,76 +289,116 @@ pub struct Args {
     #[arg(long, value_name = "TIME", env = "FANFARE_DRAIN", default_value = "5s", value_parser = parse_time)]
     drain: Duration,
 
-    /// What the file says, if there is one.
+    /// What the --config file says, if there is one.
     #[arg(skip)]
     file: Option<ConfigFile>,
+
+    /// What was in the files of keys.
+    #[arg(skip)]
+    read: KeysRead,
+
+    #[command(subcommand)]
+    task: Option<Task>,
 }
 
-/// What a process needs to read its `--config` file again.
-#[derive(Clone, Debug)]
-pub struct Reload {
-    words: Vec<OsString>,
-    path: PathBuf,
-    started_with: ConfigFile,
-}
-
-/// What a file says that was read again.
-#[derive(Clone, Debug)]
-pub struct Reread {
-    /// The apps, of the file or of the flags that override it.
-    pub apps: Vec<App>,
-    /// The keys with other values than at the start, which apply after a restart.
-    pub needs_restart: Vec<String>,
+/// What the binary does instead of serving.
+#[derive(Subcommand)]
+pub enum Task {
+    /// Make a key for the file of --publish-keys
+    ///
+    /// Prints the secret on the first line, for whoever publishes, and then the [[key]] table for the file, which has the
+    /// SHA-256 of the secret.
+    #[command(verbatim_doc_comment)]
+    Key {
+        /// 1 to 32 of a-z 0-9 _ -
+        #[arg(value_parser = parse_name)]
+        name: String,
+    },
 }
 
 impl Args {
-    /// Parses the process's arguments and environment, and the file that they name.
+    /// Parses the process's arguments and environment, and reads the files that they name.
     ///
     /// # Errors
     /// What is to be printed: a wrong value with its remedy, or the help or version that was asked for.
     pub fn parse_all() -> Result<Self, clap::Error> {
-        Self::parse_from_words(std::env::args_os().collect())
+        Self::parse_from_words(&std::env::args_os().collect::<Vec<_>>())
     }
 
-    fn parse_from_words(mut words: Vec<OsString>) -> Result<Self, clap::Error> {
-        let command = Self::command();
-        let matches = command.clone().try_get_matches_from(&words)?;
-        let Some(path) = matches.get_one::<PathBuf>("config") else {
-            return Self::from_arg_matches(&matches);
-        };
-        let file = ConfigFile::read(path, |key| known(&command, &matches, key))
-            .map_err(|what| Self::command().error(ErrorKind::ValueValidation, of_file(path, &what)))?;
-        words.extend(file.words());
-        let mut args = Self::from_arg_matches(&command.try_get_matches_from(&words)?)?;
-        args.app.extend_from_slice(file.apps());
-        args.file = Some(file);
+    fn parse_from_words(words: &[OsString]) -> Result<Self, clap::Error> {
+        let file = Self::read_file(words)?;
+        let mut args = Self::of_words_and_file(words, file, &[])?;
+        if args.task.is_none() {
+            args.take_apps().map_err(|what| fault(&what))?;
+            args.read_keys().map_err(|what| fault(&what))?;
+        }
         Ok(args)
     }
 
-    /// What is needed to read the `--config` file of this process again; none without one.
-    pub fn reload(&self) -> Option<Reload> {
-        Some(Reload {
-            words: std::env::args_os().collect(),
-            path: self.config.clone()?,
-            started_with: self.file.clone()?,
-        })
+    /// The `--config` file, if these words or the environment name one.
+    fn read_file(words: &[OsString]) -> Result<Option<ConfigFile>, clap::Error> {
+        let command = Self::command();
+        let matches = command.clone().try_get_matches_from(words).map_err(without_secret)?;
+        let path = matches.get_one::<PathBuf>("config").filter(|_| matches.subcommand().is_none());
+        let Some(path) = path else { return Ok(None) };
+        let file = ConfigFile::read(path, |key| known(&command, &matches, key));
+        file.map(Some).map_err(|what| fault(&of_file(path, &what)))
+    }
+
+    /// The flags of these words, and those of a file but for some. Other files are not read.
+    fn of_words_and_file(
+        words: &[OsString],
+        file: Option<ConfigFile>,
+        without: &[&str],
+    ) -> Result<Self, clap::Error> {
+        let mut words = words.to_vec();
+        words.extend(file.iter().flat_map(|file| file.words_without(without)));
+        let matches = Self::command().try_get_matches_from(&words).map_err(without_secret)?;
+        Ok(Self { file, ..Self::from_arg_matches(&matches)? })
+    }
+
+    /// Adds the apps of the tables of the file.
+    fn take_apps(&mut self) -> Result<(), String> {
+        let (Some(file), Some(path)) = (&self.file, &self.config) else { return Ok(()) };
+        let apps = file.apps().map_err(|what| of_file(path, what))?;
+        self.access.app.extend_from_slice(apps);
+        Ok(())
+    }
+
+    /// Reads the files of keys.
+    fn read_keys(&mut self) -> Result<(), String> {
+        self.read = key_files::read(self.access.publish_keys.as_deref(), &self.access.token_key)?;
+        self.access.fault().map_or(Ok(()), Err)
+    }
+
+    /// What to do instead of serving.
+    pub fn task(&self) -> Option<&Task> {
+        self.task.as_ref()
+    }
+
+    /// What is to be said of files that are right, but in part of no use.
+    pub fn warnings(&self) -> &[String] {
+        &self.read.passed_over
     }
 
     /// The configuration of the server.
     pub fn into_config(self) -> Config {
+        let addresses = || self.listen.iter().flat_map(|addresses| &addresses.0);
+        let proxied = addresses().filter(|listen| listen.is_proxied);
         Config {
-            listen: self.listen,
+            listen: addresses().map(|listen| listen.address).collect(),
+            proxy_listen: proxied.map(|listen| listen.address).collect(),
             metrics_listen: self.metrics_listen,
+            trust_proxy: self.trust_proxy,
             threads: self.threads.unwrap_or_else(|| Config::default().threads),
-            keys: self.publish_key.into_iter().collect(),
-            client_publish: self.client_publish,
-            allow_origin: self.allow_origin,
-            allow_host: self.allow_host,
-            apps: self.app,
-            insecure: self.insecure,
             echo: self.echo,
             demo: self.demo,
             max_connections: self.max_connections,
+            ip_connections: self.ip_connections,
+            ip_handshakes: self.ip_handshakes,
+            user_connections: self.user_connections,
+            client_subscriptions: self.client_subscriptions,
+            client_messages: self.client_messages.0,
             max_message: self.max_message,
             max_memory: self.max_memory,
             max_lag: self.max_lag,
@@ -363,31 +417,15 @@ impl Args {
             close_timeout: self.close_timeout,
             lame_duck: self.lame_duck,
             drain: self.drain,
-            ..Config::default()
+            ..self.access.into_config(self.read)
         }
     }
 }
 
-impl Reload {
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Reads the file again. All of it has to be right, also what applies only after a restart.
-    ///
-    /// # Errors
-    /// What is wrong with the file, on one line.
-    pub fn read(&self) -> Result<Reread, String> {
-        // One that has no end, or no content yet, would hold the thread that waits for signals.
-        if !self.path.metadata().is_ok_and(|metadata| metadata.is_file()) {
-            return Err(of_file(&self.path, "it is no regular file any more"));
-        }
-        let args = Args::parse_from_words(self.words.clone()).map_err(|error| on_one_line(&error))?;
-        let file = args.file.as_ref().filter(|file| !file.is_empty());
-        // An editor may empty a file before it writes it. Clients whose app is gone do not come back.
-        let file = file.ok_or_else(|| of_file(&self.path, "it is empty"))?;
-        Ok(Reread { needs_restart: file.other_keys(&self.started_with), apps: args.app })
+impl fmt::Debug for Args {
+    /// Shows nothing: many flags are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Args(…)")
     }
 }
 
@@ -395,15 +433,29 @@ fn of_file(path: &Path, what: &str) -> String {
     format!("--config {}: {what}", path.display())
 }
 
-/// The words of an error without what is printed around them.
-fn on_one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let lines = text.trim_start_matches("error: ").lines().map(str::trim);
-    lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+fn fault(what: &str) -> clap::Error {
+    Args::command().error(ErrorKind::ValueValidation, what)
+}
+
+/// The error without the value that it quotes, if that is a secret.
+fn without_secret(mut error: clap::Error) -> clap::Error {
+    let command = Args::command();
+    let mut secrets = command.get_arguments().filter(|flag| flag.is_hide_env_values_set());
+    if flag_of(&error).is_some_and(|name| secrets.any(|flag| flag.get_long() == Some(&name))) {
+        error.insert(ContextKind::InvalidValue, ContextValue::String("…".into()));
+    }
+    error
+}
+
+/// The name of the flag that an error is about.
+fn flag_of(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
+    let name = flag.strip_prefix("--")?;
+    Some(name.split([' ', '=']).next().unwrap_or(name).to_owned())
 }
 
 /// What the command line knows of a key of the file.
-fn known(command: &Command, matches: &ArgMatches, key: &str) -> Known {
+fn known(command: &clap::Command, matches: &ArgMatches, key: &str) -> Known {
     let is_named = |argument: &&clap::Arg| argument.get_long() == Some(key) && key != "config";
     let Some(flag) = command.get_arguments().find(is_named) else { return Known::Unknown };
     match matches.value_source(flag.get_id().as_str()) {
@@ -413,264 +465,5 @@ fn known(command: &Command, matches: &ArgMatches, key: &str) -> Known {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    fn parse(words: &[&str]) -> Result<Config, String> {
-        let words = std::iter::once("fanfare").chain(words.iter().copied()).map(OsString::from).collect();
-        Args::parse_from_words(words).map(Args::into_config).map_err(|error| error.to_string())
-    }
-
-    fn parse_with_file(file: &str, words: &[&str]) -> Result<Config, String> {
-        let mut config = tempfile::NamedTempFile::new().unwrap();
-        config.write_all(file.as_bytes()).unwrap();
-        let path = config.path().to_str().unwrap();
-        parse(&[&["--config", path], words].concat())
-    }
-
-    #[test]
-    fn the_flags_are_consistent() {
-        Args::command().debug_assert();
-    }
-
-    #[test]
-    fn without_flags_everything_is_as_the_library_has_it() {
-        assert_eq!(format!("{:?}", parse(&[]).unwrap()), format!("{:?}", Config::default()));
-    }
-
-    #[test]
-    fn the_short_help_has_one_line_a_flag_in_80_columns_under_headings() {
-        let help = Args::command().term_width(80).render_help().to_string();
-        let flags = Args::command().get_arguments().count() + ["--help", "--version"].len();
-        assert_eq!(help.lines().filter(|line| line.starts_with("  ")).count(), flags, "{help}");
-        for heading in ["Options", "Listening", "Access", "Limits", "Compression", "Subscribers", "Times"] {
-            assert_eq!(help.matches(&format!("\n{heading}:\n")).count(), 1, "{heading}: {help}");
-        }
-        assert!(help.lines().count() <= 53, "{help}");
-    }
-
-    #[test]
-    fn every_flag_is_also_an_environment_variable() {
-        for argument in Args::command().get_arguments() {
-            let Some(flag) = argument.get_long() else { continue };
-            if flag == "help" || flag == "version" {
-                continue;
-            }
-            let variable = format!("FANFARE_{}", flag.replace('-', "_").to_uppercase());
-            assert_eq!(argument.get_env().and_then(|env| env.to_str()), Some(variable.as_str()));
-        }
-    }
-
-    #[test]
-    fn sizes_and_times_take_units() {
-        let config = parse(&[
-            "--max-message",
-            "512",
-            "--max-lag",
-            "64KiB",
-            "--drain",
-            "5m",
-            "--pong-timeout",
-            "500ms",
-        ]);
-        let config = config.unwrap();
-        assert_eq!((config.max_message, config.max_lag), (512, 65_536));
-        assert_eq!(
-            (config.drain, config.pong_timeout),
-            (Duration::from_secs(300), Duration::from_millis(500))
-        );
-    }
-
-    #[test]
-    fn repeatable_flags_add_up() {
-        let config = parse(&[
-            "--listen",
-            "127.0.0.1:1",
-            "--listen",
-            "[::1]:2",
-            "--lag-policy",
-            "a=b*=skip",
-            "--lag-policy",
-            "latest",
-        ]);
-        let config = config.unwrap();
-        assert_eq!(config.listen.len(), 2);
-        assert_eq!(config.lag_policy("a=bc"), LagPolicy::Skip);
-        assert_eq!(config.lag_policy("other"), LagPolicy::Latest);
-    }
-
-    #[test]
-    fn a_wrong_value_names_the_flag_and_the_remedy() {
-        for (words, flag, remedy) in [
-            (&["--listen", "8080"][..], "--listen", "127.0.0.1:8080"),
-            (&["--listen", "localhost:80"], "--listen", "127.0.0.1:8080"),
-            (&["--threads", "0"], "--threads", "above 0"),
-            (&["--max-lag", "lots"], "--max-lag", "64KiB"),
-            (&["--drain", "5"], "--drain", "30s"),
-            (&["--lag-policy", "chat=drop"], "--lag-policy", "prices*=latest"),
-            (&["--history", "0;chat*"], "--history", "0,chat*=50"),
-            (&["--history", "0 chat*"], "--history", "a comma separates"),
-            (&["--allow-origin", "https://a.b, https://c.d"], "--allow-origin", "A comma separates several"),
-            (&["--allow-origin", "https://*.example.com"], "--allow-origin", "wildcard"),
-            (&["--allow-origin", "https://user@example.com"], "--allow-origin", "a user"),
-            (&["--allow-origin", "ftp://x"], "--allow-origin", "a page's scheme"),
-            (&["--allow-origin", "example.com"], "--allow-origin", "https://example.com"),
-            (&["--allow-origin", "https://example.com/"], "--allow-origin", "without a path"),
-            (&["--allow-host", "http://example.test"], "--allow-host", "without scheme and port"),
-            (&["--allow-host", "example.test:8080"], "--allow-host", "such as example.test"),
-            (&["--allow-host", "*"], "--allow-host", "such as example.test"),
-            (&["--allow-host", ""], "--allow-host", "such as example.test"),
-        ] {
-            let error = parse(words).unwrap_err();
-            assert!(error.contains(flag) && error.contains(remedy), "{error}");
-        }
-    }
-
-    #[test]
-    fn origins_become_what_browsers_send_and_a_comma_separates_them() {
-        let words =
-            ["--allow-origin", "https://A.example:443,null", "--allow-origin", "http://b.example:8080"];
-        let config = parse(&words).unwrap();
-        assert_eq!(config.allow_origin, ["https://a.example", "null", "http://b.example:8080"]);
-        assert_eq!(config.check(), Ok(()));
-    }
-
-    #[test]
-    fn a_comma_separates_the_rules_of_one_value() {
-        let config = parse(&["--history", "0,chat*=50", "--lag-policy", "skip,prices*=latest"]).unwrap();
-        let history: Vec<usize> = config.history.iter().map(|(_, count)| *count).collect();
-        assert_eq!((history, config.lag_policy.len()), (vec![0, 50], 2));
-        assert_eq!(config.check(), Ok(()));
-    }
-
-    #[test]
-    fn hosts_add_up_and_an_address_is_one() {
-        let config = parse(&["--allow-host", "Example.test,192.0.2.7", "--allow-host", "[fd00::1]"]).unwrap();
-        let hosts: Vec<String> = config.allow_host.iter().map(ToString::to_string).collect();
-        assert_eq!(hosts, ["example.test", "192.0.2.7", "[fd00::1]"]);
-    }
-
-    #[test]
-    fn a_misspelt_flag_is_named_with_the_right_one() {
-        let error = parse(&["--publish-keys", "k"]).unwrap_err();
-        assert!(error.contains("--publish-key"), "{error}");
-    }
-
-    #[test]
-    fn a_file_holds_every_kind_of_value() {
-        let file = "listen = ['127.0.0.1:1', '127.0.0.1:2']\nthreads = 3\ninsecure = true\necho = false\nmax-lag = '2MiB'\n";
-        let config = parse_with_file(file, &[]).unwrap();
-        assert_eq!(
-            (config.listen.len(), config.threads.get(), config.insecure, config.echo),
-            (2, 3, true, false)
-        );
-        assert_eq!(config.max_lag, 2 * 1024 * 1024);
-    }
-
-    #[test]
-    fn a_flag_beats_the_file() {
-        let config = parse_with_file("threads = 3\nlisten = '127.0.0.1:1'\n", &["--threads", "4"]).unwrap();
-        assert_eq!((config.threads.get(), config.listen[0].port()), (4, 1));
-    }
-
-    #[test]
-    fn an_unknown_key_or_value_in_the_file_is_named() {
-        let error = parse_with_file("thread = 3\n", &[]).unwrap_err();
-        assert!(error.contains("\"thread\"") && error.contains("--config"), "{error}");
-        let error = parse_with_file("threads = 1.5\n", &[]).unwrap_err();
-        assert!(error.contains("threads is a float"), "{error}");
-        let error = parse_with_file("threads = 'many'\n", &[]).unwrap_err();
-        assert!(error.contains("--threads"), "{error}");
-        let error = parse_with_file("threads = \n", &[]).unwrap_err();
-        assert!(error.contains("line 1"), "{error}");
-    }
-
-    const APP_1: &str = "[[app]]\nid = 1\nkey = 'k'\nsecret = 's'\n";
-
-    fn ids(config: &Config) -> Vec<&str> {
-        config.apps.iter().map(|app| app.id.as_str()).collect()
-    }
-
-    #[test]
-    fn apps_are_given_by_the_flag_or_by_tables_and_the_flag_overrides_the_tables() {
-        let config = parse(&["--app", "1:key:secret,2:other:secret", "--app", "3:third:s:t"]).unwrap();
-        assert_eq!(ids(&config), ["1", "2", "3"]);
-        assert_eq!(config.apps[0], App::new("1", "key", "secret"));
-        assert!(config.check().unwrap_err().to_string().contains("\"3\": secret: give one of"));
-        assert_eq!(ids(&parse_with_file(APP_1, &[]).unwrap()), ["1"]);
-        assert_eq!(ids(&parse_with_file(APP_1, &["--app", "2:k:s"]).unwrap()), ["2"]);
-        assert_eq!(ids(&parse_with_file("app = ['4:k:s', '5:l:s']", &[]).unwrap()), ["4", "5"]);
-        let error = parse(&["--app", "1:key"]).unwrap_err();
-        assert!(error.contains("give ID:KEY:SECRET, such as 1:my-key:my-secret"), "{error}");
-    }
-
-    #[test]
-    fn a_wrong_table_of_an_app_is_named_with_its_file() {
-        let error = parse_with_file(&format!("{APP_1}max-conections = 5"), &[]).unwrap_err();
-        assert!(
-            error.contains("--config ") && error.contains("the nearest is \"max-connections\""),
-            "{error}"
-        );
-    }
-
-    /// The file is read as at the start, then again with `after` in it.
-    fn reread(before: &str, after: &str, flags: &[&str]) -> Result<Reread, String> {
-        let config = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(config.path(), before).unwrap();
-        let path = config.path().to_str().unwrap();
-        let words: Vec<_> =
-            ["fanfare", "--config", path].iter().chain(flags).copied().map(OsString::from).collect();
-        let args = Args::parse_from_words(words.clone()).unwrap();
-        std::fs::write(config.path(), after).unwrap();
-        Reload { words, ..args.reload().unwrap() }.read()
-    }
-
-    #[test]
-    fn a_file_that_is_read_again_gives_its_apps_and_names_what_needs_a_restart() {
-        let after = format!("max-lag = '2MiB'\nthreads = 3\n{APP_1}");
-        let reread_now = reread("max-lag = '1MiB'\nthreads = 3\necho = true\n", &after, &[]).unwrap();
-        assert_eq!(reread_now.needs_restart, ["max-lag", "echo"]);
-        assert_eq!(reread_now.apps, [App::new("1", "k", "s")]);
-        let overridden = reread("threads = 3\n", &after, &["--app", "2:k:s", "--max-lag", "1MiB"]).unwrap();
-        assert_eq!((overridden.apps.len(), overridden.apps[0].id.as_str()), (1, "2"));
-        assert!(overridden.needs_restart.is_empty(), "flags override both");
-    }
-
-    #[test]
-    fn a_file_with_a_fault_is_not_read_again_and_the_fault_is_on_one_line() {
-        for (after, words) in [
-            ("", "it is empty"),
-            ("[[app]]\nid = 1\n", "[[app]] \"1\": key: missing"),
-            ("max-lag = 'lots'\n", "--max-lag"),
-            ("thread = 3\n", "no flag is called \"thread\""),
-            ("threads = \n", "line 1: "),
-        ] {
-            let error = reread(APP_1, after, &[]).unwrap_err();
-            assert!(error.contains(words) && !error.contains('\n') && !error.starts_with("error"), "{error}");
-        }
-        let gone = Reload {
-            words: Vec::new(),
-            path: "/nowhere/fanfare.toml".into(),
-            started_with: ConfigFile::read(Path::new("/dev/null"), |_| Known::Flag).unwrap(),
-        };
-        assert!(gone.read().unwrap_err().contains("/nowhere/fanfare.toml: it is no regular file"));
-    }
-
-    #[cfg(unix)] // for its device
-    #[test]
-    fn a_file_without_an_end_is_read_no_further_than_its_bound() {
-        let error = parse(&["--config", "/dev/zero"]).unwrap_err();
-        assert!(error.contains("--config /dev/zero") && error.contains("1048576 bytes"), "{error}");
-        let filled = |len: usize| "#".repeat(len - 1) + "\n";
-        assert!(parse_with_file(&filled(1024 * 1024), &[]).is_ok());
-        assert!(parse_with_file(&filled(1024 * 1024 + 1), &[]).is_err());
-    }
-
-    #[test]
-    fn a_file_that_is_not_there_is_named() {
-        let error = parse(&["--config", "/nowhere/fanfare.toml"]).unwrap_err();
-        assert!(error.contains("/nowhere/fanfare.toml"), "{error}");
-    }
-}
+#[path = "cli_tests.rs"]
+mod tests;

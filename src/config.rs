@@ -3,10 +3,12 @@
 //! Where the values come from (flags, environment, file) is in `cli`, and no text is parsed here.
 
 mod access;
+mod access_check;
 mod apps;
 mod host;
 mod origin;
 mod rules;
+mod url;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,6 +19,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use access::{AccessKey, AuthRule, Backend, PresenceRule, Rate, SecretDigest};
+pub use access_check::AccessFault;
+use access_check::Proofs;
 pub use apps::{AppError, AppFault};
 pub use host::{Host, NoHost};
 pub use origin::{NoOrigin, normalise as normalise_origin};
@@ -318,6 +322,7 @@ impl Config {
             return Err(ConfigError::DeflateLevel);
         }
         self.check_rules()?;
+        self.check_access().map_err(ConfigError::Access)?;
         for (flag, value) in [
             ("--max-message", self.max_message),
             ("--max-lag", self.max_lag),
@@ -336,8 +341,26 @@ impl Config {
         ];
         match timeouts.iter().find(|(_, timeout)| timeout.is_zero()) {
             Some(&(flag, _)) => Err(ConfigError::Zero(flag)),
-            None if self.max_connections == Some(0) => Err(ConfigError::Zero("--max-connections")),
-            None => self.check_apps(&self.apps),
+            None => {
+                self.check_counts()?;
+                self.check_apps(&self.apps)
+            }
+        }
+    }
+
+    fn check_counts(&self) -> Result<(), ConfigError> {
+        let is_never = |rate: Option<Rate>| rate.is_some_and(|rate| rate.per.is_zero());
+        let counts = [
+            ("--max-connections", self.max_connections == Some(0)),
+            ("--ip-connections", self.ip_connections == Some(0)),
+            ("--ip-handshakes", is_never(self.ip_handshakes)),
+            ("--user-connections", self.user_connections == Some(0)),
+            ("--client-subscriptions", self.client_subscriptions == 0),
+            ("--client-messages", is_never(self.client_messages)),
+        ];
+        match counts.into_iter().find(|(_, is_zero)| *is_zero) {
+            Some((flag, _)) => Err(ConfigError::Zero(flag)),
+            None => Ok(()),
         }
     }
 }
@@ -345,10 +368,16 @@ impl Config {
 impl Config {
     fn check_rules(&self) -> Result<(), ConfigError> {
         const CLIENT_PUBLISH: &str = "--client-publish";
+        const AUTH: &str = "--auth";
+        const PRESENCE: &str = "--presence";
         let dead = find_dead("--lag-policy", &self.lag_policy)
             .or_else(|| find_dead("--history", &self.history))
             .or_else(|| find_dead("--history-bytes", &self.history_bytes))
             .or_else(|| find_dead("--history-age", &self.history_age))
+            .or_else(|| find_dead(AUTH, &self.auth))
+            .or_else(|| rules::find_own(AUTH, self.auth.iter().map(|(glob, _)| glob)))
+            .or_else(|| find_dead(PRESENCE, &self.presence))
+            .or_else(|| rules::find_own(PRESENCE, self.presence.iter().map(|(glob, _)| glob)))
             .or_else(|| rules::find_unfit(CLIENT_PUBLISH, &self.client_publish))
             .or_else(|| rules::find_own(CLIENT_PUBLISH, &self.client_publish));
         if let Some(dead) = dead {
@@ -358,6 +387,33 @@ impl Config {
         match self.allow_origin.iter().find(|origin| !is_sent(origin)) {
             Some(origin) => Err(ConfigError::Origin(origin.clone())),
             None => Ok(()),
+        }
+    }
+}
+
+impl Config {
+    fn check_access(&self) -> Result<(), AccessFault> {
+        let proofs = Proofs {
+            has_keys: !self.keys.is_empty(),
+            has_token_keys: !self.token_keys.is_empty(),
+            has_backend: self.backend.is_some(),
+        };
+        access_check::check_keys(&self.keys)?;
+        self.backend.as_ref().map_or(Ok(()), access_check::check_backend)?;
+        access_check::check_rules(&self.auth, proofs)?;
+        let (audience, cookie) = (self.token_audience.as_deref(), self.token_cookie.as_deref());
+        access_check::check_tokens(
+            proofs.has_token_keys,
+            audience,
+            cookie,
+            self.token_in_query,
+            &self.allow_origin,
+        )?;
+        access_check::check_presence_members(self.presence_members, Self::PRESENCE_MEMBERS_MAX)?;
+        access_check::check_proxied(&self.proxy_listen, &self.listen, !self.trust_proxy.is_empty())?;
+        match self.audit.is_some() && !proofs.has_keys {
+            true => Err(AccessFault::AuditWithoutKey),
+            false => Ok(()),
         }
     }
 }
@@ -383,6 +439,8 @@ pub enum ConfigError {
     Origin(String),
     /// A limit or timeout of zero.
     Zero(&'static str),
+    /// A setting of access.
+    Access(AccessFault),
     /// A setting of an app.
     App(AppError),
 }
@@ -394,7 +452,8 @@ impl fmt::Display for ConfigError {
             Self::Exposed(address) => write!(
                 f,
                 "--listen {address}: other machines can reach this address, and without a key everybody could publish. \
-                 Add --publish-key KEY (or --insecure if that is what you want)"
+                 Add --publish-key KEY, or --token-key FILE or --auth-url URL if your users have tokens or sessions (or \
+                 --insecure if that is what you want)"
             ),
             Self::ClientPublishWithoutKey => f.write_str(
                 "--client-publish: without a key every client may publish already. Add --publish-key KEY, or leave \
@@ -409,6 +468,7 @@ impl fmt::Display for ConfigError {
                 Err(no_origin) => write!(f, "--allow-origin {given:?}: {no_origin}"),
             },
             Self::Zero(flag) => write!(f, "{flag}: 0 would refuse every client. Give a value above 0"),
+            Self::Access(fault) => fault.fmt(f),
             Self::App(error) => error.fmt(f),
         }
     }

@@ -57,8 +57,11 @@
 //! - [`pusher`]: the Pusher protocol as text. It imports names from `hub`.
 //! - [`commands`]: what clients of `/channels` ask for and are told, as text. It imports names from `hub`.
 //! - [`token`]: signed tokens, from their bytes to what they allow. It imports names from `hub`.
+//! - [`peer`]: who is at the other end behind proxies, from the headers that these send.
+//! - [`backend`]: what a site's backend is asked about channels, what it answers, and how long that is kept. It imports names from
+//!   `hub`, and bounds from `token`.
 //! - [`config`]: what a server is configured with. It imports the settings of an app from `pusher`.
-//! - [`server`]: sockets, time, threads, randomness. It imports the seven above; none of them imports it.
+//! - [`server`]: sockets, time, threads, randomness. It imports the eight above; none of them imports it.
 //! - The binary is `main` with `cli` (flags, environment, file), `log` (lines to standard error) and `heap` (the allocator).
 //!
 //! Inside `server`, each line imports only from the lines below it:
@@ -73,7 +76,8 @@
 //!  stopping                   how far the stop has come
 //!  api, demo                  requests to answers: routes, access, payloads; the demo's prices
 //!  apps                       the running Pusher apps: settings, counters, users, webhooks, reload
-//!  broker, metrics, encoder   order, history, mailboxes; counters and their formats; publications to frames
+//!  broker, encoder            order, history, mailboxes; publications to frames
+//!  limits, metrics            connections by address and user, trusted proxies; counters and their formats
 //!  clock, excerpt, lock, prices
 //! ```
 //!
@@ -122,6 +126,10 @@
 //! | token, claims | a signed JWT that a client brings, and what it says ([`token::Token`], [`token::Claims`]) |
 //! | grant, right | a token's globs for subscribing, publishing or seeing who is there; one of the three |
 //! | known token | one whose signature was verified, found by its digest until it expires ([`token::Known`]) |
+//! | peer, hop | the other end of a socket; whom a connection came from by the PROXY header of that, else the peer itself |
+//! | source | what an address counts as where addresses are limited: an IPv4 address, or the first 64 bits of an IPv6 one ([`peer::Source`]) |
+//! | judge, decision | the backend that is asked about channels ([`backend::Desk`]); its yes, no or fault about one |
+//! | question, call | what a client waits to have decided; a request to the backend, which answers one or several questions |
 //! | order | what another connection or thread wants done with a connection: a message sent, an end |
 //!
 //! # Where to begin reading
@@ -153,10 +161,12 @@
 //! | 13 | `server/connection/sending.rs` | outbox and unread bytes in one write, then lag is judged (`flush`) |
 //! | 14 | `server/connection/stream.rs` | the system call (`write`) |
 
+pub mod backend;
 pub mod commands;
 pub mod config;
 pub mod http;
 pub mod hub;
+pub mod peer;
 pub mod pusher;
 pub mod server;
 pub mod token;

@@ -3,6 +3,7 @@
 mod cli;
 mod heap;
 mod log;
+mod reload;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -19,6 +20,7 @@ use signal_hook::iterator::Signals;
 use fanfare::config::Config;
 use fanfare::pusher::App;
 use fanfare::server::{Handle, Server};
+use reload::Hangups;
 
 /// The exit status of a process that a signal ended is this plus the signal's number.
 const SIGNAL_EXIT_BASE: i32 = 128;
@@ -29,6 +31,9 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => error.exit(),
     };
+    if let Some(cli::Task::Key { name }) = args.task() {
+        return make_key(name);
+    }
     let lines = match log::begin() {
         Ok(lines) => lines,
         Err(error) => {
@@ -46,14 +51,43 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints a new key: the secret, then the table for the file of `--publish-keys`.
+#[allow(clippy::print_stderr)] // without a log
+fn make_key(name: &str) -> ExitCode {
+    let mut random = [0; cli::SECRET_LEN];
+    if let Err(error) = getrandom::fill(&mut random) {
+        eprintln!("fanfare: the system gives no random bytes: {error}");
+        return ExitCode::FAILURE;
+    }
+    let key = cli::NewKey::new(name, random);
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{}\n\n{key}", key.secret).and_then(|()| out.flush()) {
+        Ok(()) => {
+            eprintln!(
+                "The first line is the secret, for whoever publishes; it is not kept. The table is for --publish-keys FILE."
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("fanfare: the key could not be printed to standard output: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>> {
     let reload = args.reload();
+    args.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let config = args.into_config();
     let development_apps = config.is_development().then(|| config.apps_or_development(&config.apps));
     let (threads, lame_duck) = (config.threads, config.lame_duck);
     heap::return_freed()?;
-    let server = bind(config)?;
-    obey_signals(server.handle(), lame_duck, reload, Arc::clone(lines))?;
+    let (server, running) = bind(config)?;
+    let files = match reload.obeys_hangups() {
+        true => Some(reload::begin(reload, running, server.handle())?),
+        false => None,
+    };
+    obey_signals(server.handle(), lame_duck, files, Arc::clone(lines))?;
     announce(&server)?;
     if let Some(apps) = development_apps {
         tracing::info!(
@@ -69,11 +103,11 @@ fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>>
 }
 
 /// Listens on the sockets that the supervisor has passed (`LISTEN_FDS`, sd_listen_fds(3)), otherwise on the addresses of
-/// `--listen`.
-fn bind(config: Config) -> Result<Server, Box<dyn Error>> {
+/// `--listen`. Returns the configuration too, with the addresses of these sockets.
+fn bind(config: Config) -> Result<(Server, Config), Box<dyn Error>> {
     let mut passed = ListenFd::from_env();
     if passed.len() == 0 {
-        return Ok(Server::bind(config)?);
+        return Ok((Server::bind(config.clone())?, config));
     }
     let sockets = (0..passed.len()).map(|index| {
         let socket = passed.take_tcp_listener(index).map_err(|error| {
@@ -84,7 +118,9 @@ fn bind(config: Config) -> Result<Server, Box<dyn Error>> {
     });
     let sockets = sockets.collect::<Result<_, _>>()?;
     tracing::info!("the supervisor has passed sockets that listen, and --listen is not used");
-    Ok(Server::with_listeners(config, sockets)?)
+    let server = Server::with_listeners(config.clone(), sockets)?;
+    let listen = server.local_addrs().to_vec();
+    Ok((server, Config { listen, ..config }))
 }
 
 /// Prints the lines of pusher-js that reach the first app, as they are, so that they can be copied.
@@ -135,23 +171,23 @@ fn print_addresses(addresses: &[SocketAddr], metrics: Option<SocketAddr>) -> Res
 }
 
 /// The first SIGTERM or SIGINT stops the server with a drain, the second at once. With a lame duck, the second begins the
-/// drain and the third stops at once. With a `--config` file, SIGHUP reloads the apps; without one it ends the process, as a
+/// drain and the third stops at once. Where there are files to reload, SIGHUP does that; otherwise it ends the process, as a
 /// terminal that is closed expects.
 fn obey_signals(
     handle: Handle,
     lame_duck: Duration,
-    reload: Option<cli::Reload>,
+    files: Option<Hangups>,
     lines: Arc<log::Lines>,
 ) -> Result<(), io::Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    if reload.is_some() {
+    if files.is_some() {
         signals.add_signal(SIGHUP)?;
     }
     thread::Builder::new().name("fanfare-signals".into()).spawn(move || {
         let mut is_stopping = false;
         for signal in signals.forever() {
             if signal == SIGHUP {
-                reload.iter().for_each(|reload| reload_apps(reload, &handle));
+                files.iter().for_each(Hangups::ask);
                 continue;
             }
             if !std::mem::replace(&mut is_stopping, true) {
@@ -186,21 +222,4 @@ fn stop(handle: &Handle, lame_duck: Duration) {
         );
     }
     handle.shutdown();
-}
-
-/// Reads the file again and replaces the apps. If anything in it is wrong, everything stays as it is.
-fn reload_apps(reload: &cli::Reload, handle: &Handle) {
-    let path = reload.path().display();
-    let reread = match reload.read() {
-        Ok(reread) => reread,
-        Err(fault) => return tracing::error!("not reloaded, everything stays as it is: {fault}"),
-    };
-    match handle.reload_apps(&reread.apps) {
-        Ok(changes) => tracing::info!("reloaded {path}: {changes}"),
-        Err(fault) => return tracing::error!("not reloaded, everything stays as it is: {fault}"),
-    }
-    if !reread.needs_restart.is_empty() {
-        let keys = reread.needs_restart.join(", ");
-        tracing::warn!("{path}: {keys} changed as well, which needs a restart");
-    }
 }

@@ -203,3 +203,23 @@ fn messages_of_the_corpus_ask_for_what_the_model_reads_in_them() {
 fn messages_ask_for_what_the_model_reads_in_them_whatever_they_are() {
     over_random_inputs("commands", 4_000, bodies::commands::run);
 }
+
+#[test]
+fn the_lists_of_the_corpus_name_the_client_that_the_model_names() {
+    over_corpus("forwarded", bodies::forwarded::run);
+}
+
+#[test]
+fn random_lists_name_the_client_that_the_model_names() {
+    over_random_inputs("forwarded", 4_000, bodies::forwarded::run);
+}
+
+#[test]
+fn proxy_headers_of_the_corpus_are_the_same_in_any_cut_and_as_the_protocol_says() {
+    over_corpus("proxy_header", bodies::proxy_header::run);
+}
+
+#[test]
+fn random_proxy_headers_are_the_same_in_any_cut_and_as_the_protocol_says() {
+    over_random_inputs("proxy_header", 4_000, bodies::proxy_header::run);
+}

@@ -5,21 +5,12 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use toml::{Table, Value};
+use toml::Value;
 
+use super::table::{Key, key, list, nearest, set_all, text, truth};
 use super::values::{parse_size, parse_time};
 use fanfare::config::normalise_origin;
 use fanfare::pusher::{App, Webhook, WebhookEvent};
-
-/// A key of a table, and what its value sets. A fault is the remedy.
-struct Key<T> {
-    name: &'static str,
-    set: fn(&mut T, &Value) -> Result<(), String>,
-}
-
-const fn key<T>(name: &'static str, set: fn(&mut T, &Value) -> Result<(), String>) -> Key<T> {
-    Key { name, set }
-}
 
 /// The keys of an `[[app]]` table.
 const APP_KEYS: [Key<App>; 19] = [
@@ -92,31 +83,11 @@ fn parse_app(at: usize, value: &Value) -> Result<App, String> {
     }
 }
 
-/// Sets what the table says.
-fn set_all<T>(to: &mut T, table: &Table, keys: &[Key<T>]) -> Result<(), String> {
-    for (name, value) in table {
-        let Some(key) = keys.iter().find(|key| key.name == name) else {
-            let names: Vec<_> = keys.iter().map(|key| key.name).collect();
-            return Err(format!("no key is called {name:?}; {}", nearest(name, &names)));
-        };
-        (key.set)(to, value).map_err(|remedy| format!("{name}: {remedy}"))?;
-    }
-    Ok(())
-}
-
 fn identifier(value: &Value) -> Result<String, String> {
     match value {
         Value::Integer(number) => Ok(number.to_string()),
         _ => value.as_str().map(str::to_owned).ok_or_else(|| "give digits, such as \"1\"".into()),
     }
-}
-
-fn text(value: &Value) -> Result<String, String> {
-    value.as_str().map(str::to_owned).ok_or_else(|| "give text in quotes".into())
-}
-
-fn truth(value: &Value) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| "give true or false".into())
 }
 
 fn number<N: TryFrom<i64>>(value: &Value) -> Result<N, String> {
@@ -146,14 +117,6 @@ fn time(value: &Value) -> Result<Duration, String> {
     time.ok_or_else(|| "give a time with its unit, such as \"500ms\", \"30s\" or \"5m\"".into())
 }
 
-/// A list, or one value instead of it.
-fn list<T>(value: &Value, of: fn(&Value) -> Result<T, String>) -> Result<Vec<T>, String> {
-    match value {
-        Value::Array(values) => values.iter().map(of).collect(),
-        value => Ok(vec![of(value)?]),
-    }
-}
-
 fn origin(value: &Value) -> Result<String, String> {
     normalise_origin(&text(value)?).map_err(|no_origin| no_origin.to_string())
 }
@@ -177,28 +140,10 @@ fn event(value: &Value) -> Result<WebhookEvent, String> {
     })
 }
 
-/// The name that is written most like the wrong one, and all that there are.
-fn nearest(wrong: &str, names: &[&str]) -> String {
-    let nearest = names.iter().min_by_key(|name| distance(wrong, name)).copied().unwrap_or_default();
-    format!("the nearest is {nearest:?} of {}", names.join(", "))
-}
-
-/// How many characters have to be inserted, removed or replaced to make `b` of `a` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (at, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
-        for (column, to) in b.chars().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[b.chars().count()]
-}
-
 #[cfg(test)]
 mod tests {
+    use toml::Table;
+
     use super::*;
 
     fn apps(text: &str) -> Result<Vec<App>, String> {
@@ -311,20 +256,6 @@ mod tests {
         ] {
             let said = apps(text).unwrap_err();
             assert!(said.contains(words), "{said}");
-        }
-    }
-
-    #[test]
-    fn the_distance_of_two_words_counts_the_characters_to_change() {
-        for (a, b, expected) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("kitten", "sitting", 3),
-            ("é", "e", 1),
-            ("ab", "ba", 2),
-        ] {
-            assert_eq!((distance(a, b), distance(b, a)), (expected, expected), "{a} {b}");
         }
     }
 }

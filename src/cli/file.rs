@@ -3,31 +3,28 @@
 //! Which flags there are, and which the command line overrides, is known to `cli`.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
+use std::fmt;
 use std::path::Path;
 
 use toml::{Table, Value};
 
 use super::app_table;
+use super::bounded::text_of;
+use super::toml_text::parse_toml;
 use fanfare::pusher::App;
-
-/// The longest `--config` file: many times the length of all flags with their rules, and small enough to hold in memory. A
-/// device that is named by mistake may have no end.
-const FILE_LEN_MAX: u64 = 1024 * 1024;
 
 /// The key of the flag that may be tables in the file.
 const APP: &str = "app";
 
 /// What a `--config` file holds.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ConfigFile {
     /// The entries for which no flag or variable is given, without apps.
     entries: Table,
     /// The same and the apps that are written like the flag, as flags.
-    words: Vec<OsString>,
-    /// The apps that are tables, unless a flag or variable gives them.
-    apps: Vec<App>,
+    words: Vec<(String, Vec<OsString>)>,
+    /// The apps that are tables, unless a flag or variable gives them; or what is wrong with them.
+    apps: Result<Vec<App>, String>,
     /// Whether it says nothing at all.
     is_empty: bool,
 }
@@ -53,9 +50,9 @@ impl ConfigFile {
     }
 
     fn parse(text: &str, known: impl Fn(&str) -> Known) -> Result<Self, String> {
-        let table: Table = text.parse().map_err(|error| what_toml_says(text, &error))?;
+        let table = parse_toml(text)?;
         let is_empty = table.is_empty();
-        let (mut entries, mut words, mut apps) = (Table::new(), Vec::new(), Vec::new());
+        let (mut entries, mut words, mut apps) = (Table::new(), Vec::new(), Ok(Vec::new()));
         for (key, value) in table {
             let is_overridden = match known(&key) {
                 Known::Flag => false,
@@ -68,13 +65,13 @@ impl ConfigFile {
             };
             // What is overridden has to be right as well.
             if key == APP && app_table::is_tables(&value) {
-                let tables = app_table::parse(&value)?;
-                apps = if is_overridden { Vec::new() } else { tables };
+                let tables = app_table::parse(&value);
+                apps = if is_overridden { tables.map(|_| Vec::new()) } else { tables };
                 continue;
             }
             let flags = words_of_entry(&key, &value).ok_or_else(|| what_is_no_flag(&key, &value))?;
             if !is_overridden {
-                words.extend(flags);
+                words.push((key.clone(), flags));
                 if key != APP {
                     entries.insert(key, value);
                 }
@@ -83,14 +80,18 @@ impl ConfigFile {
         Ok(Self { entries, words, apps, is_empty })
     }
 
-    /// Its entries as flags.
-    pub fn words(&self) -> impl Iterator<Item = OsString> {
-        self.words.iter().cloned()
+    /// Its entries as flags, but for those with these names.
+    pub fn words_without(&self, without: &[&str]) -> impl Iterator<Item = OsString> {
+        let entries = self.words.iter().filter(|(key, _)| !without.contains(&key.as_str()));
+        entries.flat_map(|(_, words)| words.iter().cloned())
     }
 
     /// The apps of its tables.
-    pub fn apps(&self) -> &[App] {
-        &self.apps
+    ///
+    /// # Errors
+    /// Names the app, the key and the remedy.
+    pub fn apps(&self) -> Result<&[App], &str> {
+        self.apps.as_deref().map_err(String::as_str)
     }
 
     /// Whether it says nothing, as a file does whose writer has only just begun.
@@ -104,22 +105,6 @@ impl ConfigFile {
         let others = self.entries.iter().filter(|(key, value)| other.entries.get(*key) != Some(*value));
         others.map(|(key, _)| key).chain(gone).cloned().collect()
     }
-}
-
-fn text_of(path: &Path) -> Result<String, String> {
-    let mut text = String::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(FILE_LEN_MAX + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    if text.len() as u64 > FILE_LEN_MAX {
-        return Err(format!("it is longer than {FILE_LEN_MAX} bytes; give a TOML file of flags"));
-    }
-    Ok(text)
-}
-
-/// The error and its line, which is not quoted: it may hold a secret.
-fn what_toml_says(text: &str, error: &toml::de::Error) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    format!("line {}: {}", before.matches('\n').count() + 1, error.message().replace('\n', ", "))
 }
 
 fn words_of_entry(key: &str, value: &Value) -> Option<Vec<OsString>> {
@@ -142,6 +127,13 @@ fn what_is_no_flag(key: &str, value: &Value) -> String {
     format!("{key} is a {kind}; a flag takes a string, a number, true or false, or a list of those")
 }
 
+impl fmt::Debug for ConfigFile {
+    /// Shows nothing: many entries are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConfigFile(…)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,26 +150,27 @@ mod tests {
     fn entries_become_flags_and_tables_become_apps() {
         let file =
             parse("echo = true\nhistory = [0, 'a=1']\n[[app]]\nid = 1\nkey = 'k'\nsecret = 's'\n").unwrap();
-        assert_eq!(file.words().collect::<Vec<_>>(), ["--echo", "--history=0", "--history=a=1"]);
-        assert_eq!(file.apps(), [App::new("1", "k", "s")]);
+        assert_eq!(file.words_without(&[]).collect::<Vec<_>>(), ["--echo", "--history=0", "--history=a=1"]);
+        assert_eq!(file.apps().unwrap(), [App::new("1", "k", "s")]);
         assert!(!file.is_empty() && parse("# nothing\n").unwrap().is_empty());
     }
 
     #[test]
     fn apps_that_are_written_like_the_flag_become_flags() {
         let file = parse("app = ['1:k:s', '2:l:t']").unwrap();
-        assert_eq!(file.words().collect::<Vec<_>>(), ["--app=1:k:s", "--app=2:l:t"]);
-        assert!(file.apps().is_empty());
+        assert_eq!(file.words_without(&[]).collect::<Vec<_>>(), ["--app=1:k:s", "--app=2:l:t"]);
+        assert!(file.apps().unwrap().is_empty());
     }
 
     #[test]
     fn what_is_overridden_is_left_out_but_has_to_be_right() {
-        assert_eq!(parse("threads = 3").unwrap().words().count(), 0);
+        assert_eq!(parse("threads = 3").unwrap().words_without(&[]).count(), 0);
         assert!(parse("threads = 1.5").unwrap_err().contains("threads is a float"));
         let known = |_: &str| Known::Overridden;
         let file = ConfigFile::parse("[[app]]\nid = 1\nkey = 'k'\nsecret = 's'", known).unwrap();
-        assert!(file.apps().is_empty());
-        assert!(ConfigFile::parse("[[app]]\nid = 1", known).unwrap_err().contains("key: missing"));
+        assert!(file.apps().unwrap().is_empty());
+        let file = ConfigFile::parse("[[app]]\nid = 1", known).unwrap();
+        assert!(file.apps().unwrap_err().contains("key: missing"));
     }
 
     #[test]

@@ -71,6 +71,17 @@ impl AccessKey {
     /// The name of a key that was given without one.
     pub const DEFAULT_NAME: &str = "default";
 
+    /// The longest name, in bytes. It is a label of metrics and a word of log lines.
+    pub const NAME_LEN_MAX: usize = 32;
+
+    /// Whether a text can be the name of a key: 1 to 32 of `a-z 0-9 _ -`.
+    #[must_use]
+    pub fn is_name(text: &str) -> bool {
+        let is_of_names =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+        (1..=Self::NAME_LEN_MAX).contains(&text.len()) && text.bytes().all(is_of_names)
+    }
+
     /// A key with all rights.
     #[must_use]
     pub fn with_all_rights(name: &str, secret: &str) -> Self {
@@ -87,7 +98,7 @@ impl AccessKey {
 }
 
 /// The backend that is asked where the rule is [`AuthRule::Hook`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Backend {
     /// Where it is asked, by POST: `http://…`.
     pub url: String,
@@ -105,6 +116,16 @@ impl Backend {
     pub fn new(url: &str) -> Self {
         let (timeout, grace) = (Duration::from_secs(2), Duration::from_secs(300));
         Self { url: url.to_owned(), secret: None, timeout, grace }
+    }
+}
+
+impl fmt::Debug for Backend {
+    /// Shows neither the URL, which may have a password, nor the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backend")
+            .field("timeout", &self.timeout)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,10 +4,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::num::NonZeroU64;
 
-use super::host::Host;
 use super::origin::normalise;
+use super::url::is_http_url;
 use crate::pusher::App;
 
 /// The longest identifier. Some server libraries read it as a number of 64 bits, which has at most 20 digits.
@@ -96,21 +95,6 @@ fn check_settings(app: &App) -> Result<(), AppFault> {
         Some(webhook) => Err(AppFault::WebhookUrl(webhook.url.clone())),
         None => Ok(()),
     }
-}
-
-/// Whether a webhook can be posted to this URL: `http://`, a host, perhaps a port, a path and a query.
-fn is_http_url(url: &str) -> bool {
-    let Some(rest) = url.strip_prefix("http://") else { return false };
-    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let is_port = match authority.rsplit_once(':') {
-        Some((_, port)) if !port.contains(']') => {
-            port.parse::<NonZeroU64>().is_ok_and(|port| port.get() < 65_536)
-        }
-        _ => true,
-    };
-    is_port
-        && Host::of_authority(authority).is_some()
-        && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
 
 /// A setting of an app that is refused.

@@ -89,8 +89,8 @@ impl fmt::Display for DeadRule {
             ),
             Why::Own => write!(
                 f,
-                "{flag}: the glob {glob:?} matches only the server's own channels, which no client may publish to. Leave \
-                 it out"
+                "{flag}: the glob {glob:?} matches only the server's own channels, which are closed to clients. Leave it \
+                 out"
             ),
         }
     }
@@ -98,6 +98,11 @@ impl fmt::Display for DeadRule {
 
 /// The glob of a rule for all channels.
 const ALL: &str = "*";
+
+/// Whether there is a rule for all channels, so that nothing else decides about any.
+pub(super) fn has_one_for_all<T>(rules: &[(Glob, T)]) -> bool {
+    rules.iter().any(|(glob, _)| is_all(glob))
+}
 
 /// The value for a channel: that of the first glob that matches. The rule for all channels comes after every other.
 pub(crate) fn by_channel<T: Copy>(rules: &[(Glob, T)], channel: &str) -> Option<T> {
@@ -125,9 +130,12 @@ pub(super) fn find_unfit<'a>(
 }
 
 /// The first of a flag's globs that matches only names that are reserved for the server.
-pub(super) fn find_own(flag: &'static str, globs: &[Glob]) -> Option<DeadRule> {
+pub(super) fn find_own<'a>(
+    flag: &'static str,
+    globs: impl IntoIterator<Item = &'a Glob>,
+) -> Option<DeadRule> {
     let own = Glob::new(&format!("{OWN_PREFIX}*"));
-    let glob = globs.iter().find(|glob| covers(&own, glob))?;
+    let glob = globs.into_iter().find(|glob| covers(&own, glob))?;
     Some(DeadRule { flag, glob: glob.0.pattern(), why: Why::Own })
 }
 

@@ -91,7 +91,7 @@ impl Request {
     }
 
     /// The values of all fields called `name`, in the order sent.
-    pub fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    pub fn headers<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         self.fields.iter().filter(move |field| self.is_named(field, name)).map(|field| self.value(field))
     }
 

@@ -93,9 +93,10 @@ impl Handle {
         self.shared.end_lame_duck()
     }
 
-    /// Ends the sending of webhooks: after the loops.
-    pub(super) fn stop_webhooks(&self) {
+    /// Ends the threads that send webhooks and ask the backend: after the loops.
+    pub(super) fn stop_callers(&self) {
         self.shared.stop_webhooks();
+        self.shared.stop_hook();
     }
 
     /// Stops the server at once. Connections are cut.

@@ -15,6 +15,8 @@ mod encoder;
 mod event_loop;
 mod excerpt;
 mod handle;
+mod hook;
+mod limits;
 mod lock;
 mod metrics;
 mod placement;

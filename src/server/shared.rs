@@ -18,6 +18,8 @@ use crate::server::broker::mailbox::FIRST_LOOP;
 use crate::server::budget::Budget;
 use crate::server::clock::{self, Clock, Millis};
 use crate::server::demo::DemoCall;
+use crate::server::hook::Hook;
+use crate::server::limits::Limits;
 use crate::server::lock::lock;
 use crate::server::metrics::dashboard::FIGURES_CHANNEL;
 use crate::server::metrics::refusals::{Reason, Refusals};
@@ -38,10 +40,14 @@ pub struct Shared {
     pub meters: Meters,
     pub clock: Clock,
     pub placement: Placement,
+    /// Of addresses and users.
+    pub limits: Limits,
     /// The sessions over HTTP requests.
     pub sessions: Sessions,
     pub budget: Budget,
     pub demo_call: DemoCall,
+    /// The backend that decides, if there is one.
+    pub hook: Option<Hook>,
     /// For the whole server, so that a reason has one log line, not one per loop.
     refusals: Mutex<Refusals>,
     /// Its changes wake the loops, so they are made here.
@@ -54,6 +60,8 @@ impl Shared {
         let (loops, clock) = (broker.mailboxes().len(), Clock::start());
         let apps = Apps::new(&config.apps_or_development(&config.apps), loops);
         apps.start_webhooks(clock);
+        let hook =
+            config.backend.as_ref().map(|backend| Hook::new(backend, clock, broker.shared_mailboxes()));
         Self {
             handlers: Handlers::new(&config),
             guard: Guard::new(&config),
@@ -61,9 +69,11 @@ impl Shared {
             meters: Meters::new(loops),
             clock,
             placement: Placement::new(loops, connections_max),
+            limits: Limits::new(&config),
             sessions: Sessions::default(),
             budget: Budget::new(loops, config.max_memory),
             demo_call: DemoCall::new(config.serves_demo()),
+            hook,
             refusals: Mutex::default(),
             stopping: Stopping::new(loops),
             config,
@@ -197,6 +207,14 @@ impl Shared {
     pub fn stop_webhooks(&self) {
         let within = if self.stop() == Stop::Now { Duration::ZERO } else { self.config.close_timeout };
         self.apps.stop_webhooks(within);
+    }
+
+    /// Ends the calls of the backend, once no loop asks anything.
+    pub fn stop_hook(&self) {
+        if let Some(hook) = &self.hook {
+            let within = if self.stop() == Stop::Now { Duration::ZERO } else { self.config.close_timeout };
+            hook.stop(within);
+        }
     }
 
     fn wake_all(&self) {

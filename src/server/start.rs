@@ -116,6 +116,10 @@ impl Server {
             .with_presence(PresenceRules::new(&config));
         let shared = Arc::new(Shared::new(config, broker, connections_max));
         let any_origin = shared.access().any_origin();
+        // In the order of the addresses.
+        let has_proxy_header = |at| shared.config.proxy_listen.contains(at);
+        let listeners =
+            listeners.into_iter().zip(shared.config.listen.iter().map(has_proxy_header)).collect();
         let acceptor = Acceptor::new(listeners, metrics, polls[FIRST_LOOP].registry(), any_origin)?;
         let handle = Handle::new(Arc::clone(&shared));
         let mut acceptor = Some(acceptor);
@@ -183,7 +187,7 @@ impl Server {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        handle.stop_webhooks();
+        handle.stop_callers();
         result
     }
 }

@@ -223,7 +223,8 @@ fn info(bytes: &[u8]) -> Result<Option<Box<str>>, BadToken> {
 }
 
 /// JSON without the white space between its tokens: a line end in it would end the line of an event stream.
-fn without_space(json: &str) -> String {
+#[must_use]
+pub fn without_space(json: &str) -> String {
     let (mut is_text, mut is_escaped) = (false, false);
     let is_kept = |c: &char| {
         let is_kept = is_text || !c.is_ascii_whitespace();

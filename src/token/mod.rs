@@ -27,7 +27,7 @@ mod quote;
 
 pub use algorithm::Algorithm;
 pub use bad::{BadToken, GLOBS_MAX, INFO_LEN_MAX, LEEWAY_S, LIFE_MAX_S, NAME_LEN_MAX, Part, TOKEN_LEN_MAX};
-pub use claims::Claims;
+pub use claims::{Claims, without_space};
 pub use error::{Denial, Error, Expiry, Holder, RevokedAt, Right, Subject};
 pub use grants::{Globs, Grants};
 pub use jwt::{TRIED_MAX, Token, is_token};

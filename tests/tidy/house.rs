@@ -6,14 +6,16 @@ use super::source::{Fault, File, assert_tidy, found, has_word, numbered, tree};
 
 /// Who may import whom inside `server`: a room, which is a folder or a file beside the folders, and the rooms that it
 /// names. They stand above it, so that no two import each other.
-const SERVER_MAY_IMPORT: [(&str, &[&str]); 21] = [
+const SERVER_MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("clock", &[]),
     ("excerpt", &[]),
     ("lock", &[]),
     ("prices", &[]),
     ("encoder", &[]),
-    ("broker", &["clock", "excerpt", "lock"]),
     ("metrics", &["clock", "excerpt"]),
+    ("limits", &["clock", "lock", "metrics"]),
+    ("broker", &["clock", "excerpt", "limits", "lock"]),
+    ("hook", &["broker", "clock", "excerpt", "lock"]),
     ("apps", &["broker", "clock", "excerpt", "lock", "metrics"]),
     ("demo", &["broker", "clock", "prices"]),
     ("access", &["clock", "lock"]),
@@ -32,6 +34,8 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 21] = [
             "budget",
             "clock",
             "demo",
+            "hook",
+            "limits",
             "lock",
             "metrics",
             "placement",
@@ -39,7 +43,13 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 21] = [
             "stopping",
         ],
     ),
-    ("connection", &["access", "api", "apps", "broker", "clock", "encoder", "metrics", "shared", "stopping"]),
+    (
+        "connection",
+        &[
+            "access", "api", "apps", "broker", "clock", "encoder", "hook", "limits", "metrics", "shared",
+            "stopping",
+        ],
+    ),
     (
         "event_loop",
         &[
@@ -49,6 +59,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 21] = [
             "clock",
             "connection",
             "demo",
+            "limits",
             "lock",
             "metrics",
             "sessions",

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::config::AccessKey;
+use crate::server::access::refusal::Refusal;
 use crate::server::clock::Millis;
 use crate::token::{KeyId, Token};
 
@@ -61,6 +62,18 @@ impl Identity {
         match &self.0 {
             Proof::Key(_) => None,
             Proof::Token { token, given_s } => Some(token.claims.expires_in_s(*given_s, now_s)),
+        }
+    }
+
+    /// Checks that it may take the place of another on a connection: they are of one user. A key's holder has no user, and
+    /// keeps the key.
+    ///
+    /// # Errors
+    /// They are of different users.
+    pub fn check_replaces(&self, before: &Self) -> Result<(), Refusal> {
+        match (self.token(), before.token()) {
+            (Some(token), Some(before)) => Ok(token.claims.check_replaces(&before.claims)?),
+            (Some(_), None) | (None, _) => Err(Refusal::TwoProofs),
         }
     }
 

@@ -1,5 +1,5 @@
-//! What other threads hand to a loop: publications, answers to publishers, orders to connections and accepted sockets; and
-//! the loop's waker.
+//! What other threads hand to a loop: publications, answers to publishers, verdicts of the backend, orders to connections and
+//! accepted sockets; and the loop's waker.
 //!
 //! A mailbox keeps the order in which it was filled; the order of publications is the broker's.
 
@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex};
 use mio::Waker;
 use mio::net::TcpStream;
 
+use crate::backend::{Decision, QuestionId};
 use crate::hub::Publication;
 use crate::server::broker::answer::PublishAnswer;
 use crate::server::broker::memory::publication_len;
+use crate::server::limits::Seat;
 use crate::server::lock::lock;
 
 /// The loop that does what is done once for the whole server: it accepts sockets, removes what has expired from the
@@ -65,9 +67,31 @@ struct Publications {
 /// What comes less often than publications.
 #[derive(Debug, Default)]
 struct Others {
-    sockets: Vec<TcpStream>,
+    arrivals: Vec<Arrival>,
     answers: Vec<PublishAnswer>,
     orders: Vec<Order>,
+    verdicts: Vec<Verdict>,
+}
+
+/// What the backend has decided for a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The connection's key as a number. The connection may have been closed meanwhile.
+    pub connection: u64,
+    /// Which question this answers. The connection may wait for another one by now, or for none.
+    pub question: QuestionId,
+    /// What is decided, in the order of the channels asked about.
+    pub decisions: Box<[Decision]>,
+}
+
+/// A socket that has been accepted.
+#[derive(Debug)]
+pub struct Arrival {
+    pub socket: TcpStream,
+    /// What it holds under the limit of its address.
+    pub seat: Option<Seat>,
+    /// Whether a PROXY header comes first.
+    pub has_proxy_header: bool,
 }
 
 /// What a connection is to do for a thread that is not its loop's.
@@ -115,8 +139,8 @@ impl Mailbox {
     }
 
     /// Adds an accepted socket and wakes the loop.
-    pub fn hand_over(&self, socket: TcpStream) {
-        lock(&self.others).sockets.push(socket);
+    pub fn hand_over(&self, arrival: Arrival) {
+        lock(&self.others).arrivals.push(arrival);
         self.wake();
     }
 
@@ -129,6 +153,12 @@ impl Mailbox {
     /// Adds an order to one of the loop's connections and wakes the loop.
     pub fn order(&self, order: Order) {
         lock(&self.others).orders.push(order);
+        self.wake();
+    }
+
+    /// Adds a verdict for one of the loop's connections and wakes the loop.
+    pub fn verdict(&self, verdict: Verdict) {
+        lock(&self.others).verdicts.push(verdict);
         self.wake();
     }
 
@@ -152,8 +182,8 @@ impl Mailbox {
     }
 
     /// Takes the accepted sockets.
-    pub fn take_sockets(&self) -> Vec<TcpStream> {
-        std::mem::take(&mut lock(&self.others).sockets)
+    pub fn take_arrivals(&self) -> Vec<Arrival> {
+        std::mem::take(&mut lock(&self.others).arrivals)
     }
 
     /// Takes the answers to publications of the loop's connections, in the order in which they were added. A connection
@@ -165,6 +195,11 @@ impl Mailbox {
     /// Takes the orders to the loop's connections, in the order in which they were added.
     pub fn take_orders(&self) -> Vec<Order> {
         std::mem::take(&mut lock(&self.others).orders)
+    }
+
+    /// Takes the verdicts for the loop's connections, in the order in which they were added.
+    pub fn take_verdicts(&self) -> Vec<Verdict> {
+        std::mem::take(&mut lock(&self.others).verdicts)
     }
 
     /// Has the loop take another turn. The waker is used at most once a turn.
@@ -218,7 +253,10 @@ impl Publications {
 
 impl Others {
     fn is_empty(&self) -> bool {
-        self.sockets.is_empty() && self.answers.is_empty() && self.orders.is_empty()
+        self.arrivals.is_empty()
+            && self.answers.is_empty()
+            && self.orders.is_empty()
+            && self.verdicts.is_empty()
     }
 }
 

@@ -55,7 +55,7 @@ const SHARDS: usize = 64;
 pub struct Broker {
     hasher: RandomState,
     pub(super) shards: Vec<Mutex<Shard>>,
-    mailboxes: Vec<Mailbox>,
+    mailboxes: Arc<[Mailbox]>,
     engine: Engine,
     retention: Retention,
     presence_rules: PresenceRules,
@@ -76,7 +76,7 @@ impl Broker {
         Self {
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            mailboxes,
+            mailboxes: mailboxes.into(),
             engine,
             retention,
             presence_rules: PresenceRules::default(),
@@ -103,6 +103,11 @@ impl Broker {
     /// All mailboxes, in the order of the loops.
     pub fn mailboxes(&self) -> &[Mailbox] {
         &self.mailboxes
+    }
+
+    /// The same, for threads that answer connections.
+    pub fn shared_mailboxes(&self) -> Arc<[Mailbox]> {
+        Arc::clone(&self.mailboxes)
     }
 
     /// Whether publishers should wait until some loop has taken more of its mailbox.

@@ -54,7 +54,8 @@ impl Connection {
         match &self.life {
             Life::Http(http) => match &http.expects {
                 Expects::Session(request) => Some(request),
-                Expects::Head
+                Expects::ProxyHeader(_)
+                | Expects::Head
                 | Expects::NextRequest
                 | Expects::Body { .. }
                 | Expects::Delivery { .. }

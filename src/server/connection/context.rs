@@ -7,9 +7,11 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use super::clients::Clients;
 use super::lag::LagRules;
 use super::pipe::Pipe;
 use super::spares::Spares;
+use super::throttle::Throttle;
 use super::timeouts::Timeouts;
 use crate::hub::{
     ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Source, Subscription, WireForm,
@@ -48,6 +50,10 @@ pub struct Context {
     pub encoder: Encoder,
     pub counters: Counters,
     pub spares: Spares,
+    /// The pace of messages.
+    pub throttle: Throttle,
+    /// The addresses that proxies have said.
+    pub clients: Clients,
     /// Where sessions over HTTP requests write.
     pub pipe: Pipe,
     /// Requests that carried sessions and do so no more. The loop tells the sessions.
@@ -84,6 +90,7 @@ impl Context {
         let timeouts = Timeouts::new(&shared.config);
         let lag_rules = LagRules::new(&shared.config);
         let encoder = Encoder::new(&shared.config);
+        let throttle = Throttle::new(shared.limits.messages());
         Self {
             access: shared.access(),
             began_unix_ms: shared.clock.began_unix_ms(),
@@ -93,6 +100,8 @@ impl Context {
             encoder,
             counters: Counters::default(),
             spares: Spares::default(),
+            throttle,
+            clients: Clients::default(),
             pipe: Pipe::default(),
             released: Vec::new(),
             timeouts,

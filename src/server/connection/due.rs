@@ -85,6 +85,10 @@ impl Connection {
     /// Does what is due.
     pub fn expire(&mut self, due: Due, cx: &mut Context) -> Next {
         match (due, &mut self.life) {
+            (Due::RequestTimeout, Life::Http(http)) if http.is_proxy_header_awaited() => {
+                self.note_bad_header(&"no PROXY header came within --handshake-timeout", cx);
+                return Next::Drop;
+            }
             (Due::RequestTimeout, Life::Http(http)) if http.is_under_way() => self.refuse_late_request(cx),
             (Due::Answer, Life::LongPoll(_)) => {
                 self.answer_poll(cx);

@@ -20,6 +20,7 @@ use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
 use crate::server::clock;
+use crate::server::limits::TooMany;
 use crate::server::metrics::refusals::Reason;
 use crate::server::shared::Shared;
 use crate::server::stopping::Stop;
@@ -40,9 +41,23 @@ impl Extent {
 }
 
 impl Connection {
-    /// Receives bytes of requests.
-    pub(super) fn receive_requests(&mut self, input: &[u8], cx: &mut Context) {
+    /// Receives bytes of requests, behind the PROXY header if one is awaited. [`Next::Drop`] if there is no good header.
+    pub(super) fn receive_requests(&mut self, input: &[u8], cx: &mut Context) -> Next {
+        match self.pass_proxy_header(input, cx) {
+            Ok(used_len) => self.receive_behind_header(&input[used_len..], cx),
+            Err(bad) => {
+                self.note_bad_header(&bad, cx);
+                return Next::Drop;
+            }
+        }
+        Next::Read
+    }
+
+    fn receive_behind_header(&mut self, input: &[u8], cx: &mut Context) {
         let Life::Http(http) = &mut self.life else { return };
+        if input.is_empty() {
+            return;
+        }
         http.receive(input);
         if matches!(http.expects, Expects::NextRequest) {
             http.expects = Expects::Head;
@@ -77,6 +92,9 @@ impl Connection {
             let origin = handlers::allow_origin(request, &cx.access, &cx.shared.apps);
             http.allows_credentials = origin.is_some() && cx.access.allows_credentials(request);
             http.allow_origin = origin.map(Into::into);
+        }
+        if let Err(too_many) = self.admit(request, &answer, cx) {
+            return self.refuse_too_many(&too_many, After::of(request), cx);
         }
         match answer {
             Answer::Respond(response) => self.respond_to(request, &response, cx),
@@ -137,7 +155,11 @@ impl Connection {
                 http.expects = Expects::Session(request);
                 return;
             }
-            Expects::Head | Expects::NextRequest | Expects::Delivery { .. } | Expects::Session(_) => {
+            Expects::ProxyHeader(_)
+            | Expects::Head
+            | Expects::NextRequest
+            | Expects::Delivery { .. }
+            | Expects::Session(_) => {
                 unreachable!("a body is read for what is done with it")
             }
         };
@@ -256,6 +278,15 @@ impl Connection {
         }
     }
 
+    /// Answers that there are too many of something of the client, or of its address.
+    pub(super) fn refuse_too_many(&mut self, too_many: &TooMany, after: After, cx: &mut Context) {
+        match self.client_address(cx) {
+            Some(address) => cx.note(too_many.reason(), &format_args!("a client at {address}: {too_many}")),
+            None => cx.note(too_many.reason(), too_many),
+        }
+        self.put_response(&Response::from(too_many), after, Extent::Whole, cx);
+    }
+
     /// Answers a request that took too long, and closes.
     pub(super) fn refuse_late_request(&mut self, cx: &mut Context) {
         self.refuse_request(&Error::RequestTimeout, cx);
@@ -277,18 +308,24 @@ impl Connection {
     }
 
     fn send_response(&mut self, response: &Response, after: After, extent: Extent, cx: &mut Context) {
+        if let Some(reason) = Reason::of_status(response.status()) {
+            let code = response.status().code();
+            cx.note(reason, &format_args!("a request, with {code}"));
+        }
+        self.put_response(response, after, extent, cx);
+    }
+
+    /// Answers a request; a refusal has been noted.
+    fn put_response(&mut self, response: &Response, after: After, extent: Extent, cx: &mut Context) {
         let keep_alive = after == After::KeepAlive && !cx.is_leaving();
         let head_only = extent == Extent::Head;
         self.with_framing(cx, |framing, out| {
             response.encode(out, Framing { keep_alive, head_only, ..framing });
         });
-        if let Some(reason) = Reason::of_status(response.status()) {
-            let code = response.status().code();
-            cx.note(reason, &format_args!("a request, with {code}"));
-        }
         if !keep_alive {
             return self.finish(cx);
         }
+        self.release_request(cx);
         if let Life::Http(http) = &mut self.life {
             http.expects = if http.reader.is_idle() { Expects::NextRequest } else { Expects::Head };
             self.deadlines.restart(cx.now);

@@ -2,11 +2,14 @@
 //!
 //! What happens in a state is in the file of its role; transitions are in `mod.rs` and nowhere else.
 
+use std::net::IpAddr;
+
 use super::carried::Carried;
 use super::client::Client;
 use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
+use crate::peer::proxy::HeaderReader;
 use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
 use crate::server::api::handlers::Intent;
 use crate::server::api::pusher::Connecting;
@@ -43,11 +46,19 @@ pub struct Http {
     pub allow_origin: Option<Box<str>>,
     /// Whether that page may read it if it sent its cookies.
     pub allows_credentials: bool,
+    /// Whom the connection came from according to its PROXY header. `None`: from the peer of its socket.
+    pub hop: Option<IpAddr>,
+    /// The client of the current request according to proxies, while the request lasts.
+    pub client: Option<IpAddr>,
+    /// Whether it came from a trusted proxy, so that its requests may be those of several clients, and count one by one.
+    pub is_shared: bool,
 }
 
 /// What an HTTP connection expects of its peer.
 #[derive(Debug)]
 pub enum Expects {
+    /// The PROXY header, ahead of all requests.
+    ProxyHeader(HeaderReader),
     /// A request's head, or the rest of it.
     Head,
     /// Nothing: the connection is between two requests.
@@ -79,13 +90,17 @@ impl Http {
             expects: Expects::Head,
             allow_origin: None,
             allows_credentials: false,
+            hop: None,
+            client: None,
+            is_shared: false,
         }
     }
 
     /// What the peer is expected to do.
     pub fn stage(&self) -> Stage {
         match self.expects {
-            Expects::Head => Stage::Head,
+            // One time for both: the head of the first request follows the header.
+            Expects::ProxyHeader(_) | Expects::Head => Stage::Head,
             Expects::NextRequest => Stage::KeptAlive,
             Expects::Body { .. }
             | Expects::Delivery { .. }
@@ -112,6 +127,11 @@ impl Http {
         matches!(self.expects, Expects::Session(_))
     }
 
+    /// Whether the PROXY header is awaited.
+    pub fn is_proxy_header_awaited(&self) -> bool {
+        matches!(self.expects, Expects::ProxyHeader(_))
+    }
+
     /// Whether the delivery of a publication is awaited.
     pub fn is_delivery_awaited(&self) -> bool {
         matches!(self.expects, Expects::Delivery { .. })
@@ -121,6 +141,7 @@ impl Http {
     pub fn held_len(&self) -> usize {
         let body_len = match &self.expects {
             Expects::Session(request) => request.body.capacity(),
+            Expects::ProxyHeader(reader) => reader.held_len(),
             Expects::Head
             | Expects::NextRequest
             | Expects::Body { .. }
@@ -232,7 +253,36 @@ pub enum Awaits {
 
 /// Input that was read but not processed. Boxed, so that a connection without such input spends one word on it.
 #[derive(Debug)]
-pub struct Rest(pub Box<[u8]>);
+pub struct Rest {
+    bytes: Box<[u8]>,
+    /// How many of them are processed: at most half.
+    start: usize,
+}
+
+impl Rest {
+    /// A copy of these bytes.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.into(), start: 0 }
+    }
+
+    /// What is not processed.
+    pub fn unread(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..]
+    }
+
+    /// All but the last `len` bytes are processed. What is left is moved once the processed bytes are as many, so that each
+    /// byte is moved once on average, however often a little of it is processed.
+    pub fn keep_last(&mut self, len: usize) {
+        self.start = self.bytes.len() - len;
+        if self.start > len {
+            *self = Self::new(&self.bytes[self.start..]);
+        }
+    }
+
+    fn held_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
 
 impl WebSocket {
     /// What the peer is expected to do.
@@ -247,7 +297,7 @@ impl WebSocket {
     /// The bytes of memory that the message under way and the unprocessed input take.
     pub fn held_len(&self) -> usize {
         let client = self.client.as_ref().map_or(0, |client| client.held_len());
-        self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.0.len()) + client
+        self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.held_len()) + client
     }
 
     /// Whether input was read but not processed.

@@ -3,10 +3,12 @@
 //! What a peer's bytes mean is in the file of each role; how bytes are sent is in `sending`. The table of connections is
 //! the event loop's.
 
-mod attending;
+mod admission;
+mod authorizing;
 mod carried;
 mod carrier;
 mod client;
+pub mod clients;
 pub mod context;
 mod due;
 mod event_stream;
@@ -31,6 +33,7 @@ pub mod spares;
 pub mod stream;
 mod subscriptions;
 pub mod table;
+pub mod throttle;
 pub mod timeouts;
 mod websocket;
 mod writing;
@@ -50,6 +53,7 @@ use crate::hub::{LogId, Subscription};
 use crate::server::access::Identity;
 use crate::server::api::routes::Door;
 use crate::server::clock::Millis;
+use crate::server::limits::Seat;
 use crate::server::metrics::counters::{Counters, Transport};
 use crate::ws::CloseCode;
 
@@ -79,6 +83,8 @@ pub struct Connection {
     pub input: Input,
     /// Which listener accepted it.
     pub door: Door,
+    /// What it holds under the limit of its client's address.
+    seat: Option<Seat>,
     /// The number of subscribers of the publication that its last bytes contained; 0 if they contained none. Capped at
     /// 65,535, far above where a publisher's share is smallest.
     audience: u16,
@@ -97,6 +103,8 @@ pub enum Input {
     Parked,
     /// The connection is not read until its peer has taken its answers, or its long poll is answered.
     Held,
+    /// The connection has sent more than its pace allows, and is not read until it may go on.
+    Throttled,
 }
 
 /// What the event loop is to do after it has called a connection.
@@ -129,6 +137,7 @@ impl Connection {
             counted_as: Transport::Http,
             input: Input::Drained,
             door,
+            seat: None,
             audience: 0,
             discarded: 0,
         }

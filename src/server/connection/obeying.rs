@@ -4,16 +4,19 @@
 
 use super::Connection;
 use super::context::Context;
-use super::joining::join_one_of_many;
 use super::long_poll::elements_of;
 use super::multiplex::Awaited;
 use crate::commands::answer::{self, Beginning};
 use crate::commands::{Command, Fault, FaultKind, Message, Reference, Request, Wanted};
 use crate::hub::{ChannelName, Position, Source, WireForm};
+use crate::server::access::{Refusal, Verdict};
+use crate::server::api::admin::not_told;
+use crate::server::api::basis::decided;
 use crate::server::api::roads::{self, Wish};
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
+use crate::server::broker::presence::Present;
 use crate::server::metrics::refusals::Reason;
 
 /// One command as it is carried out: the `ref` that each of its answers has.
@@ -43,8 +46,7 @@ impl Connection {
             }
             Command::Presence { channel } => {
                 let name = channel.as_str().to_owned();
-                let found = self.channel_of(&channel, Wish::Subscribe, cx);
-                let done = found.and_then(|found| self.tell_presence(&channel, &found, reference, cx));
+                let done = self.tell_presence(&channel, reference, cx);
                 self.settle(done, reference, name, cx);
             }
             Command::Authorize { token } => self.authorize(&token, reference, cx),
@@ -88,31 +90,20 @@ impl Connection {
         let channel = self.channel_of(&wanted.channel, Wish::Subscribe, cx)?;
         if let Some(subscription) = self.subscription_to(&channel, cx) {
             let since = self.position_in(subscription, cx);
-            let lacks_presence = wanted.presence && self.subscription_to_companion(&channel, cx).is_none();
-            let beginning = Beginning { since, lacks_presence };
+            let is_told = self.subscription_to(&channel.companion(), cx).is_some();
+            let beginning = Beginning { since, lacks_presence: wanted.presence && !is_told };
             self.send_message(&answer::subscribed(&wanted.channel, reference, beginning));
             return Ok(());
         }
         let subscriptions_max = cx.shared.config.client_subscriptions;
-        if self.channels_read(cx) >= subscriptions_max {
+        if self.channels_len(cx) >= subscriptions_max {
             return Err(FaultKind::TooManySubscriptions(subscriptions_max));
         }
-        self.join_channel_of_many(&channel, &wanted, reference, cx);
+        let Some(form) = self.multiplex().map(|client| client.form) else { return Ok(()) };
+        let (beginning, presence) = self.join_one_of_many(&channel, form, &wanted, reference, cx);
+        self.send_message(&beginning);
+        presence.iter().for_each(|presence| self.send_message(presence));
         Ok(())
-    }
-
-    fn join_channel_of_many(
-        &mut self,
-        channel: &ChannelName,
-        wanted: &Wanted,
-        reference: Ref<'_>,
-        cx: &mut Context,
-    ) {
-        let Some(form) = self.multiplex().map(|client| client.form) else { return };
-        let sees = wanted.presence && self.sees(channel, cx);
-        let joined = join_one_of_many(channel, form, wanted, reference, (self.present(), sees), cx);
-        joined.texts.iter().for_each(|text| self.send_message(text));
-        joined.entries.into_iter().for_each(|entry| self.add_subscription(entry));
     }
 
     fn unsubscribe(
@@ -122,7 +113,9 @@ impl Connection {
         cx: &mut Context,
     ) -> Result<(), FaultKind> {
         let channel = self.internal_name(&name, cx)?;
-        self.end_reading(&channel, cx);
+        if let Some(subscription) = self.subscription_to(&channel, cx) {
+            self.quit(subscription, cx);
+        }
         self.send_message(&answer::unsubscribed(&name, reference, None));
         Ok(())
     }
@@ -167,7 +160,8 @@ impl Connection {
     ) -> Result<(), FaultKind> {
         let channel = self.channel_of(name, Wish::Subscribe, cx)?;
         let mut found = None;
-        cx.under_lock(&channel, position, self.present(), |_, resumption| -> Option<()> {
+        let nobody = Present::default();
+        cx.under_lock(&channel, position, nobody, |_, resumption| -> Option<()> {
             found = Some(resumption);
             None
         });
@@ -178,13 +172,34 @@ impl Connection {
         self.send_message(&answer::history(name, reference, gap, &elements, next));
         Ok(())
     }
-}
 
-/// What is to come.
-impl Connection {
-    fn authorize(&mut self, _: &str, reference: Ref<'_>, cx: &mut Context) {
-        let kind = FaultKind::BadToken("No such key is configured.".to_owned());
-        self.refuse_command(&Fault { reference: reference.cloned(), channel: None, kind }, cx);
+    fn tell_presence(
+        &mut self,
+        name: &ChannelName,
+        reference: Ref<'_>,
+        cx: &mut Context,
+    ) -> Result<(), FaultKind> {
+        let channel = self.channel_of(name, Wish::Subscribe, cx)?;
+        decided(cx.access.may_see(self.identity.as_deref(), &channel))
+            .map_err(|refusal| FaultKind::from(&refusal))?;
+        let data = cx.presence_of(&channel).ok_or_else(|| FaultKind::Forbidden(not_told(name)))?;
+        self.send_message(&answer::presence(name, reference, &data));
+        Ok(())
+    }
+
+    fn authorize(&mut self, token: &str, reference: Ref<'_>, cx: &mut Context) {
+        match self.take_token(token, cx) {
+            Ok(()) => {
+                self.note_begun();
+                self.tell_authorized(reference, cx);
+                self.expel_from_forbidden(cx);
+            }
+            Err(refusal) => {
+                let fault =
+                    Fault { reference: reference.cloned(), channel: None, kind: FaultKind::from(&refusal) };
+                self.refuse_command(&fault, cx);
+            }
+        }
     }
 }
 
@@ -192,9 +207,18 @@ impl Connection {
 impl Connection {
     /// The channel that the client means by a name, where it is open to the client.
     fn channel_of(&self, name: &ChannelName, wish: Wish, cx: &Context) -> Result<ChannelName, FaultKind> {
-        let channel = self.internal_name(name, cx)?;
-        roads::check_kind(&channel, wish, false, &cx.shared.apps)
+        let (channel, who) = (self.internal_name(name, cx)?, self.identity.as_deref());
+        let has_key = cx.access.has_publishing_key(who, &channel);
+        roads::check_kind(&channel, wish, has_key, &cx.shared.apps)
             .map_err(|sentence| FaultKind::Forbidden(sentence.to_owned()))?;
+        let verdict = match wish {
+            Wish::Subscribe => cx.access.may_subscribe(who, &channel),
+            Wish::Publish if !self.multiplex().is_some_and(|client| client.is_page_served) => {
+                Verdict::No(Refusal::NoOrigin)
+            }
+            Wish::Publish => cx.access.may_publish(who, &channel),
+        };
+        decided(verdict).map_err(|refusal| FaultKind::from(&refusal))?;
         Ok(channel)
     }
 

@@ -9,6 +9,7 @@ use super::timeouts::Stage;
 use super::{Connection, Input, Next};
 use crate::pusher::fallback::path::Transport;
 use crate::server::broker::mailbox::fan_out_max;
+use crate::server::clock::Millis;
 
 /// The buffer of one read, shared by all connections of a loop. 128 KiB hold a message of 64 KiB with its header and the
 /// end of the message before it, and fit into the second-level cache.
@@ -34,6 +35,8 @@ const DISCARDED_LEN_MAX: u64 = 16 * 1024 * 1024;
 pub enum Share {
     /// The connection stays, with its input in this state.
     Left(Input),
+    /// It stays, and is not read until then.
+    Throttled(Millis),
     /// It has a complete request of a session, which the loop is to bring there. It is read again after that.
     Asks,
     /// The connection is to be dropped.
@@ -50,7 +53,7 @@ impl Connection {
         if self.resume_frames(cx) == Next::Drop {
             return Share::Over;
         }
-        let mut share_len = share_len(self.audience);
+        let mut share_len = share_len(self.audience).min(self.read_len_max(cx));
         let mut is_drained = false;
         for _ in 0..READS_PER_SHARE_MAX {
             if self.asks_for_session() {
@@ -58,6 +61,12 @@ impl Connection {
             }
             if let Some(input) = self.obstacle(cx) {
                 return self.stop_at(input, cx);
+            }
+            if let Some(until) = self.throttled_until(cx) {
+                return Share::Throttled(until);
+            }
+            if self.has_rest() {
+                return Share::Left(Input::Queued);
             }
             if share_len == 0 {
                 break;
@@ -86,8 +95,8 @@ impl Connection {
         Share::Left(Input::Queued)
     }
 
-    /// What keeps the next bytes from being read, if anything: the peer does not take its answers; it publishes, and a
-    /// mailbox is congested; or earlier input is not processed yet.
+    /// What keeps the next bytes from being read, if anything: the peer does not take its answers; or it publishes, and a
+    /// mailbox is congested.
     fn obstacle(&self, cx: &Context) -> Option<Input> {
         if self.is_to_be_held() {
             return Some(Input::Held);
@@ -95,7 +104,7 @@ impl Connection {
         if self.is_publisher() && cx.is_congested() {
             return Some(Input::Parked);
         }
-        self.has_rest().then_some(Input::Queued)
+        None
     }
 
     fn stop_at(&mut self, input: Input, cx: &mut Context) -> Share {
@@ -110,7 +119,7 @@ impl Connection {
     /// Whether more of the input may be processed: the bounds of reading, checked after each event as well.
     pub(super) fn may_take(&self, cx: &Context) -> bool {
         let is_used_up = cx.is_read_out() || cx.taken_len > TAKEN_LEN_PER_SHARE_MAX;
-        let has_to_wait = self.is_publisher() && cx.is_congested();
+        let has_to_wait = self.is_publisher() && cx.is_congested() || self.throttled_until(cx).is_some();
         !is_used_up && !self.is_to_be_held() && !has_to_wait
     }
 
@@ -120,7 +129,7 @@ impl Connection {
         cx.note_taken(input.len());
         cx.counters.bytes_received += input.len() as u64;
         match &mut self.life {
-            Life::Http(_) => self.receive_requests(input, cx),
+            Life::Http(_) => return self.receive_requests(input, cx),
             Life::LongPoll(poll) => poll.receive(input),
             Life::Carrier(carrier) if carrier.transport == Transport::Polling => carrier.http.receive(input),
             Life::WebSocket(_) => {
@@ -192,9 +201,9 @@ impl Connection {
 
 /// Obstacles to reading.
 impl Connection {
-    /// Whether it is queued or parked.
+    /// Whether it is queued, parked or throttled.
     pub fn is_to_be_read(&self) -> bool {
-        matches!(self.input, Input::Queued | Input::Parked)
+        matches!(self.input, Input::Queued | Input::Parked | Input::Throttled)
     }
 
     /// Whether it must not be read for now: the peer does not take its answers, or has sent a request while the one before

@@ -4,7 +4,7 @@
 //! writes into a [`Pipe`].
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 
@@ -93,6 +93,12 @@ impl Stream {
     /// Whether the peer is known to have closed its half, or the connection.
     pub fn has_ended(&self) -> bool {
         self.has_ended
+    }
+
+    /// The address of the peer. A system call. `None` if the peer has gone, or there is no socket.
+    pub fn peer_address(&self) -> Option<IpAddr> {
+        let peer = self.socket.as_ref()?.peer_addr().ok()?;
+        Some(peer.ip().to_canonical())
     }
 
     /// Whether a write may be tried.

@@ -70,21 +70,43 @@ impl Connection {
     pub(super) fn resume_frames(&mut self, cx: &mut Context) -> Next {
         let Life::WebSocket(websocket) = &mut self.life else { return Next::Read };
         match websocket.rest.take() {
-            Some(mut rest) => self.receive_frames(&mut rest.0, cx),
+            Some(mut rest) => {
+                let (next, left_len) = self.process_frames(rest.unread(), cx);
+                if let Some(len) = left_len
+                    && let Life::WebSocket(websocket) = &mut self.life
+                {
+                    rest.keep_last(len);
+                    websocket.rest = Some(rest);
+                }
+                next
+            }
             None => Next::Read,
         }
     }
 
-    /// Processes frames within the bounds of reading. [`Next::Drop`] if the socket is found to be broken.
+    /// Processes frames within the bounds of reading, and keeps what is past them. [`Next::Drop`] if the socket is found to be
+    /// broken.
     pub(super) fn receive_frames(&mut self, input: &mut [u8], cx: &mut Context) -> Next {
-        let mut input = input;
+        let (next, left_len) = self.process_frames(input, cx);
+        if let Some(len) = left_len
+            && let Life::WebSocket(websocket) = &mut self.life
+        {
+            websocket.rest = Some(Box::new(Rest::new(&input[input.len() - len..])));
+        }
+        next
+    }
+
+    /// Processes frames within the bounds of reading. If a bound was met, the number of bytes that are left comes back; with
+    /// none left the protocol may still have something to say.
+    fn process_frames(&mut self, input: &mut [u8], cx: &mut Context) -> (Next, Option<usize>) {
+        let (mut input, mut left_len) = (input, None);
         let mut room = cx.spares.take_room();
         let mut next = Next::Read;
         while next == Next::Read {
             let may_take = self.may_take(cx);
             let Life::WebSocket(websocket) = &mut self.life else { break };
             if !may_take {
-                websocket.rest = Some(Box::new(Rest((&*input).into())));
+                left_len = Some(input.len());
                 break;
             }
             let received = websocket.protocol.receive_with(&mut input, self.outbox.tail(), &mut room);
@@ -109,7 +131,7 @@ impl Connection {
             }
         }
         cx.spares.give_room(room);
-        next
+        (next, left_len)
     }
 
     fn fail(&mut self, error: Error, cx: &mut Context) {
@@ -118,6 +140,7 @@ impl Connection {
     }
 
     fn receive_message(&mut self, message: Message<'_>, is_last: bool, cx: &mut Context) -> Next {
+        self.note_message(cx);
         let Life::WebSocket(websocket) = &self.life else { return Next::Read };
         match (websocket.messages, self.subscriptions.single()) {
             (Messages::Pusher, _) => self.receive_command(&message, cx),

@@ -2,11 +2,12 @@
 //!
 //! How a socket is accepted or refused is in `acceptor`.
 
-use mio::net::TcpStream;
-
 use super::EventLoop;
+use super::acceptor::{Accepted, Turned};
 use super::arrivals::OPERATORS_MAX;
 use crate::server::api::routes::Door;
+use crate::server::broker::mailbox::Arrival;
+use crate::server::connection::context::Context;
 use crate::server::connection::stream::Stream;
 use crate::server::connection::{Connection, Next};
 use crate::server::metrics::refusals::Reason;
@@ -16,8 +17,8 @@ impl EventLoop {
     pub(super) fn accept(&mut self) {
         self.accept_from_listeners();
         self.take_moved();
-        for socket in self.mailbox().take_sockets() {
-            self.take_in(socket, Door::Public);
+        for arrival in self.mailbox().take_arrivals() {
+            self.take_in(arrival, Door::Public);
         }
     }
 
@@ -25,39 +26,58 @@ impl EventLoop {
         let Self { arrivals, context: cx, .. } = self;
         let Some(acceptor) = &mut arrivals.acceptor else { return };
         let operators_room = OPERATORS_MAX.saturating_sub(arrivals.operators_len);
-        let accepted = acceptor.accept(cx.shared.room(), operators_room, cx.now);
-        cx.counters.accepted += (accepted.sockets.len() + accepted.operators.len()) as u64;
+        let accepted = acceptor.accept([cx.shared.room(), operators_room], &cx.shared.limits, cx.now);
+        cx.counters.accepted += (accepted.arrivals.len() + accepted.operators.len()) as u64;
         cx.counters.bytes_sent += accepted.refused_len as u64;
-        if accepted.refused > 0 || accepted.out_of_descriptors {
-            let (reason, sentence) = if accepted.out_of_descriptors {
-                (Reason::Descriptors, "a connection: no descriptors are left")
-            } else if cx.shared.is_over_memory() {
-                (Reason::Memory, "a connection: --max-memory is reached")
-            } else {
-                (Reason::NoRoom, "a connection: --max-connections is reached")
-            };
-            cx.shared.note_several(reason, accepted.refused, cx.now, &sentence);
-        }
-        for socket in accepted.sockets {
+        note_refused(&accepted, cx);
+        for arrival in accepted.arrivals {
             match self.context.shared.placement.assign() {
-                index if index == self.context.loop_index => self.take_in(socket, Door::Public),
-                index => self.context.shared.broker.mailbox(index).hand_over(socket),
+                index if index == self.context.loop_index => self.take_in(arrival, Door::Public),
+                index => self.context.shared.broker.mailbox(index).hand_over(arrival),
             }
         }
         for socket in accepted.operators {
             self.arrivals.operators_len += 1;
-            self.take_in(socket, Door::Metrics);
+            self.take_in(Arrival { socket, seat: None, has_proxy_header: false }, Door::Metrics);
         }
     }
 
-    fn take_in(&mut self, socket: TcpStream, door: Door) {
+    fn take_in(&mut self, arrival: Arrival, door: Door) {
         let now = self.context.now;
-        let key = self.connections.insert(Connection::new(Stream::new(socket), now, door));
+        let mut connection = Connection::new(Stream::new(arrival.socket), now, door);
+        connection.arrive(arrival.seat, arrival.has_proxy_header);
+        let key = self.connections.insert(connection);
         self.context.counters.add_connection();
         let connection = self.connections.get_mut(key).expect("it has just been inserted");
         let is_registered = connection.stream.register(self.poll.registry(), key.token()).is_ok();
         // Probes are answered until the loop ends.
         let is_welcome = self.drain.is_none() || door == Door::Metrics;
         self.settle(key, if is_registered && is_welcome { Next::Wait } else { Next::Drop });
+    }
+}
+
+/// Counts and logs who was not let in.
+fn note_refused(accepted: &Accepted, cx: &Context) {
+    if accepted.refused > 0 || accepted.out_of_descriptors {
+        let (reason, sentence) = if accepted.out_of_descriptors {
+            (Reason::Descriptors, "a connection: no descriptors are left")
+        } else if cx.shared.is_over_memory() {
+            (Reason::Memory, "a connection: --max-memory is reached")
+        } else {
+            (Reason::NoRoom, "a connection: --max-connections is reached")
+        };
+        cx.shared.note_several(reason, accepted.refused, cx.now, &sentence);
+    }
+    for (address, turned) in &accepted.turned_away {
+        match turned {
+            Turned::TooMany(too_many) => {
+                cx.note(too_many.reason(), &format_args!("a connection from {address}: {too_many}"));
+            }
+            Turned::NoProxy => {
+                const WHY: &str =
+                    "--trust-proxy does not name it, and a PROXY header is expected where it came in";
+                cx.note(Reason::Proxy, &format_args!("a connection from {address}: {WHY}"));
+            }
+        }
     }
 }

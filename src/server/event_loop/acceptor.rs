@@ -5,16 +5,18 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::http::Framing;
+use crate::http::{Framing, Response};
 use crate::server::api::answers;
+use crate::server::broker::mailbox::Arrival;
 use crate::server::clock::{self, Millis};
 use crate::server::connection::table::special_token;
+use crate::server::limits::{Counts, Limits, Seat, TooMany};
 
 /// Connections that the kernel holds before they are accepted; it cuts the number to its own limit (4,096 on
 /// Linux). When thousands of clients reconnect at once, those that a turn does not accept wait here.
@@ -47,6 +49,8 @@ pub struct Acceptor {
     /// Whether the first listener is that of `--metrics-listen`. It is served before the others, so that a storm of clients
     /// does not delay a scrape.
     has_metrics: bool,
+    /// Which listeners' connections begin with a PROXY header.
+    has_proxy_header: Vec<bool>,
     /// The origin whose pages may read the refusal: `*` or none, since no request has been read that names one.
     allow_origin: Option<&'static str>,
     /// Which listeners may have waiting connections. There is no further edge until all of them are accepted.
@@ -60,15 +64,26 @@ pub struct Acceptor {
 #[derive(Debug, Default)]
 pub struct Accepted {
     /// The clients for which there is room.
-    pub sockets: Vec<TcpStream>,
+    pub arrivals: Vec<Arrival>,
     /// The same for the metrics listener.
     pub operators: Vec<TcpStream>,
-    /// How many clients were refused.
+    /// How many clients were refused since there is no room.
     pub refused: usize,
+    /// Those that were turned away for what their addresses are, and why.
+    pub turned_away: Vec<(IpAddr, Turned)>,
     /// How many bytes the refusals took.
     pub refused_len: usize,
     /// Whether descriptors had run out.
     pub out_of_descriptors: bool,
+}
+
+/// Why a client was turned away.
+#[derive(Debug)]
+pub enum Turned {
+    /// Its address has too many connections, or has begun too many handshakes.
+    TooMany(TooMany),
+    /// It has to send a PROXY header, and is no trusted proxy.
+    NoProxy,
 }
 
 /// Binds one address.
@@ -90,18 +105,20 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Acceptor {
-    /// Registers the listeners, and the metrics listener if there is one. Pages of `allow_origin` may read refusals.
+    /// Registers the listeners, each with whether its connections begin with a PROXY header, and the metrics listener if there
+    /// is one. Pages of `allow_origin` may read refusals.
     ///
     /// # Errors
     /// There are no descriptors for the reserve.
     pub fn new(
-        listeners: Vec<TcpListener>,
+        listeners: Vec<(TcpListener, bool)>,
         metrics: Option<TcpListener>,
         registry: &Registry,
         allow_origin: Option<&'static str>,
     ) -> io::Result<Self> {
         let has_metrics = metrics.is_some();
-        let mut listeners: Vec<TcpListener> = metrics.into_iter().chain(listeners).collect();
+        let operators = metrics.into_iter().map(|listener| (listener, false));
+        let (mut listeners, has_proxy_header): (Vec<_>, Vec<_>) = operators.chain(listeners).unzip();
         for (index, listener) in listeners.iter_mut().enumerate() {
             registry.register(listener, special_token(FIRST_LISTENER + index), Interest::READABLE)?;
         }
@@ -111,7 +128,16 @@ impl Acceptor {
         }
         let is_ready = vec![false; listeners.len()];
         let (refused, paused_until) = (VecDeque::new(), None);
-        Ok(Self { listeners, has_metrics, allow_origin, is_ready, spares, refused, paused_until })
+        Ok(Self {
+            listeners,
+            has_metrics,
+            has_proxy_header,
+            allow_origin,
+            is_ready,
+            spares,
+            refused,
+            paused_until,
+        })
     }
 
     /// Closes the listeners for clients, and keeps the metrics listener if there is one.
@@ -120,6 +146,7 @@ impl Acceptor {
             return None;
         }
         self.listeners.truncate(1);
+        self.has_proxy_header.truncate(1);
         self.is_ready.truncate(1);
         Some(self)
     }
@@ -132,10 +159,9 @@ impl Acceptor {
         }
     }
 
-    /// Accepts waiting connections: at most `room` clients and `operators_room` connections of the metrics listener. The
-    /// others are refused.
-    pub fn accept(&mut self, room: usize, operators_room: usize, now: Millis) -> Accepted {
-        let mut rooms = [room, operators_room];
+    /// Accepts waiting connections: at most as many clients and as many connections of the metrics listener as `rooms` says.
+    /// The others are refused, and so are clients whose addresses are past their limits.
+    pub fn accept(&mut self, mut rooms: [usize; 2], limits: &Limits, now: Millis) -> Accepted {
         let mut accepted = Accepted::default();
         if self.paused_until.is_some_and(|until| now < until) {
             return accepted;
@@ -146,15 +172,30 @@ impl Acceptor {
             let is_metrics = self.has_metrics && index == 0;
             let room = &mut rooms[usize::from(is_metrics)];
             match self.listeners[index].accept() {
-                Ok((socket, _)) if *room > 0 => {
+                Ok((socket, _)) if *room > 0 && is_metrics => {
                     *room -= 1;
-                    let sockets = if is_metrics { &mut accepted.operators } else { &mut accepted.sockets };
-                    sockets.push(socket);
+                    accepted.operators.push(socket);
+                }
+                Ok((socket, peer)) if *room > 0 => {
+                    let has_proxy_header = self.has_proxy_header[index];
+                    match judge(peer.ip(), has_proxy_header, limits, now) {
+                        Ok(seat) => {
+                            *room -= 1;
+                            accepted.arrivals.push(Arrival { socket, seat, has_proxy_header });
+                        }
+                        Err(turned) => {
+                            if let Turned::TooMany(too_many) = &turned {
+                                accepted.refused_len +=
+                                    self.refuse(socket, &Response::from(too_many), self.allow_origin, now);
+                            }
+                            accepted.turned_away.push((peer.ip(), turned));
+                        }
+                    }
                 }
                 Ok((socket, _)) => {
                     accepted.refused += 1;
                     let allow_origin = self.allow_origin.filter(|_| !is_metrics);
-                    accepted.refused_len += self.refuse(socket, allow_origin, now);
+                    accepted.refused_len += self.refuse(socket, &answers::over_capacity(), allow_origin, now);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.is_ready[index] = false,
                 Err(error) if is_the_peers(&error) => {}
@@ -194,11 +235,17 @@ impl Acceptor {
         refused.into_iter().chain(self.paused_until).min()
     }
 
-    /// Answers 503 and closes our half; the socket is held for a moment. Returns how many bytes were written.
-    fn refuse(&mut self, mut socket: TcpStream, allow_origin: Option<&str>, now: Millis) -> usize {
+    /// Answers, and closes our half; the socket is held for a moment. Returns how many bytes were written.
+    fn refuse(
+        &mut self,
+        mut socket: TcpStream,
+        response: &Response,
+        allow_origin: Option<&str>,
+        now: Millis,
+    ) -> usize {
         let date = clock::http_date();
         let mut answer = Vec::new();
-        answers::over_capacity().encode(
+        response.encode(
             &mut answer,
             Framing {
                 date: &date,
@@ -224,6 +271,15 @@ impl Acceptor {
     fn free_a_descriptor(&mut self) -> bool {
         self.spares.pop().is_some() || self.refused.pop_front().is_some()
     }
+}
+
+/// Whether a client may come in, by its address. Connections of a trusted proxy are counted later: for the clients that it
+/// speaks for.
+fn judge(peer: IpAddr, has_proxy_header: bool, limits: &Limits, now: Millis) -> Result<Option<Seat>, Turned> {
+    if has_proxy_header {
+        return if limits.is_proxy(peer) { Ok(None) } else { Err(Turned::NoProxy) };
+    }
+    limits.enter(peer, Counts::Handshake, now).map_err(Turned::TooMany)
 }
 
 /// A descriptor for the reserve.

@@ -41,7 +41,7 @@ use crate::server::clock::Millis;
 use crate::server::connection::context::Context;
 use crate::server::connection::reading::READ_BUFFER_LEN;
 use crate::server::connection::table::{Key, Table, special_token};
-use crate::server::connection::{Connection, Next};
+use crate::server::connection::{Connection, Input, Next};
 use crate::server::shared::Shared;
 
 pub use arrivals::OPERATORS_MAX;
@@ -199,6 +199,10 @@ impl EventLoop {
                 connection.stream.note_room();
                 self.touched.push(key);
             }
+            if event.is_error() && connection.input == Input::Throttled {
+                // It would be found broken when it is read, which may be late, and what it has sent is lost.
+                return self.doomed.push(key);
+            }
             let is_end = event.is_read_closed() || event.is_error();
             if event.is_readable() || is_end {
                 self.note_readable(key, is_end);
@@ -287,6 +291,7 @@ impl EventLoop {
             let Some(mut connection) = self.connections.remove(key) else { continue };
             self.context.owner = key.to_u64();
             connection.leave_channels(&mut self.context);
+            connection.give_back(&mut self.context);
             connection.uncount(&mut self.context.counters);
             connection.stream.deregister(self.poll.registry());
             self.arrivals.release(&connection, &self.context);
@@ -310,8 +315,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let deadlines = [self.timers.next(), self.arrivals.deadline(), self.eviction.deadline()];
-        let deadlines =
-            deadlines.into_iter().chain(self.stop_deadlines()).chain(self.housekeeping_deadlines());
+        let deadlines = deadlines.into_iter().chain([self.reads.throttled_until()]);
+        let deadlines = deadlines.chain(self.stop_deadlines()).chain(self.housekeeping_deadlines());
         let until = deadlines.flatten().min().map(|then| self.context.shared.clock.until(then));
         let pause = self.reads.has_parked().then_some(CONGESTION_PAUSE);
         until.into_iter().chain(pause).min()

@@ -1,5 +1,5 @@
 //! The read phase: connections with unread input are read round-robin, one share each; publishers are parked while the
-//! mailbox of some loop is congested.
+//! mailbox of some loop is congested, and who sends too much waits for its pace.
 //!
 //! How much a share is, and what the bytes mean, is in `connection/reading`.
 
@@ -19,6 +19,7 @@ impl EventLoop {
     /// bytes. A connection with more input goes to the end of the queue.
     pub(super) fn read(&mut self) {
         self.unpark();
+        self.unthrottle();
         for _ in 0..self.reads.queued.len() {
             let is_used_up = self.context.is_read_out()
                 || self.context.shared.clock.elapsed().saturating_sub(self.turn_began)
@@ -45,6 +46,13 @@ impl EventLoop {
                 }
                 Next::Wait
             }
+            Share::Throttled(until) => {
+                connection.input = Input::Throttled;
+                context.counters.throttled += 1;
+                let wait = (context.now, until);
+                self.reads.throttle(wait, key, connections.len(), |key| connections.get(key).is_some());
+                Next::Wait
+            }
             Share::Asks => {
                 self.touched.push(key);
                 return self.ask_session(key);
@@ -56,7 +64,7 @@ impl EventLoop {
         self.settle(key, next);
     }
 
-    /// Queues a connection for reading, unless it is queued or parked.
+    /// Queues a connection for reading, unless it is queued, parked or throttled.
     pub(super) fn queue_to_read(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if !connection.is_to_be_read() {
@@ -73,6 +81,16 @@ impl EventLoop {
         }
         if connection.input != Input::Held || is_end {
             self.queue_to_read(key);
+        }
+    }
+
+    /// Connections that have waited for their pace are queued again.
+    fn unthrottle(&mut self) {
+        while let Some((since, key)) = self.reads.pop_throttled(self.context.now) {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.input = Input::Queued;
+            connection.excuse(since, self.context.now);
+            self.reads.queued.push_back(key);
         }
     }
 

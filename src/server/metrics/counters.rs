@@ -133,6 +133,8 @@ pub struct Counters {
     pub bytes_received: u64,
     /// Subscribers found past `--max-lag`, by policy.
     pub lagged: [u64; POLICIES.len()],
+    /// Times that a connection was not read since it had sent more than `--client-messages` allows.
+    pub throttled: u64,
     /// Publications that such subscribers were not sent.
     pub passed_over: u64,
     /// Bytes that logs keep.
@@ -224,6 +226,7 @@ impl Counters {
             bytes_sent,
             bytes_received,
             lagged,
+            throttled,
             passed_over,
             log_bytes,
             private_bytes,
@@ -234,7 +237,7 @@ impl Counters {
         let arrays = connections.iter_mut().chain(deliveries).chain(replayed).chain(lagged).chain(buckets);
         let arrays = arrays.chain(api_calls);
         let singles = [accepted, publishes, bytes_sent, bytes_received, passed_over, log_bytes];
-        arrays.chain(singles).chain([private_bytes, connection_bytes, lag_max, busy_ns])
+        arrays.chain(singles).chain([private_bytes, connection_bytes, lag_max, busy_ns, throttled])
     }
 }
 

@@ -130,6 +130,12 @@ impl Page {
         for &(label, count) in &snapshot.refusals {
             self.labelled(name, "reason", label, count);
         }
+        self.single(
+            "fanfare_throttled_total",
+            Type::Counter,
+            "Times that a connection was not read for a moment, since it had sent more than --client-messages allows.",
+            snapshot.counters.throttled,
+        );
     }
 
     fn memory(&mut self, snapshot: &Snapshot) {

@@ -24,6 +24,7 @@ fn snapshot() -> Snapshot {
         bytes_sent: 1000,
         bytes_received: 200,
         lagged: [1, 2, 3],
+        throttled: 42,
         passed_over: 40,
         log_bytes: 8,
         private_bytes: 9,

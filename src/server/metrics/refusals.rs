@@ -36,8 +36,12 @@ pub enum Reason {
     Timeout,
     /// A request that contradicts an earlier one: a key reused for another publication.
     Conflict,
-    /// A request for more than an app may do in a time.
+    /// A request for more than an app may do in a time, or a handshake past `--ip-handshakes`.
     Rate,
+    /// A connection past `--ip-connections` or `--user-connections`.
+    TooMany,
+    /// A connection without a PROXY header of a trusted proxy where there has to be one.
+    Proxy,
     /// A request or message that is too long.
     TooLarge,
     /// A request for a protocol, coding or version that is not supported.
@@ -62,7 +66,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::NoRoom,
         Self::Descriptors,
         Self::Memory,
@@ -74,6 +78,8 @@ impl Reason {
         Self::Timeout,
         Self::Conflict,
         Self::Rate,
+        Self::TooMany,
+        Self::Proxy,
         Self::TooLarge,
         Self::Unsupported,
         Self::Internal,
@@ -100,6 +106,8 @@ impl Reason {
             Self::Timeout => "timeout",
             Self::Conflict => "conflict",
             Self::Rate => "rate",
+            Self::TooMany => "too_many",
+            Self::Proxy => "proxy_header",
             Self::TooLarge => "too_large",
             Self::Unsupported => "unsupported",
             Self::Internal => "internal",
@@ -220,8 +228,8 @@ mod tests {
             refusals.count(reason, number as u64 + 1, Millis(0));
         }
         let counts: Vec<_> = refusals.counts().collect();
-        assert_eq!(counts.len(), 19, "all but the lagging");
-        assert_eq!((counts[0], counts[18]), (("no_room", 1), ("silent", 19)));
+        assert_eq!(counts.len(), 22, "all but the lagging");
+        assert_eq!((counts[0], counts[21]), (("no_room", 1), ("silent", 22)));
         let labels: std::collections::BTreeSet<_> = counts.iter().map(|(label, _)| label).collect();
         assert_eq!(labels.len(), counts.len());
     }

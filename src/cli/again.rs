@@ -1,0 +1,166 @@
+//! Reading the `--config` file and the files of keys again, while the server runs.
+//!
+//! When that is done, and what is done with the result, is not decided here.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::access::RELOADED;
+use super::{Args, ConfigFile, flag_of, of_file};
+use fanfare::config::Config;
+use fanfare::pusher::App;
+
+/// What a process needs to read its files again.
+pub struct Reload {
+    words: Vec<OsString>,
+    /// The `--config` file, if there is one.
+    config: Option<PathBuf>,
+    started_with: Option<ConfigFile>,
+    /// The files of keys, as they were named last.
+    keys: Vec<PathBuf>,
+    /// Whether a file is open that others may move away.
+    has_audit: bool,
+}
+
+/// What the files say that were read again, each set by itself: a fault in one does not hold up the other.
+#[derive(Debug)]
+pub struct Reread {
+    /// The configuration at the start with the rules, keys, globs and origins of now; checked.
+    pub access: Result<Config, String>,
+    /// The apps, of the file or of the flags that override it; none without a `--config` file.
+    pub apps: Result<Option<Vec<App>>, String>,
+    /// What is to be said of files that are right.
+    pub warnings: Vec<String>,
+    /// The keys of the `--config` file with other values than at the start, which apply after a restart.
+    pub needs_restart: Vec<String>,
+}
+
+impl Args {
+    /// What is needed to read the files of this process again.
+    pub fn reload(&self) -> Reload {
+        self.reload_of(std::env::args_os().collect())
+    }
+
+    fn reload_of(&self, words: Vec<OsString>) -> Reload {
+        Reload {
+            words,
+            config: self.config.clone(),
+            started_with: self.file.clone(),
+            keys: self.key_paths(),
+            has_audit: self.access.audit.is_some(),
+        }
+    }
+
+    fn key_paths(&self) -> Vec<PathBuf> {
+        self.access.publish_keys.iter().chain(&self.access.token_key).cloned().collect()
+    }
+}
+
+impl Reload {
+    /// Whether there is anything that a SIGHUP is for.
+    pub fn obeys_hangups(&self) -> bool {
+        self.files().next().is_some() || self.has_audit
+    }
+
+    /// The files to look at, as they were named when they were read last.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.config.iter().chain(&self.keys).map(PathBuf::as_path)
+    }
+
+    /// Reads the files again. `running` is the configuration of the server, with the addresses that it listens on.
+    ///
+    /// # Errors
+    /// What is wrong with the `--config` file as a whole, on one line: what it says of anything is not known.
+    pub fn read(&mut self, running: &Config) -> Result<Reread, String> {
+        self.config.iter().try_for_each(|path| check_regular(path).map_err(|what| of_file(path, what)))?;
+        let file = Args::read_file(&self.words).map_err(|error| on_one_line(&error))?;
+        if let (Some(path), true) = (&self.config, file.as_ref().is_some_and(ConfigFile::is_empty)) {
+            // An editor may empty a file before it writes it. Clients whose app is gone do not come back.
+            return Err(of_file(path, "it is empty"));
+        }
+        let (mut args, fault) = self.flags_of(file)?;
+        let apps =
+            args.take_apps().map(|()| self.config.is_some().then(|| std::mem::take(&mut args.access.app)));
+        let needs_restart = self.needs_restart(&args);
+        let read = match fault {
+            Some(fault) => Err(fault),
+            None => {
+                self.keys = args.key_paths();
+                let mut paths = self.keys.iter();
+                let regular = paths.try_for_each(|path| {
+                    check_regular(path).map_err(|what| format!("{}: {what}", path.display()))
+                });
+                regular.and_then(|()| args.read_keys())
+            }
+        };
+        let warnings = args.warnings().to_vec();
+        let access = read.and_then(|()| combine(running, args.into_config()));
+        Ok(Reread { access, apps, warnings, needs_restart })
+    }
+
+    /// The flags; without those of access, and with what is wrong, if one of these has a fault.
+    fn flags_of(&self, file: Option<ConfigFile>) -> Result<(Args, Option<String>), String> {
+        let error = match Args::of_words_and_file(&self.words, file.clone(), &[]) {
+            Ok(args) => return Ok((args, None)),
+            Err(error) => error,
+        };
+        let fault = on_one_line(&error);
+        if !flag_of(&error).is_some_and(|flag| RELOADED.contains(&flag.as_str())) {
+            return Err(fault);
+        }
+        match Args::of_words_and_file(&self.words, file, &RELOADED) {
+            Ok(args) => Ok((args, Some(fault))),
+            Err(_) => Err(fault),
+        }
+    }
+
+    fn needs_restart(&self, args: &Args) -> Vec<String> {
+        let (Some(now), Some(before)) = (&args.file, &self.started_with) else { return Vec::new() };
+        let others = now.other_keys(before).into_iter();
+        others.filter(|key| !RELOADED.contains(&key.as_str())).collect()
+    }
+}
+
+/// The running configuration with what is reloaded of `read`, checked as at the start.
+fn combine(running: &Config, read: Config) -> Result<Config, String> {
+    let next = Config {
+        keys: read.keys,
+        client_publish: read.client_publish,
+        auth: read.auth,
+        allow_origin: read.allow_origin,
+        allow_host: read.allow_host,
+        token_keys: read.token_keys,
+        token_audience: read.token_audience,
+        token_cookie: read.token_cookie,
+        token_in_query: read.token_in_query,
+        ..running.clone()
+    };
+    next.check().map_err(|error| error.to_string())?;
+    if next.is_development() != running.is_development() {
+        return Err(
+            "development mode begins and ends with a restart: it is the mode without keys, token keys and a \
+                    backend"
+                .into(),
+        );
+    }
+    Ok(next)
+}
+
+/// What has no end, or no content yet, would hold the thread that reads.
+fn check_regular(path: &Path) -> Result<(), &'static str> {
+    match path.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        true => Ok(()),
+        false => Err("it is no regular file any more"),
+    }
+}
+
+/// The words of an error without what is printed around them.
+fn on_one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.trim_start_matches("error: ").lines().map(str::trim);
+    lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+#[path = "again_tests.rs"]
+mod tests;

@@ -1,0 +1,263 @@
+//! Reloading: when a SIGHUP asks for it, and when one of the files has changed.
+//!
+//! What the files say is read by `cli`, and what follows from it is the server's.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use fanfare::config::Config;
+use fanfare::server::Handle;
+
+use crate::cli::{Reload, Reread};
+
+/// How often the files are looked at. A key that was stolen is gone as soon as its file is replaced, and a look costs a
+/// system call a file.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// A file that has changed is read when it has stayed the same for this long: what writes it may not be done.
+const SETTLES_IN: Duration = Duration::from_secs(1);
+
+/// Asks for a reload.
+pub struct Hangups(SyncSender<()>);
+
+impl Hangups {
+    /// Has everything read again, soon. Several requests that come before it happens are one.
+    pub fn ask(&self) {
+        // Where one is waiting already, or the thread is gone, there is nothing to add.
+        let _ = self.0.try_send(());
+    }
+}
+
+/// Begins to look at the files, on a thread of its own, so that a slow disk holds nothing else. `running` is the configuration
+/// of the server, with the addresses that it listens on.
+pub fn begin(reload: Reload, running: Config, handle: Handle) -> io::Result<Hangups> {
+    let (sender, receiver) = sync_channel(1);
+    let marks = Marks::of(reload.files());
+    let mut files = Files { reload, running, handle, watch: Watch::new(marks), said: Vec::new() };
+    thread::Builder::new().name("fanfare-files".into()).spawn(move || files.run(&receiver))?;
+    Ok(Hangups(sender))
+}
+
+/// The files, and the server that they configure.
+struct Files {
+    reload: Reload,
+    running: Config,
+    handle: Handle,
+    watch: Watch,
+    /// Which keys need a restart, as it was said last.
+    said: Vec<String>,
+}
+
+impl Files {
+    fn run(&mut self, hangups: &Receiver<()>) {
+        let mut wait = LOOK_EVERY;
+        loop {
+            let is_asked = match hangups.recv_timeout(wait) {
+                Ok(()) => true,
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            // Before they are read: what changes while they are read is read at the next look.
+            let marks = Marks::of(self.reload.files());
+            let look = if is_asked { Look::Read } else { self.watch.look(&marks) };
+            wait = match look {
+                Look::Same => LOOK_EVERY,
+                Look::Unsettled => SETTLES_IN,
+                Look::Read => {
+                    self.watch = Watch::new(marks);
+                    self.read(is_asked);
+                    LOOK_EVERY
+                }
+            };
+        }
+    }
+
+    /// Reads the files, and applies what is right in them.
+    fn read(&mut self, is_asked: bool) {
+        let reread = match self.reload.read(&self.running) {
+            Ok(reread) => reread,
+            Err(fault) => return tracing::error!("not reloaded, everything stays as it is: {fault}"),
+        };
+        reread.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let (changes, faults) = self.apply(&reread);
+        faults.iter().for_each(|fault| tracing::error!("{fault}"));
+        let paths: Vec<_> = self.reload.files().map(|path| path.display().to_string()).collect();
+        let paths = paths.join(", ");
+        if !changes.is_empty() {
+            tracing::info!("reloaded {paths}: {}", changes.join("; "));
+        } else if is_asked && faults.is_empty() {
+            tracing::info!("reloaded {paths}: nothing has changed");
+        }
+        if !reread.needs_restart.is_empty() && (is_asked || self.said != reread.needs_restart) {
+            let keys = reread.needs_restart.join(", ");
+            tracing::warn!("{paths}: {keys} changed as well, which needs a restart");
+        }
+        self.said = reread.needs_restart;
+    }
+
+    /// Applies each set that is right. Returns what has changed, and the faults.
+    fn apply(&self, reread: &Reread) -> (Vec<String>, Vec<String>) {
+        let (mut changes, mut faults) = (Vec::new(), Vec::new());
+        if let Err(fault) = &reread.access {
+            faults.push(format!("keys and rules not reloaded, they stay as they are: {fault}"));
+        }
+        let apps = match &reread.apps {
+            Ok(Some(apps)) => self.handle.reload_apps(apps).map_err(|fault| fault.to_string()),
+            Ok(None) => Ok(Default::default()),
+            Err(fault) => Err(fault.clone()),
+        };
+        match apps {
+            Ok(apps) if apps == Default::default() => {}
+            Ok(apps) => changes.push(apps.to_string()),
+            Err(fault) => faults.push(format!("apps not reloaded, they stay as they are: {fault}")),
+        }
+        (changes, faults)
+    }
+}
+
+/// What tells one state of a file from another, after following symbolic links: a link to another file is another file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mark {
+    file: (u64, u64),
+    len: u64,
+    /// When it was written, in seconds and nanoseconds.
+    modified: (i64, i64),
+    /// When it was changed in any way, its permissions included.
+    changed: (i64, i64),
+}
+
+/// The marks of files; none where a file is not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Marks(Vec<(PathBuf, Option<Mark>)>);
+
+impl Marks {
+    fn of<'a>(paths: impl Iterator<Item = &'a Path>) -> Self {
+        Self(paths.map(|path| (path.to_owned(), Mark::of(path))).collect())
+    }
+}
+
+impl Mark {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            file: (metadata.dev(), metadata.ino()),
+            len: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+/// What a look at the files comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// They are as they were when they were read.
+    Same,
+    /// They have changed since the look before: look again soon.
+    Unsettled,
+    /// They have changed, and stayed the same since the look before.
+    Read,
+}
+
+/// The marks of files when they were read, and those of the look before if they differ.
+struct Watch {
+    read: Marks,
+    unsettled: Option<Marks>,
+}
+
+impl Watch {
+    fn new(read: Marks) -> Self {
+        Self { read, unsettled: None }
+    }
+
+    fn look(&mut self, marks: &Marks) -> Look {
+        if *marks == self.read {
+            self.unsettled = None;
+            return Look::Same;
+        }
+        if self.unsettled.as_ref() == Some(marks) {
+            return Look::Read;
+        }
+        self.unsettled = Some(marks.clone());
+        Look::Unsettled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn marks(path: &Path) -> Marks {
+        Marks::of(std::iter::once(path))
+    }
+
+    /// A folder with a file, and the marks of the file.
+    fn with_file() -> (tempfile::TempDir, PathBuf, Marks) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.toml");
+        fs::write(&path, "one").unwrap();
+        let marks = marks(&path);
+        (folder, path, marks)
+    }
+
+    #[test]
+    fn files_that_stay_the_same_are_not_read() {
+        let (_folder, path, first) = with_file();
+        let mut watch = Watch::new(first);
+        for _ in 0..3 {
+            assert_eq!(watch.look(&marks(&path)), Look::Same);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_read_when_it_stays_the_same() {
+        let (_folder, path, first) = with_file();
+        let mut watch = Watch::new(first);
+        for text in ["o", "on", "one and more"] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(watch.look(&marks(&path)), Look::Unsettled);
+        }
+        assert_eq!(watch.look(&marks(&path)), Look::Read);
+    }
+
+    #[test]
+    fn a_file_that_was_taken_away_and_put_back_is_not_read() {
+        let (folder, path, first) = with_file();
+        let mut watch = Watch::new(first.clone());
+        assert_eq!(watch.look(&marks(&folder.path().join("other"))), Look::Unsettled);
+        assert_eq!(watch.look(&first), Look::Same);
+        fs::remove_file(path).unwrap();
+        assert_eq!(watch.look(&Marks::default()), Look::Unsettled);
+    }
+
+    #[test]
+    fn a_file_replaced_by_one_of_the_same_length_has_another_mark() {
+        let (folder, path, first) = with_file();
+        let other = folder.path().join("new");
+        fs::write(&other, "two").unwrap();
+        fs::rename(other, &path).unwrap();
+        assert_ne!(marks(&path), first);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(marks(&path).0[0].1, None);
+    }
+
+    #[test]
+    fn a_link_that_is_swapped_has_another_mark() {
+        let (folder, path, _) = with_file();
+        let (other, link) = (folder.path().join("other"), folder.path().join("link"));
+        fs::write(&other, "two").unwrap();
+        symlink(&path, &link).unwrap();
+        let first = marks(&link);
+        let swapped = folder.path().join("swapped");
+        symlink(&other, &swapped).unwrap();
+        fs::rename(&swapped, &link).unwrap();
+        assert_ne!(marks(&link), first);
+    }
+}

@@ -1,0 +1,164 @@
+//! The pace of messages: a connection that sends more than `--client-messages` allows is not read until it may go on. Nothing
+//! is lost and the order is kept: TCP slows the sender down.
+//!
+//! How a rate is kept is in `limits`; when the connection is read again is the loop's.
+
+use std::collections::HashMap;
+
+use super::Connection;
+use super::context::Context;
+use super::life::{Life, Messages, WebSocket};
+use super::reading::READ_BUFFER_LEN;
+use crate::server::clock::Millis;
+use crate::server::limits::{Pace, UsedUntil};
+use crate::ws::State;
+
+/// How much is read at once of a connection that has used up half of its burst, and may have to wait: what it sent and is not
+/// processed yet is in its socket then, not in memory.
+const READ_LEN_IF_LOW: usize = 8 * 1024;
+
+/// A connection that waits is read again after this many milliseconds at least, so that one that sends all the time costs 20
+/// turns a second, not one for each message.
+const WAIT_MIN_MS: u64 = 50;
+
+/// The messages that this loop's connections have sent lately. A connection that has sent nothing for the time of the burst
+/// is not here: an idle connection costs nothing.
+#[derive(Debug)]
+pub struct Throttle {
+    pace: Option<Pace>,
+    used: HashMap<u64, UsedUntil>,
+}
+
+impl Throttle {
+    /// At this pace, or without a limit.
+    pub fn new(pace: Option<Pace>) -> Self {
+        Self { pace, used: HashMap::new() }
+    }
+
+    /// Counts a message of a connection, by the number of its key.
+    fn note(&mut self, owner: u64, now: Millis) {
+        let Some(pace) = self.pace else { return };
+        if self.used.len() == self.used.capacity() {
+            self.used.retain(|_, used| !used.is_past(now));
+            self.used.shrink_to(2 * self.used.len());
+        }
+        let used = self.used.entry(owner).or_default();
+        *used = pace.spend(*used, now);
+    }
+
+    /// Until when a connection has to wait.
+    fn waits_until(&self, owner: u64, now: Millis) -> Option<Millis> {
+        let free_at = self.pace?.free_at(*self.used.get(&owner)?);
+        (free_at > now).then(|| free_at.max(Millis(now.0 + WAIT_MIN_MS)))
+    }
+
+    fn is_low(&self, owner: u64, now: Millis) -> bool {
+        let used = self.used.get(&owner).copied();
+        self.pace.zip(used).is_some_and(|(pace, used)| pace.is_low(used, now))
+    }
+
+    /// A connection is gone.
+    fn forget(&mut self, owner: u64) {
+        self.used.remove(&owner);
+    }
+}
+
+impl Connection {
+    /// Counts a message that was processed.
+    pub(super) fn note_message(&self, cx: &mut Context) {
+        if self.has_pace() {
+            cx.throttle.note(cx.owner, cx.now);
+        }
+    }
+
+    /// Until when it must not be read, since it has sent too much.
+    pub(super) fn throttled_until(&self, cx: &Context) -> Option<Millis> {
+        cx.throttle.waits_until(cx.owner, cx.now).filter(|_| self.has_pace())
+    }
+
+    /// How much may be read of it at once.
+    pub(super) fn read_len_max(&self, cx: &Context) -> usize {
+        if cx.throttle.is_low(cx.owner, cx.now) { READ_LEN_IF_LOW } else { READ_BUFFER_LEN }
+    }
+
+    /// It is dropped.
+    pub(super) fn forget_messages(&self, cx: &mut Context) {
+        cx.throttle.forget(cx.owner);
+    }
+
+    /// Whether its messages have a pace. An echo costs nobody else anything, and Pusher clients have rates of their app.
+    fn has_pace(&self) -> bool {
+        match &self.life {
+            Life::WebSocket(WebSocket { messages, protocol, .. }) => match messages {
+                // After our Close frame messages are passed over.
+                Messages::Published | Messages::Commands => protocol.state() == State::Open,
+                Messages::Echoed | Messages::Pusher => false,
+            },
+            Life::Http(_)
+            | Life::LongPoll(_)
+            | Life::EventStream(_)
+            | Life::Carried(_)
+            | Life::Carrier(_)
+            | Life::Finishing
+            | Life::Lingering => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Rate;
+
+    fn throttle(count: u32) -> Throttle {
+        let rate = Rate { count: NonZeroU32::new(count).unwrap(), per: Duration::from_secs(1) };
+        Throttle::new(Some(Pace::new(rate, 2)))
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_one_waits_for_a_batch_and_not_for_each_message() {
+        let mut throttle = throttle(100);
+        for _ in 0..199 {
+            throttle.note(7, Millis(1000));
+        }
+        assert_eq!(throttle.waits_until(7, Millis(1000)), None);
+        throttle.note(7, Millis(1000));
+        assert_eq!(throttle.waits_until(7, Millis(1000)), Some(Millis(1050)));
+        assert_eq!(throttle.waits_until(8, Millis(1000)), None, "another connection has its own");
+        for _ in 0..5 {
+            assert_eq!(throttle.waits_until(7, Millis(1050)), None);
+            throttle.note(7, Millis(1050));
+        }
+        assert_eq!(throttle.waits_until(7, Millis(1050)), Some(Millis(1100)));
+    }
+
+    #[test]
+    fn a_pace_slower_than_the_shortest_wait_is_waited_for() {
+        let mut throttle = throttle(1);
+        (0..2).for_each(|_| throttle.note(7, Millis(0)));
+        assert_eq!(throttle.waits_until(7, Millis(0)), Some(Millis(1000)));
+    }
+
+    #[test]
+    fn who_has_been_silent_is_not_remembered() {
+        let mut throttle = throttle(100);
+        for owner in 0..10_000 {
+            throttle.note(owner, Millis(owner * 10));
+        }
+        assert!(throttle.used.len() < 100, "{}", throttle.used.len());
+        assert!(throttle.used.capacity() < 1000, "{}", throttle.used.capacity());
+        throttle.note(3, Millis(200_000));
+        throttle.forget(3);
+        assert!(!throttle.used.contains_key(&3));
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_kept() {
+        let mut throttle = Throttle::new(None);
+        (0..1000).for_each(|_| throttle.note(7, Millis(0)));
+        assert_eq!((throttle.waits_until(7, Millis(0)), throttle.used.len()), (None, 0));
+    }
+}
