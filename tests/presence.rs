@@ -14,6 +14,8 @@ use fanfare::config::{AccessKey, AuthRule, Config, Glob, PresenceRule};
 use fanfare::token::{Key, Keys};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
+use support::event_stream::Events;
+use support::metrics::Scraper;
 use support::multiplex::*;
 use support::*;
 use tungstenite::Message;
