@@ -19,6 +19,10 @@ use crate::ws::{self, Deflater, Opcode, WINDOW_BITS_MAX};
 /// The subprotocol whose frames are envelopes.
 pub const ENVELOPE_SUBPROTOCOL: &str = "fanfare.v1.json";
 
+/// The subprotocol of clients that are sent payloads and nothing else, as without one: for those that offer names, since a
+/// browser fails if it offers some and gets none.
+pub const RAW_SUBPROTOCOL: &str = "fanfare.v1.raw";
+
 /// The event of binary publications in an event stream without envelopes; `fanfare:binary:NAME` if they have a name.
 const BINARY_EVENT: &str = "fanfare:binary";
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::http::Request;
 use crate::pusher::App;
-use crate::server::access::{Access, Guard, Identity, Refusal};
+use crate::server::access::{Access, Asker, Guard, Identity, KeyChanges, Refusal, Whom};
 use crate::server::api::handlers::Handlers;
 use crate::server::apps::{Apps, Reloaded};
 use crate::server::broker::Broker;
@@ -64,7 +64,7 @@ impl Shared {
             config.backend.as_ref().map(|backend| Hook::new(backend, clock, broker.shared_mailboxes()));
         Self {
             handlers: Handlers::new(&config),
-            guard: Guard::new(&config),
+            guard: Guard::new(&config, loops),
             apps,
             meters: Meters::new(loops),
             clock,
@@ -155,9 +155,20 @@ impl Shared {
 
     /// Takes the rules, keys, globs and origins of another configuration that was checked, and wakes the loops, which
     /// close the connections that may stay no more.
-    pub fn reload_access(&self, config: &Config) {
-        self.guard.reload(config);
+    pub fn reload_access(&self, config: &Config) -> KeyChanges {
+        let changes = self.guard.reload(config);
         self.wake_all();
+        changes
+    }
+
+    /// Revokes tokens. The loops end the connections that live by them, and `asker` is told how many.
+    ///
+    /// # Errors
+    /// There is no room for another revocation.
+    pub fn revoke(&self, whom: Whom, asker: Asker) -> Result<(), Refusal> {
+        self.guard.revoke(whom, clock::unix_ms() / 1000, asker)?;
+        self.wake_all();
+        Ok(())
     }
 }
 

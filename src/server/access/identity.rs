@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::AccessKey;
 use crate::server::access::refusal::Refusal;
 use crate::server::clock::Millis;
-use crate::token::{KeyId, Token};
+use crate::token::{Error, Expiry, KeyId, Token};
 
 /// Who a client is. It does not change: who brings another proof gets another identity.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ enum Proof {
         /// When the connection was given it, in seconds since 1970: its stay counts from then.
         given_s: u64,
     },
+    /// Nobody any more: what it was let in by is good no more, and it is closed at this time.
+    Ended { refusal: Refusal, close_at: Millis },
 }
 
 impl Identity {
@@ -33,6 +35,11 @@ impl Identity {
     /// The holder of a token that was verified and is valid at `given_s`.
     pub(super) fn of_token(token: Arc<Token>, given_s: u64) -> Self {
         Self(Proof::Token { token, given_s })
+    }
+
+    /// A client that is refused from now on, and closed at `close_at`: many at once would all return at once.
+    pub fn ended(refusal: Refusal, close_at: Millis) -> Self {
+        Self(Proof::Ended { refusal, close_at })
     }
 
     /// The user, if it is known.
@@ -53,15 +60,39 @@ impl Identity {
     /// When it must end, on the clock of a server that began at `began_unix_ms` milliseconds since 1970. That is not a
     /// constant: the wall clock may be set.
     pub fn ends_at(&self, began_unix_ms: u64) -> Option<Millis> {
-        let ends_ms = self.ends_at_s()?.saturating_mul(1000);
-        Some(Millis(ends_ms.saturating_sub(began_unix_ms)))
+        let ends_s = match &self.0 {
+            Proof::Key(key) => key.not_after_s?,
+            Proof::Token { token, given_s } => token.claims.ends_at_s(*given_s),
+            Proof::Ended { close_at, .. } => return Some(*close_at),
+        };
+        Some(Millis(ends_s.saturating_mul(1000).saturating_sub(began_unix_ms)))
     }
 
-    /// The seconds in which a token of its user is to be brought to go on; `None` for holders of keys.
+    /// What a client is told whose time is over at `now_s`.
+    pub fn end(&self, now_s: u64) -> Refusal {
+        match &self.0 {
+            Proof::Key(key) => Refusal::KeyExpired(key.name.clone(), key.not_after_s.unwrap_or(now_s)),
+            Proof::Token { token, .. } => match token.claims.stay_s {
+                Some(stay_s) => Refusal::StayOver(stay_s),
+                None => Error::Expired(Expiry { exp_s: token.claims.exp_s, now_s }).into(),
+            },
+            Proof::Ended { refusal, .. } => refusal.clone(),
+        }
+    }
+
+    /// The seconds in which a token of its user is to be brought to go on; `None` for those without a token.
     pub fn expires_in_s(&self, now_s: u64) -> Option<u64> {
         match &self.0 {
-            Proof::Key(_) => None,
             Proof::Token { token, given_s } => Some(token.claims.expires_in_s(*given_s, now_s)),
+            Proof::Key(_) | Proof::Ended { .. } => None,
+        }
+    }
+
+    /// Why it is nobody any more, if it is not.
+    pub fn ended_by(&self) -> Option<&Refusal> {
+        match &self.0 {
+            Proof::Ended { refusal, .. } => Some(refusal),
+            Proof::Key(_) | Proof::Token { .. } => None,
         }
     }
 
@@ -81,15 +112,15 @@ impl Identity {
     pub(super) fn key(&self) -> Option<&Arc<AccessKey>> {
         match &self.0 {
             Proof::Key(key) => Some(key),
-            Proof::Token { .. } => None,
+            Proof::Token { .. } | Proof::Ended { .. } => None,
         }
     }
 
     /// The token that it showed.
     pub(super) fn token(&self) -> Option<&Arc<Token>> {
         match &self.0 {
-            Proof::Key(_) => None,
             Proof::Token { token, .. } => Some(token),
+            Proof::Key(_) | Proof::Ended { .. } => None,
         }
     }
 
@@ -98,10 +129,8 @@ impl Identity {
         self.token().map(|token| token.key)
     }
 
-    fn ends_at_s(&self) -> Option<u64> {
-        match &self.0 {
-            Proof::Key(key) => key.not_after_s,
-            Proof::Token { token, given_s } => Some(token.claims.ends_at_s(*given_s)),
-        }
+    /// What a log line calls it.
+    pub fn log_name(&self) -> &str {
+        self.sub().or(self.key_name()).unwrap_or("nobody by name")
     }
 }

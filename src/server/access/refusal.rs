@@ -9,6 +9,7 @@ use crate::commands::FaultKind;
 use crate::config::Host;
 use crate::http::{Response, Status};
 use crate::hub::ChannelName;
+use crate::server::access::revoked::REVOKED_MAX;
 use crate::token::{self, Right};
 
 /// How many globs a sentence names: the holder of the key knows them all.
@@ -22,6 +23,12 @@ const RETRY_AFTER_S: u64 = 5;
 pub enum Refusal {
     /// Its token, or that it has none.
     Token(token::Error),
+    /// The same, of the token of this user.
+    TokenOf(Box<str>, token::Error),
+    /// The connection was allowed to live for this number of seconds by its token.
+    StayOver(u64),
+    /// As many revocations are remembered as there may be.
+    RevocationsFull,
     /// The server does not answer to the host name that was asked for.
     Host {
         /// The name; `None` if it is not a host name.
@@ -101,7 +108,7 @@ impl Refusal {
     fn row(&self) -> Row {
         let row = |code, status, close_code, challenge| Row { code, status, close_code, challenge };
         match self {
-            Self::Token(error) => {
+            Self::Token(error) | Self::TokenOf(_, error) => {
                 // A token's refusals have one of the two.
                 let status = if error.status() == 401 { Status::UNAUTHORIZED } else { Status::FORBIDDEN };
                 row(error.code(), status, error.close_code(), Some(error.challenge()))
@@ -111,11 +118,11 @@ impl Refusal {
             }
             Self::NoKey => row("no_token", Status::UNAUTHORIZED, 4401, Some("Bearer")),
             Self::WrongKey | Self::KeyRemoved(_) => row("bad_token", Status::UNAUTHORIZED, 4401, Some("Bearer error=\"invalid_token\"")),
-            Self::KeyExpired(..) => row("expired", Status::UNAUTHORIZED, 4401, Some("Bearer error=\"invalid_token\"")),
+            Self::KeyExpired(..) | Self::StayOver(_) => row("expired", Status::UNAUTHORIZED, 4401, Some("Bearer error=\"invalid_token\"")),
             Self::KeyForbids(_) | Self::NotAdmin(_) => row("forbidden", Status::FORBIDDEN, 4403, Some("Bearer error=\"insufficient_scope\"")),
             Self::NoReader => row("no_token", Status::UNAUTHORIZED, 4401, Some("Basic realm=\"Fanfare\"")),
             Self::TwoProofs => row("bad_command", Status::BAD_REQUEST, 4400, Some("Bearer error=\"invalid_request\"")),
-            Self::Unavailable => row("unavailable", Status::SERVICE_UNAVAILABLE, 1013, None),
+            Self::Unavailable | Self::RevocationsFull => row("unavailable", Status::SERVICE_UNAVAILABLE, 1013, None),
         }
     }
 }
@@ -123,7 +130,14 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Token(error) => error.fmt(f),
+            Self::Token(error) | Self::TokenOf(_, error) => error.fmt(f),
+            Self::StayOver(stay_s) => write!(
+                f,
+                "The {stay_s} s are over for which the token let this connection stay; connect with another token."
+            ),
+            Self::RevocationsFull => {
+                write!(f, "{REVOKED_MAX} revocations are remembered, the most there may be; each is for 24 h.")
+            }
             Self::Host { asked, is_development } => f.write_str(&misnamed(asked.as_ref(), *is_development)),
             Self::Origin { is_development: true } => f.write_str(
                 "This is development mode: it serves pages of this machine, not of other origins; add --allow-origin \
@@ -225,16 +239,17 @@ impl From<&Refusal> for FaultKind {
     fn from(refusal: &Refusal) -> Self {
         let sentence = refusal.to_string();
         match refusal {
-            Refusal::Token(token::Error::NoToken(_) | token::Error::NoKey(_))
-            | Refusal::NoKey
-            | Refusal::NoReader => Self::NoToken(sentence),
-            Refusal::Token(token::Error::Bad(_)) | Refusal::WrongKey | Refusal::KeyRemoved(_) => {
-                Self::BadToken(sentence)
-            }
-            Refusal::Token(token::Error::Expired(_)) | Refusal::KeyExpired(..) => Self::Expired(sentence),
-            Refusal::Token(token::Error::Revoked(..)) => Self::Revoked(sentence),
-            Refusal::Token(token::Error::Forbidden(_) | token::Error::AnotherUser(..))
-            | Refusal::Host { .. }
+            Refusal::Token(error) | Refusal::TokenOf(_, error) => match error {
+                token::Error::NoToken(_) | token::Error::NoKey(_) => Self::NoToken(sentence),
+                token::Error::Bad(_) => Self::BadToken(sentence),
+                token::Error::Expired(_) => Self::Expired(sentence),
+                token::Error::Revoked(..) => Self::Revoked(sentence),
+                token::Error::Forbidden(_) | token::Error::AnotherUser(..) => Self::Forbidden(sentence),
+            },
+            Refusal::NoKey | Refusal::NoReader => Self::NoToken(sentence),
+            Refusal::WrongKey | Refusal::KeyRemoved(_) => Self::BadToken(sentence),
+            Refusal::KeyExpired(..) | Refusal::StayOver(_) => Self::Expired(sentence),
+            Refusal::Host { .. }
             | Refusal::Origin { .. }
             | Refusal::NoOrigin
             | Refusal::KeyForbids(_)
@@ -243,7 +258,26 @@ impl From<&Refusal> for FaultKind {
             Refusal::Reserved => Self::Reserved,
             // Its sentence gets its full stop there.
             Refusal::TwoProofs => Self::BadCommand(sentence.trim_end_matches('.').to_owned()),
-            Refusal::Unavailable => Self::Unavailable(sentence),
+            Refusal::Unavailable | Refusal::RevocationsFull => Self::Unavailable(sentence),
+        }
+    }
+}
+
+/// What a log line says of a refusal: the sentence, and whose token it is if that does not say so.
+impl Refusal {
+    /// The refusal of the token of this user, if it has a name.
+    pub(super) fn of_token(error: token::Error, sub: Option<&str>) -> Self {
+        match sub {
+            Some(sub) => Self::TokenOf(sub.into(), error),
+            None => Self::Token(error),
+        }
+    }
+
+    /// The text for a log line. It has no token and no key.
+    pub fn log_text(&self) -> String {
+        match self {
+            Self::TokenOf(sub, _) => format!("{sub}: {self}"),
+            _ => self.to_string(),
         }
     }
 }

@@ -167,6 +167,22 @@ impl Access {
         Ok(())
     }
 
+    /// The holder of a key with the rights that the key has now, if they are others than it had when it was shown.
+    pub fn renewed(&self, who: &Identity) -> Option<Identity> {
+        let shown = who.key()?;
+        let key = self.key(&shown.digest)?;
+        (key != shown).then(|| Identity::of_key(key))
+    }
+
+    /// The names of the keys that are here and not in `other`.
+    pub(super) fn keys_without(&self, other: &Self) -> Vec<String> {
+        let keys = self.keys.values().filter(|key| other.key(&key.digest).is_none());
+        let mut names: Vec<_> = keys.map(|key| key.name.clone()).collect();
+        names.sort_unstable();
+        names.extend(self.token_keys.without(&other.token_keys).map(|key| key.kid().to_owned()));
+        names
+    }
+
     fn rule(&self, channel: &ChannelName) -> AuthRule {
         by_channel(&self.rules, channel.local()).unwrap_or(self.rule)
     }
@@ -291,17 +307,18 @@ impl Access {
     ///
     /// # Errors
     /// It may not.
-    pub fn check_reader(&self, request: &Request, now_s: u64) -> Result<(), Refusal> {
+    pub fn check_reader(&self, request: &Request, now_s: u64) -> Result<Option<Arc<Identity>>, Refusal> {
         let sent = request.header_str("authorization").unwrap_or("");
         // A page elsewhere can open a WebSocket here, which the browser sends the password with.
         let password = basic_password(sent).filter(|_| is_same_origin(request));
         let secret = bearer(sent).map(str::to_owned).or(password);
         let who = match secret.map(|secret| self.classify(&secret, true, now_s)) {
-            Some(Ok(Credential::Key(key))) => Some(Identity::of_key(&key)),
+            Some(Ok(Credential::Key(key))) => Some(Arc::new(Identity::of_key(&key))),
             Some(Err(expired @ Refusal::KeyExpired(..))) if !self.is_development => return Err(expired),
             Some(Ok(Credential::Token | Credential::Foreign) | Err(_)) | None => None,
         };
-        self.check_admin(who.as_ref())
+        self.check_admin(who.as_deref())?;
+        Ok(who)
     }
 }
 

@@ -39,6 +39,8 @@ pub enum Route {
     Module,
     /// `/echo`
     Echo,
+    /// `/revoke`, where tokens are revoked.
+    Revoke,
     /// `/channels/{name}`
     Channel(ChannelName),
     /// `/channels`, for many channels
@@ -88,6 +90,7 @@ impl Route {
             "/fanfare.js" => Ok(Self::Script),
             "/fanfare.mjs" => Ok(Self::Module),
             "/echo" => Ok(Self::Echo),
+            "/revoke" => Ok(Self::Revoke),
             "/channels" | CHANNELS => Ok(Self::Channels),
             path => match path.strip_prefix(WATCHED_CHANNELS) {
                 Some(segment) => watched(segment).map(Self::LiveView),
@@ -138,7 +141,7 @@ impl Route {
                 Err(Refused::Method("POST")) => "POST, OPTIONS",
                 Ok(_) | Err(_) => "GET, POST, OPTIONS",
             },
-            (Door::Public, Self::Session(..)) => "POST, OPTIONS",
+            (Door::Public, Self::Session(..) | Self::Revoke) => "POST, OPTIONS",
             (
                 Door::Public,
                 Self::Home

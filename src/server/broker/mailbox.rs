@@ -110,6 +110,8 @@ pub enum OrderKind {
     Send(Arc<str>),
     /// Close its Pusher client: the user's connections are terminated.
     Terminate,
+    /// Answer its request: by what it revoked, this number of connections has ended.
+    Revoked(usize),
 }
 
 impl Mailbox {

@@ -182,6 +182,7 @@ fn lasting(answer: &Answer) -> Option<Lasting> {
         | Answer::Refuse(_)
         | Answer::Report(_)
         | Answer::ReadBody(_)
+        | Answer::Revoke
         | Answer::Call(_)
         | Answer::Session(_, Purpose::Send) => None,
     }

@@ -8,6 +8,7 @@ use super::{Connection, Next};
 use crate::http::{CONTINUE, encode_stream_head};
 use crate::http::{Error, Event, Framing, Request, Response, Status};
 use crate::hub::Published;
+use crate::server::access::{Asker, Refusal};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::basis::Basis;
@@ -15,6 +16,7 @@ use crate::server::api::handlers::{self, Answer, Answered, Intent, Publication};
 use crate::server::api::many::ReadingMany;
 use crate::server::api::payload;
 use crate::server::api::rest::{Requested, Scene};
+use crate::server::api::revoking;
 use crate::server::api::routes::{Door, FIGURES_PATH};
 use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
 use crate::server::broker::draft::Draft;
@@ -98,12 +100,13 @@ impl Connection {
         }
         match answer {
             Answer::Respond(response) => self.respond_to(request, &response, cx),
-            Answer::Refuse(refusal) => self.respond_to(request, &Response::from(*refusal), cx),
+            Answer::Refuse(refusal) => self.refuse(request, &refusal, cx),
             Answer::Report(report) => {
                 let response = report_on(report, cx);
                 self.respond_to(request, &response, cx);
             }
             Answer::ReadBody(publication) => self.await_body(request, Intent::Publish(publication), cx),
+            Answer::Revoke => self.await_body(request, Intent::Revoke, cx),
             Answer::Call(requested) if request.has_body() && requested.body_len_max() > 0 => {
                 self.await_body(request, Intent::Call(requested), cx);
             }
@@ -174,7 +177,31 @@ impl Connection {
                 let response = self.call(&requested, &body, cx);
                 self.respond(&response, after, cx);
             }
+            Intent::Revoke => self.revoke(&body, after, cx),
         }
+    }
+
+    /// Revokes tokens. The answer follows when all loops have ended the connections that live by them.
+    fn revoke(&mut self, body: &[u8], after: After, cx: &mut Context) {
+        let asker = Asker { loop_index: cx.loop_index, connection: cx.owner };
+        let revoked = revoking::whom(body).map(|whom| cx.shared.revoke(whom, asker));
+        match revoked {
+            Err(response) => self.respond(&response, after, cx),
+            Ok(Err(refusal)) => self.respond(&Response::from(&refusal), after, cx),
+            Ok(Ok(())) => {
+                let Life::Http(http) = &mut self.life else { return };
+                http.expects = Expects::Delivery { after };
+            }
+        }
+    }
+
+    /// All loops have ended the connections that live by what this request revoked: it is answered.
+    pub(super) fn receive_revoked(&mut self, ended: usize, cx: &mut Context) -> Next {
+        let Life::Http(http) = &mut self.life else { return Next::Wait };
+        let Expects::Delivery { after } = http.expects else { return Next::Wait };
+        http.expects = Expects::Head;
+        self.respond(&revoking::revoked(ended), after, cx);
+        Next::Read
     }
 
     /// Does what a server calls for by the HTTP API of Pusher.
@@ -295,6 +322,12 @@ impl Connection {
     /// Answers 503 since memory is short, and closes.
     pub(super) fn refuse_for_memory(&mut self, cx: &mut Context) {
         self.respond(&answers::over_capacity(), After::Close, cx);
+    }
+
+    /// Tells a client why it is refused.
+    fn refuse(&mut self, request: &Request, refusal: &Refusal, cx: &mut Context) {
+        cx.note_refusal(refusal, self.identity.as_deref());
+        self.put_response(&Response::from(refusal), After::of(request), Extent::of(request), cx);
     }
 
     /// Answers a request whose body, if it announced one, is not read.

@@ -11,7 +11,7 @@ use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
 use crate::peer::proxy::HeaderReader;
 use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
-use crate::server::api::handlers::Intent;
+use crate::server::api::handlers::{Intent, MayPublish};
 use crate::server::api::pusher::Connecting;
 use crate::ws::{Deflate, Protocol, State};
 
@@ -225,6 +225,8 @@ pub struct WebSocket {
     pub is_leaving: bool,
     /// What becomes of its messages.
     pub messages: Messages,
+    /// Whether its messages are envelopes, in both directions.
+    pub is_envelope: bool,
     /// What its protocol keeps of the client.
     pub client: Option<Box<Client>>,
 }
@@ -234,8 +236,8 @@ pub struct WebSocket {
 pub enum Messages {
     /// They are sent back.
     Echoed,
-    /// They are published to the channel that it reads.
-    Published,
+    /// They are published to the channel that it reads, where it may publish.
+    Published(MayPublish),
     /// They are commands of the Pusher protocol.
     Pusher,
     /// They are commands about many channels.
@@ -300,6 +302,11 @@ impl WebSocket {
         self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.held_len()) + client
     }
 
+    /// Whether no Close frame was sent or received.
+    pub fn is_open(&self) -> bool {
+        self.protocol.state() == State::Open
+    }
+
     /// Whether input was read but not processed.
     pub fn has_rest(&self) -> bool {
         self.rest.is_some()
@@ -317,6 +324,8 @@ pub struct EventStream {
     pub awaits: Awaits,
     /// Whether it ends once its unsent bytes are sent: the server stops.
     pub is_leaving: bool,
+    /// Whether its data are envelopes.
+    pub is_envelope: bool,
     /// What it was told of its positions, if it reads several channels.
     pub places: Option<Box<Places>>,
 }

@@ -47,7 +47,7 @@ impl Connection {
             http::encode_event(self.outbox.tail(), &event);
         }
         let places = Places::new(sum(&positions), cx.now);
-        self.become_event_stream(cx.is_leaving(), Some(Box::new(places)), cx.now);
+        self.become_event_stream(cx.is_leaving(), true, Some(Box::new(places)), cx.now);
         self.expect_acknowledgement(cx);
     }
 }

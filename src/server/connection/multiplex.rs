@@ -271,8 +271,25 @@ impl Connection {
         entries.filter(|entry| cx.hub.channel(entry.subscription).accompanied().is_none()).count()
     }
 
-    /// Ends the subscriptions to channels that the client may not read any more.
+    /// Ends all subscriptions of a client of commands, and tells it why.
+    pub(super) fn expel_from_all(&mut self, code: &str, cx: &mut Context) {
+        if self.multiplex().is_none() {
+            return;
+        }
+        let entries = self.subscriptions.entries().iter();
+        let all: Vec<_> = entries.map(|entry| entry.subscription).collect();
+        for subscription in all {
+            if cx.hub.channel(subscription).accompanied().is_none() {
+                self.expel(subscription, code, cx);
+            }
+        }
+    }
+
+    /// Ends the subscriptions of a client of commands to channels that it may not read any more.
     pub(super) fn expel_from_forbidden(&mut self, cx: &mut Context) {
+        if self.multiplex().is_none() {
+            return;
+        }
         let entries = self.subscriptions.entries().iter();
         let all: Vec<_> = entries.map(|entry| entry.subscription).collect();
         for subscription in all {

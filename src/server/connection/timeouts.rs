@@ -45,7 +45,7 @@ pub enum Due {
     Ping,
     /// Send the notice that the server is alive, to a subscriber that cannot see pings.
     Notice,
-    /// Close a Pusher client that was not authorized in time.
+    /// Close a Pusher client that was not authorized in time, or a client whose token or key has expired.
     Unauthorized,
     /// Answer the long poll without publications.
     Answer,
