@@ -65,6 +65,7 @@ impl Connection {
         if matches!(self.life, Life::LongPoll(_)) {
             return self.refuse_poll(refusal, cx);
         }
+        self.tell_last_places(cx);
         self.leave_channels(cx);
         match &self.life {
             Life::WebSocket(websocket) if websocket.is_envelope() => {
