@@ -5,6 +5,7 @@
 use super::client::Client;
 use super::context::Context;
 use super::life::Life;
+use super::subscriptions::Entry;
 use super::{Connection, Next};
 use crate::commands::{self, Fault, FaultKind, Limits, Reference, answer};
 use crate::hub::{ChannelName, PublicationId, Subscription, WireForm};
@@ -228,8 +229,7 @@ impl Connection {
 impl Connection {
     /// Its subscription to a channel. O(subscriptions).
     pub(super) fn subscription_to(&self, channel: &ChannelName, cx: &Context) -> Option<Subscription> {
-        let mut all = self.subscriptions.entries().iter().map(|entry| entry.subscription);
-        all.find(|&one| cx.hub.channel(one) == channel)
+        self.subscriptions.to_channel(channel.as_str(), &cx.hub)
     }
 
     /// The last publication that the client has been sent of a channel, or found there.
@@ -265,10 +265,11 @@ impl Connection {
         }
     }
 
-    /// How many channels it reads: each with its companion is one. O(subscriptions).
-    pub(super) fn channels_len(&self, cx: &Context) -> usize {
-        let entries = self.subscriptions.entries().iter();
-        entries.filter(|entry| cx.hub.channel(entry.subscription).accompanied().is_none()).count()
+    /// Whether it reads as many channels as it may: each with its companion is one. O(subscriptions) if it nearly does.
+    pub(super) fn is_subscribed_out(&self, channels_max: usize, cx: &Context) -> bool {
+        let entries = self.subscriptions.entries();
+        let is_channel = |entry: &&Entry| cx.hub.channel(entry.subscription).accompanied().is_none();
+        entries.len() >= channels_max && entries.iter().filter(is_channel).count() >= channels_max
     }
 
     /// Ends all subscriptions of a client of commands, and tells it why.
