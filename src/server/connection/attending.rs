@@ -63,12 +63,6 @@ impl Connection {
             }
         }
     }
-
-    /// How many channels it reads, whether it is told who is in them or not.
-    pub(super) fn channels_read(&self, cx: &Context) -> usize {
-        let channels = self.subscriptions.entries().iter().map(|entry| cx.hub.channel(entry.subscription));
-        channels.filter(|channel| !channel.is_companion()).count()
-    }
 }
 
 /// Begins to read the companion of a channel that the connection has joined: the subscription, and the text of the first
