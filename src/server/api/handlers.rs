@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::backend::Action;
 use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, Position, WireForm};
@@ -12,7 +13,8 @@ use crate::server::access::{Access, Identity, Refusal, Verdict};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::assets;
-use crate::server::api::basis::{Basis, Denied, decided};
+use crate::server::api::attendance;
+use crate::server::api::basis::{Asking, Basis, Denied};
 use crate::server::api::many::{self, ReadingMany};
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
@@ -69,6 +71,8 @@ pub enum Answer {
     Respond(Response),
     /// Say why the client is refused.
     Refuse(Box<Refusal>),
+    /// Ask the backend, then decide anew.
+    Ask(Asking),
     /// Send a report on the server itself.
     Report(Report),
     /// Read the body, then publish it.
@@ -204,19 +208,35 @@ pub enum Becoming {
 pub enum MayPublish {
     /// They are.
     Yes,
+    /// The backend is asked when one comes.
+    IfTheBackendSaysSo,
     /// They are not, by the rules of access.
     No,
     /// They are not, whatever those are: the page may only read, or the channel is the server's own.
     Never,
 }
 
+impl MayPublish {
+    /// Of a client that reads the channel, by the rules.
+    pub fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            // Who may subscribe may publish, and it does.
+            Verdict::Yes | Verdict::Ask(Action::Subscribe) => Self::Yes,
+            Verdict::Ask(Action::Publish) => Self::IfTheBackendSaysSo,
+            Verdict::No(_) => Self::No,
+        }
+    }
+}
+
 /// What becomes of the messages of a WebSocket that reads one channel. `hears_tokens`: one of them may bring a token.
 pub fn inbound(may_publish: MayPublish, hears_tokens: bool, publication_len_max: u64) -> Inbound {
     match (may_publish, hears_tokens) {
-        (MayPublish::Yes, true) => {
+        (MayPublish::Yes | MayPublish::IfTheBackendSaysSo, true) => {
             Inbound::Accept { message_len_max: publication_len_max.max(AUTHORIZE_LEN_MAX) }
         }
-        (MayPublish::Yes, false) => Inbound::Accept { message_len_max: publication_len_max },
+        (MayPublish::Yes | MayPublish::IfTheBackendSaysSo, false) => {
+            Inbound::Accept { message_len_max: publication_len_max }
+        }
         (MayPublish::No | MayPublish::Never, true) => Inbound::Accept { message_len_max: AUTHORIZE_LEN_MAX },
         (MayPublish::No | MayPublish::Never, false) => Inbound::Refuse,
     }
@@ -252,6 +272,7 @@ impl Handlers {
         let answer = self.try_answer(door, request, basis, &mut who).unwrap_or_else(|denied| match denied {
             Denied::Response(response) => Answer::Respond(response),
             Denied::Refusal(refusal) => Answer::Refuse(refusal),
+            Denied::Ask(asking) => Answer::Ask(asking),
         });
         Answered { answer, who }
     }
@@ -312,6 +333,10 @@ impl Handlers {
                 identify(request, who, basis)?;
                 Ok(Answer::ReadMany(many::subscribe(request, who.as_deref(), basis)?))
             }
+            (Route::Presence(name), "GET" | "HEAD") => {
+                *who = basis.guard.identify(access, request, basis.now_s)?;
+                Ok(Answer::Report(attendance::presence(request, name, who.as_deref(), basis)?))
+            }
             (Route::Channel(name), "POST") => {
                 identify(request, who, basis)?;
                 self.post_to_channel(request, name, who.as_deref(), basis)
@@ -341,11 +366,10 @@ impl Handlers {
         basis: Basis<'_>,
     ) -> Result<Answer, Denied> {
         let channel = roads::channel_of(request, name, Wish::Subscribe, who, basis)?;
-        decided(basis.access.may_subscribe(who, &channel))?;
+        basis.check(basis.access.may_subscribe(who, &channel), &channel)?;
         let may_publish = match basis.access.check_fully_served(request) {
             Err(_) => MayPublish::Never,
-            Ok(()) if basis.access.may_publish(who, &channel) == Verdict::Yes => MayPublish::Yes,
-            Ok(()) => MayPublish::No,
+            Ok(()) => MayPublish::of(&basis.access.may_publish(who, &channel)),
         };
         Ok(self.subscribe(request, channel, may_publish, basis.access.takes_tokens())?)
     }
@@ -359,7 +383,7 @@ impl Handlers {
     ) -> Result<Answer, Denied> {
         let channel = roads::channel_of(request, name, Wish::Publish, who, basis)?;
         basis.access.check_fully_served(request)?;
-        decided(basis.access.may_publish(who, &channel))?;
+        basis.check(basis.access.may_publish(who, &channel), &channel)?;
         Ok(self.publish(request, channel)?)
     }
 

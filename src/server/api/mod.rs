@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod answers;
 pub mod assets;
+pub mod attendance;
 pub mod basis;
 pub mod handlers;
 pub mod many;

@@ -177,10 +177,9 @@ impl Connection {
         let Messages::Published(may_publish) = &mut websocket.messages else { return };
         *may_publish = match (*may_publish, may) {
             (MayPublish::Never, _) => MayPublish::Never,
-            (MayPublish::Yes | MayPublish::No, Verdict::Yes) => MayPublish::Yes,
-            (MayPublish::Yes | MayPublish::No, Verdict::No(_)) => MayPublish::No,
-            // The backend is asked at the next handshake.
-            (as_before, Verdict::Ask) => as_before,
+            // It was let in by another rule: the backend is asked at the next handshake.
+            (as_before, Verdict::Ask(_)) if self.tenure.is_none() => as_before,
+            (_, verdict) => MayPublish::of(&verdict),
         };
         let hears_tokens = websocket.is_envelope && cx.access.takes_tokens();
         let len_max = cx.shared.config.publication_len_max();
@@ -205,10 +204,12 @@ impl Connection {
         let limit = cx.shared.config.publication_len_max();
         let error = match websocket.messages {
             // A message with a token may be longer.
-            Messages::Published(MayPublish::Yes) if message.payload.len() as u64 > limit => {
+            Messages::Published(MayPublish::Yes | MayPublish::IfTheBackendSaysSo)
+                if message.payload.len() as u64 > limit =>
+            {
                 Error::TooBig { limit }
             }
-            Messages::Published(MayPublish::Yes) => return true,
+            Messages::Published(MayPublish::Yes | MayPublish::IfTheBackendSaysSo) => return true,
             Messages::Published(MayPublish::No | MayPublish::Never) => Error::MessageRefused,
             Messages::Echoed | Messages::Pusher | Messages::Commands => return false,
         };
@@ -257,7 +258,7 @@ fn check_body(http: &Http, who: Option<&Identity>, cx: &Context) -> Result<(), R
             cx.check_known(who)?;
             match cx.access.may_publish(who, &publication.channel) {
                 Verdict::No(refusal) => Err(refusal),
-                Verdict::Yes | Verdict::Ask => Ok(()),
+                Verdict::Yes | Verdict::Ask(_) => Ok(()),
             }
         }
         _ => Ok(()),

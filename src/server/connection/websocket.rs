@@ -189,7 +189,7 @@ impl Connection {
             cx.spares.give(assembled);
         }
         match drafted {
-            Ok(sent) => self.publish_sent(sent, cx),
+            Ok(sent) => self.publish_judged(sent, cx),
             Err(error) => {
                 cx.note(Reason::of_close(error.close_code()), &error);
                 self.close(error.close_code(), &error.to_string(), cx);
@@ -199,7 +199,7 @@ impl Connection {
 
     /// Publishes what a subscriber of the channel sent. It is told of the outcome if it gave a `ref`, and in any case of what
     /// is wrong with its key.
-    fn publish_sent(&mut self, sent: Sent, cx: &mut Context) {
+    pub(super) fn publish_sent(&mut self, sent: Sent, cx: &mut Context) {
         let Sent { draft, reference, key } = sent;
         let (broker, waiter) = (&cx.shared.broker, cx.waiter());
         let name = || draft.channel.local().into();
