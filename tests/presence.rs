@@ -14,6 +14,8 @@ use fanfare::config::{AccessKey, AuthRule, Config, Glob, PresenceRule};
 use fanfare::token::{Key, Keys};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
+use support::event_stream::Events;
+use support::metrics::Scraper;
 use support::multiplex::*;
 use support::*;
 use tungstenite::Message;
@@ -156,7 +158,7 @@ fn who_joins_is_told_who_is_there_and_then_who_comes_and_goes() {
     let members = json!([{"sub": "ada", "info": {"name": "ADA"}, "connections": 1}]);
     assert_eq!(
         first,
-        json!({"event": "fanfare:presence", "channel": "chat-7",
+        json!({"event": "fanfare:presence", "channel": "chat-7", "ref": 1,
             "data": {"members": members, "count": 1, "anonymous": 0, "since": since}})
     );
     let mut bob = client(server.address, "bob");
@@ -275,8 +277,8 @@ fn a_client_that_has_no_right_or_asks_where_nobody_is_told_is_subscribed_and_tol
     assert_eq!(watch(&mut ada, "news")["data"]["presence"], false);
     say(&mut ada, r#"{"event":"fanfare:presence","ref":2,"data":{"channel":"news"}}"#);
     let answer = next(&mut ada);
-    assert_eq!(fault(&answer), ("bad_command", 400));
-    let sentence = "Nobody is told who is in channel news: no --presence of the server names it.";
+    assert_eq!(fault(&answer), ("forbidden", 403));
+    let sentence = "Nobody is told who is in news; the server's --presence says where that is told.";
     assert_eq!(answer["data"]["message"], sentence);
 }
 
@@ -297,11 +299,7 @@ fn who_asks_over_http_needs_the_right_and_learns_where_nobody_is_told() {
     assert_eq!(ask("chat-7", "").0, 401);
     assert_eq!(ask("chat-7", &token_with("eve", json!({"subscribe": ["*"]}))).0, 403);
     let (status, sentence) = ask("news", "secret");
-    assert_eq!(
-        (status, sentence.contains("no --presence of the server names it")),
-        (404, true),
-        "{sentence}"
-    );
+    assert_eq!((status, sentence.contains("the server's --presence says where")), (404, true), "{sentence}");
 }
 
 #[test]
@@ -318,6 +316,32 @@ fn after_an_unsubscription_nobody_is_told_any_more() {
     bob.until(|bob| bob.members.contains_key("ada"));
     say(&mut watcher.client, r#"{"event":"fanfare:presence","ref":9,"data":{"channel":"chat-7"}}"#);
     assert_eq!(next(&mut watcher.client)["ref"], 9, "and nothing before it");
+}
+
+#[test]
+fn who_brings_a_token_is_there_by_its_name_and_who_loses_the_right_is_told_no_more() {
+    let server = start(told());
+    let mut watcher = Watcher::new(server.address, "ada", "open-7");
+    let mut bob = multiplex(server.address);
+    subscribe(&mut bob, "open-7");
+    watcher.until(|watcher| watcher.anonymous == 1);
+    say(&mut bob, &json!({"event": "fanfare:authorize", "data": {"token": token("bob")}}).to_string());
+    assert_eq!(next(&mut bob)["event"], "fanfare:authorized");
+    watcher.until(|watcher| watcher.members.contains_key("bob"));
+    assert_eq!(watcher.anonymous, 0, "it did not leave and come");
+    // The watcher goes on in a channel that is not open, and brings a token that only reads.
+    let mut eve = Watcher::new(server.address, "eve", "chat-7");
+    let reads_only = token_with("eve", json!({"subscribe": ["*"]}));
+    say(&mut eve.client, &json!({"event": "fanfare:authorize", "data": {"token": reads_only}}).to_string());
+    assert_eq!(next(&mut eve.client)["event"], "fanfare:authorized");
+    let refused = next(&mut eve.client);
+    assert_eq!((fault(&refused), &refused["channel"]), (("forbidden", 403), &"chat-7".into()));
+    let mut carol = client(server.address, "carol");
+    subscribe(&mut carol, "chat-7");
+    let hello = json!({"channel": "chat-7", "data": "hello"});
+    let fields = "Authorization: Bearer secret\r\nContent-Type: application/json\r\n";
+    request(server.address, "POST", "/channels/chat-7", fields, hello["data"].to_string().as_bytes());
+    assert_eq!(next(&mut eve.client)["data"], "hello", "it reads the channel, and is not told of others");
 }
 
 #[test]

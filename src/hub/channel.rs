@@ -66,7 +66,6 @@ impl ChannelName {
     /// The channel that tells who comes to this one, and who goes. This one's name is the name inside its space.
     #[must_use]
     pub fn companion(&self) -> Self {
-        debug_assert!(self.space().is_none());
         Self(format!("{COMPANION_SPACE}{SEPARATOR}{}", self.0).into())
     }
 
@@ -202,7 +201,8 @@ mod tests {
         assert!(companion.is_companion() && !channel.is_companion());
         assert!(ChannelName::new(companion.as_str()).is_err());
         assert!(ChannelName::new("#presence").is_err(), "nor is its space one");
-        assert_eq!(channel.in_space("7").accompanied(), None);
+        let inside = channel.in_space("7");
+        assert_eq!((inside.accompanied(), inside.companion().accompanied()), (None, Some(inside.clone())));
     }
 
     #[test]
