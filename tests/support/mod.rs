@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports)] // each test binary uses a part
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
+pub mod backend;
 pub mod event_stream;
 mod http;
 pub mod long_poll;

@@ -2,9 +2,10 @@
 //!
 //! Whether it is accepted is decided in `handlers`; what follows is up to the connection.
 
+use crate::backend::Action;
 use crate::http::Upgrade;
 use crate::hub::{ChannelName, Position, WireForm};
-use crate::server::access::Refusal;
+use crate::server::access::{Refusal, Verdict};
 use crate::server::api::pusher::Connecting;
 use crate::token::TOKEN_LEN_MAX;
 use crate::ws::{Deflate, Inbound, WINDOW_BITS_MAX};
@@ -70,19 +71,35 @@ pub enum Becoming {
 pub enum MayPublish {
     /// They are.
     Yes,
+    /// The backend is asked when one comes.
+    IfTheBackendSaysSo,
     /// They are not, by the rules of access.
     No,
     /// They are not, whatever those are: the page may only read, or the channel is the server's own.
     Never,
 }
 
+impl MayPublish {
+    /// Of a client that reads the channel, by the rules.
+    pub fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            // Who may subscribe may publish, and it does.
+            Verdict::Yes | Verdict::Ask(Action::Subscribe) => Self::Yes,
+            Verdict::Ask(Action::Publish) => Self::IfTheBackendSaysSo,
+            Verdict::No(_) => Self::No,
+        }
+    }
+}
+
 /// What becomes of the messages of a WebSocket that reads one channel. `hears_tokens`: one of them may bring a token.
 pub fn inbound(may_publish: MayPublish, hears_tokens: bool, publication_len_max: u64) -> Inbound {
     match (may_publish, hears_tokens) {
-        (MayPublish::Yes, true) => {
+        (MayPublish::Yes | MayPublish::IfTheBackendSaysSo, true) => {
             Inbound::Accept { message_len_max: publication_len_max.max(AUTHORIZE_LEN_MAX) }
         }
-        (MayPublish::Yes, false) => Inbound::Accept { message_len_max: publication_len_max },
+        (MayPublish::Yes | MayPublish::IfTheBackendSaysSo, false) => {
+            Inbound::Accept { message_len_max: publication_len_max }
+        }
         (MayPublish::No | MayPublish::Never, true) => Inbound::Accept { message_len_max: AUTHORIZE_LEN_MAX },
         (MayPublish::No | MayPublish::Never, false) => Inbound::Refuse,
     }

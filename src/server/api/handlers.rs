@@ -8,14 +8,15 @@ use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, Position, WireForm};
 use crate::pusher::fallback::path::{Purpose, SessionName};
-use crate::server::access::{Identity, Refusal, Verdict};
+use crate::server::access::{Identity, Refusal};
 use crate::server::api::acceptance::{
     Acceptance, Becoming, Joining, MayPublish, Multiplexing, form, inbound, is_deflated,
 };
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::assets;
-use crate::server::api::basis::{Basis, Denied, decided};
+use crate::server::api::attendance;
+use crate::server::api::basis::{Asking, Basis, Denied};
 use crate::server::api::many::{self, ReadingMany};
 use crate::server::api::pages::{check_page, options};
 use crate::server::api::params;
@@ -62,6 +63,8 @@ pub enum Answer {
     Respond(Response),
     /// Say why the client is refused.
     Refuse(Box<Refusal>),
+    /// Ask the backend, then decide anew.
+    Ask(Asking),
     /// Send a report on the server itself.
     Report(Report),
     /// Read the body, then publish it.
@@ -158,6 +161,7 @@ impl Handlers {
         let answer = self.try_answer(door, request, basis, &mut who).unwrap_or_else(|denied| match denied {
             Denied::Response(response) => Answer::Respond(response),
             Denied::Refusal(refusal) => Answer::Refuse(refusal),
+            Denied::Ask(asking) => Answer::Ask(asking),
         });
         Answered { answer, who }
     }
@@ -179,21 +183,10 @@ impl Handlers {
             (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home(request, apps))),
             (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(admin::health())),
             (Route::Ready, "GET" | "HEAD") => Ok(Answer::Report(Report::Readiness)),
-            (Route::Metrics, "GET" | "HEAD") => {
-                check_reader(door, request, basis)?;
-                Ok(Answer::Report(Report::Metrics))
-            }
-            (Route::Dashboard, "GET" | "HEAD") => {
-                check_reader(door, request, basis)?;
-                Ok(Answer::Respond(assets::DASHBOARD.response(request)))
-            }
-            (Route::Figures, "GET" | "HEAD") => {
+            (route @ (Route::Metrics | Route::Dashboard | Route::Figures), "GET" | "HEAD")
+            | (route @ Route::LiveView(_), "GET") => {
                 *who = check_reader(door, request, basis)?;
-                Ok(self.subscribe(request, dashboard::channel(), MayPublish::Never, false)?)
-            }
-            (Route::LiveView(name), "GET") => {
-                *who = check_reader(door, request, basis)?;
-                Ok(stream(request, watched_channel(request, &name, apps)?, WireForm::LiveView)?)
+                self.show_state(route, request, apps)
             }
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
@@ -217,6 +210,10 @@ impl Handlers {
                 identify(request, who, basis)?;
                 Ok(Answer::ReadMany(many::subscribe(request, who.as_deref(), basis)?))
             }
+            (Route::Presence(name), "GET" | "HEAD") => {
+                *who = basis.guard.identify(access, request, basis.now_s)?;
+                Ok(Answer::Report(attendance::presence(request, name, who.as_deref(), basis)?))
+            }
             (Route::Channel(name), "POST") => {
                 identify(request, who, basis)?;
                 self.post_to_channel(request, name, who.as_deref(), basis)
@@ -238,6 +235,18 @@ impl Handlers {
         }
     }
 
+    /// Shows the state of the server to who may read it.
+    fn show_state(&self, route: Route, request: &Request, apps: &Apps) -> Result<Answer, Denied> {
+        Ok(match route {
+            Route::Dashboard => Answer::Respond(assets::DASHBOARD.response(request)),
+            Route::Figures => self.subscribe(request, dashboard::channel(), MayPublish::Never, false)?,
+            Route::LiveView(name) => {
+                stream(request, watched_channel(request, &name, apps)?, WireForm::LiveView)?
+            }
+            _ => Answer::Report(Report::Metrics),
+        })
+    }
+
     fn read_channel(
         &self,
         request: &Request,
@@ -246,11 +255,10 @@ impl Handlers {
         basis: Basis<'_>,
     ) -> Result<Answer, Denied> {
         let channel = roads::channel_of(request, name, Wish::Subscribe, who, basis)?;
-        decided(basis.access.may_subscribe(who, &channel))?;
+        basis.check(basis.access.may_subscribe(who, &channel), &channel)?;
         let may_publish = match basis.access.check_fully_served(request) {
             Err(_) => MayPublish::Never,
-            Ok(()) if basis.access.may_publish(who, &channel) == Verdict::Yes => MayPublish::Yes,
-            Ok(()) => MayPublish::No,
+            Ok(()) => MayPublish::of(&basis.access.may_publish(who, &channel)),
         };
         Ok(self.subscribe(request, channel, may_publish, basis.access.takes_tokens())?)
     }
@@ -264,7 +272,7 @@ impl Handlers {
     ) -> Result<Answer, Denied> {
         let channel = roads::channel_of(request, name, Wish::Publish, who, basis)?;
         basis.access.check_fully_served(request)?;
-        decided(basis.access.may_publish(who, &channel))?;
+        basis.check(basis.access.may_publish(who, &channel), &channel)?;
         Ok(self.publish(request, channel)?)
     }
 

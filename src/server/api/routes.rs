@@ -43,6 +43,8 @@ pub enum Route {
     Revoke,
     /// `/channels/{name}`
     Channel(ChannelName),
+    /// `/channels/{name}/presence`, who is in a channel.
+    Presence(ChannelName),
     /// `/channels`, for many channels
     Channels,
     /// `/app/{key}`, where clients of the Pusher protocol connect.
@@ -102,7 +104,11 @@ impl Route {
     /// The route of a path that names something.
     fn of_names(path: &str, request: &Request) -> Result<Self, Response> {
         if let Some(segment) = path.strip_prefix(CHANNELS) {
-            return channel(segment).map(Self::Channel);
+            // No name has a slash.
+            return match segment.split_once('/') {
+                Some((segment, "presence")) => channel(segment).map(Self::Presence),
+                Some(_) | None => channel(segment).map(Self::Channel),
+            };
         }
         if let Some(key) = pusher_key(path) {
             return Ok(Self::Pusher(key));
@@ -154,6 +160,7 @@ impl Route {
                 | Self::Module
                 | Self::Echo
                 | Self::Channels
+                | Self::Presence(_)
                 | Self::Pusher(_)
                 | Self::PusherElsewhere,
             ) => "GET, HEAD, OPTIONS",
@@ -235,6 +242,14 @@ mod tests {
         assert_eq!(route(Door::Public, "/channels/%ff"), Err(Status::BAD_REQUEST));
         assert_eq!(route(Door::Public, "/channel/a"), Err(Status::NOT_FOUND));
         assert_eq!(route(Door::Public, "/dashboard/channels/@fanfare.dashboard"), Err(Status::BAD_REQUEST));
+    }
+
+    #[test]
+    fn who_is_in_a_channel_is_asked_for_beside_it() {
+        let named = Route::Presence(ChannelName::new("chat-7").unwrap());
+        assert_eq!(route(Door::Public, "/channels/chat-7/presence"), Ok(named));
+        assert_eq!(route(Door::Public, "/channels/@fanfare.dashboard/presence"), Err(Status::FORBIDDEN));
+        assert_eq!(route(Door::Public, "/channels/chat-7/nothing"), Err(Status::BAD_REQUEST));
     }
 
     #[test]

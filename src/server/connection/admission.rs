@@ -180,6 +180,7 @@ fn lasting(answer: &Answer) -> Option<Lasting> {
         Answer::Session(_, Purpose::Receive(_)) => Some(Lasting::Wait),
         Answer::Respond(_)
         | Answer::Refuse(_)
+        | Answer::Ask(_)
         | Answer::Report(_)
         | Answer::ReadBody(_)
         | Answer::Revoke

@@ -18,13 +18,7 @@ impl Connection {
             identity.check_replaces(before)?;
         }
         self.identity = Some(identity);
-        let present = self.present();
-        for entry in self.subscriptions.entries() {
-            let channel = cx.hub.channel(entry.subscription).clone();
-            if channel.accompanied().is_none() {
-                cx.identify_in(&channel, present);
-            }
-        }
+        self.attend_anew(cx);
         Ok(())
     }
 

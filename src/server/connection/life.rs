@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::carried::Carried;
 use super::client::Client;
+use super::judging::Parked;
 use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
@@ -68,6 +69,8 @@ pub enum Expects {
     Body { intent: Intent, after: After },
     /// Nothing: its publication is being delivered, and the mailbox brings the outcome.
     Delivery { after: After },
+    /// Nothing: the backend is asked about the request, and the mailbox brings the answer.
+    Judgement(Box<Parked>),
     /// The body of a request of a session.
     SessionBody(Box<SessionRequest>),
     /// Nothing: the loop is to bring the request to its session.
@@ -105,6 +108,7 @@ impl Http {
             Expects::NextRequest => Stage::KeptAlive,
             Expects::Body { .. }
             | Expects::Delivery { .. }
+            | Expects::Judgement(_)
             | Expects::SessionBody(_)
             | Expects::Session(_) => Stage::Body,
         }
@@ -114,7 +118,7 @@ impl Http {
     pub fn is_under_way(&self) -> bool {
         !self.reader.is_idle()
             || self.is_body_awaited()
-            || self.is_delivery_awaited()
+            || self.is_outcome_awaited()
             || self.is_session_awaited()
     }
 
@@ -133,15 +137,16 @@ impl Http {
         matches!(self.expects, Expects::ProxyHeader(_))
     }
 
-    /// Whether the delivery of a publication is awaited.
-    pub fn is_delivery_awaited(&self) -> bool {
-        matches!(self.expects, Expects::Delivery { .. })
+    /// Whether the delivery of a publication is awaited, or what the backend says of a request.
+    pub fn is_outcome_awaited(&self) -> bool {
+        matches!(self.expects, Expects::Delivery { .. } | Expects::Judgement(_))
     }
 
     /// The bytes of memory that the request under way takes.
     pub fn held_len(&self) -> usize {
         let body_len = match &self.expects {
             Expects::Session(request) => request.body.capacity(),
+            Expects::Judgement(parked) => parked.held_len(),
             Expects::ProxyHeader(reader) => reader.held_len(),
             Expects::Head
             | Expects::NextRequest

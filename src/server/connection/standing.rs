@@ -128,6 +128,10 @@ impl Connection {
             self.leave_channels(cx);
             let close_at = Millis(cx.now.0 + cx.draw() % CLOSES_OVER_MS);
             self.identity = Some(Arc::new(Identity::ended(refusal, close_at)));
+            // What it sends closes it sooner, with the reason.
+            if let Life::WebSocket(websocket) = &mut self.life {
+                websocket.protocol.set_inbound(inbound(MayPublish::No, true, 0));
+            }
         }
         (is_revoked, if is_request { Next::Read } else { Next::Wait })
     }
@@ -181,10 +185,9 @@ impl Connection {
         };
         *may_publish = match (*may_publish, may) {
             (MayPublish::Never, _) => MayPublish::Never,
-            (MayPublish::Yes | MayPublish::No, Verdict::Yes) => MayPublish::Yes,
-            (MayPublish::Yes | MayPublish::No, Verdict::No(_)) => MayPublish::No,
-            // The backend is asked at the next handshake.
-            (as_before, Verdict::Ask) => as_before,
+            // It was let in by another rule: the backend is asked at the next handshake.
+            (as_before, Verdict::Ask(_)) if self.tenure.is_none() => as_before,
+            (_, verdict) => MayPublish::of(&verdict),
         };
         let may_publish = *may_publish;
         let hears_tokens = websocket.is_envelope() && cx.access.takes_tokens();
@@ -210,12 +213,14 @@ impl Connection {
         let limit = cx.shared.config.publication_len_max();
         let error = match websocket.messages {
             // A message with a token may be longer.
-            Messages::Published(MayPublish::Yes) | Messages::Enveloped(MayPublish::Yes)
+            Messages::Published(MayPublish::Yes | MayPublish::IfTheBackendSaysSo)
+            | Messages::Enveloped(MayPublish::Yes | MayPublish::IfTheBackendSaysSo)
                 if message.payload.len() as u64 > limit =>
             {
                 Error::TooBig { limit }
             }
-            Messages::Published(MayPublish::Yes) | Messages::Enveloped(MayPublish::Yes) => return true,
+            Messages::Published(MayPublish::Yes | MayPublish::IfTheBackendSaysSo)
+            | Messages::Enveloped(MayPublish::Yes | MayPublish::IfTheBackendSaysSo) => return true,
             Messages::Published(MayPublish::No | MayPublish::Never)
             | Messages::Enveloped(MayPublish::No | MayPublish::Never) => Error::MessageRefused,
             Messages::Echoed | Messages::Pusher | Messages::Commands => return false,
@@ -265,7 +270,7 @@ fn check_body(http: &Http, who: Option<&Identity>, cx: &Context) -> Result<(), R
             cx.check_known(who)?;
             match cx.access.may_publish(who, &publication.channel) {
                 Verdict::No(refusal) => Err(refusal),
-                Verdict::Yes | Verdict::Ask => Ok(()),
+                Verdict::Yes | Verdict::Ask(_) => Ok(()),
             }
         }
         _ => Ok(()),

@@ -59,7 +59,8 @@ impl Connection {
         let websocket =
             WebSocket { protocol, rest: None, deflate, awaits, is_leaving, messages, client: None };
         self.become_websocket(websocket, cx.now);
-        if matches!(messages, Messages::Enveloped(_) | Messages::Commands) {
+        let is_refused = matches!(acceptance.becomes, Becoming::Refused(_));
+        if !is_refused && matches!(messages, Messages::Enveloped(_) | Messages::Commands) {
             self.tell_authorized(None, cx);
         }
         if let Some(joined) = joined {
@@ -183,7 +184,7 @@ impl Connection {
             cx.spares.give(assembled);
         }
         match drafted {
-            Ok(sent) => self.publish_sent(sent, cx),
+            Ok(sent) => self.publish_judged(sent, cx),
             Err(error) => {
                 cx.note(Reason::of_close(error.close_code()), &error);
                 self.close(error.close_code(), &error.to_string(), cx);
@@ -193,7 +194,7 @@ impl Connection {
 
     /// Publishes what a subscriber of the channel sent. It is told of the outcome if it gave a `ref`, and in any case of what
     /// is wrong with its key.
-    fn publish_sent(&mut self, sent: Sent, cx: &mut Context) {
+    pub(super) fn publish_sent(&mut self, sent: Sent, cx: &mut Context) {
         let Sent { draft, reference, key } = sent;
         let (broker, waiter) = (&cx.shared.broker, cx.waiter());
         let name = || draft.channel.local().into();
