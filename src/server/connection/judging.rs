@@ -342,7 +342,11 @@ impl Connection {
     pub(super) fn publish_judged(&mut self, sent: Sent, cx: &mut Context) {
         let is_asked = matches!(
             &self.life,
-            Life::WebSocket(WebSocket { messages: Messages::Published(MayPublish::IfTheBackendSaysSo), .. })
+            Life::WebSocket(WebSocket {
+                messages: Messages::Published(MayPublish::IfTheBackendSaysSo)
+                    | Messages::Enveloped(MayPublish::IfTheBackendSaysSo),
+                ..
+            })
         );
         if !is_asked || self.tenure.as_ref().is_some_and(|tenure| cx.now < tenure.publishes_until) {
             return self.publish_sent(sent, cx);
