@@ -16,6 +16,8 @@ const EVICTION_OVER_MS: u64 = 60_000;
 pub struct Budget {
     /// The number of bytes that each loop holds for its clients.
     held: Vec<AtomicUsize>,
+    /// The number of bytes that known tokens take.
+    proofs: AtomicUsize,
     memory_max: u64,
     /// One more than the time of the last eviction of history, in milliseconds; 0 if there was none.
     evicted_at: AtomicU64,
@@ -25,7 +27,7 @@ impl Budget {
     /// Nothing is held yet, of at most `memory_max` bytes.
     pub fn new(loops: usize, memory_max: u64) -> Self {
         let held = (0..loops).map(|_| AtomicUsize::new(0)).collect();
-        Self { held, memory_max, evicted_at: AtomicU64::new(0) }
+        Self { held, proofs: AtomicUsize::new(0), memory_max, evicted_at: AtomicU64::new(0) }
     }
 
     /// Reports how many bytes a loop holds for its clients.
@@ -33,9 +35,15 @@ impl Budget {
         self.held[loop_index].store(bytes, Ordering::Relaxed);
     }
 
+    /// Reports how many bytes the known tokens take.
+    pub fn hold_proofs(&self, bytes: usize) {
+        self.proofs.store(bytes, Ordering::Relaxed);
+    }
+
     /// By how many bytes the limit is exceeded. O(loops).
     pub fn excess(&self, broker: &Broker) -> u64 {
         let held: usize = self.held.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
+        let held = held + self.proofs.load(Ordering::Relaxed);
         ((held + broker.held_len()) as u64).saturating_sub(self.memory_max)
     }
 

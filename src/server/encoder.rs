@@ -19,6 +19,10 @@ use crate::ws::{self, Deflater, Opcode, WINDOW_BITS_MAX};
 /// The subprotocol whose frames are envelopes.
 pub const ENVELOPE_SUBPROTOCOL: &str = "fanfare.v1.json";
 
+/// The subprotocol of clients that are sent payloads and nothing else, as without one: for those that offer names, since a
+/// browser fails if it offers some and gets none.
+pub const RAW_SUBPROTOCOL: &str = "fanfare.v1.raw";
+
 /// The event of binary publications in an event stream without envelopes; `fanfare:binary:NAME` if they have a name.
 const BINARY_EVENT: &str = "fanfare:binary";
 
@@ -547,6 +551,39 @@ mod tests {
         assert_eq!(frame, [b"\x81\x4c", &expected[..]].concat());
         let said = noticed(Notice::Lagged(3), WireForm::NamedEnvelope);
         assert!(said.ends_with(r#"{"event":"fanfare:lagged","channel":"a","data":{"missed":3}}"#), "{said}");
+    }
+
+    #[test]
+    fn a_stream_of_several_channels_has_the_same_envelope_and_no_identifiers() {
+        let publication = published(Content::Text, b"hi", Some("say"));
+        let chunk = rendered(&publication, WireForm::NamedEventStream);
+        let expected =
+            "3f\r\ndata: {\"channel\":\"news\",\"id\":\"a-7\",\"event\":\"say\",\"data\":\"hi\"}\n\n\r\n";
+        assert_eq!(String::from_utf8(chunk).unwrap(), expected);
+        let said = noticed(Notice::Lagged(3), WireForm::NamedEventStream);
+        let expected =
+            "44\r\ndata: {\"event\":\"fanfare:lagged\",\"channel\":\"a\",\"data\":{\"missed\":3}}\n\n\r\n";
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn the_answer_to_a_poll_of_several_channels_has_what_is_next_in_each() {
+        let element = rendered(&published(Content::Text, b"hi", None), WireForm::NamedLongPoll);
+        assert_eq!(element, br#",{"channel":"news","id":"a-7","data":"hi"}"#);
+        let mut answer = ManyAnswer::default();
+        let id = |sequence| PublicationId { epoch: 10, sequence };
+        answer.channel("news", None, id(7));
+        assert_eq!(answer.body(), b"{\"messages\":[],\"next\":{\"news\":\"a-7\"}}\n");
+        answer.elements.extend([element.clone(), element].concat());
+        answer.channel("chat-7", Some(Gap { missed: None }), id(8));
+        answer.channel("ops", Some(Gap { missed: Some(4) }), id(9));
+        let expected = concat!(
+            r#"{"messages":[{"channel":"news","id":"a-7","data":"hi"},{"channel":"news","id":"a-7","data":"hi"}],"#,
+            r#""next":{"news":"a-7","chat-7":"a-8","ops":"a-9"},"#,
+            r#""gap":{"chat-7":{"missed":null},"ops":{"missed":4}}}"#,
+            "\n"
+        );
+        assert_eq!(String::from_utf8(answer.body()).unwrap(), expected);
     }
 
     #[test]

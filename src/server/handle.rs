@@ -5,9 +5,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
 use crate::hub::Published;
 use crate::pusher::App;
+use crate::server::access::KeyChanges;
 use crate::server::apps::running::RunningApp;
 use crate::server::broker::answer::{NotPublished, Publishing, Reply, Waiter};
 use crate::server::broker::draft::Draft;
@@ -72,6 +73,17 @@ impl Handle {
             removed: ids(&reloaded.removed),
             changed: ids(&reloaded.changed),
         })
+    }
+
+    /// Takes who may do what from another configuration: rules, keys, globs, origins and host names. Connections that may
+    /// not stay by it end: their subscriptions at once, and themselves over half a minute. The other values of the
+    /// configuration stay as they were when the server was started.
+    ///
+    /// # Errors
+    /// A value is refused. Nothing was replaced.
+    pub fn reload_access(&self, config: &Config) -> Result<KeyChanges, ConfigError> {
+        config.check()?;
+        Ok(self.shared.reload_access(config))
     }
 
     /// The number of open connections.

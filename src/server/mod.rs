@@ -27,6 +27,7 @@ mod start;
 mod stopping;
 
 pub use crate::hub::Published;
+pub use access::KeyChanges;
 pub use broker::draft::{Draft, DraftError};
 pub use encoder::ENVELOPE_SUBPROTOCOL;
 pub use handle::{AppChanges, Handle, PublishError};

@@ -149,6 +149,12 @@ impl Protocol {
         }
     }
 
+    /// From the next frame on, this becomes of messages: the peer may publish by now, or may no more.
+    pub fn set_inbound(&mut self, inbound: Inbound) {
+        let Protocol { takes_messages, message_len_max, .. } = Protocol::new(inbound);
+        (self.takes_messages, self.message_len_max) = (takes_messages, message_len_max);
+    }
+
     /// The same with permessage-deflate, as agreed: compressed messages are inflated, and if the client may refer
     /// back to its earlier ones, their last bytes are kept, 32 KiB at most.
     #[must_use]

@@ -18,7 +18,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("hook", &["broker", "clock", "excerpt", "lock"]),
     ("apps", &["broker", "clock", "excerpt", "lock", "metrics"]),
     ("demo", &["broker", "clock", "prices"]),
-    ("access", &["clock", "lock"]),
+    ("access", &["clock", "limits", "lock"]),
     ("api", &["access", "apps", "broker", "clock", "encoder", "metrics"]),
     ("placement", &[]),
     ("sessions", &["lock"]),
@@ -67,7 +67,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 23] = [
             "stopping",
         ],
     ),
-    ("handle", &["apps", "broker", "shared", "stopping"]),
+    ("handle", &["access", "apps", "broker", "shared", "stopping"]),
     ("start", &["broker", "demo", "event_loop", "handle", "shared"]),
     ("mod", &[]), // the exports of the server: nobody inside names them
 ];

@@ -1,8 +1,9 @@
-//! Whether the proof of a request is good: the keys and tokens that are known at present, shared by all loops.
+//! Whether the proof of a request is good: the keys, tokens and revocations that are known at present, shared by all loops.
 //!
 //! What follows from a good proof is decided by `rules`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::config::Config;
@@ -10,28 +11,97 @@ use crate::http::Request;
 use crate::server::access::identity::Identity;
 use crate::server::access::proof::Proof;
 use crate::server::access::refusal::Refusal;
+use crate::server::access::revoked::{Revoked, Whom};
 use crate::server::access::rules::{Access, Credential};
 use crate::server::lock::{lock, read, write};
 use crate::token::{Known, Token, TokenDigest};
 
-/// The rules at present, and the tokens that were verified.
+/// The rules at present, the tokens that were verified, and the revocations.
 #[derive(Debug)]
 pub struct Guard {
     access: RwLock<Arc<Access>>,
-    /// Counts the rules.
+    /// Counts the rules and the revocations.
     generation: AtomicU64,
     known: Mutex<Known>,
+    /// The bytes of memory of `known`.
+    known_len: AtomicUsize,
+    revoked: RwLock<Revoked>,
+    /// For each loop the revocations that it has not looked at.
+    passes: Vec<Mutex<Vec<Arc<Pass>>>>,
+}
+
+/// A revocation on its way through the loops, each of which ends the connections that it is about.
+#[derive(Debug)]
+pub struct Pass {
+    whom: Whom,
+    /// In seconds since 1970.
+    at_s: u64,
+    /// Who is told how many they were.
+    pub asker: Asker,
+    ended: AtomicUsize,
+    loops_left: AtomicUsize,
+}
+
+/// A connection that waits for the outcome of a revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Its loop.
+    pub loop_index: usize,
+    /// Its key as a number.
+    pub connection: u64,
+}
+
+/// The keys that a reload has added and removed, by name: those of publishers, and those of tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyChanges {
+    /// Those that are new.
+    pub added: Vec<String>,
+    /// Those that are gone.
+    pub removed: Vec<String>,
+}
+
+impl fmt::Display for KeyChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [("added", &self.added), ("removed", &self.removed)];
+        let parts = all.iter().filter(|(_, names)| !names.is_empty());
+        let parts: Vec<_> = parts.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
+        match parts.as_slice() {
+            [] => f.write_str("no key has changed"),
+            parts => write!(f, "keys: {}", parts.join(", ")),
+        }
+    }
+}
+
+impl Pass {
+    /// Whether a client's token is one of those that are revoked.
+    pub fn fits(&self, who: &Identity) -> bool {
+        who.token().is_some_and(|token| match &self.whom {
+            Whom::Sub(_) => self.whom.fits(&token.claims) && token.claims.iat_s <= self.at_s,
+            Whom::Jti(_) => self.whom.fits(&token.claims),
+        })
+    }
+
+    /// A loop has ended this number of connections. The number of all, if it was the last loop.
+    #[must_use]
+    pub fn finish(&self, ended: usize) -> Option<usize> {
+        self.ended.fetch_add(ended, Ordering::AcqRel);
+        let was_last = self.loops_left.fetch_sub(1, Ordering::AcqRel) == 1;
+        was_last.then(|| self.ended.load(Ordering::Acquire))
+    }
 }
 
 impl Guard {
-    /// With the rules of a configuration.
-    pub fn new(config: &Config) -> Self {
+    /// With the rules of a configuration, for this number of loops.
+    pub fn new(config: &Config, loops: usize) -> Self {
         let access = Access::new(config);
         let known = Known::new(Arc::clone(access.token_keys()));
         Self {
             access: RwLock::new(Arc::new(access)),
             generation: AtomicU64::new(0),
             known: Mutex::new(known),
+            known_len: AtomicUsize::new(0),
+            revoked: RwLock::default(),
+            passes: (0..loops).map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -40,18 +110,61 @@ impl Guard {
         Arc::clone(&read(&self.access))
     }
 
-    /// Changes whenever the rules do.
+    /// Changes whenever connections have to be looked at again: the rules have changed, or something was revoked.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// The bytes of memory that the known tokens take.
+    pub fn held_len(&self) -> usize {
+        self.known_len.load(Ordering::Relaxed)
+    }
+
     /// Takes other rules.
-    pub fn reload(&self, config: &Config) {
+    pub fn reload(&self, config: &Config) -> KeyChanges {
         let access = Arc::new(Access::new(config));
         // First, so that no token of a removed key is taken after the loops have looked at their connections.
-        lock(&self.known).reload(Arc::clone(access.token_keys()));
-        *write(&self.access) = access;
+        {
+            let mut known = lock(&self.known);
+            known.reload(Arc::clone(access.token_keys()));
+            self.known_len.store(known.held_len(), Ordering::Relaxed);
+        }
+        let before = std::mem::replace(&mut *write(&self.access), Arc::clone(&access));
         self.generation.fetch_add(1, Ordering::Release);
+        KeyChanges { added: access.keys_without(&before), removed: before.keys_without(&access) }
+    }
+
+    /// Revokes tokens at `now_s`. The loops find the connections that live by them, and the last one tells `asker`.
+    ///
+    /// # Errors
+    /// [`Refusal::RevocationsFull`].
+    pub fn revoke(&self, whom: Whom, now_s: u64, asker: Asker) -> Result<(), Refusal> {
+        if !write(&self.revoked).add(&whom, now_s) {
+            return Err(Refusal::RevocationsFull);
+        }
+        let (ended, loops_left) = (AtomicUsize::new(0), AtomicUsize::new(self.passes.len()));
+        let pass = Arc::new(Pass { whom, at_s: now_s, asker, ended, loops_left });
+        for passes in &self.passes {
+            lock(passes).push(Arc::clone(&pass));
+        }
+        self.generation.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// The revocations that a loop has not looked at. It looks at them and says so by [`Pass::finish`].
+    pub fn take_passes(&self, loop_index: usize) -> Vec<Arc<Pass>> {
+        std::mem::take(&mut lock(&self.passes[loop_index]))
+    }
+
+    /// Checks that the client's token was not revoked.
+    ///
+    /// # Errors
+    /// It was.
+    pub fn check_revoked(&self, who: &Identity) -> Result<(), Refusal> {
+        match who.token() {
+            Some(token) => Ok(read(&self.revoked).check(&token.claims)?),
+            None => Ok(()),
+        }
     }
 
     /// Who made the request, by what it carries. `None`: nobody in particular.
@@ -83,7 +196,11 @@ impl Guard {
     /// It is no good.
     pub fn identify_token(&self, access: &Access, token: &str, now_s: u64) -> Result<Arc<Identity>, Refusal> {
         let token = self.verify(token, now_s)?;
-        token.claims.check(access.audience(), now_s)?;
+        let claims = &token.claims;
+        claims
+            .check(access.audience(), now_s)
+            .and_then(|()| read(&self.revoked).check(claims))
+            .map_err(|error| Refusal::of_token(error, claims.sub.as_deref()))?;
         Ok(Arc::new(Identity::of_token(token, now_s)))
     }
 
@@ -98,7 +215,9 @@ impl Guard {
             return Ok(token);
         }
         let verified = Arc::new(Token::verify(token, &keys)?);
-        lock(&self.known).keep(digest, &verified, now_s)?;
+        let mut known = lock(&self.known);
+        known.keep(digest, &verified, now_s)?;
+        self.known_len.store(known.held_len(), Ordering::Relaxed);
         Ok(verified)
     }
 }

@@ -8,9 +8,11 @@ mod identity;
 mod origins;
 mod proof;
 mod refusal;
+mod revoked;
 mod rules;
 
-pub use guard::Guard;
+pub use guard::{Asker, Guard, KeyChanges, Pass};
 pub use identity::Identity;
 pub use refusal::Refusal;
+pub use revoked::Whom;
 pub use rules::{Access, Verdict};

@@ -5,23 +5,29 @@
 
 use std::fmt;
 
+use crate::backend::{Fault, RETRY_AFTER_S};
 use crate::commands::FaultKind;
 use crate::config::Host;
 use crate::http::{Response, Status};
 use crate::hub::ChannelName;
+use crate::server::access::revoked::REVOKED_MAX;
+use crate::server::limits::TooMany;
 use crate::token::{self, Right};
 
 /// How many globs a sentence names: the holder of the key knows them all.
 const GLOBS_NAMED_MAX: usize = 5;
-
-/// How long a client is asked to wait until it tries again after a fault of the backend, in seconds.
-const RETRY_AFTER_S: u64 = 5;
 
 /// Why a client is refused. `Display` is the sentence that it is told; as the reason of a Close frame it may be cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Its token, or that it has none.
     Token(token::Error),
+    /// The same, of the token of this user.
+    TokenOf(Box<str>, token::Error),
+    /// The connection was allowed to live for this number of seconds by its token.
+    StayOver(u64),
+    /// As many revocations are remembered as there may be.
+    RevocationsFull,
     /// The server does not answer to the host name that was asked for.
     Host {
         /// The name; `None` if it is not a host name.
@@ -56,8 +62,12 @@ pub enum Refusal {
     Reserved,
     /// The request carries two proofs that differ.
     TwoProofs,
-    /// The backend that decides cannot be asked.
-    Unavailable,
+    /// There are too many connections of its user.
+    TooMany(TooMany),
+    /// The backend says no; its sentence.
+    Judged(String),
+    /// The backend could not decide.
+    Unavailable(Fault),
 }
 
 /// A channel for which a key does not have a right.
@@ -101,7 +111,7 @@ impl Refusal {
     fn row(&self) -> Row {
         let row = |code, status, close_code, challenge| Row { code, status, close_code, challenge };
         match self {
-            Self::Token(error) => {
+            Self::Token(error) | Self::TokenOf(_, error) => {
                 // A token's refusals have one of the two.
                 let status = if error.status() == 401 { Status::UNAUTHORIZED } else { Status::FORBIDDEN };
                 row(error.code(), status, error.close_code(), Some(error.challenge()))
@@ -111,11 +121,13 @@ impl Refusal {
             }
             Self::NoKey => row("no_token", Status::UNAUTHORIZED, 4401, Some("Bearer")),
             Self::WrongKey | Self::KeyRemoved(_) => row("bad_token", Status::UNAUTHORIZED, 4401, Some("Bearer error=\"invalid_token\"")),
-            Self::KeyExpired(..) => row("expired", Status::UNAUTHORIZED, 4401, Some("Bearer error=\"invalid_token\"")),
+            Self::KeyExpired(..) | Self::StayOver(_) => row("expired", Status::UNAUTHORIZED, 4401, Some("Bearer error=\"invalid_token\"")),
             Self::KeyForbids(_) | Self::NotAdmin(_) => row("forbidden", Status::FORBIDDEN, 4403, Some("Bearer error=\"insufficient_scope\"")),
+            Self::Judged(_) => row("forbidden", Status::FORBIDDEN, 4403, None),
             Self::NoReader => row("no_token", Status::UNAUTHORIZED, 4401, Some("Basic realm=\"Fanfare\"")),
             Self::TwoProofs => row("bad_command", Status::BAD_REQUEST, 4400, Some("Bearer error=\"invalid_request\"")),
-            Self::Unavailable => row("unavailable", Status::SERVICE_UNAVAILABLE, 1013, None),
+            Self::TooMany(_) => row("too_many", Status::TOO_MANY_REQUESTS, 4429, None),
+            Self::Unavailable(_) | Self::RevocationsFull => row("unavailable", Status::SERVICE_UNAVAILABLE, 1013, None),
         }
     }
 }
@@ -123,7 +135,14 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Token(error) => error.fmt(f),
+            Self::Token(error) | Self::TokenOf(_, error) => error.fmt(f),
+            Self::StayOver(stay_s) => write!(
+                f,
+                "The {stay_s} s are over for which the token let this connection stay; connect with another token."
+            ),
+            Self::RevocationsFull => {
+                write!(f, "{REVOKED_MAX} revocations are remembered, the most there may be; each is for 24 h.")
+            }
             Self::Host { asked, is_development } => f.write_str(&misnamed(asked.as_ref(), *is_development)),
             Self::Origin { is_development: true } => f.write_str(
                 "This is development mode: it serves pages of this machine, not of other origins; add --allow-origin \
@@ -161,9 +180,9 @@ impl fmt::Display for Refusal {
                 "The request carries two proofs that differ; give one, in Authorization, Sec-WebSocket-Protocol, \
                  a cookie or the query.",
             ),
-            Self::Unavailable => {
-                write!(f, "The backend that decides cannot be asked; try again in {RETRY_AFTER_S} s.")
-            }
+            Self::TooMany(too_many) => too_many.fmt(f),
+            Self::Judged(sentence) => f.write_str(sentence),
+            Self::Unavailable(fault) => fault.fmt(f),
         }
     }
 }
@@ -209,7 +228,10 @@ impl From<&Refusal> for Response {
             None => response,
         };
         match refusal {
-            Refusal::Unavailable => response.header("Retry-After", RETRY_AFTER_S.to_string()),
+            Refusal::TooMany(too_many) => {
+                response.header("Retry-After", too_many.retry_after_s().to_string())
+            }
+            Refusal::Unavailable(_) => response.header("Retry-After", RETRY_AFTER_S.to_string()),
             _ => response,
         }
     }
@@ -225,25 +247,47 @@ impl From<&Refusal> for FaultKind {
     fn from(refusal: &Refusal) -> Self {
         let sentence = refusal.to_string();
         match refusal {
-            Refusal::Token(token::Error::NoToken(_) | token::Error::NoKey(_))
-            | Refusal::NoKey
-            | Refusal::NoReader => Self::NoToken(sentence),
-            Refusal::Token(token::Error::Bad(_)) | Refusal::WrongKey | Refusal::KeyRemoved(_) => {
-                Self::BadToken(sentence)
-            }
-            Refusal::Token(token::Error::Expired(_)) | Refusal::KeyExpired(..) => Self::Expired(sentence),
-            Refusal::Token(token::Error::Revoked(..)) => Self::Revoked(sentence),
-            Refusal::Token(token::Error::Forbidden(_) | token::Error::AnotherUser(..))
-            | Refusal::Host { .. }
+            Refusal::Token(error) | Refusal::TokenOf(_, error) => match error {
+                token::Error::NoToken(_) | token::Error::NoKey(_) => Self::NoToken(sentence),
+                token::Error::Bad(_) => Self::BadToken(sentence),
+                token::Error::Expired(_) => Self::Expired(sentence),
+                token::Error::Revoked(..) => Self::Revoked(sentence),
+                token::Error::Forbidden(_) | token::Error::AnotherUser(..) => Self::Forbidden(sentence),
+            },
+            Refusal::NoKey | Refusal::NoReader => Self::NoToken(sentence),
+            Refusal::WrongKey | Refusal::KeyRemoved(_) => Self::BadToken(sentence),
+            Refusal::KeyExpired(..) | Refusal::StayOver(_) => Self::Expired(sentence),
+            Refusal::Host { .. }
             | Refusal::Origin { .. }
             | Refusal::NoOrigin
             | Refusal::KeyForbids(_)
             | Refusal::NotAdmin(_)
-            | Refusal::NotShown => Self::Forbidden(sentence),
+            | Refusal::NotShown
+            | Refusal::Judged(_) => Self::Forbidden(sentence),
             Refusal::Reserved => Self::Reserved,
             // Its sentence gets its full stop there.
             Refusal::TwoProofs => Self::BadCommand(sentence.trim_end_matches('.').to_owned()),
-            Refusal::Unavailable => Self::Unavailable(sentence),
+            Refusal::TooMany(_) => Self::TooManyConnections(sentence),
+            Refusal::Unavailable(_) | Refusal::RevocationsFull => Self::Unavailable(sentence),
+        }
+    }
+}
+
+/// What a log line says of a refusal: the sentence, and whose token it is if that does not say so.
+impl Refusal {
+    /// The refusal of the token of this user, if it has a name.
+    pub(super) fn of_token(error: token::Error, sub: Option<&str>) -> Self {
+        match sub {
+            Some(sub) => Self::TokenOf(sub.into(), error),
+            None => Self::Token(error),
+        }
+    }
+
+    /// The text for a log line. It has no token and no key.
+    pub fn log_text(&self) -> String {
+        match self {
+            Self::TokenOf(sub, _) => format!("{sub}: {self}"),
+            _ => self.to_string(),
         }
     }
 }

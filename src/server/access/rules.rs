@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::backend::Action;
 use crate::config::{AccessKey, AuthRule, Config, Glob, SecretDigest, by_channel, normalise_origin};
 use crate::http::Request;
 use crate::hub::ChannelName;
@@ -41,8 +42,8 @@ pub enum Verdict {
     Yes,
     /// It may not.
     No(Refusal),
-    /// The backend is to be asked: the rule of the channel is [`AuthRule::Hook`], and nothing else decides.
-    Ask,
+    /// The backend is to be asked this: the rule of the channel is [`AuthRule::Hook`], and nothing else decides.
+    Ask(Action),
 }
 
 /// What the credential of a request is, if it counts at all.
@@ -96,7 +97,7 @@ impl Access {
         }
         match self.may_read(who, channel, Right::Subscribe) {
             Verdict::Yes => self.may_read(who, channel, Right::Presence),
-            refused @ (Verdict::No(_) | Verdict::Ask) => refused,
+            refused @ (Verdict::No(_) | Verdict::Ask(_)) => refused,
         }
     }
 
@@ -114,12 +115,12 @@ impl Access {
         }
         if self.client_publish.iter().any(|glob| glob.matches(channel.local())) {
             match self.may_subscribe(who, channel) {
-                decided @ (Verdict::Yes | Verdict::Ask) => return decided,
+                decided @ (Verdict::Yes | Verdict::Ask(_)) => return decided,
                 Verdict::No(_) => {}
             }
         }
         if self.rule(channel) == AuthRule::Hook {
-            return Verdict::Ask;
+            return Verdict::Ask(Action::Publish);
         }
         own.unwrap_or_else(|| Verdict::No(self.lacks_publisher(channel)))
     }
@@ -167,6 +168,22 @@ impl Access {
         Ok(())
     }
 
+    /// The holder of a key with the rights that the key has now, if they are others than it had when it was shown.
+    pub fn renewed(&self, who: &Identity) -> Option<Identity> {
+        let shown = who.key()?;
+        let key = self.key(&shown.digest)?;
+        (key != shown).then(|| Identity::of_key(key))
+    }
+
+    /// The names of the keys that are here and not in `other`.
+    pub(super) fn keys_without(&self, other: &Self) -> Vec<String> {
+        let keys = self.keys.values().filter(|key| other.key(&key.digest).is_none());
+        let mut names: Vec<_> = keys.map(|key| key.name.clone()).collect();
+        names.sort_unstable();
+        names.extend(self.token_keys.without(&other.token_keys).map(|key| key.kid().to_owned()));
+        names
+    }
+
     fn rule(&self, channel: &ChannelName) -> AuthRule {
         by_channel(&self.rules, channel.local()).unwrap_or(self.rule)
     }
@@ -179,7 +196,7 @@ impl Access {
         }
         match self.rule(channel) {
             AuthRule::Open => Verdict::Yes,
-            AuthRule::Hook => Verdict::Ask,
+            AuthRule::Hook => Verdict::Ask(Action::Subscribe),
             AuthRule::Token => self
                 .own_right(who, channel, right)
                 .unwrap_or_else(|| Verdict::No(Error::NoToken(channel.clone()).into())),
@@ -291,17 +308,18 @@ impl Access {
     ///
     /// # Errors
     /// It may not.
-    pub fn check_reader(&self, request: &Request, now_s: u64) -> Result<(), Refusal> {
+    pub fn check_reader(&self, request: &Request, now_s: u64) -> Result<Option<Arc<Identity>>, Refusal> {
         let sent = request.header_str("authorization").unwrap_or("");
         // A page elsewhere can open a WebSocket here, which the browser sends the password with.
         let password = basic_password(sent).filter(|_| is_same_origin(request));
         let secret = bearer(sent).map(str::to_owned).or(password);
         let who = match secret.map(|secret| self.classify(&secret, true, now_s)) {
-            Some(Ok(Credential::Key(key))) => Some(Identity::of_key(&key)),
+            Some(Ok(Credential::Key(key))) => Some(Arc::new(Identity::of_key(&key))),
             Some(Err(expired @ Refusal::KeyExpired(..))) if !self.is_development => return Err(expired),
             Some(Ok(Credential::Token | Credential::Foreign) | Err(_)) | None => None,
         };
-        self.check_admin(who.as_ref())
+        self.check_admin(who.as_deref())?;
+        Ok(who)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::http::Request;
 use crate::hub::ChannelName;
 use crate::server::access::Identity;
 use crate::server::api::admin::Report;
-use crate::server::api::basis::{Basis, Denied, decided};
+use crate::server::api::basis::{Basis, Denied};
 use crate::server::api::roads::{self, Wish};
 
 /// The channel of which the client is told who is there.
@@ -21,7 +21,7 @@ pub fn presence(
 ) -> Result<Report, Denied> {
     let channel = roads::channel_of(request, name, Wish::Subscribe, who, basis)?;
     if basis.access.check_admin(who).is_err() {
-        decided(basis.access.may_see(who, &channel))?;
+        basis.check_sees(basis.access.may_see(who, &channel), &channel)?;
     }
     Ok(Report::Presence(channel))
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::backend::Action;
 use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, Position, WireForm};
@@ -13,20 +14,22 @@ use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::assets;
 use crate::server::api::attendance;
-use crate::server::api::basis::{Basis, Denied, decided};
+use crate::server::api::basis::{Asking, Basis, Denied};
 use crate::server::api::many::{self, ReadingMany};
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
 use crate::server::api::pusher::Connecting;
 use crate::server::api::rest::{self, Requested};
+use crate::server::api::revoking;
 use crate::server::api::roads::{self, Wish};
 use crate::server::api::routes::{Door, Route};
 use crate::server::api::session::check_session_origin;
 use crate::server::api::watching::watched_channel;
 use crate::server::apps::Apps;
 use crate::server::broker::idempotency::IdempotencyKey;
-use crate::server::encoder::ENVELOPE_SUBPROTOCOL;
+use crate::server::encoder::{ENVELOPE_SUBPROTOCOL, RAW_SUBPROTOCOL};
 use crate::server::metrics::dashboard;
+use crate::token::TOKEN_LEN_MAX;
 use crate::ws::{Deflate, Inbound, WINDOW_BITS_MAX};
 
 /// What pages of other origins may send besides what the Fetch standard lists.
@@ -34,6 +37,9 @@ const PREFLIGHT_FIELDS: &str = "Authorization, Content-Type, Idempotency-Key, La
 
 /// How long a browser may cache the answer to a preflight: the most that Chromium takes.
 const PREFLIGHT_SECONDS: &str = "7200";
+
+/// The longest message that brings a token, in bytes: the token, a reference, and what is around them.
+const AUTHORIZE_LEN_MAX: u64 = 2 * TOKEN_LEN_MAX as u64;
 
 /// The key of the app whose channels have plain names, for the demo page; every client of the app has it.
 const APP_KEY: &str = "Fanfare-App-Key";
@@ -65,10 +71,14 @@ pub enum Answer {
     Respond(Response),
     /// Say why the client is refused.
     Refuse(Box<Refusal>),
+    /// Ask the backend, then decide anew.
+    Ask(Asking),
     /// Send a report on the server itself.
     Report(Report),
     /// Read the body, then publish it.
     ReadBody(Publication),
+    /// Read the body, then revoke what it names.
+    Revoke,
     /// Read the body, if there is one, then do what is called for.
     Call(Box<Requested>),
     /// Switch protocols.
@@ -114,6 +124,8 @@ pub enum Intent {
     Publish(Publication),
     /// It says what is called for.
     Call(Box<Requested>),
+    /// It says which tokens are revoked.
+    Revoke,
 }
 
 impl Intent {
@@ -122,6 +134,7 @@ impl Intent {
         match self {
             Self::Publish(publication) => publication.len_max,
             Self::Call(requested) => requested.body_len_max(),
+            Self::Revoke => revoking::BODY_LEN_MAX,
         }
     }
 
@@ -130,6 +143,7 @@ impl Intent {
         match self {
             Self::Publish(publication) => answers::too_long(publication.len_max),
             Self::Call(requested) => requested.body_too_long(),
+            Self::Revoke => revoking::too_long(),
         }
     }
 }
@@ -170,7 +184,14 @@ pub enum Becoming {
     /// It is sent its own messages.
     Echo,
     /// It reads a channel.
-    Subscriber(Joining),
+    Subscriber {
+        /// What it reads.
+        joining: Joining,
+        /// Whether its messages are published.
+        may_publish: MayPublish,
+    },
+    /// It is told why it is refused, and closed: a page cannot read the answer to a handshake.
+    Refused(Box<Refusal>),
     /// It reads and publishes to many channels by commands.
     Multiplex(Multiplexing),
     /// It speaks the Pusher protocol, and reads channels in this form.
@@ -180,6 +201,45 @@ pub enum Becoming {
         /// The form.
         form: WireForm,
     },
+}
+
+/// Whether the messages of a WebSocket are published to the channel that it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayPublish {
+    /// They are.
+    Yes,
+    /// The backend is asked when one comes.
+    IfTheBackendSaysSo,
+    /// They are not, by the rules of access.
+    No,
+    /// They are not, whatever those are: the page may only read, or the channel is the server's own.
+    Never,
+}
+
+impl MayPublish {
+    /// Of a client that reads the channel, by the rules.
+    pub fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            // Who may subscribe may publish, and it does.
+            Verdict::Yes | Verdict::Ask(Action::Subscribe) => Self::Yes,
+            Verdict::Ask(Action::Publish) => Self::IfTheBackendSaysSo,
+            Verdict::No(_) => Self::No,
+        }
+    }
+}
+
+/// What becomes of the messages of a WebSocket that reads one channel. `hears_tokens`: one of them may bring a token.
+pub fn inbound(may_publish: MayPublish, hears_tokens: bool, publication_len_max: u64) -> Inbound {
+    match (may_publish, hears_tokens) {
+        (MayPublish::Yes | MayPublish::IfTheBackendSaysSo, true) => {
+            Inbound::Accept { message_len_max: publication_len_max.max(AUTHORIZE_LEN_MAX) }
+        }
+        (MayPublish::Yes | MayPublish::IfTheBackendSaysSo, false) => {
+            Inbound::Accept { message_len_max: publication_len_max }
+        }
+        (MayPublish::No | MayPublish::Never, true) => Inbound::Accept { message_len_max: AUTHORIZE_LEN_MAX },
+        (MayPublish::No | MayPublish::Never, false) => Inbound::Refuse,
+    }
 }
 
 /// A connection for many channels.
@@ -212,6 +272,7 @@ impl Handlers {
         let answer = self.try_answer(door, request, basis, &mut who).unwrap_or_else(|denied| match denied {
             Denied::Response(response) => Answer::Respond(response),
             Denied::Refusal(refusal) => Answer::Refuse(refusal),
+            Denied::Ask(asking) => Answer::Ask(asking),
         });
         Answered { answer, who }
     }
@@ -242,15 +303,16 @@ impl Handlers {
                 Ok(Answer::Respond(assets::DASHBOARD.response(request)))
             }
             (Route::Figures, "GET" | "HEAD") => {
-                check_reader(door, request, basis)?;
-                Ok(self.subscribe(request, dashboard::channel(), Inbound::Refuse)?)
+                *who = check_reader(door, request, basis)?;
+                Ok(self.subscribe(request, dashboard::channel(), MayPublish::Never, false)?)
             }
             (Route::LiveView(name), "GET") => {
-                check_reader(door, request, basis)?;
+                *who = check_reader(door, request, basis)?;
                 Ok(stream(request, watched_channel(request, &name, apps)?, WireForm::LiveView)?)
             }
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
+            (Route::Types, "GET" | "HEAD") => Ok(Answer::Respond(assets::TYPES.response(request))),
             (Route::Echo, "GET" | "HEAD") => Ok(self.echo(request)?),
             (Route::Pusher(key), "GET" | "HEAD") => {
                 Ok(self.connect_pusher(request, Connecting::new(request, &key, access, apps))?)
@@ -259,15 +321,16 @@ impl Handlers {
                 Ok(self.connect_pusher(request, Connecting::elsewhere())?)
             }
             (Route::Channel(name), "GET" | "HEAD") => {
-                *who = basis.guard.identify(access, request, basis.now_s)?;
-                self.read_channel(request, name, who.as_deref(), basis)
+                let read = identify(request, who, basis)
+                    .and_then(|()| self.read_channel(request, name, who.as_deref(), basis));
+                read.or_else(|denied| refuse_readably(request, denied))
             }
             (Route::Channels, "GET") if http::is_upgrade(request) => {
-                *who = basis.guard.identify(access, request, basis.now_s)?;
-                self.multiplex(request, basis)
+                let begun = identify(request, who, basis).and_then(|()| self.multiplex(request, basis));
+                begun.or_else(|denied| refuse_readably(request, denied))
             }
             (Route::Channels, "GET" | "HEAD") if many::names_channels(request) => {
-                *who = basis.guard.identify(access, request, basis.now_s)?;
+                identify(request, who, basis)?;
                 Ok(Answer::ReadMany(many::subscribe(request, who.as_deref(), basis)?))
             }
             (Route::Presence(name), "GET" | "HEAD") => {
@@ -275,8 +338,13 @@ impl Handlers {
                 Ok(Answer::Report(attendance::presence(request, name, who.as_deref(), basis)?))
             }
             (Route::Channel(name), "POST") => {
-                *who = basis.guard.identify(access, request, basis.now_s)?;
+                identify(request, who, basis)?;
                 self.post_to_channel(request, name, who.as_deref(), basis)
+            }
+            (Route::Revoke, "POST") => {
+                identify(request, who, basis)?;
+                access.check_admin(who.as_deref())?;
+                Ok(Answer::Revoke)
             }
             (Route::Rest(head), "GET" | "POST") => {
                 let head = head.map_err(|refused| rest::refusal(&refused))?;
@@ -298,14 +366,12 @@ impl Handlers {
         basis: Basis<'_>,
     ) -> Result<Answer, Denied> {
         let channel = roads::channel_of(request, name, Wish::Subscribe, who, basis)?;
-        decided(basis.access.may_subscribe(who, &channel))?;
-        let publishes = basis.access.check_fully_served(request).is_ok()
-            && basis.access.may_publish(who, &channel) == Verdict::Yes;
-        let inbound = match publishes {
-            true => Inbound::Accept { message_len_max: self.publication_len_max },
-            false => Inbound::Refuse,
+        basis.check(basis.access.may_subscribe(who, &channel), &channel)?;
+        let may_publish = match basis.access.check_fully_served(request) {
+            Err(_) => MayPublish::Never,
+            Ok(()) => MayPublish::of(&basis.access.may_publish(who, &channel)),
         };
-        Ok(self.subscribe(request, channel, inbound)?)
+        Ok(self.subscribe(request, channel, may_publish, basis.access.takes_tokens())?)
     }
 
     fn post_to_channel(
@@ -317,7 +383,7 @@ impl Handlers {
     ) -> Result<Answer, Denied> {
         let channel = roads::channel_of(request, name, Wish::Publish, who, basis)?;
         basis.access.check_fully_served(request)?;
-        decided(basis.access.may_publish(who, &channel))?;
+        basis.check(basis.access.may_publish(who, &channel), &channel)?;
         Ok(self.publish(request, channel)?)
     }
 
@@ -366,15 +432,16 @@ impl Handlers {
     }
 
     /// Subscribes by the transport that the request asks for: an upgrade, an event stream, or else a long poll.
-    /// `inbound`: what becomes of the messages of a WebSocket.
+    /// `may_publish` and `takes_tokens` are about the messages of a WebSocket.
     fn subscribe(
         &self,
         request: &Request,
         channel: ChannelName,
-        inbound: Inbound,
+        may_publish: MayPublish,
+        takes_tokens: bool,
     ) -> Result<Answer, Response> {
         if http::is_upgrade(request) {
-            return self.subscribe_websocket(request, channel, inbound);
+            return self.subscribe_websocket(request, channel, may_publish, takes_tokens);
         }
         if request.method() == "GET" && params::accepts_event_stream(request) {
             return subscribe_stream(request, channel);
@@ -388,7 +455,8 @@ impl Handlers {
         &self,
         request: &Request,
         channel: ChannelName,
-        inbound: Inbound,
+        may_publish: MayPublish,
+        takes_tokens: bool,
     ) -> Result<Answer, Response> {
         let upgrade = upgrade(request)?;
         let is_envelope = upgrade.offers(ENVELOPE_SUBPROTOCOL);
@@ -404,13 +472,14 @@ impl Handlers {
             ));
         }
         let position = position.unwrap_or(Position::Now);
-        let subprotocol = is_envelope.then_some(ENVELOPE_SUBPROTOCOL);
+        let offered = [ENVELOPE_SUBPROTOCOL, RAW_SUBPROTOCOL].into_iter();
+        let joining = Joining { channel, form, position, announces };
         Ok(Answer::Upgrade(Acceptance {
+            subprotocol: offered.into_iter().find(|name| upgrade.offers(name)),
             upgrade,
-            subprotocol,
             deflate,
-            inbound,
-            becomes: Becoming::Subscriber(Joining { channel, form, position, announces }),
+            inbound: inbound(may_publish, is_envelope && takes_tokens, self.publication_len_max),
+            becomes: Becoming::Subscriber { joining, may_publish },
         }))
     }
 
@@ -480,10 +549,32 @@ fn check_page(route: &Route, request: &Request, basis: Basis<'_>) -> Result<(), 
     }
 }
 
-fn check_reader(door: Door, request: &Request, basis: Basis<'_>) -> Result<(), Refusal> {
+/// Checks that the request may read the server's state. Who made it, where a key is needed for that.
+fn check_reader(door: Door, request: &Request, basis: Basis<'_>) -> Result<Option<Arc<Identity>>, Refusal> {
     match door {
         Door::Public => basis.access.check_reader(request, basis.now_s),
-        Door::Metrics => Ok(()),
+        Door::Metrics => Ok(None),
+    }
+}
+
+fn identify(request: &Request, who: &mut Option<Arc<Identity>>, basis: Basis<'_>) -> Result<(), Denied> {
+    *who = basis.guard.identify(basis.access, request, basis.now_s)?;
+    Ok(())
+}
+
+/// A refusal in a form that the page can read which made the request: browsers hide the answer to a handshake, so a client
+/// of envelopes is told after it.
+fn refuse_readably(request: &Request, denied: Denied) -> Result<Answer, Denied> {
+    let Denied::Refusal(refusal) = denied else { return Err(denied) };
+    match Upgrade::from_request(request) {
+        Ok(upgrade) if upgrade.offers(ENVELOPE_SUBPROTOCOL) => Ok(Answer::Upgrade(Acceptance {
+            upgrade,
+            subprotocol: Some(ENVELOPE_SUBPROTOCOL),
+            deflate: None,
+            inbound: Inbound::Refuse,
+            becomes: Becoming::Refused(refusal),
+        })),
+        Ok(_) | Err(_) => Err(Denied::Refusal(refusal)),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod params;
 pub mod payload;
 pub mod pusher;
 pub mod rest;
+pub mod revoking;
 pub mod roads;
 pub mod routes;
 mod session;

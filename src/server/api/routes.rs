@@ -37,8 +37,12 @@ pub enum Route {
     Script,
     /// `/fanfare.mjs`, the client as an ES module.
     Module,
+    /// `/fanfare.d.mts`, the types of the client.
+    Types,
     /// `/echo`
     Echo,
+    /// `/revoke`, where tokens are revoked.
+    Revoke,
     /// `/channels/{name}`
     Channel(ChannelName),
     /// `/channels/{name}/presence`, who is in a channel.
@@ -89,7 +93,9 @@ impl Route {
             FIGURES_PATH => Ok(Self::Figures),
             "/fanfare.js" => Ok(Self::Script),
             "/fanfare.mjs" => Ok(Self::Module),
+            "/fanfare.d.mts" => Ok(Self::Types),
             "/echo" => Ok(Self::Echo),
+            "/revoke" => Ok(Self::Revoke),
             "/channels" | CHANNELS => Ok(Self::Channels),
             path => match path.strip_prefix(WATCHED_CHANNELS) {
                 Some(segment) => watched(segment).map(Self::LiveView),
@@ -144,7 +150,7 @@ impl Route {
                 Err(Refused::Method("POST")) => "POST, OPTIONS",
                 Ok(_) | Err(_) => "GET, POST, OPTIONS",
             },
-            (Door::Public, Self::Session(..)) => "POST, OPTIONS",
+            (Door::Public, Self::Session(..) | Self::Revoke) => "POST, OPTIONS",
             (
                 Door::Public,
                 Self::Home
@@ -155,6 +161,7 @@ impl Route {
                 | Self::Figures
                 | Self::Script
                 | Self::Module
+                | Self::Types
                 | Self::Echo
                 | Self::Channels
                 | Self::Presence(_)
@@ -227,7 +234,8 @@ mod tests {
             assert_eq!(route(Door::Public, path), Ok(named.clone()));
             assert_eq!(route(Door::Metrics, path), Ok(named));
         }
-        for path in ["/", "/dashboard", FIGURES_PATH, "/fanfare.js", "/fanfare.mjs", "/echo", "/channels/a"] {
+        let client = ["/fanfare.js", "/fanfare.mjs", "/fanfare.d.mts"];
+        for path in ["/", "/dashboard", FIGURES_PATH, "/echo", "/channels/a"].into_iter().chain(client) {
             assert!(route(Door::Public, path).is_ok(), "{path}");
             assert_eq!(route(Door::Metrics, path), Err(Status::NOT_FOUND), "{path}");
         }

@@ -85,6 +85,11 @@ pub struct Reading<T> {
 }
 
 impl Broker {
+    /// Whether it is told in this channel who is there.
+    pub fn has_presence(&self, name: &ChannelName) -> bool {
+        self.presence_rules.of(name).is_some()
+    }
+
     /// Who is in a channel now, as a JSON object; `None` where that is not told.
     pub fn presence_of(&self, name: &ChannelName) -> Option<String> {
         let rule = self.presence_rules.of(name)?;

@@ -16,7 +16,7 @@ use super::timeouts::Timeouts;
 use crate::hub::{
     ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Source, Subscription, WireForm,
 };
-use crate::server::access::Access;
+use crate::server::access::{Access, Identity, Refusal};
 use crate::server::apps::running::RunningApp;
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::attendance::{Arrival, Departure};
@@ -125,6 +125,30 @@ impl Context {
     /// The wall clock's time, in seconds since 1970.
     pub fn unix_s(&self) -> u64 {
         (self.began_unix_ms + self.now.0) / 1000
+    }
+
+    /// Counts the refusal of a client, and logs it if it is time for a line: with the name of its key or user, and never
+    /// with a token.
+    pub fn note_refusal(&self, refusal: &Refusal, who: Option<&Identity>) {
+        let Some(reason) = Reason::of_status(refusal.status()) else { return };
+        match who {
+            Some(who) => self.note(reason, &format_args!("{}: {refusal}", who.log_name())),
+            None => self.note(reason, &refusal.log_text()),
+        }
+    }
+
+    /// Checks that what let the client in is still good: its key is known, and its token not revoked.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_known(&self, who: Option<&Identity>) -> Result<(), Refusal> {
+        match who {
+            Some(who) => {
+                self.access.check_known(who)?;
+                self.shared.guard.check_revoked(who)
+            }
+            None => Ok(()),
+        }
     }
 
     /// A number that clients cannot guess.

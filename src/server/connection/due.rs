@@ -15,7 +15,8 @@ impl Connection {
     /// When it is due next if no event comes first.
     pub fn deadline(&self, cx: &Context) -> Millis {
         let deadline = self.deadlines.next(self.stage(), &cx.timeouts);
-        let deadline = self.must_begin_by().map_or(deadline, |at| at.min(deadline));
+        let deadline = self.may_stay_until(cx).map_or(deadline, |at| at.min(deadline));
+        let deadline = self.renewal_at().map_or(deadline, |at| at.min(deadline));
         let flush_at = self.flush_at(cx);
         // What is due already is left to the flush of this turn.
         if flush_at > cx.now { deadline.min(flush_at) } else { deadline }
@@ -45,6 +46,11 @@ impl Connection {
         self.lateness.deadline(policy, &cx.lag_rules)
     }
 
+    /// Until when it may stay as it is, without authorization or with that which it has.
+    fn may_stay_until(&self, cx: &Context) -> Option<Millis> {
+        self.must_begin_by().into_iter().chain(self.stays_until(cx)).min()
+    }
+
     /// Excludes the time from `since` until now, in which the peer was not read, from its deadlines.
     pub fn excuse(&mut self, since: Millis, now: Millis) {
         self.deadlines.excuse(self.stage(), since, now);
@@ -52,8 +58,11 @@ impl Connection {
 
     /// What is due now, if anything. Whether unread bytes or unused room excuse the peer, [`Connection::is_excused`] tells.
     pub fn due(&self, cx: &Context) -> Option<Due> {
-        if self.must_begin_by().is_some_and(|at| at <= cx.now) {
+        if self.may_stay_until(cx).is_some_and(|at| at <= cx.now) {
             return Some(Due::Unauthorized);
+        }
+        if self.renewal_at().is_some_and(|at| at <= cx.now) {
+            return Some(Due::Renewal);
         }
         self.deadlines.due(self.stage(), cx.now, &cx.timeouts)
     }
@@ -69,7 +78,7 @@ impl Connection {
         if self.stream.is_freed() && matches!(due, Due::Hangup | Due::CloseSilent | Due::Drop) {
             return true;
         }
-        if self.awaits_delivery() {
+        if self.awaits_answer() {
             // The request was complete in time. The connection is read again after the answer.
             return due == Due::RequestTimeout;
         }
@@ -78,13 +87,15 @@ impl Connection {
                 Due::RequestTimeout | Due::Hangup | Due::CloseSilent => true,
                 // On an event stream it is a comment, which expects no answer.
                 Due::Ping => matches!(self.life, Life::WebSocket(_)),
-                Due::Answer | Due::Notice | Due::Drop | Due::Unauthorized => false,
+                Due::Answer | Due::Notice | Due::Drop | Due::Unauthorized | Due::Renewal => false,
             }
     }
 
     /// Does what is due.
     pub fn expire(&mut self, due: Due, cx: &mut Context) -> Next {
+        let is_begun_too_late = self.begin_by().is_some_and(|at| at <= cx.now);
         match (due, &mut self.life) {
+            (Due::Renewal, _) => return self.renew(cx),
             (Due::RequestTimeout, Life::Http(http)) if http.is_proxy_header_awaited() => {
                 self.note_bad_header(&"no PROXY header came within --handshake-timeout", cx);
                 return Next::Drop;
@@ -108,8 +119,14 @@ impl Connection {
                 cx.note(Reason::Silent, &"an event stream whose bytes were not taken");
                 return Next::Drop;
             }
-            (Due::Unauthorized, Life::WebSocket(WebSocket { messages: Messages::Commands, .. })) => {
+            (Due::Unauthorized, Life::EventStream(_)) => self.end_stay(cx),
+            (Due::Unauthorized, Life::WebSocket(WebSocket { messages: Messages::Commands, .. }))
+                if is_begun_too_late =>
+            {
                 self.close_unbegun(cx);
+            }
+            (Due::Unauthorized, Life::WebSocket(websocket)) if websocket.messages != Messages::Pusher => {
+                self.end_stay(cx);
             }
             (Due::Unauthorized, Life::WebSocket(_) | Life::Carried(_)) => self.close_unauthorized(cx),
             (Due::Notice, Life::WebSocket(_)) => {

@@ -13,7 +13,7 @@ impl Connection {
     pub(super) fn begin_stream(&mut self, joining: &Joining, cx: &mut Context) {
         let joined = join(joining, self.present(), cx);
         self.send_stream_head(cx);
-        self.become_event_stream(cx.is_leaving(), None, cx.now);
+        self.become_event_stream(cx.is_leaving(), joining.form.is_envelope(), None, cx.now);
         self.begin(joined);
         self.expect_acknowledgement(cx);
     }

@@ -2,12 +2,16 @@
 //!
 //! What is answered is decided by `api`. The roles after an upgrade are in files of their own.
 
+use std::sync::Arc;
+
 use super::context::Context;
 use super::life::{After, Expects, Life};
 use super::{Connection, Next};
+use crate::backend::Judged;
 use crate::http::{CONTINUE, encode_stream_head};
 use crate::http::{Error, Event, Framing, Request, Response, Status};
 use crate::hub::Published;
+use crate::server::access::{Asker, Identity, Refusal};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::basis::Basis;
@@ -15,6 +19,7 @@ use crate::server::api::handlers::{self, Answer, Answered, Intent, Publication};
 use crate::server::api::many::ReadingMany;
 use crate::server::api::payload;
 use crate::server::api::rest::{Requested, Scene};
+use crate::server::api::revoking;
 use crate::server::api::routes::{Door, FIGURES_PATH};
 use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
 use crate::server::broker::draft::Draft;
@@ -70,22 +75,24 @@ impl Connection {
     pub(super) fn serve(&mut self, cx: &mut Context) {
         while let Life::Http(http) = &mut self.life {
             let has_to_wait = http.is_body_awaited() && cx.is_congested()
-                || http.is_delivery_awaited()
+                || http.is_outcome_awaited()
                 || http.is_session_awaited();
             if self.outbox.is_high() || has_to_wait {
                 return;
             }
             match http.reader.poll() {
                 Ok(None) => return,
-                Ok(Some(Event::Head(request))) => self.answer(&request, cx),
+                Ok(Some(Event::Head(request))) => self.answer(&request, Judged::default(), cx),
                 Ok(Some(Event::Body(body))) => self.take_body(body, cx),
                 Err(error) => self.refuse_request(&error, cx),
             }
         }
     }
 
-    fn answer(&mut self, request: &Request, cx: &mut Context) {
-        let answer = self.decide(request, cx);
+    /// Answers a request, or asks the backend about it. `judged`: what the backend has said of it.
+    pub(super) fn answer(&mut self, request: &Request, judged: Judged, cx: &mut Context) {
+        let answer = self.decide(request, &judged, cx);
+        self.begin_tenure(request, &answer, &judged, cx);
         if let Door::Public = self.door
             && let Life::Http(http) = &mut self.life
         {
@@ -98,12 +105,14 @@ impl Connection {
         }
         match answer {
             Answer::Respond(response) => self.respond_to(request, &response, cx),
-            Answer::Refuse(refusal) => self.respond_to(request, &Response::from(*refusal), cx),
+            Answer::Refuse(refusal) => self.refuse(request, &refusal, cx),
+            Answer::Ask(asking) => self.ask_about(request, judged, asking, cx),
             Answer::Report(report) => {
                 let response = report_on(report, cx);
                 self.respond_to(request, &response, cx);
             }
             Answer::ReadBody(publication) => self.await_body(request, Intent::Publish(publication), cx),
+            Answer::Revoke => self.await_body(request, Intent::Revoke, cx),
             Answer::Call(requested) if request.has_body() && requested.body_len_max() > 0 => {
                 self.await_body(request, Intent::Call(requested), cx);
             }
@@ -121,11 +130,11 @@ impl Connection {
     }
 
     /// What to do about a request. The connection is that of who made it from now on.
-    fn decide(&mut self, request: &Request, cx: &mut Context) -> Answer {
+    fn decide(&mut self, request: &Request, judged: &Judged, cx: &mut Context) -> Answer {
         let Shared { guard, apps, handlers, .. } = &*cx.shared;
-        let basis = Basis { access: &cx.access, guard, apps, now_s: cx.unix_s() };
+        let basis = Basis { access: &cx.access, guard, apps, judged, now_s: cx.unix_s() };
         let Answered { answer, who } = handlers.answer(self.door, request, basis);
-        self.identity = who;
+        self.identity = who.or_else(|| judged.person().map(|person| Arc::new(Identity::of_person(person))));
         if request.path() == FIGURES_PATH && !matches!(answer, Answer::Respond(_)) {
             cx.has_new_watcher = true;
         }
@@ -159,6 +168,7 @@ impl Connection {
             | Expects::Head
             | Expects::NextRequest
             | Expects::Delivery { .. }
+            | Expects::Judgement(_)
             | Expects::Session(_) => {
                 unreachable!("a body is read for what is done with it")
             }
@@ -174,7 +184,31 @@ impl Connection {
                 let response = self.call(&requested, &body, cx);
                 self.respond(&response, after, cx);
             }
+            Intent::Revoke => self.revoke(&body, after, cx),
         }
+    }
+
+    /// Revokes tokens. The answer follows when all loops have ended the connections that live by them.
+    fn revoke(&mut self, body: &[u8], after: After, cx: &mut Context) {
+        let asker = Asker { loop_index: cx.loop_index, connection: cx.owner };
+        let revoked = revoking::whom(body).map(|whom| cx.shared.revoke(whom, asker));
+        match revoked {
+            Err(response) => self.respond(&response, after, cx),
+            Ok(Err(refusal)) => self.respond(&Response::from(&refusal), after, cx),
+            Ok(Ok(())) => {
+                let Life::Http(http) = &mut self.life else { return };
+                http.expects = Expects::Delivery { after };
+            }
+        }
+    }
+
+    /// All loops have ended the connections that live by what this request revoked: it is answered.
+    pub(super) fn receive_revoked(&mut self, ended: usize, cx: &mut Context) -> Next {
+        let Life::Http(http) = &mut self.life else { return Next::Wait };
+        let Expects::Delivery { after } = http.expects else { return Next::Wait };
+        http.expects = Expects::Head;
+        self.respond(&revoking::revoked(ended), after, cx);
+        Next::Read
     }
 
     /// Does what a server calls for by the HTTP API of Pusher.
@@ -240,9 +274,9 @@ impl Connection {
         }
     }
 
-    /// Whether its request waits for the delivery of its publication.
-    pub(super) fn awaits_delivery(&self) -> bool {
-        matches!(&self.life, Life::Http(http) if http.is_delivery_awaited())
+    /// Whether its request waits for the delivery of its publication, or for what the backend says of it.
+    pub(super) fn awaits_answer(&self) -> bool {
+        matches!(&self.life, Life::Http(http) if http.is_outcome_awaited())
     }
 
     /// Counts a publication of this connection.
@@ -295,6 +329,12 @@ impl Connection {
     /// Answers 503 since memory is short, and closes.
     pub(super) fn refuse_for_memory(&mut self, cx: &mut Context) {
         self.respond(&answers::over_capacity(), After::Close, cx);
+    }
+
+    /// Tells a client why it is refused.
+    fn refuse(&mut self, request: &Request, refusal: &Refusal, cx: &mut Context) {
+        cx.note_refusal(refusal, self.identity.as_deref());
+        self.put_response(&Response::from(refusal), After::of(request), Extent::of(request), cx);
     }
 
     /// Answers a request whose body, if it announced one, is not read.

@@ -6,12 +6,13 @@ use std::net::IpAddr;
 
 use super::carried::Carried;
 use super::client::Client;
+use super::judging::Parked;
 use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
 use crate::peer::proxy::HeaderReader;
 use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
-use crate::server::api::handlers::Intent;
+use crate::server::api::handlers::{Intent, MayPublish};
 use crate::server::api::pusher::Connecting;
 use crate::ws::{Deflate, Protocol, State};
 
@@ -67,6 +68,8 @@ pub enum Expects {
     Body { intent: Intent, after: After },
     /// Nothing: its publication is being delivered, and the mailbox brings the outcome.
     Delivery { after: After },
+    /// Nothing: the backend is asked about the request, and the mailbox brings the answer.
+    Judgement(Box<Parked>),
     /// The body of a request of a session.
     SessionBody(Box<SessionRequest>),
     /// Nothing: the loop is to bring the request to its session.
@@ -104,6 +107,7 @@ impl Http {
             Expects::NextRequest => Stage::KeptAlive,
             Expects::Body { .. }
             | Expects::Delivery { .. }
+            | Expects::Judgement(_)
             | Expects::SessionBody(_)
             | Expects::Session(_) => Stage::Body,
         }
@@ -113,7 +117,7 @@ impl Http {
     pub fn is_under_way(&self) -> bool {
         !self.reader.is_idle()
             || self.is_body_awaited()
-            || self.is_delivery_awaited()
+            || self.is_outcome_awaited()
             || self.is_session_awaited()
     }
 
@@ -132,15 +136,16 @@ impl Http {
         matches!(self.expects, Expects::ProxyHeader(_))
     }
 
-    /// Whether the delivery of a publication is awaited.
-    pub fn is_delivery_awaited(&self) -> bool {
-        matches!(self.expects, Expects::Delivery { .. })
+    /// Whether the delivery of a publication is awaited, or what the backend says of a request.
+    pub fn is_outcome_awaited(&self) -> bool {
+        matches!(self.expects, Expects::Delivery { .. } | Expects::Judgement(_))
     }
 
     /// The bytes of memory that the request under way takes.
     pub fn held_len(&self) -> usize {
         let body_len = match &self.expects {
             Expects::Session(request) => request.body.capacity(),
+            Expects::Judgement(parked) => parked.held_len(),
             Expects::ProxyHeader(reader) => reader.held_len(),
             Expects::Head
             | Expects::NextRequest
@@ -225,6 +230,8 @@ pub struct WebSocket {
     pub is_leaving: bool,
     /// What becomes of its messages.
     pub messages: Messages,
+    /// Whether its messages are envelopes, in both directions.
+    pub is_envelope: bool,
     /// What its protocol keeps of the client.
     pub client: Option<Box<Client>>,
 }
@@ -234,8 +241,8 @@ pub struct WebSocket {
 pub enum Messages {
     /// They are sent back.
     Echoed,
-    /// They are published to the channel that it reads.
-    Published,
+    /// They are published to the channel that it reads, where it may publish.
+    Published(MayPublish),
     /// They are commands of the Pusher protocol.
     Pusher,
     /// They are commands about many channels.
@@ -300,6 +307,11 @@ impl WebSocket {
         self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.held_len()) + client
     }
 
+    /// Whether no Close frame was sent or received.
+    pub fn is_open(&self) -> bool {
+        self.protocol.state() == State::Open
+    }
+
     /// Whether input was read but not processed.
     pub fn has_rest(&self) -> bool {
         self.rest.is_some()
@@ -317,6 +329,8 @@ pub struct EventStream {
     pub awaits: Awaits,
     /// Whether it ends once its unsent bytes are sent: the server stops.
     pub is_leaving: bool,
+    /// Whether its data are envelopes.
+    pub is_envelope: bool,
     /// What it was told of its positions, if it reads several channels.
     pub places: Option<Box<Places>>,
 }

@@ -11,6 +11,7 @@ use super::subscriptions::Entry;
 use crate::config::LagPolicy;
 use crate::http::{Request, Response, Status};
 use crate::hub::{Hub, PublicationId, Resumption, Subscription, WireForm};
+use crate::server::access::Refusal;
 use crate::server::api::handlers::Polling;
 use crate::server::broker::presence::Present;
 use crate::server::encoder;
@@ -26,7 +27,7 @@ enum Polled {
 impl Connection {
     /// Answers a long poll with the kept publications, or lets it wait.
     pub(super) fn poll_channel(&mut self, request: &Request, polling: &Polling, cx: &mut Context) {
-        let wait_ms = if cx.is_leaving() { 0 } else { polling.wait_ms };
+        let wait_ms = if cx.is_leaving() { 0 } else { polling.wait_ms.min(self.wait_ms_max(cx)) };
         let (mut polled, owner) = (None, cx.owner);
         // Who reads what is kept, and does not wait, is not there.
         let present = Present { is_poll: wait_ms > 0, ..self.present() };
@@ -77,6 +78,13 @@ impl Connection {
         self.respond(&response(body), after, cx);
     }
 
+    /// Answers a long poll that waits with the reason why its client may not go on.
+    pub(super) fn refuse_poll(&mut self, refusal: &Refusal, cx: &mut Context) {
+        self.leave_channels(cx);
+        let Some(after) = self.end_wait(cx.now) else { return };
+        self.respond(&Response::from(refusal), after, cx);
+    }
+
     /// Ends a long poll without an answer; the connection is an HTTP one again.
     pub(super) fn abandon_poll(&mut self, cx: &mut Context) {
         self.leave_channels(cx);
@@ -86,7 +94,7 @@ impl Connection {
 
 /// The subscription of a long poll. The first publication in its log answers it, so it never lags: the policy is not used.
 pub fn waiting(subscription: Subscription) -> Entry {
-    Entry { subscription, policy: LagPolicy::Close, replay: None }
+    Entry::new(subscription, LagPolicy::Close, None)
 }
 
 /// Where a long poll goes on after all that has arrived.

@@ -16,7 +16,7 @@ impl Connection {
     /// Answers a long poll of several channels if any of them has something kept or lost something, or lets it wait for all.
     pub(super) fn poll_channels(&mut self, request: &Request, polling: &PollingMany, cx: &mut Context) {
         let PollingMany { readings, wait_ms } = polling;
-        let wait_ms = if cx.is_leaving() { 0 } else { *wait_ms };
+        let wait_ms = if cx.is_leaving() { 0 } else { self.wait_ms_max(cx).min(*wait_ms) };
         let (owner, mut is_answered) = (cx.owner, wait_ms == 0);
         let mut kept = Vec::new();
         for Reading { channel, wanted } in readings {

@@ -6,7 +6,7 @@ use super::client::Client;
 use super::context::Context;
 use super::life::Life;
 use super::{Connection, Next};
-use crate::commands::{self, Fault, FaultKind, Limits, Reference, answer};
+use crate::commands::{self, Fault, FaultKind, Limits, Reference, Request, answer};
 use crate::hub::{ChannelName, PublicationId, Subscription, WireForm};
 use crate::server::access::Verdict;
 use crate::server::api::handlers::Multiplexing;
@@ -129,12 +129,19 @@ impl Connection {
                 return Next::Read;
             }
         };
-        let limits = Limits { channels_max: cx.shared.config.client_subscriptions };
-        match commands::parse(text, &limits) {
-            Ok(request) => self.carry_out(request, cx),
+        match self.parse_command(text, cx) {
+            Ok(request) => self.carry_out_if(request, text, cx),
             Err(fault) => self.refuse_command(&fault, cx),
         }
         Next::Read
+    }
+
+    /// What a message asks for.
+    ///
+    /// # Errors
+    /// It is no command.
+    pub(super) fn parse_command<'a>(&self, text: &'a str, cx: &Context) -> Result<Request<'a>, Fault> {
+        commands::parse(text, &Limits { channels_max: cx.shared.config.client_subscriptions })
     }
 
     /// Tells the client what is wrong. Closes the connection if it does not go on after this.
@@ -239,43 +246,64 @@ impl Connection {
         entry.expect("it is one of this connection").position(&cx.hub)
     }
 
-    /// The server ends a subscription, and tells the client why and where it may go on.
-    pub(super) fn expel(&mut self, subscription: Subscription, code: &str, cx: &mut Context) {
-        self.keep_started(cx);
-        // Who is in a channel is told together with the channel.
-        let subscription = match cx.hub.channel(subscription).accompanied() {
-            Some(channel) => self.subscription_to(&channel, cx).unwrap_or(subscription),
-            None => subscription,
-        };
-        let since = self.position_in(subscription, cx);
-        let channel = cx.hub.channel(subscription).clone();
-        self.quit(subscription, cx);
-        self.send_message(&answer::unsubscribed(&channel, None, Some(answer::Ended { code, since })));
+    /// Its subscription to the companion of a channel.
+    pub(super) fn subscription_to_companion(
+        &self,
+        channel: &ChannelName,
+        cx: &Context,
+    ) -> Option<Subscription> {
+        if !channel.is_public() {
+            return None;
+        }
+        self.subscription_to(&channel.companion(), cx)
     }
 
-    /// Ends the subscription to a channel, and that to its companion.
-    pub(super) fn quit(&mut self, subscription: Subscription, cx: &mut Context) {
-        let companion = cx.hub.channel(subscription).companion();
-        let companion = self.subscription_to(&companion, cx);
+    /// Ends the subscription to a channel, and that to its companion. False if there is none.
+    pub(super) fn end_reading(&mut self, channel: &ChannelName, cx: &mut Context) -> bool {
+        let Some(subscription) = self.subscription_to(channel, cx) else { return false };
+        let companion = self.subscription_to_companion(channel, cx);
         for subscription in [Some(subscription), companion].into_iter().flatten() {
             if self.detach(subscription, cx) {
                 cx.unsubscribe(subscription);
             }
         }
+        true
     }
 
-    /// How many channels it reads: each with its companion is one. O(subscriptions).
-    pub(super) fn channels_len(&self, cx: &Context) -> usize {
-        let entries = self.subscriptions.entries().iter();
-        entries.filter(|entry| !cx.hub.channel(entry.subscription).is_companion()).count()
+    /// The server ends a subscription, or that to the channel of which it is the companion, and tells the client why and where
+    /// it may go on.
+    pub(super) fn expel(&mut self, subscription: Subscription, code: &str, cx: &mut Context) {
+        let name = cx.hub.channel(subscription);
+        let channel = name.accompanied().unwrap_or_else(|| name.clone());
+        self.keep_started(cx);
+        let Some(subscription) = self.subscription_to(&channel, cx) else {
+            unreachable!("a companion is read with its channel")
+        };
+        let since = self.position_in(subscription, cx);
+        if self.end_reading(&channel, cx) {
+            self.send_message(&answer::unsubscribed(&channel, None, Some(answer::Ended { code, since })));
+        }
     }
 
-    /// Ends the subscriptions to channels that the client may not read any more, and to the companions of those of which it may
-    /// not know any more who is there.
+    /// Ends all subscriptions of a client of commands, and tells it why.
+    pub(super) fn expel_from_all(&mut self, code: &str, cx: &mut Context) {
+        if self.multiplex().is_none() {
+            return;
+        }
+        for channel in self.channels(cx) {
+            if let Some(subscription) = self.subscription_to(&channel, cx) {
+                self.expel(subscription, code, cx);
+            }
+        }
+    }
+
+    /// Ends the subscriptions of a client of commands to channels that it may not read any more, and to the companions of those
+    /// of which it may not know any more who is there.
     pub(super) fn expel_from_forbidden(&mut self, cx: &mut Context) {
-        let read = self.subscriptions.entries().iter().map(|entry| cx.hub.channel(entry.subscription));
-        let channels: Vec<_> = read.filter(|channel| !channel.is_companion()).cloned().collect();
-        for channel in channels {
+        if self.multiplex().is_none() {
+            return;
+        }
+        for channel in self.channels(cx) {
             let Some(subscription) = self.subscription_to(&channel, cx) else { continue };
             let who = self.identity.as_deref();
             if let Verdict::No(refusal) = cx.access.may_subscribe(who, &channel) {
@@ -288,7 +316,7 @@ impl Connection {
 
     /// The client is told no more who is in a channel, and told why, if it was until now.
     fn end_companion(&mut self, channel: &ChannelName, kind: FaultKind, cx: &mut Context) {
-        let Some(subscription) = self.subscription_to(&channel.companion(), cx) else { return };
+        let Some(subscription) = self.subscription_to_companion(channel, cx) else { return };
         if self.detach(subscription, cx) {
             cx.unsubscribe(subscription);
             let channel = Some(channel.local().to_owned());

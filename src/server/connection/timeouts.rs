@@ -45,8 +45,10 @@ pub enum Due {
     Ping,
     /// Send the notice that the server is alive, to a subscriber that cannot see pings.
     Notice,
-    /// Close a Pusher client that was not authorized in time.
+    /// Close a Pusher client that was not authorized in time, or a client whose token or key has expired.
     Unauthorized,
+    /// Ask the backend again whether the connection may read its channels.
+    Renewal,
     /// Answer the long poll without publications.
     Answer,
     /// Send a Close frame: the peer has not answered the ping.

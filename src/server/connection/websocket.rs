@@ -13,9 +13,11 @@ use super::obeying::fault_of_key;
 use super::{Connection, Next};
 use crate::commands::Fault;
 use crate::hub::Subscription;
-use crate::server::api::handlers::{Acceptance, Becoming};
+use crate::server::api::handlers::{Acceptance, Becoming, MayPublish};
 use crate::server::api::payload::{self, Sent};
 use crate::server::broker::answer::Publishing;
+use crate::server::broker::draft::DraftError;
+use crate::server::encoder::ENVELOPE_SUBPROTOCOL;
 use crate::server::metrics::refusals::Reason;
 use crate::ws::{CloseCode, Error, Event, FrameHeader, Message, MessageKind, Opcode, Protocol, State};
 
@@ -32,10 +34,14 @@ impl Connection {
     pub(super) fn upgrade(&mut self, acceptance: Acceptance, cx: &mut Context) {
         let (messages, joined) = match &acceptance.becomes {
             Becoming::Echo => (Messages::Echoed, None),
-            Becoming::Subscriber(joining) => (Messages::Published, Some(join(joining, self.present(), cx))),
+            Becoming::Subscriber { joining, may_publish } => {
+                (Messages::Published(*may_publish), Some(join(joining, self.present(), cx)))
+            }
+            Becoming::Refused(_) => (Messages::Published(MayPublish::Never), None),
             Becoming::Pusher { .. } => (Messages::Pusher, None),
             Becoming::Multiplex(_) => (Messages::Commands, None),
         };
+        let is_envelope = acceptance.subprotocol == Some(ENVELOPE_SUBPROTOCOL);
         let Life::Http(http) = &mut self.life else { return };
         let mut rest = http.take_rest();
         let deflate = acceptance.deflate;
@@ -48,9 +54,20 @@ impl Connection {
         }
         let is_leaving = cx.is_leaving();
         let awaits = Awaits::Nothing;
-        let websocket =
-            WebSocket { protocol, rest: None, deflate, awaits, is_leaving, messages, client: None };
+        let websocket = WebSocket {
+            protocol,
+            rest: None,
+            deflate,
+            awaits,
+            is_leaving,
+            messages,
+            is_envelope,
+            client: None,
+        };
         self.become_websocket(websocket, cx.now);
+        if is_envelope {
+            self.tell_authorized(None, cx);
+        }
         if let Some(joined) = joined {
             if joined.hears_notices() {
                 self.deadlines.begin_notices(cx.now, &cx.timeouts);
@@ -58,9 +75,13 @@ impl Connection {
             self.begin(joined);
         }
         match acceptance.becomes {
-            Becoming::Echo | Becoming::Subscriber(_) => {}
             Becoming::Pusher { connecting, form } => self.begin_pusher(*connecting, form, cx),
             Becoming::Multiplex(multiplexing) => self.begin_multiplex(multiplexing, cx),
+            Becoming::Refused(refusal) => {
+                cx.note_refusal(&refusal, self.identity.as_deref());
+                self.end_with(&refusal, cx);
+            }
+            Becoming::Echo | Becoming::Subscriber { .. } => {}
         }
         // If the socket is broken, the next read fails.
         let _ = self.receive_frames(&mut rest, cx);
@@ -141,15 +162,18 @@ impl Connection {
 
     fn receive_message(&mut self, message: Message<'_>, is_last: bool, cx: &mut Context) -> Next {
         self.note_message(cx);
+        if !self.is_somebody(cx) {
+            return Next::Read;
+        }
         let Life::WebSocket(websocket) = &self.life else { return Next::Read };
         match (websocket.messages, self.subscriptions.single()) {
             (Messages::Pusher, _) => self.receive_command(&message, cx),
             (Messages::Commands, _) => self.receive_request(&message, cx),
-            (Messages::Published, Some(subscription)) => {
+            (Messages::Published(_), Some(subscription)) => {
                 self.publish_message(subscription, message, cx);
                 Next::Read
             }
-            (Messages::Published, None) => Next::Read,
+            (Messages::Published(_), None) => Next::Read,
             (Messages::Echoed, _) => self.echo(message, is_last, cx),
         }
     }
@@ -157,11 +181,15 @@ impl Connection {
     fn publish_message(&mut self, subscription: Subscription, message: Message<'_>, cx: &mut Context) {
         let channel = cx.hub.channel(subscription).clone();
         let drafted = payload::from_message(channel, subscription.form(), &message);
+        let is_taken = matches!(drafted, Err(DraftError::Event(_))) && self.take_authorize(&message, cx);
+        if is_taken || !self.may_be_published(&message, cx) {
+            return;
+        }
         if let Cow::Owned(assembled) = message.payload {
             cx.spares.give(assembled);
         }
         match drafted {
-            Ok(sent) => self.publish_sent(sent, cx),
+            Ok(sent) => self.publish_judged(sent, cx),
             Err(error) => {
                 cx.note(Reason::of_close(error.close_code()), &error);
                 self.close(error.close_code(), &error.to_string(), cx);
@@ -171,7 +199,7 @@ impl Connection {
 
     /// Publishes what a subscriber of the channel sent. It is told of the outcome if it gave a `ref`, and in any case of what
     /// is wrong with its key.
-    fn publish_sent(&mut self, sent: Sent, cx: &mut Context) {
+    pub(super) fn publish_sent(&mut self, sent: Sent, cx: &mut Context) {
         let Sent { draft, reference, key } = sent;
         let (broker, waiter) = (&cx.shared.broker, cx.waiter());
         let name = || draft.channel.local().into();

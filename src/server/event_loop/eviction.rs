@@ -65,6 +65,7 @@ impl EventLoop {
     fn report(&self) {
         let cx = &self.context;
         cx.shared.budget.hold(cx.loop_index, cx.held_len());
+        cx.shared.budget.hold_proofs(cx.shared.guard.held_len());
     }
 
     /// The connections that hold at least [`BURDEN_MIN`].

@@ -36,7 +36,7 @@ use read_queue::ReadQueue;
 use timers::Timers;
 
 use crate::server::broker::answer::PublishAnswer;
-use crate::server::broker::mailbox::{Mailbox, Order};
+use crate::server::broker::mailbox::{Mailbox, Order, OrderKind, Verdict};
 use crate::server::clock::Millis;
 use crate::server::connection::context::Context;
 use crate::server::connection::reading::READ_BUFFER_LEN;
@@ -89,6 +89,8 @@ pub struct EventLoop {
     slice_left: usize,
     /// The reloads of apps that its connections have been checked for.
     apps_generation: u64,
+    /// The changes of access that its connections have been checked for.
+    access_generation: u64,
     /// When this turn's wait ended, as time since the server's start.
     turn_began: Duration,
 }
@@ -119,6 +121,7 @@ impl EventLoop {
             first_loop: FirstLoop::default(),
             slice_left: 0,
             apps_generation: 1,
+            access_generation: 0,
             turn_began: Duration::ZERO,
         }
     }
@@ -220,10 +223,23 @@ impl EventLoop {
         for answer in self.mailbox().take_answers() {
             self.answer_publisher(answer);
         }
+        for verdict in self.mailbox().take_verdicts() {
+            self.bring(verdict);
+        }
         for order in self.mailbox().take_orders() {
             self.obey(&order);
         }
         self.check_apps();
+        self.check_access();
+    }
+
+    /// Brings what the backend has decided to a connection. It may have been dropped in the meantime.
+    fn bring(&mut self, verdict: Verdict) {
+        let key = Key::from_u64(verdict.connection);
+        let Some((connection, cx)) = self.with(key) else { return };
+        let next = connection.receive_verdict(verdict.question, verdict.decisions, cx);
+        self.touched.push(key);
+        self.settle(key, next);
     }
 
     /// Has a connection do what another thread wants. It may have been dropped in the meantime.
@@ -246,6 +262,35 @@ impl EventLoop {
             connection.check_app(cx);
             self.touched.push(key);
             self.settle(key, Next::Wait);
+        }
+    }
+
+    /// Takes the rules of access of a reload, and ends the connections that may stay no more: by those rules, or since their
+    /// tokens were revoked. O(connections) after a reload or a revocation.
+    fn check_access(&mut self) {
+        let generation = self.context.shared.generation();
+        if std::mem::replace(&mut self.access_generation, generation) == generation {
+            return;
+        }
+        self.context.access = self.context.shared.access();
+        let passes = self.context.shared.guard.take_passes(self.context.loop_index);
+        let mut ended = vec![0; passes.len()];
+        for key in self.connections.keys().collect::<Vec<_>>() {
+            let Some((connection, cx)) = self.with(key) else { continue };
+            let who = connection.identity.clone();
+            let (is_revoked, next) = connection.check_standing(&passes, cx);
+            if is_revoked && let Some(who) = who {
+                let fitting = passes.iter().zip(&mut ended).filter(|(pass, _)| pass.fits(&who));
+                fitting.for_each(|(_, count)| *count += 1);
+            }
+            self.touched.push(key);
+            self.settle(key, next);
+        }
+        for (pass, ended) in passes.iter().zip(ended) {
+            if let Some(ended) = pass.finish(ended) {
+                let order = Order { connection: pass.asker.connection, what: OrderKind::Revoked(ended) };
+                self.context.shared.broker.mailbox(pass.asker.loop_index).order(order);
+            }
         }
     }
 
