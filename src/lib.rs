@@ -108,6 +108,7 @@
 //! | notice | what the server itself tells a subscriber: subscribed, gap, lagged, alive |
 //! | replay | kept publications that a reconnecting subscriber is sent ahead of the log |
 //! | gap | publications between a subscriber's position and the kept history that are lost |
+//! | positions | the last publication of each channel that a reader of several by one event stream was sent. They are told to it in blocks of its own, since the bytes of a publication are shared (`connection/places.rs`) |
 //! | mailbox | what other threads hand to a loop: publications, accepted sockets, answers to publishers |
 //! | congested | a mailbox is over its bound: publishers are not read until the loop has caught up |
 //! | role | what a connection is at present: HTTP, long poll, WebSocket, event stream, session, carrier |

@@ -17,7 +17,7 @@ use crate::commands::{Reference, Wanted};
 use crate::config::LagPolicy;
 use crate::hub::{ChannelName, Hub, Position, Publication, Resumption, Subscription, WireForm};
 use crate::server::access::{Identity, Verdict};
-use crate::server::api::handlers::Joining;
+use crate::server::api::acceptance::Joining;
 use crate::server::broker::presence::Present;
 use crate::server::encoder::{self, Notice};
 
@@ -92,7 +92,7 @@ impl Connection {
         });
         let (subscription, Resumption { since, gap, publications }) = joined.expect("it joins in any case");
         cx.counters.replayed[form.index()] += publications.len() as u64;
-        self.add_subscription(Entry { subscription, policy, replay: Replay::new(publications) });
+        self.add_subscription(Entry::new(subscription, policy, Replay::new(publications)));
         let presence = match wanted.presence && self.may_see(channel, cx) {
             true => self.join_companion(channel, form, wanted, reference, cx),
             false => None,
@@ -114,7 +114,7 @@ impl Connection {
         cx: &mut Context,
     ) -> Option<String> {
         let (subscription, data) = cx.join_presence(channel, form)?;
-        self.add_subscription(Entry { subscription, policy: LagPolicy::Close, replay: None });
+        self.add_subscription(Entry::new(subscription, LagPolicy::Close, None));
         Some(answer::presence(&wanted.channel, reference, &data))
     }
 
@@ -142,7 +142,7 @@ impl Connection {
         if let Some(notice) = notice {
             encoder::notice(notice, subscription.form(), None, self.outbox.tail());
         }
-        self.add_subscription(Entry { subscription, policy, replay: Replay::new(missed) });
+        self.add_subscription(Entry::new(subscription, policy, Replay::new(missed)));
     }
 
     /// Reads one more channel.

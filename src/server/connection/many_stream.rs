@@ -56,8 +56,7 @@ impl Connection {
 impl Connection {
     /// The last publication of each channel that is in its socket, its outbox or the started frame, or that it skipped.
     fn positions(&self, hub: &Hub) -> Vec<PublicationId> {
-        let of_url = |entry: &&Entry| hub.channel(entry.subscription).accompanied().is_none();
-        self.subscriptions.entries().iter().filter(of_url).map(|entry| entry.position(hub)).collect()
+        of_url(self.subscriptions.entries(), hub).collect()
     }
 
     fn places(&self) -> Option<&Places> {
@@ -93,7 +92,7 @@ impl Connection {
         else {
             return false;
         };
-        places.note(subscriptions.entries().iter().map(|entry| entry.position(&cx.hub).sequence).sum());
+        places.note(of_url(subscriptions.entries(), &cx.hub).map(|id| id.sequence).sum());
         places.is_due(cx.now)
     }
 
@@ -144,6 +143,13 @@ impl Connection {
     pub(super) fn has_untold_places(&self) -> bool {
         self.places().is_some_and(Places::is_untold)
     }
+}
+
+/// The positions in the channels that the URL names. Who is there is told anew to a reader that reconnects, so its position in
+/// a companion is not.
+fn of_url<'a>(entries: &'a [Entry], hub: &'a Hub) -> impl Iterator<Item = PublicationId> + 'a {
+    let is_named = |entry: &&Entry| hub.channel(entry.subscription).accompanied().is_none();
+    entries.iter().filter(is_named).map(|entry| entry.position(hub))
 }
 
 fn sum(positions: &[PublicationId]) -> u64 {

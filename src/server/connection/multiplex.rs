@@ -9,7 +9,7 @@ use super::{Connection, Next};
 use crate::commands::{self, Fault, FaultKind, Limits, Reference, Request, answer};
 use crate::hub::{ChannelName, PublicationId, Subscription, WireForm};
 use crate::server::access::Verdict;
-use crate::server::api::handlers::Multiplexing;
+use crate::server::api::acceptance::Multiplexing;
 use crate::server::broker::answer::{NotPublished, Receipt};
 use crate::server::clock::Millis;
 use crate::server::encoder::{self, Notice};
