@@ -62,7 +62,8 @@
 //!   `hub`, and bounds from `token`.
 //! - [`config`]: what a server is configured with. It imports the settings of an app from `pusher`.
 //! - [`server`]: sockets, time, threads, randomness. It imports the nine above; none of them imports it.
-//! - The binary is `main` with `cli` (flags, environment, file), `log` (lines to standard error) and `heap` (the allocator).
+//! - The binary is `main` with `cli` (flags, environment, files), `reload` (SIGHUP, and files that have changed), `log` (lines
+//!   to standard error) and `heap` (the allocator).
 //!
 //! Inside `server`, each line imports only from the lines below it:
 //!

@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::http::Request;
 use crate::pusher::App;
-use crate::server::access::{Access, Asker, Guard, Identity, KeyChanges, Refusal, Whom};
+use crate::server::access::{Access, Asker, Guard, KeyChanges, Refusal, Whom};
 use crate::server::api::handlers::Handlers;
 use crate::server::apps::{Apps, Reloaded};
 use crate::server::broker::Broker;
@@ -136,22 +135,6 @@ impl Shared {
     /// Changes whenever the rules do.
     pub fn generation(&self) -> u64 {
         self.guard.generation()
-    }
-
-    /// Who made the request, by what it carries: a key or a token. `None`: nobody in particular.
-    ///
-    /// # Errors
-    /// What it carries is no good, or contradicts itself.
-    pub fn identify(&self, request: &Request) -> Result<Option<Arc<Identity>>, Refusal> {
-        self.guard.identify(&self.access(), request, clock::unix_ms() / 1000)
-    }
-
-    /// Who holds the token.
-    ///
-    /// # Errors
-    /// It is no good.
-    pub fn identify_token(&self, token: &str) -> Result<Arc<Identity>, Refusal> {
-        self.guard.identify_token(&self.access(), token, clock::unix_ms() / 1000)
     }
 
     /// Takes the rules, keys, globs and origins of another configuration that was checked, and wakes the loops, which

@@ -8,6 +8,7 @@
 pub mod backend;
 pub mod event_stream;
 mod http;
+mod logged;
 pub mod long_poll;
 pub mod metrics;
 pub mod multiplex;
@@ -22,6 +23,7 @@ mod waiting;
 mod websocket;
 
 pub use http::*;
+pub use logged::*;
 pub use process::*;
 pub use server::*;
 pub use socket::*;

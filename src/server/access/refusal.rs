@@ -11,6 +11,7 @@ use crate::config::Host;
 use crate::http::{Response, Status};
 use crate::hub::ChannelName;
 use crate::server::access::revoked::REVOKED_MAX;
+use crate::server::limits::TooMany;
 use crate::token::{self, Right};
 
 /// How many globs a sentence names: the holder of the key knows them all.
@@ -61,6 +62,8 @@ pub enum Refusal {
     Reserved,
     /// The request carries two proofs that differ.
     TwoProofs,
+    /// There are too many connections of its user.
+    TooMany(TooMany),
     /// The backend says no; its sentence.
     Judged(String),
     /// The backend could not decide.
@@ -123,6 +126,7 @@ impl Refusal {
             Self::Judged(_) => row("forbidden", Status::FORBIDDEN, 4403, None),
             Self::NoReader => row("no_token", Status::UNAUTHORIZED, 4401, Some("Basic realm=\"Fanfare\"")),
             Self::TwoProofs => row("bad_command", Status::BAD_REQUEST, 4400, Some("Bearer error=\"invalid_request\"")),
+            Self::TooMany(_) => row("too_many", Status::TOO_MANY_REQUESTS, 4429, None),
             Self::Unavailable(_) | Self::RevocationsFull => row("unavailable", Status::SERVICE_UNAVAILABLE, 1013, None),
         }
     }
@@ -176,6 +180,7 @@ impl fmt::Display for Refusal {
                 "The request carries two proofs that differ; give one, in Authorization, Sec-WebSocket-Protocol, \
                  a cookie or the query.",
             ),
+            Self::TooMany(too_many) => too_many.fmt(f),
             Self::Judged(sentence) => f.write_str(sentence),
             Self::Unavailable(fault) => fault.fmt(f),
         }
@@ -223,6 +228,9 @@ impl From<&Refusal> for Response {
             None => response,
         };
         match refusal {
+            Refusal::TooMany(too_many) => {
+                response.header("Retry-After", too_many.retry_after_s().to_string())
+            }
             Refusal::Unavailable(_) => response.header("Retry-After", RETRY_AFTER_S.to_string()),
             _ => response,
         }
@@ -259,6 +267,7 @@ impl From<&Refusal> for FaultKind {
             Refusal::Reserved => Self::Reserved,
             // Its sentence gets its full stop there.
             Refusal::TwoProofs => Self::BadCommand(sentence.trim_end_matches('.').to_owned()),
+            Refusal::TooMany(_) => Self::TooManyConnections(sentence),
             Refusal::Unavailable(_) | Refusal::RevocationsFull => Self::Unavailable(sentence),
         }
     }

@@ -89,23 +89,19 @@ impl MayPublish {
             Verdict::No(_) => Self::No,
         }
     }
-
-    /// Whether messages are taken.
-    pub fn is_open(self) -> bool {
-        match self {
-            Self::Yes | Self::IfTheBackendSaysSo => true,
-            Self::No | Self::Never => false,
-        }
-    }
 }
 
 /// What becomes of the messages of a WebSocket that reads one channel. `hears_tokens`: one of them may bring a token.
 pub fn inbound(may_publish: MayPublish, hears_tokens: bool, publication_len_max: u64) -> Inbound {
-    match (may_publish.is_open(), hears_tokens) {
-        (true, true) => Inbound::Accept { message_len_max: publication_len_max.max(AUTHORIZE_LEN_MAX) },
-        (true, false) => Inbound::Accept { message_len_max: publication_len_max },
-        (false, true) => Inbound::Accept { message_len_max: AUTHORIZE_LEN_MAX },
-        (false, false) => Inbound::Refuse,
+    match (may_publish, hears_tokens) {
+        (MayPublish::Yes | MayPublish::IfTheBackendSaysSo, true) => {
+            Inbound::Accept { message_len_max: publication_len_max.max(AUTHORIZE_LEN_MAX) }
+        }
+        (MayPublish::Yes | MayPublish::IfTheBackendSaysSo, false) => {
+            Inbound::Accept { message_len_max: publication_len_max }
+        }
+        (MayPublish::No | MayPublish::Never, true) => Inbound::Accept { message_len_max: AUTHORIZE_LEN_MAX },
+        (MayPublish::No | MayPublish::Never, false) => Inbound::Refuse,
     }
 }
 

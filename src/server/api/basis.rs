@@ -74,6 +74,21 @@ impl Basis<'_> {
         }
     }
 
+    /// As [`Basis::check`], where the client wants to see who is in the channel: the backend says that with its yes.
+    ///
+    /// # Errors
+    /// It may not, or the backend has not decided yet.
+    pub fn check_sees(&self, verdict: Verdict, channel: &ChannelName) -> Result<(), Denied> {
+        let Verdict::Ask(action) = verdict else { return self.check(verdict, channel) };
+        match self.judged.find(action, channel) {
+            Some(Decision::Yes(grant)) if !grant.sees => {
+                let message = "The backend does not let this client see who is there.";
+                Err(Refusal::Judged(refusal(Some(message), action, channel)).into())
+            }
+            _ => self.check(verdict, channel),
+        }
+    }
+
     /// As [`Basis::check`], of several channels: what is to be asked about them is asked at once.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use crate::server::api::acceptance::{
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::assets;
+use crate::server::api::attendance;
 use crate::server::api::basis::{Asking, Basis, Denied};
 use crate::server::api::many::{self, ReadingMany};
 use crate::server::api::pages::{check_page, options};
@@ -200,6 +201,7 @@ impl Handlers {
             }
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
+            (Route::Types, "GET" | "HEAD") => Ok(Answer::Respond(assets::TYPES.response(request))),
             (Route::Echo, "GET" | "HEAD") => Ok(self.echo(request)?),
             (Route::Pusher(key), "GET" | "HEAD") => {
                 Ok(self.connect_pusher(request, Connecting::new(request, &key, access, apps))?)
@@ -219,6 +221,10 @@ impl Handlers {
             (Route::Channels, "GET" | "HEAD") if many::names_channels(request) => {
                 identify(request, who, basis)?;
                 Ok(Answer::ReadMany(many::subscribe(request, who.as_deref(), basis)?))
+            }
+            (Route::Presence(name), "GET" | "HEAD") => {
+                *who = basis.guard.identify(access, request, basis.now_s)?;
+                Ok(Answer::Report(attendance::presence(request, name, who.as_deref(), basis)?))
             }
             (Route::Channel(name), "POST") => {
                 identify(request, who, basis)?;

@@ -6,6 +6,7 @@ pub mod acceptance;
 pub mod admin;
 pub mod answers;
 pub mod assets;
+pub mod attendance;
 pub mod basis;
 pub mod handlers;
 pub mod many;

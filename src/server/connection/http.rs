@@ -414,5 +414,6 @@ fn report_on(report: Report, cx: &mut Context) -> Response {
             admin::metrics(&cx.shared.snapshot(), &cx.shared.meters.process.figures())
         }
         Report::Readiness => admin::readiness(cx.shared.stop() != Stop::No),
+        Report::Presence(channel) => admin::presence(&channel, cx.presence_of(&channel)),
     }
 }

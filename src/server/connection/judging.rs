@@ -296,7 +296,7 @@ impl Connection {
     fn adopt(&mut self, person: &Arc<Person>, cx: &mut Context) {
         if self.identity.is_none() {
             self.identity = Some(Arc::new(Identity::of_person(person)));
-            self.present_in_all(cx);
+            self.attend_anew(cx);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! the event loop's.
 
 mod admission;
+mod attending;
 mod authorizing;
 mod carried;
 mod carrier;

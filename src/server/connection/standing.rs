@@ -65,6 +65,7 @@ impl Connection {
         if matches!(self.life, Life::LongPoll(_)) {
             return self.refuse_poll(refusal, cx);
         }
+        self.tell_last_places(cx);
         self.leave_channels(cx);
         match &self.life {
             Life::WebSocket(websocket) if websocket.is_envelope() => {
@@ -209,15 +210,16 @@ impl Connection {
         let limit = cx.shared.config.publication_len_max();
         let error = match websocket.messages {
             // A message with a token may be longer.
-            Messages::Published(may_publish) | Messages::Enveloped(may_publish)
-                if may_publish.is_open() && message.payload.len() as u64 > limit =>
+            Messages::Published(MayPublish::Yes | MayPublish::IfTheBackendSaysSo)
+            | Messages::Enveloped(MayPublish::Yes | MayPublish::IfTheBackendSaysSo)
+                if message.payload.len() as u64 > limit =>
             {
                 Error::TooBig { limit }
             }
-            Messages::Published(may_publish) | Messages::Enveloped(may_publish) if may_publish.is_open() => {
-                return true;
-            }
-            Messages::Published(_) | Messages::Enveloped(_) => Error::MessageRefused,
+            Messages::Published(MayPublish::Yes | MayPublish::IfTheBackendSaysSo)
+            | Messages::Enveloped(MayPublish::Yes | MayPublish::IfTheBackendSaysSo) => return true,
+            Messages::Published(MayPublish::No | MayPublish::Never)
+            | Messages::Enveloped(MayPublish::No | MayPublish::Never) => Error::MessageRefused,
             Messages::Echoed | Messages::Pusher | Messages::Commands => return false,
         };
         cx.note(Reason::of_close(error.close_code()), &error);

@@ -190,7 +190,7 @@ impl Connection {
             }
             tenure.held.retain(|held| held.channel != *channel);
             if let Some(refusal) = refusal_of(decision, Action::Subscribe, channel) {
-                self.end_reading(channel, &refusal, cx);
+                self.end_judged(channel, &refusal, cx);
             }
         }
         self.set_renewal(cx);
@@ -209,7 +209,7 @@ impl Connection {
     }
 
     /// Ends the subscription of a client of many channels; all others have what they read as a whole, and end.
-    fn end_reading(&mut self, channel: &ChannelName, refusal: &Refusal, cx: &mut Context) {
+    fn end_judged(&mut self, channel: &ChannelName, refusal: &Refusal, cx: &mut Context) {
         if self.multiplex().is_some() {
             if let Some(subscription) = self.subscription_to(channel, cx) {
                 self.expel(subscription, refusal.code(), cx);
