@@ -2,6 +2,8 @@
 //!
 //! Which channel and form the log belongs to, and what is done with the counts, is `registry`'s.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::exclusions::{Excluded, Exclusions};
@@ -27,6 +29,8 @@ pub struct Feed {
     pub log: Log,
     readers: Readers,
     exclusions: Exclusions,
+    /// How many publications were skipped and not yet reported to the owner, by slot. Of most logs nobody skips any.
+    missed: BTreeMap<u32, u64>,
     unread_by: usize,
     /// The newest publication that was appended or, if none was, that was there before; `None` if nobody has said.
     pub newest: Option<PublicationId>,
@@ -47,6 +51,7 @@ impl Feed {
         if reader.steps_over() {
             self.exclusions.remove(slot);
         }
+        self.missed.remove(&slot);
         if self.log.lag(reader.cursor) > 0 {
             self.caught_up();
         }
@@ -99,6 +104,16 @@ impl Feed {
     /// The slot of an owner's reader. O(readers).
     pub fn slot_of(&self, owner: u64) -> Option<u32> {
         self.readers.iter().find(|reader| reader.owner == owner).map(Reader::slot)
+    }
+
+    /// What the owner has last said with [`Feed::set_hint`].
+    pub fn hint(&self, slot: u32) -> u32 {
+        self.readers.get(slot).hint
+    }
+
+    /// Keeps a number for the owner.
+    pub fn set_hint(&mut self, slot: u32, hint: u32) {
+        self.readers.get_mut(slot).hint = hint;
     }
 
     /// The bytes up to the end of the log, or to the first frame that the reader steps over.
@@ -210,7 +225,7 @@ impl Feed {
 
     /// How many frames were skipped since this was last called.
     pub fn take_missed(&mut self, slot: u32) -> u64 {
-        std::mem::take(&mut self.readers.get_mut(slot).missed).into()
+        self.missed.remove(&slot).unwrap_or(0)
     }
 
     /// Trims what every reader has read. Costs a walk over the readers.
@@ -251,8 +266,9 @@ impl Feed {
         let stepped_over =
             self.excluded(slot, reader).map_or(0, |excluded| excluded.count_before(cursor.offset()));
         let missed = frames - stepped_over;
-        let reader = self.readers.get_mut(slot);
-        reader.missed = reader.missed.saturating_add(u32::try_from(missed).unwrap_or(u32::MAX));
+        if missed > 0 {
+            *self.missed.entry(slot).or_default() += missed;
+        }
         self.move_reader(slot, before, cursor);
         missed
     }

@@ -22,8 +22,8 @@ const GROWTH_MIN: usize = 4;
 pub struct Reader {
     pub owner: u64,
     pub cursor: Cursor,
-    /// Publications that were skipped and not yet reported to the owner.
-    pub missed: u32,
+    /// Where the owner keeps the subscription, if it has said so: [`Hub::hint`](super::Hub::hint).
+    pub hint: u32,
     /// The slot, and [`STEPS_OVER`].
     slot: u32,
 }
@@ -85,7 +85,7 @@ impl Readers {
             }
         };
         self.row.reserve_exact(growth(self.row.len(), self.row.capacity(), GROWTH_MIN));
-        self.row.push(Reader { owner, cursor, missed: 0, slot });
+        self.row.push(Reader { owner, cursor, hint: 0, slot });
         slot
     }
 

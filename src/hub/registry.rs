@@ -140,6 +140,30 @@ impl Hub {
         })
     }
 
+    /// The first of these subscriptions that is to the channel, in whatever form. O(subscriptions), an integer each.
+    #[must_use]
+    pub fn find_among(
+        &self,
+        name: &str,
+        mut subscriptions: impl Iterator<Item = Subscription>,
+    ) -> Option<Subscription> {
+        let &channel = self.names.get(name)?;
+        subscriptions.find(|subscription| subscription.log.channel == channel)
+    }
+
+    /// Where the owner keeps the subscription among its others, as it said with [`Hub::set_hint`]; 0 before that. With it,
+    /// who walks the readers of a log need not search among the owner's subscriptions. Whether it is still right, the
+    /// owner knows.
+    #[must_use]
+    pub fn hint(&self, subscription: Subscription) -> u32 {
+        self.reading(subscription).hint(subscription.slot)
+    }
+
+    /// Notes where the owner keeps the subscription.
+    pub fn set_hint(&mut self, subscription: Subscription, hint: u32) {
+        self.feed_mut(subscription.log).set_hint(subscription.slot, hint);
+    }
+
     /// The next log with something new in it since it was last returned here.
     #[must_use]
     pub fn pop_dirty(&mut self) -> Option<LogId> {

@@ -554,6 +554,39 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_of_several_channels_has_the_same_envelope_and_no_identifiers() {
+        let publication = published(Content::Text, b"hi", Some("say"));
+        let chunk = rendered(&publication, WireForm::NamedEventStream);
+        let expected =
+            "3f\r\ndata: {\"channel\":\"news\",\"id\":\"a-7\",\"event\":\"say\",\"data\":\"hi\"}\n\n\r\n";
+        assert_eq!(String::from_utf8(chunk).unwrap(), expected);
+        let said = noticed(Notice::Lagged(3), WireForm::NamedEventStream);
+        let expected =
+            "44\r\ndata: {\"event\":\"fanfare:lagged\",\"channel\":\"a\",\"data\":{\"missed\":3}}\n\n\r\n";
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn the_answer_to_a_poll_of_several_channels_has_what_is_next_in_each() {
+        let element = rendered(&published(Content::Text, b"hi", None), WireForm::NamedLongPoll);
+        assert_eq!(element, br#",{"channel":"news","id":"a-7","data":"hi"}"#);
+        let mut answer = ManyAnswer::default();
+        let id = |sequence| PublicationId { epoch: 10, sequence };
+        answer.channel("news", None, id(7));
+        assert_eq!(answer.body(), b"{\"messages\":[],\"next\":{\"news\":\"a-7\"}}\n");
+        answer.elements.extend([element.clone(), element].concat());
+        answer.channel("chat-7", Some(Gap { missed: None }), id(8));
+        answer.channel("ops", Some(Gap { missed: Some(4) }), id(9));
+        let expected = concat!(
+            r#"{"messages":[{"channel":"news","id":"a-7","data":"hi"},{"channel":"news","id":"a-7","data":"hi"}],"#,
+            r#""next":{"news":"a-7","chat-7":"a-8","ops":"a-9"},"#,
+            r#""gap":{"chat-7":{"missed":null},"ops":{"missed":4}}}"#,
+            "\n"
+        );
+        assert_eq!(String::from_utf8(answer.body()).unwrap(), expected);
+    }
+
+    #[test]
     fn an_envelope_carries_text_as_a_string_and_json_as_a_value() {
         assert_eq!(
             enveloped(&published(Content::Text, b"\"q\"\n", None)),

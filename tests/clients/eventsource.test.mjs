@@ -199,6 +199,45 @@ test("an EventSource whose connection is cut comes back by itself and has missed
   await assertHeardAll(client, await publisher.stop());
 });
 
+test("a page that reads three channels by one EventSource and drops the ids that it has has missed nothing after cuts", async (t) => {
+  const server = await serve(t, ...KEPT);
+  const proxy = await severing(t, server);
+  const names = ["news", "chat-7", "a,b"];
+  const query = names.map((name) => `channel=${encodeURIComponent(name)}`).join("&");
+  const client = await openEventSource(t, proxy.http(`/channels?${query}`));
+  assert.doesNotMatch(await proxy.head(), /last-event-id/i);
+  const publishers = names.map((name) => publishEndlessly(server.http(`/channels/${encodeURIComponent(name)}`)));
+  const heard = new Map(names.map((name) => [name, []]));
+  let begun = 0;
+  // What a page does: it keeps the newest id of each channel, and drops what it has.
+  const hear = ({ data }) => {
+    const { channel, event, id: own } = JSON.parse(data);
+    if (event) {
+      assert.equal(event, "fanfare:subscribed", "nothing is lost");
+      return begun++;
+    }
+    const ids = heard.get(channel);
+    const { sequence } = parts(own);
+    assert.ok(sequence <= ids.length + 1, `no hole in ${channel}`);
+    if (sequence > ids.length) return ids.push(own);
+    // This EventSource takes no id from a block without data: it goes on from the one before, and gets more twice.
+    assert.equal(ids[sequence - 1], own);
+  };
+  proxy.cutAfter(1_500);
+  for (const bytes of [6_000, Infinity]) {
+    await client.lost();
+    proxy.cutAfter(bytes);
+    await client.opened();
+    assert.match(await proxy.head(), /^last-event-id: \w+-\d+,\w+-\d+,\w+-\d+\r$/im);
+  }
+  const published = await Promise.all(publishers.map((publisher) => publisher.stop()));
+  const isOver = () => names.every((name, at) => heard.get(name).length >= published[at].length);
+  while (!isOver()) hear(await client.next());
+  names.forEach((name, at) => assert.deepEqual(heard.get(name), published[at]));
+  assert.equal(begun, 9);
+  assert.ok(client.isUndisturbed());
+});
+
 test("a client that is cut off every some hundred bytes and comes back with Last-Event-ID hears all once", async (t) => {
   const server = await serve(t, "--threads", "2", ...KEPT);
   const proxy = await severing(t, server);

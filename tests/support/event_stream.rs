@@ -29,6 +29,8 @@ pub struct Events {
     pub retry: String,
     /// How many comments came.
     pub comments: usize,
+    /// Whether an identifier without data is given as an event without name and data. An EventSource only remembers it.
+    pub shows_ids: bool,
 }
 
 impl Events {
@@ -54,6 +56,7 @@ impl Events {
             last_id: String::new(),
             retry: String::new(),
             comments: 0,
+            shows_ids: false,
         })
     }
 
@@ -113,13 +116,13 @@ impl Events {
             let block: Vec<u8> = self.text.drain(..end + 2).collect();
             let block = String::from_utf8(block).unwrap();
             assert!(!block.contains('\r'), "{block:?}");
-            let (mut name, mut data) = ("message".to_owned(), None::<String>);
+            let (mut name, mut data, mut has_id) = ("message".to_owned(), None::<String>, false);
             for line in block.lines().filter(|line| !line.is_empty()) {
                 let (field, value) = line.split_once(':').unwrap_or((line, ""));
                 let value = value.strip_prefix(' ').unwrap_or(value);
                 match field {
                     "" => self.comments += 1,
-                    "id" => self.last_id = value.into(),
+                    "id" => (self.last_id, has_id) = (value.into(), true),
                     "retry" => self.retry = value.into(),
                     "event" => name = value.into(),
                     "data" => match &mut data {
@@ -133,6 +136,9 @@ impl Events {
                 }
             }
             if let Some(data) = data {
+                self.ready.push_back(Event { id: self.last_id.clone(), name, data });
+            } else if has_id && self.shows_ids {
+                let (name, data) = (String::new(), String::new());
                 self.ready.push_back(Event { id: self.last_id.clone(), name, data });
             }
         }

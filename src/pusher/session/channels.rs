@@ -7,9 +7,12 @@ const GROWTH_PARTS: usize = 16;
 
 /// Channels by name.
 ///
-/// Invariant: sorted by name, each once.
+/// Invariants: `entries` is sorted by name, each once; `text_len` is the sum of their [`Entry::text_len`].
 #[derive(Debug, Default)]
-pub struct Channels(Vec<Entry>);
+pub struct Channels {
+    entries: Vec<Entry>,
+    text_len: usize,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -17,17 +20,27 @@ struct Entry {
     user_id: Option<Box<str>>,
 }
 
+impl Entry {
+    fn text_len(&self) -> usize {
+        self.name.as_str().len() + self.user_id.as_ref().map_or(0, |user_id| user_id.len())
+    }
+}
+
 impl Channels {
     /// Adds a channel. If it is there, it has this user from now on.
     pub fn insert(&mut self, name: &ChannelName, user_id: Option<&str>) {
         let entry = Entry { name: name.clone(), user_id: user_id.map(Into::into) };
+        self.text_len += entry.text_len();
         match self.find(name.as_str()) {
-            Ok(at) => self.0[at] = entry,
+            Ok(at) => {
+                let before = std::mem::replace(&mut self.entries[at], entry);
+                self.text_len -= before.text_len();
+            }
             Err(at) => {
-                if self.0.len() == self.0.capacity() {
-                    self.0.reserve_exact((self.0.len() / GROWTH_PARTS).max(1));
+                if self.entries.len() == self.entries.capacity() {
+                    self.entries.reserve_exact((self.entries.len() / GROWTH_PARTS).max(1));
                 }
-                self.0.insert(at, entry);
+                self.entries.insert(at, entry);
             }
         }
     }
@@ -35,9 +48,10 @@ impl Channels {
     /// Removes a channel. Who it was, if it was there.
     pub fn remove(&mut self, name: &str) -> Option<Option<Box<str>>> {
         let at = self.find(name).ok()?;
-        let entry = self.0.remove(at);
-        if self.0.is_empty() {
-            self.0 = Vec::new();
+        let entry = self.entries.remove(at);
+        self.text_len -= entry.text_len();
+        if self.entries.is_empty() {
+            self.entries = Vec::new();
         }
         Some(entry.user_id)
     }
@@ -45,27 +59,24 @@ impl Channels {
     /// Who it is in a channel that it has; outside presence channels, nobody.
     pub fn get(&self, name: &str) -> Option<Option<&str>> {
         let at = self.find(name).ok()?;
-        Some(self.0[at].user_id.as_deref())
+        Some(self.entries[at].user_id.as_deref())
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|entry| entry.name.as_str())
+        self.entries.iter().map(|entry| entry.name.as_str())
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.entries.len()
     }
 
-    /// About how many bytes it holds on the heap. Costs O(channels).
+    /// About how many bytes it holds on the heap. O(1): it is asked after each message and each flush.
     pub fn held_len(&self) -> usize {
-        let text = |entry: &Entry| {
-            entry.name.as_str().len() + entry.user_id.as_ref().map_or(0, |user_id| user_id.len())
-        };
-        self.0.capacity() * size_of::<Entry>() + self.0.iter().map(text).sum::<usize>()
+        self.entries.capacity() * size_of::<Entry>() + self.text_len
     }
 
     fn find(&self, name: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|entry| entry.name.as_str().cmp(name))
+        self.entries.binary_search_by(|entry| entry.name.as_str().cmp(name))
     }
 }
 
@@ -81,7 +92,9 @@ mod tests {
         channels.insert(&name, Some("7"));
         assert_eq!(channels.get("a"), Some(Some("7")));
         assert_eq!(channels.held_len(), size_of::<Entry>() + 2);
-        assert_eq!(channels.remove("a"), Some(Some("7".into())));
+        channels.insert(&name, Some("1234"));
+        assert_eq!(channels.held_len(), size_of::<Entry>() + 5, "of the newest user alone");
+        assert_eq!(channels.remove("a"), Some(Some("1234".into())));
         assert_eq!(channels.remove("a"), None);
         assert_eq!((channels.len(), channels.held_len()), (0, 0));
     }

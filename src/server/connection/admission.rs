@@ -209,6 +209,7 @@ fn lasting(answer: &Answer) -> Option<Lasting> {
         Answer::Session(_, Purpose::Receive(_)) => Some(Lasting::Carrier),
         Answer::Respond(_)
         | Answer::Refuse(_)
+        | Answer::Ask(_)
         | Answer::Report(_)
         | Answer::ReadBody(_)
         | Answer::Revoke

@@ -22,13 +22,7 @@ impl Connection {
             self.identity = before;
             return Err(Refusal::TooMany(too_many));
         }
-        let present = self.present();
-        for entry in self.subscriptions.entries() {
-            let channel = cx.hub.channel(entry.subscription).clone();
-            if channel.accompanied().is_none() {
-                cx.identify_in(&channel, present);
-            }
-        }
+        self.attend_anew(cx);
         Ok(())
     }
 

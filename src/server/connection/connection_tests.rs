@@ -13,7 +13,7 @@ use super::timeouts::Due;
 use super::*;
 use crate::config::{Config, LagPolicy};
 use crate::hub::{ChannelName, Owner, Position, WireForm};
-use crate::server::api::handlers::Joining;
+use crate::server::api::acceptance::Joining;
 use crate::server::api::routes::Door;
 use crate::server::broker::Broker;
 use crate::server::broker::answer::Waiter;
@@ -34,7 +34,7 @@ fn a_connection_at_rest_is_small() {
 }
 
 /// The context of a connection of a server with one loop.
-fn context(config: Config) -> Context {
+pub fn context(config: Config) -> Context {
     let poll = Poll::new().unwrap();
     let mailboxes = mailboxes(std::slice::from_ref(&poll), Token(0)).unwrap();
     let broker = Broker::new(mailboxes, 0, Retention::new(&config), Engine::Local);
@@ -114,7 +114,7 @@ fn a_request_counts_with_the_room_it_takes() {
 
 // ---- Several subscriptions ----
 
-fn channel(name: &str) -> ChannelName {
+pub fn channel(name: &str) -> ChannelName {
     ChannelName::new(name).unwrap()
 }
 
@@ -134,17 +134,33 @@ fn subscriber(cx: &mut Context, channels: &[&str]) -> (Connection, std::net::Tcp
 }
 
 fn join(connection: &mut Connection, name: &str, cx: &mut Context) {
-    let joining = Joining {
-        channel: channel(name),
-        form: WireForm::WebSocket,
-        position: Position::Now,
-        announces: false,
-    };
+    join_from(connection, name, Position::Now, cx);
+}
+
+/// Joins a channel as one that comes back.
+pub fn join_from(connection: &mut Connection, name: &str, position: Position, cx: &mut Context) {
+    let joining = Joining { channel: channel(name), form: WireForm::WebSocket, position, announces: false };
     let joined = joining::join(&joining, Present::default(), cx);
     connection.begin(joined);
 }
 
-fn publish(cx: &mut Context, name: &str, text: &str, excluded: Option<Owner>) {
+/// Flushes as the flush phase does: the logs with something new have been noted.
+pub fn flush(connection: &mut Connection, cx: &mut Context) -> Next {
+    note_unread(connection, cx);
+    let next = connection.flush(cx);
+    assert!(connection.is_sound(&cx.hub));
+    next
+}
+
+fn note_unread(connection: &mut Connection, cx: &mut Context) {
+    let all: Vec<_> = connection.subscriptions.entries().iter().map(|entry| entry.subscription).collect();
+    for subscription in all.into_iter().filter(|&one| cx.hub.lag(one) > 0).collect::<Vec<_>>() {
+        let _ = connection.note_unread(subscription, &mut cx.hub);
+    }
+    assert!(connection.is_sound(&cx.hub));
+}
+
+pub fn publish(cx: &mut Context, name: &str, text: &str, excluded: Option<Owner>) {
     let draft = Draft { excluded, ..Draft::text(name, text).unwrap() };
     let _ = cx.shared.broker.publish(draft, Waiter::Nobody, cx.now);
     cx.apply(usize::MAX);
@@ -155,7 +171,7 @@ fn received(connection: &mut Connection, peer: &mut std::net::TcpStream, cx: &mu
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
     loop {
         connection.stream.note_room();
-        assert_ne!(connection.flush(cx), Next::Drop);
+        assert_ne!(flush(connection, cx), Next::Drop);
         let mut has_come = false;
         // Loopback delivers during the write; the pause is for a kernel that does not.
         while let Ok(len @ 1..) = peer.read(&mut buffer) {
@@ -170,7 +186,7 @@ fn received(connection: &mut Connection, peer: &mut std::net::TcpStream, cx: &mu
     }
 }
 
-fn texts(mut bytes: &[u8]) -> Vec<String> {
+pub fn texts(mut bytes: &[u8]) -> Vec<String> {
     let mut texts = Vec::new();
     while let [first, len, rest @ ..] = bytes {
         let (len, rest) = match len {
@@ -203,10 +219,11 @@ fn what_is_published_to_several_channels_in_a_turn_leaves_in_one_write_each_chan
             publish(&mut cx, name, &format!("{name}{number}"), None);
         }
     }
-    assert_eq!(connection.is_to_be_queued(), Some(true));
-    assert_eq!(connection.is_to_be_queued(), Some(false), "once a turn");
+    let all: Vec<_> = connection.subscriptions.entries().iter().map(|entry| entry.subscription).collect();
+    let queued = all.iter().map(|&one| connection.note_unread(one, &mut cx.hub));
+    assert_eq!(queued.collect::<Vec<_>>(), [Some(true), Some(false), Some(false)], "once a turn");
     let before = cx.counters.bytes_sent;
-    assert_eq!(connection.flush(&mut cx), Next::Wait);
+    assert_eq!(flush(&mut connection, &mut cx), Next::Wait);
     assert_eq!(cx.counters.bytes_sent - before, 9 * 4, "all of it");
     let texts = received(&mut connection, &mut peer, &mut cx);
     for name in ["a", "b", "c"] {
@@ -224,7 +241,7 @@ fn a_frame_that_is_cut_by_a_full_socket_is_finished_before_another_channel_or_a_
         publish(&mut cx, "a", &text("a", at, &long), None);
         publish(&mut cx, "b", &text("b", at, &long), None);
     }
-    assert_eq!(connection.flush(&mut cx), Next::Wait);
+    assert_eq!(flush(&mut connection, &mut cx), Next::Wait);
     assert!(!connection.stream.is_writable(), "or this says nothing");
     let Subscriptions::Several(several) = &connection.subscriptions else { unreachable!("there are two") };
     assert!(several.started().is_some());
@@ -250,7 +267,7 @@ fn leaving_one_of_several_channels_finishes_its_started_frame_and_sends_nothing_
     for at in 0..3 {
         publish(&mut cx, "a", &format!("a{at}{long}"), None);
     }
-    assert_eq!(connection.flush(&mut cx), Next::Wait);
+    assert_eq!(flush(&mut connection, &mut cx), Next::Wait);
     let left = connection.subscriptions.entries()[0].subscription;
     assert!(!cx.hub.started(left).is_empty(), "or this says nothing");
     assert!(connection.detach(left, &mut cx));
@@ -285,7 +302,7 @@ fn lag_is_the_sum_over_all_channels_and_each_meets_its_own_policy() {
     publish(&mut cx, "close", "close0", None);
     for now in [0, 1000] {
         cx.now = Millis(now);
-        assert_eq!(connection.flush(&mut cx), Next::Wait);
+        assert_eq!(flush(&mut connection, &mut cx), Next::Wait);
     }
     let texts = received(&mut connection, &mut peer, &mut cx);
     assert_eq!(of(&texts, "close"), ["close0"], "what may be passed over is: it stays");
@@ -309,7 +326,7 @@ fn a_connection_that_lags_in_a_channel_under_close_is_closed_with_1013_for_all_o
     }
     for now in [0, 1000] {
         cx.now = Millis(now);
-        assert_eq!(connection.flush(&mut cx), Next::Wait);
+        assert_eq!(flush(&mut connection, &mut cx), Next::Wait);
     }
     let texts = received(&mut connection, &mut peer, &mut cx);
     assert_eq!(texts.last().map(String::as_str), Some("1013"));
@@ -324,14 +341,7 @@ fn a_replay_of_one_channel_goes_ahead_of_its_log_and_holds_up_no_other() {
     let (mut connection, mut peer) = subscriber(&mut cx, &["b"]);
     let long = "x".repeat(30_000);
     (0..20).for_each(|at| publish(&mut cx, "a", &format!("a{at:02}{long}"), None));
-    let joining = Joining {
-        channel: channel("a"),
-        form: WireForm::WebSocket,
-        position: Position::Last(20),
-        announces: false,
-    };
-    let joined = joining::join(&joining, Present::default(), &mut cx);
-    connection.begin(joined);
+    join_from(&mut connection, "a", Position::Last(20), &mut cx);
     publish(&mut cx, "a", "a20", None);
     publish(&mut cx, "b", "b0", None);
     let texts = received(&mut connection, &mut peer, &mut cx);
@@ -385,14 +395,14 @@ fn a_subscriber_with_one_publication_to_read_does_not_make_a_log_grow_by_what_ex
             cx.owner = 8;
             let (mut other, mut others_peer) = subscriber(&mut cx, &["a"]);
             crate::ws::encode_frame(sender.outbox.tail(), crate::ws::Opcode::Text, &vec![b'p'; 1_000_000]);
-            assert_eq!(sender.flush(&mut cx), Next::Wait);
+            assert_eq!(flush(&mut sender, &mut cx), Next::Wait);
             assert!(!sender.outbox.is_empty() && !sender.stream.is_writable(), "or this says nothing");
             publish(&mut cx, "a", "a0", None);
             let long = "x".repeat(20_000);
             for at in 1..=12 {
                 cx.now = Millis(at * 200);
                 publish(&mut cx, "a", &format!("a{at}{long}"), Some(Owner { hub: 0, number: 7 }));
-                assert_eq!(sender.flush(&mut cx), Next::Wait);
+                assert_eq!(flush(&mut sender, &mut cx), Next::Wait);
                 assert_eq!(
                     received(&mut other, &mut others_peer, &mut cx).len(),
                     if at == 1 { 2 } else { 1 }
@@ -422,6 +432,7 @@ fn one_write_of_several_channels_steps_over_what_excludes_the_connection() {
             publish(&mut cx, name, "own", Some(Owner { hub: 0, number: 7 }));
         }
     }
+    note_unread(&mut sender, &mut cx);
     assert!(!sender.write_once(&mut cx).unwrap());
     assert_eq!((cx.counters.bytes_sent, sender.lag(&cx)), (20 * 4, 0), "20 runs");
     let texts = received(&mut sender, &mut senders_peer, &mut cx);
@@ -447,7 +458,7 @@ fn whatever_a_full_socket_cuts_a_connection_gets_each_channel_whole_but_for_what
         }
         if at % 10 == 0 {
             crate::ws::encode_frame(sender.outbox.tail(), crate::ws::Opcode::Text, b"private");
-            assert_eq!(sender.flush(&mut cx), Next::Wait);
+            assert_eq!(flush(&mut sender, &mut cx), Next::Wait);
         }
     }
     assert!(!sender.stream.is_writable(), "or this says nothing");

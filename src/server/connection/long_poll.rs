@@ -94,7 +94,7 @@ impl Connection {
 
 /// The subscription of a long poll. The first publication in its log answers it, so it never lags: the policy is not used.
 pub fn waiting(subscription: Subscription) -> Entry {
-    Entry { subscription, policy: LagPolicy::Close, replay: None }
+    Entry::new(subscription, LagPolicy::Close, None)
 }
 
 /// Where a long poll goes on after all that has arrived.

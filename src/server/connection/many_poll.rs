@@ -22,7 +22,8 @@ impl Connection {
         for Reading { channel, wanted } in readings {
             let position = wanted.position.unwrap_or(Position::Now);
             let mut found = None;
-            let present = Present { is_poll: true, ..self.present() };
+            // Who reads what is kept, and does not wait, is not there.
+            let present = Present { is_poll: wait_ms > 0, ..self.present() };
             let subscription = cx.under_lock(channel, position, present, |hub, resumption| {
                 is_answered |= resumption.gap.is_some() || !resumption.publications.is_empty();
                 if is_answered {

@@ -4,6 +4,7 @@
 //! the event loop's.
 
 mod admission;
+mod attending;
 mod authorizing;
 mod carried;
 mod carrier;
@@ -14,6 +15,7 @@ mod due;
 mod event_stream;
 mod http;
 mod joining;
+mod judging;
 pub mod lag;
 mod life;
 mod long_poll;
@@ -34,6 +36,7 @@ mod standing;
 pub mod stream;
 mod subscriptions;
 pub mod table;
+mod tenure;
 pub mod throttle;
 pub mod timeouts;
 mod websocket;
@@ -48,9 +51,10 @@ use outbox::Outbox;
 use places::Places;
 use stream::Stream;
 use subscriptions::Subscriptions;
+use tenure::Tenure;
 use timeouts::{Deadlines, Stage};
 
-use crate::hub::{LogId, Subscription};
+use crate::hub::{Hub, LogId, Subscription};
 use crate::server::access::Identity;
 use crate::server::api::routes::Door;
 use crate::server::clock::Millis;
@@ -68,6 +72,8 @@ pub struct Connection {
     life: Life,
     /// Who the client is, by what its newest request carried. `None`: nobody in particular.
     pub identity: Option<Arc<Identity>>,
+    /// What it may by the word of its backend, if that was asked.
+    tenure: Option<Box<Tenure>>,
     outbox: Outbox,
     subscriptions: Subscriptions,
     /// Since when it lags by more than its policy allows.
@@ -129,6 +135,7 @@ impl Connection {
             stream,
             life: Life::Http(Box::new(Http::new())),
             identity: None,
+            tenure: None,
             outbox: Outbox::default(),
             subscriptions: Subscriptions::None,
             lateness: Lateness::default(),
@@ -188,7 +195,8 @@ impl Connection {
             Life::EventStream(stream) => stream.places.as_ref().map_or(0, |places| size_of_val(&**places)),
             Life::Finishing | Life::Lingering => 0,
         };
-        inbound + self.outbox.held_len() + self.subscriptions.held_len()
+        let tenure_len = self.tenure.as_ref().map_or(0, |tenure| tenure.held_len());
+        inbound + tenure_len + self.outbox.held_len() + self.subscriptions.held_len()
     }
 
     /// Updates the loop's counts: the bytes that it holds and its transport.
@@ -217,19 +225,31 @@ impl Connection {
         counters.remove_connection(self.counted_as);
     }
 
-    /// For a connection with several subscriptions, which is flushed once per turn and not once per log: whether it has to
-    /// be queued for that. True at most once until [`Connection::flush`]. `None` for other connections.
-    pub fn is_to_be_queued(&mut self) -> Option<bool> {
+    /// The log of one of its subscriptions has something new. For a connection with several, which is flushed once per turn
+    /// and not once per log: whether it has to be queued for that. True at most once until [`Connection::flush`]. `None`
+    /// for other connections.
+    pub fn note_unread(&mut self, subscription: Subscription, hub: &mut Hub) -> Option<bool> {
         match &mut self.subscriptions {
             Subscriptions::None | Subscriptions::One(_) => None,
-            Subscriptions::Several(several) => Some(!std::mem::replace(&mut several.is_queued, true)),
+            Subscriptions::Several(several) => {
+                several.note_unread(subscription, hub);
+                Some(!std::mem::replace(&mut several.is_queued, true))
+            }
+        }
+    }
+
+    /// Whether the list of several subscriptions has all that have unread bytes. O(subscriptions), for debug builds.
+    pub fn is_sound(&self, hub: &Hub) -> bool {
+        match &self.subscriptions {
+            Subscriptions::None | Subscriptions::One(_) => true,
+            Subscriptions::Several(several) => several.is_sound(hub),
         }
     }
 
     /// The logs that it reads, and its lag in each. Empty if its socket has room, since it is about to be flushed then.
     pub fn lags<'a>(&'a self, cx: &'a Context) -> impl Iterator<Item = (LogId, u64)> + 'a {
-        let entries = if self.stream.is_writable() { &[] } else { self.subscriptions.entries() };
-        entries.iter().map(|entry| (cx.hub.log(entry.subscription), cx.hub.lag(entry.subscription)))
+        let entries = (!self.stream.is_writable()).then(|| self.subscriptions.listed()).into_iter().flatten();
+        entries.map(|entry| (cx.hub.log(entry.subscription), cx.hub.lag(entry.subscription)))
     }
 
     /// The number of unsent private bytes.
@@ -342,7 +362,7 @@ impl Connection {
     pub fn leave_channels(&mut self, cx: &mut Context) {
         self.release_session(cx);
         self.keep_started(cx);
-        while let Some(entry) = self.subscriptions.pop() {
+        for entry in std::mem::take(&mut self.subscriptions).into_entries() {
             self.end_subscription(entry.subscription, cx);
         }
         self.sign_out(cx);
@@ -356,7 +376,7 @@ impl Connection {
         if !cx.hub.started(subscription).is_empty() {
             self.keep_started(cx);
         }
-        self.subscriptions.remove(subscription).is_some()
+        self.subscriptions.remove(subscription, &mut cx.hub).is_some()
     }
 
     /// Closes a WebSocket with a Close frame, unless one was sent before, or an event stream with its last chunk.
@@ -426,3 +446,7 @@ impl Connection {
 #[cfg(test)]
 #[path = "connection_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "several_tests.rs"]
+mod several_tests;

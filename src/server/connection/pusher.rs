@@ -260,7 +260,7 @@ impl Connection {
             Cache::Hit(publications) => missed = publications,
             Cache::Miss { .. } => self.send_message(&event::cache_miss(name.as_str())),
         }
-        self.add_subscription(Entry { subscription: joined.subscribed, policy, replay: Replay::new(missed) });
+        self.add_subscription(Entry::new(joined.subscribed, policy, Replay::new(missed)));
     }
 
     fn refuse_member(&mut self, name: &Name, client: &PusherClient, settings: &App, cx: &Context) {
@@ -273,9 +273,7 @@ impl Connection {
 
     fn quit_channel(&mut self, name: &Name, client: &mut PusherClient, cx: &mut Context) {
         let channel = client.place.channel(name);
-        let entries = self.subscriptions.entries().iter();
-        let mut subscriptions = entries.map(|entry| entry.subscription);
-        let Some(subscription) = subscriptions.find(|&one| *cx.hub.channel(one) == channel) else { return };
+        let Some(subscription) = self.subscriptions.to_channel(channel.as_str(), &cx.hub) else { return };
         self.detach(subscription, cx);
         leave(client, subscription, false, cx);
     }

@@ -148,17 +148,17 @@ impl Connection {
     fn refill(&mut self, cx: &mut Context) -> bool {
         let Context { hub, encoder, .. } = cx;
         let mut is_whole = true;
-        for entry in self.subscriptions.entries_mut() {
+        self.subscriptions.for_each_listed(|entry| {
             let Entry { subscription, replay, .. } = entry;
             if let Some(missed) = replay {
                 if !missed.refill(subscription.form(), encoder, &mut self.outbox) {
                     is_whole = false;
-                    continue;
+                    return;
                 }
                 *replay = None;
             }
             tell_skipped(*subscription, hub, &mut self.outbox);
-        }
+        });
         is_whole
     }
 
@@ -241,7 +241,7 @@ impl Connection {
 impl Connection {
     /// The unsent bytes of all its channels.
     pub(super) fn lag(&self, cx: &Context) -> u64 {
-        self.subscriptions.entries().iter().map(|entry| cx.hub.lag(entry.subscription)).sum()
+        self.subscriptions.listed().map(|entry| cx.hub.lag(entry.subscription)).sum()
     }
 
     /// Whether unsent publications under [`LagPolicy::Latest`] are too old, and there are newer ones.
@@ -253,7 +253,7 @@ impl Connection {
             }
             Subscriptions::Several(several) => {
                 several.latest.is_stale(LagPolicy::Latest, cx.now)
-                    && several.entries().iter().any(|entry| is_latest(entry) && has_newer(entry, &cx.hub))
+                    && several.listed().any(|(_, entry)| is_latest(entry) && has_newer(entry, &cx.hub))
             }
         }
     }
@@ -278,7 +278,7 @@ impl Connection {
                     return false;
                 }
                 let (mut all, mut latest) = (Lag::default(), Lag::default());
-                for entry in several.entries() {
+                for (_, entry) in several.listed() {
                     all.add(entry, hub);
                     if is_latest(entry) {
                         latest.add(entry, hub);
@@ -303,7 +303,7 @@ impl Connection {
     /// Skips to the newest publication in each channel under [`LagPolicy::Latest`].
     fn skip_stale(&mut self, cx: &mut Context) {
         self.keep_started(cx);
-        for entry in self.subscriptions.entries() {
+        for entry in self.subscriptions.listed() {
             if is_latest(entry) && has_newer(entry, &cx.hub) {
                 note_lagged(entry, &format_args!("has been behind for {FRESH_MS} ms"), cx);
                 cx.hub.skip_to_newest(entry.subscription, cx.lag_rules.lag_max);
@@ -321,10 +321,9 @@ impl Connection {
         self.keep_started(cx);
         self.lateness.clear();
         let lag_max = cx.lag_rules.lag_max;
-        let entries = self.subscriptions.entries();
-        // The bound is for all channels together, so each channel with skips gets its part of it.
-        let part = lag_max / entries.len().max(1) as u64;
-        for entry in entries {
+        // The bound is for all channels together, so each channel in which it lags gets its part of it.
+        let part = lag_max / self.subscriptions.listed().count().max(1) as u64;
+        for entry in self.subscriptions.listed() {
             let may_skip = has_newer(entry, &cx.hub) || cx.hub.is_lagged(entry.subscription, part);
             if entry.policy == LagPolicy::Close || !may_skip {
                 continue;
@@ -352,15 +351,11 @@ impl Connection {
     /// If the connection still lags too far: the subscription for which it is closed, the one with the largest lag among
     /// those under [`LagPolicy::Close`].
     fn entry_to_blame(&self, cx: &Context) -> Option<&Entry> {
-        let mut left = Lag::default();
-        let entries = match &self.subscriptions {
-            Subscriptions::None => &[][..],
-            Subscriptions::One(entry) => return Some(entry).filter(|entry| entry.policy == LagPolicy::Close),
-            Subscriptions::Several(several) => several.entries(),
-        };
-        entries.iter().for_each(|entry| left.add(entry, &cx.hub));
-        let closing = entries.iter().filter(|entry| entry.policy == LagPolicy::Close);
+        let closing = self.subscriptions.listed().filter(|entry| entry.policy == LagPolicy::Close);
         let furthest = closing.max_by_key(|entry| cx.hub.lag(entry.subscription));
+        let Subscriptions::Several(several) = &self.subscriptions else { return furthest };
+        let mut left = Lag::default();
+        several.listed().for_each(|(_, entry)| left.add(entry, &cx.hub));
         furthest.filter(|_| left.is_past(cx.lag_rules.lag_max))
     }
 }

@@ -94,7 +94,9 @@ impl Connection {
         match &self.life {
             Life::WebSocket(WebSocket { messages, protocol, .. }) => match messages {
                 // After our Close frame messages are passed over.
-                Messages::Published(_) | Messages::Commands => protocol.state() == State::Open,
+                Messages::Published(_) | Messages::Enveloped(_) | Messages::Commands => {
+                    protocol.state() == State::Open
+                }
                 Messages::Echoed | Messages::Pusher => false,
             },
             Life::Http(_)

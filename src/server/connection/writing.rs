@@ -10,9 +10,10 @@ use super::stream::Stream;
 use super::subscriptions::Several;
 use crate::hub::{Hub, Subscription};
 
-/// Runs of bytes in one write of a connection with several subscriptions. Their vector takes 1 KiB of stack. The system
-/// would take 1,024 runs; the rest is for the next write.
-const RUNS_MAX: usize = 64;
+/// Runs of bytes in one write of a connection with several subscriptions: enough for one of each of 100 channels, of which a
+/// connection may have no more by default. Their vector takes 2 KiB of stack. The system would take 1,024 runs; the rest is
+/// for the next write.
+const RUNS_MAX: usize = 128;
 
 /// What bytes are written to: a socket, or for a session over HTTP requests the pipe.
 pub struct Writer<'a> {
@@ -71,10 +72,11 @@ pub fn write_one(
 /// Writes private bytes and the logs of several subscriptions. Returns whether they have more.
 ///
 /// ```text
-///  | rest of the started frame | outbox | rest of its log | log | log | …
+///  | rest of the started frame | outbox | log | log | … | rest of its log, if that is last
 /// ```
 ///
-/// A log is one run, and one more for each place where the connection steps over frames.
+/// A log is one run, and one more for each place where the connection steps over frames. The one in which a write ends comes
+/// last in the next, so that a channel with many bytes leaves room for the others.
 pub fn write_several(
     writer: &mut Writer<'_>,
     outbox: &mut Outbox,
@@ -82,14 +84,10 @@ pub fn write_several(
     hub: &mut Hub,
 ) -> io::Result<bool> {
     let started = several.started().map_or(&[][..], |entry| hub.started(entry.subscription));
-    let logs = several.order().flat_map(|at| {
-        let entry = &several.entries()[at];
+    let logs = several.listed().filter(|(_, entry)| entry.replay.is_none()).flat_map(|(at, entry)| {
         let sent_first = if several.is_started(at) { started.len() } else { 0 };
-        let runs = entry.replay.is_none().then(|| hub.unread_runs(entry.subscription));
-        runs.into_iter()
-            .flatten()
-            .enumerate()
-            .map(move |(at, run)| if at == 0 { &run[sent_first..] } else { run })
+        let runs = hub.unread_runs(entry.subscription).enumerate();
+        runs.map(move |(at, run)| if at == 0 { &run[sent_first..] } else { run })
     });
     let mut runs = [IoSlice::new(&[]); RUNS_MAX];
     let mut count = 0;
@@ -98,42 +96,59 @@ pub fn write_several(
         *place = IoSlice::new(run);
         count += 1;
     }
+    let mut left = 0;
     if count == 0 {
         writer.stream.forget_refusal();
-        return Ok(false);
+    } else {
+        let started_len = started.len();
+        let outbox_len = outbox.unsent().len();
+        let written = writer.write(&runs[..count])?;
+        let from_started = written.min(started_len);
+        let from_outbox = (written - from_started).min(outbox_len);
+        note_started(several, hub, from_started);
+        outbox.consume(from_outbox);
+        left = written - from_started - from_outbox;
     }
-    let started_len = started.len();
-    let outbox_len = outbox.unsent().len();
-    let written = writer.write(&runs[..count])?;
-    let from_outbox = written.saturating_sub(started_len).min(outbox_len);
-    outbox.consume(from_outbox);
-    note_several(several, hub, written - from_outbox, started_len, outbox.is_empty());
-    let mut left = several.entries().iter().filter(|entry| entry.replay.is_none());
-    Ok(left.any(|entry| hub.lag(entry.subscription) > 0))
+    note_logs(several, hub, left);
+    let mut listed = several.listed().filter(|(_, entry)| entry.replay.is_none());
+    Ok(listed.any(|(_, entry)| hub.lag(entry.subscription) > 0))
 }
 
-/// Advances the subscriptions after a write that took `len` bytes of their logs, the first `started_len` of them from the
-/// started frame. Other log bytes were written only if the outbox is empty.
-fn note_several(several: &mut Several, hub: &mut Hub, len: usize, started_len: usize, is_past_outbox: bool) {
-    let mut left = len;
-    for at in several.order() {
-        if left == 0 {
-            break;
+/// Advances the subscription whose frame is started after a write that took `len` bytes of that frame.
+fn note_started(several: &mut Several, hub: &mut Hub, len: usize) {
+    if let Some(subscription) = several.started().map(|entry| entry.subscription) {
+        hub.advance(subscription, len);
+        if hub.started(subscription).is_empty() {
+            several.finish_started();
         }
-        let entry = &several.entries()[at];
+    }
+}
+
+/// Advances the subscriptions after a write that took `left` bytes of their logs besides the started frame, and takes those
+/// that have nothing more to send from the list.
+fn note_logs(several: &mut Several, hub: &mut Hub, mut left: usize) {
+    for _ in 0..several.listed_len() {
+        let Some((at, entry)) = several.listed().next() else { break };
         if entry.replay.is_some() {
+            several.put_first_last();
             continue;
         }
         let subscription = entry.subscription;
-        let unread_len = hub.lag(subscription) - hub.excluded_len(subscription);
-        let reach = if several.is_started(at) && !is_past_outbox { started_len } else { unread_len as usize };
-        let taken = left.min(reach);
-        hub.advance(subscription, taken);
+        let unread_len = (hub.lag(subscription) - hub.excluded_len(subscription)) as usize;
+        let taken = left.min(unread_len);
         left -= taken;
-        several.note_end(at, !hub.started(subscription).is_empty());
-        if (taken as u64) < unread_len {
-            break;
+        if taken > 0 {
+            hub.advance(subscription, taken);
         }
+        if taken == unread_len {
+            several.unlist_first();
+            continue;
+        }
+        if taken > 0 {
+            several.note_end(at, !hub.started(subscription).is_empty());
+            several.put_first_last();
+        }
+        break;
     }
     debug_assert_eq!(left, 0, "every written byte belongs to a subscription");
 }
