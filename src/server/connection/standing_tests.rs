@@ -1,6 +1,6 @@
 //! The end of a client's time by a wall clock that is set, without waiting for it.
 
-use base64::Engine;
+use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use mio::net::TcpStream;
 use mio::{Poll, Token};
