@@ -8,6 +8,7 @@ mod access;
 mod again;
 mod app_table;
 mod bounded;
+mod changes;
 mod file;
 mod key_files;
 mod key_table;
@@ -29,6 +30,7 @@ use ipnet::IpNet;
 
 use access::AccessArgs;
 pub use again::{Reload, Reread};
+pub use changes::changes;
 use fanfare::config::{Config, Glob, LagPolicy, Rate};
 use file::{ConfigFile, Known};
 use key_files::KeysRead;
@@ -308,7 +310,6 @@ pub enum Task {
     ///
     /// Prints the secret on the first line, for whoever publishes, and then the [[key]] table for the file, which has the
     /// SHA-256 of the secret.
-    #[command(verbatim_doc_comment)]
     Key {
         /// 1 to 32 of a-z 0-9 _ -
         #[arg(value_parser = parse_name)]
@@ -465,5 +466,5 @@ fn known(command: &clap::Command, matches: &ArgMatches, key: &str) -> Known {
 }
 
 #[cfg(test)]
-#[path = "cli_tests.rs"]
+#[path = "cli/flags_tests.rs"]
 mod tests;

@@ -8,6 +8,7 @@ mod apps;
 mod host;
 mod origin;
 mod rules;
+mod standing;
 mod url;
 
 use std::fmt;

@@ -61,8 +61,9 @@
 //! - [`backend`]: what a site's backend is asked about channels, what it answers, and how long that is kept. It imports names from
 //!   `hub`, and bounds from `token`.
 //! - [`config`]: what a server is configured with. It imports the settings of an app from `pusher`.
-//! - [`server`]: sockets, time, threads, randomness. It imports the eight above; none of them imports it.
-//! - The binary is `main` with `cli` (flags, environment, file), `log` (lines to standard error) and `heap` (the allocator).
+//! - [`server`]: sockets, time, threads, randomness. It imports the nine above; none of them imports it.
+//! - The binary is `main` with `cli` (flags, environment, files), `reload` (SIGHUP, and files that have changed), `log` (lines
+//!   to standard error) and `heap` (the allocator).
 //!
 //! Inside `server`, each line imports only from the lines below it:
 //!
@@ -75,6 +76,7 @@
 //!  sessions,                  where each session over HTTP requests is;
 //!  stopping                   how far the stop has come
 //!  api, demo                  requests to answers: routes, access, payloads; the demo's prices
+//!  hook                       the calls of the backend that decides who may do what
 //!  apps                       the running Pusher apps: settings, counters, users, webhooks, reload
 //!  broker, encoder            order, history, mailboxes; publications to frames
 //!  limits, metrics            connections by address and user, trusted proxies; counters and their formats

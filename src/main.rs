@@ -80,6 +80,8 @@ fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>>
     args.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let config = args.into_config();
     let development_apps = config.is_development().then(|| config.apps_or_development(&config.apps));
+    let standing = (!config.is_development()).then(|| config.standing());
+    reload::warn_of_ended_keys(&config);
     let (threads, lame_duck) = (config.threads, config.lame_duck);
     heap::return_freed()?;
     let (server, running) = bind(config)?;
@@ -95,6 +97,9 @@ fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>>
              To serve other machines: --listen 0.0.0.0:8080 --publish-key KEY"
         );
         teach_pusher(apps.first(), server.local_addrs().first(), lines);
+    }
+    if let Some(standing) = standing {
+        tracing::info!("{standing}");
     }
     tracing::info!(%threads, "started");
     server.run()?;

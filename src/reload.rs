@@ -2,18 +2,18 @@
 //!
 //! What the files say is read by `cli`, and what follows from it is the server's.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fanfare::config::Config;
 use fanfare::server::Handle;
 
-use crate::cli::{Reload, Reread};
+use crate::cli::{Reload, Reread, changes};
 
 /// How often the files are looked at. A key that was stolen is gone as soon as its file is replaced, and a look costs a
 /// system call a file.
@@ -37,18 +37,38 @@ impl Hangups {
 /// of the server, with the addresses that it listens on.
 pub fn begin(reload: Reload, running: Config, handle: Handle) -> io::Result<Hangups> {
     let (sender, receiver) = sync_channel(1);
-    let marks = Marks::of(reload.files());
-    let mut files = Files { reload, running, handle, watch: Watch::new(marks), said: Vec::new() };
+    let access = running.clone();
+    // Nothing is known of the files since they were read: they are read once more, in case they have changed since then.
+    let watch = Watch::new(Marks::default());
+    let (warned, said) = (reload.warnings().to_vec(), Vec::new());
+    let mut files = Files { reload, running, access, handle, watch, warned, said };
     thread::Builder::new().name("fanfare-files".into()).spawn(move || files.run(&receiver))?;
     Ok(Hangups(sender))
+}
+
+/// Says which keys are refused since they have ended. That is no fault: time makes it so.
+pub fn warn_of_ended_keys(config: &Config) {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ended: Vec<_> = config.ended_keys(since_1970.as_secs()).collect();
+    if !ended.is_empty() {
+        let names = ended.join(", ");
+        tracing::warn!(
+            "refused, since their not-after has passed: {names}. Remove them, or give another date"
+        );
+    }
 }
 
 /// The files, and the server that they configure.
 struct Files {
     reload: Reload,
+    /// What the server was started with.
     running: Config,
+    /// The same with the rules and keys that hold at present.
+    access: Config,
     handle: Handle,
     watch: Watch,
+    /// What was said last of files that are right.
+    warned: Vec<String>,
     /// Which keys need a restart, as it was said last.
     said: Vec<String>,
 }
@@ -83,7 +103,8 @@ impl Files {
             Ok(reread) => reread,
             Err(fault) => return tracing::error!("not reloaded, everything stays as it is: {fault}"),
         };
-        reread.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let news = reread.warnings.iter().filter(|warning| is_asked || !self.warned.contains(warning));
+        news.for_each(|warning| tracing::warn!("{warning}"));
         let (changes, faults) = self.apply(&reread);
         faults.iter().for_each(|fault| tracing::error!("{fault}"));
         let paths: Vec<_> = self.reload.files().map(|path| path.display().to_string()).collect();
@@ -97,14 +118,16 @@ impl Files {
             let keys = reread.needs_restart.join(", ");
             tracing::warn!("{paths}: {keys} changed as well, which needs a restart");
         }
-        self.said = reread.needs_restart;
+        (self.warned, self.said) = (reread.warnings, reread.needs_restart);
     }
 
     /// Applies each set that is right. Returns what has changed, and the faults.
-    fn apply(&self, reread: &Reread) -> (Vec<String>, Vec<String>) {
+    fn apply(&mut self, reread: &Reread) -> (Vec<String>, Vec<String>) {
         let (mut changes, mut faults) = (Vec::new(), Vec::new());
-        if let Err(fault) = &reread.access {
-            faults.push(format!("keys and rules not reloaded, they stay as they are: {fault}"));
+        let access = reread.access.as_ref().map_err(Clone::clone);
+        match access.and_then(|access| self.apply_access(access)) {
+            Ok(access) => changes.extend(access),
+            Err(fault) => faults.push(format!("keys and rules not reloaded, they stay as they are: {fault}")),
         }
         let apps = match &reread.apps {
             Ok(Some(apps)) => self.handle.reload_apps(apps).map_err(|fault| fault.to_string()),
@@ -117,6 +140,17 @@ impl Files {
             Err(fault) => faults.push(format!("apps not reloaded, they stay as they are: {fault}")),
         }
         (changes, faults)
+    }
+
+    /// Has the server take keys and rules, if they are not those that hold.
+    fn apply_access(&mut self, access: &Config) -> Result<Vec<String>, String> {
+        let changes = changes(&self.access, access);
+        if !changes.is_empty() {
+            self.handle.reload_access(access).map_err(|fault| fault.to_string())?;
+            self.access = access.clone();
+            warn_of_ended_keys(access);
+        }
+        Ok(changes)
     }
 }
 
@@ -131,7 +165,7 @@ struct Mark {
     changed: (i64, i64),
 }
 
-/// The marks of files; none where a file is not there.
+/// The marks of files; none where there is no regular file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Marks(Vec<(PathBuf, Option<Mark>)>);
 
@@ -143,7 +177,7 @@ impl Marks {
 
 impl Mark {
     fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
+        let metadata = fs::metadata(path).ok().filter(Metadata::is_file)?;
         Some(Self {
             file: (metadata.dev(), metadata.ino()),
             len: metadata.len(),

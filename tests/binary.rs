@@ -57,6 +57,79 @@ fn a_rule_that_can_never_apply_ends_with_the_flag_and_the_remedy() {
     }
 }
 
+#[test]
+fn a_wrong_setting_of_access_ends_with_the_flag_and_the_remedy_and_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let short = file("short", "hidden");
+    let keys = file("keys.toml", "[[key]]\nname = 'a'\nsecret = 'hidden'\nred = 'b'\n");
+    let token_key = file("2026-09", &"s".repeat(32));
+    let key = "--publish-key=k";
+    for (flags, code, words) in [
+        (&["--publish-key", "hidden words"][..], 2, "--publish-key <KEY>': the key must have"),
+        (&["--publish-key", "a=1", "--publish-key", "a=2"], 1, "\"a\": two keys have this name"),
+        (
+            &["--publish-key", "a=hidden", "--publish-key", "b=hidden"],
+            1,
+            "\"b\": key \"a\" has the same secret",
+        ),
+        (&["--publish-keys", &keys], 2, "[[key]] \"a\": no key is called \"red\"; the nearest is \"read\""),
+        (&["--publish-keys", "/nowhere/keys.toml"], 2, "--publish-keys /nowhere/keys.toml: No such file"),
+        (&["--token-key", &short], 2, "the secret has 6 bytes, at least 32 are needed"),
+        (&["--token-key", "/nowhere/key"], 2, "--token-key /nowhere/key: No such file"),
+        (&["--auth", "news=closed"], 2, "give open, token, hook or key"),
+        (&["--auth", "news=token"], 1, "--auth news=token: nobody could subscribe"),
+        (&["--auth", "news=hook", key], 1, "Add --auth-url URL"),
+        (&["--token-audience", "a"], 1, "--token-audience: without a key no token is good"),
+        (&["--token-key", &token_key, "--token-cookie", "a"], 1, "Add --allow-origin with the origins"),
+        (&["--token-key", &token_key, "--auth-url", "http://a"], 1, "--auth-url: no rule asks the backend"),
+        (&["--auth-url", "https://hidden.example"], 1, "--auth-url: TLS is not supported yet"),
+        (&["--auth-url", "http://u:hidden@a"], 1, "--auth-url: give a URL such as"),
+        (
+            &["--auth-url", "http://a", "--auth-secret", "hidden"],
+            1,
+            "--auth-secret: it has 6 bytes, at least 16",
+        ),
+        (&["--auth-secret", "hidden"], 2, "Add --auth-url URL"),
+        (&["--presence", "chat=all"], 2, "give members or count"),
+        (&["--presence-members", "1001"], 1, "--presence-members: give 1 to 1000"),
+        (&["--audit", "/nowhere/audit"], 1, "--audit: publications by key are written, and there is no key"),
+        (&["--listen", "127.0.0.2:0,proxy"], 1, "--listen 127.0.0.2:0,proxy: no proxy is believed"),
+        (&["--trust-proxy", "proxy.example"], 2, "give the network of your proxies"),
+        (&["--ip-connections", "0"], 1, "--ip-connections: 0 would refuse every client"),
+        (&["--ip-handshakes", "50"], 2, "such as 50/s"),
+        (&["--user-connections", "0"], 1, "--user-connections: 0 would refuse every client"),
+        (&["--client-subscriptions", "0"], 1, "--client-subscriptions: 0 would refuse every client"),
+        (&["--client-messages", "off"], 2, "or none for no limit"),
+    ] {
+        let (ended, said) = refusal(&[&["--listen", "127.0.0.1:0"], flags].concat());
+        assert_eq!(ended, Some(code), "{said}");
+        assert!(said.contains(words) && !said.contains("hidden"), "{words}: {said}");
+    }
+}
+
+#[test]
+fn a_key_is_made_whatever_the_environment_says_and_a_wrong_name_is_refused() {
+    let run = |name: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"));
+        command.env("FANFARE_LISTEN", "127.0.0.1:0").env("FANFARE_CONFIG", "/nowhere/fanfare.toml");
+        command.args(["key", name]).output().unwrap()
+    };
+    let made = run("billing");
+    let printed = String::from_utf8(made.stdout).unwrap();
+    assert_eq!(made.status.code(), Some(0), "{printed}");
+    let lines: Vec<_> = printed.lines().collect();
+    assert!(lines[0].starts_with("fk_billing_") && lines[0].len() == "fk_billing_".len() + 32, "{printed}");
+    assert_eq!(lines[1..4], ["", "[[key]]", "name = \"billing\""]);
+    let refused = run("Billing");
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("a key's name is 1 to 32 of a-z 0-9 _ -"));
+}
+
 /// What the binary says if it may have so many open files, and how it ends.
 #[cfg(unix)]
 fn refusal_with_descriptors(limit: u32, flags: &str) -> (Option<i32>, String) {

@@ -1,19 +1,22 @@
-//! Limits by address and by connection, over real sockets: behind a proxy that writes `X-Forwarded-For`, behind one that writes
-//! PROXY headers, and without one. Loopback is not counted, so that all clients here come through a proxy.
+//! Limits by address and by user over real sockets: behind a proxy that writes `X-Forwarded-For`, and behind one that writes
+//! PROXY headers. Loopback is not counted, so that all clients here come through a proxy.
 
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fanfare::config::{Config, Rate};
+use fanfare::token::KeyFiles;
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::json;
 use socket2::{Domain, Socket, Type};
 use support::event_stream::*;
 use support::metrics::*;
+use support::multiplex::{multiplex, next, say};
 use support::*;
-use tungstenite::Message;
 
 const SEATS: &str = "2 connections from your address are open, the limit of --ip-connections.";
 
@@ -107,9 +110,10 @@ fn streams_and_polls_count_while_they_last_and_requests_that_are_answered_do_not
     let poll = |wait| {
         format!("GET /channels/quiet?wait={wait} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").into_bytes()
     };
-    // Once the poll waits there is no seat.
     polling.write_all(&poll(20)).unwrap();
-    until("the poll waits", || subscribe(server.address, "203.0.113.9").err());
+    let mut scraper = Scraper::new(server.address);
+    scraper.settles(&[(&connections("long_poll"), 1), (&connections("sse"), 1)]);
+    assert_full(&subscribe(server.address, "203.0.113.9").unwrap_err());
     assert_eq!(exchange(&mut connect(server.address), &poll(20)).status, 429);
     assert_eq!(exchange(&mut connect(server.address), &poll(0)).status, 200, "it does not last");
     publish(server.address, "quiet", "now");
@@ -187,9 +191,11 @@ fn a_seat_is_given_back_once_however_a_connection_ends() {
         let mut closing = raw("/channels/news");
         closing.write_all(&masked_frame(0x88, b"\x03\xe8")).unwrap();
         rest(&mut closing);
+        drop(closing);
         let mut breaking = raw("/channels/news");
         breaking.write_all(b"\xff\xff").unwrap();
         rest(&mut breaking);
+        drop(breaking);
         // A handshake that is refused for another reason.
         let broken = upgrade("/channels/news").replace("Version: 13", "Version: 7");
         assert_eq!(exchange(&mut connect(server.address), broken.as_bytes()).status, 426);
@@ -210,12 +216,13 @@ fn handshakes_have_a_rate_and_polls_are_none() {
     let rate = hourly(5);
     let server = start(Config { ip_connections: None, ip_handshakes: Some(rate), ..two_each() });
     let fields = from("203.0.113.9");
+    publish(server.address, "old", "x");
     for number in 0..5 {
         match number % 2 {
             0 => drop(subscribe(server.address, "203.0.113.9").unwrap()),
             _ => drop(Events::open(server.address, "/channels/news", &fields)),
         }
-        let answer = request(server.address, "GET", "/channels/news?wait=1&since=", &fields, b"");
+        let answer = request(server.address, "GET", "/channels/old?wait=20&last=1", &fields, b"");
         assert_eq!(answer.status, 200, "{answer:?}");
     }
     let refused = subscribe(server.address, "203.0.113.9").unwrap_err();
@@ -431,105 +438,81 @@ fn one_address_may_expect_proxy_headers_beside_one_that_does_not() {
     serving.join().unwrap().unwrap();
 }
 
-/// Where clients may publish at this pace, and at twice as much at once.
-fn paced(count: u32, per: Duration) -> Config {
-    Config { client_messages: Some(Rate { count: NonZeroU32::new(count).unwrap(), per }), ..with_key() }
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+/// Two connections a user.
+fn two_each_user() -> Config {
+    let token_keys = KeyFiles::read([("key", SECRET)].into_iter()).unwrap().keys;
+    Config { token_keys, user_connections: Some(2), ..config() }
 }
 
-/// The frames of numbered texts.
-fn numbered(count: usize) -> Vec<u8> {
-    (0..count).flat_map(|number| masked_frame(0x81, number.to_string().as_bytes())).collect()
+/// A token of this user that allows everything.
+fn token(sub: &str) -> String {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let fanfare = json!({"subscribe": ["*"], "publish": ["*"]});
+    let claims = json!({"sub": sub, "iat": now_s, "exp": now_s + 600, "fanfare": fanfare});
+    jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap()
 }
 
-fn assert_numbered(subscriber: &mut Client, count: usize) {
-    for number in 0..count {
-        let text = loop {
-            match subscriber.read().unwrap() {
-                Message::Ping(_) => {}
-                message => break message.into_text().unwrap(),
-            }
-        };
-        assert_eq!(text.as_str(), number.to_string());
+fn bearer(sub: &str) -> String {
+    format!("Bearer {}", token(sub))
+}
+
+fn subscribe_as(address: SocketAddr, sub: &str) -> Result<Client, Box<Refused>> {
+    handshake(address, "/channels/news", &[("Authorization", &bearer(sub))]).map(|(client, _)| client)
+}
+
+#[test]
+fn a_user_has_so_many_connections_by_whatever_transport_and_another_has_its_own() {
+    const FULL: &str = "2 connections of u42 are open, the limit of --user-connections.";
+    let server = start(two_each_user());
+    let authorization = format!("Authorization: {}\r\n", bearer("u42"));
+    let poll =
+        |wait| format!("GET /channels/q?wait={wait} HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n");
+    let socket = subscribe_as(server.address, "u42").unwrap();
+    let stream = Events::open(server.address, "/channels/news", &authorization).begun();
+    let refused = subscribe_as(server.address, "u42").unwrap_err();
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (429, &"5".parse().unwrap()));
+    assert!(String::from_utf8_lossy(refused.body().as_deref().unwrap()).contains(FULL));
+    let mut polling = connect(server.address);
+    let answer = exchange(&mut polling, poll(20).as_bytes());
+    assert_eq!((answer.status, answer.body.contains(FULL)), (429, true), "{answer:?}");
+    assert_eq!(exchange(&mut polling, poll(0).as_bytes()).status, 200, "it does not last");
+    let _other = subscribe_as(server.address, "u43").unwrap();
+    drop((socket, stream));
+    // A poll counts until it is answered, and its connection does not after that.
+    for _ in 0..2 {
+        until("there is room", || (exchange(&mut polling, poll(1).as_bytes()).status == 200).then_some(()));
     }
+    let both = [(); 2].map(|()| until("there is room", || subscribe_as(server.address, "u42").ok()));
+    assert_eq!(subscribe_as(server.address, "u42").unwrap_err().status(), 429);
+    drop(both);
 }
 
 #[test]
-fn a_burst_of_a_thousand_messages_arrives_whole_in_order_and_at_the_rate() {
-    let server = start(paced(400, Duration::from_secs(1)));
-    let mut subscriber = websocket(server.address, "/channels/chat-1");
-    let mut sender = raw_websocket(server.address, "/channels/chat-1");
-    let began = Instant::now();
-    sender.write_all(&numbered(1000)).unwrap();
-    assert_numbered(&mut subscriber, 800);
-    let burst = began.elapsed();
-    (800..1000).for_each(|number| assert_eq!(text(&mut subscriber), number.to_string()));
-    assert!(began.elapsed() >= Duration::from_millis(495), "200 at 400 a second: {:?}", began.elapsed());
-    assert!(burst < began.elapsed());
-    let mut scraper = connect(server.address);
-    let metrics = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\n\r\n";
-    let throttled = samples(&exchange(&mut scraper, metrics.as_bytes()).body)["fanfare_throttled_total"];
-    assert!((1.0..=15.0).contains(&throttled), "{throttled} waits of 50 ms at least");
-}
-
-#[test]
-fn a_sender_that_waits_for_its_pace_does_not_delay_others() {
-    let server =
-        start(Config { threads: std::num::NonZeroUsize::MIN, ..paced(1, Duration::from_secs(3600)) });
-    let mut subscriber = websocket(server.address, "/channels/chat-1");
-    let mut sender = raw_websocket(server.address, "/channels/chat-1");
-    sender.write_all(&numbered(50_000)).unwrap();
-    assert_numbered(&mut subscriber, 2);
-    let mut other = websocket(server.address, "/channels/chat-1");
-    other.send(Message::text("other")).unwrap();
-    assert_eq!(text(&mut subscriber), "other");
-    // It is dropped when its client is gone, although it has said more than was processed.
-    reset(sender);
-    let mut scraper = connect(server.address);
-    until("it is gone", || {
-        let metrics = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\n\r\n";
-        let samples = samples(&exchange(&mut scraper, metrics.as_bytes()).body);
-        (samples[&connections("websocket")] == 2.0).then_some(())
+fn who_proves_to_be_a_user_later_counts_from_then_on_and_once() {
+    let server = start(two_each_user());
+    let authorize = |client: &mut Client| {
+        say(
+            client,
+            &json!({"event": "fanfare:authorize", "ref": 1, "data": {"token": token("u42")}}).to_string(),
+        );
+        next(client)
+    };
+    let mut clients = [(); 3].map(|()| multiplex(server.address));
+    for client in &mut clients[..2] {
+        for _ in 0..2 {
+            assert_eq!(authorize(client)["event"], "fanfare:authorized");
+        }
+    }
+    let refused = authorize(&mut clients[2]);
+    let data = json!({
+        "code": "too_many", "status": 429,
+        "message": "2 connections of u42 are open, the limit of --user-connections."
     });
-}
-
-#[test]
-fn messages_ahead_of_the_end_arrive_however_long_they_wait() {
-    let server = start(paced(200, Duration::from_secs(1)));
-    let mut subscriber = websocket(server.address, "/channels/chat-1");
-    let mut sender = raw_websocket(server.address, "/channels/chat-1");
-    sender.write_all(&numbered(450)).unwrap();
-    sender.shutdown(Shutdown::Write).unwrap();
-    assert_numbered(&mut subscriber, 450);
-    let mut sender = raw_websocket(server.address, "/channels/chat-1");
-    sender.write_all(&[numbered(450), masked_frame(0x88, b"\x03\xe8")].concat()).unwrap();
-    assert_numbered(&mut subscriber, 450);
-    let answer = rest(&mut sender);
-    assert!(answer.ends_with(b"\x88\x02\x03\xe8"), "it is answered by a Close frame");
-}
-
-#[test]
-fn a_sender_that_waits_for_its_pace_is_not_taken_for_silent() {
-    let timeouts = Duration::from_millis(100);
-    let server =
-        start(Config { idle_timeout: timeouts, pong_timeout: timeouts, ..paced(50, Duration::from_secs(1)) });
-    let mut subscriber = websocket(server.address, "/channels/chat-1");
-    // It answers no ping, but what it has sent is not all read for a second.
-    let mut sender = raw_websocket(server.address, "/channels/chat-1");
-    sender.write_all(&numbered(150)).unwrap();
-    assert_numbered(&mut subscriber, 150);
-}
-
-#[test]
-fn an_echo_and_development_mode_have_no_pace() {
-    let slow = paced(1, Duration::from_secs(3600));
-    let server = start(Config { echo: true, ..slow.clone() });
-    let mut echo = raw_websocket(server.address, "/echo");
-    echo.write_all(&numbered(1000)).unwrap();
-    let mut echoed = vec![0; numbered(1000).len() - 4 * 1000];
-    echo.read_exact(&mut echoed).unwrap();
-    let server = start(Config { client_messages: slow.client_messages, ..config() });
-    let mut subscriber = websocket(server.address, "/channels/chat-1");
-    let mut sender = raw_websocket(server.address, "/channels/chat-1");
-    sender.write_all(&numbered(1000)).unwrap();
-    assert_numbered(&mut subscriber, 1000);
+    assert_eq!((&refused["event"], &refused["data"]), (&"fanfare:error".into(), &data), "{refused}");
+    let [first, _second, mut third] = clients;
+    drop(first);
+    until("there is room", || (authorize(&mut third)["event"] == "fanfare:authorized").then_some(()));
+    assert_eq!(subscribe_as(server.address, "u42").unwrap_err().status(), 429);
 }

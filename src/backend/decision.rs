@@ -61,23 +61,17 @@ pub enum Fault {
     Stopped,
 }
 
-impl Decision {
-    /// The sentence that a client is told which is not let in; `None` where it is.
-    #[must_use]
-    pub fn sentence(&self, action: Action, channel: &ChannelName) -> Option<String> {
-        match self {
-            Self::Yes(_) => None,
-            Self::No(Some(message)) => Some(message.to_string()),
-            Self::No(None) => {
-                let what = match action {
-                    Action::Subscribe => "subscribe",
-                    Action::Publish => "publish",
-                };
-                Some(format!("The backend does not let this client {what} to {channel}."))
-            }
-            Self::Fault(fault) => Some(fault.to_string()),
-        }
+/// The sentence of a no: the backend's own, if it gave one.
+#[must_use]
+pub fn refusal(message: Option<&str>, action: Action, channel: &ChannelName) -> String {
+    if let Some(message) = message {
+        return message.to_owned();
     }
+    let what = match action {
+        Action::Subscribe => "subscribe",
+        Action::Publish => "publish",
+    };
+    format!("The backend does not let this client {what} to {channel}.")
 }
 
 impl Fault {
@@ -117,19 +111,15 @@ mod tests {
     #[test]
     fn who_is_not_let_in_is_told_why_and_when_to_come_back() {
         let channel = ChannelName::new("chat-8").unwrap();
-        let told = |decision: Decision, action| decision.sentence(action, &channel);
-        let grant = Grant { person: None, sees: false, ends_at_ms: 1 };
-        assert_eq!(told(Decision::Yes(grant), Action::Subscribe), None);
+        assert_eq!(refusal(Some("By invitation"), Action::Publish, &channel), "By invitation");
+        for (action, what) in [(Action::Publish, "publish"), (Action::Subscribe, "subscribe")] {
+            assert_eq!(
+                refusal(None, action, &channel),
+                format!("The backend does not let this client {what} to chat-8.")
+            );
+        }
         assert_eq!(
-            told(Decision::No(Some("By invitation".into())), Action::Publish).unwrap(),
-            "By invitation"
-        );
-        assert_eq!(
-            told(Decision::No(None), Action::Publish).unwrap(),
-            "The backend does not let this client publish to chat-8."
-        );
-        assert_eq!(
-            told(Decision::Fault(Fault::Timeout(2000)), Action::Subscribe).unwrap(),
+            Fault::Timeout(2000).to_string(),
             "The backend that decides did not answer in 2 s; try again in 5 s."
         );
         assert_eq!(

@@ -5,11 +5,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::breaker::Breaker;
 use super::cache::{CACHE_LEN_MAX, CACHE_MAX, Cache, Key};
 use super::call::{Action, Call, CallId, Transport};
 use super::credentials::{Credentials, CredentialsDigest};
 use super::decision::{Decision, Fault};
-use super::pause::Pause;
 use super::reply::Reply;
 use crate::hub::ChannelName;
 
@@ -155,7 +155,7 @@ impl Outcomes {
 pub struct Desk<W> {
     bounds: Bounds,
     cache: Cache,
-    pause: Pause,
+    breaker: Breaker,
     calls: HashMap<CallId, Open>,
     queue: VecDeque<CallId>,
     /// Which call will decide a key.
@@ -193,7 +193,7 @@ impl<W> Desk<W> {
         Self {
             cache: Cache::new(bounds.cache_max, bounds.cache_len_max),
             bounds,
-            pause: Pause::default(),
+            breaker: Breaker::default(),
             calls: HashMap::new(),
             queue: VecDeque::new(),
             deciding: HashMap::new(),
@@ -283,11 +283,11 @@ impl<W> Desk<W> {
         let mut told = Vec::new();
         match outcome {
             Ok(reply) => {
-                self.pause.note_answer();
+                self.breaker.note_answer();
                 self.decide(id, &reply, now_ms, &mut told);
             }
             Err(fault) => {
-                let is_away = self.pause.note_fault(fault, now_ms);
+                let is_away = self.breaker.note_fault(fault, now_ms);
                 self.fail(id, fault, Some(now_ms + FAULT_KEPT_MS), &mut told);
                 if is_away {
                     self.fail_queue(Fault::Paused, &mut told);
@@ -295,6 +295,11 @@ impl<W> Desk<W> {
             }
         }
         told
+    }
+
+    /// Forgets what is known of a user: the backend is asked anew. O(decisions).
+    pub fn forget_user(&mut self, sub: &str) {
+        self.cache.forget_user(sub);
     }
 
     /// Ends asking: no call is taken any more, and every question is answered with a fault.
@@ -349,7 +354,7 @@ impl<W> Desk<W> {
         if self.is_stopped {
             return Err(Fault::Stopped);
         }
-        if !self.pause.permits(self.calls.len(), now_ms) {
+        if !self.breaker.permits(self.calls.len(), now_ms) {
             return Err(Fault::Paused);
         }
         if self.queue.len() >= self.bounds.waiting_max { Err(Fault::Busy) } else { Ok(()) }

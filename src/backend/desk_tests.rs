@@ -293,7 +293,7 @@ type PlainKey = (u32, Action, u32);
 struct Model {
     bounds: Bounds,
     now_ms: u64,
-    pause: Pause,
+    breaker: Breaker,
     /// The newest of a key last.
     known: Vec<(PlainKey, Decision, u64)>,
     /// The keys of each call that is not settled, when it was asked for, and its number once it was taken.
@@ -317,7 +317,7 @@ impl Model {
         let mut unasked: Vec<_> =
             keys.iter().zip(&decisions).filter(|(_, known)| known.is_none()).map(|(key, _)| *key).collect();
         unasked.retain(|key| !is_asked(key));
-        let fault = if !self.pause.permits(self.calls.len(), self.now_ms) {
+        let fault = if !self.breaker.permits(self.calls.len(), self.now_ms) {
             Some(Fault::Paused)
         } else if self.waiting() >= self.bounds.waiting_max {
             Some(Fault::Busy)
@@ -402,7 +402,7 @@ fn follow(steps: Vec<Step>) {
     let mut model = Model {
         bounds,
         now_ms: 0,
-        pause: Pause::default(),
+        breaker: Breaker::default(),
         known: Vec::new(),
         calls: Vec::new(),
         questions: Vec::new(),
@@ -475,7 +475,7 @@ fn settle(
     let told = plain(desk.settle(id, outcome, now_ms));
     let mut expected = match &allowed {
         Some(allowed) => {
-            model.pause.note_answer();
+            model.breaker.note_answer();
             let ends_at_ms = now_ms + spread(TTL_MS, client(keys[0].0).digest());
             model.close(at, |(.., channel)| match allowed.contains(&channel) {
                 true => (Decision::Yes(Grant { person: None, sees: false, ends_at_ms }), Some(ends_at_ms)),
@@ -484,7 +484,7 @@ fn settle(
         }
         None => model.close(at, |_| (Decision::Fault(fault), Some(now_ms + 1_000))),
     };
-    if allowed.is_none() && model.pause.note_fault(fault, now_ms) {
+    if allowed.is_none() && model.breaker.note_fault(fault, now_ms) {
         while let Some(at) = model.calls.iter().position(|(.., id)| id.is_none()) {
             expected.extend(model.close(at, |_| (Decision::Fault(Fault::Paused), None)));
         }

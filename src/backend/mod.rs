@@ -10,17 +10,20 @@
 //! 3. [`Desk::settle`] with what became of the call: the questions that are answered by it.
 //! 4. [`Desk::stop`] at the end: what still waits is answered with a fault.
 
+mod breaker;
 mod cache;
 mod call;
 mod credentials;
 mod decision;
 mod desk;
-mod pause;
+mod judged;
+
 mod reply;
 
 pub use cache::{CACHE_LEN_MAX, CACHE_MAX};
 pub use call::{Action, Call, CallId, Transport, signature};
 pub use credentials::{Credentials, CredentialsDigest, Fields};
-pub use decision::{Decision, Fault, Grant, Person, RETRY_AFTER_S};
+pub use decision::{Decision, Fault, Grant, Person, RETRY_AFTER_S, refusal};
 pub use desk::{Asked, Bounds, Counts, Desk, Outcomes, QuestionId, Taken, Told};
+pub use judged::Judged;
 pub use reply::{BODY_LEN_MAX, Reply, Unreadable, read};

@@ -20,6 +20,8 @@ pub struct Reload {
     keys: Vec<PathBuf>,
     /// Whether a file is open that others may move away.
     has_audit: bool,
+    /// What was said of the files at the start.
+    warnings: Vec<String>,
 }
 
 /// What the files say that were read again, each set by itself: a fault in one does not hold up the other.
@@ -48,6 +50,7 @@ impl Args {
             started_with: self.file.clone(),
             keys: self.key_paths(),
             has_audit: self.access.audit.is_some(),
+            warnings: self.warnings().to_vec(),
         }
     }
 
@@ -60,6 +63,11 @@ impl Reload {
     /// Whether there is anything that a SIGHUP is for.
     pub fn obeys_hangups(&self) -> bool {
         self.files().next().is_some() || self.has_audit
+    }
+
+    /// What was said of the files at the start.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The files to look at, as they were named when they were read last.

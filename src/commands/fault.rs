@@ -136,6 +136,8 @@ faults! {
     /// The connection has as many subscriptions as it may have, which is this.
     ["too_many" 429 may 4429] TooManySubscriptions(max: usize)
         "The connection has {max} subscriptions, the limit of --client-subscriptions: unsubscribe from some."
+    /// The user has as many connections as it may have. The sentence.
+    ["too_many" 429 may 4429] TooManyConnections(sentence: String) "{sentence}"
     /// The connection was refused this number of times.
     ["too_many" 429 ends 4429] TooManyRefusals(max: usize) "This connection was refused {max} times: see what it was told."
     /// The key was used for another publication.
@@ -186,6 +188,7 @@ mod tests {
             (FaultKind::TooLarge(2, 1), "too_large", 413, None),
             (FaultKind::TooManyListed(2, 1), "too_many", 429, Some(4429)),
             (FaultKind::TooManySubscriptions(100), "too_many", 429, Some(4429)),
+            (FaultKind::TooManyConnections("said".into()), "too_many", 429, Some(4429)),
             (FaultKind::TooManyRefusals(100), "too_many", 429, Some(4429)),
             (FaultKind::Conflict, "conflict", 422, None),
             (FaultKind::Unavailable(text()), "unavailable", 503, Some(1013)),

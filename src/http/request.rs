@@ -54,6 +54,11 @@ impl Request {
         Ok(request)
     }
 
+    /// The bytes of memory that it takes beside itself, about.
+    pub fn held_len(&self) -> usize {
+        self.bytes.len() + self.target().len() + self.fields.len() * size_of::<Field>()
+    }
+
     /// The method, which is case-sensitive: RFC 9110 §9.1.
     pub fn method(&self) -> &str {
         &self.line.method

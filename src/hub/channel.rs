@@ -66,14 +66,19 @@ impl ChannelName {
     /// The channel that tells who comes to this one, and who goes. This one's name is the name inside its space.
     #[must_use]
     pub fn companion(&self) -> Self {
-        debug_assert!(self.space().is_none());
         Self(format!("{COMPANION_SPACE}{SEPARATOR}{}", self.0).into())
+    }
+
+    /// Whether it is the companion of another channel.
+    #[must_use]
+    pub fn is_companion(&self) -> bool {
+        self.0.strip_prefix(COMPANION_SPACE).is_some_and(|rest| rest.starts_with(SEPARATOR))
     }
 
     /// The channel that this is the companion of, if it is one.
     #[must_use]
     pub fn accompanied(&self) -> Option<Self> {
-        self.space().filter(|&space| space == COMPANION_SPACE).map(|_| Self(self.local().into()))
+        self.is_companion().then(|| Self(self.local().into()))
     }
 
     /// The name space, if it is in one.
@@ -193,9 +198,11 @@ mod tests {
         let companion = channel.companion();
         assert_eq!((companion.as_str(), companion.local()), ("#presence/chat-7", "chat-7"));
         assert_eq!((companion.accompanied(), channel.accompanied()), (Some(channel.clone()), None));
+        assert!(companion.is_companion() && !channel.is_companion());
         assert!(ChannelName::new(companion.as_str()).is_err());
         assert!(ChannelName::new("#presence").is_err(), "nor is its space one");
-        assert_eq!(channel.in_space("7").accompanied(), None);
+        let inside = channel.in_space("7");
+        assert_eq!((inside.accompanied(), inside.companion().accompanied()), (None, Some(inside.clone())));
     }
 
     #[test]

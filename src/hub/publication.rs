@@ -389,7 +389,7 @@ impl WireForm {
     /// Whether who reads the form comes and goes with each answer.
     #[must_use]
     pub fn is_long_poll(self) -> bool {
-        self == Self::LongPoll
+        matches!(self, Self::LongPoll | Self::NamedLongPoll)
     }
 
     /// Whether who reads the form watches the channel, and does not count as a subscriber.

@@ -83,11 +83,7 @@ impl Handle {
     /// A value is refused. Nothing was replaced.
     pub fn reload_access(&self, config: &Config) -> Result<KeyChanges, ConfigError> {
         config.check()?;
-        let changes = self.shared.reload_access(config);
-        if changes != KeyChanges::default() {
-            tracing::info!("{changes}");
-        }
-        Ok(changes)
+        Ok(self.shared.reload_access(config))
     }
 
     /// The number of open connections.

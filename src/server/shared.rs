@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::http::Request;
 use crate::pusher::App;
-use crate::server::access::{Access, Asker, Guard, Identity, KeyChanges, Refusal, Whom};
+use crate::server::access::{Access, Asker, Guard, KeyChanges, Refusal, Whom};
 use crate::server::api::handlers::Handlers;
 use crate::server::apps::{Apps, Reloaded};
 use crate::server::broker::Broker;
@@ -120,6 +119,7 @@ impl Shared {
             memory_max: self.config.max_memory,
             channels: self.broker.channels_len().saturating_sub(own) as u64,
             webhooks: self.apps.webhook_counts(),
+            backend: self.hook.as_ref().map(Hook::counts),
             uptime: self.clock.elapsed(),
         }
     }
@@ -137,22 +137,6 @@ impl Shared {
         self.guard.generation()
     }
 
-    /// Who made the request, by what it carries: a key or a token. `None`: nobody in particular.
-    ///
-    /// # Errors
-    /// What it carries is no good, or contradicts itself.
-    pub fn identify(&self, request: &Request) -> Result<Option<Arc<Identity>>, Refusal> {
-        self.guard.identify(&self.access(), request, clock::unix_ms() / 1000)
-    }
-
-    /// Who holds the token.
-    ///
-    /// # Errors
-    /// It is no good.
-    pub fn identify_token(&self, token: &str) -> Result<Arc<Identity>, Refusal> {
-        self.guard.identify_token(&self.access(), token, clock::unix_ms() / 1000)
-    }
-
     /// Takes the rules, keys, globs and origins of another configuration that was checked, and wakes the loops, which
     /// close the connections that may stay no more.
     pub fn reload_access(&self, config: &Config) -> KeyChanges {
@@ -161,11 +145,14 @@ impl Shared {
         changes
     }
 
-    /// Revokes tokens. The loops end the connections that live by them, and `asker` is told how many.
+    /// Revokes tokens, and forgets what the backend has said of the user. The loops end the connections that live by them, and `asker` is told how many.
     ///
     /// # Errors
     /// There is no room for another revocation.
     pub fn revoke(&self, whom: Whom, asker: Asker) -> Result<(), Refusal> {
+        if let (Whom::Sub(sub), Some(hook)) = (&whom, &self.hook) {
+            hook.forget_user(sub);
+        }
         self.guard.revoke(whom, clock::unix_ms() / 1000, asker)?;
         self.wake_all();
         Ok(())

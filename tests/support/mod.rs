@@ -5,8 +5,10 @@
 #![allow(dead_code, unused_imports)] // each test binary uses a part
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
+pub mod backend;
 pub mod event_stream;
 mod http;
+mod logged;
 pub mod long_poll;
 pub mod metrics;
 pub mod multiplex;
@@ -21,6 +23,7 @@ mod waiting;
 mod websocket;
 
 pub use http::*;
+pub use logged::*;
 pub use process::*;
 pub use server::*;
 pub use socket::*;

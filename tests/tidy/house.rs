@@ -18,7 +18,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("hook", &["broker", "clock", "excerpt", "lock"]),
     ("apps", &["broker", "clock", "excerpt", "lock", "metrics"]),
     ("demo", &["broker", "clock", "prices"]),
-    ("access", &["clock", "lock"]),
+    ("access", &["clock", "limits", "lock"]),
     ("api", &["access", "apps", "broker", "clock", "encoder", "metrics"]),
     ("placement", &[]),
     ("sessions", &["lock"]),

@@ -1,9 +1,10 @@
-//! Who a client is, by the proof that it gave: a key or a token.
+//! Who a client is, by the proof that it gave: a key, a token, or what convinced its backend.
 //!
 //! What it may do is decided by `rules`, anew after each reload.
 
 use std::sync::Arc;
 
+use crate::backend::{Fault, Person};
 use crate::config::AccessKey;
 use crate::server::access::refusal::Refusal;
 use crate::server::clock::Millis;
@@ -22,6 +23,8 @@ enum Proof {
         /// When the connection was given it, in seconds since 1970: its stay counts from then.
         given_s: u64,
     },
+    /// The backend knows who it is. What it may do is asked there.
+    Backend(Arc<Person>),
     /// Nobody any more: what it was let in by is good no more, and it is closed at this time.
     Ended { refusal: Refusal, close_at: Millis },
 }
@@ -37,6 +40,11 @@ impl Identity {
         Self(Proof::Token { token, given_s })
     }
 
+    /// Whom the backend says a client is.
+    pub fn of_person(person: &Arc<Person>) -> Self {
+        Self(Proof::Backend(Arc::clone(person)))
+    }
+
     /// A client that is refused from now on, and closed at `close_at`: many at once would all return at once.
     pub fn ended(refusal: Refusal, close_at: Millis) -> Self {
         Self(Proof::Ended { refusal, close_at })
@@ -44,12 +52,20 @@ impl Identity {
 
     /// The user, if it is known.
     pub fn sub(&self) -> Option<&str> {
-        self.token().and_then(|token| token.claims.sub.as_deref())
+        match &self.0 {
+            Proof::Key(_) | Proof::Ended { .. } => None,
+            Proof::Token { token, .. } => token.claims.sub.as_deref(),
+            Proof::Backend(person) => person.sub.as_deref(),
+        }
     }
 
     /// What others are told of the user, as JSON.
     pub fn info(&self) -> Option<&str> {
-        self.token().and_then(|token| token.claims.info.as_deref())
+        match &self.0 {
+            Proof::Key(_) | Proof::Ended { .. } => None,
+            Proof::Token { token, .. } => token.claims.info.as_deref(),
+            Proof::Backend(person) => person.info.as_deref(),
+        }
     }
 
     /// The name of its key, if that is its proof.
@@ -63,6 +79,8 @@ impl Identity {
         let ends_s = match &self.0 {
             Proof::Key(key) => key.not_after_s?,
             Proof::Token { token, given_s } => token.claims.ends_at_s(*given_s),
+            // The connection asks again itself, and stays while the backend fails.
+            Proof::Backend(_) => return None,
             Proof::Ended { close_at, .. } => return Some(*close_at),
         };
         Some(Millis(ends_s.saturating_mul(1000).saturating_sub(began_unix_ms)))
@@ -76,6 +94,8 @@ impl Identity {
                 Some(stay_s) => Refusal::StayOver(stay_s),
                 None => Error::Expired(Expiry { exp_s: token.claims.exp_s, now_s }).into(),
             },
+            // It has no end by itself.
+            Proof::Backend(_) => Refusal::Unavailable(Fault::Paused),
             Proof::Ended { refusal, .. } => refusal.clone(),
         }
     }
@@ -84,7 +104,7 @@ impl Identity {
     pub fn expires_in_s(&self, now_s: u64) -> Option<u64> {
         match &self.0 {
             Proof::Token { token, given_s } => Some(token.claims.expires_in_s(*given_s, now_s)),
-            Proof::Key(_) | Proof::Ended { .. } => None,
+            Proof::Key(_) | Proof::Backend(_) | Proof::Ended { .. } => None,
         }
     }
 
@@ -92,7 +112,7 @@ impl Identity {
     pub fn ended_by(&self) -> Option<&Refusal> {
         match &self.0 {
             Proof::Ended { refusal, .. } => Some(refusal),
-            Proof::Key(_) | Proof::Token { .. } => None,
+            Proof::Key(_) | Proof::Token { .. } | Proof::Backend(_) => None,
         }
     }
 
@@ -112,7 +132,7 @@ impl Identity {
     pub(super) fn key(&self) -> Option<&Arc<AccessKey>> {
         match &self.0 {
             Proof::Key(key) => Some(key),
-            Proof::Token { .. } | Proof::Ended { .. } => None,
+            Proof::Token { .. } | Proof::Backend(_) | Proof::Ended { .. } => None,
         }
     }
 
@@ -120,7 +140,7 @@ impl Identity {
     pub(super) fn token(&self) -> Option<&Arc<Token>> {
         match &self.0 {
             Proof::Token { token, .. } => Some(token),
-            Proof::Key(_) | Proof::Ended { .. } => None,
+            Proof::Key(_) | Proof::Backend(_) | Proof::Ended { .. } => None,
         }
     }
 

@@ -5,18 +5,17 @@
 
 use std::fmt;
 
+use crate::backend::{Fault, RETRY_AFTER_S};
 use crate::commands::FaultKind;
 use crate::config::Host;
 use crate::http::{Response, Status};
 use crate::hub::ChannelName;
 use crate::server::access::revoked::REVOKED_MAX;
+use crate::server::limits::TooMany;
 use crate::token::{self, Right};
 
 /// How many globs a sentence names: the holder of the key knows them all.
 const GLOBS_NAMED_MAX: usize = 5;
-
-/// How long a client is asked to wait until it tries again after a fault of the backend, in seconds.
-const RETRY_AFTER_S: u64 = 5;
 
 /// Why a client is refused. `Display` is the sentence that it is told; as the reason of a Close frame it may be cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +62,12 @@ pub enum Refusal {
     Reserved,
     /// The request carries two proofs that differ.
     TwoProofs,
-    /// The backend that decides cannot be asked.
-    Unavailable,
+    /// There are too many connections of its user.
+    TooMany(TooMany),
+    /// The backend says no; its sentence.
+    Judged(String),
+    /// The backend could not decide.
+    Unavailable(Fault),
 }
 
 /// A channel for which a key does not have a right.
@@ -120,9 +123,11 @@ impl Refusal {
             Self::WrongKey | Self::KeyRemoved(_) => row("bad_token", Status::UNAUTHORIZED, 4401, Some("Bearer error=\"invalid_token\"")),
             Self::KeyExpired(..) | Self::StayOver(_) => row("expired", Status::UNAUTHORIZED, 4401, Some("Bearer error=\"invalid_token\"")),
             Self::KeyForbids(_) | Self::NotAdmin(_) => row("forbidden", Status::FORBIDDEN, 4403, Some("Bearer error=\"insufficient_scope\"")),
+            Self::Judged(_) => row("forbidden", Status::FORBIDDEN, 4403, None),
             Self::NoReader => row("no_token", Status::UNAUTHORIZED, 4401, Some("Basic realm=\"Fanfare\"")),
             Self::TwoProofs => row("bad_command", Status::BAD_REQUEST, 4400, Some("Bearer error=\"invalid_request\"")),
-            Self::Unavailable | Self::RevocationsFull => row("unavailable", Status::SERVICE_UNAVAILABLE, 1013, None),
+            Self::TooMany(_) => row("too_many", Status::TOO_MANY_REQUESTS, 4429, None),
+            Self::Unavailable(_) | Self::RevocationsFull => row("unavailable", Status::SERVICE_UNAVAILABLE, 1013, None),
         }
     }
 }
@@ -175,9 +180,9 @@ impl fmt::Display for Refusal {
                 "The request carries two proofs that differ; give one, in Authorization, Sec-WebSocket-Protocol, \
                  a cookie or the query.",
             ),
-            Self::Unavailable => {
-                write!(f, "The backend that decides cannot be asked; try again in {RETRY_AFTER_S} s.")
-            }
+            Self::TooMany(too_many) => too_many.fmt(f),
+            Self::Judged(sentence) => f.write_str(sentence),
+            Self::Unavailable(fault) => fault.fmt(f),
         }
     }
 }
@@ -223,7 +228,10 @@ impl From<&Refusal> for Response {
             None => response,
         };
         match refusal {
-            Refusal::Unavailable => response.header("Retry-After", RETRY_AFTER_S.to_string()),
+            Refusal::TooMany(too_many) => {
+                response.header("Retry-After", too_many.retry_after_s().to_string())
+            }
+            Refusal::Unavailable(_) => response.header("Retry-After", RETRY_AFTER_S.to_string()),
             _ => response,
         }
     }
@@ -254,11 +262,13 @@ impl From<&Refusal> for FaultKind {
             | Refusal::NoOrigin
             | Refusal::KeyForbids(_)
             | Refusal::NotAdmin(_)
-            | Refusal::NotShown => Self::Forbidden(sentence),
+            | Refusal::NotShown
+            | Refusal::Judged(_) => Self::Forbidden(sentence),
             Refusal::Reserved => Self::Reserved,
             // Its sentence gets its full stop there.
             Refusal::TwoProofs => Self::BadCommand(sentence.trim_end_matches('.').to_owned()),
-            Refusal::Unavailable | Refusal::RevocationsFull => Self::Unavailable(sentence),
+            Refusal::TooMany(_) => Self::TooManyConnections(sentence),
+            Refusal::Unavailable(_) | Refusal::RevocationsFull => Self::Unavailable(sentence),
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::backend::Action;
 use crate::config::{AccessKey, AuthRule, Config, Glob, SecretDigest, by_channel, normalise_origin};
 use crate::http::Request;
 use crate::hub::ChannelName;
@@ -41,8 +42,8 @@ pub enum Verdict {
     Yes,
     /// It may not.
     No(Refusal),
-    /// The backend is to be asked: the rule of the channel is [`AuthRule::Hook`], and nothing else decides.
-    Ask,
+    /// The backend is to be asked this: the rule of the channel is [`AuthRule::Hook`], and nothing else decides.
+    Ask(Action),
 }
 
 /// What the credential of a request is, if it counts at all.
@@ -96,7 +97,7 @@ impl Access {
         }
         match self.may_read(who, channel, Right::Subscribe) {
             Verdict::Yes => self.may_read(who, channel, Right::Presence),
-            refused @ (Verdict::No(_) | Verdict::Ask) => refused,
+            refused @ (Verdict::No(_) | Verdict::Ask(_)) => refused,
         }
     }
 
@@ -114,12 +115,12 @@ impl Access {
         }
         if self.client_publish.iter().any(|glob| glob.matches(channel.local())) {
             match self.may_subscribe(who, channel) {
-                decided @ (Verdict::Yes | Verdict::Ask) => return decided,
+                decided @ (Verdict::Yes | Verdict::Ask(_)) => return decided,
                 Verdict::No(_) => {}
             }
         }
         if self.rule(channel) == AuthRule::Hook {
-            return Verdict::Ask;
+            return Verdict::Ask(Action::Publish);
         }
         own.unwrap_or_else(|| Verdict::No(self.lacks_publisher(channel)))
     }
@@ -195,7 +196,7 @@ impl Access {
         }
         match self.rule(channel) {
             AuthRule::Open => Verdict::Yes,
-            AuthRule::Hook => Verdict::Ask,
+            AuthRule::Hook => Verdict::Ask(Action::Subscribe),
             AuthRule::Token => self
                 .own_right(who, channel, right)
                 .unwrap_or_else(|| Verdict::No(Error::NoToken(channel.clone()).into())),

@@ -112,7 +112,7 @@ fn named(channel: &str) -> ChannelName {
 fn told(verdict: Verdict) -> String {
     match verdict {
         Verdict::Yes => "yes".to_owned(),
-        Verdict::Ask => "ask".to_owned(),
+        Verdict::Ask(_) => "ask".to_owned(),
         Verdict::No(refusal) => format!("{}: {refusal}", refusal.code()),
     }
 }

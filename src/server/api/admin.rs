@@ -3,17 +3,20 @@
 //! Which request gets it is decided in `handlers`.
 
 use crate::http::{Response, Status};
+use crate::hub::ChannelName;
 use crate::server::metrics::process::ProcessFigures;
 use crate::server::metrics::prometheus;
 use crate::server::metrics::snapshot::Snapshot;
 
 /// What is told besides what the configuration settles: the loop fills it in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     /// All numbers, for Prometheus: [`metrics`].
     Metrics,
     /// Whether requests are taken or the server is stopping: [`readiness`].
     Readiness,
+    /// Who is in the channel: [`presence`].
+    Presence(ChannelName),
 }
 
 /// The answer at `/metrics`.
@@ -27,6 +30,19 @@ pub fn readiness(is_stopping: bool) -> Response {
         false => Response::text(Status::OK, "ready"),
         true => Response::text(Status::SERVICE_UNAVAILABLE, "The server is stopping."),
     }
+}
+
+/// The answer to who is in a channel: a JSON object; `None` where that is not told.
+pub fn presence(channel: &ChannelName, data: Option<String>) -> Response {
+    match data {
+        Some(data) => Response::json(Status::OK, data + "\n").header("Cache-Control", "no-store"),
+        None => Response::text(Status::NOT_FOUND, &format!("{}.", not_told(channel))),
+    }
+}
+
+/// Why nobody is told who is in a channel.
+pub fn not_told(channel: &ChannelName) -> String {
+    format!("Nobody is told who is in channel {}: no --presence of the server names it", channel.local())
 }
 
 /// The answer at `/healthz`.

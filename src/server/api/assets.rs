@@ -12,6 +12,8 @@ use crate::http::{Request, Response, Status};
 
 const HTML: &str = "text/html; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+// TypeScript has no media type, and `.mts` is known to many as video: a browser shows plain text.
+const TYPESCRIPT: &str = "text/plain; charset=utf-8";
 
 /// The page at `/`.
 pub static HOME: BuiltIn = BuiltIn::new(HTML, include_str!("assets/home.html"));
@@ -19,14 +21,18 @@ pub static HOME: BuiltIn = BuiltIn::new(HTML, include_str!("assets/home.html"));
 /// The page of the server's figures.
 pub static DASHBOARD: BuiltIn = BuiltIn::new(HTML, include_str!("assets/dashboard.html"));
 
-/// The client as a plain script.
-pub static SCRIPT: BuiltIn = BuiltIn::new(JAVASCRIPT, include_str!("assets/fanfare.js"));
+/// The client as a plain script: `fanfare.js` without comments and with short names, as `tests/clients/minify.mjs` makes it.
+pub static SCRIPT: BuiltIn = BuiltIn::new(JAVASCRIPT, include_str!("assets/fanfare.min.js"));
 
-/// The client as an ES module: the script, and what makes a module of it.
+/// The client as an ES module: the script, and what makes a module of it. A module has no `document.currentScript`: where it
+/// came from, it is told there.
 pub static MODULE: BuiltIn = BuiltIn::new(
     JAVASCRIPT,
-    concat!(include_str!("assets/fanfare.js"), include_str!("assets/fanfare.module.js")),
+    concat!(include_str!("assets/fanfare.min.js"), include_str!("assets/fanfare.module.js")),
 );
+
+/// What a TypeScript program is told of the module.
+pub static TYPES: BuiltIn = BuiltIn::new(TYPESCRIPT, include_str!("assets/fanfare.d.mts"));
 
 /// A file of the binary.
 #[derive(Debug)]
@@ -72,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_file_comes_back_whole_from_what_it_is_compressed_to_and_that_is_less_than_half() {
-        for file in [&HOME, &DASHBOARD, &SCRIPT, &MODULE] {
+        for file in [&HOME, &DASHBOARD, &SCRIPT, &MODULE, &TYPES] {
             let gzip = compressed(file.text.as_bytes());
             let mut text = String::new();
             GzDecoder::new(&gzip[..]).read_to_string(&mut text).unwrap();

@@ -8,12 +8,17 @@ use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, Position, WireForm};
 use crate::pusher::fallback::path::{Purpose, SessionName};
-use crate::server::access::{Access, Identity, Refusal, Verdict};
+use crate::server::access::{Identity, Refusal};
+use crate::server::api::acceptance::{
+    Acceptance, Becoming, Joining, MayPublish, Multiplexing, form, inbound, is_deflated,
+};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::assets;
-use crate::server::api::basis::{Basis, Denied, decided};
+use crate::server::api::attendance;
+use crate::server::api::basis::{Asking, Basis, Denied};
 use crate::server::api::many::{self, ReadingMany};
+use crate::server::api::pages::{check_page, options};
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
 use crate::server::api::pusher::Connecting;
@@ -21,23 +26,12 @@ use crate::server::api::rest::{self, Requested};
 use crate::server::api::revoking;
 use crate::server::api::roads::{self, Wish};
 use crate::server::api::routes::{Door, Route};
-use crate::server::api::session::check_session_origin;
 use crate::server::api::watching::watched_channel;
 use crate::server::apps::Apps;
 use crate::server::broker::idempotency::IdempotencyKey;
 use crate::server::encoder::{ENVELOPE_SUBPROTOCOL, RAW_SUBPROTOCOL};
 use crate::server::metrics::dashboard;
-use crate::token::TOKEN_LEN_MAX;
-use crate::ws::{Deflate, Inbound, WINDOW_BITS_MAX};
-
-/// What pages of other origins may send besides what the Fetch standard lists.
-const PREFLIGHT_FIELDS: &str = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID";
-
-/// How long a browser may cache the answer to a preflight: the most that Chromium takes.
-const PREFLIGHT_SECONDS: &str = "7200";
-
-/// The longest message that brings a token, in bytes: the token, a reference, and what is around them.
-const AUTHORIZE_LEN_MAX: u64 = 2 * TOKEN_LEN_MAX as u64;
+use crate::ws::{Deflate, Inbound};
 
 /// The key of the app whose channels have plain names, for the demo page; every client of the app has it.
 const APP_KEY: &str = "Fanfare-App-Key";
@@ -69,6 +63,8 @@ pub enum Answer {
     Respond(Response),
     /// Say why the client is refused.
     Refuse(Box<Refusal>),
+    /// Ask the backend, then decide anew.
+    Ask(Asking),
     /// Send a report on the server itself.
     Report(Report),
     /// Read the body, then publish it.
@@ -87,19 +83,6 @@ pub enum Answer {
     ReadMany(ReadingMany),
     /// Bring the request to its session.
     Session(SessionName, Purpose),
-}
-
-/// A subscription that is to begin.
-#[derive(Debug)]
-pub struct Joining {
-    /// The channel.
-    pub channel: ChannelName,
-    /// The form in which it is read.
-    pub form: WireForm,
-    /// Where it begins.
-    pub position: Position,
-    /// Whether the subscriber is told where it begins. It is told of a gap in any case.
-    pub announces: bool,
 }
 
 /// A long poll.
@@ -159,80 +142,6 @@ pub struct Publication {
     pub key: Option<IdempotencyKey>,
 }
 
-/// A handshake that is accepted, and what the connection becomes.
-#[derive(Debug)]
-pub struct Acceptance {
-    /// The handshake.
-    pub upgrade: Upgrade,
-    /// The subprotocol to answer with.
-    pub subprotocol: Option<&'static str>,
-    /// The compression that is agreed.
-    pub deflate: Option<Deflate>,
-    /// What becomes of the peer's messages.
-    pub inbound: Inbound,
-    /// What the connection becomes.
-    pub becomes: Becoming,
-}
-
-/// What a connection becomes by a handshake.
-#[derive(Debug)]
-pub enum Becoming {
-    /// It is sent its own messages.
-    Echo,
-    /// It reads a channel.
-    Subscriber {
-        /// What it reads.
-        joining: Joining,
-        /// Whether its messages are published.
-        may_publish: MayPublish,
-    },
-    /// It is told why it is refused, and closed: a page cannot read the answer to a handshake.
-    Refused(Box<Refusal>),
-    /// It reads and publishes to many channels by commands.
-    Multiplex(Multiplexing),
-    /// It speaks the Pusher protocol, and reads channels in this form.
-    Pusher {
-        /// Which app it is a client of.
-        connecting: Box<Connecting>,
-        /// The form.
-        form: WireForm,
-    },
-}
-
-/// Whether the messages of a WebSocket are published to the channel that it reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MayPublish {
-    /// They are.
-    Yes,
-    /// They are not, by the rules of access.
-    No,
-    /// They are not, whatever those are: the page may only read, or the channel is the server's own.
-    Never,
-}
-
-/// What becomes of the messages of a WebSocket that reads one channel. `hears_tokens`: one of them may bring a token.
-pub fn inbound(may_publish: MayPublish, hears_tokens: bool, publication_len_max: u64) -> Inbound {
-    match (may_publish, hears_tokens) {
-        (MayPublish::Yes, true) => {
-            Inbound::Accept { message_len_max: publication_len_max.max(AUTHORIZE_LEN_MAX) }
-        }
-        (MayPublish::Yes, false) => Inbound::Accept { message_len_max: publication_len_max },
-        (MayPublish::No | MayPublish::Never, true) => Inbound::Accept { message_len_max: AUTHORIZE_LEN_MAX },
-        (MayPublish::No | MayPublish::Never, false) => Inbound::Refuse,
-    }
-}
-
-/// A connection for many channels.
-#[derive(Debug)]
-pub struct Multiplexing {
-    /// The form in which it reads channels.
-    pub form: WireForm,
-    /// The app whose channels it names, if not the first.
-    pub app: Option<Box<str>>,
-    /// Whether its page may do what a client outside a browser may.
-    pub is_page_served: bool,
-}
-
 impl Handlers {
     /// The rules of a configuration.
     pub fn new(config: &Config) -> Self {
@@ -252,6 +161,7 @@ impl Handlers {
         let answer = self.try_answer(door, request, basis, &mut who).unwrap_or_else(|denied| match denied {
             Denied::Response(response) => Answer::Respond(response),
             Denied::Refusal(refusal) => Answer::Refuse(refusal),
+            Denied::Ask(asking) => Answer::Ask(asking),
         });
         Answered { answer, who }
     }
@@ -291,6 +201,7 @@ impl Handlers {
             }
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
+            (Route::Types, "GET" | "HEAD") => Ok(Answer::Respond(assets::TYPES.response(request))),
             (Route::Echo, "GET" | "HEAD") => Ok(self.echo(request)?),
             (Route::Pusher(key), "GET" | "HEAD") => {
                 Ok(self.connect_pusher(request, Connecting::new(request, &key, access, apps))?)
@@ -310,6 +221,10 @@ impl Handlers {
             (Route::Channels, "GET" | "HEAD") if many::names_channels(request) => {
                 identify(request, who, basis)?;
                 Ok(Answer::ReadMany(many::subscribe(request, who.as_deref(), basis)?))
+            }
+            (Route::Presence(name), "GET" | "HEAD") => {
+                *who = basis.guard.identify(access, request, basis.now_s)?;
+                Ok(Answer::Report(attendance::presence(request, name, who.as_deref(), basis)?))
             }
             (Route::Channel(name), "POST") => {
                 identify(request, who, basis)?;
@@ -340,11 +255,10 @@ impl Handlers {
         basis: Basis<'_>,
     ) -> Result<Answer, Denied> {
         let channel = roads::channel_of(request, name, Wish::Subscribe, who, basis)?;
-        decided(basis.access.may_subscribe(who, &channel))?;
+        basis.check(basis.access.may_subscribe(who, &channel), &channel)?;
         let may_publish = match basis.access.check_fully_served(request) {
             Err(_) => MayPublish::Never,
-            Ok(()) if basis.access.may_publish(who, &channel) == Verdict::Yes => MayPublish::Yes,
-            Ok(()) => MayPublish::No,
+            Ok(()) => MayPublish::of(&basis.access.may_publish(who, &channel)),
         };
         Ok(self.subscribe(request, channel, may_publish, basis.access.takes_tokens())?)
     }
@@ -358,7 +272,7 @@ impl Handlers {
     ) -> Result<Answer, Denied> {
         let channel = roads::channel_of(request, name, Wish::Publish, who, basis)?;
         basis.access.check_fully_served(request)?;
-        decided(basis.access.may_publish(who, &channel))?;
+        basis.check(basis.access.may_publish(who, &channel), &channel)?;
         Ok(self.publish(request, channel)?)
     }
 
@@ -510,20 +424,6 @@ impl Handlers {
     }
 }
 
-/// Checks that the server answers to the name that the request asks for, and that the page that made it is served.
-fn check_page(route: &Route, request: &Request, basis: Basis<'_>) -> Result<(), Refusal> {
-    // Probes ask by whatever name or address their orchestrator has, and learn no more than from a connection.
-    if !matches!(route, Route::Health | Route::Ready) {
-        basis.access.check_host(request)?;
-    }
-    match route {
-        // A Pusher client is told after the handshake.
-        Route::Pusher(_) | Route::PusherElsewhere => Ok(()),
-        Route::Session(session, _) => check_session_origin(request, session, basis.access, basis.apps),
-        _ => basis.access.check_origin(request),
-    }
-}
-
 /// Checks that the request may read the server's state. Who made it, where a key is needed for that.
 fn check_reader(door: Door, request: &Request, basis: Basis<'_>) -> Result<Option<Arc<Identity>>, Refusal> {
     match door {
@@ -551,52 +451,6 @@ fn refuse_readably(request: &Request, denied: Denied) -> Result<Answer, Denied> 
         })),
         Ok(_) | Err(_) => Err(Denied::Refusal(refusal)),
     }
-}
-
-/// The answer to a CORS preflight (the Fetch standard), and to other requests for the methods.
-fn options(request: &Request, allow: &'static str, access: &Access) -> Response {
-    let response = Response::new(Status::NO_CONTENT).header("Allow", allow);
-    if request.header("access-control-request-method").is_none() {
-        return response;
-    }
-    let response = response
-        .header("Access-Control-Allow-Methods", allow)
-        .header("Access-Control-Allow-Headers", PREFLIGHT_FIELDS)
-        .header("Access-Control-Max-Age", PREFLIGHT_SECONDS);
-    // Not to a page that may only read: a file on disk is already on this machine and needs no permission; other
-    // pages without an origin are frames of pages elsewhere.
-    match request.header("access-control-request-private-network") {
-        Some(_) if access.check_fully_served(request).is_ok() => {
-            response.header("Access-Control-Allow-Private-Network", "true")
-        }
-        _ => response,
-    }
-}
-
-/// The origin whose pages may read the answer to the request.
-pub fn allow_origin<'a>(request: &'a Request, access: &Access, apps: &Apps) -> Option<&'a str> {
-    let origin = access.allow_origin(request)?;
-    let served = match Route::session(request.path()) {
-        Some((session, _)) => check_session_origin(request, &session, access, apps),
-        None => access.check_origin(request),
-    };
-    served.ok().map(|()| origin)
-}
-
-/// The form that a subscriber reads. The shared compressed form needs the largest window; RFC 7692 §6 allows a client
-/// with a smaller one to be sent uncompressed messages.
-fn form(is_envelope: bool, deflate: Option<Deflate>) -> WireForm {
-    match (is_envelope, is_deflated(deflate)) {
-        (false, false) => WireForm::WebSocket,
-        (false, true) => WireForm::WebSocketDeflate,
-        (true, false) => WireForm::Envelope,
-        (true, true) => WireForm::EnvelopeDeflate,
-    }
-}
-
-/// Whether the shared compressed form can be read by a client with this compression.
-fn is_deflated(deflate: Option<Deflate>) -> bool {
-    deflate.is_some_and(|deflate| deflate.server_max_window_bits == WINDOW_BITS_MAX)
 }
 
 fn subscribe_stream(request: &Request, channel: ChannelName) -> Result<Answer, Response> {

@@ -6,7 +6,7 @@ use crate::commands::Wanted;
 use crate::http::{self, Request, Response, Status};
 use crate::hub::{ChannelName, Position};
 use crate::server::access::Identity;
-use crate::server::api::basis::{Basis, Denied, decided};
+use crate::server::api::basis::{Basis, Denied};
 use crate::server::api::params;
 use crate::server::api::roads::{self, Wish};
 use crate::server::api::routes;
@@ -68,10 +68,11 @@ pub fn subscribe(request: &Request, who: Option<&Identity>, basis: Basis<'_>) ->
     let readings = asked.into_iter().map(|wanted| {
         let name = routes::checked(wanted.channel.as_str())?;
         let channel = roads::channel_of(request, name, Wish::Subscribe, who, basis)?;
-        decided(basis.access.may_subscribe(who, &channel))?;
         Ok(Reading { channel, wanted })
     });
     let readings = readings.collect::<Result<Vec<_>, Denied>>()?;
+    let channels = readings.iter().map(|reading| &reading.channel);
+    basis.check_all(channels.map(|channel| (basis.access.may_subscribe(who, channel), channel)))?;
     if is_stream {
         return Ok(ReadingMany::Stream(readings));
     }

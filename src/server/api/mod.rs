@@ -2,12 +2,15 @@
 //!
 //! No socket, no clock and no connection is known here.
 
+pub mod acceptance;
 pub mod admin;
 pub mod answers;
 pub mod assets;
+pub mod attendance;
 pub mod basis;
 pub mod handlers;
 pub mod many;
+pub mod pages;
 pub mod params;
 pub mod payload;
 pub mod pusher;

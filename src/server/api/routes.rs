@@ -37,12 +37,16 @@ pub enum Route {
     Script,
     /// `/fanfare.mjs`, the client as an ES module.
     Module,
+    /// `/fanfare.d.mts`, the types of the client.
+    Types,
     /// `/echo`
     Echo,
     /// `/revoke`, where tokens are revoked.
     Revoke,
     /// `/channels/{name}`
     Channel(ChannelName),
+    /// `/channels/{name}/presence`, who is in a channel.
+    Presence(ChannelName),
     /// `/channels`, for many channels
     Channels,
     /// `/app/{key}`, where clients of the Pusher protocol connect.
@@ -89,6 +93,7 @@ impl Route {
             FIGURES_PATH => Ok(Self::Figures),
             "/fanfare.js" => Ok(Self::Script),
             "/fanfare.mjs" => Ok(Self::Module),
+            "/fanfare.d.mts" => Ok(Self::Types),
             "/echo" => Ok(Self::Echo),
             "/revoke" => Ok(Self::Revoke),
             "/channels" | CHANNELS => Ok(Self::Channels),
@@ -102,7 +107,11 @@ impl Route {
     /// The route of a path that names something.
     fn of_names(path: &str, request: &Request) -> Result<Self, Response> {
         if let Some(segment) = path.strip_prefix(CHANNELS) {
-            return channel(segment).map(Self::Channel);
+            // No name has a slash.
+            return match segment.split_once('/') {
+                Some((segment, "presence")) => channel(segment).map(Self::Presence),
+                Some(_) | None => channel(segment).map(Self::Channel),
+            };
         }
         if let Some(key) = pusher_key(path) {
             return Ok(Self::Pusher(key));
@@ -152,8 +161,10 @@ impl Route {
                 | Self::Figures
                 | Self::Script
                 | Self::Module
+                | Self::Types
                 | Self::Echo
                 | Self::Channels
+                | Self::Presence(_)
                 | Self::Pusher(_)
                 | Self::PusherElsewhere,
             ) => "GET, HEAD, OPTIONS",
@@ -223,7 +234,8 @@ mod tests {
             assert_eq!(route(Door::Public, path), Ok(named.clone()));
             assert_eq!(route(Door::Metrics, path), Ok(named));
         }
-        for path in ["/", "/dashboard", FIGURES_PATH, "/fanfare.js", "/fanfare.mjs", "/echo", "/channels/a"] {
+        let client = ["/fanfare.js", "/fanfare.mjs", "/fanfare.d.mts"];
+        for path in ["/", "/dashboard", FIGURES_PATH, "/echo", "/channels/a"].into_iter().chain(client) {
             assert!(route(Door::Public, path).is_ok(), "{path}");
             assert_eq!(route(Door::Metrics, path), Err(Status::NOT_FOUND), "{path}");
         }
@@ -235,6 +247,14 @@ mod tests {
         assert_eq!(route(Door::Public, "/channels/%ff"), Err(Status::BAD_REQUEST));
         assert_eq!(route(Door::Public, "/channel/a"), Err(Status::NOT_FOUND));
         assert_eq!(route(Door::Public, "/dashboard/channels/@fanfare.dashboard"), Err(Status::BAD_REQUEST));
+    }
+
+    #[test]
+    fn who_is_in_a_channel_is_asked_for_beside_it() {
+        let named = Route::Presence(ChannelName::new("chat-7").unwrap());
+        assert_eq!(route(Door::Public, "/channels/chat-7/presence"), Ok(named));
+        assert_eq!(route(Door::Public, "/channels/@fanfare.dashboard/presence"), Err(Status::FORBIDDEN));
+        assert_eq!(route(Door::Public, "/channels/chat-7/nothing"), Err(Status::BAD_REQUEST));
     }
 
     #[test]

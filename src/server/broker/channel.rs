@@ -115,7 +115,8 @@ impl ChannelState {
         let presence = self.presence.as_ref().map(|presence| presence.due()).filter(|&due| due != UNLISTED);
         match history.into_iter().chain(keys).chain(audience).chain(presence).min() {
             Some(due) => due,
-            None if !self.has_readers() => self.used_at.0 + RETENTION_MS,
+            // Who reads the companion keeps it.
+            None if !self.has_readers() && self.presence.is_none() => self.used_at.0 + RETENTION_MS,
             None => UNLISTED,
         }
     }

@@ -67,7 +67,7 @@ struct Publications {
 /// What comes less often than publications.
 #[derive(Debug, Default)]
 struct Others {
-    arrivals: Vec<Arrival>,
+    incoming: Vec<Incoming>,
     answers: Vec<PublishAnswer>,
     orders: Vec<Order>,
     verdicts: Vec<Verdict>,
@@ -86,7 +86,7 @@ pub struct Verdict {
 
 /// A socket that has been accepted.
 #[derive(Debug)]
-pub struct Arrival {
+pub struct Incoming {
     pub socket: TcpStream,
     /// What it holds under the limit of its address.
     pub seat: Option<Seat>,
@@ -141,8 +141,8 @@ impl Mailbox {
     }
 
     /// Adds an accepted socket and wakes the loop.
-    pub fn hand_over(&self, arrival: Arrival) {
-        lock(&self.others).arrivals.push(arrival);
+    pub fn hand_over(&self, incoming: Incoming) {
+        lock(&self.others).incoming.push(incoming);
         self.wake();
     }
 
@@ -184,8 +184,8 @@ impl Mailbox {
     }
 
     /// Takes the accepted sockets.
-    pub fn take_arrivals(&self) -> Vec<Arrival> {
-        std::mem::take(&mut lock(&self.others).arrivals)
+    pub fn take_incoming(&self) -> Vec<Incoming> {
+        std::mem::take(&mut lock(&self.others).incoming)
     }
 
     /// Takes the answers to publications of the loop's connections, in the order in which they were added. A connection
@@ -255,7 +255,7 @@ impl Publications {
 
 impl Others {
     fn is_empty(&self) -> bool {
-        self.arrivals.is_empty()
+        self.incoming.is_empty()
             && self.answers.is_empty()
             && self.orders.is_empty()
             && self.verdicts.is_empty()

@@ -187,7 +187,7 @@ impl Presence {
             None => self.unnamed.go(is_poll, now),
             Some(sub) => self.exit(&sub, Millis(now.0 + linger_ms(is_poll))),
         }
-        if self.owners.len() < self.owners.capacity() / 4 {
+        if self.owners.len() <= self.owners.capacity() / 4 {
             self.owners.shrink_to_fit();
         }
     }

@@ -10,6 +10,7 @@
 
 use std::fmt::Display;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::Connection;
 use super::context::Context;
@@ -73,6 +74,9 @@ impl Connection {
         cx: &mut Context,
     ) -> Result<(), TooMany> {
         let Some(lasting) = lasting(answer) else { return Ok(()) };
+        if lasting != Lasting::Carrier {
+            self.count_user(cx)?;
+        }
         let limits = &cx.shared.limits;
         if self.door != Door::Public || !limits.has_proxies() {
             return Ok(());
@@ -90,6 +94,18 @@ impl Connection {
         }
         if lasting == Lasting::OtherProtocol {
             cx.clients.insert(cx.owner, client);
+        }
+        Ok(())
+    }
+
+    /// Counts the connection for its user, if that is known and it is not counted yet.
+    pub(super) fn count_user(&self, cx: &mut Context) -> Result<(), TooMany> {
+        if let Some(who) = &self.identity
+            && let Some(sub) = who.sub()
+            && !cx.clients.has_user(cx.owner)
+            && cx.shared.limits.enter_user(sub)?
+        {
+            cx.clients.insert_user(cx.owner, Arc::clone(who));
         }
         Ok(())
     }
@@ -128,7 +144,8 @@ impl Connection {
 /// Going.
 impl Connection {
     /// A request was answered, and the connection goes on: what was counted for the request alone ends.
-    pub(super) fn release_request(&mut self, cx: &Context) {
+    pub(super) fn release_request(&mut self, cx: &mut Context) {
+        leave_user(cx);
         let Life::Http(http) = &mut self.life else { return };
         http.client = None;
         if http.is_shared {
@@ -139,6 +156,7 @@ impl Connection {
     /// It is dropped: what is counted for it ends.
     pub fn give_back(&mut self, cx: &mut Context) {
         self.leave_seat(cx);
+        leave_user(cx);
         self.forget_messages(cx);
         cx.clients.remove(cx.owner);
     }
@@ -150,6 +168,15 @@ impl Connection {
     }
 }
 
+/// The connection that is being called counts no more for its user.
+fn leave_user(cx: &mut Context) {
+    if let Some(who) = cx.clients.take_user(cx.owner)
+        && let Some(sub) = who.sub()
+    {
+        cx.shared.limits.leave_user(sub);
+    }
+}
+
 /// What a request begins that lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lasting {
@@ -157,6 +184,8 @@ enum Lasting {
     OtherProtocol,
     /// A request that waits.
     Wait,
+    /// A request that carries a session, on the loop of that.
+    Carrier,
 }
 
 impl Lasting {
@@ -164,7 +193,7 @@ impl Lasting {
     fn counts(self) -> Counts {
         match self {
             Self::OtherProtocol => Counts::Handshake,
-            Self::Wait => Counts::Stay,
+            Self::Wait | Self::Carrier => Counts::Stay,
         }
     }
 }
@@ -177,9 +206,10 @@ fn lasting(answer: &Answer) -> Option<Lasting> {
         }
         Answer::ReadMany(ReadingMany::Poll(polling)) => (polling.wait_ms > 0).then_some(Lasting::Wait),
         Answer::Poll(polling) => (polling.wait_ms > 0).then_some(Lasting::Wait),
-        Answer::Session(_, Purpose::Receive(_)) => Some(Lasting::Wait),
+        Answer::Session(_, Purpose::Receive(_)) => Some(Lasting::Carrier),
         Answer::Respond(_)
         | Answer::Refuse(_)
+        | Answer::Ask(_)
         | Answer::Report(_)
         | Answer::ReadBody(_)
         | Answer::Revoke

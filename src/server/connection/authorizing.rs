@@ -11,20 +11,18 @@ impl Connection {
     /// Takes a token in the place of the client's identity. It has to be of the same user.
     ///
     /// # Errors
-    /// It is no good, or of another user. The client is who it was.
+    /// It is no good, or of another user, or the user has too many connections. The client is who it was.
     pub(super) fn take_token(&mut self, token: &str, cx: &mut Context) -> Result<(), Refusal> {
         let identity = cx.shared.guard.identify_token(&cx.access, token, cx.unix_s())?;
         if let Some(before) = &self.identity {
             identity.check_replaces(before)?;
         }
-        self.identity = Some(identity);
-        let present = self.present();
-        for entry in self.subscriptions.entries() {
-            let channel = cx.hub.channel(entry.subscription).clone();
-            if channel.accompanied().is_none() {
-                cx.identify_in(&channel, present);
-            }
+        let before = self.identity.replace(identity);
+        if let Err(too_many) = self.count_user(cx) {
+            self.identity = before;
+            return Err(Refusal::TooMany(too_many));
         }
+        self.attend_anew(cx);
         Ok(())
     }
 

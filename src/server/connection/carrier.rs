@@ -59,6 +59,7 @@ impl Connection {
                 | Expects::NextRequest
                 | Expects::Body { .. }
                 | Expects::Delivery { .. }
+                | Expects::Judgement(_)
                 | Expects::SessionBody(_) => None,
             },
             Life::LongPoll(_)

@@ -1,16 +1,21 @@
-//! The addresses of clients whose connections came through proxies, beside the connections: one that came directly spends
-//! nothing on it, and its socket knows.
+//! What few connections know of their clients, beside the connections, so that the others spend nothing on it: the addresses
+//! of those that came through proxies (of the others the socket knows), and the users whose connections are limited.
 //!
-//! Which address is the client's is decided by `admission`.
+//! Which address is the client's, and who is counted, is decided by `admission`.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
-/// Addresses by the numbers of the connections' keys, in 25 to 50 bytes each.
+use crate::server::access::Identity;
+
+/// Addresses and users by the numbers of the connections' keys, in about 30 to 60 bytes an address and 20 to 40 a user.
 #[derive(Debug, Default)]
 pub struct Clients {
     /// IPv4 addresses in their IPv6 form.
     addresses: HashMap<u64, Ipv6Addr>,
+    /// As whom a connection is counted, whatever becomes of its identity.
+    users: HashMap<u64, Arc<Identity>>,
 }
 
 impl Clients {
@@ -28,13 +33,34 @@ impl Clients {
         self.addresses.get(&owner).map(|address| address.to_canonical())
     }
 
-    /// A connection is gone.
+    /// The connection is gone.
     pub fn remove(&mut self, owner: u64) {
-        let is_removed = self.addresses.remove(&owner).is_some();
-        if is_removed && self.addresses.len() < self.addresses.capacity() / 4 {
-            self.addresses.shrink_to(self.addresses.capacity() / 2);
-        }
+        take(&mut self.addresses, owner);
     }
+
+    /// A connection is counted as one of this user.
+    pub fn insert_user(&mut self, owner: u64, who: Arc<Identity>) {
+        self.users.insert(owner, who);
+    }
+
+    /// Whether a connection is counted as one of a user.
+    pub fn has_user(&self, owner: u64) -> bool {
+        self.users.contains_key(&owner)
+    }
+
+    /// The user as one of whose a connection is counted. It is not from now on.
+    pub fn take_user(&mut self, owner: u64) -> Option<Arc<Identity>> {
+        take(&mut self.users, owner)
+    }
+}
+
+/// Takes an entry, and gives back the room of many that were taken.
+fn take<T>(entries: &mut HashMap<u64, T>, owner: u64) -> Option<T> {
+    let taken = entries.remove(&owner)?;
+    if entries.len() < entries.capacity() / 4 {
+        entries.shrink_to(entries.capacity() / 2);
+    }
+    Some(taken)
 }
 
 #[cfg(test)]

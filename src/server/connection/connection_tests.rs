@@ -13,7 +13,7 @@ use super::timeouts::Due;
 use super::*;
 use crate::config::{Config, LagPolicy};
 use crate::hub::{ChannelName, Owner, Position, WireForm};
-use crate::server::api::handlers::Joining;
+use crate::server::api::acceptance::Joining;
 use crate::server::api::routes::Door;
 use crate::server::broker::Broker;
 use crate::server::broker::answer::Waiter;

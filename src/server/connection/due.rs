@@ -16,6 +16,7 @@ impl Connection {
     pub fn deadline(&self, cx: &Context) -> Millis {
         let deadline = self.deadlines.next(self.stage(), &cx.timeouts);
         let deadline = self.may_stay_until(cx).map_or(deadline, |at| at.min(deadline));
+        let deadline = self.renewal_at().map_or(deadline, |at| at.min(deadline));
         let flush_at = self.flush_at(cx);
         // What is due already is left to the flush of this turn.
         if flush_at > cx.now { deadline.min(flush_at) } else { deadline }
@@ -60,6 +61,9 @@ impl Connection {
         if self.may_stay_until(cx).is_some_and(|at| at <= cx.now) {
             return Some(Due::Unauthorized);
         }
+        if self.renewal_at().is_some_and(|at| at <= cx.now) {
+            return Some(Due::Renewal);
+        }
         self.deadlines.due(self.stage(), cx.now, &cx.timeouts)
     }
 
@@ -74,7 +78,7 @@ impl Connection {
         if self.stream.is_freed() && matches!(due, Due::Hangup | Due::CloseSilent | Due::Drop) {
             return true;
         }
-        if self.awaits_delivery() {
+        if self.awaits_answer() {
             // The request was complete in time. The connection is read again after the answer.
             return due == Due::RequestTimeout;
         }
@@ -83,7 +87,7 @@ impl Connection {
                 Due::RequestTimeout | Due::Hangup | Due::CloseSilent => true,
                 // On an event stream it is a comment, which expects no answer.
                 Due::Ping => matches!(self.life, Life::WebSocket(_)),
-                Due::Answer | Due::Notice | Due::Drop | Due::Unauthorized => false,
+                Due::Answer | Due::Notice | Due::Drop | Due::Unauthorized | Due::Renewal => false,
             }
     }
 
@@ -91,6 +95,7 @@ impl Connection {
     pub fn expire(&mut self, due: Due, cx: &mut Context) -> Next {
         let is_begun_too_late = self.begin_by().is_some_and(|at| at <= cx.now);
         match (due, &mut self.life) {
+            (Due::Renewal, _) => return self.renew(cx),
             (Due::RequestTimeout, Life::Http(http)) if http.is_proxy_header_awaited() => {
                 self.note_bad_header(&"no PROXY header came within --handshake-timeout", cx);
                 return Next::Drop;

@@ -2,18 +2,22 @@
 //!
 //! What is answered is decided by `api`. The roles after an upgrade are in files of their own.
 
+use std::sync::Arc;
+
 use super::context::Context;
 use super::life::{After, Expects, Life};
 use super::{Connection, Next};
+use crate::backend::Judged;
 use crate::http::{CONTINUE, encode_stream_head};
 use crate::http::{Error, Event, Framing, Request, Response, Status};
 use crate::hub::Published;
-use crate::server::access::{Asker, Refusal};
+use crate::server::access::{Asker, Identity, Refusal};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::basis::Basis;
-use crate::server::api::handlers::{self, Answer, Answered, Intent, Publication};
+use crate::server::api::handlers::{Answer, Answered, Intent, Publication};
 use crate::server::api::many::ReadingMany;
+use crate::server::api::pages;
 use crate::server::api::payload;
 use crate::server::api::rest::{Requested, Scene};
 use crate::server::api::revoking;
@@ -72,26 +76,28 @@ impl Connection {
     pub(super) fn serve(&mut self, cx: &mut Context) {
         while let Life::Http(http) = &mut self.life {
             let has_to_wait = http.is_body_awaited() && cx.is_congested()
-                || http.is_delivery_awaited()
+                || http.is_outcome_awaited()
                 || http.is_session_awaited();
             if self.outbox.is_high() || has_to_wait {
                 return;
             }
             match http.reader.poll() {
                 Ok(None) => return,
-                Ok(Some(Event::Head(request))) => self.answer(&request, cx),
+                Ok(Some(Event::Head(request))) => self.answer(&request, Judged::default(), cx),
                 Ok(Some(Event::Body(body))) => self.take_body(body, cx),
                 Err(error) => self.refuse_request(&error, cx),
             }
         }
     }
 
-    fn answer(&mut self, request: &Request, cx: &mut Context) {
-        let answer = self.decide(request, cx);
+    /// Answers a request, or asks the backend about it. `judged`: what the backend has said of it.
+    pub(super) fn answer(&mut self, request: &Request, judged: Judged, cx: &mut Context) {
+        let answer = self.decide(request, &judged, cx);
+        self.begin_tenure(request, &answer, &judged, cx);
         if let Door::Public = self.door
             && let Life::Http(http) = &mut self.life
         {
-            let origin = handlers::allow_origin(request, &cx.access, &cx.shared.apps);
+            let origin = pages::allow_origin(request, &cx.access, &cx.shared.apps);
             http.allows_credentials = origin.is_some() && cx.access.allows_credentials(request);
             http.allow_origin = origin.map(Into::into);
         }
@@ -101,6 +107,7 @@ impl Connection {
         match answer {
             Answer::Respond(response) => self.respond_to(request, &response, cx),
             Answer::Refuse(refusal) => self.refuse(request, &refusal, cx),
+            Answer::Ask(asking) => self.ask_about(request, judged, asking, cx),
             Answer::Report(report) => {
                 let response = report_on(report, cx);
                 self.respond_to(request, &response, cx);
@@ -124,11 +131,11 @@ impl Connection {
     }
 
     /// What to do about a request. The connection is that of who made it from now on.
-    fn decide(&mut self, request: &Request, cx: &mut Context) -> Answer {
+    fn decide(&mut self, request: &Request, judged: &Judged, cx: &mut Context) -> Answer {
         let Shared { guard, apps, handlers, .. } = &*cx.shared;
-        let basis = Basis { access: &cx.access, guard, apps, now_s: cx.unix_s() };
+        let basis = Basis { access: &cx.access, guard, apps, judged, now_s: cx.unix_s() };
         let Answered { answer, who } = handlers.answer(self.door, request, basis);
-        self.identity = who;
+        self.identity = who.or_else(|| judged.person().map(|person| Arc::new(Identity::of_person(person))));
         if request.path() == FIGURES_PATH && !matches!(answer, Answer::Respond(_)) {
             cx.has_new_watcher = true;
         }
@@ -162,6 +169,7 @@ impl Connection {
             | Expects::Head
             | Expects::NextRequest
             | Expects::Delivery { .. }
+            | Expects::Judgement(_)
             | Expects::Session(_) => {
                 unreachable!("a body is read for what is done with it")
             }
@@ -267,9 +275,9 @@ impl Connection {
         }
     }
 
-    /// Whether its request waits for the delivery of its publication.
-    pub(super) fn awaits_delivery(&self) -> bool {
-        matches!(&self.life, Life::Http(http) if http.is_delivery_awaited())
+    /// Whether its request waits for the delivery of its publication, or for what the backend says of it.
+    pub(super) fn awaits_answer(&self) -> bool {
+        matches!(&self.life, Life::Http(http) if http.is_outcome_awaited())
     }
 
     /// Counts a publication of this connection.
@@ -406,5 +414,6 @@ fn report_on(report: Report, cx: &mut Context) -> Response {
             admin::metrics(&cx.shared.snapshot(), &cx.shared.meters.process.figures())
         }
         Report::Readiness => admin::readiness(cx.shared.stop() != Stop::No),
+        Report::Presence(channel) => admin::presence(&channel, cx.presence_of(&channel)),
     }
 }

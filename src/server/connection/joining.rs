@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Connection;
+use super::attending::join_companion;
 use super::context::Context;
 use super::replay::Replay;
 #[cfg(target_os = "linux")]
@@ -16,8 +17,7 @@ use crate::commands::answer::{self, Beginning};
 use crate::commands::{Reference, Wanted};
 use crate::config::LagPolicy;
 use crate::hub::{ChannelName, Hub, Position, Publication, Resumption, Subscription, WireForm};
-use crate::server::access::{Identity, Verdict};
-use crate::server::api::handlers::Joining;
+use crate::server::api::acceptance::Joining;
 use crate::server::broker::presence::Present;
 use crate::server::encoder::{self, Notice};
 
@@ -59,6 +59,48 @@ pub fn join(joining: &Joining, present: Present<'_>, cx: &mut Context) -> Joined
     joined
 }
 
+/// A channel that was joined as one of several.
+#[derive(Debug)]
+pub struct OneOfMany {
+    /// What is read, in the order in which it is told of: the channel, then its companion if the client is told who is there.
+    pub entries: Vec<Entry>,
+    /// The texts that the client is sent first: where it begins, then who is there.
+    pub texts: Vec<String>,
+}
+
+/// Subscribes the connection that is being called to one of several channels. Its client is `present` for the others, and
+/// `sees` them. `reference` is what the client called its command, if it came by one.
+pub fn join_one_of_many(
+    channel: &ChannelName,
+    form: WireForm,
+    wanted: &Wanted,
+    reference: Option<&Reference>,
+    (present, sees): (Present<'_>, bool),
+    cx: &mut Context,
+) -> OneOfMany {
+    let (policy, owner) = (cx.shared.config.lag_policy(channel.local()), cx.owner);
+    let position = wanted.position.unwrap_or(Position::Now);
+    let joined = cx.under_lock(channel, position, present, |hub, resumption| {
+        Some((subscribe_at(hub, channel, form, owner, &resumption), resumption))
+    });
+    let (subscription, Resumption { since, gap, publications }) = joined.expect("it joins in any case");
+    cx.counters.replayed[form.index()] += publications.len() as u64;
+    // After the channel, so that the client finds itself.
+    let companion = sees.then(|| join_companion(&wanted.channel, channel, form, cx)).flatten();
+    let beginning = Beginning { since, lacks_presence: wanted.presence && companion.is_none() };
+    let text = match gap {
+        Some(gap) => answer::gap(&wanted.channel, reference, gap, beginning),
+        None => answer::subscribed(&wanted.channel, reference, beginning),
+    };
+    let entry = Entry::new(subscription, policy, Replay::new(publications));
+    let (mut entries, mut texts) = (vec![entry], vec![text]);
+    if let Some((entry, text)) = companion {
+        entries.push(entry);
+        texts.push(text);
+    }
+    OneOfMany { entries, texts }
+}
+
 /// Subscribes to what is published from now on. The hub can tell the position of the subscriber from then on.
 pub fn subscribe_at(
     hub: &mut Hub,
@@ -73,65 +115,7 @@ pub fn subscribe_at(
     subscription
 }
 
-/// One of several channels.
 impl Connection {
-    /// Joins one of several channels, and its companion if the client wants to know who is there and may. Returns the texts
-    /// that tell where it begins and who is there. `reference` is what the client called its command, if it came by one.
-    pub(super) fn join_one_of_many(
-        &mut self,
-        channel: &ChannelName,
-        form: WireForm,
-        wanted: &Wanted,
-        reference: Option<&Reference>,
-        cx: &mut Context,
-    ) -> (String, Option<String>) {
-        let (policy, owner) = (cx.shared.config.lag_policy(channel.local()), cx.owner);
-        let position = wanted.position.unwrap_or(Position::Now);
-        let joined = cx.under_lock(channel, position, self.present(), |hub, resumption| {
-            Some((subscribe_at(hub, channel, form, owner, &resumption), resumption))
-        });
-        let (subscription, Resumption { since, gap, publications }) = joined.expect("it joins in any case");
-        cx.counters.replayed[form.index()] += publications.len() as u64;
-        self.add_subscription(Entry::new(subscription, policy, Replay::new(publications)));
-        let presence = match wanted.presence && self.may_see(channel, cx) {
-            true => self.join_companion(channel, form, wanted, reference, cx),
-            false => None,
-        };
-        let beginning = Beginning { since, lacks_presence: wanted.presence && presence.is_none() };
-        let text = match gap {
-            Some(gap) => answer::gap(&wanted.channel, reference, gap, beginning),
-            None => answer::subscribed(&wanted.channel, reference, beginning),
-        };
-        (text, presence)
-    }
-
-    fn join_companion(
-        &mut self,
-        channel: &ChannelName,
-        form: WireForm,
-        wanted: &Wanted,
-        reference: Option<&Reference>,
-        cx: &mut Context,
-    ) -> Option<String> {
-        let (subscription, data) = cx.join_presence(channel, form)?;
-        self.add_subscription(Entry::new(subscription, LagPolicy::Close, None));
-        Some(answer::presence(&wanted.channel, reference, &data))
-    }
-
-    /// Whether the client may know who is in a channel.
-    pub(super) fn may_see(&self, channel: &ChannelName, cx: &Context) -> bool {
-        cx.access.may_see(self.identity.as_deref(), channel) == Verdict::Yes
-    }
-}
-
-impl Connection {
-    /// Who its client is for the others in a channel.
-    pub(super) fn present(&self) -> Present<'_> {
-        let identity = self.identity.as_deref();
-        let (sub, info) = (identity.and_then(Identity::sub), identity.and_then(Identity::info));
-        Present { sub, info, is_poll: false }
-    }
-
     /// Sends a subscriber the notice of its position, if there is one, then what it missed, then the log.
     pub(super) fn begin(&mut self, joined: Joined) {
         let Joined { subscription, notice, policy, missed } = joined;

@@ -6,12 +6,14 @@ use std::net::IpAddr;
 
 use super::carried::Carried;
 use super::client::Client;
+use super::judging::Parked;
 use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
 use crate::peer::proxy::HeaderReader;
 use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
-use crate::server::api::handlers::{Intent, MayPublish};
+use crate::server::api::acceptance::MayPublish;
+use crate::server::api::handlers::Intent;
 use crate::server::api::pusher::Connecting;
 use crate::ws::{Deflate, Protocol, State};
 
@@ -67,6 +69,8 @@ pub enum Expects {
     Body { intent: Intent, after: After },
     /// Nothing: its publication is being delivered, and the mailbox brings the outcome.
     Delivery { after: After },
+    /// Nothing: the backend is asked about the request, and the mailbox brings the answer.
+    Judgement(Box<Parked>),
     /// The body of a request of a session.
     SessionBody(Box<SessionRequest>),
     /// Nothing: the loop is to bring the request to its session.
@@ -104,6 +108,7 @@ impl Http {
             Expects::NextRequest => Stage::KeptAlive,
             Expects::Body { .. }
             | Expects::Delivery { .. }
+            | Expects::Judgement(_)
             | Expects::SessionBody(_)
             | Expects::Session(_) => Stage::Body,
         }
@@ -113,7 +118,7 @@ impl Http {
     pub fn is_under_way(&self) -> bool {
         !self.reader.is_idle()
             || self.is_body_awaited()
-            || self.is_delivery_awaited()
+            || self.is_outcome_awaited()
             || self.is_session_awaited()
     }
 
@@ -132,15 +137,16 @@ impl Http {
         matches!(self.expects, Expects::ProxyHeader(_))
     }
 
-    /// Whether the delivery of a publication is awaited.
-    pub fn is_delivery_awaited(&self) -> bool {
-        matches!(self.expects, Expects::Delivery { .. })
+    /// Whether the delivery of a publication is awaited, or what the backend says of a request.
+    pub fn is_outcome_awaited(&self) -> bool {
+        matches!(self.expects, Expects::Delivery { .. } | Expects::Judgement(_))
     }
 
     /// The bytes of memory that the request under way takes.
     pub fn held_len(&self) -> usize {
         let body_len = match &self.expects {
             Expects::Session(request) => request.body.capacity(),
+            Expects::Judgement(parked) => parked.held_len(),
             Expects::ProxyHeader(reader) => reader.held_len(),
             Expects::Head
             | Expects::NextRequest
@@ -225,8 +231,6 @@ pub struct WebSocket {
     pub is_leaving: bool,
     /// What becomes of its messages.
     pub messages: Messages,
-    /// Whether its messages are envelopes, in both directions.
-    pub is_envelope: bool,
     /// What its protocol keeps of the client.
     pub client: Option<Box<Client>>,
 }
@@ -236,8 +240,10 @@ pub struct WebSocket {
 pub enum Messages {
     /// They are sent back.
     Echoed,
-    /// They are published to the channel that it reads, where it may publish.
+    /// They are published to the channel that it reads, where it may publish: as they are.
     Published(MayPublish),
+    /// The same; they are envelopes.
+    Enveloped(MayPublish),
     /// They are commands of the Pusher protocol.
     Pusher,
     /// They are commands about many channels.
@@ -300,6 +306,14 @@ impl WebSocket {
     pub fn held_len(&self) -> usize {
         let client = self.client.as_ref().map_or(0, |client| client.held_len());
         self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.held_len()) + client
+    }
+
+    /// Whether its messages are envelopes, in both directions.
+    pub fn is_envelope(&self) -> bool {
+        match self.messages {
+            Messages::Enveloped(_) | Messages::Commands => true,
+            Messages::Published(_) | Messages::Echoed | Messages::Pusher => false,
+        }
     }
 
     /// Whether no Close frame was sent or received.

@@ -16,9 +16,10 @@
 
 use super::Connection;
 use super::context::Context;
+use super::joining::join_one_of_many;
 use super::life::{EventStream, Life};
 use super::places::Places;
-use super::subscriptions::Entry;
+use super::subscriptions::Subscriptions;
 use crate::http::{self, StreamEvent};
 use crate::hub::{Hub, PublicationId, WireForm};
 use crate::server::api::many::{Reading, SEPARATOR};
@@ -30,14 +31,13 @@ impl Connection {
     /// Answers a request with an event stream of several channels. Each is told where it begins, then what was missed.
     pub(super) fn begin_stream_of_many(&mut self, readings: &[Reading], cx: &mut Context) {
         self.send_stream_head(cx);
-        let beginnings: Vec<String> = readings
-            .iter()
-            .flat_map(|Reading { channel, wanted }| {
-                let (text, presence) =
-                    self.join_one_of_many(channel, WireForm::NamedEventStream, wanted, None, cx);
-                [Some(text), presence].into_iter().flatten()
-            })
-            .collect();
+        let mut beginnings = Vec::new();
+        for Reading { channel, wanted } in readings {
+            let who = (self.present(), wanted.presence && self.sees(channel, cx));
+            let joined = join_one_of_many(channel, WireForm::NamedEventStream, wanted, None, who, cx);
+            beginnings.extend(joined.texts);
+            joined.entries.into_iter().for_each(|entry| self.add_subscription(entry));
+        }
         let positions = self.positions(&cx.hub);
         let ids = joined(&positions);
         let (mut retry_ms, mut id) = (Some(STREAM_RETRY_MS), Some(ids.as_str()));
@@ -55,8 +55,9 @@ impl Connection {
 /// Positions.
 impl Connection {
     /// The last publication of each channel that is in its socket, its outbox or the started frame, or that it skipped.
+    /// What tells who is there has none: a reader that comes back is told anew.
     fn positions(&self, hub: &Hub) -> Vec<PublicationId> {
-        of_url(self.subscriptions.entries(), hub).collect()
+        positions(&self.subscriptions, hub).collect()
     }
 
     fn places(&self) -> Option<&Places> {
@@ -92,7 +93,7 @@ impl Connection {
         else {
             return false;
         };
-        places.note(of_url(subscriptions.entries(), &cx.hub).map(|id| id.sequence).sum());
+        places.note(positions(subscriptions, &cx.hub).map(|id| id.sequence).sum());
         places.is_due(cx.now)
     }
 
@@ -145,11 +146,9 @@ impl Connection {
     }
 }
 
-/// The positions in the channels that the URL names. Who is there is told anew to a reader that reconnects, so its position in
-/// a companion is not.
-fn of_url<'a>(entries: &'a [Entry], hub: &'a Hub) -> impl Iterator<Item = PublicationId> + 'a {
-    let is_named = |entry: &&Entry| hub.channel(entry.subscription).accompanied().is_none();
-    entries.iter().filter(is_named).map(|entry| entry.position(hub))
+fn positions<'a>(subscriptions: &'a Subscriptions, hub: &'a Hub) -> impl Iterator<Item = PublicationId> + 'a {
+    let entries = subscriptions.entries().iter();
+    entries.filter(|entry| !hub.channel(entry.subscription).is_companion()).map(|entry| entry.position(hub))
 }
 
 fn sum(positions: &[PublicationId]) -> u64 {

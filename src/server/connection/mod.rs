@@ -4,6 +4,7 @@
 //! the event loop's.
 
 mod admission;
+mod attending;
 mod authorizing;
 mod carried;
 mod carrier;
@@ -14,6 +15,7 @@ mod due;
 mod event_stream;
 mod http;
 mod joining;
+mod judging;
 pub mod lag;
 mod life;
 mod long_poll;
@@ -34,6 +36,7 @@ mod standing;
 pub mod stream;
 mod subscriptions;
 pub mod table;
+mod tenure;
 pub mod throttle;
 pub mod timeouts;
 mod websocket;
@@ -48,6 +51,7 @@ use outbox::Outbox;
 use places::Places;
 use stream::Stream;
 use subscriptions::Subscriptions;
+use tenure::Tenure;
 use timeouts::{Deadlines, Stage};
 
 use crate::hub::{Hub, LogId, Subscription};
@@ -68,6 +72,8 @@ pub struct Connection {
     life: Life,
     /// Who the client is, by what its newest request carried. `None`: nobody in particular.
     pub identity: Option<Arc<Identity>>,
+    /// What it may by the word of its backend, if that was asked.
+    tenure: Option<Box<Tenure>>,
     outbox: Outbox,
     subscriptions: Subscriptions,
     /// Since when it lags by more than its policy allows.
@@ -129,6 +135,7 @@ impl Connection {
             stream,
             life: Life::Http(Box::new(Http::new())),
             identity: None,
+            tenure: None,
             outbox: Outbox::default(),
             subscriptions: Subscriptions::None,
             lateness: Lateness::default(),
@@ -188,7 +195,8 @@ impl Connection {
             Life::EventStream(stream) => stream.places.as_ref().map_or(0, |places| size_of_val(&**places)),
             Life::Finishing | Life::Lingering => 0,
         };
-        inbound + self.outbox.held_len() + self.subscriptions.held_len()
+        let tenure_len = self.tenure.as_ref().map_or(0, |tenure| tenure.held_len());
+        inbound + tenure_len + self.outbox.held_len() + self.subscriptions.held_len()
     }
 
     /// Updates the loop's counts: the bytes that it holds and its transport.

@@ -5,12 +5,11 @@
 use super::client::Client;
 use super::context::Context;
 use super::life::Life;
-use super::subscriptions::Entry;
 use super::{Connection, Next};
-use crate::commands::{self, Fault, FaultKind, Limits, Reference, answer};
+use crate::commands::{self, Fault, FaultKind, Limits, Reference, Request, answer};
 use crate::hub::{ChannelName, PublicationId, Subscription, WireForm};
 use crate::server::access::Verdict;
-use crate::server::api::handlers::Multiplexing;
+use crate::server::api::acceptance::Multiplexing;
 use crate::server::broker::answer::{NotPublished, Receipt};
 use crate::server::clock::Millis;
 use crate::server::encoder::{self, Notice};
@@ -130,12 +129,19 @@ impl Connection {
                 return Next::Read;
             }
         };
-        let limits = Limits { channels_max: cx.shared.config.client_subscriptions };
-        match commands::parse(text, &limits) {
-            Ok(request) => self.carry_out(request, cx),
+        match self.parse_command(text, cx) {
+            Ok(request) => self.carry_out_if(request, text, cx),
             Err(fault) => self.refuse_command(&fault, cx),
         }
         Next::Read
+    }
+
+    /// What a message asks for.
+    ///
+    /// # Errors
+    /// It is no command.
+    pub(super) fn parse_command<'a>(&self, text: &'a str, cx: &Context) -> Result<Request<'a>, Fault> {
+        commands::parse(text, &Limits { channels_max: cx.shared.config.client_subscriptions })
     }
 
     /// Tells the client what is wrong. Closes the connection if it does not go on after this.
@@ -239,37 +245,43 @@ impl Connection {
         entry.expect("it is one of this connection").position(&cx.hub)
     }
 
-    /// The server ends a subscription, and tells the client why and where it may go on.
-    pub(super) fn expel(&mut self, subscription: Subscription, code: &str, cx: &mut Context) {
-        self.keep_started(cx);
-        let since = self.position_in(subscription, cx);
-        let channel = cx.hub.channel(subscription).clone();
-        // Who is in a channel is told together with the channel.
-        let subscription = match channel.accompanied() {
-            Some(channel) => self.subscription_to(&channel, cx).unwrap_or(subscription),
-            None => subscription,
-        };
-        let channel = cx.hub.channel(subscription).clone();
-        self.quit(subscription, cx);
-        self.send_message(&answer::unsubscribed(&channel, None, Some(answer::Ended { code, since })));
+    /// Its subscription to the companion of a channel.
+    pub(super) fn subscription_to_companion(
+        &self,
+        channel: &ChannelName,
+        cx: &Context,
+    ) -> Option<Subscription> {
+        if !channel.is_public() {
+            return None;
+        }
+        self.subscription_to(&channel.companion(), cx)
     }
 
-    /// Ends the subscription to a channel, and that to its companion.
-    pub(super) fn quit(&mut self, subscription: Subscription, cx: &mut Context) {
-        let companion = cx.hub.channel(subscription).companion();
-        let companion = self.subscription_to(&companion, cx);
+    /// Ends the subscription to a channel, and that to its companion. False if there is none.
+    pub(super) fn end_reading(&mut self, channel: &ChannelName, cx: &mut Context) -> bool {
+        let Some(subscription) = self.subscription_to(channel, cx) else { return false };
+        let companion = self.subscription_to_companion(channel, cx);
         for subscription in [Some(subscription), companion].into_iter().flatten() {
             if self.detach(subscription, cx) {
                 cx.unsubscribe(subscription);
             }
         }
+        true
     }
 
-    /// Whether it reads as many channels as it may: each with its companion is one. O(subscriptions) if it nearly does.
-    pub(super) fn is_subscribed_out(&self, channels_max: usize, cx: &Context) -> bool {
-        let entries = self.subscriptions.entries();
-        let is_channel = |entry: &&Entry| cx.hub.channel(entry.subscription).accompanied().is_none();
-        entries.len() >= channels_max && entries.iter().filter(is_channel).count() >= channels_max
+    /// The server ends a subscription, or that to the channel of which it is the companion, and tells the client why and where
+    /// it may go on.
+    pub(super) fn expel(&mut self, subscription: Subscription, code: &str, cx: &mut Context) {
+        let name = cx.hub.channel(subscription);
+        let channel = name.accompanied().unwrap_or_else(|| name.clone());
+        self.keep_started(cx);
+        let Some(subscription) = self.subscription_to(&channel, cx) else {
+            unreachable!("a companion is read with its channel")
+        };
+        let since = self.position_in(subscription, cx);
+        if self.end_reading(&channel, cx) {
+            self.send_message(&answer::unsubscribed(&channel, None, Some(answer::Ended { code, since })));
+        }
     }
 
     /// Ends all subscriptions of a client of commands, and tells it why.
@@ -280,7 +292,7 @@ impl Connection {
         let entries = self.subscriptions.entries().iter();
         let all: Vec<_> = entries.map(|entry| entry.subscription).collect();
         for subscription in all {
-            if cx.hub.channel(subscription).accompanied().is_none() {
+            if !cx.hub.channel(subscription).is_companion() {
                 self.expel(subscription, code, cx);
             }
         }
@@ -295,7 +307,7 @@ impl Connection {
         let all: Vec<_> = entries.map(|entry| entry.subscription).collect();
         for subscription in all {
             let channel = cx.hub.channel(subscription);
-            if channel.accompanied().is_some() {
+            if channel.is_companion() {
                 continue;
             }
             if let Verdict::No(refusal) = cx.access.may_subscribe(self.identity.as_deref(), channel) {

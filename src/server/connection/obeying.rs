@@ -4,18 +4,17 @@
 
 use super::Connection;
 use super::context::Context;
+use super::joining::join_one_of_many;
 use super::long_poll::elements_of;
 use super::multiplex::Awaited;
 use crate::commands::answer::{self, Beginning};
 use crate::commands::{Command, Fault, FaultKind, Message, Reference, Request, Wanted};
 use crate::hub::{ChannelName, Position, Source, WireForm};
 use crate::server::access::{Refusal, Verdict};
-use crate::server::api::basis::decided;
 use crate::server::api::roads::{self, Wish};
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
-use crate::server::broker::presence::Present;
 use crate::server::metrics::refusals::Reason;
 
 /// One command as it is carried out: the `ref` that each of its answers has.
@@ -45,7 +44,8 @@ impl Connection {
             }
             Command::Presence { channel } => {
                 let name = channel.as_str().to_owned();
-                let done = self.tell_presence(&channel, reference, cx);
+                let found = self.channel_of(&channel, Wish::Subscribe, cx);
+                let done = found.and_then(|found| self.tell_presence(&channel, &found, reference, cx));
                 self.settle(done, reference, name, cx);
             }
             Command::Authorize { token } => self.authorize(&token, reference, cx),
@@ -89,20 +89,32 @@ impl Connection {
         let channel = self.channel_of(&wanted.channel, Wish::Subscribe, cx)?;
         if let Some(subscription) = self.subscription_to(&channel, cx) {
             let since = self.position_in(subscription, cx);
-            let is_told = self.subscription_to(&channel.companion(), cx).is_some();
-            let beginning = Beginning { since, lacks_presence: wanted.presence && !is_told };
+            let lacks_presence = wanted.presence && self.subscription_to_companion(&channel, cx).is_none();
+            let beginning = Beginning { since, lacks_presence };
             self.send_message(&answer::subscribed(&wanted.channel, reference, beginning));
             return Ok(());
         }
         let subscriptions_max = cx.shared.config.client_subscriptions;
-        if self.is_subscribed_out(subscriptions_max, cx) {
+        if self.channels_read(cx) >= subscriptions_max {
             return Err(FaultKind::TooManySubscriptions(subscriptions_max));
         }
-        let Some(form) = self.multiplex().map(|client| client.form) else { return Ok(()) };
-        let (beginning, presence) = self.join_one_of_many(&channel, form, &wanted, reference, cx);
-        self.send_message(&beginning);
-        presence.iter().for_each(|presence| self.send_message(presence));
+        self.hold_judged(&channel, cx);
+        self.join_channel_of_many(&channel, &wanted, reference, cx);
         Ok(())
+    }
+
+    fn join_channel_of_many(
+        &mut self,
+        channel: &ChannelName,
+        wanted: &Wanted,
+        reference: Ref<'_>,
+        cx: &mut Context,
+    ) {
+        let Some(form) = self.multiplex().map(|client| client.form) else { return };
+        let sees = wanted.presence && self.sees(channel, cx);
+        let joined = join_one_of_many(channel, form, wanted, reference, (self.present(), sees), cx);
+        joined.texts.iter().for_each(|text| self.send_message(text));
+        joined.entries.into_iter().for_each(|entry| self.add_subscription(entry));
     }
 
     fn unsubscribe(
@@ -112,9 +124,7 @@ impl Connection {
         cx: &mut Context,
     ) -> Result<(), FaultKind> {
         let channel = self.internal_name(&name, cx)?;
-        if let Some(subscription) = self.subscription_to(&channel, cx) {
-            self.quit(subscription, cx);
-        }
+        self.end_reading(&channel, cx);
         self.send_message(&answer::unsubscribed(&name, reference, None));
         Ok(())
     }
@@ -159,8 +169,7 @@ impl Connection {
     ) -> Result<(), FaultKind> {
         let channel = self.channel_of(name, Wish::Subscribe, cx)?;
         let mut found = None;
-        let nobody = Present::default();
-        cx.under_lock(&channel, position, nobody, |_, resumption| -> Option<()> {
+        cx.under_lock(&channel, position, self.present(), |_, resumption| -> Option<()> {
             found = Some(resumption);
             None
         });
@@ -169,24 +178,6 @@ impl Connection {
         let (elements, next) = elements_of(resumption, WireForm::LongPoll, cx.shared.config.max_lag, cx);
         let elements = String::from_utf8(elements).expect("envelopes are made of texts");
         self.send_message(&answer::history(name, reference, gap, &elements, next));
-        Ok(())
-    }
-
-    fn tell_presence(
-        &mut self,
-        name: &ChannelName,
-        reference: Ref<'_>,
-        cx: &mut Context,
-    ) -> Result<(), FaultKind> {
-        let channel = self.channel_of(name, Wish::Subscribe, cx)?;
-        decided(cx.access.may_see(self.identity.as_deref(), &channel))
-            .map_err(|refusal| FaultKind::from(&refusal))?;
-        let data = cx.presence_of(&channel).ok_or_else(|| {
-            FaultKind::Forbidden(format!(
-                "Nobody is told who is in {name}; the server's --presence says where that is told."
-            ))
-        })?;
-        self.send_message(&answer::presence(name, reference, &data));
         Ok(())
     }
 
@@ -221,12 +212,16 @@ impl Connection {
             }
             Wish::Publish => cx.access.may_publish(who, &channel),
         };
-        decided(verdict).map_err(|refusal| FaultKind::from(&refusal))?;
-        Ok(channel)
+        let checked = match verdict {
+            Verdict::Yes => Ok(()),
+            Verdict::No(refusal) => Err(refusal),
+            Verdict::Ask(action) => self.check_judged(action, &channel, cx),
+        };
+        checked.map(|()| channel).map_err(|refusal| FaultKind::from(&refusal))
     }
 
     /// The channel that the client means by a name.
-    fn internal_name(&self, name: &ChannelName, cx: &Context) -> Result<ChannelName, FaultKind> {
+    pub(super) fn internal_name(&self, name: &ChannelName, cx: &Context) -> Result<ChannelName, FaultKind> {
         let app = self.multiplex().and_then(|client| client.app.as_deref());
         roads::name_in_app(name, app, &cx.shared.apps)
             .ok_or_else(|| FaultKind::Forbidden("The app of this connection was removed.".to_owned()))

@@ -177,7 +177,7 @@ impl Connection {
     /// waiting long poll: a client that closes its half does not wait for the answer, and would be counted as a subscriber
     /// until then.
     fn end_of_input(&mut self, cx: &mut Context) -> Next {
-        if self.awaits_delivery() {
+        if self.awaits_answer() {
             // The connection is read again after the answer, and the end is found then.
             return Next::Wait;
         }
@@ -209,13 +209,14 @@ impl Connection {
     /// Whether it must not be read for now: the peer does not take its answers, or has sent a request while the one before
     /// it waits.
     pub(super) fn is_to_be_held(&self) -> bool {
-        self.outbox.is_high() || self.asks_ahead() || self.awaits_outcome()
+        self.outbox.is_high() || self.asks_ahead() || self.awaits_outcome() || self.awaits_judgement()
     }
 
-    /// Whether a request has arrived while the one before it waits: for the delivery of its publication, or as a long poll.
+    /// Whether a request has arrived while the one before it waits: for the delivery of its publication, for the backend, or
+    /// as a long poll.
     fn asks_ahead(&self) -> bool {
         match &self.life {
-            Life::Http(http) => http.is_delivery_awaited() && http.buffered() > 0,
+            Life::Http(http) => http.is_outcome_awaited() && http.buffered() > 0,
             Life::LongPoll(poll) => poll.asks_ahead(),
             Life::Carrier(carrier) => carrier.asks_ahead(),
             Life::WebSocket(_)

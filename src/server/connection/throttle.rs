@@ -86,12 +86,18 @@ impl Connection {
         cx.throttle.forget(cx.owner);
     }
 
-    /// Whether its messages have a pace. An echo costs nobody else anything, and Pusher clients have rates of their app.
+    /// Whether its messages have a pace. Holders of keys have none: they are the operator's own. An echo costs nobody else
+    /// anything, and Pusher clients have rates of their app.
     fn has_pace(&self) -> bool {
+        if self.identity.as_ref().is_some_and(|who| who.key_name().is_some()) {
+            return false;
+        }
         match &self.life {
             Life::WebSocket(WebSocket { messages, protocol, .. }) => match messages {
                 // After our Close frame messages are passed over.
-                Messages::Published(_) | Messages::Commands => protocol.state() == State::Open,
+                Messages::Published(_) | Messages::Enveloped(_) | Messages::Commands => {
+                    protocol.state() == State::Open
+                }
                 Messages::Echoed | Messages::Pusher => false,
             },
             Life::Http(_)

@@ -47,6 +47,8 @@ pub enum Due {
     Notice,
     /// Close a Pusher client that was not authorized in time, or a client whose token or key has expired.
     Unauthorized,
+    /// Ask the backend again whether the connection may read its channels.
+    Renewal,
     /// Answer the long poll without publications.
     Answer,
     /// Send a Close frame: the peer has not answered the ping.

@@ -6,7 +6,7 @@ use super::EventLoop;
 use super::acceptor::{Accepted, Turned};
 use super::arrivals::OPERATORS_MAX;
 use crate::server::api::routes::Door;
-use crate::server::broker::mailbox::Arrival;
+use crate::server::broker::mailbox::Incoming;
 use crate::server::connection::context::Context;
 use crate::server::connection::stream::Stream;
 use crate::server::connection::{Connection, Next};
@@ -17,8 +17,8 @@ impl EventLoop {
     pub(super) fn accept(&mut self) {
         self.accept_from_listeners();
         self.take_moved();
-        for arrival in self.mailbox().take_arrivals() {
-            self.take_in(arrival, Door::Public);
+        for incoming in self.mailbox().take_incoming() {
+            self.take_in(incoming, Door::Public);
         }
     }
 
@@ -27,25 +27,25 @@ impl EventLoop {
         let Some(acceptor) = &mut arrivals.acceptor else { return };
         let operators_room = OPERATORS_MAX.saturating_sub(arrivals.operators_len);
         let accepted = acceptor.accept([cx.shared.room(), operators_room], &cx.shared.limits, cx.now);
-        cx.counters.accepted += (accepted.arrivals.len() + accepted.operators.len()) as u64;
+        cx.counters.accepted += (accepted.incoming.len() + accepted.operators.len()) as u64;
         cx.counters.bytes_sent += accepted.refused_len as u64;
         note_refused(&accepted, cx);
-        for arrival in accepted.arrivals {
+        for incoming in accepted.incoming {
             match self.context.shared.placement.assign() {
-                index if index == self.context.loop_index => self.take_in(arrival, Door::Public),
-                index => self.context.shared.broker.mailbox(index).hand_over(arrival),
+                index if index == self.context.loop_index => self.take_in(incoming, Door::Public),
+                index => self.context.shared.broker.mailbox(index).hand_over(incoming),
             }
         }
         for socket in accepted.operators {
             self.arrivals.operators_len += 1;
-            self.take_in(Arrival { socket, seat: None, has_proxy_header: false }, Door::Metrics);
+            self.take_in(Incoming { socket, seat: None, has_proxy_header: false }, Door::Metrics);
         }
     }
 
-    fn take_in(&mut self, arrival: Arrival, door: Door) {
+    fn take_in(&mut self, incoming: Incoming, door: Door) {
         let now = self.context.now;
-        let mut connection = Connection::new(Stream::new(arrival.socket), now, door);
-        connection.arrive(arrival.seat, arrival.has_proxy_header);
+        let mut connection = Connection::new(Stream::new(incoming.socket), now, door);
+        connection.arrive(incoming.seat, incoming.has_proxy_header);
         let key = self.connections.insert(connection);
         self.context.counters.add_connection();
         let connection = self.connections.get_mut(key).expect("it has just been inserted");

@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::http::{Framing, Response};
 use crate::server::api::answers;
-use crate::server::broker::mailbox::Arrival;
+use crate::server::broker::mailbox::Incoming;
 use crate::server::clock::{self, Millis};
 use crate::server::connection::table::special_token;
 use crate::server::limits::{Counts, Limits, Seat, TooMany};
@@ -64,7 +64,7 @@ pub struct Acceptor {
 #[derive(Debug, Default)]
 pub struct Accepted {
     /// The clients for which there is room.
-    pub arrivals: Vec<Arrival>,
+    pub incoming: Vec<Incoming>,
     /// The same for the metrics listener.
     pub operators: Vec<TcpStream>,
     /// How many clients were refused since there is no room.
@@ -181,7 +181,7 @@ impl Acceptor {
                     match judge(peer.ip(), has_proxy_header, limits, now) {
                         Ok(seat) => {
                             *room -= 1;
-                            accepted.arrivals.push(Arrival { socket, seat, has_proxy_header });
+                            accepted.incoming.push(Incoming { socket, seat, has_proxy_header });
                         }
                         Err(turned) => {
                             if let Turned::TooMany(too_many) = &turned {
@@ -296,4 +296,28 @@ fn is_the_peers(error: &io::Error) -> bool {
             | ErrorKind::Interrupted
             | ErrorKind::TimedOut
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_client_is_counted_when_it_is_accepted_unless_a_trusted_proxy_speaks_for_it() {
+        let trust_proxy = vec!["10.0.0.0/8".parse().unwrap()];
+        let limits = Limits::new(&Config { ip_connections: Some(1), trust_proxy, ..Config::default() });
+        let judge =
+            |peer: &str, has_proxy_header| judge(peer.parse().unwrap(), has_proxy_header, &limits, Millis(0));
+        let seat = judge("203.0.113.9", false).unwrap().unwrap();
+        assert!(matches!(judge("203.0.113.9", false), Err(Turned::TooMany(TooMany::Connections(1)))));
+        limits.leave(seat, Millis(0));
+        assert!(judge("203.0.113.9", false).unwrap().is_some());
+        for _ in 0..3 {
+            assert_eq!(judge("10.0.0.1", false).unwrap(), None);
+            assert_eq!(judge("::ffff:10.0.0.1", true).unwrap(), None);
+            assert!(matches!(judge("203.0.113.10", true), Err(Turned::NoProxy)));
+        }
+        assert!(judge("203.0.113.10", false).unwrap().is_some(), "who was turned away used up nothing");
+    }
 }

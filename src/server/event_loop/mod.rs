@@ -36,7 +36,7 @@ use read_queue::ReadQueue;
 use timers::Timers;
 
 use crate::server::broker::answer::PublishAnswer;
-use crate::server::broker::mailbox::{Mailbox, Order, OrderKind};
+use crate::server::broker::mailbox::{Mailbox, Order, OrderKind, Verdict};
 use crate::server::clock::Millis;
 use crate::server::connection::context::Context;
 use crate::server::connection::reading::READ_BUFFER_LEN;
@@ -223,11 +223,23 @@ impl EventLoop {
         for answer in self.mailbox().take_answers() {
             self.answer_publisher(answer);
         }
+        for verdict in self.mailbox().take_verdicts() {
+            self.bring(verdict);
+        }
         for order in self.mailbox().take_orders() {
             self.obey(&order);
         }
         self.check_apps();
         self.check_access();
+    }
+
+    /// Brings what the backend has decided to a connection. It may have been dropped in the meantime.
+    fn bring(&mut self, verdict: Verdict) {
+        let key = Key::from_u64(verdict.connection);
+        let Some((connection, cx)) = self.with(key) else { return };
+        let next = connection.receive_verdict(verdict.question, verdict.decisions, cx);
+        self.touched.push(key);
+        self.settle(key, next);
     }
 
     /// Has a connection do what another thread wants. It may have been dropped in the meantime.

@@ -223,6 +223,7 @@ mod tests {
             memory_max: 1_073_741_824,
             channels: 12,
             webhooks: Vec::new(),
+            backend: None,
             uptime: Duration::from_millis(12_999),
         };
         let mut busiest = Busiest::since(1000);

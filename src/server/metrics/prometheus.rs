@@ -4,6 +4,7 @@
 
 use std::fmt::{self, Display, Write};
 
+use crate::backend;
 use crate::pusher::webhook::Counts;
 use crate::server::metrics::counters::{ApiCall, POLICIES, TURN_BOUNDS_US, Transport, Turns};
 use crate::server::metrics::process::ProcessFigures;
@@ -27,6 +28,7 @@ pub fn render(snapshot: &Snapshot, process: &ProcessFigures) -> String {
     page.refusals(snapshot);
     page.memory(snapshot);
     page.webhooks(snapshot);
+    page.backend(snapshot.backend.unwrap_or_default());
     page.turns(&snapshot.counters.turns);
     page.build();
     page.process(process);
@@ -163,6 +165,24 @@ impl Page {
         self.by_app(snapshot, "fanfare_webhooks_dropped_total", Type::Counter, help, |counts| counts.dropped);
         let help = "Events that wait for receivers of webhooks, by app.";
         self.by_app(snapshot, "fanfare_webhooks_queued", Type::Gauge, help, |counts| counts.queued);
+    }
+
+    fn backend(&mut self, counts: backend::Counts) {
+        let name = "fanfare_auth_calls_total";
+        self.family(name, Type::Counter, "Calls of the backend that decides (--auth-url), by outcome.");
+        for (outcome, count) in counts.outcomes.named() {
+            self.labelled(name, "outcome", outcome, count);
+        }
+        let help = "Calls of the backend that are being made.";
+        self.single("fanfare_auth_calls", Type::Gauge, help, counts.calls);
+        let help = "Calls of the backend that wait to be made.";
+        self.single("fanfare_auth_calls_waiting", Type::Gauge, help, counts.waiting);
+        let help = "Requests, commands and connections that wait for the backend.";
+        self.single("fanfare_auth_waiting", Type::Gauge, help, counts.questions);
+        let help = "Decisions of the backend that are kept.";
+        self.single("fanfare_auth_cache_entries", Type::Gauge, help, counts.kept);
+        let help = "Bytes of the decisions of the backend that are kept.";
+        self.single("fanfare_auth_cache_bytes", Type::Gauge, help, counts.kept_len);
     }
 
     fn by_app(&mut self, snapshot: &Snapshot, name: &str, kind: Type, help: &str, of: fn(&Counts) -> u64) {

@@ -1,6 +1,7 @@
 //! The text of a scrape, literally.
 
 use super::*;
+use crate::backend::Outcomes;
 use crate::hub::WireForm;
 use crate::server::metrics::counters::Counters;
 
@@ -43,6 +44,14 @@ fn snapshot() -> Snapshot {
             ("1".into(), Counts { queued: 4, sent: 3, failed: 2, dropped: 1 }),
             ("22".into(), Counts::default()),
         ],
+        backend: Some(backend::Counts {
+            questions: 50,
+            waiting: 51,
+            calls: 52,
+            kept: 53,
+            kept_len: 54,
+            outcomes: Outcomes { allowed: 55, refused: 56, timeout: 57, unreachable: 58, bad_answer: 59 },
+        }),
         uptime: std::time::Duration::ZERO,
     }
 }

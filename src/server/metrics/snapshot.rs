@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::backend;
 use crate::pusher::webhook::Counts;
 use crate::server::metrics::counters::{Board, Counters};
 use crate::server::metrics::process::Process;
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub channels: u64,
     /// What became of the events of webhooks, by the identifier of the app; apps that never had a receiver are left out.
     pub webhooks: Vec<(Box<str>, Counts)>,
+    /// What was asked of the backend that decides, if there is one.
+    pub backend: Option<backend::Counts>,
     /// Since the server was bound.
     pub uptime: Duration,
 }

@@ -15,12 +15,12 @@ const PAUSE_MS: u64 = 1_000;
 
 /// Whether calls may be made.
 #[derive(Debug, Default)]
-pub(super) struct Pause {
+pub(super) struct Breaker {
     absent_in_row: u32,
     until_ms: u64,
 }
 
-impl Pause {
+impl Breaker {
     /// Whether a new call may be made now, if that many are under way or wait.
     pub(super) fn permits(&self, under_way: usize, now_ms: u64) -> bool {
         !self.is_on() || now_ms >= self.until_ms && under_way == 0
@@ -57,26 +57,28 @@ mod tests {
 
     #[test]
     fn after_eight_calls_without_an_answer_there_is_a_pause_of_a_second_and_then_one_call() {
-        let mut pause = Pause::default();
+        let mut breaker = Breaker::default();
         for at in 0..7 {
-            assert!(!pause.note_fault(Fault::Unreachable, at) && pause.permits(32, at));
+            assert!(!breaker.note_fault(Fault::Unreachable, at) && breaker.permits(32, at));
         }
-        assert!(pause.note_fault(Fault::Timeout(2000), 7));
-        assert!(!pause.permits(0, 1006) && pause.permits(0, 1007) && !pause.permits(1, 1007));
-        assert!(pause.note_fault(Fault::Status(502), 1010), "that one failed too");
-        assert!(!pause.permits(0, 2009) && pause.permits(0, 2010));
-        pause.note_answer();
-        assert!(pause.permits(32, 2010));
-        assert!(!pause.note_fault(Fault::Unreachable, 2011));
+        assert!(breaker.note_fault(Fault::Timeout(2000), 7));
+        assert!(!breaker.permits(0, 1006) && breaker.permits(0, 1007) && !breaker.permits(1, 1007));
+        assert!(breaker.note_fault(Fault::Status(502), 1010), "that one failed too");
+        assert!(!breaker.permits(0, 2009) && breaker.permits(0, 2010));
+        breaker.note_answer();
+        assert!(breaker.permits(32, 2010));
+        assert!(!breaker.note_fault(Fault::Unreachable, 2011));
     }
 
     #[test]
     fn a_backend_that_answers_badly_is_not_away() {
-        let mut pause = Pause::default();
+        let mut breaker = Breaker::default();
         for at in 0..100 {
-            pause.note_fault(Fault::Unreachable, at);
-            assert!(!pause.note_fault(Fault::Status(500), at) && !pause.note_fault(Fault::Unreadable, at));
+            breaker.note_fault(Fault::Unreachable, at);
+            assert!(
+                !breaker.note_fault(Fault::Status(500), at) && !breaker.note_fault(Fault::Unreadable, at)
+            );
         }
-        assert!(pause.permits(32, 100));
+        assert!(breaker.permits(32, 100));
     }
 }

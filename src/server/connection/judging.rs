@@ -1,0 +1,393 @@
+//! What a connection asks of its backend: whether a request may go on, a message is published, a command is carried out.
+//!
+//! What is kept and when the backend is called is known to `server::hook`; what follows when a grant runs out, to `tenure`.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::life::{Expects, Life, Messages, WebSocket};
+use super::tenure::{Tenure, Wish, Wished};
+use super::{Connection, Next};
+use crate::backend::{
+    Action, Asked, Credentials, Decision, Fault, Fields, Judged, Person, QuestionId, Transport,
+};
+use crate::commands::{self, Command, FaultKind, Request};
+use crate::http;
+use crate::hub::ChannelName;
+use crate::server::access::{Identity, Refusal, Verdict};
+use crate::server::api::acceptance::{Becoming, MayPublish};
+use crate::server::api::basis::{Asking, refusal_of};
+use crate::server::api::handlers::Answer;
+use crate::server::api::params;
+use crate::server::api::payload::Sent;
+use crate::server::clock::Millis;
+use crate::server::hook::{Question, Waiter};
+use crate::token::Right;
+use crate::ws::CloseCode;
+
+/// Several cookie fields of a request are one, joined by this (RFC 9113 §8.2.3).
+const COOKIE_SEPARATOR: &[u8] = b"; ";
+
+/// A request that waits for the backend. Nothing that follows it is read meanwhile.
+#[derive(Debug)]
+pub struct Parked {
+    request: http::Request,
+    credentials: Arc<Credentials>,
+    judged: Judged,
+    asking: Asking,
+    question: QuestionId,
+}
+
+impl Parked {
+    /// The bytes of memory that it takes.
+    pub fn held_len(&self) -> usize {
+        size_of::<Self>() + self.request.held_len() + self.credentials.held_len() + self.judged.held_len()
+    }
+}
+
+/// Requests.
+impl Connection {
+    /// Asks the backend about a request. If the answer is known, it is decided at once, else when a verdict comes.
+    pub(super) fn ask_about(
+        &mut self,
+        request: &http::Request,
+        mut judged: Judged,
+        asking: Asking,
+        cx: &mut Context,
+    ) {
+        let credentials = self.credentials_of(request, cx);
+        let Asking { action, channels } = &asking;
+        let transport = transport_of(request);
+        match self.consult(&credentials, *action, channels, transport, cx) {
+            Asked::Known(decisions) => {
+                judged.add(*action, channels, decisions);
+                self.answer(request, judged, cx);
+            }
+            Asked::Waiting(question) => {
+                let Life::Http(http) = &mut self.life else { return };
+                let request = request.clone();
+                let parked = Parked { request, credentials, judged, asking, question };
+                http.expects = Expects::Judgement(Box::new(parked));
+            }
+        }
+    }
+
+    /// What the backend has decided for this connection. It may wait for nothing by now.
+    pub fn receive_verdict(
+        &mut self,
+        question: QuestionId,
+        decisions: Box<[Decision]>,
+        cx: &mut Context,
+    ) -> Next {
+        if let Some(parked) = self.take_parked(question) {
+            let Parked { request, mut judged, asking, .. } = parked;
+            judged.add(asking.action, &asking.channels, decisions);
+            self.deadlines.restart(cx.now);
+            self.answer(&request, judged, cx);
+            return Next::Read;
+        }
+        let Some(tenure) = &mut self.tenure else { return Next::Wait };
+        if let Some((_, channels)) = tenure.renewal.take_if(|(awaited, _)| *awaited == question) {
+            return self.renewed(&channels, &decisions, cx);
+        }
+        let Some(wish) = tenure.wish.take_if(|wish| wish.question == question) else { return Next::Wait };
+        let Wish { asking, what, .. } = *wish;
+        match what {
+            Wished::Message(sent) => {
+                if let Some(decision) = decisions.first() {
+                    self.publish_if(sent, decision, cx);
+                }
+            }
+            Wished::Command(text) => self.carry_out_judged(&text, &asking, decisions, cx),
+        }
+        Next::Read
+    }
+
+    fn take_parked(&mut self, question: QuestionId) -> Option<Parked> {
+        let Life::Http(http) = &mut self.life else { return None };
+        match &http.expects {
+            Expects::Judgement(parked) if parked.question == question => {}
+            _ => return None,
+        }
+        match std::mem::replace(&mut http.expects, Expects::Head) {
+            Expects::Judgement(parked) => Some(*parked),
+            _ => unreachable!("it was just seen"),
+        }
+    }
+
+    /// Notes what the request that begins something lasting was allowed by.
+    pub(super) fn begin_tenure(
+        &mut self,
+        request: &http::Request,
+        answer: &Answer,
+        judged: &Judged,
+        cx: &Context,
+    ) {
+        self.tenure = None;
+        let asks_to_publish = match answer {
+            Answer::Upgrade(acceptance) => match &acceptance.becomes {
+                Becoming::Subscriber { may_publish, .. } => *may_publish == MayPublish::IfTheBackendSaysSo,
+                // It asks by its commands.
+                Becoming::Multiplex(_) => cx.shared.hook.is_some(),
+                Becoming::Echo | Becoming::Pusher { .. } | Becoming::Refused(_) => return,
+            },
+            Answer::Stream(_) | Answer::Poll(_) | Answer::ReadMany(_) => false,
+            Answer::Respond(_)
+            | Answer::Refuse(_)
+            | Answer::Ask(_)
+            | Answer::Report(_)
+            | Answer::Revoke
+            | Answer::ReadBody(_)
+            | Answer::Call(_)
+            | Answer::Session(..) => return,
+        };
+        if !asks_to_publish && judged.grants().next().is_none() {
+            return;
+        }
+        let mut tenure = Tenure::new(self.credentials_of(request, cx), transport_of(request));
+        for (action, channel, grant) in judged.grants() {
+            match action {
+                Action::Subscribe => tenure.hold(channel, grant.sees, Millis(grant.ends_at_ms), cx.owner),
+                Action::Publish => {}
+            }
+        }
+        self.tenure = Some(Box::new(tenure));
+    }
+
+    fn credentials_of(&self, request: &http::Request, cx: &Context) -> Arc<Credentials> {
+        let cookies: Vec<_> = request.headers("cookie").collect();
+        let cookie = (!cookies.is_empty()).then(|| cookies.join(COOKIE_SEPARATOR));
+        let fields = Fields {
+            cookie: cookie.as_deref(),
+            authorization: request.header("authorization"),
+            origin: request.header("origin"),
+            user_agent: request.header("user-agent"),
+        };
+        let address = self.client_address_of(request, cx);
+        let address = address.map_or_else(String::new, |address| address.to_string());
+        Arc::new(Credentials::new(fields, &address))
+    }
+
+    fn consult(
+        &self,
+        credentials: &Arc<Credentials>,
+        action: Action,
+        channels: &[ChannelName],
+        transport: Transport,
+        cx: &Context,
+    ) -> Asked {
+        let Some(hook) = &cx.shared.hook else {
+            // The rules name a backend, and none is configured.
+            return Asked::Known(channels.iter().map(|_| Decision::Fault(Fault::Unreachable)).collect());
+        };
+        let waiter = Waiter { loop_index: cx.loop_index, connection: cx.owner };
+        hook.ask(Question { credentials, action, channels, transport, waiter }, cx.now)
+    }
+}
+
+/// Commands of a client of many channels.
+impl Connection {
+    /// Carries out a command, once the backend has decided what of it is to be asked. `text` is the command as it came.
+    pub(super) fn carry_out_if(&mut self, request: Request<'_>, text: &str, cx: &mut Context) {
+        let Some(asking) = self.asking_of(&request.command, cx) else {
+            return self.carry_out(request, cx);
+        };
+        match self.ask_for(asking.action, &asking.channels, cx) {
+            Asked::Known(decisions) => self.carry_out_with(request, &asking, decisions, cx),
+            Asked::Waiting(question) => {
+                self.await_wish(Wish { question, asking, what: Wished::Command(text.into()) });
+            }
+        }
+    }
+
+    fn carry_out_judged(
+        &mut self,
+        text: &str,
+        asking: &Asking,
+        decisions: Box<[Decision]>,
+        cx: &mut Context,
+    ) {
+        if !self.is_open() {
+            return;
+        }
+        match self.parse_command(text, cx) {
+            Ok(request) => self.carry_out_with(request, asking, decisions, cx),
+            Err(fault) => self.refuse_command(&fault, cx),
+        }
+    }
+
+    fn carry_out_with(
+        &mut self,
+        request: Request<'_>,
+        asking: &Asking,
+        decisions: Box<[Decision]>,
+        cx: &mut Context,
+    ) {
+        let Some(tenure) = &mut self.tenure else { return };
+        tenure.judged.add(asking.action, &asking.channels, decisions);
+        if let Some(person) = tenure.judged.person().cloned() {
+            self.adopt(&person, cx);
+        }
+        self.carry_out(request, cx);
+        if let Some(tenure) = &mut self.tenure {
+            tenure.judged = Judged::default();
+        }
+    }
+
+    /// What the backend is to be asked about a command, if anything.
+    fn asking_of(&self, command: &Command<'_>, cx: &Context) -> Option<Asking> {
+        let named: Vec<(&ChannelName, Right)> = match command {
+            Command::Subscribe(channels) => channels
+                .iter()
+                .filter_map(|channel| Some((&channel.as_ref().ok()?.channel, Right::Subscribe)))
+                .collect(),
+            Command::Publish(message) => vec![(&message.channel, Right::Publish)],
+            Command::History { channel, .. } => vec![(channel, Right::Subscribe)],
+            Command::Presence { channel } => vec![(channel, Right::Subscribe)],
+            Command::Unsubscribe(_) | Command::Authorize { .. } => return None,
+        };
+        let who = self.identity.as_deref();
+        let mut asking: Option<Asking> = None;
+        for (name, right) in named {
+            let Ok(channel) = self.internal_name(name, cx) else { continue };
+            let verdict = match right {
+                Right::Publish => cx.access.may_publish(who, &channel),
+                Right::Subscribe | Right::Presence => cx.access.may_subscribe(who, &channel),
+            };
+            let Verdict::Ask(action) = verdict else { continue };
+            if action == Action::Subscribe && self.holds(&channel, cx) {
+                continue;
+            }
+            let asking = asking.get_or_insert_with(|| Asking { action, channels: Vec::new() });
+            if !asking.channels.contains(&channel) {
+                asking.channels.push(channel);
+            }
+        }
+        asking
+    }
+
+    /// Whether a client of many channels may do something that the backend was asked about for its command.
+    ///
+    /// # Errors
+    /// It may not.
+    pub(super) fn check_judged(
+        &self,
+        action: Action,
+        channel: &ChannelName,
+        cx: &Context,
+    ) -> Result<(), Refusal> {
+        let decision = self.tenure.as_ref().and_then(|tenure| tenure.judged.find(action, channel));
+        match decision {
+            Some(decision) => refusal_of(decision, action, channel).map_or(Ok(()), Err),
+            None if action == Action::Subscribe && self.holds(channel, cx) => Ok(()),
+            // The rules were reloaded between the question and the answer.
+            None => Err(Refusal::Unavailable(Fault::Paused)),
+        }
+    }
+
+    /// Whether the client reads a channel by the word of the backend, or may again.
+    fn holds(&self, channel: &ChannelName, cx: &Context) -> bool {
+        let is_read = self.subscription_to(channel, cx).is_some();
+        self.tenure.as_ref().is_some_and(|tenure| tenure.holds(channel, is_read, cx.now))
+    }
+
+    /// Notes that the client reads a channel by the word of the backend, if that was asked for its command.
+    pub(super) fn hold_judged(&mut self, channel: &ChannelName, cx: &Context) {
+        let Some(tenure) = &mut self.tenure else { return };
+        if let Some(Decision::Yes(grant)) = tenure.judged.find(Action::Subscribe, channel) {
+            let (sees, ends_at) = (grant.sees, Millis(grant.ends_at_ms));
+            tenure.hold(channel, sees, ends_at, cx.owner);
+        }
+    }
+
+    /// Whether the backend lets the client see who is in a channel.
+    pub(super) fn sees_by_backend(&self, channel: &ChannelName) -> bool {
+        self.tenure.as_ref().is_some_and(|tenure| {
+            let judged = tenure.judged.find(Action::Subscribe, channel);
+            matches!(judged, Some(Decision::Yes(grant)) if grant.sees) || tenure.sees(channel)
+        })
+    }
+
+    /// The client is who its backend says, unless it has proved who it is, also in the channels that it reads already.
+    fn adopt(&mut self, person: &Arc<Person>, cx: &mut Context) {
+        if self.identity.is_none() {
+            self.identity = Some(Arc::new(Identity::of_person(person)));
+            self.attend_anew(cx);
+        }
+    }
+}
+
+/// Messages.
+impl Connection {
+    /// Asks about channels of a connection that lasts.
+    pub(super) fn ask_for(&self, action: Action, channels: &[ChannelName], cx: &Context) -> Asked {
+        match &self.tenure {
+            Some(tenure) => self.consult(&tenure.credentials, action, channels, tenure.transport, cx),
+            None => Asked::Known(channels.iter().map(|_| Decision::Fault(Fault::Unreachable)).collect()),
+        }
+    }
+
+    fn await_wish(&mut self, wish: Wish) {
+        if let Some(tenure) = &mut self.tenure {
+            tenure.wish = Some(Box::new(wish));
+        }
+    }
+
+    /// Whether a message or command waits for the backend, so that no further one is read.
+    pub(super) fn awaits_judgement(&self) -> bool {
+        self.tenure.as_ref().is_some_and(|tenure| tenure.wish.is_some())
+    }
+
+    /// Publishes a message of a subscriber, if it need not be asked about; otherwise once the backend has said yes.
+    pub(super) fn publish_judged(&mut self, sent: Sent, cx: &mut Context) {
+        let is_asked = matches!(
+            &self.life,
+            Life::WebSocket(WebSocket { messages: Messages::Published(MayPublish::IfTheBackendSaysSo), .. })
+        );
+        if !is_asked || self.tenure.as_ref().is_some_and(|tenure| cx.now < tenure.publishes_until) {
+            return self.publish_sent(sent, cx);
+        }
+        let channel = sent.draft.channel.clone();
+        match self.ask_for(Action::Publish, std::slice::from_ref(&channel), cx) {
+            Asked::Known(decisions) => {
+                if let Some(decision) = decisions.first() {
+                    self.publish_if(sent, decision, cx);
+                }
+            }
+            Asked::Waiting(question) => {
+                let asking = Asking { action: Action::Publish, channels: vec![channel] };
+                self.await_wish(Wish { question, asking, what: Wished::Message(sent) });
+            }
+        }
+    }
+
+    fn publish_if(&mut self, sent: Sent, decision: &Decision, cx: &mut Context) {
+        let channel = sent.draft.channel.clone();
+        if let (Decision::Yes(grant), Some(tenure)) = (decision, &mut self.tenure) {
+            tenure.publishes_until = Millis(grant.ends_at_ms);
+            return self.publish_sent(sent, cx);
+        }
+        let Some(refusal) = refusal_of(decision, Action::Publish, &channel) else { return };
+        if sent.reference.is_some() {
+            let (reference, channel) = (sent.reference, Some(channel.local().to_owned()));
+            let fault = commands::Fault { reference, channel, kind: FaultKind::from(&refusal) };
+            return self.refuse_command(&fault, cx);
+        }
+        cx.note_refusal(&refusal, self.identity.as_deref());
+        let code = match refusal {
+            Refusal::Unavailable(_) => CloseCode::TRY_AGAIN_LATER,
+            _ => CloseCode::POLICY_VIOLATION,
+        };
+        self.close(code, &refusal.to_string(), cx);
+    }
+}
+
+/// How the client of a request comes.
+fn transport_of(request: &http::Request) -> Transport {
+    match request.method() {
+        "POST" => Transport::Post,
+        _ if http::is_upgrade(request) => Transport::WebSocket,
+        "GET" if params::accepts_event_stream(request) => Transport::Sse,
+        _ => Transport::LongPoll,
+    }
+}

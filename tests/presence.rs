@@ -1,0 +1,452 @@
+//! Who is in a channel, over real sockets: who counts on which transport and for how long, who is told of it and when, and
+//! that what is told sums up to the truth.
+
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fanfare::config::{AccessKey, AuthRule, Config, Glob, PresenceRule};
+use fanfare::token::{Key, Keys};
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::{Value, json};
+use support::event_stream::Events;
+use support::metrics::Scraper;
+use support::multiplex::*;
+use support::*;
+use tungstenite::Message;
+
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+/// Tells who is in `chat*` and how many are in `count*`, to those whose token names them; `open*` is open to everybody.
+fn told() -> Config {
+    let mut token_keys = Keys::default();
+    token_keys.push(Key::secret("k", SECRET).unwrap()).unwrap();
+    Config {
+        keys: vec![AccessKey::with_all_rights("default", "secret")],
+        token_keys,
+        auth: vec![(Glob::new("open*"), AuthRule::Open)],
+        presence: vec![
+            (Glob::new("chat*"), PresenceRule::Members),
+            (Glob::new("open*"), PresenceRule::Members),
+            (Glob::new("count*"), PresenceRule::Count),
+        ],
+        ..config()
+    }
+}
+
+fn token_with(sub: &str, fanfare: Value) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let claims = json!({"sub": sub, "iat": now, "exp": now + 600, "fanfare": fanfare});
+    jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap()
+}
+
+/// A token for everything, of a user with a name.
+fn token(sub: &str) -> String {
+    token_with(sub, json!({"subscribe": ["*"], "presence": ["*"], "info": {"name": sub.to_uppercase()}}))
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+/// A client of `/channels` with this user's token.
+fn client(address: SocketAddr, sub: &str) -> Client {
+    multiplex_with(address, "/channels", &[("Authorization", &bearer(&token(sub)))])
+}
+
+/// Subscribes to a channel and to who is there: the answer.
+fn watch(client: &mut Client, channel: &str) -> Value {
+    let wanted =
+        json!({"event": "fanfare:subscribe", "ref": 1, "data": [{"channel": channel, "presence": true}]});
+    say(client, &wanted.to_string());
+    next(client)
+}
+
+/// Who is there, as the HTTP API has it.
+fn presence(address: SocketAddr, channel: &str) -> Value {
+    let path = format!("/channels/{channel}/presence");
+    let answer = request(address, "GET", &path, "Authorization: Bearer secret\r\n", b"");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+fn subs(members: &Value) -> Vec<&str> {
+    members.as_array().unwrap().iter().map(|member| member["sub"].as_str().unwrap()).collect()
+}
+
+/// A client that is told who is there, and what it makes of it.
+struct Watcher {
+    client: Client,
+    members: BTreeMap<String, Value>,
+    count: u64,
+    anonymous: u64,
+    since: String,
+    /// How many changes it was told.
+    changes: usize,
+}
+
+impl Watcher {
+    fn new(address: SocketAddr, sub: &str, channel: &str) -> Self {
+        let mut client = client(address, sub);
+        assert_eq!(watch(&mut client, channel)["event"], "fanfare:subscribed");
+        let first = next(&mut client);
+        assert_eq!((&first["event"], &first["channel"]), (&"fanfare:presence".into(), &channel.into()));
+        let data = &first["data"];
+        let mut watcher = Self {
+            client,
+            members: BTreeMap::new(),
+            count: 0,
+            anonymous: 0,
+            since: data["since"].as_str().unwrap().to_owned(),
+            changes: 0,
+        };
+        watcher.add(&data["members"]);
+        watcher.note_totals(data);
+        watcher
+    }
+
+    fn add(&mut self, members: &Value) {
+        for member in members.as_array().unwrap() {
+            self.members.insert(member["sub"].as_str().unwrap().to_owned(), member["info"].clone());
+        }
+    }
+
+    fn note_totals(&mut self, data: &Value) {
+        self.count = data["count"].as_u64().unwrap();
+        self.anonymous = data["anonymous"].as_u64().unwrap();
+        assert_eq!(self.members.len() as u64, self.count, "{data}");
+    }
+
+    /// Reads one change.
+    fn change(&mut self) -> Value {
+        let change = next(&mut self.client);
+        assert_eq!(change["event"], "fanfare:presence", "{change}");
+        let (epoch, sequence) = self.since.split_once('-').unwrap();
+        let follows = format!("{epoch}-{}", sequence.parse::<u64>().unwrap() + 1);
+        assert_eq!(change["id"], *follows, "no hole, and nothing twice");
+        self.since = follows;
+        self.changes += 1;
+        let data = &change["data"];
+        self.add(&data["joined"]);
+        for sub in data["left"].as_array().unwrap() {
+            self.members.remove(sub.as_str().unwrap());
+        }
+        self.note_totals(data);
+        change
+    }
+
+    /// Reads changes until this is so.
+    fn until(&mut self, is_so: impl Fn(&Self) -> bool) {
+        while !is_so(self) {
+            self.change();
+        }
+    }
+}
+
+#[test]
+fn who_joins_is_told_who_is_there_and_then_who_comes_and_goes() {
+    let server = start(told());
+    let mut ada = client(server.address, "ada");
+    assert_eq!(watch(&mut ada, "chat-7")["data"].get("presence"), None);
+    let first = next(&mut ada);
+    let since = first["data"]["since"].as_str().unwrap().to_owned();
+    let members = json!([{"sub": "ada", "info": {"name": "ADA"}, "connections": 1}]);
+    assert_eq!(
+        first,
+        json!({"event": "fanfare:presence", "channel": "chat-7", "ref": 1,
+            "data": {"members": members, "count": 1, "anonymous": 0, "since": since}})
+    );
+    let mut bob = client(server.address, "bob");
+    subscribe(&mut bob, "chat-7");
+    let text = text(&mut ada);
+    let beginning = format!(
+        r#"{{"channel":"chat-7","id":"{}1","event":"fanfare:presence","data":{{"joined":[{{"sub":"bob","info":{{"name":"BOB"}}}}],"#,
+        since.strip_suffix('0').unwrap()
+    );
+    assert!(text.starts_with(&beginning), "{text}");
+    assert!(text.ends_with(r#""left":[],"count":2,"anonymous":0}}"#), "{text}");
+    drop(bob);
+    let gone = next(&mut ada);
+    assert_eq!((&gone["data"]["left"], &gone["data"]["count"]), (&json!(["bob"]), &json!(1)));
+    say(&mut ada, r#"{"event":"fanfare:presence","ref":4,"data":{"channel":"chat-7"}}"#);
+    assert_eq!(
+        next(&mut ada),
+        json!({"event": "fanfare:presence", "channel": "chat-7", "ref": 4,
+            "data": {"members": members, "count": 1, "anonymous": 0}})
+    );
+}
+
+#[test]
+fn two_tabs_are_one_member_and_a_page_that_is_loaded_again_was_never_away() {
+    let server = start(told());
+    let mut watcher = Watcher::new(server.address, "ada", "chat-7");
+    let mut tabs: Vec<Client> = ["bob", "bob", "dave"].map(|sub| client(server.address, sub)).into();
+    for tab in &mut tabs {
+        subscribe(tab, "chat-7");
+    }
+    watcher.until(|watcher| watcher.count == 3);
+    let there = presence(server.address, "chat-7");
+    assert_eq!(subs(&there["members"]), ["ada", "bob", "dave"]);
+    assert_eq!((&there["members"][1]["connections"], &there["count"]), (&json!(2), &json!(3)));
+    // Both tabs are closed, then the other user's; one page is loaded again.
+    for tab in tabs {
+        drop(tab);
+    }
+    until("the server has noticed", || {
+        let there = presence(server.address, "chat-7");
+        (there["members"][1]["connections"] == 0 && there["members"][2]["connections"] == 0).then_some(())
+    });
+    let mut again = client(server.address, "bob");
+    subscribe(&mut again, "chat-7");
+    // Who left after that is gone, and nothing was told before.
+    let change = watcher.change();
+    assert_eq!((&change["data"]["joined"], &change["data"]["left"]), (&json!([]), &json!(["dave"])));
+    assert_eq!(watcher.count, 2);
+}
+
+#[test]
+fn every_transport_counts_and_nobody_is_told_who_did_not_ask() {
+    let server = start(told());
+    let field = format!("Authorization: {}\r\n", bearer(&token("sse")));
+    let mut stream = Events::open(server.address, "/channels/chat-7", &field).begun();
+    let credentials = bearer(&token("ws"));
+    let fields = [("Authorization", &*credentials), ("Sec-WebSocket-Protocol", "fanfare.v1.json")];
+    let (mut websocket, _) = handshake(server.address, "/channels/chat-7", &fields).unwrap();
+    let poll = format!(
+        "GET /channels/chat-7?wait=60 HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\r\n",
+        bearer(&token("poll"))
+    );
+    let mut poller = connect(server.address);
+    std::io::Write::write_all(&mut poller, poll.as_bytes()).unwrap();
+    let unnamed =
+        Events::open(server.address, "/channels/chat-7", "Authorization: Bearer secret\r\n").begun();
+    let there = until("all are there", || {
+        let there = presence(server.address, "chat-7");
+        (there["count"] == 3).then_some(there)
+    });
+    assert_eq!(subs(&there["members"]), ["poll", "sse", "ws"]);
+    assert_eq!(there["anonymous"], 1);
+    let watcher = Watcher::new(server.address, "ada", "chat-7");
+    assert_eq!(watcher.count, 4);
+    let field = "Authorization: Bearer secret\r\nContent-Type: text/plain\r\n";
+    assert_eq!(request(server.address, "POST", "/channels/chat-7", field, b"hi").status, 200);
+    assert_eq!(stream.next().unwrap().data, "hi");
+    assert_eq!(next(&mut websocket)["data"], "hi");
+    assert!(read_answer(&mut poller).body.contains(r#""data":"hi""#));
+    // The poller may come back.
+    assert_eq!(presence(server.address, "chat-7")["count"], 4);
+    drop((unnamed, watcher));
+}
+
+#[test]
+fn a_reader_of_a_stream_of_several_channels_is_told_too_and_its_positions_are_those_of_the_channels() {
+    let server = start(told());
+    let field = format!("Authorization: {}\r\n", bearer(&token("ada")));
+    let path = "/channels?channel=chat-7&presence=1&channel=chat-8";
+    let mut stream = Events::open(server.address, path, &field);
+    let blocks: Vec<Value> =
+        (0..3).map(|_| serde_json::from_str(&stream.next().unwrap().data).unwrap()).collect();
+    let seen: Vec<_> = blocks.iter().map(|block| (&block["event"], &block["channel"])).collect();
+    let [subscribed, told] = [json!("fanfare:subscribed"), json!("fanfare:presence")];
+    let [seven, eight] = [json!("chat-7"), json!("chat-8")];
+    assert_eq!(seen, [(&subscribed, &seven), (&told, &seven), (&subscribed, &eight)]);
+    let ids = stream.last_id.clone();
+    assert_eq!(ids.split(',').count(), 2, "{ids}");
+    let mut bob = client(server.address, "bob");
+    subscribe(&mut bob, "chat-7");
+    let change: Value = serde_json::from_str(&stream.next().unwrap().data).unwrap();
+    assert_eq!((&change["event"], &change["channel"]), (&told, &seven));
+    assert_eq!(subs(&change["data"]["joined"]), ["bob"]);
+    assert_eq!(stream.last_id, ids, "nothing was published");
+}
+
+#[test]
+fn a_client_that_has_no_right_or_asks_where_nobody_is_told_is_subscribed_and_told_that() {
+    let server = start(told());
+    let reads_only = bearer(&token_with("eve", json!({"subscribe": ["*"]})));
+    let mut eve = multiplex_with(server.address, "/channels", &[("Authorization", &reads_only)]);
+    assert_eq!(watch(&mut eve, "chat-7")["data"]["presence"], false);
+    say(&mut eve, r#"{"event":"fanfare:presence","ref":2,"data":{"channel":"chat-7"}}"#);
+    assert_eq!(fault(&next(&mut eve)), ("forbidden", 403));
+    let mut ada = client(server.address, "ada");
+    assert_eq!(watch(&mut ada, "news")["data"]["presence"], false);
+    say(&mut ada, r#"{"event":"fanfare:presence","ref":2,"data":{"channel":"news"}}"#);
+    let answer = next(&mut ada);
+    assert_eq!(fault(&answer), ("forbidden", 403));
+    let sentence = "Nobody is told who is in news; the server's --presence says where that is told.";
+    assert_eq!(answer["data"]["message"], sentence);
+}
+
+#[test]
+fn who_asks_over_http_needs_the_right_and_learns_where_nobody_is_told() {
+    let server = start(told());
+    let ask = |channel: &str, token: &str| {
+        let field =
+            if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
+        let answer = request(server.address, "GET", &format!("/channels/{channel}/presence"), &field, b"");
+        (answer.status, answer.body)
+    };
+    let empty = "{\"members\":[],\"count\":0,\"anonymous\":0}\n".to_owned();
+    assert_eq!(ask("chat-7", "secret"), (200, empty.clone()));
+    assert_eq!(ask("chat-7", &token("ada")), (200, empty.clone()));
+    assert_eq!(ask("open-7", ""), (200, empty));
+    assert_eq!(ask("count-7", "secret").1, "{\"members\":null,\"count\":0,\"anonymous\":0}\n");
+    assert_eq!(ask("chat-7", "").0, 401);
+    assert_eq!(ask("chat-7", &token_with("eve", json!({"subscribe": ["*"]}))).0, 403);
+    let (status, sentence) = ask("news", "secret");
+    assert_eq!((status, sentence.contains("the server's --presence says where")), (404, true), "{sentence}");
+}
+
+#[test]
+fn after_an_unsubscription_nobody_is_told_any_more() {
+    let server = start(told());
+    let mut watcher = Watcher::new(server.address, "ada", "chat-7");
+    say(&mut watcher.client, r#"{"event":"fanfare:unsubscribe","ref":1,"data":["chat-7"]}"#);
+    assert_eq!(next(&mut watcher.client)["event"], "fanfare:unsubscribed");
+    let mut bob = Watcher::new(server.address, "bob", "chat-7");
+    // It has left 5 s later, and is the first that anybody is told of.
+    let left = bob.change();
+    assert_eq!(left["data"]["left"], json!(["ada"]));
+    subscribe(&mut watcher.client, "chat-7");
+    bob.until(|bob| bob.members.contains_key("ada"));
+    say(&mut watcher.client, r#"{"event":"fanfare:presence","ref":9,"data":{"channel":"chat-7"}}"#);
+    assert_eq!(next(&mut watcher.client)["ref"], 9, "and nothing before it");
+}
+
+#[test]
+fn who_brings_a_token_is_there_by_its_name_and_who_loses_the_right_is_told_no_more() {
+    let server = start(told());
+    let mut watcher = Watcher::new(server.address, "ada", "open-7");
+    let mut bob = multiplex(server.address);
+    subscribe(&mut bob, "open-7");
+    watcher.until(|watcher| watcher.anonymous == 1);
+    say(&mut bob, &json!({"event": "fanfare:authorize", "data": {"token": token("bob")}}).to_string());
+    assert_eq!(next(&mut bob)["event"], "fanfare:authorized");
+    watcher.until(|watcher| watcher.members.contains_key("bob"));
+    assert_eq!(watcher.anonymous, 0, "it did not leave and come");
+    // The watcher goes on in a channel that is not open, and brings a token that only reads.
+    let mut eve = Watcher::new(server.address, "eve", "chat-7");
+    let reads_only = token_with("eve", json!({"subscribe": ["*"]}));
+    say(&mut eve.client, &json!({"event": "fanfare:authorize", "data": {"token": reads_only}}).to_string());
+    assert_eq!(next(&mut eve.client)["event"], "fanfare:authorized");
+    let refused = next(&mut eve.client);
+    assert_eq!((fault(&refused), &refused["channel"]), (("forbidden", 403), &"chat-7".into()));
+    let mut carol = client(server.address, "carol");
+    subscribe(&mut carol, "chat-7");
+    let hello = json!({"channel": "chat-7", "data": "hello"});
+    let fields = "Authorization: Bearer secret\r\nContent-Type: application/json\r\n";
+    request(server.address, "POST", "/channels/chat-7", fields, hello["data"].to_string().as_bytes());
+    assert_eq!(next(&mut eve.client)["data"], "hello", "it reads the channel, and is not told of others");
+}
+
+#[test]
+fn a_companion_is_in_no_list_and_no_client_reaches_it() {
+    let server = start(with_metrics(told()));
+    let _watcher = Watcher::new(server.address, "ada", "chat-7");
+    let fields = "Authorization: Bearer secret\r\n";
+    for name in ["%23presence%2Fchat-7", "%23presence"] {
+        let path = format!("/channels/{name}");
+        assert_eq!(request(server.address, "GET", &path, fields, b"").status, 400);
+    }
+    let mut eve = client(server.address, "eve");
+    say(&mut eve, r##"{"event":"fanfare:subscribe","data":[{"channel":"#presence/chat-7"}]}"##);
+    assert_eq!(fault(&next(&mut eve)).1, 400);
+    Scraper::new(server.metrics.unwrap()).settles(&[("fanfare_channels", 1)]);
+}
+
+#[test]
+fn who_is_lost_without_a_word_counts_until_the_ping_is_not_answered() {
+    let (idle_timeout, pong_timeout) = (Duration::from_millis(300), Duration::from_millis(300));
+    let server = start(Config { idle_timeout, pong_timeout, ..told() });
+    let mut ada = client(server.address, "ada");
+    watch(&mut ada, "open-7");
+    let mut lost = raw_websocket(server.address, "/channels/open-7");
+    let there = until("it is there", || {
+        let there = presence(server.address, "open-7");
+        (there["anonymous"] == 1).then_some(there)
+    });
+    assert_eq!(there["count"], 1);
+    // It reads nothing, and so answers no ping; the other does both.
+    loop {
+        match ada.read().unwrap() {
+            Message::Text(text) if text.contains("fanfare:presence") => {
+                let said: Value = serde_json::from_str(&text).unwrap();
+                if said.get("id").is_some() && said["data"]["anonymous"] == 0 {
+                    break;
+                }
+            }
+            Message::Text(_) | Message::Ping(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let _ = rest(&mut lost);
+}
+
+#[test]
+fn what_is_told_of_many_who_come_and_go_sums_up_to_who_is_there() {
+    const MEMBERS: usize = 1000;
+    let server = start(Config { presence_members: MEMBERS, ..told() });
+    let mut watcher = Watcher::new(server.address, "u0", "chat-7");
+    let address = server.address;
+    let crowd = |numbers: std::ops::Range<usize>| {
+        thread::spawn(move || {
+            let mut clients = Vec::new();
+            for number in numbers {
+                let mut one = client(address, &format!("u{number}"));
+                subscribe(&mut one, "chat-7");
+                // Every third leaves again, every fifth has two tabs.
+                if number % 3 != 0 {
+                    clients.push(one);
+                }
+                if number % 5 == 0 {
+                    let mut second = client(address, &format!("u{number}"));
+                    subscribe(&mut second, "chat-7");
+                    clients.push(second);
+                }
+            }
+            clients
+        })
+    };
+    let crowds = [crowd(1..MEMBERS / 2), crowd(MEMBERS / 2..MEMBERS)];
+    let _clients = crowds.map(|crowd| crowd.join().unwrap());
+    let stays = |number: &usize| *number == 0 || number % 3 != 0 || number % 5 == 0;
+    let expected: BTreeMap<String, Value> = (0..MEMBERS)
+        .filter(stays)
+        .map(|number| (format!("u{number}"), json!({"name": format!("U{number}")})))
+        .collect();
+    watcher.until(|watcher| watcher.members == expected);
+    let there = presence(address, "chat-7");
+    assert_eq!((&there["count"], &there["anonymous"]), (&json!(expected.len()), &json!(0)));
+    let mut told: Vec<_> = subs(&there["members"]).iter().map(|&sub| sub.to_owned()).collect();
+    told.sort();
+    assert_eq!(told, expected.into_keys().collect::<Vec<_>>());
+    assert!(watcher.changes < 60, "{} changes: they are gathered", watcher.changes);
+}
+
+#[test]
+fn above_the_longest_list_numbers_are_told_and_nobody_is_kept_out() {
+    let server = start(Config { presence_members: 2, ..told() });
+    let mut ada = client(server.address, "ada");
+    watch(&mut ada, "chat-7");
+    assert_eq!(next(&mut ada)["data"]["count"], 1);
+    let mut others: Vec<Client> = ["bob", "carol"].map(|sub| client(server.address, sub)).into();
+    for other in &mut others {
+        subscribe(other, "chat-7");
+    }
+    let change = loop {
+        let change = next(&mut ada);
+        if change["data"]["count"] == 3 {
+            break change;
+        }
+    };
+    assert_eq!((&change["data"]["joined"], &change["data"]["left"]), (&Value::Null, &Value::Null));
+    assert_eq!(presence(server.address, "chat-7")["members"], Value::Null);
+    drop(others);
+    let change = next(&mut ada);
+    assert_eq!(subs(&change["data"]["members"]), ["ada"], "a list again");
+}
