@@ -19,6 +19,7 @@ use crate::server::api::handlers::{Answer, Answered, Intent, Publication};
 use crate::server::api::many::ReadingMany;
 use crate::server::api::pages;
 use crate::server::api::payload;
+use crate::server::api::queries;
 use crate::server::api::rest::{Requested, Scene};
 use crate::server::api::revoking;
 use crate::server::api::routes::{Door, FIGURES_PATH};
@@ -428,5 +429,7 @@ fn report_on(report: Report, cx: &mut Context) -> Response {
         }
         Report::Readiness => admin::readiness(cx.shared.stop() != Stop::No),
         Report::Presence(channel) => admin::presence(&channel, cx.presence_of(&channel)),
+        Report::Channels(asked) => queries::page(&cx.shared.broker.page(&asked)),
+        Report::Channel(channel) => queries::state(&channel, cx.shared.broker.state_of(channel.as_str())),
     }
 }

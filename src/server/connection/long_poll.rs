@@ -31,7 +31,7 @@ impl Connection {
         let (mut polled, owner) = (None, cx.owner);
         // Who reads what is kept, and does not wait, is not there.
         let present = Present { is_poll: wait_ms > 0, ..self.present() };
-        cx.under_lock(&polling.channel, polling.position, present, |hub, resumption| {
+        cx.under_lock(&polling.channel, (polling.position, WireForm::LongPoll), present, |hub, resumption| {
             if wait_ms == 0 || resumption.gap.is_some() || !resumption.publications.is_empty() {
                 polled = Some(Polled::Now(resumption));
                 return None;

@@ -24,7 +24,7 @@ impl Connection {
             let mut found = None;
             // Who reads what is kept, and does not wait, is not there.
             let present = Present { is_poll: wait_ms > 0, ..self.present() };
-            let subscription = cx.under_lock(channel, position, present, |hub, resumption| {
+            let subscription = cx.under_lock(channel, (position, WireForm::NamedLongPoll), present, |hub, resumption| {
                 is_answered |= resumption.gap.is_some() || !resumption.publications.is_empty();
                 if is_answered {
                     found = Some(resumption);

@@ -169,7 +169,7 @@ impl Connection {
     ) -> Result<(), FaultKind> {
         let channel = self.channel_of(name, Wish::Subscribe, cx)?;
         let mut found = None;
-        cx.under_lock(&channel, position, self.present(), |_, resumption| -> Option<()> {
+        cx.under_lock(&channel, (position, WireForm::LongPoll), self.present(), |_, resumption| -> Option<()> {
             found = Some(resumption);
             None
         });
