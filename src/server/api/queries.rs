@@ -26,7 +26,8 @@ pub fn page_of(request: &Request, apps: &Apps) -> Result<PageOf, Response> {
     let limit = match &*text("limit") {
         "" => LIMIT_DEFAULT,
         limit => limit.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit)).ok_or_else(|| {
-            let sentence = format!("limit is a number from 1 to {LIMIT_MAX}; ask for the rest with after=NAME.");
+            let sentence =
+                format!("limit is a number from 1 to {LIMIT_MAX}; ask for the rest with after=NAME.");
             Response::text(Status::BAD_REQUEST, &sentence)
         })?,
     };

@@ -10,9 +10,9 @@ use crate::hub::{ChannelName, Content, EventName, Owner, PublicationId, Source};
 use crate::server::broker::Broker;
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::draft::Draft;
-use crate::server::broker::roads::Road;
 use crate::server::broker::presence::{Change, Presence, Present};
 use crate::server::broker::presence_text::{self, Totals};
+use crate::server::broker::roads::Road;
 use crate::server::broker::shard::Shard;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
@@ -73,7 +73,11 @@ impl Departure {
 impl Arrival<'_> {
     /// Of somebody without a name on a loop.
     pub fn test(loop_index: usize) -> Self {
-        Self { owner: Owner { hub: loop_index, number: 0 }, present: Present::default(), road: Road::WebSocket }
+        Self {
+            owner: Owner { hub: loop_index, number: 0 },
+            present: Present::default(),
+            road: Road::WebSocket,
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use crate::server::broker::audience::{Audience, Cache, Heard};
 use crate::server::broker::idempotency::{IdempotencyKeys, KEY_WINDOW_MS};
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::memory::PUBLICATION_LEN;
-use crate::server::broker::roads::Roads;
 use crate::server::broker::presence::Presence;
+use crate::server::broker::roads::Roads;
 use crate::server::clock::Millis;
 
 /// A channel without subscribers is removed this long after its last publication and its last subscriber, or when its

@@ -301,7 +301,11 @@ impl Context {
     /// The connection that is being called, which has subscribed to the channel, has proved to be somebody else than it was
     /// there, or to have another info.
     pub fn identify_in(&mut self, channel: &ChannelName, present: Present<'_>) {
-        self.shared.broker.identify(channel, Arrival { owner: self.owner(), present, road: Road::WebSocket }, self.now);
+        self.shared.broker.identify(
+            channel,
+            Arrival { owner: self.owner(), present, road: Road::WebSocket },
+            self.now,
+        );
     }
 
     /// Who is in a channel now, as the data of `fanfare:presence`: JSON. `None` where that is not told.
