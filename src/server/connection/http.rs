@@ -131,12 +131,22 @@ impl Connection {
         }
     }
 
+    /// Notes that a key was shown, and says so once for each address.
+    fn note_key(&self, request: &Request, cx: &Context) {
+        let Some(who) = self.identity.as_deref().filter(|who| who.key_name().is_some()) else { return };
+        let address = self.client_address_of(request, cx);
+        if let (Some(key), Some(address)) = (cx.access.note_shown(who, address, cx.unix_s()), address) {
+            tracing::info!(key, %address, "a key is used from an address for the first time");
+        }
+    }
+
     /// What to do about a request. The connection is that of who made it from now on.
     fn decide(&mut self, request: &Request, judged: &Judged, cx: &mut Context) -> Answer {
         let Shared { guard, apps, handlers, .. } = &*cx.shared;
         let basis = Basis { access: &cx.access, guard, apps, judged, now_s: cx.unix_s() };
         let Answered { answer, who } = handlers.answer(self.door, request, basis);
         self.identity = who.or_else(|| judged.person().map(|person| Arc::new(Identity::of_person(person))));
+        self.note_key(request, cx);
         if request.path() == FIGURES_PATH && !matches!(answer, Answer::Respond(_)) {
             cx.has_new_watcher = true;
         }
@@ -220,7 +230,7 @@ impl Connection {
         if let Some(call) = done.call {
             cx.counters.api_calls[call as usize] += 1;
         }
-        cx.counters.publishes += done.published.publications;
+        cx.counters.note_keyless_publishes(done.published.publications);
         self.audience = u16::try_from(done.published.subscribers).unwrap_or(u16::MAX);
         done.response
     }
@@ -283,7 +293,10 @@ impl Connection {
 
     /// Counts a publication of this connection.
     pub(super) fn note_published(&mut self, published: Published, cx: &mut Context) {
-        cx.counters.publishes += 1;
+        match cx.access.note_published(self.identity.as_deref()) {
+            true => cx.counters.publishes += 1,
+            false => cx.counters.note_keyless_publishes(1),
+        }
         self.audience = u16::try_from(published.subscribers).unwrap_or(u16::MAX);
     }
 

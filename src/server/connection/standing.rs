@@ -287,3 +287,7 @@ fn is_authorize(payload: &[u8]) -> bool {
     }
     serde_json::from_slice::<Named<'_>>(payload).is_ok_and(|named| named.event == "fanfare:authorize")
 }
+
+#[cfg(test)]
+#[path = "standing_tests.rs"]
+mod tests;
