@@ -95,16 +95,20 @@ impl Read {
 
 /// A client and what it has got of all channels, in the order of its URL.
 #[derive(Clone, Debug)]
-struct Progress(Vec<Read>);
+struct Progress {
+    reads: Vec<Read>,
+    /// How often it was told its positions in a block of their own.
+    told: usize,
+}
 
 impl Progress {
     fn is_over(&self) -> bool {
-        self.0.iter().all(|read| read.has_ended)
+        self.reads.iter().all(|read| read.has_ended)
     }
 
     /// Begins where it was last told.
     fn begin(&mut self) {
-        for read in &mut self.0 {
+        for read in &mut self.reads {
             read.at = sequence(&read.since);
         }
     }
@@ -128,7 +132,7 @@ impl Progress {
     fn stream(&mut self, address: SocketAddr, count: Option<usize>) {
         self.begin();
         let query: String = (0..CHANNELS).map(|channel| format!("&channel={}", name(channel))).collect();
-        let ids: Vec<_> = self.0.iter().map(|read| read.since.as_str()).collect();
+        let ids: Vec<_> = self.reads.iter().map(|read| read.since.as_str()).collect();
         let fields = format!("Last-Event-ID: {}\r\n", ids.join(","));
         let mut events = Events::open(address, &format!("/channels?{query}"), &fields);
         events.shows_ids = true;
@@ -137,13 +141,14 @@ impl Progress {
             let event = events.next().unwrap();
             if event.data.is_empty() {
                 self.told(&event.id);
+                self.told += 1;
                 if count.is_none() || self.is_over() {
                     return;
                 }
                 continue;
             }
             let message: Value = serde_json::from_str(&event.data).unwrap();
-            let read = &mut self.0[number(&message["channel"])];
+            let read = &mut self.reads[number(&message["channel"])];
             match message["event"].as_str() {
                 Some("fanfare:subscribed") => {
                     begun += 1;
@@ -176,7 +181,7 @@ impl Progress {
     fn told(&mut self, ids: &str) {
         let ids: Vec<_> = ids.split(',').collect();
         assert_eq!(ids.len(), CHANNELS);
-        for (read, id) in self.0.iter_mut().zip(ids) {
+        for (read, id) in self.reads.iter_mut().zip(ids) {
             assert_eq!(sequence(id), read.at, "positions count what came before them");
             read.since = id.to_owned();
         }
@@ -185,13 +190,13 @@ impl Progress {
     fn poll(&mut self, address: SocketAddr) {
         self.begin();
         let query: String = (0..CHANNELS)
-            .map(|channel| format!("&channel={}&since={}", name(channel), self.0[channel].since))
+            .map(|channel| format!("&channel={}&since={}", name(channel), self.reads[channel].since))
             .collect();
         let answer = request(address, "GET", &format!("/channels?{query}&wait=20"), "", b"");
         assert_eq!(answer.status, 200, "{answer:?}");
         let answer: Value = serde_json::from_str(&answer.body).unwrap();
         let messages = answer["messages"].as_array().unwrap();
-        for (channel, read) in self.0.iter_mut().enumerate() {
+        for (channel, read) in self.reads.iter_mut().enumerate() {
             let name = Value::from(name(channel));
             let own: Vec<_> = messages.iter().filter(|message| message["channel"] == name).collect();
             let next = answer["next"][name.as_str().unwrap()].as_str().unwrap();
@@ -211,7 +216,13 @@ impl Progress {
 }
 
 /// Runs the clients while so many publishers each publish so many messages to all channels in turn.
-fn race(config: Config, publishers: usize, each: usize, clients: Vec<Vec<Stay>>) -> Vec<Progress> {
+fn race(
+    config: Config,
+    publishers: usize,
+    each: usize,
+    pause: Option<Duration>,
+    clients: Vec<Vec<Stay>>,
+) -> Vec<Progress> {
     let server = start(config);
     let address = server.address;
     // One that stays keeps the channels from being forgotten before their first publications.
@@ -220,7 +231,7 @@ fn race(config: Config, publishers: usize, each: usize, clients: Vec<Vec<Stay>>)
     let ids = witness.next().unwrap().id;
     let reads =
         ids.split(',').map(|id| Read { since: id.to_owned(), at: 0, got: Vec::new(), has_ended: false });
-    let begin = Progress(reads.collect());
+    let begin = Progress { reads: reads.collect(), told: 0 };
     let (present, gone) = mpsc::channel::<()>();
     thread::scope(|scope| {
         let following: Vec<_> = clients
@@ -244,15 +255,18 @@ fn race(config: Config, publishers: usize, each: usize, clients: Vec<Vec<Stay>>)
         let publishing: Vec<_> = (0..publishers)
             .map(|publisher| {
                 let handle = server.handle.clone();
+                let (never, paused) = mpsc::channel::<()>();
                 scope.spawn(move || {
+                    // It is never sent anything.
+                    let _never = never;
                     for number in 0..each {
                         let channel = name((publisher + number * 3) % CHANNELS);
                         publish_draft(
                             &handle,
                             &Draft::text(&channel, format!("{publisher}:{number}")).unwrap(),
                         );
-                        if number % 7 == 0 {
-                            thread::yield_now();
+                        if let Some(pause) = pause {
+                            assert_eq!(paused.recv_timeout(pause), Err(RecvTimeoutError::Timeout));
                         }
                     }
                 })
@@ -268,6 +282,39 @@ fn race(config: Config, publishers: usize, each: usize, clients: Vec<Vec<Stay>>)
         drop(witness);
         got
     })
+}
+
+/// Each client has got all that was published, and all in one order.
+fn assert_whole(all: &[Progress], publishers: usize, each: usize) {
+    for progress in all {
+        let mut got = Vec::new();
+        for (read, first) in progress.reads.iter().zip(&all[0].reads) {
+            let data: Vec<_> = read.got.iter().map(|data| data.as_ref().expect("nothing is lost")).collect();
+            let of_first = first.got.iter().flatten();
+            assert!(data.iter().zip(of_first).all(|(data, first)| *data == first), "all see one order");
+            got.extend(data.into_iter().filter(|data| *data != END).cloned());
+        }
+        got.sort();
+        let numbers = |publisher| (0..each).map(move |number| format!("{publisher}:{number}"));
+        let mut expected: Vec<_> = (0..publishers).flat_map(numbers).collect();
+        expected.sort();
+        assert_eq!(got, expected);
+    }
+}
+
+#[test]
+fn streams_that_are_told_their_positions_while_publishers_are_at_work_go_on_exactly_there() {
+    let (publishers, each) = (3, 300);
+    let clients = vec![
+        vec![Stay::Told, Stay::Cut(40)],
+        vec![Stay::Cut(20), Stay::Told, Stay::Polls(3)],
+        vec![Stay::Polls(2), Stay::Told, Stay::Cut(5)],
+    ];
+    let config = Config { history: vec![(Glob::new("*"), 100_000)], ..config() };
+    // For three seconds.
+    let all = race(config, publishers, each, Some(Duration::from_millis(10)), clients);
+    assert_whole(&all, publishers, each);
+    assert!(all.iter().all(|progress| progress.told > 0), "it is told about once a second");
 }
 
 fn cases() -> ProptestConfig {
@@ -286,22 +333,7 @@ proptest! {
         each in 1..200_usize,
     ) {
         let config = Config { history: vec![(Glob::new("*"), 100_000)], ..config() };
-        let all = race(config, publishers, each, clients);
-        for progress in &all {
-            let mut told = Vec::new();
-            for (read, first) in progress.0.iter().zip(&all[0].0) {
-                let data: Vec<_> = read.got.iter().map(|data| data.as_ref().expect("nothing is lost")).collect();
-                let of_first = first.got.iter().flatten();
-                prop_assert!(data.iter().zip(of_first).all(|(data, first)| *data == first), "all see one order");
-                told.extend(data.into_iter().filter(|data| *data != END).cloned());
-            }
-            told.sort();
-            let mut expected: Vec<_> = (0..publishers)
-                .flat_map(|publisher| (0..each).map(move |number| format!("{publisher}:{number}")))
-                .collect();
-            expected.sort();
-            prop_assert_eq!(told, expected);
-        }
+        assert_whole(&race(config, publishers, each, None, clients), publishers, each);
     }
 
     #[test]
@@ -311,8 +343,8 @@ proptest! {
         each in 50..300_usize,
     ) {
         let config = Config { history: vec![(Glob::new("*"), kept)], ..config() };
-        for progress in race(config, 2, each, clients) {
-            for read in progress.0 {
+        for progress in race(config, 2, each, None, clients) {
+            for read in progress.reads {
                 prop_assert!(read.has_ended);
                 prop_assert!(read.got.len() + 2 > 2 * each / CHANNELS);
             }

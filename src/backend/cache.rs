@@ -88,6 +88,19 @@ impl Cache {
         }
     }
 
+    /// Forgets what is known of a user. O(decisions).
+    pub(super) fn forget_user(&mut self, sub: &str) {
+        let is_of_user = |kept: &Kept| match &kept.decision {
+            Decision::Yes(grant) => {
+                grant.person.as_ref().and_then(|person| person.sub.as_deref()) == Some(sub)
+            }
+            Decision::No(_) | Decision::Fault(_) => false,
+        };
+        let of_user = self.kept.iter().filter(|(_, kept)| is_of_user(kept));
+        let of_user: Vec<_> = of_user.map(|(key, _)| key.clone()).collect();
+        of_user.iter().for_each(|key| self.forget(key));
+    }
+
     /// How many decisions are kept.
     pub(super) fn len(&self) -> usize {
         self.kept.len()
@@ -128,7 +141,10 @@ fn held_len(key: &Key, decision: &Decision) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::credentials::{Credentials, Fields};
+    use super::super::decision::Grant;
     use super::*;
 
     fn key(channel: u32) -> Key {
@@ -164,6 +180,19 @@ mod tests {
         assert_eq!(known(&cache), [1, 3, 4]);
         cache.keep(key(5), Decision::No(None), 5);
         assert_eq!(known(&cache), [1, 3, 4], "it ends first itself");
+    }
+
+    #[test]
+    fn a_user_is_forgotten_and_no_other() {
+        let mut cache = Cache::new(8, usize::MAX);
+        for (number, sub) in [(1, "u1"), (2, "u2"), (3, "u1")] {
+            let person = Some(Arc::new(Person { sub: Some(sub.into()), info: None }));
+            cache.keep(key(number), Decision::Yes(Grant { person, sees: false, ends_at_ms: 9 }), 9);
+        }
+        cache.keep(key(4), Decision::No(None), 9);
+        cache.forget_user("u1");
+        let known: Vec<_> = (1..=4).filter(|&number| cache.find(&key(number), 0).is_some()).collect();
+        assert_eq!((known, cache.len()), (vec![2, 4], 2));
     }
 
     #[test]

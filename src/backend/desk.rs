@@ -297,6 +297,11 @@ impl<W> Desk<W> {
         told
     }
 
+    /// Forgets what is known of a user: the backend is asked anew. O(decisions).
+    pub fn forget_user(&mut self, sub: &str) {
+        self.cache.forget_user(sub);
+    }
+
     /// Ends asking: no call is taken any more, and every question is answered with a fault.
     pub fn stop(&mut self) -> Vec<Told<W>> {
         self.is_stopped = true;

@@ -231,67 +231,38 @@ impl fmt::Display for AccessFault {
             Self::PresenceMembers { most } => {
                 write!(f, "--presence-members: give 1 to {most}, or --presence 'GLOB=count' to tell no names")
             }
-            Self::NobodyTrusted(address) | Self::NotListened(address) | Self::ProxiedTwice(address) => {
-                write!(f, "--listen {address}{}", self.sentence())
+            Self::NobodyTrusted(address) => write!(f, "--listen {address}{NOBODY_TRUSTED}"),
+            Self::NotListened(address) => write!(f, "--listen {address}{NOT_LISTENED}"),
+            Self::ProxiedTwice(address) => write!(f, "--listen {address}{PROXIED_TWICE}"),
+            Self::EmptyAudience => {
+                f.write_str("--token-audience: give what tokens have as aud, such as fanfare")
             }
-            Self::EmptyAudience
-            | Self::CookieName
-            | Self::BackendUnasked
-            | Self::BackendTls
-            | Self::BackendUrl
-            | Self::BackendTimeout
-            | Self::AuditWithoutKey => f.write_str(self.sentence()),
+            Self::CookieName => f.write_str(COOKIE_NAME),
+            Self::BackendUnasked => f.write_str(BACKEND_UNASKED),
+            Self::BackendTls => f.write_str(BACKEND_TLS),
+            Self::BackendUrl => f.write_str(BACKEND_URL),
+            Self::BackendTimeout => {
+                f.write_str("--auth-timeout: 0 would let nobody in. Give a value above 0, such as 2s")
+            }
+            Self::AuditWithoutKey => f.write_str(AUDIT_WITHOUT_KEY),
         }
     }
 }
 
-impl AccessFault {
-    /// The sentence, or its end, if nothing that was given stands in it.
-    fn sentence(&self) -> &'static str {
-        match self {
-            Self::KeyName(_)
-            | Self::SameName(_)
-            | Self::SameSecret(..)
-            | Self::NoRight(_)
-            | Self::KeyGlob(..)
-            | Self::Lacking(..)
-            | Self::NoTokenKey(_)
-            | Self::CookieOrigin(_)
-            | Self::BackendSecret(_)
-            | Self::PresenceMembers { .. } => "",
-            Self::BackendUnasked => {
-                "--auth-url: no rule asks the backend. Add --auth 'GLOB=hook' for the channels that it decides, or leave it out"
-            }
-            Self::EmptyAudience => "--token-audience: give what tokens have as aud, such as fanfare",
-            Self::CookieName => {
-                "--token-cookie: give the name of a cookie, such as token: letters, digits and !#$%&'*+-.^_`|~"
-            }
-            Self::BackendTls => {
-                "--auth-url: TLS is not supported yet. Give an http:// URL for now, for example of a proxy on this machine \
-                 that speaks TLS to the backend"
-            }
-            Self::BackendUrl => {
-                "--auth-url: give a URL such as http://127.0.0.1:9000/fanfare/auth: a host, perhaps a port and a path, \
-                 without a user and a fragment"
-            }
-            Self::BackendTimeout => "--auth-timeout: 0 would let nobody in. Give a value above 0, such as 2s",
-            Self::NobodyTrusted(_) => {
-                ",proxy: no proxy is believed. Add --trust-proxy with the network of yours, such as 10.0.0.0/8"
-            }
-            Self::NotListened(_) => {
-                ",proxy: the server does not listen on this address. Give those of the sockets that the supervisor has \
-                 passed"
-            }
-            Self::ProxiedTwice(_) => {
-                ": it is given with and without ,proxy, and an address has one of them. Give another port"
-            }
-            Self::AuditWithoutKey => {
-                "--audit: publications by key are written, and there is no key. Add --publish-key KEY or --publish-keys \
-                 FILE, or leave it out"
-            }
-        }
-    }
-}
+const NOBODY_TRUSTED: &str =
+    ",proxy: no proxy is believed. Add --trust-proxy with the network of yours, such as 10.0.0.0/8";
+const NOT_LISTENED: &str = ",proxy: the server does not listen on this address. Give those of the sockets that the supervisor has passed";
+const PROXIED_TWICE: &str =
+    ": it is given with and without ,proxy, and an address has one of them. Give another port";
+const COOKIE_NAME: &str =
+    "--token-cookie: give the name of a cookie, such as token: letters, digits and !#$%&'*+-.^_`|~";
+const BACKEND_UNASKED: &str = "--auth-url: no rule asks the backend. Add --auth 'GLOB=hook' for the channels that it decides, or leave it out";
+const BACKEND_TLS: &str = "--auth-url: TLS is not supported yet. Give an http:// URL for now, for example of a proxy on this \
+                           machine that speaks TLS to the backend";
+const BACKEND_URL: &str = "--auth-url: give a URL such as http://127.0.0.1:9000/fanfare/auth: a host, perhaps a port and a \
+                           path, without a user and a fragment";
+const AUDIT_WITHOUT_KEY: &str = "--audit: publications by key are written, and there is no key. Add --publish-key KEY or \
+                                 --publish-keys FILE, or leave it out";
 
 fn lacking(glob: &str, rule: AuthRule) -> String {
     let (name, why, remedy) = match rule {

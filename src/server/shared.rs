@@ -145,11 +145,14 @@ impl Shared {
         changes
     }
 
-    /// Revokes tokens. The loops end the connections that live by them, and `asker` is told how many.
+    /// Revokes tokens, and forgets what the backend has said of the user. The loops end the connections that live by them, and `asker` is told how many.
     ///
     /// # Errors
     /// There is no room for another revocation.
     pub fn revoke(&self, whom: Whom, asker: Asker) -> Result<(), Refusal> {
+        if let (Whom::Sub(sub), Some(hook)) = (&whom, &self.hook) {
+            hook.forget_user(sub);
+        }
         self.guard.revoke(whom, clock::unix_ms() / 1000, asker)?;
         self.wake_all();
         Ok(())

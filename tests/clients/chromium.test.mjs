@@ -10,6 +10,7 @@ import test from "node:test";
 
 import { open, openElsewhere } from "./browser.mjs";
 import { serve } from "./server.mjs";
+import { severing } from "./severing.mjs";
 
 /** In the page: subscribes, and gives whether that went well. */
 function subscribe(page, url) {
@@ -69,6 +70,50 @@ test("in development mode a frame without an origin reads, and is closed with 10
   }));
   assert.deepEqual([closed.code, /publishing/.test(closed.reason)], [1008, true]);
   assert.equal((await server.publish("/channels/news", "the next")).id, id.replace(/-1$/, "-2"));
+});
+
+test("an EventSource of two channels goes on in both from the positions that it was told last", async (t) => {
+  const server = await serve(t);
+  const proxy = await severing(t, server);
+  const { page } = await openElsewhere(t);
+  const url = proxy.http("/channels?channel=a&channel=b");
+  await page.evaluate((url) => {
+    window.heard = [];
+    const source = new EventSource(url);
+    source.onmessage = ({ lastEventId, data }) => heard.push({ positions: lastEventId, ...JSON.parse(data) });
+  }, url);
+  const heard = async (isEnough) => {
+    await page.waitForFunction(isEnough);
+    return page.evaluate(() => window.heard);
+  };
+  const [begun] = await heard(() => window.heard.length === 2);
+  assert.match(begun.positions, /^\w+-0,\w+-0$/);
+  assert.doesNotMatch(await proxy.head(), /last-event-id/i);
+  await server.publish("/channels/b", "first");
+  // The positions are told within a second; the next event has them.
+  for (let tries = 0; ; tries++) {
+    assert.ok(tries < 100, "it is told its positions");
+    await server.publish("/channels/a", `${tries}`);
+    await page.waitForFunction((data) => window.heard.some((one) => one.data === data), `${tries}`);
+    const { positions } = (await heard(() => true)).at(-1);
+    if (positions.endsWith("-1")) break;
+    await page.waitForTimeout(50);
+  }
+  const before = await heard(() => true);
+  const told = before.at(-1).positions;
+  proxy.cut();
+  const head = await proxy.head();
+  const [sent] = /(?<=^last-event-id: )\S+/im.exec(head);
+  const sequences = (positions) => positions.split(",").map((id) => Number(id.split("-")[1]));
+  assert.ok(sequences(sent).every((sequence, at) => sequence >= sequences(told)[at]), `${told} or later, not ${sent}`);
+  await server.publish("/channels/b", "last");
+  const after = (await heard(() => window.heard.at(-1).data === "last")).slice(before.length);
+  const [inA, inB] = sequences(sent);
+  assert.deepEqual(after.slice(0, 2).map(({ event, channel }) => [event, channel]), [["fanfare:subscribed", "a"], ["fanfare:subscribed", "b"]]);
+  const ids = (channel) => after.filter((one) => one.id && one.channel === channel).map(({ id }) => sequences(id)[0]);
+  const newest = before.filter(({ channel, id }) => channel === "a" && id).length;
+  assert.deepEqual(ids("a"), Array.from({ length: newest - inA }, (_, at) => inA + 1 + at));
+  assert.deepEqual([ids("b"), inB], [[2], 1]);
 });
 
 test("with a key and --allow-origin, the listed page is served and another is not", async (t) => {

@@ -208,24 +208,23 @@ test("a page that reads three channels by one EventSource and drops the ids that
   assert.doesNotMatch(await proxy.head(), /last-event-id/i);
   const publishers = names.map((name) => publishEndlessly(server.http(`/channels/${encodeURIComponent(name)}`)));
   const heard = new Map(names.map((name) => [name, []]));
-  const told = { begun: 0, twice: 0 };
+  let begun = 0;
   // What a page does: it keeps the newest id of each channel, and drops what it has.
-  const hear = ({ id, data }) => {
-    assert.match(id, /^\w+-\d+,\w+-\d+,\w+-\d+$/, "the positions in all channels");
+  const hear = ({ data }) => {
     const { channel, event, id: own } = JSON.parse(data);
     if (event) {
       assert.equal(event, "fanfare:subscribed", "nothing is lost");
-      return told.begun++;
+      return begun++;
     }
     const ids = heard.get(channel);
     const { sequence } = parts(own);
     assert.ok(sequence <= ids.length + 1, `no hole in ${channel}`);
     if (sequence > ids.length) return ids.push(own);
+    // This EventSource takes no id from a block without data: it goes on from the one before, and gets more twice.
     assert.equal(ids[sequence - 1], own);
-    told.twice++;
   };
   proxy.cutAfter(1_500);
-  for (const bytes of [60_000, Infinity]) {
+  for (const bytes of [6_000, Infinity]) {
     await client.lost();
     proxy.cutAfter(bytes);
     await client.opened();
@@ -235,7 +234,7 @@ test("a page that reads three channels by one EventSource and drops the ids that
   const isOver = () => names.every((name, at) => heard.get(name).length >= published[at].length);
   while (!isOver()) hear(await client.next());
   names.forEach((name, at) => assert.deepEqual(heard.get(name), published[at]));
-  assert.equal(told.begun, 9);
+  assert.equal(begun, 9);
   assert.ok(client.isUndisturbed());
 });
 

@@ -159,7 +159,10 @@ fn split_uses(file: &File) -> (Vec<(bool, String)>, String) {
     while let Some(line) = lines.next() {
         let code = line.trim();
         let (visibility, declaration) = match code.split_once("use ") {
-            Some((visibility, declaration)) if visibility.is_empty() || visibility.starts_with("pub") => {
+            Some((visibility, declaration))
+                // Not at the end of a name.
+                if visibility.is_empty() || visibility.starts_with("pub") && visibility.ends_with(' ') =>
+            {
                 (visibility, declaration)
             }
             _ => {

@@ -4,18 +4,21 @@
 
 use std::sync::Arc;
 
-use crate::backend::Action;
 use crate::config::Config;
 use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, Position, WireForm};
 use crate::pusher::fallback::path::{Purpose, SessionName};
-use crate::server::access::{Access, Identity, Refusal, Verdict};
+use crate::server::access::{Identity, Refusal};
+use crate::server::api::acceptance::{
+    Acceptance, Becoming, Joining, MayPublish, Multiplexing, form, inbound, is_deflated,
+};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::assets;
 use crate::server::api::attendance;
 use crate::server::api::basis::{Asking, Basis, Denied};
 use crate::server::api::many::{self, ReadingMany};
+use crate::server::api::pages::{check_page, options};
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
 use crate::server::api::pusher::Connecting;
@@ -23,23 +26,12 @@ use crate::server::api::rest::{self, Requested};
 use crate::server::api::revoking;
 use crate::server::api::roads::{self, Wish};
 use crate::server::api::routes::{Door, Route};
-use crate::server::api::session::check_session_origin;
 use crate::server::api::watching::watched_channel;
 use crate::server::apps::Apps;
 use crate::server::broker::idempotency::IdempotencyKey;
 use crate::server::encoder::{ENVELOPE_SUBPROTOCOL, RAW_SUBPROTOCOL};
 use crate::server::metrics::dashboard;
-use crate::token::TOKEN_LEN_MAX;
-use crate::ws::{Deflate, Inbound, WINDOW_BITS_MAX};
-
-/// What pages of other origins may send besides what the Fetch standard lists.
-const PREFLIGHT_FIELDS: &str = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID";
-
-/// How long a browser may cache the answer to a preflight: the most that Chromium takes.
-const PREFLIGHT_SECONDS: &str = "7200";
-
-/// The longest message that brings a token, in bytes: the token, a reference, and what is around them.
-const AUTHORIZE_LEN_MAX: u64 = 2 * TOKEN_LEN_MAX as u64;
+use crate::ws::{Deflate, Inbound};
 
 /// The key of the app whose channels have plain names, for the demo page; every client of the app has it.
 const APP_KEY: &str = "Fanfare-App-Key";
@@ -91,19 +83,6 @@ pub enum Answer {
     ReadMany(ReadingMany),
     /// Bring the request to its session.
     Session(SessionName, Purpose),
-}
-
-/// A subscription that is to begin.
-#[derive(Debug)]
-pub struct Joining {
-    /// The channel.
-    pub channel: ChannelName,
-    /// The form in which it is read.
-    pub form: WireForm,
-    /// Where it begins.
-    pub position: Position,
-    /// Whether the subscriber is told where it begins. It is told of a gap in any case.
-    pub announces: bool,
 }
 
 /// A long poll.
@@ -163,96 +142,6 @@ pub struct Publication {
     pub key: Option<IdempotencyKey>,
 }
 
-/// A handshake that is accepted, and what the connection becomes.
-#[derive(Debug)]
-pub struct Acceptance {
-    /// The handshake.
-    pub upgrade: Upgrade,
-    /// The subprotocol to answer with.
-    pub subprotocol: Option<&'static str>,
-    /// The compression that is agreed.
-    pub deflate: Option<Deflate>,
-    /// What becomes of the peer's messages.
-    pub inbound: Inbound,
-    /// What the connection becomes.
-    pub becomes: Becoming,
-}
-
-/// What a connection becomes by a handshake.
-#[derive(Debug)]
-pub enum Becoming {
-    /// It is sent its own messages.
-    Echo,
-    /// It reads a channel.
-    Subscriber {
-        /// What it reads.
-        joining: Joining,
-        /// Whether its messages are published.
-        may_publish: MayPublish,
-    },
-    /// It is told why it is refused, and closed: a page cannot read the answer to a handshake.
-    Refused(Box<Refusal>),
-    /// It reads and publishes to many channels by commands.
-    Multiplex(Multiplexing),
-    /// It speaks the Pusher protocol, and reads channels in this form.
-    Pusher {
-        /// Which app it is a client of.
-        connecting: Box<Connecting>,
-        /// The form.
-        form: WireForm,
-    },
-}
-
-/// Whether the messages of a WebSocket are published to the channel that it reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MayPublish {
-    /// They are.
-    Yes,
-    /// The backend is asked when one comes.
-    IfTheBackendSaysSo,
-    /// They are not, by the rules of access.
-    No,
-    /// They are not, whatever those are: the page may only read, or the channel is the server's own.
-    Never,
-}
-
-impl MayPublish {
-    /// Of a client that reads the channel, by the rules.
-    pub fn of(verdict: &Verdict) -> Self {
-        match verdict {
-            // Who may subscribe may publish, and it does.
-            Verdict::Yes | Verdict::Ask(Action::Subscribe) => Self::Yes,
-            Verdict::Ask(Action::Publish) => Self::IfTheBackendSaysSo,
-            Verdict::No(_) => Self::No,
-        }
-    }
-}
-
-/// What becomes of the messages of a WebSocket that reads one channel. `hears_tokens`: one of them may bring a token.
-pub fn inbound(may_publish: MayPublish, hears_tokens: bool, publication_len_max: u64) -> Inbound {
-    match (may_publish, hears_tokens) {
-        (MayPublish::Yes | MayPublish::IfTheBackendSaysSo, true) => {
-            Inbound::Accept { message_len_max: publication_len_max.max(AUTHORIZE_LEN_MAX) }
-        }
-        (MayPublish::Yes | MayPublish::IfTheBackendSaysSo, false) => {
-            Inbound::Accept { message_len_max: publication_len_max }
-        }
-        (MayPublish::No | MayPublish::Never, true) => Inbound::Accept { message_len_max: AUTHORIZE_LEN_MAX },
-        (MayPublish::No | MayPublish::Never, false) => Inbound::Refuse,
-    }
-}
-
-/// A connection for many channels.
-#[derive(Debug)]
-pub struct Multiplexing {
-    /// The form in which it reads channels.
-    pub form: WireForm,
-    /// The app whose channels it names, if not the first.
-    pub app: Option<Box<str>>,
-    /// Whether its page may do what a client outside a browser may.
-    pub is_page_served: bool,
-}
-
 impl Handlers {
     /// The rules of a configuration.
     pub fn new(config: &Config) -> Self {
@@ -294,21 +183,10 @@ impl Handlers {
             (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home(request, apps))),
             (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(admin::health())),
             (Route::Ready, "GET" | "HEAD") => Ok(Answer::Report(Report::Readiness)),
-            (Route::Metrics, "GET" | "HEAD") => {
-                check_reader(door, request, basis)?;
-                Ok(Answer::Report(Report::Metrics))
-            }
-            (Route::Dashboard, "GET" | "HEAD") => {
-                check_reader(door, request, basis)?;
-                Ok(Answer::Respond(assets::DASHBOARD.response(request)))
-            }
-            (Route::Figures, "GET" | "HEAD") => {
+            (route @ (Route::Metrics | Route::Dashboard | Route::Figures), "GET" | "HEAD")
+            | (route @ Route::LiveView(_), "GET") => {
                 *who = check_reader(door, request, basis)?;
-                Ok(self.subscribe(request, dashboard::channel(), MayPublish::Never, false)?)
-            }
-            (Route::LiveView(name), "GET") => {
-                *who = check_reader(door, request, basis)?;
-                Ok(stream(request, watched_channel(request, &name, apps)?, WireForm::LiveView)?)
+                self.show_state(route, request, apps)
             }
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
@@ -356,6 +234,18 @@ impl Handlers {
             }
             (route, method) => Err(method_not_allowed(method, route.allow(door)).into()),
         }
+    }
+
+    /// Shows the state of the server to who may read it.
+    fn show_state(&self, route: Route, request: &Request, apps: &Apps) -> Result<Answer, Denied> {
+        Ok(match route {
+            Route::Dashboard => Answer::Respond(assets::DASHBOARD.response(request)),
+            Route::Figures => self.subscribe(request, dashboard::channel(), MayPublish::Never, false)?,
+            Route::LiveView(name) => {
+                stream(request, watched_channel(request, &name, apps)?, WireForm::LiveView)?
+            }
+            _ => Answer::Report(Report::Metrics),
+        })
     }
 
     fn read_channel(
@@ -535,20 +425,6 @@ impl Handlers {
     }
 }
 
-/// Checks that the server answers to the name that the request asks for, and that the page that made it is served.
-fn check_page(route: &Route, request: &Request, basis: Basis<'_>) -> Result<(), Refusal> {
-    // Probes ask by whatever name or address their orchestrator has, and learn no more than from a connection.
-    if !matches!(route, Route::Health | Route::Ready) {
-        basis.access.check_host(request)?;
-    }
-    match route {
-        // A Pusher client is told after the handshake.
-        Route::Pusher(_) | Route::PusherElsewhere => Ok(()),
-        Route::Session(session, _) => check_session_origin(request, session, basis.access, basis.apps),
-        _ => basis.access.check_origin(request),
-    }
-}
-
 /// Checks that the request may read the server's state. Who made it, where a key is needed for that.
 fn check_reader(door: Door, request: &Request, basis: Basis<'_>) -> Result<Option<Arc<Identity>>, Refusal> {
     match door {
@@ -576,52 +452,6 @@ fn refuse_readably(request: &Request, denied: Denied) -> Result<Answer, Denied> 
         })),
         Ok(_) | Err(_) => Err(Denied::Refusal(refusal)),
     }
-}
-
-/// The answer to a CORS preflight (the Fetch standard), and to other requests for the methods.
-fn options(request: &Request, allow: &'static str, access: &Access) -> Response {
-    let response = Response::new(Status::NO_CONTENT).header("Allow", allow);
-    if request.header("access-control-request-method").is_none() {
-        return response;
-    }
-    let response = response
-        .header("Access-Control-Allow-Methods", allow)
-        .header("Access-Control-Allow-Headers", PREFLIGHT_FIELDS)
-        .header("Access-Control-Max-Age", PREFLIGHT_SECONDS);
-    // Not to a page that may only read: a file on disk is already on this machine and needs no permission; other
-    // pages without an origin are frames of pages elsewhere.
-    match request.header("access-control-request-private-network") {
-        Some(_) if access.check_fully_served(request).is_ok() => {
-            response.header("Access-Control-Allow-Private-Network", "true")
-        }
-        _ => response,
-    }
-}
-
-/// The origin whose pages may read the answer to the request.
-pub fn allow_origin<'a>(request: &'a Request, access: &Access, apps: &Apps) -> Option<&'a str> {
-    let origin = access.allow_origin(request)?;
-    let served = match Route::session(request.path()) {
-        Some((session, _)) => check_session_origin(request, &session, access, apps),
-        None => access.check_origin(request),
-    };
-    served.ok().map(|()| origin)
-}
-
-/// The form that a subscriber reads. The shared compressed form needs the largest window; RFC 7692 §6 allows a client
-/// with a smaller one to be sent uncompressed messages.
-fn form(is_envelope: bool, deflate: Option<Deflate>) -> WireForm {
-    match (is_envelope, is_deflated(deflate)) {
-        (false, false) => WireForm::WebSocket,
-        (false, true) => WireForm::WebSocketDeflate,
-        (true, false) => WireForm::Envelope,
-        (true, true) => WireForm::EnvelopeDeflate,
-    }
-}
-
-/// Whether the shared compressed form can be read by a client with this compression.
-fn is_deflated(deflate: Option<Deflate>) -> bool {
-    deflate.is_some_and(|deflate| deflate.server_max_window_bits == WINDOW_BITS_MAX)
 }
 
 fn subscribe_stream(request: &Request, channel: ChannelName) -> Result<Answer, Response> {

@@ -2,6 +2,7 @@
 //!
 //! No socket, no clock and no connection is known here.
 
+pub mod acceptance;
 pub mod admin;
 pub mod answers;
 pub mod assets;
@@ -9,6 +10,7 @@ pub mod attendance;
 pub mod basis;
 pub mod handlers;
 pub mod many;
+pub mod pages;
 pub mod params;
 pub mod payload;
 pub mod pusher;

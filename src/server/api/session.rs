@@ -4,23 +4,10 @@
 
 use crate::http::Request;
 use crate::pusher::fallback::path::SessionName;
-use crate::server::access::{Access, Refusal};
+use crate::server::access::Access;
 use crate::server::api::handlers::Handlers;
 use crate::server::api::pusher::{Connecting, message_len_max};
 use crate::server::apps::Apps;
-
-/// Checks that the page that made the request of a session is served: by the app, if that has origins of its own.
-pub fn check_session_origin(
-    request: &Request,
-    session: &SessionName,
-    access: &Access,
-    apps: &Apps,
-) -> Result<(), Refusal> {
-    let app = apps.by_key(&session.key);
-    let settings = app.as_ref().map(|app| app.settings());
-    let origins = settings.as_ref().map_or(&[][..], |settings| &settings.allow_origin);
-    access.check_app_origin(request, origins)
-}
 
 impl Handlers {
     /// What becomes of a client that asks for a new session.

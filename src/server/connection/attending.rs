@@ -69,12 +69,6 @@ impl Connection {
         let read = self.subscriptions.entries().iter().map(|entry| cx.hub.channel(entry.subscription));
         read.filter(|channel| !channel.is_companion()).cloned().collect()
     }
-
-    /// How many these are.
-    pub(super) fn channels_len(&self, cx: &Context) -> usize {
-        let read = self.subscriptions.entries().iter().map(|entry| cx.hub.channel(entry.subscription));
-        read.filter(|channel| !channel.is_companion()).count()
-    }
 }
 
 /// Begins to read the companion of a channel that the connection has joined: the subscription, and the text of the first

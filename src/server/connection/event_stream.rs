@@ -6,7 +6,7 @@ use super::Connection;
 use super::context::Context;
 use super::joining::join;
 use crate::http;
-use crate::server::api::handlers::Joining;
+use crate::server::api::acceptance::Joining;
 
 impl Connection {
     /// Answers a request with an event stream.

@@ -15,8 +15,9 @@ use crate::server::access::{Asker, Identity, Refusal};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::basis::Basis;
-use crate::server::api::handlers::{self, Answer, Answered, Intent, Publication};
+use crate::server::api::handlers::{Answer, Answered, Intent, Publication};
 use crate::server::api::many::ReadingMany;
+use crate::server::api::pages;
 use crate::server::api::payload;
 use crate::server::api::rest::{Requested, Scene};
 use crate::server::api::revoking;
@@ -96,7 +97,7 @@ impl Connection {
         if let Door::Public = self.door
             && let Life::Http(http) = &mut self.life
         {
-            let origin = handlers::allow_origin(request, &cx.access, &cx.shared.apps);
+            let origin = pages::allow_origin(request, &cx.access, &cx.shared.apps);
             http.allows_credentials = origin.is_some() && cx.access.allows_credentials(request);
             http.allow_origin = origin.map(Into::into);
         }

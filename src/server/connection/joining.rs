@@ -17,7 +17,7 @@ use crate::commands::answer::{self, Beginning};
 use crate::commands::{Reference, Wanted};
 use crate::config::LagPolicy;
 use crate::hub::{ChannelName, Hub, Position, Publication, Resumption, Subscription, WireForm};
-use crate::server::api::handlers::Joining;
+use crate::server::api::acceptance::Joining;
 use crate::server::broker::presence::Present;
 use crate::server::encoder::{self, Notice};
 

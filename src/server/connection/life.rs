@@ -6,13 +6,14 @@ use std::net::IpAddr;
 
 use super::carried::Carried;
 use super::client::Client;
-use super::judging::Parked;
+use super::parked::Parked;
 use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
 use crate::peer::proxy::HeaderReader;
 use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
-use crate::server::api::handlers::{Intent, MayPublish};
+use crate::server::api::acceptance::MayPublish;
+use crate::server::api::handlers::Intent;
 use crate::server::api::pusher::Connecting;
 use crate::ws::{Deflate, Protocol, State};
 
@@ -230,8 +231,6 @@ pub struct WebSocket {
     pub is_leaving: bool,
     /// What becomes of its messages.
     pub messages: Messages,
-    /// Whether its messages are envelopes, in both directions.
-    pub is_envelope: bool,
     /// What its protocol keeps of the client.
     pub client: Option<Box<Client>>,
 }
@@ -241,8 +240,10 @@ pub struct WebSocket {
 pub enum Messages {
     /// They are sent back.
     Echoed,
-    /// They are published to the channel that it reads, where it may publish.
+    /// They are published to the channel that it reads, where it may publish: as they are.
     Published(MayPublish),
+    /// The same; they are envelopes.
+    Enveloped(MayPublish),
     /// They are commands of the Pusher protocol.
     Pusher,
     /// They are commands about many channels.
@@ -305,6 +306,14 @@ impl WebSocket {
     pub fn held_len(&self) -> usize {
         let client = self.client.as_ref().map_or(0, |client| client.held_len());
         self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.held_len()) + client
+    }
+
+    /// Whether its messages are envelopes, in both directions.
+    pub fn is_envelope(&self) -> bool {
+        match self.messages {
+            Messages::Enveloped(_) | Messages::Commands => true,
+            Messages::Published(_) | Messages::Echoed | Messages::Pusher => false,
+        }
     }
 
     /// Whether no Close frame was sent or received.

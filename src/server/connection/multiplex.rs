@@ -5,11 +5,12 @@
 use super::client::Client;
 use super::context::Context;
 use super::life::Life;
+use super::subscriptions::Entry;
 use super::{Connection, Next};
 use crate::commands::{self, Fault, FaultKind, Limits, Reference, Request, answer};
 use crate::hub::{ChannelName, PublicationId, Subscription, WireForm};
 use crate::server::access::Verdict;
-use crate::server::api::handlers::Multiplexing;
+use crate::server::api::acceptance::Multiplexing;
 use crate::server::broker::answer::{NotPublished, Receipt};
 use crate::server::clock::Millis;
 use crate::server::encoder::{self, Notice};
@@ -235,8 +236,7 @@ impl Connection {
 impl Connection {
     /// Its subscription to a channel. O(subscriptions).
     pub(super) fn subscription_to(&self, channel: &ChannelName, cx: &Context) -> Option<Subscription> {
-        let mut all = self.subscriptions.entries().iter().map(|entry| entry.subscription);
-        all.find(|&one| cx.hub.channel(one) == channel)
+        self.subscriptions.to_channel(channel.as_str(), &cx.hub)
     }
 
     /// The last publication that the client has been sent of a channel, or found there.
@@ -283,6 +283,13 @@ impl Connection {
         if self.end_reading(&channel, cx) {
             self.send_message(&answer::unsubscribed(&channel, None, Some(answer::Ended { code, since })));
         }
+    }
+
+    /// Whether it reads as many channels as it may: each with its companion is one. O(subscriptions) if it nearly does.
+    pub(super) fn is_subscribed_out(&self, channels_max: usize, cx: &Context) -> bool {
+        let entries = self.subscriptions.entries();
+        let is_channel = |entry: &&Entry| cx.hub.channel(entry.subscription).accompanied().is_none();
+        entries.len() >= channels_max && entries.iter().filter(is_channel).count() >= channels_max
     }
 
     /// Ends all subscriptions of a client of commands, and tells it why.

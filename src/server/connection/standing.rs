@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::life::{After, EventStream, Expects, Http, Life, Messages, WebSocket};
+use super::life::{After, EventStream, Expects, Http, Life, Messages};
 use super::{Connection, Next};
 use crate::commands::{Command, Fault, FaultKind, Limits, Reference, answer, parse};
 use crate::http::{self, Response, StreamEvent};
 use crate::server::access::{Identity, Pass, Refusal, Verdict};
-use crate::server::api::handlers::{Intent, MayPublish, inbound};
+use crate::server::api::acceptance::{MayPublish, inbound};
+use crate::server::api::handlers::Intent;
 use crate::server::clock::Millis;
 use crate::server::metrics::refusals::Reason;
 use crate::ws::{CloseCode, Error, Message, Opcode, encode_frame};
@@ -64,9 +65,10 @@ impl Connection {
         if matches!(self.life, Life::LongPoll(_)) {
             return self.refuse_poll(refusal, cx);
         }
+        self.tell_last_places(cx);
         self.leave_channels(cx);
         match &self.life {
-            Life::WebSocket(WebSocket { is_envelope: true, .. }) => {
+            Life::WebSocket(websocket) if websocket.is_envelope() => {
                 encode_frame(self.outbox.tail(), Opcode::Text, answer::error(&fault).as_bytes());
             }
             Life::EventStream(EventStream { is_envelope, .. }) => {
@@ -127,6 +129,10 @@ impl Connection {
             self.leave_channels(cx);
             let close_at = Millis(cx.now.0 + cx.draw() % CLOSES_OVER_MS);
             self.identity = Some(Arc::new(Identity::ended(refusal, close_at)));
+            // What it sends closes it sooner, with the reason.
+            if let Life::WebSocket(websocket) = &mut self.life {
+                websocket.protocol.set_inbound(inbound(MayPublish::No, true, 0));
+            }
         }
         (is_revoked, if is_request { Next::Read } else { Next::Wait })
     }
@@ -139,7 +145,7 @@ impl Connection {
             Life::WebSocket(websocket) => match websocket.messages {
                 Messages::Echoed | Messages::Pusher => return Ok(()),
                 Messages::Commands => return cx.check_known(who),
-                Messages::Published(_) => {}
+                Messages::Published(_) | Messages::Enveloped(_) => {}
             },
             Life::Http(http) => return check_body(http, who, cx),
             Life::EventStream(_) | Life::LongPoll(_) => {}
@@ -174,16 +180,20 @@ impl Connection {
         let Some(subscription) = self.subscriptions.single() else { return };
         let may = cx.access.may_publish(self.identity.as_deref(), cx.hub.channel(subscription));
         let Life::WebSocket(websocket) = &mut self.life else { return };
-        let Messages::Published(may_publish) = &mut websocket.messages else { return };
+        let (Messages::Published(may_publish) | Messages::Enveloped(may_publish)) = &mut websocket.messages
+        else {
+            return;
+        };
         *may_publish = match (*may_publish, may) {
             (MayPublish::Never, _) => MayPublish::Never,
             // It was let in by another rule: the backend is asked at the next handshake.
             (as_before, Verdict::Ask(_)) if self.tenure.is_none() => as_before,
             (_, verdict) => MayPublish::of(&verdict),
         };
-        let hears_tokens = websocket.is_envelope && cx.access.takes_tokens();
+        let may_publish = *may_publish;
+        let hears_tokens = websocket.is_envelope() && cx.access.takes_tokens();
         let len_max = cx.shared.config.publication_len_max();
-        websocket.protocol.set_inbound(inbound(*may_publish, hears_tokens, len_max));
+        websocket.protocol.set_inbound(inbound(may_publish, hears_tokens, len_max));
     }
 }
 
@@ -205,12 +215,15 @@ impl Connection {
         let error = match websocket.messages {
             // A message with a token may be longer.
             Messages::Published(MayPublish::Yes | MayPublish::IfTheBackendSaysSo)
+            | Messages::Enveloped(MayPublish::Yes | MayPublish::IfTheBackendSaysSo)
                 if message.payload.len() as u64 > limit =>
             {
                 Error::TooBig { limit }
             }
-            Messages::Published(MayPublish::Yes | MayPublish::IfTheBackendSaysSo) => return true,
-            Messages::Published(MayPublish::No | MayPublish::Never) => Error::MessageRefused,
+            Messages::Published(MayPublish::Yes | MayPublish::IfTheBackendSaysSo)
+            | Messages::Enveloped(MayPublish::Yes | MayPublish::IfTheBackendSaysSo) => return true,
+            Messages::Published(MayPublish::No | MayPublish::Never)
+            | Messages::Enveloped(MayPublish::No | MayPublish::Never) => Error::MessageRefused,
             Messages::Echoed | Messages::Pusher | Messages::Commands => return false,
         };
         cx.note(Reason::of_close(error.close_code()), &error);
@@ -220,7 +233,7 @@ impl Connection {
 
     /// Takes a message that is `fanfare:authorize`, the one command on a connection to one channel. False if it is not.
     pub(super) fn take_authorize(&mut self, message: &Message<'_>, cx: &mut Context) -> bool {
-        let is_envelope = matches!(&self.life, Life::WebSocket(websocket) if websocket.is_envelope);
+        let is_envelope = matches!(&self.life, Life::WebSocket(websocket) if websocket.is_envelope());
         if !is_envelope || !is_authorize(&message.payload) {
             return false;
         }

@@ -53,8 +53,7 @@ impl Throttle {
     }
 
     fn is_low(&self, owner: u64, now: Millis) -> bool {
-        let used = self.used.get(&owner).copied();
-        self.pace.zip(used).is_some_and(|(pace, used)| pace.is_low(used, now))
+        self.pace.is_some_and(|pace| self.used.get(&owner).is_some_and(|&used| pace.is_low(used, now)))
     }
 
     /// A connection is gone.
@@ -95,7 +94,9 @@ impl Connection {
         match &self.life {
             Life::WebSocket(WebSocket { messages, protocol, .. }) => match messages {
                 // After our Close frame messages are passed over.
-                Messages::Published(_) | Messages::Commands => protocol.state() == State::Open,
+                Messages::Published(_) | Messages::Enveloped(_) | Messages::Commands => {
+                    protocol.state() == State::Open
+                }
                 Messages::Echoed | Messages::Pusher => false,
             },
             Life::Http(_)

@@ -13,11 +13,10 @@ use super::obeying::fault_of_key;
 use super::{Connection, Next};
 use crate::commands::Fault;
 use crate::hub::Subscription;
-use crate::server::api::handlers::{Acceptance, Becoming, MayPublish};
+use crate::server::api::acceptance::{Acceptance, Becoming, MayPublish};
 use crate::server::api::payload::{self, Sent};
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::DraftError;
-use crate::server::encoder::ENVELOPE_SUBPROTOCOL;
 use crate::server::metrics::refusals::Reason;
 use crate::ws::{CloseCode, Error, Event, FrameHeader, Message, MessageKind, Opcode, Protocol, State};
 
@@ -35,13 +34,16 @@ impl Connection {
         let (messages, joined) = match &acceptance.becomes {
             Becoming::Echo => (Messages::Echoed, None),
             Becoming::Subscriber { joining, may_publish } => {
-                (Messages::Published(*may_publish), Some(join(joining, self.present(), cx)))
+                let messages = match joining.form.is_envelope() {
+                    true => Messages::Enveloped(*may_publish),
+                    false => Messages::Published(*may_publish),
+                };
+                (messages, Some(join(joining, self.present(), cx)))
             }
-            Becoming::Refused(_) => (Messages::Published(MayPublish::Never), None),
+            Becoming::Refused(_) => (Messages::Enveloped(MayPublish::Never), None),
             Becoming::Pusher { .. } => (Messages::Pusher, None),
             Becoming::Multiplex(_) => (Messages::Commands, None),
         };
-        let is_envelope = acceptance.subprotocol == Some(ENVELOPE_SUBPROTOCOL);
         let Life::Http(http) = &mut self.life else { return };
         let mut rest = http.take_rest();
         let deflate = acceptance.deflate;
@@ -54,18 +56,11 @@ impl Connection {
         }
         let is_leaving = cx.is_leaving();
         let awaits = Awaits::Nothing;
-        let websocket = WebSocket {
-            protocol,
-            rest: None,
-            deflate,
-            awaits,
-            is_leaving,
-            messages,
-            is_envelope,
-            client: None,
-        };
+        let websocket =
+            WebSocket { protocol, rest: None, deflate, awaits, is_leaving, messages, client: None };
         self.become_websocket(websocket, cx.now);
-        if is_envelope {
+        let is_refused = matches!(acceptance.becomes, Becoming::Refused(_));
+        if !is_refused && matches!(messages, Messages::Enveloped(_) | Messages::Commands) {
             self.tell_authorized(None, cx);
         }
         if let Some(joined) = joined {
@@ -169,11 +164,11 @@ impl Connection {
         match (websocket.messages, self.subscriptions.single()) {
             (Messages::Pusher, _) => self.receive_command(&message, cx),
             (Messages::Commands, _) => self.receive_request(&message, cx),
-            (Messages::Published(_), Some(subscription)) => {
+            (Messages::Published(_) | Messages::Enveloped(_), Some(subscription)) => {
                 self.publish_message(subscription, message, cx);
                 Next::Read
             }
-            (Messages::Published(_), None) => Next::Read,
+            (Messages::Published(_) | Messages::Enveloped(_), None) => Next::Read,
             (Messages::Echoed, _) => self.echo(message, is_last, cx),
         }
     }

@@ -116,6 +116,11 @@ impl Hook {
         asked
     }
 
+    /// Forgets what the backend has said of a user, who is asked about anew.
+    pub fn forget_user(&self, sub: &str) {
+        lock(&self.office.state).desk.forget_user(sub);
+    }
+
     /// What there is and was.
     pub fn counts(&self) -> Counts {
         lock(&self.office.state).desk.counts()
