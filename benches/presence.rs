@@ -52,8 +52,7 @@ const SIDES: [(&str, &str, bool); 4] = [
 /// A member that waits longer than this has lost bytes.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-const NOTE: &str =
-    "presence: CPU µs of the serving side a join and leave (medians; ratio: median over the rounds and quartiles)";
+const NOTE: &str = "presence: CPU µs of the serving side a join and leave (medians; ratio: median over the rounds and quartiles)";
 
 const HEADS: [&str; 9] = [
     "members",
@@ -78,10 +77,8 @@ fn main() {
 fn config() -> Config {
     let mut token_keys = Keys::default();
     token_keys.push(Key::secret("bench", SECRET).expect("it is long enough")).expect("it is the only one");
-    let presence = vec![
-        (Glob::new("count"), PresenceRule::Count),
-        (Glob::new("members"), PresenceRule::Members),
-    ];
+    let presence =
+        vec![(Glob::new("count"), PresenceRule::Count), (Glob::new("members"), PresenceRule::Members)];
     Config { token_keys, presence, presence_members: 1000, client_messages: None, ..Config::default() }
 }
 

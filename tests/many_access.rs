@@ -76,7 +76,10 @@ fn one_channel_that_the_token_does_not_name_refuses_all_of_them() {
     let answer = request(server.address, "GET", "/channels?channel=open&channel=news&wait=0", &token, b"");
     assert_eq!(answer.status, 200);
     let mut events = open(server.address, "channel=chat-1&channel=news", &token);
-    assert_eq!([next(&mut events), next(&mut events)].map(|told| told["event"].clone()), ["fanfare:subscribed"; 2]);
+    assert_eq!(
+        [next(&mut events), next(&mut events)].map(|told| told["event"].clone()),
+        ["fanfare:subscribed"; 2]
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //!
 //! When a connection is flushed is the event loop's to decide.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::io;
 
@@ -164,7 +165,7 @@ impl Connection {
 
     /// Tells the reader of several channels what it has skipped since it was last told.
     pub(super) fn tell_skipped(&mut self, cx: &mut Context) {
-        for entry in self.subscriptions.entries().iter().filter(|entry| entry.replay.is_none()) {
+        for entry in self.subscriptions.listed().filter(|entry| entry.replay.is_none()) {
             tell_skipped(entry.subscription, &mut cx.hub, &mut self.outbox);
         }
     }
@@ -338,8 +339,15 @@ impl Connection {
         if let Subscriptions::Several(several) = &mut self.subscriptions {
             several.latest.clear();
         }
-        while let Some(entry) = self.entry_to_blame(cx) {
-            let subscription = entry.subscription;
+        for subscription in self.to_blame(cx) {
+            // It may have ended with the channel that it accompanied.
+            let Some(entry) = self.subscriptions.listed().find(|entry| entry.subscription == subscription)
+            else {
+                continue;
+            };
+            if !self.is_past_max_lag(cx) {
+                break;
+            }
             note_lagged(entry, &PAST_MAX_LAG, cx);
             if self.multiplex().is_none() {
                 return self.close(CloseCode::TRY_AGAIN_LATER, LAGGED, cx);
@@ -348,15 +356,25 @@ impl Connection {
         }
     }
 
-    /// If the connection still lags too far: the subscription for which it is closed, the one with the largest lag among
-    /// those under [`LagPolicy::Close`].
-    fn entry_to_blame(&self, cx: &Context) -> Option<&Entry> {
+    /// The subscriptions under [`LagPolicy::Close`] in which it lags, the one with the largest lag first.
+    fn to_blame(&self, cx: &Context) -> Vec<Subscription> {
         let closing = self.subscriptions.listed().filter(|entry| entry.policy == LagPolicy::Close);
-        let furthest = closing.max_by_key(|entry| cx.hub.lag(entry.subscription));
-        let Subscriptions::Several(several) = &self.subscriptions else { return furthest };
+        let mut lags: Vec<_> =
+            closing.map(|entry| (cx.hub.lag(entry.subscription), entry.subscription)).collect();
+        lags.retain(|&(lag, _)| lag > 0);
+        lags.sort_by_key(|&(lag, _)| Reverse(lag));
+        lags.into_iter().map(|(_, subscription)| subscription).collect()
+    }
+
+    /// Whether it lags too far even now that publications were skipped. A single subscription under [`LagPolicy::Close`]
+    /// does: nothing was.
+    fn is_past_max_lag(&self, cx: &Context) -> bool {
+        let Subscriptions::Several(several) = &self.subscriptions else { return true };
         let mut left = Lag::default();
-        several.listed().for_each(|(_, entry)| left.add(entry, &cx.hub));
-        furthest.filter(|_| left.is_past(cx.lag_rules.lag_max))
+        several.listed().any(|(_, entry)| {
+            left.add(entry, &cx.hub);
+            left.is_past(cx.lag_rules.lag_max)
+        })
     }
 }
 
