@@ -356,7 +356,7 @@ fn x_forwarded_for_is_read_from_a_proxy_behind_a_proxy_header_and_from_nobody_el
         trust_proxy: ["127.0.0.1/32", "10.0.0.0/8"].map(|network| network.parse().unwrap()).into(),
         ..two_each()
     }));
-    let mut upgrade = |header: &[u8], client: &str| {
+    let upgrade = |header: &[u8], client: &str| {
         let head = String::from_utf8(upgrade_request("/channels/news")).unwrap();
         let head = head.replacen("\r\n", &format!("\r\n{}", from(client)), 1);
         let mut stream = behind(server.address, header);

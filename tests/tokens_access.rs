@@ -186,63 +186,39 @@ fn a_page_of_a_listed_origin_may_send_its_cookie_and_another_may_not() {
 
 // ---- Refusals ----
 
-#[test]
-fn who_is_refused_is_told_why_on_each_transport() {
-    let server = start(with_tokens());
-    let address = server.address;
-    let expired = token(-LEEWAY_S - 12, claims_of("u42"));
-    let foreign = signed(&[7; 32], 600, claims_of("u42"));
-    let session = token(600, json!({"sub": "u42"}));
-    for (channel, credential, status, code, close_code, sentence, challenge) in [
-        (
-            "chat-7",
-            None,
-            401,
-            "no_token",
-            4401,
-            "Channel chat-7 needs a token: Authorization: Bearer JWT, ",
-            "Bearer",
-        ),
-        ("closed", None, 401, "no_token", 4401, "Channel closed is for holders of a key: ", "Bearer"),
-        (
-            "news",
-            Some(&foreign),
-            401,
-            "bad_token",
-            4401,
-            "The signature does not fit key 2026-06 (HS256).",
-            "Bearer error=\"invalid_token\"",
-        ),
-        (
-            "open-1",
-            Some(&session),
-            401,
-            "bad_token",
-            4401,
-            "It has no fanfare claim; is it a session's token?",
-            "Bearer error=\"invalid_token\"",
-        ),
-        (
-            "open-1",
-            Some(&expired),
-            401,
-            "expired",
-            4401,
-            "The token expired 4",
-            "Bearer error=\"invalid_token\"",
-        ),
-        (
-            "ops",
-            Some(&u42()),
-            403,
-            "forbidden",
-            4403,
-            "The token of u42 subscribes to news, chat-*; not to ops.",
-            "Bearer error=\"insufficient_scope\"",
-        ),
-    ] {
-        let fields = credential.map_or_else(String::new, |token| bearer(token));
-        let path = format!("/channels/{channel}");
+/// One refusal: what is asked with which token, and what is told.
+struct Case {
+    channel: &'static str,
+    credential: Option<String>,
+    status: u16,
+    code: &'static str,
+    close_code: u16,
+    /// How it begins.
+    sentence: &'static str,
+    challenge: &'static str,
+}
+
+impl Case {
+    fn no_token(channel: &'static str, sentence: &'static str) -> Self {
+        let (status, code, close_code, challenge) = (401, "no_token", 4401, "Bearer");
+        Self { channel, credential: None, status, code, close_code, sentence, challenge }
+    }
+
+    fn bad(channel: &'static str, credential: String, code: &'static str, sentence: &'static str) -> Self {
+        let (status, close_code, challenge) = (401, 4401, "Bearer error=\"invalid_token\"");
+        Self { channel, credential: Some(credential), status, code, close_code, sentence, challenge }
+    }
+
+    fn forbidden(channel: &'static str, credential: String, sentence: &'static str) -> Self {
+        let (status, close_code, challenge) = (403, 4403, "Bearer error=\"insufficient_scope\"");
+        let code = "forbidden";
+        Self { channel, credential: Some(credential), status, code, close_code, sentence, challenge }
+    }
+
+    /// By long poll, by event stream, by a handshake of payloads alone.
+    fn assert_answered(&self, address: SocketAddr) {
+        let fields = self.credential.as_deref().map_or_else(String::new, bearer);
+        let path = format!("/channels/{}", self.channel);
         let poll = get(address, &format!("{path}?wait=0"), &fields);
         let Err(stream) = Events::on(connect(address), &path, &fields) else {
             panic!("it is refused: {path}")
@@ -250,16 +226,41 @@ fn who_is_refused_is_told_why_on_each_transport() {
         let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
         let raw = get(address, &path, &format!("{upgrade}{fields}"));
+        let challenge = format!("\r\nWWW-Authenticate: {}\r\n", self.challenge);
         for answer in [poll, stream, raw] {
-            assert_eq!(answer.status, status, "{answer:?}");
-            assert!(answer.body.starts_with(sentence), "{answer:?}");
-            assert!(answer.head.contains(&format!("\r\nWWW-Authenticate: {challenge}\r\n")), "{answer:?}");
+            assert_eq!(answer.status, self.status, "{answer:?}");
+            assert!(answer.body.starts_with(self.sentence), "{answer:?}");
+            assert!(answer.head.contains(&challenge), "{answer:?}");
         }
+    }
+
+    /// By a handshake of envelopes.
+    fn assert_told_in_a_page(&self, address: SocketAddr) {
         let mut protocols = "fanfare.v1.json".to_owned();
-        credential.iter().for_each(|token| protocols += &format!(", bearer.{token}"));
-        let told = told_in_a_page(address, channel, &protocols);
-        assert_eq!((told.0, told.1.as_str()), (close_code, code));
-        assert!(told.2.starts_with(sentence), "{}", told.2);
+        self.credential.iter().for_each(|token| protocols += &format!(", bearer.{token}"));
+        let (close_code, code, sentence) = told_in_a_page(address, self.channel, &protocols);
+        assert_eq!((close_code, code.as_str()), (self.close_code, self.code));
+        assert!(sentence.starts_with(self.sentence), "{sentence}");
+    }
+}
+
+#[test]
+fn who_is_refused_is_told_why_on_each_transport() {
+    let server = start(with_tokens());
+    let foreign = signed(&[7; 32], 600, claims_of("u42"));
+    let session = token(600, json!({"sub": "u42"}));
+    let expired = token(-LEEWAY_S - 12, claims_of("u42"));
+    let needs = "Channel chat-7 needs a token: Authorization: Bearer JWT, ";
+    for case in [
+        Case::no_token("chat-7", needs),
+        Case::no_token("closed", "Channel closed is for holders of a key: "),
+        Case::bad("news", foreign, "bad_token", "The signature does not fit key 2026-06 (HS256)."),
+        Case::bad("open-1", session, "bad_token", "It has no fanfare claim; is it a session's token?"),
+        Case::bad("open-1", expired, "expired", "The token expired 4"),
+        Case::forbidden("ops", u42(), "The token of u42 subscribes to news, chat-*; not to ops."),
+    ] {
+        case.assert_answered(server.address);
+        case.assert_told_in_a_page(server.address);
     }
 }
 

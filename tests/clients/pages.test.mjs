@@ -189,6 +189,20 @@ test("each tile is switched to another transport, says so, and goes on where it 
   assert.deepEqual(page.faults, []);
 });
 
+test("one connection feeds both channels of the page, and a tile that is switched has one of its own", async (t) => {
+  const server = await serve(t);
+  const network = await proxy(t, server);
+  const page = await openDemo(t, network);
+  const feeds = () => network.seen.filter(({ url }) => url.startsWith("/channels")).map(({ url }) => url);
+  assert.deepEqual(feeds(), ["/channels"]);
+  await page.locator("#chat").getByRole("radio", { name: "SSE" }).check();
+  await says(page, "#chat", "Open by SSE");
+  assert.match(feeds()[1], /^\/channels\?channel=demo-chat&(since|last)=/);
+  await page.locator("#chat").getByRole("radio", { name: "Automatic" }).check();
+  await says(page, "#chat", "Open by WebSocket");
+  assert.equal(feeds().length, 2, "back on the first");
+});
+
 test("the prices come by the Pusher protocol too, if there is an app, also after a loss", async (t) => {
   const server = await serve(t);
   const network = await proxy(t, server);

@@ -17,7 +17,7 @@ set -euo pipefail
 
 readonly INSTALL_SECONDS_MAX=300
 readonly SUITES=(
-  ws eventsource websockets chromium cross_origin fanfare_rules fanfare_js fanfare_connect types token_page pages
+  ws eventsource websockets chromium cross_origin access fanfare_rules fanfare_js fanfare_connect types token_page pages
   pusher_js pusher_connection pusher_http pusher_roads pusher_web laravel_echo pusher pusher_clients
   readme
 )

@@ -26,7 +26,8 @@ export async function file(t, name, text) {
 /** A server that takes tokens signed with `SECRET`, whose key is called `app`; `ops-key` is a key with all rights. */
 export async function serveTokens(t, ...flags) {
   const key = await file(t, "app.key", SECRET);
-  return serve(t, "--token-key", key, "--publish-key", "ops-key", "--allow-origin", "*", "--close-timeout", "100ms", ...flags);
+  const origin = flags.includes("--allow-origin") ? [] : ["--allow-origin", "*"];
+  return serve(t, "--token-key", key, "--publish-key", "ops-key", ...origin, "--close-timeout", "100ms", ...flags);
 }
 
 /** A token that lives for so many seconds from `issuedInS` on; `grants` are its fanfare claim. */

@@ -183,21 +183,10 @@ impl Handlers {
             (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home(request, apps))),
             (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(admin::health())),
             (Route::Ready, "GET" | "HEAD") => Ok(Answer::Report(Report::Readiness)),
-            (Route::Metrics, "GET" | "HEAD") => {
-                check_reader(door, request, basis)?;
-                Ok(Answer::Report(Report::Metrics))
-            }
-            (Route::Dashboard, "GET" | "HEAD") => {
-                check_reader(door, request, basis)?;
-                Ok(Answer::Respond(assets::DASHBOARD.response(request)))
-            }
-            (Route::Figures, "GET" | "HEAD") => {
+            (route @ (Route::Metrics | Route::Dashboard | Route::Figures), "GET" | "HEAD")
+            | (route @ Route::LiveView(_), "GET") => {
                 *who = check_reader(door, request, basis)?;
-                Ok(self.subscribe(request, dashboard::channel(), MayPublish::Never, false)?)
-            }
-            (Route::LiveView(name), "GET") => {
-                *who = check_reader(door, request, basis)?;
-                Ok(stream(request, watched_channel(request, &name, apps)?, WireForm::LiveView)?)
+                self.show_state(route, request, apps)
             }
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
@@ -245,6 +234,18 @@ impl Handlers {
             }
             (route, method) => Err(method_not_allowed(method, route.allow(door)).into()),
         }
+    }
+
+    /// Shows the state of the server to who may read it.
+    fn show_state(&self, route: Route, request: &Request, apps: &Apps) -> Result<Answer, Denied> {
+        Ok(match route {
+            Route::Dashboard => Answer::Respond(assets::DASHBOARD.response(request)),
+            Route::Figures => self.subscribe(request, dashboard::channel(), MayPublish::Never, false)?,
+            Route::LiveView(name) => {
+                stream(request, watched_channel(request, &name, apps)?, WireForm::LiveView)?
+            }
+            _ => Answer::Report(Report::Metrics),
+        })
     }
 
     fn read_channel(

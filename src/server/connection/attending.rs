@@ -49,7 +49,7 @@ impl Connection {
                 return Err(FaultKind::Forbidden(sentence));
             }
         }
-        let data = cx.presence_of(channel).ok_or_else(|| FaultKind::BadCommand(not_told(name)))?;
+        let data = cx.presence_of(channel).ok_or_else(|| FaultKind::Forbidden(not_told(name)))?;
         self.send_message(&answer::presence(name, reference, &data));
         Ok(())
     }
@@ -64,10 +64,10 @@ impl Connection {
         }
     }
 
-    /// How many channels it reads, whether it is told who is in them or not.
-    pub(super) fn channels_read(&self, cx: &Context) -> usize {
-        let channels = self.subscriptions.entries().iter().map(|entry| cx.hub.channel(entry.subscription));
-        channels.filter(|channel| !channel.is_companion()).count()
+    /// The channels that it reads, whether it is told who is in them or not.
+    pub(super) fn channels(&self, cx: &Context) -> Vec<ChannelName> {
+        let read = self.subscriptions.entries().iter().map(|entry| cx.hub.channel(entry.subscription));
+        read.filter(|channel| !channel.is_companion()).cloned().collect()
     }
 }
 

@@ -102,12 +102,12 @@ fn a_request_counts_with_the_room_it_takes() {
     let config = Config::default();
     let mut cx = context(config);
     let (mut connection, _peer) = narrow();
-    connection.receive_requests(
+    let _ = connection.receive_requests(
         b"POST /channels/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n",
         &mut cx,
     );
     for _ in 0..3 {
-        connection.receive_requests(&[b'x'; 1500], &mut cx);
+        let _ = connection.receive_requests(&[b'x'; 1500], &mut cx);
     }
     assert_eq!(connection.private_len(), 5000, "all of it, of which the first piece is near a third");
 }
@@ -125,7 +125,7 @@ fn subscriber(cx: &mut Context, channels: &[&str]) -> (Connection, std::net::Tcp
     let request = format!(
         "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}\r\n\r\n"
     );
-    connection.receive_requests(request.as_bytes(), cx);
+    let _ = connection.receive_requests(request.as_bytes(), cx);
     connection.outbox = Outbox::default();
     for name in channels {
         join(&mut connection, name, cx);

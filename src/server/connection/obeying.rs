@@ -95,7 +95,7 @@ impl Connection {
             return Ok(());
         }
         let subscriptions_max = cx.shared.config.client_subscriptions;
-        if self.channels_read(cx) >= subscriptions_max {
+        if self.is_subscribed_out(subscriptions_max, cx) {
             return Err(FaultKind::TooManySubscriptions(subscriptions_max));
         }
         self.hold_judged(&channel, cx);

@@ -129,6 +129,10 @@ impl Connection {
             self.leave_channels(cx);
             let close_at = Millis(cx.now.0 + cx.draw() % CLOSES_OVER_MS);
             self.identity = Some(Arc::new(Identity::ended(refusal, close_at)));
+            // What it sends closes it sooner, with the reason.
+            if let Life::WebSocket(websocket) = &mut self.life {
+                websocket.protocol.set_inbound(inbound(MayPublish::No, true, 0));
+            }
         }
         (is_revoked, if is_request { Next::Read } else { Next::Wait })
     }

@@ -59,7 +59,8 @@ impl Connection {
         let websocket =
             WebSocket { protocol, rest: None, deflate, awaits, is_leaving, messages, client: None };
         self.become_websocket(websocket, cx.now);
-        if matches!(messages, Messages::Enveloped(_) | Messages::Commands) {
+        let is_refused = matches!(acceptance.becomes, Becoming::Refused(_));
+        if !is_refused && matches!(messages, Messages::Enveloped(_) | Messages::Commands) {
             self.tell_authorized(None, cx);
         }
         if let Some(joined) = joined {

@@ -186,9 +186,8 @@ globalThis.fanfare = (() => {
       const sync = () => {
         const before = groups;
         groups = parts(link.wanted(), URL_CHANNELS_MAX).map((channels) => before.find((group) =>
-          group.channels.length === channels.length && channels.every((one, at) => one === group.channels[at])) ?? channels);
+          group.channels.length === channels.length && channels.every((one, at) => one === group.channels[at])) ?? start(channels));
         before.filter((group) => !groups.includes(group)).forEach(stop);
-        groups = groups.map((group) => (Array.isArray(group) ? start(group) : group));
       };
       // One channel that is refused has all of a request refused; which one it is, a request for each says.
       const blame = async (group, error) => {
@@ -467,13 +466,10 @@ globalThis.fanfare = (() => {
       if (error.status === 401 || isForGood(error)) return tell(channel, "close");
       const retryInMs = (error.retryAfterMs ?? 0) + backoffMs(channel.failures++);
       channel.isHeld = true;
-      const release = () => {
+      channel.stop = alarm(retryInMs, () => {
         channel.isHeld = false;
-        channel.stop = undefined;
         sync();
-      };
-      const timer = setTimeout(release, retryInMs);
-      channel.stop = () => clearTimeout(timer);
+      });
       tell(channel, "enter", "waiting", { retryInMs });
     }
 
@@ -509,7 +505,6 @@ globalThis.fanfare = (() => {
         if (used !== pass.token()) {
           used = pass.token();
           await carrier.authorize(used);
-          denials = 0;
         }
         renewLater();
       } catch (error) {
@@ -542,7 +537,7 @@ globalThis.fanfare = (() => {
       } else if (!heldBackMs && !error?.code && (turn !== lastOpen || --loyalTries <= 0)) {
         if (++turn < names.length) return start();
         turn = 0;
-        if (names.every((name) => name === "websocket")) inquire();
+        if (`${names}` === "websocket") inquire();
       }
       wait(heldBackMs + backoffMs(failures++));
     }
@@ -571,8 +566,7 @@ globalThis.fanfare = (() => {
       if (isClosed() || !channels.size) return;
       stopTimer();
       dueAt = performance.now() + retryInMs;
-      const timer = setTimeout(start, retryInMs);
-      stopTimer = () => clearTimeout(timer);
+      stopTimer = alarm(retryInMs, start);
       enter("waiting", { retryInMs });
     }
 
