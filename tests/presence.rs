@@ -158,7 +158,7 @@ fn who_joins_is_told_who_is_there_and_then_who_comes_and_goes() {
     let members = json!([{"sub": "ada", "info": {"name": "ADA"}, "connections": 1}]);
     assert_eq!(
         first,
-        json!({"event": "fanfare:presence", "channel": "chat-7", "ref": 1,
+        json!({"event": "fanfare:presence", "channel": "chat-7",
             "data": {"members": members, "count": 1, "anonymous": 0, "since": since}})
     );
     let mut bob = client(server.address, "bob");

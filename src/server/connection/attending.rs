@@ -49,7 +49,7 @@ impl Connection {
                 return Err(FaultKind::Forbidden(sentence));
             }
         }
-        let data = cx.presence_of(channel).ok_or_else(|| FaultKind::BadCommand(not_told(name)))?;
+        let data = cx.presence_of(channel).ok_or_else(|| FaultKind::Forbidden(not_told(name)))?;
         self.send_message(&answer::presence(name, reference, &data));
         Ok(())
     }
@@ -62,6 +62,12 @@ impl Connection {
                 cx.identify_in(&channel, self.present());
             }
         }
+    }
+
+    /// The channels that it reads, whether it is told who is in them or not.
+    pub(super) fn channels(&self, cx: &Context) -> Vec<ChannelName> {
+        let read = self.subscriptions.entries().iter().map(|entry| cx.hub.channel(entry.subscription));
+        read.filter(|channel| !channel.is_companion()).cloned().collect()
     }
 }
 

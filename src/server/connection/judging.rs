@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::life::{Expects, Life, Messages, WebSocket};
+use super::parked::Parked;
 use super::tenure::{Tenure, Wish, Wished};
 use super::{Connection, Next};
 use crate::backend::{
@@ -27,23 +28,6 @@ use crate::ws::CloseCode;
 
 /// Several cookie fields of a request are one, joined by this (RFC 9113 §8.2.3).
 const COOKIE_SEPARATOR: &[u8] = b"; ";
-
-/// A request that waits for the backend. Nothing that follows it is read meanwhile.
-#[derive(Debug)]
-pub struct Parked {
-    request: http::Request,
-    credentials: Arc<Credentials>,
-    judged: Judged,
-    asking: Asking,
-    question: QuestionId,
-}
-
-impl Parked {
-    /// The bytes of memory that it takes.
-    pub fn held_len(&self) -> usize {
-        size_of::<Self>() + self.request.held_len() + self.credentials.held_len() + self.judged.held_len()
-    }
-}
 
 /// Requests.
 impl Connection {
@@ -340,14 +324,13 @@ impl Connection {
 
     /// Publishes a message of a subscriber, if it need not be asked about; otherwise once the backend has said yes.
     pub(super) fn publish_judged(&mut self, sent: Sent, cx: &mut Context) {
-        let is_asked = matches!(
-            &self.life,
+        let is_asked = match &self.life {
             Life::WebSocket(WebSocket {
-                messages: Messages::Published(MayPublish::IfTheBackendSaysSo)
-                    | Messages::Enveloped(MayPublish::IfTheBackendSaysSo),
+                messages: Messages::Published(may_publish) | Messages::Enveloped(may_publish),
                 ..
-            })
-        );
+            }) => *may_publish == MayPublish::IfTheBackendSaysSo,
+            _ => false,
+        };
         if !is_asked || self.tenure.as_ref().is_some_and(|tenure| cx.now < tenure.publishes_until) {
             return self.publish_sent(sent, cx);
         }

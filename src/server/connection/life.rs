@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::carried::Carried;
 use super::client::Client;
-use super::judging::Parked;
+use super::parked::Parked;
 use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};

@@ -25,6 +25,7 @@ mod multiplex;
 mod obeying;
 pub mod outbox;
 mod over_http;
+mod parked;
 mod pipe;
 mod places;
 mod pusher;

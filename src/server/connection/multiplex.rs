@@ -297,30 +297,37 @@ impl Connection {
         if self.multiplex().is_none() {
             return;
         }
-        let entries = self.subscriptions.entries().iter();
-        let all: Vec<_> = entries.map(|entry| entry.subscription).collect();
-        for subscription in all {
-            if !cx.hub.channel(subscription).is_companion() {
+        for channel in self.channels(cx) {
+            if let Some(subscription) = self.subscription_to(&channel, cx) {
                 self.expel(subscription, code, cx);
             }
         }
     }
 
-    /// Ends the subscriptions of a client of commands to channels that it may not read any more.
+    /// Ends the subscriptions of a client of commands to channels that it may not read any more, and to the companions of those
+    /// of which it may not know any more who is there.
     pub(super) fn expel_from_forbidden(&mut self, cx: &mut Context) {
         if self.multiplex().is_none() {
             return;
         }
-        let entries = self.subscriptions.entries().iter();
-        let all: Vec<_> = entries.map(|entry| entry.subscription).collect();
-        for subscription in all {
-            let channel = cx.hub.channel(subscription);
-            if channel.is_companion() {
-                continue;
-            }
-            if let Verdict::No(refusal) = cx.access.may_subscribe(self.identity.as_deref(), channel) {
+        for channel in self.channels(cx) {
+            let Some(subscription) = self.subscription_to(&channel, cx) else { continue };
+            let who = self.identity.as_deref();
+            if let Verdict::No(refusal) = cx.access.may_subscribe(who, &channel) {
                 self.expel(subscription, refusal.code(), cx);
+            } else if let Verdict::No(refusal) = cx.access.may_see(who, &channel) {
+                self.end_companion(&channel, FaultKind::from(&refusal), cx);
             }
+        }
+    }
+
+    /// The client is told no more who is in a channel, and told why, if it was until now.
+    fn end_companion(&mut self, channel: &ChannelName, kind: FaultKind, cx: &mut Context) {
+        let Some(subscription) = self.subscription_to_companion(channel, cx) else { return };
+        if self.detach(subscription, cx) {
+            cx.unsubscribe(subscription);
+            let channel = Some(channel.local().to_owned());
+            self.send_message(&answer::error(&Fault { reference: None, channel, kind }));
         }
     }
 

@@ -53,8 +53,7 @@ impl Throttle {
     }
 
     fn is_low(&self, owner: u64, now: Millis) -> bool {
-        let used = self.used.get(&owner).copied();
-        self.pace.zip(used).is_some_and(|(pace, used)| pace.is_low(used, now))
+        self.pace.is_some_and(|pace| self.used.get(&owner).is_some_and(|&used| pace.is_low(used, now)))
     }
 
     /// A connection is gone.
