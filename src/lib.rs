@@ -75,7 +75,8 @@
 //!  budget, placement,         memory held for clients; connections per loop;
 //!  sessions,                  where each session over HTTP requests is;
 //!  stopping                   how far the stop has come
-//!  api, demo                  requests to answers: routes, access, payloads; the demo's prices
+//!  api, demo                  requests to answers: routes, payloads, pages; the demo's prices
+//!  access                     who a client is, by key or token, and what it may do: the rules, each refusal, revocation
 //!  hook                       the calls of the backend that decides who may do what
 //!  apps                       the running Pusher apps: settings, counters, users, webhooks, reload
 //!  broker, encoder            order, history, mailboxes; publications to frames
@@ -129,6 +130,10 @@
 //! | token, claims | a signed JWT that a client brings, and what it says ([`token::Token`], [`token::Claims`]) |
 //! | grant, right | a token's globs for subscribing, publishing or seeing who is there; one of the three |
 //! | known token | one whose signature was verified, found by its digest until it expires ([`token::Known`]) |
+//! | proof, identity | what a request carries to say who made it, a key or a token; what a connection has by it (`server/access/identity.rs`) |
+//! | rule, right of a key | how a channel lets clients in without a key; what a key with a name allows ([`config::AuthRule`], [`config::AccessKey`]) |
+//! | verdict, refusal | whether a client may do something; why not, with code, status, close code and sentence |
+//! | standing, ended | whether a connection may stay when rules, keys or revocations have changed; its identity when it may not and is closed soon |
 //! | peer, hop | the other end of a socket; whom a connection came from by the PROXY header of that, else the peer itself |
 //! | source | what an address counts as where addresses are limited: an IPv4 address, or the first 64 bits of an IPv6 one ([`peer::Source`]) |
 //! | judge, decision | the backend that is asked about channels ([`backend::Desk`]); its yes, no or fault about one |
