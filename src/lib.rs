@@ -134,7 +134,7 @@
 //! | judge, decision | the backend that is asked about channels ([`backend::Desk`]); its yes, no or fault about one |
 //! | question, call | what a client waits to have decided; a request to the backend, which answers one or several questions |
 //! | seat | what a connection holds under the limit of its client's address, given back when it ends ([`peer::Source`] says what is an address) |
-//! | pace, throttled | how fast a connection may send messages; is not read, since it has sent more than that |
+//! | pace, throttled | the rate at which a connection may send messages; is not read, since it has sent more than that |
 //! | order | what another connection or thread wants done with a connection: a message sent, an end |
 //!
 //! # Where to begin reading

@@ -56,7 +56,14 @@ fn bearer(token: &str) -> String {
 
 /// A client of `/channels` with this user's token.
 fn client(address: SocketAddr, sub: &str) -> Client {
-    multiplex_with(address, "/channels", &[("Authorization", &bearer(&token(sub)))])
+    client_with(address, &token(sub))
+}
+
+/// A client of `/channels` with this token.
+fn client_with(address: SocketAddr, token: &str) -> Client {
+    let mut client = multiplex_with(address, "/channels", &[("Authorization", &bearer(token))]);
+    assert_eq!(next(&mut client)["event"], "fanfare:authorized");
+    client
 }
 
 /// Subscribes to a channel and to who is there: the answer.
@@ -217,6 +224,7 @@ fn every_transport_counts_and_nobody_is_told_who_did_not_ask() {
     let credentials = bearer(&token("ws"));
     let fields = [("Authorization", &*credentials), ("Sec-WebSocket-Protocol", "fanfare.v1.json")];
     let (mut websocket, _) = handshake(server.address, "/channels/chat-7", &fields).unwrap();
+    assert_eq!(next(&mut websocket)["event"], "fanfare:authorized");
     let poll = format!(
         "GET /channels/chat-7?wait=60 HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\r\n",
         bearer(&token("poll"))
@@ -268,8 +276,7 @@ fn a_reader_of_a_stream_of_several_channels_is_told_too_and_its_positions_are_th
 #[test]
 fn a_client_that_has_no_right_or_asks_where_nobody_is_told_is_subscribed_and_told_that() {
     let server = start(told());
-    let reads_only = bearer(&token_with("eve", json!({"subscribe": ["*"]})));
-    let mut eve = multiplex_with(server.address, "/channels", &[("Authorization", &reads_only)]);
+    let mut eve = client_with(server.address, &token_with("eve", json!({"subscribe": ["*"]})));
     assert_eq!(watch(&mut eve, "chat-7")["data"]["presence"], false);
     say(&mut eve, r#"{"event":"fanfare:presence","ref":2,"data":{"channel":"chat-7"}}"#);
     assert_eq!(fault(&next(&mut eve)), ("forbidden", 403));

@@ -484,6 +484,41 @@ fn a_token_is_revoked_by_its_own_name_and_the_users_others_are_not() {
     assert_eq!(next(&mut stays)["data"], "hi");
 }
 
+// ---- Keys ----
+
+#[test]
+fn the_use_of_each_key_is_told_in_metrics() {
+    let billing = AccessKey {
+        publish: vec![Glob::new("invoice-*")],
+        read: Vec::new(),
+        admin: false,
+        ..AccessKey::with_all_rights("billing", "billing-secret")
+    };
+    let mut configured = with_tokens();
+    configured.keys.push(billing);
+    let server = start(configured.clone());
+    let address = server.address;
+    assert_eq!(post(address, "/channels/invoice-7", &bearer("billing-secret"), "x").status, 200);
+    let refused = post(address, "/channels/news", &bearer("billing-secret"), "x");
+    assert_eq!(refused.status, 403, "{refused:?}");
+    assert_eq!(refused.body, "The key billing publishes to invoice-*; not to news.\n");
+    // The counts of those who have no key are put together once a turn, those by key at once.
+    let used = |name: &str| {
+        let scrape = get(address, "/metrics", &bearer("ops-secret"));
+        let line = format!("fanfare_key_last_used_seconds{{key=\"{name}\"}} ");
+        let (_, value) = scrape.body.split_once(&line).unwrap_or_else(|| panic!("{scrape:?}"));
+        let at_s: i64 = value.lines().next().unwrap().parse().unwrap();
+        (scrape, at_s)
+    };
+    let (scrape, at_s) = used("billing");
+    assert!((now_s() - 60..=now_s()).contains(&at_s), "{at_s}");
+    assert!(scrape.body.contains("\nfanfare_publishes_total{key=\"billing\"} 1\n"), "{scrape:?}");
+    assert!(scrape.body.contains("\nfanfare_publishes_total{key=\"ops\"} 0\n"), "{scrape:?}");
+    server.handle.reload_access(&configured).unwrap();
+    assert!(used("billing").0.body.contains("\nfanfare_publishes_total{key=\"billing\"} 1\n"), "it goes on");
+    assert_eq!(get(address, "/metrics", &bearer("billing-secret")).status, 403, "it does not administer");
+}
+
 // ---- Reload ----
 
 #[test]

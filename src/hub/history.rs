@@ -112,6 +112,18 @@ impl History {
         true
     }
 
+    /// The oldest of the kept publications.
+    #[must_use]
+    pub fn first(&self) -> Option<PublicationId> {
+        self.kept.front().map(|oldest| oldest.publication.id)
+    }
+
+    /// The bytes of the payloads that are kept.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// When the oldest of the kept publications was added.
     #[must_use]
     pub fn oldest_ms(&self) -> Option<u64> {

@@ -113,6 +113,7 @@ impl Shared {
         let own = usize::from(self.broker.subscribers_len(FIGURES_CHANNEL).is_some());
         Snapshot {
             counters: self.meters.counters(),
+            keys: self.key_uses(),
             refusals: lock(&self.refusals).counts().collect(),
             publication_bytes: self.broker.held_len() as u64,
             evicted: self.broker.evicted(),
@@ -127,6 +128,11 @@ impl Shared {
 
 /// Access.
 impl Shared {
+    fn key_uses(&self) -> Vec<(String, u64, u64)> {
+        let uses = self.guard.access().key_uses().into_iter();
+        uses.map(|key| (key.name, key.publishes, key.last_used_s)).collect()
+    }
+
     /// The rules at present. A loop keeps those of its turn in its context.
     pub fn access(&self) -> Arc<Access> {
         self.guard.access()

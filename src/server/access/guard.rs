@@ -122,7 +122,9 @@ impl Guard {
 
     /// Takes other rules.
     pub fn reload(&self, config: &Config) -> KeyChanges {
-        let access = Arc::new(Access::new(config));
+        let mut access = Access::new(config);
+        access.take_usages(&read(&self.access));
+        let access = Arc::new(access);
         // First, so that no token of a removed key is taken after the loops have looked at their connections.
         {
             let mut known = lock(&self.known);

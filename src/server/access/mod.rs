@@ -10,6 +10,7 @@ mod proof;
 mod refusal;
 mod revoked;
 mod rules;
+mod usage;
 
 pub use guard::{Asker, Guard, KeyChanges, Pass};
 pub use identity::Identity;

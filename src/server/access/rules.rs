@@ -4,6 +4,7 @@
 //! Whether a proof is good is found in `guard`; what a token allows is known to `token`.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::backend::Action;
@@ -14,12 +15,15 @@ use crate::server::access::identity::Identity;
 use crate::server::access::origins::{Misnamed, Origins, PageAccess, is_same_origin};
 use crate::server::access::proof::{Carriers, basic_password, bearer};
 use crate::server::access::refusal::{KeyDenial, Refusal};
+use crate::server::access::usage::{KeyUse, Usage};
 use crate::token::{BadToken, Error, Keys, Right};
 
 /// Who may do what, as configured.
 #[derive(Clone, Debug)]
 pub struct Access {
     keys: HashMap<[u8; 32], Arc<AccessKey>>,
+    /// How each of them is used.
+    usages: HashMap<[u8; 32], Arc<Usage>>,
     token_keys: Arc<Keys>,
     audience: Option<String>,
     cookie: Option<String>,
@@ -66,8 +70,10 @@ impl Access {
             (true, Some(_)) => AuthRule::Hook,
             (true, None) => AuthRule::Open,
         };
+        let usages = config.keys.iter().map(|key| (key.digest.0, Arc::default()));
         Self {
             keys: keys.collect(),
+            usages: usages.collect(),
             token_keys: Arc::new(config.token_keys.clone()),
             audience: config.token_audience.clone(),
             cookie: config.token_cookie.clone(),
@@ -173,6 +179,39 @@ impl Access {
         let shown = who.key()?;
         let key = self.key(&shown.digest)?;
         (key != shown).then(|| Identity::of_key(key))
+    }
+
+    /// Goes on counting the use of the keys that were in `before` too.
+    pub(super) fn take_usages(&mut self, before: &Self) {
+        for (digest, usage) in &mut self.usages {
+            if let Some(before) = before.usages.get(digest) {
+                *usage = Arc::clone(before);
+            }
+        }
+    }
+
+    /// Notes that a client showed its key at `now_s`. The key's name, if it was not shown from this address before.
+    pub fn note_shown<'a>(&self, who: &'a Identity, from: Option<IpAddr>, now_s: u64) -> Option<&'a str> {
+        let key = who.key()?;
+        let usage = self.usages.get(&key.digest.0)?;
+        usage.note_shown(now_s);
+        from.is_some_and(|address| usage.is_new_from(address)).then_some(&key.name)
+    }
+
+    /// Notes that a client published. Whether it did so by a key.
+    pub fn note_published(&self, who: Option<&Identity>) -> bool {
+        let Some(key) = who.and_then(Identity::key) else { return false };
+        let usage = self.usages.get(&key.digest.0);
+        usage.iter().for_each(|usage| usage.note_published());
+        usage.is_some()
+    }
+
+    /// How each key is used, in the order of their names.
+    pub fn key_uses(&self) -> Vec<KeyUse> {
+        let usage = |(digest, key): (_, &Arc<AccessKey>)| Some(self.usages.get(digest)?.of(&key.name));
+        let mut uses: Vec<_> = self.keys.iter().filter_map(usage).collect();
+        uses.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        uses
     }
 
     /// The names of the keys that are here and not in `other`.

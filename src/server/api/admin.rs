@@ -4,6 +4,7 @@
 
 use crate::http::{Response, Status};
 use crate::hub::ChannelName;
+use crate::server::broker::queries::PageOf;
 use crate::server::metrics::process::ProcessFigures;
 use crate::server::metrics::prometheus;
 use crate::server::metrics::snapshot::Snapshot;
@@ -17,6 +18,10 @@ pub enum Report {
     Readiness,
     /// Who is in the channel: [`presence`].
     Presence(ChannelName),
+    /// The channels: [`queries::page`](crate::server::api::queries::page).
+    Channels(PageOf),
+    /// The state of a channel: [`queries::state`](crate::server::api::queries::state).
+    Channel(ChannelName),
 }
 
 /// The answer at `/metrics`.

@@ -22,6 +22,7 @@ use crate::server::api::pages::{check_page, options};
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
 use crate::server::api::pusher::Connecting;
+use crate::server::api::queries;
 use crate::server::api::rest::{self, Requested};
 use crate::server::api::revoking;
 use crate::server::api::roads::{self, Wish};
@@ -210,6 +211,18 @@ impl Handlers {
             (Route::Channels, "GET" | "HEAD") if many::names_channels(request) => {
                 identify(request, who, basis)?;
                 Ok(Answer::ReadMany(many::subscribe(request, who.as_deref(), basis)?))
+            }
+            (Route::Channels, "GET" | "HEAD") => {
+                identify(request, who, basis)?;
+                access.check_admin(who.as_deref())?;
+                Ok(Answer::Report(Report::Channels(queries::page_of(request, apps)?)))
+            }
+            (Route::State(name), "GET" | "HEAD") => {
+                identify(request, who, basis)?;
+                access.check_admin(who.as_deref())?;
+                let app = roads::app_of(request, apps)?;
+                let channel = roads::name_in_app(&name, app.as_deref(), apps);
+                Ok(Answer::Report(Report::Channel(channel.unwrap_or(name))))
             }
             (Route::Presence(name), "GET" | "HEAD") => {
                 *who = basis.guard.identify(access, request, basis.now_s)?;

@@ -14,6 +14,7 @@ pub mod pages;
 pub mod params;
 pub mod payload;
 pub mod pusher;
+pub mod queries;
 pub mod rest;
 pub mod revoking;
 pub mod roads;

@@ -47,6 +47,8 @@ pub enum Route {
     Channel(ChannelName),
     /// `/channels/{name}/presence`, who is in a channel.
     Presence(ChannelName),
+    /// `/channels/{name}/state`
+    State(ChannelName),
     /// `/channels`, for many channels
     Channels,
     /// `/app/{key}`, where clients of the Pusher protocol connect.
@@ -110,6 +112,7 @@ impl Route {
             // No name has a slash.
             return match segment.split_once('/') {
                 Some((segment, "presence")) => channel(segment).map(Self::Presence),
+                Some((segment, "state")) => channel(segment).map(Self::State),
                 Some(_) | None => channel(segment).map(Self::Channel),
             };
         }
@@ -165,6 +168,7 @@ impl Route {
                 | Self::Echo
                 | Self::Channels
                 | Self::Presence(_)
+                | Self::State(_)
                 | Self::Pusher(_)
                 | Self::PusherElsewhere,
             ) => "GET, HEAD, OPTIONS",

@@ -12,6 +12,7 @@ use crate::server::broker::channel::ChannelState;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::presence::{Change, Presence, Present};
 use crate::server::broker::presence_text::{self, Totals};
+use crate::server::broker::roads::Road;
 use crate::server::broker::shard::Shard;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
@@ -48,6 +49,8 @@ pub struct Arrival<'a> {
     pub owner: Owner,
     /// Who it is.
     pub present: Present<'a>,
+    /// How it reads the channel.
+    pub road: Road,
 }
 
 /// A subscriber that goes.
@@ -55,15 +58,26 @@ pub struct Arrival<'a> {
 pub struct Departure {
     /// Its connection, as it arrived.
     pub owner: Owner,
+    /// How it has read the channel.
+    pub road: Road,
+}
+
+impl Departure {
     /// Whether it subscribes anew for each answer.
-    pub is_poll: bool,
+    fn is_poll(self) -> bool {
+        self.road == Road::LongPoll
+    }
 }
 
 #[cfg(test)]
 impl Arrival<'_> {
     /// Of somebody without a name on a loop.
     pub fn test(loop_index: usize) -> Self {
-        Self { owner: Owner { hub: loop_index, number: 0 }, present: Present::default() }
+        Self {
+            owner: Owner { hub: loop_index, number: 0 },
+            present: Present::default(),
+            road: Road::WebSocket,
+        }
     }
 }
 
@@ -71,7 +85,7 @@ impl Arrival<'_> {
 impl Departure {
     /// Of that one.
     pub fn test(loop_index: usize) -> Self {
-        Self { owner: Arrival::test(loop_index).owner, is_poll: false }
+        Self { owner: Arrival::test(loop_index).owner, road: Road::WebSocket }
     }
 }
 
@@ -159,8 +173,11 @@ impl Broker {
         has_joined: bool,
         now: Millis,
     ) {
+        let Arrival { owner, present, road } = arrival;
+        if has_joined {
+            state.roads.add(road);
+        }
         let Some(rule) = self.presence_rules.of(name) else { return };
-        let Arrival { owner, present } = arrival;
         let presence = self.presence(state, rule);
         if has_joined {
             presence.join(owner, present);
@@ -178,8 +195,9 @@ impl Broker {
         departure: Departure,
         now: Millis,
     ) {
+        state.roads.remove(departure.road);
         let Some(presence) = &mut state.presence else { return };
-        presence.leave(departure.owner, departure.is_poll, now);
+        presence.leave(departure.owner, departure.is_poll(), now);
         self.settle_presence(state, name, now);
     }
 

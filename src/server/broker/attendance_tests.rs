@@ -33,12 +33,12 @@ fn owner(hub: usize, number: u64) -> Owner {
 }
 
 fn join(broker: &Broker, channel: &str, owner: Owner, sub: Option<&str>, now: u64) {
-    let arrival = Arrival { owner, present: Present { sub, ..Present::default() } };
+    let arrival = Arrival { owner, present: Present { sub, ..Present::default() }, road: Road::WebSocket };
     broker.subscribe(&name(channel), arrival, Position::Now, Millis(now), Some, |_| ()).unwrap();
 }
 
 fn leave(broker: &Broker, channel: &str, owner: Owner, now: u64) {
-    broker.unsubscribe(&name(channel), Departure { owner, is_poll: false }, Millis(now), |_| ());
+    broker.unsubscribe(&name(channel), Departure { owner, road: Road::WebSocket }, Millis(now), |_| ());
 }
 
 fn read(broker: &Broker, channel: &str, loop_index: usize) -> String {
@@ -156,7 +156,7 @@ fn a_poll_that_is_answered_at_once_is_of_somebody_who_is_there() {
     let (broker, _polls) = broker();
     let poll = |is_poll| {
         let present = Present { sub: Some("a"), info: None, is_poll };
-        let arrival = Arrival { owner: owner(0, 1), present };
+        let arrival = Arrival { owner: owner(0, 1), present, road: Road::WebSocket };
         let joined =
             broker.subscribe(&name("chat-7"), arrival, Position::Now, Millis(0), |_| None::<()>, |_| ());
         assert!(joined.is_none());

@@ -9,6 +9,7 @@ use crate::server::broker::idempotency::{IdempotencyKeys, KEY_WINDOW_MS};
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::memory::PUBLICATION_LEN;
 use crate::server::broker::presence::Presence;
+use crate::server::broker::roads::Roads;
 use crate::server::clock::Millis;
 
 /// A channel without subscribers is removed this long after its last publication and its last subscriber, or when its
@@ -31,6 +32,8 @@ pub struct ChannelState {
     pub readers: Box<[u64]>,
     /// Those of the readers that watch, and are no subscribers.
     pub watchers: u64,
+    /// How its subscribers read it.
+    pub roads: Roads,
     /// How much of it is kept.
     pub limits: HistoryLimits,
     /// What is kept of it.
@@ -75,6 +78,7 @@ impl ChannelState {
             published: 0,
             readers: vec![0; loops].into(),
             watchers: 0,
+            roads: Roads::default(),
             limits,
             history: History::default(),
             keys: IdempotencyKeys::default(),

@@ -11,6 +11,7 @@ use crate::server::broker::audience::{Cache, Heard};
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::presence::Present;
+use crate::server::broker::roads::Road;
 use crate::server::broker::shard::Shard;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
@@ -137,7 +138,7 @@ impl Broker {
         }
         report(&joined);
         let present = joiner.member.map(Present::from).unwrap_or_default();
-        self.attend(state, name, Arrival { owner: joiner.owner, present }, true, now);
+        self.attend(state, name, Arrival { owner: joiner.owner, present, road: Road::Pusher }, true, now);
         lists.settle(name, state);
         self.note_due(&shard);
         Ok(joined)
@@ -166,7 +167,7 @@ impl Broker {
             audience.recount(self.account.ledger());
         }
         report(Left { is_member_gone, subscribers: state.subscribers_len() });
-        self.depart(state, name, Departure { owner: leaver.owner, is_poll: false }, now);
+        self.depart(state, name, Departure { owner: leaver.owner, road: Road::Pusher }, now);
         state.forget_empty_audience();
         lists.settle(name, state);
         self.remove_if_unused(&mut shard, name, now);

@@ -21,7 +21,9 @@ pub mod mailbox;
 pub mod memory;
 pub mod presence;
 pub mod presence_text;
+pub mod queries;
 pub mod retention;
+pub mod roads;
 pub mod shard;
 
 use std::collections::HashMap;

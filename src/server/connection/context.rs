@@ -23,6 +23,7 @@ use crate::server::broker::attendance::{Arrival, Departure};
 use crate::server::broker::audience::Cache;
 use crate::server::broker::joins::{Full, Joined, Joiner, Leaver};
 use crate::server::broker::presence::Present;
+use crate::server::broker::roads::Road;
 use crate::server::clock::Millis;
 use crate::server::encoder::Encoder;
 use crate::server::metrics::counters::Counters;
@@ -212,12 +213,12 @@ impl Context {
     pub fn under_lock<T>(
         &mut self,
         channel: &ChannelName,
-        position: Position,
+        (position, form): (Position, WireForm),
         present: Present<'_>,
         join: impl FnOnce(&mut Hub, Resumption) -> Option<T>,
     ) -> Option<T> {
         let (shared, now) = (Arc::clone(&self.shared), self.now);
-        let arrival = Arrival { owner: self.owner(), present };
+        let arrival = Arrival { owner: self.owner(), present, road: Road::of(form) };
         let app = shared.apps.of_channel(channel);
         let join = |resumption| {
             // Everything, whatever the slice of a turn: only publications from after the join may follow in the logs.
@@ -300,7 +301,11 @@ impl Context {
     /// The connection that is being called, which has subscribed to the channel, has proved to be somebody else than it was
     /// there, or to have another info.
     pub fn identify_in(&mut self, channel: &ChannelName, present: Present<'_>) {
-        self.shared.broker.identify(channel, Arrival { owner: self.owner(), present }, self.now);
+        self.shared.broker.identify(
+            channel,
+            Arrival { owner: self.owner(), present, road: Road::WebSocket },
+            self.now,
+        );
     }
 
     /// Who is in a channel now, as the data of `fanfare:presence`: JSON. `None` where that is not told.
@@ -331,7 +336,7 @@ impl Context {
             self.shared.broker.end_presence(&channel, self.loop_index, self.now);
             return self.hub.unsubscribe(subscription);
         }
-        let departure = Departure { owner: self.owner(), is_poll: subscription.form().is_long_poll() };
+        let departure = Departure { owner: self.owner(), road: Road::of(subscription.form()) };
         let app = self.shared.apps.of_channel(&channel);
         self.shared.broker.unsubscribe(&channel, departure, self.now, |subscribers| {
             if let Some(app) = &app {

@@ -19,6 +19,7 @@ use crate::server::api::handlers::{Answer, Answered, Intent, Publication};
 use crate::server::api::many::ReadingMany;
 use crate::server::api::pages;
 use crate::server::api::payload;
+use crate::server::api::queries;
 use crate::server::api::rest::{Requested, Scene};
 use crate::server::api::revoking;
 use crate::server::api::routes::{Door, FIGURES_PATH};
@@ -130,12 +131,22 @@ impl Connection {
         }
     }
 
+    /// Notes that a key was shown, and says so once for each address.
+    fn note_key(&self, request: &Request, cx: &Context) {
+        let Some(who) = self.identity.as_deref().filter(|who| who.key_name().is_some()) else { return };
+        let address = self.client_address_of(request, cx);
+        if let (Some(key), Some(address)) = (cx.access.note_shown(who, address, cx.unix_s()), address) {
+            tracing::info!(key, %address, "a key is used from an address for the first time");
+        }
+    }
+
     /// What to do about a request. The connection is that of who made it from now on.
     fn decide(&mut self, request: &Request, judged: &Judged, cx: &mut Context) -> Answer {
         let Shared { guard, apps, handlers, .. } = &*cx.shared;
         let basis = Basis { access: &cx.access, guard, apps, judged, now_s: cx.unix_s() };
         let Answered { answer, who } = handlers.answer(self.door, request, basis);
         self.identity = who.or_else(|| judged.person().map(|person| Arc::new(Identity::of_person(person))));
+        self.note_key(request, cx);
         if request.path() == FIGURES_PATH && !matches!(answer, Answer::Respond(_)) {
             cx.has_new_watcher = true;
         }
@@ -219,7 +230,7 @@ impl Connection {
         if let Some(call) = done.call {
             cx.counters.api_calls[call as usize] += 1;
         }
-        cx.counters.publishes += done.published.publications;
+        cx.counters.note_keyless_publishes(done.published.publications);
         self.audience = u16::try_from(done.published.subscribers).unwrap_or(u16::MAX);
         done.response
     }
@@ -282,7 +293,10 @@ impl Connection {
 
     /// Counts a publication of this connection.
     pub(super) fn note_published(&mut self, published: Published, cx: &mut Context) {
-        cx.counters.publishes += 1;
+        match cx.access.note_published(self.identity.as_deref()) {
+            true => cx.counters.publishes += 1,
+            false => cx.counters.note_keyless_publishes(1),
+        }
         self.audience = u16::try_from(published.subscribers).unwrap_or(u16::MAX);
     }
 
@@ -415,5 +429,7 @@ fn report_on(report: Report, cx: &mut Context) -> Response {
         }
         Report::Readiness => admin::readiness(cx.shared.stop() != Stop::No),
         Report::Presence(channel) => admin::presence(&channel, cx.presence_of(&channel)),
+        Report::Channels(asked) => queries::page(&cx.shared.broker.page(&asked)),
+        Report::Channel(channel) => queries::state(&channel, cx.shared.broker.state_of(channel.as_str())),
     }
 }

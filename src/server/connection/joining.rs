@@ -52,7 +52,7 @@ pub fn join(joining: &Joining, present: Present<'_>, cx: &mut Context) -> Joined
     };
     let joined = match joining.form.is_watching() {
         true => cx.watch_under_lock(&joining.channel, joining.position, subscribe),
-        false => cx.under_lock(&joining.channel, joining.position, present, subscribe),
+        false => cx.under_lock(&joining.channel, (joining.position, joining.form), present, subscribe),
     };
     let joined = joined.expect("it joins in any case");
     cx.counters.replayed[joining.form.index()] += joined.missed.len() as u64;
@@ -80,7 +80,7 @@ pub fn join_one_of_many(
 ) -> OneOfMany {
     let (policy, owner) = (cx.shared.config.lag_policy(channel.local()), cx.owner);
     let position = wanted.position.unwrap_or(Position::Now);
-    let joined = cx.under_lock(channel, position, present, |hub, resumption| {
+    let joined = cx.under_lock(channel, (position, form), present, |hub, resumption| {
         Some((subscribe_at(hub, channel, form, owner, &resumption), resumption))
     });
     let (subscription, Resumption { since, gap, publications }) = joined.expect("it joins in any case");

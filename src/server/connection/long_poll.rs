@@ -31,15 +31,21 @@ impl Connection {
         let (mut polled, owner) = (None, cx.owner);
         // Who reads what is kept, and does not wait, is not there.
         let present = Present { is_poll: wait_ms > 0, ..self.present() };
-        cx.under_lock(&polling.channel, polling.position, present, |hub, resumption| {
-            if wait_ms == 0 || resumption.gap.is_some() || !resumption.publications.is_empty() {
-                polled = Some(Polled::Now(resumption));
-                return None;
-            }
-            let subscription = subscribe_at(hub, &polling.channel, WireForm::LongPoll, owner, &resumption);
-            polled = Some(Polled::Later(subscription));
-            Some(())
-        });
+        cx.under_lock(
+            &polling.channel,
+            (polling.position, WireForm::LongPoll),
+            present,
+            |hub, resumption| {
+                if wait_ms == 0 || resumption.gap.is_some() || !resumption.publications.is_empty() {
+                    polled = Some(Polled::Now(resumption));
+                    return None;
+                }
+                let subscription =
+                    subscribe_at(hub, &polling.channel, WireForm::LongPoll, owner, &resumption);
+                polled = Some(Polled::Later(subscription));
+                Some(())
+            },
+        );
         match polled.expect("it is one or the other") {
             Polled::Now(resumption) => {
                 let response = answer_of(resumption, cx);

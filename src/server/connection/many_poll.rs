@@ -24,14 +24,15 @@ impl Connection {
             let mut found = None;
             // Who reads what is kept, and does not wait, is not there.
             let present = Present { is_poll: wait_ms > 0, ..self.present() };
-            let subscription = cx.under_lock(channel, position, present, |hub, resumption| {
-                is_answered |= resumption.gap.is_some() || !resumption.publications.is_empty();
-                if is_answered {
-                    found = Some(resumption);
-                    return None;
-                }
-                Some(subscribe_at(hub, channel, WireForm::NamedLongPoll, owner, &resumption))
-            });
+            let subscription =
+                cx.under_lock(channel, (position, WireForm::NamedLongPoll), present, |hub, resumption| {
+                    is_answered |= resumption.gap.is_some() || !resumption.publications.is_empty();
+                    if is_answered {
+                        found = Some(resumption);
+                        return None;
+                    }
+                    Some(subscribe_at(hub, channel, WireForm::NamedLongPoll, owner, &resumption))
+                });
             match subscription {
                 Some(subscription) => self.subscriptions.insert(waiting(subscription)),
                 None => kept.extend(found.map(|resumption| (wanted.channel.as_str(), resumption))),

@@ -169,10 +169,15 @@ impl Connection {
     ) -> Result<(), FaultKind> {
         let channel = self.channel_of(name, Wish::Subscribe, cx)?;
         let mut found = None;
-        cx.under_lock(&channel, position, self.present(), |_, resumption| -> Option<()> {
-            found = Some(resumption);
-            None
-        });
+        cx.under_lock(
+            &channel,
+            (position, WireForm::LongPoll),
+            self.present(),
+            |_, resumption| -> Option<()> {
+                found = Some(resumption);
+                None
+            },
+        );
         let resumption = found.expect("it is shown in any case");
         let gap = resumption.gap;
         let (elements, next) = elements_of(resumption, WireForm::LongPoll, cx.shared.config.max_lag, cx);

@@ -31,7 +31,8 @@ impl EventLoop {
         if let Some(demo) = &mut self.first_loop.demo {
             let cx = &mut self.context;
             let Shared { demo_call, broker, .. } = &*cx.shared;
-            cx.counters.publishes += demo.publish_due(demo_call, broker, cx.now, clock::unix_ms());
+            let published = demo.publish_due(demo_call, broker, cx.now, clock::unix_ms());
+            cx.counters.note_keyless_publishes(published);
         }
         self.expire_figures();
         self.expire_drain();

@@ -300,7 +300,7 @@ impl EventLoop {
         let key = Key::from_u64(answer.connection);
         let Some((connection, cx)) = self.with(key) else {
             let is_new = answer.outcome.is_ok_and(|receipt| !receipt.is_replay);
-            self.context.counters.publishes += u64::from(is_new);
+            self.context.counters.note_keyless_publishes(u64::from(is_new));
             return;
         };
         let next = connection.receive_outcome(answer.outcome, cx);

@@ -121,6 +121,8 @@ pub struct Counters {
     pub accepted: u64,
     /// Publications that clients made.
     pub publishes: u64,
+    /// Those of them that were made without a key with a name.
+    pub keyless_publishes: u64,
     /// Calls of the HTTP API of Pusher that were done, by call.
     pub api_calls: [u64; ApiCall::ALL.len()],
     /// Publications appended to logs times the readers of those logs, by form.
@@ -200,6 +202,12 @@ impl Counters {
         forms.map(|form| self.deliveries[form.index()] + self.replayed[form.index()]).sum()
     }
 
+    /// Counts publications that were made without a key.
+    pub fn note_keyless_publishes(&mut self, count: u64) {
+        self.publishes += count;
+        self.keyless_publishes += count;
+    }
+
     /// Adds the numbers of another loop.
     pub fn add(&mut self, other: &Self) {
         let lag_max = self.lag_max.max(other.lag_max);
@@ -220,6 +228,7 @@ impl Counters {
             connections,
             accepted,
             publishes,
+            keyless_publishes,
             api_calls,
             deliveries,
             replayed,
@@ -236,7 +245,8 @@ impl Counters {
         } = self;
         let arrays = connections.iter_mut().chain(deliveries).chain(replayed).chain(lagged).chain(buckets);
         let arrays = arrays.chain(api_calls);
-        let singles = [accepted, publishes, bytes_sent, bytes_received, passed_over, log_bytes];
+        let singles =
+            [accepted, publishes, keyless_publishes, bytes_sent, bytes_received, passed_over, log_bytes];
         arrays.chain(singles).chain([private_bytes, connection_bytes, lag_max, busy_ns, throttled])
     }
 }

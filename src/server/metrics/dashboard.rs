@@ -217,6 +217,7 @@ mod tests {
         };
         let snapshot = Snapshot {
             counters,
+            keys: Vec::new(),
             refusals: vec![("bad_request", 3), ("silent", 0)],
             publication_bytes: 11,
             evicted: 0,

@@ -75,8 +75,23 @@ impl Page {
 
     fn traffic(&mut self, snapshot: &Snapshot) {
         let counters = &snapshot.counters;
-        let publishes = "Publications by clients and by the program.";
-        self.single("fanfare_publishes_total", Type::Counter, publishes, counters.publishes);
+        let publishes = "Publications by clients and by the program, by key where one was shown.";
+        let name = "fanfare_publishes_total";
+        self.single(name, Type::Counter, publishes, counters.keyless_publishes);
+        for (key, publishes, _) in &snapshot.keys {
+            self.labelled(name, "key", key, *publishes);
+        }
+        if !snapshot.keys.is_empty() {
+            let name = "fanfare_key_last_used_seconds";
+            self.family(
+                name,
+                Type::Gauge,
+                "When each key was last shown, as time since 1970; 0 if it was not.",
+            );
+            for (key, _, last_used_s) in &snapshot.keys {
+                self.labelled(name, "key", key, *last_used_s);
+            }
+        }
         let name = "fanfare_pusher_calls_total";
         self.family(name, Type::Counter, "Calls of the HTTP API of Pusher that were done, by call.");
         for (call, count) in ApiCall::ALL.iter().zip(counters.api_calls) {

@@ -18,7 +18,8 @@ fn snapshot() -> Snapshot {
     let counters = Counters {
         connections: [1, 2, 3, 4, 5, 6],
         accepted: 20,
-        publishes: 12,
+        publishes: 15,
+        keyless_publishes: 12,
         api_calls: [14, 15, 16, 17, 18, 19],
         deliveries,
         replayed,
@@ -35,6 +36,7 @@ fn snapshot() -> Snapshot {
     };
     Snapshot {
         counters,
+        keys: vec![("billing".to_owned(), 3, 1_790_000_000), ("default".to_owned(), 0, 0)],
         refusals: vec![("bad_request", 3), ("silent", 0)],
         publication_bytes: 11,
         evicted: 13,

@@ -18,6 +18,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct Snapshot {
     /// The loops together; publications by handles are among the publishes.
     pub counters: Counters,
+    /// Of each key its name, its publications, and when it was last shown, in seconds since 1970; 0 if never.
+    pub keys: Vec<(String, u64, u64)>,
     /// Refusals by the label of their reason.
     pub refusals: Vec<(&'static str, u64)>,
     /// Bytes of channels, of their histories and keys, and of publications in mailboxes.
@@ -78,8 +80,8 @@ impl Meters {
 
     /// The numbers of all loops and handles together. O(loops).
     pub fn counters(&self) -> Counters {
-        let mut counters =
-            Counters { publishes: self.published.load(Ordering::Relaxed), ..Counters::default() };
+        let mut counters = Counters::default();
+        counters.note_keyless_publishes(self.published.load(Ordering::Relaxed));
         self.boards.iter().for_each(|board| counters.add(&board.counters()));
         counters
     }
