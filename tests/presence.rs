@@ -290,7 +290,7 @@ fn a_client_that_has_no_right_or_asks_where_nobody_is_told_is_subscribed_and_tol
     say(&mut ada, r#"{"event":"fanfare:presence","ref":2,"data":{"channel":"news"}}"#);
     let answer = next(&mut ada);
     assert_eq!(fault(&answer), ("forbidden", 403));
-    let sentence = "Nobody is told who is in news; the server's --presence says where that is told.";
+    let sentence = "Nobody is told who is in channel news: no --presence of the server names it.";
     assert_eq!(answer["data"]["message"], sentence);
 }
 
@@ -311,7 +311,11 @@ fn who_asks_over_http_needs_the_right_and_learns_where_nobody_is_told() {
     assert_eq!(ask("chat-7", "").0, 401);
     assert_eq!(ask("chat-7", &token_with("eve", json!({"subscribe": ["*"]}))).0, 403);
     let (status, sentence) = ask("news", "secret");
-    assert_eq!((status, sentence.contains("the server's --presence says where")), (404, true), "{sentence}");
+    assert_eq!(
+        (status, sentence.contains("no --presence of the server names it.")),
+        (404, true),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -346,8 +350,9 @@ fn who_brings_a_token_is_there_by_its_name_and_who_loses_the_right_is_told_no_mo
     let reads_only = token_with("eve", json!({"subscribe": ["*"]}));
     say(&mut eve.client, &json!({"event": "fanfare:authorize", "data": {"token": reads_only}}).to_string());
     assert_eq!(next(&mut eve.client)["event"], "fanfare:authorized");
-    let refused = next(&mut eve.client);
-    assert_eq!((fault(&refused), &refused["channel"]), (("forbidden", 403), &"chat-7".into()));
+    let told = next(&mut eve.client);
+    assert_eq!((&told["event"], &told["channel"]), (&"fanfare:subscribed".into(), &"chat-7".into()));
+    assert_eq!(told["data"]["presence"], false);
     let mut carol = client(server.address, "carol");
     subscribe(&mut carol, "chat-7");
     let hello = json!({"channel": "chat-7", "data": "hello"});

@@ -7,7 +7,8 @@ use super::context::Context;
 use super::life::Life;
 use super::subscriptions::Entry;
 use super::{Connection, Next};
-use crate::commands::{self, Fault, FaultKind, Limits, Reference, Request, answer};
+use crate::commands::answer::{self, Beginning};
+use crate::commands::{self, Fault, FaultKind, Limits, Reference, Request};
 use crate::hub::{ChannelName, PublicationId, Subscription};
 use crate::server::access::Verdict;
 use crate::server::api::acceptance::Multiplexing;
@@ -283,19 +284,19 @@ impl Connection {
             let who = self.identity.as_deref();
             if let Verdict::No(refusal) = cx.access.may_subscribe(who, &channel) {
                 self.expel(subscription, refusal.code(), cx);
-            } else if let Verdict::No(refusal) = cx.access.may_see(who, &channel) {
-                self.end_companion(&channel, FaultKind::from(&refusal), cx);
+            } else if let Verdict::No(_) = cx.access.may_see(who, &channel) {
+                self.end_companion(&channel, subscription, cx);
             }
         }
     }
 
-    /// The client is told no more who is in a channel, and told why, if it was until now.
-    fn end_companion(&mut self, channel: &ChannelName, kind: FaultKind, cx: &mut Context) {
-        let Some(subscription) = self.subscription_to_companion(channel, cx) else { return };
-        if self.detach(subscription, cx) {
-            cx.unsubscribe(subscription);
-            let channel = Some(channel.local().to_owned());
-            self.send_message(&answer::error(&Fault { reference: None, channel, kind }));
+    /// If the client was told until now who is in a channel that it reads, it is told that it is not any more.
+    fn end_companion(&mut self, channel: &ChannelName, subscription: Subscription, cx: &mut Context) {
+        let Some(companion) = self.subscription_to_companion(channel, cx) else { return };
+        if self.detach(companion, cx) {
+            cx.unsubscribe(companion);
+            let beginning = Beginning { since: self.position_in(subscription, cx), lacks_presence: true };
+            self.send_message(&answer::subscribed(channel, None, beginning));
         }
     }
 
