@@ -75,7 +75,8 @@
 //!  budget, placement,         memory held for clients; connections per loop;
 //!  sessions,                  where each session over HTTP requests is;
 //!  stopping                   how far the stop has come
-//!  api, demo                  requests to answers: routes, access, payloads; the demo's prices
+//!  api, demo                  requests to answers: routes, payloads, pages; the demo's prices
+//!  access                     who a client is, by key or token, and what it may do: the rules, each refusal, revocation
 //!  hook                       the calls of the backend that decides who may do what
 //!  apps                       the running Pusher apps: settings, counters, users, webhooks, reload
 //!  broker, encoder            order, history, mailboxes; publications to frames
@@ -124,11 +125,17 @@
 //! | client | a connection that speaks the Pusher protocol; its state in that protocol is a [`pusher::Session`] |
 //! | place | a client's seat in its app: counted while it is held, given back by dropping it |
 //! | user | who a client is signed in as; a user may have several connections |
-//! | member | a user in a presence channel, with one or several connections |
+//! | member | a user in a presence channel, or in a channel of which it is told who is there, with one or several connections |
+//! | present, companion | who a subscriber is for the others in a channel; the channel that tells who comes to another and who goes: it has logs in the loops, and its order in the other's table (`broker/presence.rs`) |
+//! | change | a publication of a companion: those who have joined and left since the one before |
 //! | audience | what a channel keeps for its Pusher clients: members, cached event, when their number is told |
 //! | token, claims | a signed JWT that a client brings, and what it says ([`token::Token`], [`token::Claims`]) |
 //! | grant, right | a token's globs for subscribing, publishing or seeing who is there; one of the three |
 //! | known token | one whose signature was verified, found by its digest until it expires ([`token::Known`]) |
+//! | proof, identity | what a request carries to say who made it, a key or a token; what a connection has by it (`server/access/identity.rs`) |
+//! | rule, right of a key | how a channel lets clients in without a key; what a key with a name allows ([`config::AuthRule`], [`config::AccessKey`]) |
+//! | verdict, refusal | whether a client may do something; why not, with code, status, close code and sentence |
+//! | standing, ended | whether a connection may stay when rules, keys or revocations have changed; its identity when it may not and is closed soon |
 //! | peer, hop | the other end of a socket; whom a connection came from by the PROXY header of that, else the peer itself |
 //! | source | what an address counts as where addresses are limited: an IPv4 address, or the first 64 bits of an IPv6 one ([`peer::Source`]) |
 //! | judge, decision | the backend that is asked about channels ([`backend::Desk`]); its yes, no or fault about one |

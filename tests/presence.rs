@@ -131,7 +131,12 @@ impl Watcher {
 
     /// Reads one change.
     fn change(&mut self) -> Value {
-        let change = next(&mut self.client);
+        let change = loop {
+            let said = next(&mut self.client);
+            if said["event"] != "fanfare:alive" {
+                break said;
+            }
+        };
         assert_eq!(change["event"], "fanfare:presence", "{change}");
         let (epoch, sequence) = self.since.split_once('-').unwrap();
         let follows = format!("{epoch}-{}", sequence.parse::<u64>().unwrap() + 1);

@@ -271,7 +271,7 @@ fn a_proof_that_is_sent_must_be_good() {
     };
     let wrong = "The key in Authorization: Bearer is not the server's --publish-key.";
     assert_eq!(refused("other"), ("bad_token", 401, wrong.to_owned()));
-    let forged = u42().replacen(|c| c == '4' || c == 'M', "Q", 1);
+    let forged = u42().replacen(['4', 'M'], "Q", 1);
     assert_eq!(refused(&forged).0, "bad_token");
     assert_eq!(refused(&token(r#""sub":"u42""#)).2, "It has no fanfare claim; is it a session's token?");
     let late = seen.guard.identify_token(&seen.access, &u42(), NOW_S + 102).unwrap_err();

@@ -2,13 +2,13 @@
 //!
 //! What a message asks for is read by `commands`, and done in `obeying`. The bytes of channels are in logs of this loop.
 
-use super::client::Client;
+use super::client::{Awaited, Client, Multiplex};
 use super::context::Context;
 use super::life::Life;
 use super::subscriptions::Entry;
 use super::{Connection, Next};
 use crate::commands::{self, Fault, FaultKind, Limits, Reference, Request, answer};
-use crate::hub::{ChannelName, PublicationId, Subscription, WireForm};
+use crate::hub::{ChannelName, PublicationId, Subscription};
 use crate::server::access::Verdict;
 use crate::server::api::acceptance::Multiplexing;
 use crate::server::broker::answer::{NotPublished, Receipt};
@@ -22,38 +22,6 @@ const REFUSALS_MAX: u16 = 100;
 
 /// What the server ends a subscription with that lags too far.
 const LAGGED: &str = "lagged";
-
-/// A client that reads and publishes to many channels.
-#[derive(Debug)]
-pub struct Multiplex {
-    /// The form in which it reads channels.
-    pub form: WireForm,
-    /// The app whose channels it names, if it is not the first.
-    pub app: Option<Box<str>>,
-    /// Whether its page may publish.
-    pub is_page_served: bool,
-    /// When it has to have proved something or asked for something; `None` once it has.
-    begin_by: Option<Millis>,
-    /// How often it was refused.
-    refusals: u16,
-    /// The publication of which the outcome is awaited. No further command is read until then.
-    awaited: Option<Box<Awaited>>,
-}
-
-/// A publication that is with the engine.
-#[derive(Debug)]
-pub struct Awaited {
-    pub reference: Option<Reference>,
-    /// The channel, as the client calls it.
-    pub channel: Box<str>,
-}
-
-impl Multiplex {
-    /// The bytes of memory that it takes beside itself.
-    pub fn held_len(&self) -> usize {
-        self.awaited.as_ref().map_or(0, |awaited| size_of::<Awaited>() + awaited.channel.len())
-    }
-}
 
 /// Beginnings.
 impl Connection {

@@ -5,10 +5,10 @@
 use std::borrow::Cow;
 use std::io::{self, IoSlice};
 
+use super::client::Awaited;
 use super::context::Context;
 use super::joining::join;
 use super::life::{Awaits, Life, Messages, Rest, WebSocket};
-use super::multiplex::Awaited;
 use super::obeying::fault_of_key;
 use super::{Connection, Next};
 use crate::commands::Fault;
