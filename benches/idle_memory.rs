@@ -1,5 +1,5 @@
 //! Resident memory of the release server for each idle subscriber: WebSocket without and with compression, event
-//! stream, long poll, and Pusher clients with one channel and with 100.
+//! stream, long poll, Pusher clients with one channel and with 100, and clients of `/channels` with 1, 10 and 100.
 //!
 //! `cargo bench --bench idle_memory`; `FANFARE_BENCH_SUBSCRIBERS` sets how many, 10,000 without it. What is counted
 //! is the server process as the system sees it, not the kernel's socket buffers. Read from /proc: Linux only.
@@ -51,6 +51,12 @@ fn measure() {
                 "\n{count} Pusher clients with {channels} channels, of which one has messages of 100 bytes"
             );
             measure_with(count, Feed { payload: tick, form: Form::Pusher { channels } }, POST, &[1, 128]);
+        }
+        for channels in [1, 10, 100] {
+            println!(
+                "\n{count} clients of /channels with {channels} channels, of which one has messages of 100 bytes"
+            );
+            measure_with(count, Feed { payload: tick, form: Form::Many { channels } }, POST, &[1, 128]);
         }
     }
 }

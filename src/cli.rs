@@ -368,7 +368,8 @@ impl Args {
 
     /// Reads the files of keys.
     fn read_keys(&mut self) -> Result<(), String> {
-        self.read = key_files::read(self.access.publish_keys.as_deref(), &self.access.token_key)?;
+        let reader = std::mem::take(&mut self.read.reader);
+        self.read = key_files::read(reader, self.access.publish_keys.as_deref(), &self.access.token_key)?;
         self.access.fault().map_or(Ok(()), Err)
     }
 

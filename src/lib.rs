@@ -125,7 +125,9 @@
 //! | client | a connection that speaks the Pusher protocol; its state in that protocol is a [`pusher::Session`] |
 //! | place | a client's seat in its app: counted while it is held, given back by dropping it |
 //! | user | who a client is signed in as; a user may have several connections |
-//! | member | a user in a presence channel, with one or several connections |
+//! | member | a user in a presence channel, or in a channel of which it is told who is there, with one or several connections |
+//! | present, companion | who a subscriber is for the others in a channel; the channel that tells who comes to another and who goes: it has logs in the loops, and its order in the other's table (`broker/presence.rs`) |
+//! | change | a publication of a companion: those who have joined and left since the one before |
 //! | audience | what a channel keeps for its Pusher clients: members, cached event, when their number is told |
 //! | token, claims | a signed JWT that a client brings, and what it says ([`token::Token`], [`token::Claims`]) |
 //! | grant, right | a token's globs for subscribing, publishing or seeing who is there; one of the three |
@@ -139,7 +141,7 @@
 //! | judge, decision | the backend that is asked about channels ([`backend::Desk`]); its yes, no or fault about one |
 //! | question, call | what a client waits to have decided; a request to the backend, which answers one or several questions |
 //! | seat | what a connection holds under the limit of its client's address, given back when it ends ([`peer::Source`] says what is an address) |
-//! | pace, throttled | how fast a connection may send messages; is not read, since it has sent more than that |
+//! | pace, throttled | the rate at which a connection may send messages; is not read, since it has sent more than that |
 //! | order | what another connection or thread wants done with a connection: a message sent, an end |
 //!
 //! # Where to begin reading

@@ -99,6 +99,9 @@ impl Files {
 
     /// Reads the files, and applies what is right in them.
     fn read(&mut self, is_asked: bool) {
+        if self.reload.files().next().is_none() {
+            return;
+        }
         let reread = match self.reload.read(&self.running) {
             Ok(reread) => reread,
             Err(fault) => return tracing::error!("not reloaded, everything stays as it is: {fault}"),

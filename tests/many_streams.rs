@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use fanfare::config::{Config, Glob, LagPolicy};
+use fanfare::pusher::App;
 use fanfare::server::Draft;
 use serde_json::{Value, json};
 use support::event_stream::*;
@@ -430,6 +431,24 @@ fn one_channel_that_is_refused_refuses_the_request() {
     assert_eq!(publish(server.address, "a", "hi").body.matches("\"subscribers\":0").count(), 1);
     let wait = poll(server.address, "channel=a&wait=soon");
     assert_eq!((wait.status, wait.body.contains("wait is a number of seconds")), (400, true));
+}
+
+#[test]
+fn the_channels_are_those_of_the_app_that_is_named_and_private_ones_are_refused_by_name() {
+    let apps = vec![App::new("1", "app-key", "app-secret"), App::new("2", "other-key", "other-secret")];
+    let server = start(Config { apps, ..config() });
+    let mut events = open(server.address, "app=2&channel=a&channel=b", "");
+    next(&mut events);
+    next(&mut events);
+    publish(server.address, "a", "of the first app");
+    publish(server.address, "a?app=2", "of the second");
+    let message = next(&mut events);
+    assert_eq!((&message["channel"], &message["data"]), (&json!("a"), &json!("of the second")));
+    let refused = poll(server.address, "channel=a&channel=private-b");
+    assert_eq!(refused.status, 403);
+    let expected = "Of channel private-b: This channel is private: subscribe by the Pusher protocol, with a signature \
+                    of the app's server.\n";
+    assert_eq!(refused.body, expected);
 }
 
 #[test]

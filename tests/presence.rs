@@ -56,7 +56,14 @@ fn bearer(token: &str) -> String {
 
 /// A client of `/channels` with this user's token.
 fn client(address: SocketAddr, sub: &str) -> Client {
-    multiplex_with(address, "/channels", &[("Authorization", &bearer(&token(sub)))])
+    client_with(address, &token(sub))
+}
+
+/// A client of `/channels` with this token.
+fn client_with(address: SocketAddr, token: &str) -> Client {
+    let mut client = multiplex_with(address, "/channels", &[("Authorization", &bearer(token))]);
+    assert_eq!(next(&mut client)["event"], "fanfare:authorized");
+    client
 }
 
 /// Subscribes to a channel and to who is there: the answer.
@@ -124,7 +131,12 @@ impl Watcher {
 
     /// Reads one change.
     fn change(&mut self) -> Value {
-        let change = next(&mut self.client);
+        let change = loop {
+            let said = next(&mut self.client);
+            if said["event"] != "fanfare:alive" {
+                break said;
+            }
+        };
         assert_eq!(change["event"], "fanfare:presence", "{change}");
         let (epoch, sequence) = self.since.split_once('-').unwrap();
         let follows = format!("{epoch}-{}", sequence.parse::<u64>().unwrap() + 1);
@@ -217,6 +229,7 @@ fn every_transport_counts_and_nobody_is_told_who_did_not_ask() {
     let credentials = bearer(&token("ws"));
     let fields = [("Authorization", &*credentials), ("Sec-WebSocket-Protocol", "fanfare.v1.json")];
     let (mut websocket, _) = handshake(server.address, "/channels/chat-7", &fields).unwrap();
+    assert_eq!(next(&mut websocket)["event"], "fanfare:authorized");
     let poll = format!(
         "GET /channels/chat-7?wait=60 HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\r\n",
         bearer(&token("poll"))
@@ -268,8 +281,7 @@ fn a_reader_of_a_stream_of_several_channels_is_told_too_and_its_positions_are_th
 #[test]
 fn a_client_that_has_no_right_or_asks_where_nobody_is_told_is_subscribed_and_told_that() {
     let server = start(told());
-    let reads_only = bearer(&token_with("eve", json!({"subscribe": ["*"]})));
-    let mut eve = multiplex_with(server.address, "/channels", &[("Authorization", &reads_only)]);
+    let mut eve = client_with(server.address, &token_with("eve", json!({"subscribe": ["*"]})));
     assert_eq!(watch(&mut eve, "chat-7")["data"]["presence"], false);
     say(&mut eve, r#"{"event":"fanfare:presence","ref":2,"data":{"channel":"chat-7"}}"#);
     assert_eq!(fault(&next(&mut eve)), ("forbidden", 403));
@@ -278,7 +290,7 @@ fn a_client_that_has_no_right_or_asks_where_nobody_is_told_is_subscribed_and_tol
     say(&mut ada, r#"{"event":"fanfare:presence","ref":2,"data":{"channel":"news"}}"#);
     let answer = next(&mut ada);
     assert_eq!(fault(&answer), ("forbidden", 403));
-    let sentence = "Nobody is told who is in news; the server's --presence says where that is told.";
+    let sentence = "Nobody is told who is in channel news: no --presence of the server names it.";
     assert_eq!(answer["data"]["message"], sentence);
 }
 
@@ -299,7 +311,11 @@ fn who_asks_over_http_needs_the_right_and_learns_where_nobody_is_told() {
     assert_eq!(ask("chat-7", "").0, 401);
     assert_eq!(ask("chat-7", &token_with("eve", json!({"subscribe": ["*"]}))).0, 403);
     let (status, sentence) = ask("news", "secret");
-    assert_eq!((status, sentence.contains("the server's --presence says where")), (404, true), "{sentence}");
+    assert_eq!(
+        (status, sentence.contains("no --presence of the server names it.")),
+        (404, true),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -334,8 +350,9 @@ fn who_brings_a_token_is_there_by_its_name_and_who_loses_the_right_is_told_no_mo
     let reads_only = token_with("eve", json!({"subscribe": ["*"]}));
     say(&mut eve.client, &json!({"event": "fanfare:authorize", "data": {"token": reads_only}}).to_string());
     assert_eq!(next(&mut eve.client)["event"], "fanfare:authorized");
-    let refused = next(&mut eve.client);
-    assert_eq!((fault(&refused), &refused["channel"]), (("forbidden", 403), &"chat-7".into()));
+    let told = next(&mut eve.client);
+    assert_eq!((&told["event"], &told["channel"]), (&"fanfare:subscribed".into(), &"chat-7".into()));
+    assert_eq!(told["data"]["presence"], false);
     let mut carol = client(server.address, "carol");
     subscribe(&mut carol, "chat-7");
     let hello = json!({"channel": "chat-7", "data": "hello"});

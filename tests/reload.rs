@@ -63,6 +63,28 @@ fn a_file_of_keys_that_is_replaced_is_read_without_a_signal() {
 }
 
 #[test]
+fn rules_and_apps_of_a_config_file_that_is_replaced_are_read_without_a_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write(&folder, "fanfare.toml", "publish-key = \"secret-one\"\n");
+    let logged = spawn_with("--config", &config, &[]);
+    replace(&config, "publish-key = \"secret-two\"\n[[app]]\nid = 7\nkey = \"k\"\nsecret = \"s\"\n");
+    let line = logged.line("reloaded");
+    assert!(line.ends_with(": keys: added default, removed default; apps: added 7"), "{line}");
+    assert_eq!((post(&logged, "secret-one"), post(&logged, "secret-two")), (401, 200));
+}
+
+#[test]
+fn a_hangup_for_a_file_that_is_written_ends_no_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let audit = folder.path().join("audit");
+    let mut logged = spawn_with("--audit", &audit, &["--publish-key", "secret-one"]);
+    logged.process.signal("HUP");
+    assert_eq!(post(&logged, "secret-one"), 200);
+    logged.process.signal("TERM");
+    assert!(logged.process.wait().success());
+}
+
+#[test]
 fn links_that_are_swapped_are_another_file_as_in_volumes_of_kubernetes() {
     let folder = tempfile::tempdir().unwrap();
     let in_folder = |name: &str| folder.path().join(name);

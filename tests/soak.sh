@@ -7,8 +7,8 @@
 #
 # Tickers, subscribers in every form, chat, clients that come and go, paused and paced ones under each lag policy, hostile
 # ones, floods of publications, big messages and idle connections; Pusher clients, members of a presence channel, client
-# events and signed requests: tests/soak/soak.mjs has the list. All the while the
-# server's standard error is a full pipe that nobody reads. Prints a line a minute and then the counts.
+# events and signed requests; clients of many channels, tokens good, expired, forged and revoked, and a backend that fails:
+# tests/soak/soak.mjs has the list. All the while the server's standard error is a full pipe that nobody reads. Prints a line a minute and then the counts.
 #
 # Exits 0 if nothing was lost, doubled, reordered or altered, every member that came was added once and removed once,
 # nobody was refused or closed without a reason, every offence was answered as it has to be, resident memory did not grow
@@ -29,8 +29,12 @@ binary="${FANFARE:-}"
 work="$(mktemp -d)"
 server_pid=""
 reader_pid=""
+backend_pid=""
 
 cleanup() {
+  if [[ -n "$backend_pid" ]]; then
+    kill "$backend_pid" 2>/dev/null || true
+  fi
   if [[ -n "$reader_pid" ]]; then
     kill "$reader_pid" 2>/dev/null || true
   fi
@@ -48,11 +52,30 @@ fail() {
   exit 1
 }
 
-# Short times, so that pings, timeouts and lag happen many times a minute.
+# Asked by the server who may read some channels; well at first, and out of order again and again.
+start_backend() {
+  mkfifo "$work/port"
+  node "$root/tests/soak/backend.mjs" >"$work/port" &
+  backend_pid=$!
+  read -r -t "$READY_SECONDS_MAX" backend_port <"$work/port" || fail "the backend did not say its port"
+}
+
+# The secrets are those of tests/soak/proofs.mjs.
+write_secrets() {
+  printf '%s' 'a secret of the soak: 32 bytes and more' >"$work/token.key"
+  printf '[[app]]\nid = 1\nkey = "app-key"\nsecret = "app-secret"\nclient-events = true\n' >"$work/fanfare.toml"
+}
+
+# Short times, so that pings, timeouts and lag happen many times a minute. Not in development mode: what may be published
+# without a key is said, and a flood of publications is not slowed down.
 start_server() {
   local flags=(--listen 127.0.0.1:0 --threads 2 --max-message 1MiB --max-lag 512KiB --lag-grace 200ms)
   flags+=(--lag-policy 'slow-skip=skip' --lag-policy 'slow-latest=latest' --history 'tick-*=300')
   flags+=(--idle-timeout 5s --pong-timeout 25s --handshake-timeout 5s --body-timeout 8s --close-timeout 20s --drain 1s)
+  flags+=(--config "$work/fanfare.toml" --publish-key the-key-of-the-soak --client-messages 1000000/s)
+  flags+=(--client-publish chat --client-publish hostile --client-publish flooded --client-publish said-by-many)
+  flags+=(--token-key "$work/token.key" --auth 'locked-*=token' --auth 'asked-*=hook' --auth '*=open')
+  flags+=(--auth-url "http://127.0.0.1:$backend_port/" --auth-timeout 1s --auth-grace 1m)
   mkfifo "$work/stdout" "$work/log"
   exec {log}<>"$work/log" # both ends, so that it is not closed and no open of it waits
   head -c "$PIPE_BYTES" /dev/zero >&"$log"
@@ -94,7 +117,7 @@ stop_server() {
 }
 
 main() {
-  local minutes=3 status=0 line address
+  local minutes=3 status=0 line address backend_port
   if (($# == 2)) && [[ "$1" == --minutes && "$2" =~ ^[1-9][0-9]{0,4}$ ]]; then
     minutes="$2"
   elif (($# > 0)); then
@@ -105,6 +128,8 @@ main() {
     (cd "$root" && cargo build --release --quiet)
     binary="${CARGO_TARGET_DIR:-$root/target}/release/fanfare"
   fi
+  start_backend
+  write_secrets
   start_server
   timeout --kill-after=10 "$((minutes * 60 + SETTLE_SECONDS_MAX))" \
     node "$root/tests/soak/soak.mjs" "$address" "$server_pid" "$minutes" || status=$?

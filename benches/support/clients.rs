@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fanfare::hub::PublicationId;
 
-use super::feed::{Feed, Form};
+use super::feed::{Feed, Form, Subscriptions};
 use super::{orders, say};
 
 /// The server publishes by itself.
@@ -61,10 +61,9 @@ fn subscribe(address: &str, form: Form) -> TcpStream {
         let greeting = read_until(&mut client, |greeting| greeting.ends_with(end));
         assert!(greeting.starts_with(begin), "{greeting}");
     }
-    if let Some((messages, count)) = form.subscriptions() {
+    if let Some(Subscriptions { messages, answer, count, end }) = form.subscriptions() {
         client.write_all(&messages).expect("the server reads its clients");
-        let succeeded = "pusher_internal:subscription_succeeded";
-        read_until(&mut client, |text| text.matches(succeeded).count() == count && text.ends_with("\"{}\"}"));
+        read_until(&mut client, |text| text.matches(answer).count() == count && text.ends_with(end));
     }
     client
 }

@@ -32,6 +32,9 @@ const AS_PUSHER: &str = "as-pusher";
 /// What the word of a Pusher client begins with; the number of its channels follows.
 const PUSHER: &str = "pusher-";
 
+/// The same for a client of `/channels`.
+const MANY: &str = "many-";
+
 /// How messages come to the clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -54,6 +57,23 @@ pub enum Form {
         /// How many channels each client subscribes to. The first is [`CHANNEL`], and nothing is published to the others.
         channels: usize,
     },
+    /// As a client that joins channels by commands, over WebSocket.
+    #[allow(dead_code)] // one bench measures them
+    Many {
+        /// As for a Pusher client.
+        channels: usize,
+    },
+}
+
+/// What a client sends to subscribe to its channels.
+pub struct Subscriptions {
+    pub messages: Vec<u8>,
+    /// What is in the answer for each channel.
+    pub answer: &'static str,
+    /// How many there are.
+    pub count: usize,
+    /// How the last one ends.
+    pub end: &'static str,
 }
 
 impl Form {
@@ -64,6 +84,9 @@ impl Form {
     fn from_word(word: &str) -> Self {
         if let Some(channels) = word.strip_prefix(PUSHER) {
             return Self::Pusher { channels: channels.parse().expect("a number of channels") };
+        }
+        if let Some(channels) = word.strip_prefix(MANY) {
+            return Self::Many { channels: channels.parse().expect("a number of channels") };
         }
         match word {
             PLAIN => Self::WEBSOCKET,
@@ -89,6 +112,10 @@ impl Form {
             Self::Pusher { .. } => {
                 return format!("GET /app/{APP_KEY}?protocol=7 HTTP/1.1\r\nHost: {address}\r\n{UPGRADE}\r\n");
             }
+            Self::Many { .. } => {
+                let fields = format!("{UPGRADE}Sec-WebSocket-Protocol: fanfare.v1.json\r\n");
+                return format!("GET /channels HTTP/1.1\r\nHost: {address}\r\n{fields}\r\n");
+            }
             Self::EventStream => ("", "Accept: text/event-stream\r\n".into()),
             Self::EventStreamEnvelope => {
                 ("?protocol=fanfare.v1.json", "Accept: text/event-stream\r\n".into())
@@ -101,7 +128,9 @@ impl Form {
     /// How what the server says at once begins and ends.
     pub fn greeting(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::WebSocket { .. } | Self::WebSocketAsPusher => Some(("HTTP/1.1 101 ", "\r\n\r\n")),
+            Self::WebSocket { .. } | Self::WebSocketAsPusher | Self::Many { .. } => {
+                Some(("HTTP/1.1 101 ", "\r\n\r\n"))
+            }
             // The end of a chunk that ends an event: where the stream begins.
             Self::EventStream | Self::EventStreamEnvelope => Some(("HTTP/1.1 200 ", "\n\n\r\n")),
             Self::LongPoll => None,
@@ -110,16 +139,32 @@ impl Form {
         }
     }
 
-    /// The messages by which a Pusher client subscribes to its channels, and how many.
-    pub fn subscriptions(self) -> Option<(Vec<u8>, usize)> {
-        let Self::Pusher { channels } = self else { return None };
-        let mut out = Vec::new();
-        for index in 0..channels {
-            let channel = if index == 0 { CHANNEL.to_owned() } else { format!("{CHANNEL}-{index}") };
-            let message = format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}"}}}}"#);
-            encode_masked_frame(&mut out, true, Opcode::Text, KEY, message.as_bytes());
-        }
-        Some((out, channels))
+    /// The messages by which a client subscribes to its channels, if it comes without one.
+    pub fn subscriptions(self) -> Option<Subscriptions> {
+        let name = |index| if index == 0 { CHANNEL.to_owned() } else { format!("{CHANNEL}-{index}") };
+        let item = |index| format!(r#"{{"channel":"{}"}}"#, name(index));
+        let mut messages = Vec::new();
+        let mut send = |event: &str, data: &str| {
+            let message = format!(r#"{{"event":"{event}","data":{data}}}"#);
+            encode_masked_frame(&mut messages, true, Opcode::Text, KEY, message.as_bytes());
+        };
+        let (count, answer, end) = match self {
+            Self::Pusher { channels } => {
+                (0..channels).for_each(|index| send("pusher:subscribe", &item(index)));
+                (channels, "pusher_internal:subscription_succeeded", "\"{}\"}")
+            }
+            Self::Many { channels } => {
+                let items: Vec<_> = (0..channels).map(item).collect();
+                send("fanfare:subscribe", &format!("[{}]", items.join(",")));
+                (channels, "fanfare:subscribed", "\"}}")
+            }
+            Self::WebSocket { .. }
+            | Self::EventStream
+            | Self::EventStreamEnvelope
+            | Self::LongPoll
+            | Self::WebSocketAsPusher => return None,
+        };
+        Some(Subscriptions { messages, answer, count, end })
     }
 }
 
@@ -134,6 +179,7 @@ impl fmt::Display for Form {
             Self::LongPoll => f.write_str(LONG_POLL),
             Self::WebSocketAsPusher => f.write_str(AS_PUSHER),
             Self::Pusher { channels } => write!(f, "{PUSHER}{channels}"),
+            Self::Many { channels } => write!(f, "{MANY}{channels}"),
         }
     }
 }
@@ -187,6 +233,10 @@ impl Feed {
             }
             Form::WebSocketAsPusher => text_frames(with_ids.map(|(_, text)| text)),
             Form::Pusher { .. } => text_frames(with_ids.map(|(_, text)| pusher_message(&text))),
+            Form::Many { .. } => text_frames(with_ids.map(|with_id| {
+                let of_channel = format!("{{\"channel\":\"{CHANNEL}\",");
+                envelope(with_id).replacen('{', &of_channel, 1)
+            })),
             Form::LongPoll => {
                 let envelopes: Vec<_> = with_ids.map(envelope).collect();
                 let next = id_of(messages - 1);
@@ -230,7 +280,8 @@ impl Feed {
                 | Form::EventStream
                 | Form::EventStreamEnvelope
                 | Form::LongPoll
-                | Form::Pusher { .. } => bytes,
+                | Form::Pusher { .. }
+                | Form::Many { .. } => bytes,
             }
         })
     }

@@ -13,7 +13,9 @@ use std::env;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+#[allow(unused_imports)] // one bench has clients of its own
 pub use feed::{Feed, Form};
+#[allow(unused_imports)] // one bench has messages without payloads
 pub use payload::Payload;
 
 /// The channel that every client subscribes to.

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::access::RELOADED;
+use super::bounded::{Reader, is_regular};
 use super::{Args, ConfigFile, flag_of, of_file};
 use fanfare::config::Config;
 use fanfare::pusher::App;
@@ -22,6 +23,8 @@ pub struct Reload {
     has_audit: bool,
     /// What was said of the files at the start.
     warnings: Vec<String>,
+    /// Has what was in files of keys that can be read only once.
+    reader: Reader,
 }
 
 /// What the files say that were read again, each set by itself: a fault in one does not hold up the other.
@@ -51,6 +54,7 @@ impl Args {
             keys: self.key_paths(),
             has_audit: self.access.audit.is_some(),
             warnings: self.warnings().to_vec(),
+            reader: self.read.reader.clone(),
         }
     }
 
@@ -80,7 +84,9 @@ impl Reload {
     /// # Errors
     /// What is wrong with the `--config` file as a whole, on one line: what it says of anything is not known.
     pub fn read(&mut self, running: &Config) -> Result<Reread, String> {
-        self.config.iter().try_for_each(|path| check_regular(path).map_err(|what| of_file(path, what)))?;
+        if let Some(path) = self.config.as_ref().filter(|path| !is_regular(path)) {
+            return Err(of_file(path, "it is no regular file any more"));
+        }
         let file = Args::read_file(&self.words).map_err(|error| on_one_line(&error))?;
         if let (Some(path), true) = (&self.config, file.as_ref().is_some_and(ConfigFile::is_empty)) {
             // An editor may empty a file before it writes it. Clients whose app is gone do not come back.
@@ -94,11 +100,8 @@ impl Reload {
             Some(fault) => Err(fault),
             None => {
                 self.keys = args.key_paths();
-                let mut paths = self.keys.iter();
-                let regular = paths.try_for_each(|path| {
-                    check_regular(path).map_err(|what| format!("{}: {what}", path.display()))
-                });
-                regular.and_then(|()| args.read_keys())
+                args.read.reader = self.reader.again();
+                args.read_keys()
             }
         };
         let warnings = args.warnings().to_vec();
@@ -152,14 +155,6 @@ fn combine(running: &Config, read: Config) -> Result<Config, String> {
         );
     }
     Ok(next)
-}
-
-/// What has no end, or no content yet, would hold the thread that reads.
-fn check_regular(path: &Path) -> Result<(), &'static str> {
-    match path.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        true => Ok(()),
-        false => Err("it is no regular file any more"),
-    }
 }
 
 /// The words of an error without what is printed around them.

@@ -3,6 +3,8 @@
 //! When they are read is `reload`'s.
 
 use std::fs;
+use std::io::Write;
+use std::os::fd::AsRawFd;
 
 use tempfile::TempDir;
 
@@ -153,9 +155,28 @@ fn a_file_of_keys_that_is_gone_or_a_folder_is_a_fault_of_the_keys() {
     let mut started = Started::with(&[("k.toml", &key("one"))], &["--publish-keys", "DIR/k.toml"]);
     let path = started.folder.path().join("k.toml");
     fs::remove_file(&path).unwrap();
-    assert!(started.after(&[]).unwrap().access.unwrap_err().contains("k.toml: it is no regular file"));
+    let fault = started.after(&[]).unwrap().access.unwrap_err();
+    assert!(
+        fault.starts_with("--publish-keys ") && fault.contains("k.toml: it is no regular file"),
+        "{fault}"
+    );
     fs::create_dir(&path).unwrap();
     assert!(started.after(&[]).unwrap().access.unwrap_err().contains("k.toml: it is no regular file"));
+}
+
+#[test]
+fn keys_that_came_by_a_pipe_stay_and_the_others_are_read_again() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(&[b's'; 32]).unwrap();
+    drop(writer);
+    let pipe = format!("/dev/fd/{}", reader.as_raw_fd());
+    let flags = ["--publish-keys", "DIR/k.toml", "--token-key", &pipe];
+    let mut started = Started::with(&[("k.toml", &key("one"))], &flags);
+    drop(reader);
+    let config = started.after(&[("k.toml", &key("two"))]).unwrap().access.unwrap();
+    assert_eq!(names(&config), ["two"]);
+    assert!(!config.token_keys.is_empty());
+    assert_eq!(config.token_keys.without(&started.running.token_keys).count(), 0);
 }
 
 #[test]

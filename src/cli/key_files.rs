@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use fanfare::config::AccessKey;
 use fanfare::token::{KeyFiles, Keys};
 
-use super::bounded::{bytes_of, text_of};
+use super::bounded::Reader;
 use super::key_table;
 
 /// What was in the files.
@@ -19,24 +19,32 @@ pub struct KeysRead {
     pub token_keys: Keys,
     /// A sentence on each key of a JWK set that no token can be signed by.
     pub passed_over: Vec<String>,
+    /// What reads the files again.
+    pub reader: Reader,
 }
 
 /// Reads both.
 ///
 /// # Errors
 /// Names the flag, the file and the remedy.
-pub fn read(publish_keys: Option<&Path>, token_keys: &[PathBuf]) -> Result<KeysRead, String> {
+pub fn read(
+    mut reader: Reader,
+    publish_keys: Option<&Path>,
+    token_keys: &[PathBuf],
+) -> Result<KeysRead, String> {
     let keys = publish_keys.map(|path| {
-        let keys = text_of(path).and_then(|text| key_table::parse_file(&text));
+        let keys = reader.text_of(path).and_then(|text| key_table::parse_file(&text));
         keys.map_err(|what| format!("--publish-keys {}: {what}", path.display()))
     });
-    let KeyFiles { keys: token_keys, passed_over } = read_token_keys(token_keys)?;
-    Ok(KeysRead { keys: keys.transpose()?.unwrap_or_default(), token_keys, passed_over })
+    let keys = keys.transpose()?;
+    let KeyFiles { keys: token_keys, passed_over } = read_token_keys(&mut reader, token_keys)?;
+    Ok(KeysRead { keys: keys.unwrap_or_default(), token_keys, passed_over, reader })
 }
 
-fn read_token_keys(paths: &[PathBuf]) -> Result<KeyFiles, String> {
+fn read_token_keys(reader: &mut Reader, paths: &[PathBuf]) -> Result<KeyFiles, String> {
     let read = paths.iter().map(|path| {
-        let bytes = bytes_of(path).map_err(|what| format!("--token-key {}: {what}", path.display()))?;
+        let bytes =
+            reader.bytes_of(path).map_err(|what| format!("--token-key {}: {what}", path.display()))?;
         Ok((path.to_string_lossy(), bytes))
     });
     let files = read.collect::<Result<Vec<_>, String>>()?;

@@ -188,7 +188,7 @@ mod tests {
             (FaultKind::TooLarge(2, 1), "too_large", 413, None),
             (FaultKind::TooManyListed(2, 1), "too_many", 429, Some(4429)),
             (FaultKind::TooManySubscriptions(100), "too_many", 429, Some(4429)),
-            (FaultKind::TooManyConnections("said".into()), "too_many", 429, Some(4429)),
+            (FaultKind::TooManyConnections("Said.".into()), "too_many", 429, Some(4429)),
             (FaultKind::TooManyRefusals(100), "too_many", 429, Some(4429)),
             (FaultKind::Conflict, "conflict", 422, None),
             (FaultKind::Unavailable(text()), "unavailable", 503, Some(1013)),

@@ -5,6 +5,7 @@
 //! clock or random number is known here. Of the rest of the crate, only the words of `hub` are used.
 
 pub mod answer;
+pub mod batch;
 mod fault;
 mod json;
 mod reading;

@@ -32,7 +32,7 @@ const REF: usize = 2;
 const DATA: usize = 5;
 
 /// The place of `channel` among the names of each object that has one.
-const CHANNEL: usize = 0;
+pub(super) const CHANNEL: usize = 0;
 
 /// The names of a channel in `fanfare:subscribe`. Others are faults: a misspelt `since` that is passed over loses messages
 /// without a word.
@@ -274,7 +274,10 @@ fn publication(envelope: Publication<'_>) -> Result<Command<'_>, Wrong> {
     read().map(Command::Publish).map_err(|kind| Wrong { channel: Some(name.to_string()), kind })
 }
 
-fn payload<'a>(data: Option<&'a str>, encoding: Option<&str>) -> Result<(Content, Cow<'a, [u8]>), FaultKind> {
+pub(super) fn payload<'a>(
+    data: Option<&'a str>,
+    encoding: Option<&str>,
+) -> Result<(Content, Cow<'a, [u8]>), FaultKind> {
     let data = data.ok_or_else(|| bad(format!("The message has no data; to publish is {PUBLICATION}")))?;
     let text = json::text(data);
     if let Some(encoding) = encoding {
@@ -297,7 +300,7 @@ fn payload<'a>(data: Option<&'a str>, encoding: Option<&str>) -> Result<(Content
     })
 }
 
-fn publication_key(key: &str) -> Result<Cow<'_, str>, FaultKind> {
+pub(super) fn publication_key(key: &str) -> Result<Cow<'_, str>, FaultKind> {
     let is_key = |key: &Cow<'_, str>| {
         (1..=KEY_LEN_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
     };
@@ -346,7 +349,7 @@ fn check_names<const N: usize>(fields: &Fields<'_, N>, names: &[&str; N]) -> Res
     }
 }
 
-fn channel_name(name: &str) -> Result<ChannelName, FaultKind> {
+pub(super) fn channel_name(name: &str) -> Result<ChannelName, FaultKind> {
     let channel = ChannelName::new(name).map_err(FaultKind::Channel)?;
     if channel.is_reserved() { Err(FaultKind::Reserved) } else { Ok(channel) }
 }
@@ -396,7 +399,7 @@ fn bad(why: String) -> FaultKind {
 /// The longest part of a name that a sentence quotes, in characters.
 const EXCERPT_LEN_MAX: usize = 50;
 
-fn excerpt(name: &str) -> String {
+pub(super) fn excerpt(name: &str) -> String {
     match name.char_indices().nth(EXCERPT_LEN_MAX) {
         Some((at, _)) => format!("{}…", &name[..at]),
         None => name.to_owned(),

@@ -203,9 +203,11 @@ fn a_backend_that_cannot_be_asked_is_refused_and_neither_url_nor_secret_is_quote
 }
 
 #[test]
-fn the_secrets_of_keys_and_backend_are_not_shown_by_debug() {
+fn the_secrets_of_keys_apps_and_backend_are_not_shown_by_debug() {
     let backend = Backend { secret: Some("hidden".into()), ..Backend::new("http://u:hidden@a") };
-    let config = Config { keys: vec![AccessKey::with_all_rights("a", "hidden")], ..with_backend(backend) };
+    let apps = vec![crate::pusher::App::new("1", "k", "hidden")];
+    let config =
+        Config { keys: vec![AccessKey::with_all_rights("a", "hidden")], apps, ..with_backend(backend) };
     assert!(!format!("{config:?}").contains("hidden"));
 }
 

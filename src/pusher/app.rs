@@ -2,11 +2,12 @@
 //!
 //! Plain values and their defaults with the reasons. Where they come from is not known here.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// One app: a name space of channels with credentials of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One app: a name space of channels with credentials of its own. `Debug` shows how many secrets there are.
+#[derive(Clone, PartialEq, Eq)]
 pub struct App {
     /// Digits: some server libraries accept nothing else.
     pub id: String,
@@ -105,6 +106,31 @@ impl App {
             allow_origin: Vec::new(),
             webhooks: Vec::new(),
         }
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("id", &self.id)
+            .field("key", &self.key)
+            .field("secrets", &self.secrets.len())
+            .field("is_enabled", &self.is_enabled)
+            .field("client_events", &self.client_events)
+            .field("encrypted_client_events", &self.encrypted_client_events)
+            .field("subscription_count", &self.subscription_count)
+            .field("watchlist", &self.watchlist)
+            .field("authorized_within", &self.authorized_within)
+            .field("max_connections", &self.max_connections)
+            .field("max_channels", &self.max_channels)
+            .field("max_event", &self.max_event)
+            .field("max_members", &self.max_members)
+            .field("max_user_info", &self.max_user_info)
+            .field("client_event_rate", &self.client_event_rate)
+            .field("event_rate", &self.event_rate)
+            .field("allow_origin", &self.allow_origin)
+            .field("webhooks", &self.webhooks)
+            .finish()
     }
 }
 

@@ -13,7 +13,7 @@ use mio::net::TcpListener;
 
 use crate::config::{Config, ConfigError};
 use crate::server::broker::Broker;
-use crate::server::broker::attendance::PresenceRules;
+use crate::server::broker::arrivals::PresenceRules;
 use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::{FIRST_LOOP, mailboxes};
 use crate::server::broker::retention::Retention;

@@ -224,18 +224,25 @@ test("a user that is revoked is told so, and not let in again by the same token"
   assert.match(error.message, /The token of u42 was revoked at/);
 });
 
-test("members come and go in the order of their pages, and who comes back has the list", async (t) => {
-  const server = await serveTokens(t, "--presence", "chat-*=members");
-  const ada = await openClient(t, server, () => token({ sub: "ada" }));
-  await connect(ada, ["chat-7"], { hasToken: true }, { presence: true });
-  assert.deepEqual((await heard(ada, "chat-7", 1))[0], { count: 1, members: ["ada"], joined: [], left: [] });
-  const bob = await openClient(t, server, () => token({ sub: "bob" }));
-  await connect(bob, ["chat-7"], { hasToken: true }, { presence: true });
-  assert.deepEqual((await heard(bob, "chat-7", 1))[0].members.toSorted(), ["ada", "bob"]);
-  assert.deepEqual((await heard(ada, "chat-7", 2))[1], { count: 2, members: ["ada", "bob"], joined: ["bob"], left: [] });
-  await bob.evaluate("connection.close()");
-  assert.deepEqual((await heard(ada, "chat-7", 3))[2], { count: 1, members: ["ada"], joined: [], left: ["bob"] });
-});
+for (const transport of ["websocket", "sse"]) {
+  test(`over ${transport}, members come and go in the order of their pages, and who comes back has the list`, async (t) => {
+    const server = await serveTokens(t, "--presence", "chat-*=members");
+    const between = await proxy(t, server);
+    const options = { hasToken: true, transports: [transport] };
+    const ada = await openClient(t, between, () => token({ sub: "ada" }));
+    await connect(ada, ["chat-7"], options, { presence: true });
+    assert.deepEqual((await heard(ada, "chat-7", 1))[0], { count: 1, members: ["ada"], joined: [], left: [] });
+    const bob = await openClient(t, server, () => token({ sub: "bob" }));
+    await connect(bob, ["chat-7"], options, { presence: true });
+    assert.deepEqual((await heard(bob, "chat-7", 1))[0].members.toSorted(), ["ada", "bob"]);
+    assert.deepEqual((await heard(ada, "chat-7", 2))[1], { count: 2, members: ["ada", "bob"], joined: ["bob"], left: [] });
+    between.cut();
+    const [, , again] = await heard(ada, "chat-7", 3);
+    assert.deepEqual({ ...again, members: again.members.toSorted() }, { count: 2, members: ["ada", "bob"], joined: [], left: [] });
+    await bob.evaluate("connection.close()");
+    assert.deepEqual((await heard(ada, "chat-7", 4))[3], { count: 1, members: ["ada"], joined: [], left: ["bob"] });
+  });
+}
 
 test("subscriptions of a page with the same token share one socket and one call for it", async (t) => {
   const server = await serveTokens(t);

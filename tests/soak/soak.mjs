@@ -5,9 +5,11 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { fade, forge, knock, misspeak, revokeAgain, settleGuests, settleLocked } from "./access.mjs";
 import { Chat, churn, idle, settle, tick } from "./healthy.mjs";
 import { dawdle, floodAgain, offend, probe, publishAgain } from "./hostile.mjs";
 import { Ledger, Report } from "./ledger.mjs";
+import { ManyReturner, Repeaters, settleMany } from "./many.mjs";
 import { Presence, Speakers, churnPusher, settlePusher, trigger } from "./pusher.mjs";
 import { Returner } from "./returning.mjs";
 import { Watch } from "./server.mjs";
@@ -34,6 +36,17 @@ const PRESENCE_MS = 150;
 const SPEAKERS = 6;
 const LISTENERS = 2;
 const SPEAK_MS = 250; // of 100 ms that an app allows by default
+const MANY_STEADY = 8;
+const MANY_RETURNERS = 3;
+const REPEAT_MS = 200;
+const LOCKED_TICK_MS = 50;
+const BEARERS = 6;
+const GUESTS = 6;
+const FADE_MS = 2_000;
+const FORGE_MS = 150;
+const REVOKE_MS = 3_000;
+const KNOCK_MS = 100;
+const MISSPEAK_MS = 500;
 const OFFENDERS = 2;
 const OFFENCE_MS = 400;
 const DAWDLERS = 12;
@@ -44,6 +57,13 @@ const PACED_BYTES_A_SECOND = 200_000; // a quarter of what the slow channels hav
 const SAMPLE_MS = 2_000;
 const PROGRESS_MS = 60_000;
 const DESCRIPTORS_BACK_SECONDS_MAX = 60; // twice what a peer that does not answer may keep its connection
+
+/** What is said to clients with and without proofs, each of which has to happen. */
+const ACCESS = [
+  ...["no_token", "bad_token", "expired", "forbidden", "revoked"].map((code) => `told ${code}`),
+  ...["admitted", "forbidden", "unavailable"].map((told) => `backend: ${told}`),
+  ...["stays of who comes back to many", "repeated under a key", "told 1007", "told 4408", "told 4429"],
+];
 
 async function main(address, pid, minutes) {
   const report = new Report();
@@ -80,8 +100,12 @@ async function setUp(world, report) {
   const [closing, skipping, latest] = ["slow-close", "slow-skip", "slow-latest"].map((name) => ledger(name, 32_000, 32_700));
   const big = new Ledger("big", [40_000, 60_000], report);
   const triggered = ledger("triggered", 20, 900);
-  const rooms = { chat: new Chat(world), presence: new Presence(world), speakers: new Speakers(world) };
-  const stage = { ticking, triggered, closing, skipping, latest, big, readers: [], returners: [], ...rooms, checkIdle: undefined };
+  const [locked, asked] = ["locked-a", "asked-a"].map((name) => ledger(name, 10, 200));
+  const rooms = { chat: new Chat(world), presence: new Presence(world), speakers: new Speakers(world), repeaters: new Repeaters(world) };
+  const stage = { ticking, triggered, locked, asked, closing, skipping, latest, big, readers: [], returners: [], ...rooms, checkIdle: undefined };
+  // While the backend is well, with which it begins.
+  stage.readers.push(...(await settleGuests(world, asked, GUESTS)), ...(await settleLocked(world, locked, BEARERS)));
+  stage.readers.push(...(await settleMany(world, [...ticking, triggered], MANY_STEADY)));
   for (const each of ticking) stage.readers.push(...(await settle(world, each, FORMS, STEADY_A_FORM)));
   for (const each of [closing, skipping, latest]) stage.readers.push(...(await settle(world, each, [RAW], 1)));
   stage.readers.push(...(await settle(world, big, FORMS, 1)), ...(await settle(world, triggered, FORMS, 1)));
@@ -92,19 +116,33 @@ async function setUp(world, report) {
     stage.returners.push(returner);
     stage.readers.push(returner.reader);
   }
+  for (let lane = 0; lane < MANY_RETURNERS; lane++) {
+    const returner = new ManyReturner(world, ticking, lane);
+    await returner.begin();
+    stage.returners.push(returner);
+    stage.readers.push(...returner.readers);
+  }
   await stage.chat.join(CHAT_MEMBERS);
   await stage.presence.open();
   await stage.speakers.join(SPEAKERS, LISTENERS);
+  await stage.repeaters.open();
   stage.checkIdle = await idle(world, IDLE_COUNT);
   return stage;
 }
 
-function perform(world, { ticking, triggered, closing, skipping, latest, big, returners, chat, presence, speakers }) {
+function perform(world, { ticking, triggered, locked, asked, closing, skipping, latest, big, returners, chat, presence, speakers, repeaters }) {
   const times = (count, actor) => Array.from({ length: count }, (_, lane) => actor(lane));
   return [
     ...ticking.map((ledger) => tick(world, ledger, TICK_MS)),
     ...[closing, skipping, latest].map((ledger) => tick(world, ledger, SLOW_TICK_MS)),
     tick(world, big, BIG_TICK_MS, { isBinary: true }),
+    ...[locked, asked].map((ledger) => tick(world, ledger, LOCKED_TICK_MS)),
+    repeaters.speak(REPEAT_MS),
+    fade(world, FADE_MS),
+    forge(world, FORGE_MS),
+    revokeAgain(world, REVOKE_MS),
+    knock(world, KNOCK_MS),
+    misspeak(world, MISSPEAK_MS),
     chat.speak(CHAT_MS),
     trigger(world, triggered, PUSHER_TRIGGER_MS),
     speakers.speak(SPEAK_MS),
@@ -142,8 +180,9 @@ async function judgeDeliveries(stage, report) {
   await stage.chat.check();
   await stage.presence.check();
   await stage.speakers.check();
+  await stage.repeaters.check();
   stage.checkIdle();
-  for (const each of ["stays in presence", "pusher_internal:member_removed", "client-said", "slow: closed with 1013", "slow: passed over on slow-skip", "slow: passed over on slow-latest", "missed as told"]) {
+  for (const each of ["stays in presence", "pusher_internal:member_removed", "client-said", "slow: closed with 1013", "slow: passed over on slow-skip", "slow: passed over on slow-latest", "missed as told", ...ACCESS]) {
     if (report.of(each) === 0) report.fault("not tried", `"${each}" never happened`);
   }
 }

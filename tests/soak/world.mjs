@@ -9,6 +9,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import WebSocket from "ws";
 
+import { KEY } from "./proofs.mjs";
+
 export const PATIENCE_MS = 30_000; // far past what a served client waits, on a busy machine too
 
 /** The ways to subscribe. */
@@ -91,7 +93,8 @@ export class World {
    * says with which codes the server may end it.
    */
   async subscribe(who, path, form, onMessage, mayClose = () => false) {
-    const socket = new WebSocket(`ws://${this.address}${path}`, form.protocols, { perMessageDeflate: form.deflate });
+    const options = { perMessageDeflate: form.deflate, headers: form.headers };
+    const socket = new WebSocket(`ws://${this.address}${path}`, form.protocols, options);
     const client = { socket, tcp: undefined, isLeaving: false, closed: undefined };
     this.#open.add(client);
     socket.on("message", onMessage);
@@ -166,7 +169,7 @@ export class Poster {
 
   #send(path, type, body) {
     return new Promise((resolve, reject) => {
-      const headers = { "Content-Type": type, "Content-Length": Buffer.byteLength(body) };
+      const headers = { "Content-Type": type, "Content-Length": Buffer.byteLength(body), Authorization: `Bearer ${KEY}` };
       const options = { ...this.#world.endpoint, path, method: "POST", agent: this.#agent, headers };
       const request = http.request(options, (response) => {
         let text = "";

@@ -35,6 +35,7 @@ struct Workers {
 impl Side {
     /// A server in `role`, and `subscribers` clients. `order` is what these are told each round; if it is
     /// [`EXPECT`], the server is told to send.
+    #[allow(dead_code)] // one bench has clients of its own
     pub fn new(role: String, subscribers: usize, feed: Feed, order: &'static str) -> Self {
         Self::with_clients(role, CLIENTS, format!("{subscribers} {feed}"), order)
     }

@@ -41,13 +41,13 @@ pub fn readiness(is_stopping: bool) -> Response {
 pub fn presence(channel: &ChannelName, data: Option<String>) -> Response {
     match data {
         Some(data) => Response::json(Status::OK, data + "\n").header("Cache-Control", "no-store"),
-        None => Response::text(Status::NOT_FOUND, &format!("{}.", not_told(channel))),
+        None => Response::text(Status::NOT_FOUND, &not_told(channel)),
     }
 }
 
 /// Why nobody is told who is in a channel.
 pub fn not_told(channel: &ChannelName) -> String {
-    format!("Nobody is told who is in channel {}: no --presence of the server names it", channel.local())
+    format!("Nobody is told who is in channel {}: no --presence of the server names it.", channel.local())
 }
 
 /// The answer at `/healthz`.

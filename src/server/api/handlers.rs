@@ -224,21 +224,9 @@ impl Handlers {
                 identify(request, who, basis)?;
                 Ok(Answer::ReadMany(many::subscribe(request, who.as_deref(), basis)?))
             }
-            (Route::Channels, "GET" | "HEAD") => {
+            (route @ (Route::Channels | Route::State(_) | Route::Presence(_)), "GET" | "HEAD") => {
                 identify(request, who, basis)?;
-                access.check_admin(who.as_deref())?;
-                Ok(Answer::Report(Report::Channels(queries::page_of(request, apps)?)))
-            }
-            (Route::State(name), "GET" | "HEAD") => {
-                identify(request, who, basis)?;
-                access.check_admin(who.as_deref())?;
-                let app = roads::app_of(request, apps)?;
-                let channel = roads::name_in_app(&name, app.as_deref(), apps);
-                Ok(Answer::Report(Report::Channel(channel.unwrap_or(name))))
-            }
-            (Route::Presence(name), "GET" | "HEAD") => {
-                *who = basis.guard.identify(access, request, basis.now_s)?;
-                Ok(Answer::Report(attendance::presence(request, name, who.as_deref(), basis)?))
+                Ok(Answer::Report(ask_about_channels(route, request, who.as_deref(), basis)?))
             }
             (Route::Channel(name), "POST") => {
                 identify(request, who, basis)?;
@@ -487,6 +475,24 @@ fn stream(request: &Request, channel: ChannelName, form: WireForm) -> Result<Ans
 
 fn upgrade(request: &Request) -> Result<Upgrade, Response> {
     Upgrade::from_request(request).map_err(|error| Response::from(&error))
+}
+
+/// What is to be told about channels: who is in one, to who may see it; the rest to who administers the server.
+fn ask_about_channels(
+    route: Route,
+    request: &Request,
+    who: Option<&Identity>,
+    basis: Basis<'_>,
+) -> Result<Report, Denied> {
+    if let Route::Presence(name) = route {
+        return attendance::presence(request, name, who, basis);
+    }
+    basis.access.check_admin(who)?;
+    let Route::State(name) = route else {
+        return Ok(Report::Channels(queries::page_of(request, basis.apps)?));
+    };
+    let app = roads::app_of(request, basis.apps)?;
+    Ok(Report::Channel(roads::name_in_app(&name, app.as_deref(), basis.apps).unwrap_or(name)))
 }
 
 /// The answer to a method that is not served at a path that others are served at.

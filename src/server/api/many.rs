@@ -65,9 +65,12 @@ pub fn subscribe(request: &Request, who: Option<&Identity>, basis: Basis<'_>) ->
     if is_stream {
         resume(&mut asked, request.header_str("last-event-id"));
     }
+    let app = roads::app_of(request, basis.apps)?;
     let readings = asked.into_iter().map(|wanted| {
         let name = routes::checked(wanted.channel.as_str())?;
-        let channel = roads::channel_of(request, name, Wish::Subscribe, who, basis)?;
+        let channel = roads::name_in_app(&name, app.as_deref(), basis.apps).ok_or_else(roads::no_app)?;
+        roads::check_kind(&channel, Wish::Subscribe, false, basis.apps)
+            .map_err(|sentence| refused(&name, sentence))?;
         Ok(Reading { channel, wanted })
     });
     let readings = readings.collect::<Result<Vec<_>, Denied>>()?;
@@ -78,6 +81,11 @@ pub fn subscribe(request: &Request, who: Option<&Identity>, basis: Basis<'_>) ->
     }
     let wait_ms = if request.method() == "HEAD" { 0 } else { params::wait_ms(request)? };
     Ok(ReadingMany::Poll(PollingMany { readings, wait_ms }))
+}
+
+/// The answer to a request of which one channel is closed.
+fn refused(name: &ChannelName, sentence: &str) -> Response {
+    Response::text(Status::FORBIDDEN, &format!("Of channel {name}: {sentence}"))
 }
 
 /// The parameters of one channel.

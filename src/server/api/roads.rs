@@ -78,7 +78,8 @@ pub fn check_kind(channel: &ChannelName, wish: Wish, has_key: bool, apps: &Apps)
     }
 }
 
-fn no_app() -> Response {
+/// The answer to a request that names an app that there is not.
+pub fn no_app() -> Response {
     Response::text(
         Status::NOT_FOUND,
         "There is no app with this identifier; leave app out for the first one.",

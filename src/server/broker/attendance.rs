@@ -5,89 +5,20 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::config::{Config, Glob, PresenceRule, by_channel};
-use crate::hub::{ChannelName, Content, EventName, Owner, PublicationId, Source};
+use crate::config::PresenceRule;
+use crate::hub::{ChannelName, Content, EventName, PublicationId, Source};
 use crate::server::broker::Broker;
+use crate::server::broker::arrivals::{Arrival, Departure};
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::draft::Draft;
-use crate::server::broker::presence::{Change, Presence, Present};
+use crate::server::broker::presence::{Change, Presence};
 use crate::server::broker::presence_text::{self, Totals};
-use crate::server::broker::roads::Road;
 use crate::server::broker::shard::Shard;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
 
 /// What changes of who is there are called.
 const PRESENCE_EVENT: &str = "fanfare:presence";
-
-/// In which channels it is told who is there.
-#[derive(Clone, Debug, Default)]
-pub struct PresenceRules {
-    rules: Vec<(Glob, PresenceRule)>,
-    list_max: usize,
-}
-
-impl PresenceRules {
-    /// The rules of a configuration.
-    pub fn new(config: &Config) -> Self {
-        Self { rules: config.presence.clone(), list_max: config.presence_members }
-    }
-
-    /// The rule of a channel; `None` where nobody is told.
-    pub fn of(&self, channel: &ChannelName) -> Option<PresenceRule> {
-        if self.rules.is_empty() || !channel.is_public() {
-            return None;
-        }
-        by_channel(&self.rules, channel.as_str())
-    }
-}
-
-/// A subscriber that comes.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival<'a> {
-    /// Its connection.
-    pub owner: Owner,
-    /// Who it is.
-    pub present: Present<'a>,
-    /// How it reads the channel.
-    pub road: Road,
-}
-
-/// A subscriber that goes.
-#[derive(Clone, Copy, Debug)]
-pub struct Departure {
-    /// Its connection, as it arrived.
-    pub owner: Owner,
-    /// How it has read the channel.
-    pub road: Road,
-}
-
-impl Departure {
-    /// Whether it subscribes anew for each answer.
-    fn is_poll(self) -> bool {
-        self.road == Road::LongPoll
-    }
-}
-
-#[cfg(test)]
-impl Arrival<'_> {
-    /// Of somebody without a name on a loop.
-    pub fn test(loop_index: usize) -> Self {
-        Self {
-            owner: Owner { hub: loop_index, number: 0 },
-            present: Present::default(),
-            road: Road::WebSocket,
-        }
-    }
-}
-
-#[cfg(test)]
-impl Departure {
-    /// Of that one.
-    pub fn test(loop_index: usize) -> Self {
-        Self { owner: Arrival::test(loop_index).owner, road: Road::WebSocket }
-    }
-}
 
 /// What a reader of a companion begins with.
 #[derive(Debug)]

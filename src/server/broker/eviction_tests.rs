@@ -8,7 +8,7 @@ use super::*;
 use crate::config::{Config, Glob};
 use crate::hub::{ChannelName, Gap, Position};
 use crate::server::broker::answer::{Publishing, Receipt, Waiter};
-use crate::server::broker::attendance::{Arrival, Departure};
+use crate::server::broker::arrivals::{Arrival, Departure};
 use crate::server::broker::channel::RETENTION_MS;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::Engine;

@@ -6,7 +6,7 @@
 use crate::hub::{ChannelName, Content, EventName, Owner, PublicationId, Source};
 use crate::pusher::{self, Kind, Member, event};
 use crate::server::broker::Broker;
-use crate::server::broker::attendance::{Arrival, Departure};
+use crate::server::broker::arrivals::{Arrival, Departure};
 use crate::server::broker::audience::{Cache, Heard};
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::draft::Draft;

@@ -8,6 +8,7 @@
 
 pub mod activity;
 pub mod answer;
+pub mod arrivals;
 pub mod attendance;
 pub mod audience;
 pub mod channel;
@@ -35,7 +36,7 @@ use std::sync::{Arc, Mutex};
 use crate::hub::{ChannelName, History, Position, Publication, PublicationId, Published, Resumption};
 use crate::pusher::Kind;
 use crate::server::broker::answer::{NotPublished, PublishAnswer, Publishing, Receipt, Waiter};
-use crate::server::broker::attendance::{Arrival, Departure, PresenceRules};
+use crate::server::broker::arrivals::{Arrival, Departure, PresenceRules};
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::{Engine, Ticket};

@@ -90,6 +90,7 @@ impl Connection {
         }
         http.client = Some(client);
         if http.is_shared {
+            debug_assert!(self.seat.is_none(), "the seat of a request is given back with its answer");
             self.seat = limits.enter(client, lasting.counts(), cx.now)?;
         }
         if lasting == Lasting::OtherProtocol {

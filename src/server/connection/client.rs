@@ -2,7 +2,7 @@
 //!
 //! The roles are in `pusher` and `multiplex`.
 
-use super::multiplex::{Awaited, Multiplex};
+use crate::commands::Reference;
 use crate::hub::WireForm;
 use crate::pusher::{Session, User};
 use crate::server::apps::running::Place;
@@ -45,6 +45,38 @@ impl Client {
             Self::Publisher(awaited) => awaited.channel.len(),
         };
         size_of::<Self>() + own
+    }
+}
+
+/// A client that reads and publishes to many channels.
+#[derive(Debug)]
+pub struct Multiplex {
+    /// The form in which it reads channels.
+    pub form: WireForm,
+    /// The app whose channels it names, if it is not the first.
+    pub app: Option<Box<str>>,
+    /// Whether its page may publish.
+    pub is_page_served: bool,
+    /// When it has to have proved something or asked for something; `None` once it has.
+    pub begin_by: Option<Millis>,
+    /// How often it was refused.
+    pub refusals: u16,
+    /// The publication of which the outcome is awaited. No further command is read until then.
+    pub awaited: Option<Box<Awaited>>,
+}
+
+/// A publication that is with the engine.
+#[derive(Debug)]
+pub struct Awaited {
+    pub reference: Option<Reference>,
+    /// The channel, as the client calls it.
+    pub channel: Box<str>,
+}
+
+impl Multiplex {
+    /// The bytes of memory that it takes beside itself.
+    pub fn held_len(&self) -> usize {
+        self.awaited.as_ref().map_or(0, |awaited| size_of::<Awaited>() + awaited.channel.len())
     }
 }
 

@@ -19,7 +19,7 @@ use crate::hub::{
 use crate::server::access::{Access, Identity, Refusal};
 use crate::server::apps::running::RunningApp;
 use crate::server::broker::answer::Waiter;
-use crate::server::broker::attendance::{Arrival, Departure};
+use crate::server::broker::arrivals::{Arrival, Departure};
 use crate::server::broker::audience::Cache;
 use crate::server::broker::joins::{Full, Joined, Joiner, Leaver};
 use crate::server::broker::presence::Present;

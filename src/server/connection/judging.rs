@@ -5,9 +5,8 @@
 use std::sync::Arc;
 
 use super::context::Context;
+use super::grants::{Parked, Tenure, Wish, Wished};
 use super::life::{Expects, Life, Messages, WebSocket};
-use super::parked::Parked;
-use super::tenure::{Tenure, Wish, Wished};
 use super::{Connection, Next};
 use crate::backend::{
     Action, Asked, Credentials, Decision, Fault, Fields, Judged, Person, QuestionId, Transport,
@@ -70,7 +69,7 @@ impl Connection {
             self.answer(&request, judged, cx);
             return Next::Read;
         }
-        let Some(tenure) = &mut self.tenure else { return Next::Wait };
+        let Some(tenure) = self.tenure_mut() else { return Next::Wait };
         if let Some((_, channels)) = tenure.renewal.take_if(|(awaited, _)| *awaited == question) {
             return self.renewed(&channels, &decisions, cx);
         }
@@ -107,7 +106,7 @@ impl Connection {
         judged: &Judged,
         cx: &Context,
     ) {
-        self.tenure = None;
+        self.set_tenure(None);
         let asks_to_publish = match answer {
             Answer::Upgrade(acceptance) => match &acceptance.becomes {
                 Becoming::Subscriber { may_publish, .. } => *may_publish == MayPublish::IfTheBackendSaysSo,
@@ -135,7 +134,7 @@ impl Connection {
                 Action::Publish => {}
             }
         }
-        self.tenure = Some(Box::new(tenure));
+        self.set_tenure(Some(Box::new(tenure)));
     }
 
     fn credentials_of(&self, request: &http::Request, cx: &Context) -> Arc<Credentials> {
@@ -166,6 +165,51 @@ impl Connection {
         };
         let waiter = Waiter { loop_index: cx.loop_index, connection: cx.owner };
         hook.ask(Question { credentials, action, channels, transport, waiter }, cx.now)
+    }
+}
+
+/// Where it is kept.
+impl Connection {
+    /// What it may by the word of its backend, if that was asked.
+    pub(super) fn tenure(&self) -> Option<&Tenure> {
+        match &self.life {
+            Life::Http(http) => http.tenure.as_deref(),
+            Life::LongPoll(poll) => poll.http.tenure.as_deref(),
+            Life::WebSocket(websocket) => websocket.aside.as_ref()?.tenure.as_deref(),
+            Life::EventStream(stream) => stream.tenure.as_deref(),
+            Life::Carried(_) | Life::Carrier(_) | Life::Finishing | Life::Lingering => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn tenure_mut(&mut self) -> Option<&mut Tenure> {
+        match &mut self.life {
+            Life::Http(http) => http.tenure.as_deref_mut(),
+            Life::LongPoll(poll) => poll.http.tenure.as_deref_mut(),
+            Life::WebSocket(websocket) => websocket.aside.as_mut()?.tenure.as_deref_mut(),
+            Life::EventStream(stream) => stream.tenure.as_deref_mut(),
+            Life::Carried(_) | Life::Carrier(_) | Life::Finishing | Life::Lingering => None,
+        }
+    }
+
+    /// Takes that of a request, for what the connection becomes by it.
+    pub(super) fn take_tenure(&mut self) -> Option<Box<Tenure>> {
+        match &mut self.life {
+            Life::Http(http) => http.tenure.take(),
+            Life::LongPoll(_)
+            | Life::WebSocket(_)
+            | Life::EventStream(_)
+            | Life::Carried(_)
+            | Life::Carrier(_)
+            | Life::Finishing
+            | Life::Lingering => None,
+        }
+    }
+
+    fn set_tenure(&mut self, tenure: Option<Box<Tenure>>) {
+        if let Life::Http(http) = &mut self.life {
+            http.tenure = tenure;
+        }
     }
 }
 
@@ -207,13 +251,13 @@ impl Connection {
         decisions: Box<[Decision]>,
         cx: &mut Context,
     ) {
-        let Some(tenure) = &mut self.tenure else { return };
+        let Some(tenure) = self.tenure_mut() else { return };
         tenure.judged.add(asking.action, &asking.channels, decisions);
         if let Some(person) = tenure.judged.person().cloned() {
             self.adopt(&person, cx);
         }
         self.carry_out(request, cx);
-        if let Some(tenure) = &mut self.tenure {
+        if let Some(tenure) = self.tenure_mut() {
             tenure.judged = Judged::default();
         }
     }
@@ -260,7 +304,7 @@ impl Connection {
         channel: &ChannelName,
         cx: &Context,
     ) -> Result<(), Refusal> {
-        let decision = self.tenure.as_ref().and_then(|tenure| tenure.judged.find(action, channel));
+        let decision = self.tenure().and_then(|tenure| tenure.judged.find(action, channel));
         match decision {
             Some(decision) => refusal_of(decision, action, channel).map_or(Ok(()), Err),
             None if action == Action::Subscribe && self.holds(channel, cx) => Ok(()),
@@ -272,12 +316,13 @@ impl Connection {
     /// Whether the client reads a channel by the word of the backend, or may again.
     fn holds(&self, channel: &ChannelName, cx: &Context) -> bool {
         let is_read = self.subscription_to(channel, cx).is_some();
-        self.tenure.as_ref().is_some_and(|tenure| tenure.holds(channel, is_read, cx.now))
+        self.tenure().is_some_and(|tenure| tenure.holds(channel, is_read, cx.now))
     }
 
     /// Notes that the client reads a channel by the word of the backend, if that was asked for its command.
     pub(super) fn hold_judged(&mut self, channel: &ChannelName, cx: &Context) {
-        let Some(tenure) = &mut self.tenure else { return };
+        self.forget_unread(cx);
+        let Some(tenure) = self.tenure_mut() else { return };
         if let Some(Decision::Yes(grant)) = tenure.judged.find(Action::Subscribe, channel) {
             let (sees, ends_at) = (grant.sees, Millis(grant.ends_at_ms));
             tenure.hold(channel, sees, ends_at, cx.owner);
@@ -286,7 +331,7 @@ impl Connection {
 
     /// Whether the backend lets the client see who is in a channel.
     pub(super) fn sees_by_backend(&self, channel: &ChannelName) -> bool {
-        self.tenure.as_ref().is_some_and(|tenure| {
+        self.tenure().is_some_and(|tenure| {
             let judged = tenure.judged.find(Action::Subscribe, channel);
             matches!(judged, Some(Decision::Yes(grant)) if grant.sees) || tenure.sees(channel)
         })
@@ -305,21 +350,21 @@ impl Connection {
 impl Connection {
     /// Asks about channels of a connection that lasts.
     pub(super) fn ask_for(&self, action: Action, channels: &[ChannelName], cx: &Context) -> Asked {
-        match &self.tenure {
+        match self.tenure() {
             Some(tenure) => self.consult(&tenure.credentials, action, channels, tenure.transport, cx),
             None => Asked::Known(channels.iter().map(|_| Decision::Fault(Fault::Unreachable)).collect()),
         }
     }
 
     fn await_wish(&mut self, wish: Wish) {
-        if let Some(tenure) = &mut self.tenure {
+        if let Some(tenure) = self.tenure_mut() {
             tenure.wish = Some(Box::new(wish));
         }
     }
 
     /// Whether a message or command waits for the backend, so that no further one is read.
     pub(super) fn awaits_judgement(&self) -> bool {
-        self.tenure.as_ref().is_some_and(|tenure| tenure.wish.is_some())
+        self.tenure().is_some_and(|tenure| tenure.wish.is_some())
     }
 
     /// Publishes a message of a subscriber, if it need not be asked about; otherwise once the backend has said yes.
@@ -331,7 +376,7 @@ impl Connection {
             }) => *may_publish == MayPublish::IfTheBackendSaysSo,
             _ => false,
         };
-        if !is_asked || self.tenure.as_ref().is_some_and(|tenure| cx.now < tenure.publishes_until) {
+        if !is_asked || self.tenure().is_some_and(|tenure| cx.now < tenure.publishes_until) {
             return self.publish_sent(sent, cx);
         }
         let channel = sent.draft.channel.clone();
@@ -350,7 +395,7 @@ impl Connection {
 
     fn publish_if(&mut self, sent: Sent, decision: &Decision, cx: &mut Context) {
         let channel = sent.draft.channel.clone();
-        if let (Decision::Yes(grant), Some(tenure)) = (decision, &mut self.tenure) {
+        if let (Decision::Yes(grant), Some(tenure)) = (decision, self.tenure_mut()) {
             tenure.publishes_until = Millis(grant.ends_at_ms);
             return self.publish_sent(sent, cx);
         }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::carried::Carried;
 use super::client::Client;
-use super::parked::Parked;
+use super::grants::{Parked, Tenure};
 use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
@@ -54,6 +54,8 @@ pub struct Http {
     pub client: Option<IpAddr>,
     /// Whether it came from a trusted proxy, so that its requests may be those of several clients, and count one by one.
     pub is_shared: bool,
+    /// What its current request may by the word of its backend, if that was asked.
+    pub tenure: Option<Box<Tenure>>,
 }
 
 /// What an HTTP connection expects of its peer.
@@ -92,6 +94,7 @@ impl Http {
         Self {
             reader: RequestReader::new(Limits::default()),
             expects: Expects::Head,
+            tenure: None,
             allow_origin: None,
             allows_credentials: false,
             hop: None,
@@ -154,7 +157,8 @@ impl Http {
             | Expects::Delivery { .. }
             | Expects::SessionBody(_) => 0,
         };
-        self.reader.held_len() + body_len
+        let tenure_len = self.tenure.as_ref().map_or(0, |tenure| tenure.held_len());
+        self.reader.held_len() + body_len + tenure_len
     }
 
     /// The number of received bytes that are not parsed yet: those of the next request, while this one waits.
@@ -222,8 +226,8 @@ impl LongPoll {
 #[derive(Debug)]
 pub struct WebSocket {
     pub protocol: Protocol,
-    /// Input that was read but not processed, since the share of a turn was used up. `protocol` knows how far it got.
-    pub rest: Option<Box<Rest>>,
+    /// What most connections never have. In one box, so that those have one word for it.
+    pub aside: Option<Box<Aside>>,
     /// The compression that was agreed.
     pub deflate: Option<Deflate>,
     pub awaits: Awaits,
@@ -233,6 +237,22 @@ pub struct WebSocket {
     pub messages: Messages,
     /// What its protocol keeps of the client.
     pub client: Option<Box<Client>>,
+}
+
+/// What few WebSockets have.
+#[derive(Debug, Default)]
+pub struct Aside {
+    /// Input that was read but not processed, since the share of a turn was used up. `protocol` knows how far it got.
+    pub rest: Option<Rest>,
+    /// What it may by the word of its backend, if that was asked.
+    pub tenure: Option<Box<Tenure>>,
+}
+
+impl Aside {
+    fn held_len(&self) -> usize {
+        let rest_len = self.rest.as_ref().map_or(0, Rest::held_len);
+        size_of::<Self>() + rest_len + self.tenure.as_ref().map_or(0, |tenure| tenure.held_len())
+    }
 }
 
 /// What becomes of the messages of a WebSocket.
@@ -305,7 +325,7 @@ impl WebSocket {
     /// The bytes of memory that the message under way and the unprocessed input take.
     pub fn held_len(&self) -> usize {
         let client = self.client.as_ref().map_or(0, |client| client.held_len());
-        self.protocol.held_len() + self.rest.as_ref().map_or(0, |rest| rest.held_len()) + client
+        self.protocol.held_len() + self.aside.as_ref().map_or(0, |aside| aside.held_len()) + client
     }
 
     /// Whether its messages are envelopes, in both directions.
@@ -323,7 +343,26 @@ impl WebSocket {
 
     /// Whether input was read but not processed.
     pub fn has_rest(&self) -> bool {
-        self.rest.is_some()
+        self.aside.as_ref().is_some_and(|aside| aside.rest.is_some())
+    }
+
+    /// Takes the input that was read but not processed.
+    pub fn take_rest(&mut self) -> Option<Rest> {
+        let rest = self.aside.as_mut()?.rest.take();
+        self.aside = self.aside.take().filter(|aside| aside.tenure.is_some());
+        rest
+    }
+
+    /// Keeps input that is not processed yet.
+    pub fn keep_rest(&mut self, rest: Rest) {
+        self.aside.get_or_insert_default().rest = Some(rest);
+    }
+
+    /// It may something by the word of its backend.
+    pub fn set_tenure(&mut self, tenure: Option<Box<Tenure>>) {
+        if tenure.is_some() {
+            self.aside.get_or_insert_default().tenure = tenure;
+        }
     }
 
     /// The peer gave a sign of life.
@@ -342,9 +381,17 @@ pub struct EventStream {
     pub is_envelope: bool,
     /// What it was told of its positions, if it reads several channels.
     pub places: Option<Box<Places>>,
+    /// What it reads by the word of its backend, if that was asked.
+    pub tenure: Option<Box<Tenure>>,
 }
 
 impl EventStream {
+    /// The bytes of memory that it takes beside itself.
+    pub fn held_len(&self) -> usize {
+        let places_len = self.places.as_ref().map_or(0, |places| size_of_val(&**places));
+        places_len + self.tenure.as_ref().map_or(0, |tenure| tenure.held_len())
+    }
+
     /// What the peer is expected to do.
     pub fn stage(&self) -> Stage {
         match self.awaits {

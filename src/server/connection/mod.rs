@@ -13,6 +13,7 @@ pub mod clients;
 pub mod context;
 mod due;
 mod event_stream;
+mod grants;
 mod http;
 mod joining;
 mod judging;
@@ -25,7 +26,6 @@ mod multiplex;
 mod obeying;
 pub mod outbox;
 mod over_http;
-mod parked;
 mod pipe;
 mod places;
 mod pusher;
@@ -52,7 +52,6 @@ use outbox::Outbox;
 use places::Places;
 use stream::Stream;
 use subscriptions::Subscriptions;
-use tenure::Tenure;
 use timeouts::{Deadlines, Stage};
 
 use crate::hub::{Hub, LogId, Subscription};
@@ -73,8 +72,6 @@ pub struct Connection {
     life: Life,
     /// Who the client is, by what its newest request carried. `None`: nobody in particular.
     pub identity: Option<Arc<Identity>>,
-    /// What it may by the word of its backend, if that was asked.
-    tenure: Option<Box<Tenure>>,
     outbox: Outbox,
     subscriptions: Subscriptions,
     /// Since when it lags by more than its policy allows.
@@ -136,7 +133,6 @@ impl Connection {
             stream,
             life: Life::Http(Box::new(Http::new())),
             identity: None,
-            tenure: None,
             outbox: Outbox::default(),
             subscriptions: Subscriptions::None,
             lateness: Lateness::default(),
@@ -193,11 +189,10 @@ impl Connection {
             Life::WebSocket(websocket) => websocket.held_len(),
             Life::Carried(session) => session.held_len(),
             Life::Carrier(carrier) => carrier.held_len(),
-            Life::EventStream(stream) => stream.places.as_ref().map_or(0, |places| size_of_val(&**places)),
+            Life::EventStream(stream) => stream.held_len(),
             Life::Finishing | Life::Lingering => 0,
         };
-        let tenure_len = self.tenure.as_ref().map_or(0, |tenure| tenure.held_len());
-        inbound + tenure_len + self.outbox.held_len() + self.subscriptions.held_len()
+        inbound + self.outbox.held_len() + self.subscriptions.held_len()
     }
 
     /// Updates the loop's counts: the bytes that it holds and its transport.
@@ -267,7 +262,8 @@ impl Connection {
     }
 
     /// A WebSocket handshake was accepted.
-    fn become_websocket(&mut self, websocket: WebSocket, now: Millis) {
+    fn become_websocket(&mut self, mut websocket: WebSocket, now: Millis) {
+        websocket.set_tenure(self.take_tenure());
         self.enter(Life::WebSocket(websocket), now);
     }
 
@@ -279,8 +275,8 @@ impl Connection {
         places: Option<Box<Places>>,
         now: Millis,
     ) {
-        let awaits = Awaits::Nothing;
-        self.enter(Life::EventStream(EventStream { awaits, is_leaving, is_envelope, places }), now);
+        let (awaits, tenure) = (Awaits::Nothing, self.take_tenure());
+        self.enter(Life::EventStream(EventStream { awaits, is_leaving, is_envelope, places, tenure }), now);
     }
 
     /// A long poll begins to wait. `make` gets the HTTP connection, which continues after the answer.

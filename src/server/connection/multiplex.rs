@@ -2,13 +2,14 @@
 //!
 //! What a message asks for is read by `commands`, and done in `obeying`. The bytes of channels are in logs of this loop.
 
-use super::client::Client;
+use super::client::{Awaited, Client, Multiplex};
 use super::context::Context;
 use super::life::Life;
 use super::subscriptions::Entry;
 use super::{Connection, Next};
-use crate::commands::{self, Fault, FaultKind, Limits, Reference, Request, answer};
-use crate::hub::{ChannelName, PublicationId, Subscription, WireForm};
+use crate::commands::answer::{self, Beginning};
+use crate::commands::{self, Fault, FaultKind, Limits, Reference, Request};
+use crate::hub::{ChannelName, PublicationId, Subscription};
 use crate::server::access::Verdict;
 use crate::server::api::acceptance::Multiplexing;
 use crate::server::broker::answer::{NotPublished, Receipt};
@@ -22,38 +23,6 @@ const REFUSALS_MAX: u16 = 100;
 
 /// What the server ends a subscription with that lags too far.
 const LAGGED: &str = "lagged";
-
-/// A client that reads and publishes to many channels.
-#[derive(Debug)]
-pub struct Multiplex {
-    /// The form in which it reads channels.
-    pub form: WireForm,
-    /// The app whose channels it names, if it is not the first.
-    pub app: Option<Box<str>>,
-    /// Whether its page may publish.
-    pub is_page_served: bool,
-    /// When it has to have proved something or asked for something; `None` once it has.
-    begin_by: Option<Millis>,
-    /// How often it was refused.
-    refusals: u16,
-    /// The publication of which the outcome is awaited. No further command is read until then.
-    awaited: Option<Box<Awaited>>,
-}
-
-/// A publication that is with the engine.
-#[derive(Debug)]
-pub struct Awaited {
-    pub reference: Option<Reference>,
-    /// The channel, as the client calls it.
-    pub channel: Box<str>,
-}
-
-impl Multiplex {
-    /// The bytes of memory that it takes beside itself.
-    pub fn held_len(&self) -> usize {
-        self.awaited.as_ref().map_or(0, |awaited| size_of::<Awaited>() + awaited.channel.len())
-    }
-}
 
 /// Beginnings.
 impl Connection {
@@ -315,19 +284,19 @@ impl Connection {
             let who = self.identity.as_deref();
             if let Verdict::No(refusal) = cx.access.may_subscribe(who, &channel) {
                 self.expel(subscription, refusal.code(), cx);
-            } else if let Verdict::No(refusal) = cx.access.may_see(who, &channel) {
-                self.end_companion(&channel, FaultKind::from(&refusal), cx);
+            } else if let Verdict::No(_) = cx.access.may_see(who, &channel) {
+                self.end_companion(&channel, subscription, cx);
             }
         }
     }
 
-    /// The client is told no more who is in a channel, and told why, if it was until now.
-    fn end_companion(&mut self, channel: &ChannelName, kind: FaultKind, cx: &mut Context) {
-        let Some(subscription) = self.subscription_to_companion(channel, cx) else { return };
-        if self.detach(subscription, cx) {
-            cx.unsubscribe(subscription);
-            let channel = Some(channel.local().to_owned());
-            self.send_message(&answer::error(&Fault { reference: None, channel, kind }));
+    /// If the client was told until now who is in a channel that it reads, it is told that it is not any more.
+    fn end_companion(&mut self, channel: &ChannelName, subscription: Subscription, cx: &mut Context) {
+        let Some(companion) = self.subscription_to_companion(channel, cx) else { return };
+        if self.detach(companion, cx) {
+            cx.unsubscribe(companion);
+            let beginning = Beginning { since: self.position_in(subscription, cx), lacks_presence: true };
+            self.send_message(&answer::subscribed(channel, None, beginning));
         }
     }
 

@@ -3,10 +3,10 @@
 //! The commands were read by `commands`; answers are sent in the order of the commands.
 
 use super::Connection;
+use super::client::Awaited;
 use super::context::Context;
 use super::joining::join_one_of_many;
 use super::long_poll::elements_of;
-use super::multiplex::Awaited;
 use crate::commands::answer::{self, Beginning};
 use crate::commands::{Command, Fault, FaultKind, Message, Reference, Request, Wanted};
 use crate::hub::{ChannelName, Position, Source, WireForm};

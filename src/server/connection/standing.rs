@@ -179,6 +179,7 @@ impl Connection {
     pub(super) fn update_publishing(&mut self, cx: &Context) {
         let Some(subscription) = self.subscriptions.single() else { return };
         let may = cx.access.may_publish(self.identity.as_deref(), cx.hub.channel(subscription));
+        let has_tenure = self.tenure().is_some();
         let Life::WebSocket(websocket) = &mut self.life else { return };
         let (Messages::Published(may_publish) | Messages::Enveloped(may_publish)) = &mut websocket.messages
         else {
@@ -187,7 +188,7 @@ impl Connection {
         *may_publish = match (*may_publish, may) {
             (MayPublish::Never, _) => MayPublish::Never,
             // It was let in by another rule: the backend is asked at the next handshake.
-            (as_before, Verdict::Ask(_)) if self.tenure.is_none() => as_before,
+            (as_before, Verdict::Ask(_)) if !has_tenure => as_before,
             (_, verdict) => MayPublish::of(&verdict),
         };
         let may_publish = *may_publish;

@@ -5,10 +5,10 @@
 use std::borrow::Cow;
 use std::io::{self, IoSlice};
 
+use super::client::Awaited;
 use super::context::Context;
 use super::joining::join;
 use super::life::{Awaits, Life, Messages, Rest, WebSocket};
-use super::multiplex::Awaited;
 use super::obeying::fault_of_key;
 use super::{Connection, Next};
 use crate::commands::Fault;
@@ -57,7 +57,7 @@ impl Connection {
         let is_leaving = cx.is_leaving();
         let awaits = Awaits::Nothing;
         let websocket =
-            WebSocket { protocol, rest: None, deflate, awaits, is_leaving, messages, client: None };
+            WebSocket { protocol, aside: None, deflate, awaits, is_leaving, messages, client: None };
         self.become_websocket(websocket, cx.now);
         let is_refused = matches!(acceptance.becomes, Becoming::Refused(_));
         if !is_refused && matches!(messages, Messages::Enveloped(_) | Messages::Commands) {
@@ -85,14 +85,14 @@ impl Connection {
     /// Processes input that was read in an earlier turn and exceeded its share.
     pub(super) fn resume_frames(&mut self, cx: &mut Context) -> Next {
         let Life::WebSocket(websocket) = &mut self.life else { return Next::Read };
-        match websocket.rest.take() {
+        match websocket.take_rest() {
             Some(mut rest) => {
                 let (next, left_len) = self.process_frames(rest.unread(), cx);
                 if let Some(len) = left_len
                     && let Life::WebSocket(websocket) = &mut self.life
                 {
                     rest.keep_last(len);
-                    websocket.rest = Some(rest);
+                    websocket.keep_rest(rest);
                 }
                 next
             }
@@ -107,7 +107,7 @@ impl Connection {
         if let Some(len) = left_len
             && let Life::WebSocket(websocket) = &mut self.life
         {
-            websocket.rest = Some(Box::new(Rest::new(&input[input.len() - len..])));
+            websocket.keep_rest(Rest::new(&input[input.len() - len..]));
         }
         next
     }

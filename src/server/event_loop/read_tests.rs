@@ -14,7 +14,7 @@ use super::*;
 use crate::config::Config;
 use crate::hub::{ChannelName, Position};
 use crate::server::broker::answer::Waiter;
-use crate::server::broker::attendance::Arrival;
+use crate::server::broker::arrivals::Arrival;
 use crate::server::clock::Millis;
 use crate::server::{Draft, Server};
 use crate::ws::{Opcode, encode_masked_frame};

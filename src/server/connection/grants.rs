@@ -1,0 +1,127 @@
+//! What a connection has by the word of its backend, and what waits for that: a request, a message, a command.
+//!
+//! When it is asked is known to `judging` and `tenure`.
+
+use std::sync::Arc;
+
+use crate::backend::{Credentials, Judged, QuestionId, Transport};
+use crate::http;
+use crate::hub::ChannelName;
+use crate::server::api::basis::Asking;
+use crate::server::api::payload::Sent;
+use crate::server::clock::Millis;
+
+/// Connections that were allowed something until the same moment ask again spread over this time.
+const SPREAD_MS: u64 = 1_000;
+
+/// A request that waits for the backend. Nothing that follows it is read meanwhile.
+#[derive(Debug)]
+pub struct Parked {
+    pub request: http::Request,
+    pub credentials: Arc<Credentials>,
+    pub judged: Judged,
+    pub asking: Asking,
+    pub question: QuestionId,
+}
+
+impl Parked {
+    /// The bytes of memory that it takes.
+    pub fn held_len(&self) -> usize {
+        size_of::<Self>() + self.request.held_len() + self.credentials.held_len() + self.judged.held_len()
+    }
+}
+
+/// What a connection may by the word of its backend, and until when.
+#[derive(Debug)]
+pub struct Tenure {
+    pub credentials: Arc<Credentials>,
+    pub transport: Transport,
+    /// The channels that it may read.
+    pub held: Vec<Held>,
+    /// Until when its messages are published to its one channel without another question, where the backend is to be asked.
+    pub publishes_until: Millis,
+    /// The earliest time at which a channel is to be asked about again.
+    pub ask_at: Millis,
+    /// The channels that are being asked about again.
+    pub renewal: Option<(QuestionId, Vec<ChannelName>)>,
+    /// What the client wants to be done if the backend says so. Nothing further is read until then.
+    pub wish: Option<Box<Wish>>,
+    /// What the backend has decided about the command that is being carried out.
+    pub judged: Judged,
+}
+
+/// What a client wants to be done.
+#[derive(Debug)]
+pub struct Wish {
+    pub question: QuestionId,
+    pub asking: Asking,
+    pub what: Wished,
+}
+
+/// The same, as it came.
+#[derive(Debug)]
+pub enum Wished {
+    /// A message is to be published to the one channel.
+    Message(Sent),
+    /// A command is to be carried out: its text.
+    Command(Box<str>),
+}
+
+/// A channel that may be read.
+#[derive(Debug)]
+pub struct Held {
+    pub channel: ChannelName,
+    /// Whether the client may see who is there.
+    pub sees: bool,
+    pub ends_at: Millis,
+}
+
+impl Tenure {
+    /// Nothing is allowed yet.
+    pub fn new(credentials: Arc<Credentials>, transport: Transport) -> Self {
+        Self {
+            credentials,
+            transport,
+            held: Vec::new(),
+            publishes_until: Millis(0),
+            ask_at: Millis(u64::MAX),
+            renewal: None,
+            wish: None,
+            judged: Judged::default(),
+        }
+    }
+
+    /// The bytes of memory that it takes.
+    pub fn held_len(&self) -> usize {
+        let wish_len = self.wish.as_ref().map_or(0, |wish| match &wish.what {
+            Wished::Message(sent) => size_of::<Wish>() + sent.draft.data.len(),
+            Wished::Command(text) => size_of::<Wish>() + text.len(),
+        });
+        let held_len = self.held.capacity() * size_of::<Held>();
+        size_of::<Self>() + self.credentials.held_len() + held_len + wish_len
+    }
+
+    /// Whether the client may see who is in a channel that it reads.
+    pub fn sees(&self, channel: &ChannelName) -> bool {
+        self.held.iter().any(|held| held.channel == *channel && held.sees)
+    }
+
+    /// Whether the client reads a channel, or may again, without another question.
+    pub fn holds(&self, channel: &ChannelName, is_read: bool, now: Millis) -> bool {
+        // Who reads it while the backend fails reads on.
+        self.held.iter().any(|held| held.channel == *channel && (is_read || now < held.ends_at))
+    }
+
+    /// The client may read a channel until then.
+    pub fn hold(&mut self, channel: &ChannelName, sees: bool, ends_at: Millis, owner: u64) {
+        self.held.retain(|held| held.channel != *channel);
+        self.held.push(Held { channel: channel.clone(), sees, ends_at });
+        self.ask_at = self.ask_at.min(spread(ends_at, owner));
+    }
+}
+
+/// A little later, another time for each connection.
+pub fn spread(at: Millis, owner: u64) -> Millis {
+    // Fibonacci hashing: neighbours in the table are far apart in time.
+    Millis(at.0.saturating_add((owner.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % SPREAD_MS))
+}
