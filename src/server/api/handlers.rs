@@ -209,7 +209,7 @@ impl Handlers {
         basis: Basis<'_>,
         who: &mut Option<Arc<Identity>>,
     ) -> Result<Answer, Denied> {
-        let Basis { access, apps, .. } = basis;
+        let Basis { access, .. } = basis;
         match (route, request.method()) {
             (Route::Channel(name), "GET" | "HEAD") => {
                 let read = identify(request, who, basis)
