@@ -135,11 +135,13 @@ fn the_server_with_a_token_key_starts_with_the_lines_of_the_readme_and_is_open_w
     let make_key = lines.iter().find(|line| line.starts_with("openssl")).unwrap();
     let made = Command::new("sh").args(["-c", make_key]).current_dir(folder.path()).status().unwrap();
     assert!(made.success());
-    let flags = lines.iter().find_map(|line| line.strip_prefix("cargo run --release -- --token-key")).unwrap();
+    let flags =
+        lines.iter().find_map(|line| line.strip_prefix("cargo run --release -- --token-key")).unwrap();
     let binary = env!("CARGO_BIN_EXE_fanfare");
     let start = format!("exec {binary} --token-key{flags} --listen 127.0.0.1:0");
     let process = spawn(Command::new("sh").args(["-c", &start]).current_dir(folder.path()));
-    let asked = |channel: &str| request(process.address, "GET", &format!("/channels/{channel}?wait=0"), "", b"");
+    let asked =
+        |channel: &str| request(process.address, "GET", &format!("/channels/{channel}?wait=0"), "", b"");
     assert_eq!((asked("news").status, asked("chat-7").status), (200, 401));
 }
 
