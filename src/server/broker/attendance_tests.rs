@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use mio::{Poll, Token};
 
 use super::*;
+use crate::config::{Config, Glob};
 use crate::hub::Position;
 use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::mailboxes;
