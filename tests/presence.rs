@@ -8,7 +8,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fanfare::config::{AccessKey, AuthRule, Config, Glob, PresenceRule};
 use fanfare::token::{Key, Keys};
@@ -35,6 +35,8 @@ fn told() -> Config {
             (Glob::new("open*"), PresenceRule::Members),
             (Glob::new("count*"), PresenceRule::Count),
         ],
+        // Nobody is asked for a sign of life: a client of a machine under load reads late.
+        idle_timeout: Duration::from_secs(3600),
         ..config()
     }
 }
@@ -131,12 +133,7 @@ impl Watcher {
 
     /// Reads one change.
     fn change(&mut self) -> Value {
-        let change = loop {
-            let said = next(&mut self.client);
-            if said["event"] != "fanfare:alive" {
-                break said;
-            }
-        };
+        let change = next(&mut self.client);
         assert_eq!(change["event"], "fanfare:presence", "{change}");
         let (epoch, sequence) = self.since.split_once('-').unwrap();
         let follows = format!("{epoch}-{}", sequence.parse::<u64>().unwrap() + 1);
@@ -206,6 +203,7 @@ fn two_tabs_are_one_member_and_a_page_that_is_loaded_again_was_never_away() {
     assert_eq!(subs(&there["members"]), ["ada", "bob", "dave"]);
     assert_eq!((&there["members"][1]["connections"], &there["count"]), (&json!(2), &json!(3)));
     // Both tabs are closed, then the other user's; one page is loaded again.
+    let mut again = client(server.address, "bob");
     for tab in tabs {
         drop(tab);
     }
@@ -213,7 +211,6 @@ fn two_tabs_are_one_member_and_a_page_that_is_loaded_again_was_never_away() {
         let there = presence(server.address, "chat-7");
         (there["members"][1]["connections"] == 0 && there["members"][2]["connections"] == 0).then_some(())
     });
-    let mut again = client(server.address, "bob");
     subscribe(&mut again, "chat-7");
     // Who left after that is gone, and nothing was told before.
     let change = watcher.change();
@@ -378,7 +375,7 @@ fn a_companion_is_in_no_list_and_no_client_reaches_it() {
 
 #[test]
 fn who_is_lost_without_a_word_counts_until_the_ping_is_not_answered() {
-    let (idle_timeout, pong_timeout) = (Duration::from_millis(300), Duration::from_millis(300));
+    let (idle_timeout, pong_timeout) = (Duration::from_millis(300), Duration::from_secs(3));
     let server = start(Config { idle_timeout, pong_timeout, ..told() });
     let mut ada = client(server.address, "ada");
     watch(&mut ada, "open-7");
@@ -408,6 +405,7 @@ fn who_is_lost_without_a_word_counts_until_the_ping_is_not_answered() {
 fn what_is_told_of_many_who_come_and_go_sums_up_to_who_is_there() {
     const MEMBERS: usize = 1000;
     let server = start(Config { presence_members: MEMBERS, ..told() });
+    let begun = Instant::now();
     let mut watcher = Watcher::new(server.address, "u0", "chat-7");
     let address = server.address;
     let crowd = |numbers: std::ops::Range<usize>| {
@@ -442,7 +440,8 @@ fn what_is_told_of_many_who_come_and_go_sums_up_to_who_is_there() {
     let mut told: Vec<_> = subs(&there["members"]).iter().map(|&sub| sub.to_owned()).collect();
     told.sort();
     assert_eq!(told, expected.into_keys().collect::<Vec<_>>());
-    assert!(watcher.changes < 60, "{} changes: they are gathered", watcher.changes);
+    let seconds = begun.elapsed().as_secs() as usize;
+    assert!(watcher.changes <= seconds + 1, "{} changes in {seconds} s: they are gathered", watcher.changes);
 }
 
 #[test]
@@ -464,6 +463,14 @@ fn above_the_longest_list_numbers_are_told_and_nobody_is_kept_out() {
     assert_eq!((&change["data"]["joined"], &change["data"]["left"]), (&Value::Null, &Value::Null));
     assert_eq!(presence(server.address, "chat-7")["members"], Value::Null);
     drop(others);
-    let change = next(&mut ada);
-    assert_eq!(subs(&change["data"]["members"]), ["ada"], "a list again");
+    // A list again, if the other is noticed later one with that, then who has left since.
+    let list = next(&mut ada)["data"]["members"].clone();
+    if subs(&list) != ["ada"] {
+        assert_eq!(list.as_array().map(Vec::len), Some(2), "{list}");
+        let change = next(&mut ada);
+        assert_eq!(
+            (change["data"]["left"].as_array().map(Vec::len), &change["data"]["count"]),
+            (Some(1), &json!(1))
+        );
+    }
 }
