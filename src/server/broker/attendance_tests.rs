@@ -6,10 +6,14 @@ use std::collections::VecDeque;
 use mio::{Poll, Token};
 
 use super::*;
-use crate::hub::Position;
+use crate::config::{Config, Glob};
+use crate::hub::{Owner, Position};
+use crate::server::broker::arrivals::PresenceRules;
 use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::mailboxes;
+use crate::server::broker::presence::Present;
 use crate::server::broker::retention::Retention;
+use crate::server::broker::roads::Road;
 
 /// A broker of two loops, which tells who is in `chat*`, and how many are in `count*`.
 fn broker() -> (Broker, Vec<Poll>) {
