@@ -57,6 +57,8 @@ fn every_command_is_one_that_a_test_runs() {
                 assert!(in_repository("tests/clients/readme.test.mjs").contains(script), "{line}");
                 assert!(in_repository("tests/clients/run.sh").contains(" readme\n"), "{line}");
             }
+            // Below, with the server that it is for.
+            ["openssl", "rand", ..] => {}
             ["cargo", "test"] => assert!(in_repository(".ci/run").contains("cargo test")),
             ["cargo", "bench", "--bench", name] => {
                 assert!(in_repository("Cargo.toml").contains(&format!("name = \"{name}\"")), "{line}");
@@ -114,6 +116,31 @@ fn the_server_for_others_starts_with_the_flags_of_the_readme_and_its_curl_publis
     run_against(&process, curl);
     assert_eq!(text(&mut subscriber), "hello");
     assert_eq!(request(process.address, "POST", "/channels/news", "", b"x").status, 401);
+}
+
+#[test]
+fn the_page_with_a_token_and_its_backends_are_those_that_a_suite_runs() {
+    let readme = readme();
+    for name in ["backend.mjs", "backend.py", "page.html"] {
+        let text = in_repository(&format!("tests/clients/token_page/{name}"));
+        assert!(!text.is_empty() && readme.contains(text.trim_end()), "{name}");
+    }
+    assert!(in_repository("tests/clients/run.sh").contains(" token_page"), "the suite is run");
+}
+
+#[test]
+fn the_server_with_a_token_key_starts_with_the_lines_of_the_readme_and_is_open_where_they_say() {
+    let lines = blocks("sh");
+    let folder = tempfile::tempdir().unwrap();
+    let make_key = lines.iter().find(|line| line.starts_with("openssl")).unwrap();
+    let made = Command::new("sh").args(["-c", make_key]).current_dir(folder.path()).status().unwrap();
+    assert!(made.success());
+    let flags = lines.iter().find_map(|line| line.strip_prefix("cargo run --release -- --token-key")).unwrap();
+    let binary = env!("CARGO_BIN_EXE_fanfare");
+    let start = format!("exec {binary} --token-key{flags} --listen 127.0.0.1:0");
+    let process = spawn(Command::new("sh").args(["-c", &start]).current_dir(folder.path()));
+    let asked = |channel: &str| request(process.address, "GET", &format!("/channels/{channel}?wait=0"), "", b"");
+    assert_eq!((asked("news").status, asked("chat-7").status), (200, 401));
 }
 
 #[test]

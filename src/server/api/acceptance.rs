@@ -26,6 +26,17 @@ pub struct Joining {
     pub announces: bool,
 }
 
+/// A long poll.
+#[derive(Debug)]
+pub struct Polling {
+    /// The channel.
+    pub channel: ChannelName,
+    /// Where it begins.
+    pub position: Position,
+    /// How long to wait if nothing is kept, in milliseconds; 0 answers at once.
+    pub wait_ms: u64,
+}
+
 /// A handshake that is accepted, and what the connection becomes.
 #[derive(Debug)]
 pub struct Acceptance {

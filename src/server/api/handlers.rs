@@ -10,7 +10,7 @@ use crate::hub::{ChannelName, EventName, Position, WireForm};
 use crate::pusher::fallback::path::{Purpose, SessionName};
 use crate::server::access::{Identity, Refusal};
 use crate::server::api::acceptance::{
-    Acceptance, Becoming, Joining, MayPublish, Multiplexing, form, inbound, is_deflated,
+    Acceptance, Becoming, Joining, MayPublish, Multiplexing, Polling, form, inbound, is_deflated,
 };
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
@@ -84,17 +84,6 @@ pub enum Answer {
     ReadMany(ReadingMany),
     /// Bring the request to its session.
     Session(SessionName, Purpose),
-}
-
-/// A long poll.
-#[derive(Debug)]
-pub struct Polling {
-    /// The channel.
-    pub channel: ChannelName,
-    /// Where it begins.
-    pub position: Position,
-    /// How long to wait if nothing is kept, in milliseconds; 0 answers at once.
-    pub wait_ms: u64,
 }
 
 /// What a body is read for.
@@ -199,6 +188,29 @@ impl Handlers {
             (Route::PusherElsewhere, "GET" | "HEAD") => {
                 Ok(self.connect_pusher(request, Connecting::elsewhere())?)
             }
+            (Route::Rest(head), "GET" | "POST") => {
+                let head = head.map_err(|refused| rest::refusal(&refused))?;
+                Ok(Answer::Call(Box::new(Requested::new(head, apps)?)))
+            }
+            (Route::Session(name, purpose), "POST") => Ok(Answer::Session(name, purpose)),
+            (route, "OPTIONS") if door == Door::Public => {
+                Ok(Answer::Respond(options(request, route.allow(door), access)))
+            }
+            (route, _) => self.answer_about_channels(door, route, request, basis, who),
+        }
+    }
+
+    /// As [`Handlers::try_answer`], for what is asked of channels and of those who read them.
+    fn answer_about_channels(
+        &self,
+        door: Door,
+        route: Route,
+        request: &Request,
+        basis: Basis<'_>,
+        who: &mut Option<Arc<Identity>>,
+    ) -> Result<Answer, Denied> {
+        let Basis { access, .. } = basis;
+        match (route, request.method()) {
             (Route::Channel(name), "GET" | "HEAD") => {
                 let read = identify(request, who, basis)
                     .and_then(|()| self.read_channel(request, name, who.as_deref(), basis));
@@ -224,14 +236,6 @@ impl Handlers {
                 identify(request, who, basis)?;
                 access.check_admin(who.as_deref())?;
                 Ok(Answer::Revoke)
-            }
-            (Route::Rest(head), "GET" | "POST") => {
-                let head = head.map_err(|refused| rest::refusal(&refused))?;
-                Ok(Answer::Call(Box::new(Requested::new(head, apps)?)))
-            }
-            (Route::Session(name, purpose), "POST") => Ok(Answer::Session(name, purpose)),
-            (route, "OPTIONS") if door == Door::Public => {
-                Ok(Answer::Respond(options(request, route.allow(door), access)))
             }
             (route, method) => Err(method_not_allowed(method, route.allow(door)).into()),
         }

@@ -12,7 +12,7 @@ use crate::config::LagPolicy;
 use crate::http::{Request, Response, Status};
 use crate::hub::{Hub, PublicationId, Resumption, Subscription, WireForm};
 use crate::server::access::Refusal;
-use crate::server::api::handlers::Polling;
+use crate::server::api::acceptance::Polling;
 use crate::server::broker::presence::Present;
 use crate::server::encoder;
 
