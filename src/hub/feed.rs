@@ -2,8 +2,6 @@
 //!
 //! Which channel and form the log belongs to, and what is done with the counts, is `registry`'s.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
 use super::exclusions::{Excluded, Exclusions};
@@ -29,8 +27,6 @@ pub struct Feed {
     pub log: Log,
     readers: Readers,
     exclusions: Exclusions,
-    /// How many publications were skipped and not yet reported to the owner, by slot. Of most logs nobody skips any.
-    missed: BTreeMap<u32, u64>,
     unread_by: usize,
     /// The newest publication that was appended or, if none was, that was there before; `None` if nobody has said.
     pub newest: Option<PublicationId>,
@@ -51,7 +47,6 @@ impl Feed {
         if reader.steps_over() {
             self.exclusions.remove(slot);
         }
-        self.missed.remove(&slot);
         if self.log.lag(reader.cursor) > 0 {
             self.caught_up();
         }
@@ -180,6 +175,25 @@ impl Feed {
         has_more
     }
 
+    /// As [`Feed::advance`], by as much as the reader has to read, but `len_max` bytes at most: how many, and whether it has
+    /// more to read.
+    pub fn advance_within(&mut self, slot: u32, len_max: usize) -> (usize, bool) {
+        let reader = self.readers.get_mut(slot);
+        let lag = self.log.lag(reader.cursor) as usize;
+        if reader.steps_over() {
+            let len = len_max.min(lag - self.excluded_len(slot) as usize);
+            return (len, self.advance(slot, len));
+        }
+        if len_max < lag {
+            return (len_max, self.advance(slot, len_max));
+        }
+        reader.cursor = self.log.cursor_at_head();
+        if lag > 0 {
+            self.caught_up();
+        }
+        (lag, false)
+    }
+
     fn advance_over(&mut self, slot: u32, mut len: usize) -> bool {
         loop {
             let reader = self.readers.get(slot);
@@ -223,13 +237,11 @@ impl Feed {
         self.skip_to(slot, self.newest(slot, reader, lag_max))
     }
 
-    /// How many frames were skipped since this was last called.
-    pub fn take_missed(&mut self, slot: u32) -> u64 {
-        self.missed.remove(&slot).unwrap_or(0)
-    }
-
-    /// Trims what every reader has read. Costs a walk over the readers.
+    /// Trims what every reader has read. Costs a walk over the readers, unless all of them have read everything.
     pub fn trim(&mut self) {
+        if self.unread_by == 0 {
+            return;
+        }
         let slowest = self.readers.iter().map(|reader| reader.cursor.offset()).min();
         self.log.trim(slowest.unwrap_or(self.log.head()));
     }
@@ -266,9 +278,6 @@ impl Feed {
         let stepped_over =
             self.excluded(slot, reader).map_or(0, |excluded| excluded.count_before(cursor.offset()));
         let missed = frames - stepped_over;
-        if missed > 0 {
-            *self.missed.entry(slot).or_default() += missed;
-        }
         self.move_reader(slot, before, cursor);
         missed
     }

@@ -3,7 +3,7 @@
 //! An owner is a number that the caller understands (a connection); nothing is sent to it here. Order between loops is
 //! not kept here either: publications are appended in the order in which they are to be read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use slab::Slab;
@@ -25,6 +25,8 @@ pub struct Hub {
     deliveries: [u64; WireForm::ALL.len()],
     /// Publications that readers skipped.
     passed_over: u64,
+    /// Of these, the ones that were not reported to their owner yet. Most subscriptions skip nothing.
+    missed: BTreeMap<Subscription, u64>,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,7 @@ impl Hub {
     /// before, or the connection is inside a frame that never ends.
     pub fn unsubscribe(&mut self, subscription: Subscription) {
         let LogId { channel, form } = subscription.log;
+        self.missed.remove(&subscription);
         let is_last = self.change(subscription.log, |feed| {
             feed.leave(subscription.slot);
             feed.readers_len() == 0
@@ -192,8 +195,14 @@ impl Hub {
     /// place to the first. The former is the order in which they joined, in which a system has their sockets side by side.
     #[must_use]
     pub fn reader_at(&self, log: LogId, place: usize) -> Option<(Subscription, u64)> {
+        self.reader_with_hint(log, place).map(|(subscription, owner, _)| (subscription, owner))
+    }
+
+    /// As [`Hub::reader_at`], with the number that the owner last gave to [`Hub::set_hint`]; 0 before that.
+    #[must_use]
+    pub fn reader_with_hint(&self, log: LogId, place: usize) -> Option<(Subscription, u64, u32)> {
         let (slot, reader) = self.feed(log)?.reader_at(place)?;
-        Some((Subscription { log, slot }, reader.owner))
+        Some((Subscription { log, slot }, reader.owner, reader.hint))
     }
 
     /// Where a walk goes on after `visited`, which was at `place`: at the same place if it has left, since the last
@@ -255,6 +264,12 @@ impl Hub {
         self.change(subscription.log, |feed| feed.advance(subscription.slot, len))
     }
 
+    /// As [`Hub::advance`], by as much as the subscriber has to read, but `len_max` bytes at most: how many, and whether it has
+    /// more to read.
+    pub fn advance_within(&mut self, subscription: Subscription, len_max: usize) -> (usize, bool) {
+        self.change(subscription.log, |feed| feed.advance_within(subscription.slot, len_max))
+    }
+
     /// How many of the bytes that the subscriber is behind are those of publications that exclude it.
     #[must_use]
     pub fn excluded_len(&self, subscription: Subscription) -> u64 {
@@ -272,8 +287,8 @@ impl Hub {
     /// started frame must have been read to its end. The number of skipped publications is added to
     /// [`Hub::take_missed`].
     pub fn skip_oldest(&mut self, subscription: Subscription, lag_max: u64) {
-        self.passed_over +=
-            self.change(subscription.log, |feed| feed.skip_oldest(subscription.slot, lag_max));
+        let missed = self.change(subscription.log, |feed| feed.skip_oldest(subscription.slot, lag_max));
+        self.note_missed(subscription, missed);
     }
 
     /// Skips all but the newest publication. A started frame must have been read to its end. The number of skipped
@@ -282,14 +297,14 @@ impl Hub {
     /// The newest is skipped too if it is followed by more than `lag_max` bytes of publications that exclude the
     /// subscriber, for these are kept until it has read the newest. The same holds for [`Hub::skip_oldest`].
     pub fn skip_to_newest(&mut self, subscription: Subscription, lag_max: u64) {
-        self.passed_over +=
-            self.change(subscription.log, |feed| feed.skip_to_newest(subscription.slot, lag_max));
+        let missed = self.change(subscription.log, |feed| feed.skip_to_newest(subscription.slot, lag_max));
+        self.note_missed(subscription, missed);
     }
 
     /// How many publications were skipped since this was last called.
     #[must_use]
     pub fn take_missed(&mut self, subscription: Subscription) -> u64 {
-        self.feed_mut(subscription.log).take_missed(subscription.slot)
+        self.missed.remove(&subscription).unwrap_or(0)
     }
 
     /// Trims what every subscriber of the log has read, and notes how much is left. Costs O(subscribers).
@@ -343,6 +358,13 @@ impl Hub {
     #[must_use]
     pub fn passed_over(&self) -> u64 {
         self.passed_over
+    }
+
+    fn note_missed(&mut self, subscription: Subscription, missed: u64) {
+        self.passed_over += missed;
+        if missed > 0 {
+            *self.missed.entry(subscription).or_default() += missed;
+        }
     }
 
     /// Gives back the room of channels that have gone, once it is more than three quarters.

@@ -486,3 +486,24 @@ fn a_subscriber_is_after_what_it_has_begun_skipped_or_found() {
     let newcomer = hub.subscribe(&name("a"), WireForm::NamedEnvelope, 2);
     assert_eq!((hub.position(reader), hub.position(newcomer)), (Some(id(8)), Some(id(8))));
 }
+
+#[test]
+fn a_subscriber_advances_by_what_there_is_at_most_and_over_what_excludes_it() {
+    for is_excluded in [false, true] {
+        for len_max in 0..12 {
+            let mut hub = Hub::default();
+            let subscriber = hub.subscribe(&name("a"), WireForm::WebSocket, 1);
+            let _other = hub.subscribe(&name("a"), WireForm::WebSocket, 2);
+            publish(&mut hub, "a", "1");
+            let excluded = is_excluded.then_some(subscriber);
+            hub.append_excluding("a", excluded, |_, out| out.extend_from_slice(b"own"));
+            publish(&mut hub, "a", "2");
+            let all: Vec<u8> = hub.unread_runs(subscriber).flatten().copied().collect();
+            let taken = len_max.min(all.len());
+            assert_eq!(hub.advance_within(subscriber, len_max), (taken, taken < all.len()));
+            let left: Vec<u8> = hub.unread_runs(subscriber).flatten().copied().collect();
+            assert_eq!(left, all[taken..]);
+            assert_eq!(hub.lag(subscriber) > 0, taken < all.len());
+        }
+    }
+}

@@ -12,7 +12,7 @@ pub struct LogId {
 }
 
 /// One owner's place in one log. Valid until it is given to [`Hub::unsubscribe`](super::Hub::unsubscribe).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Subscription {
     pub(super) log: LogId,
     pub(super) slot: u32,

@@ -155,7 +155,7 @@ pub fn flush(connection: &mut Connection, cx: &mut Context) -> Next {
 fn note_unread(connection: &mut Connection, cx: &mut Context) {
     let all: Vec<_> = connection.subscriptions.entries().iter().map(|entry| entry.subscription).collect();
     for subscription in all.into_iter().filter(|&one| cx.hub.lag(one) > 0).collect::<Vec<_>>() {
-        let _ = connection.note_unread(subscription, &mut cx.hub);
+        let _ = connection.note_unread(subscription, cx.hub.hint(subscription), &mut cx.hub);
     }
     assert!(connection.is_sound(&cx.hub));
 }
@@ -220,7 +220,7 @@ fn what_is_published_to_several_channels_in_a_turn_leaves_in_one_write_each_chan
         }
     }
     let all: Vec<_> = connection.subscriptions.entries().iter().map(|entry| entry.subscription).collect();
-    let queued = all.iter().map(|&one| connection.note_unread(one, &mut cx.hub));
+    let queued = all.iter().map(|&one| connection.note_unread(one, cx.hub.hint(one), &mut cx.hub));
     assert_eq!(queued.collect::<Vec<_>>(), [Some(true), Some(false), Some(false)], "once a turn");
     let before = cx.counters.bytes_sent;
     assert_eq!(flush(&mut connection, &mut cx), Next::Wait);

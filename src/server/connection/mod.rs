@@ -221,14 +221,14 @@ impl Connection {
         counters.remove_connection(self.counted_as);
     }
 
-    /// The log of one of its subscriptions has something new. For a connection with several, which is flushed once per turn
+    /// The log of one of its subscriptions has something new, and `hint` is the hub's for that subscription. For a connection with several, which is flushed once per turn
     /// and not once per log: whether it has to be queued for that. True at most once until [`Connection::flush`]. `None`
     /// for other connections.
-    pub fn note_unread(&mut self, subscription: Subscription, hub: &mut Hub) -> Option<bool> {
+    pub fn note_unread(&mut self, subscription: Subscription, hint: u32, hub: &mut Hub) -> Option<bool> {
         match &mut self.subscriptions {
             Subscriptions::None | Subscriptions::One(_) => None,
             Subscriptions::Several(several) => {
-                several.note_unread(subscription, hub);
+                several.note_unread(subscription, hint, hub);
                 Some(!std::mem::replace(&mut several.is_queued, true))
             }
         }

@@ -215,7 +215,7 @@ fn a_message_to_each_of_100_channels_leaves_in_one_write() {
     cx.pipe.open(usize::MAX);
     let all: Vec<_> = connection.subscriptions.entries().iter().map(|entry| entry.subscription).collect();
     for &one in &all {
-        let _ = connection.note_unread(one, &mut cx.hub);
+        let _ = connection.note_unread(one, cx.hub.hint(one), &mut cx.hub);
     }
     assert!(!connection.write_once(&mut cx).unwrap(), "nothing is left");
     assert_eq!(texts(&cx.pipe.take()).len(), 101);

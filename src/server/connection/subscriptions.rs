@@ -163,7 +163,7 @@ impl Subscriptions {
             }
             Self::None | Self::One(_) => None,
             Self::Several(several) => {
-                let at = several.find(subscription, hub)?;
+                let at = several.find(subscription, hub.hint(subscription), hub)?;
                 Some(several.remove(at))
             }
         }
@@ -216,9 +216,9 @@ impl Several {
         self.started == Some(at as u32)
     }
 
-    /// Its log has something new.
-    pub fn note_unread(&mut self, subscription: Subscription, hub: &mut Hub) {
-        if let Some(at) = self.find(subscription, hub) {
+    /// Its log has something new. `hint` is where the hub thinks that it is.
+    pub fn note_unread(&mut self, subscription: Subscription, hint: u32, hub: &mut Hub) {
+        if let Some(at) = self.find(subscription, hint, hub) {
             self.list(at);
         }
     }
@@ -261,8 +261,8 @@ impl Several {
 
     /// The index of a subscription, by the hint of the hub. O(subscriptions) the first time, and after another one has
     /// moved to its place.
-    fn find(&self, subscription: Subscription, hub: &mut Hub) -> Option<usize> {
-        let hint = hub.hint(subscription) as usize;
+    fn find(&self, subscription: Subscription, hint: u32, hub: &mut Hub) -> Option<usize> {
+        let hint = hint as usize;
         if self.entries.get(hint).is_some_and(|entry| entry.subscription == subscription) {
             return Some(hint);
         }
@@ -359,7 +359,7 @@ mod tests {
             hub.append(name(number).as_str(), |_, out| out.push(b'x'));
             let readers = several.entries.iter().map(|entry| entry.subscription);
             let subscription = hub.find_among(name(number).as_str(), readers).unwrap();
-            several.note_unread(subscription, hub);
+            several.note_unread(subscription, hub.hint(subscription), hub);
         }
         assert!(several.is_sound(hub));
     }
@@ -392,7 +392,7 @@ mod tests {
             let subscription = hub.subscribe(&name, WireForm::WebSocket, 0);
             subscriptions.insert(Entry::new(subscription, LagPolicy::Close, None));
             if let Subscriptions::Several(several) = &mut subscriptions {
-                several.note_unread(subscription, &mut hub);
+                several.note_unread(subscription, hub.hint(subscription), &mut hub);
             }
             let in_the_log = hub.readers_held_len(subscription);
             let each = (subscriptions.held_len() + in_the_log) as f64 / count as f64;

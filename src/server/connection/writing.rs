@@ -134,13 +134,9 @@ fn note_logs(several: &mut Several, hub: &mut Hub, mut left: usize) {
             continue;
         }
         let subscription = entry.subscription;
-        let unread_len = (hub.lag(subscription) - hub.excluded_len(subscription)) as usize;
-        let taken = left.min(unread_len);
+        let (taken, has_more) = hub.advance_within(subscription, left);
         left -= taken;
-        if taken > 0 {
-            hub.advance(subscription, taken);
-        }
-        if taken == unread_len {
+        if !has_more {
             several.unlist_first();
             continue;
         }

@@ -36,19 +36,23 @@ impl EventLoop {
     fn flush_readers(&mut self, log: LogId, put_off: &mut Vec<Key>) -> bool {
         let (mut is_whole, mut place) = (true, 0);
         // In the order of joining: against it, a write costs 0.8 us more than the 2 us that it takes.
-        while let Some((subscription, owner)) = self.context.hub.reader_at(log, place) {
+        while let Some((subscription, owner, hint)) = self.context.hub.reader_with_hint(log, place) {
             let key = Key::from_u64(owner);
             let Self { connections, context, .. } = &mut *self;
-            match connections.get_mut(key).and_then(|it| it.note_unread(subscription, &mut context.hub)) {
-                None => self.flush_connection(key),
+            let connection = connections.get_mut(key);
+            match connection.and_then(|it| it.note_unread(subscription, hint, &mut context.hub)) {
+                None => {
+                    self.flush_connection(key);
+                    place = self.context.hub.place_after(log, place, subscription);
+                }
                 Some(is_first) => {
                     is_whole = false;
                     if is_first {
                         put_off.push(key);
                     }
+                    place += 1;
                 }
             }
-            place = self.context.hub.place_after(log, place, subscription);
         }
         is_whole
     }
