@@ -179,10 +179,14 @@ impl Context {
         self.taken_len += len;
     }
 
-    /// The connection that is being called, as the publisher that gets the answer. It awaits one answer at a time, so the
-    /// request number is always 0.
+    /// The connection that is being called, as the publisher that gets the answer.
     pub fn waiter(&self) -> Waiter {
-        Waiter::Connection { loop_index: self.loop_index, connection: self.owner, request: 0 }
+        self.waiter_of(0)
+    }
+
+    /// The same, where it awaits several answers: of this publication.
+    pub fn waiter_of(&self, request: u64) -> Waiter {
+        Waiter::Connection { loop_index: self.loop_index, connection: self.owner, request }
     }
 
     /// The bytes that this loop holds for its clients.

@@ -114,6 +114,7 @@ impl Connection {
                 self.respond_to(request, &response, cx);
             }
             Answer::ReadBody(publication) => self.await_body(request, Intent::Publish(publication), cx),
+            Answer::ReadBatch(batch) => self.await_body(request, Intent::Batch(batch), cx),
             Answer::Revoke => self.await_body(request, Intent::Revoke, cx),
             Answer::Call(requested) if request.has_body() && requested.body_len_max() > 0 => {
                 self.await_body(request, Intent::Call(requested), cx);
@@ -180,6 +181,7 @@ impl Connection {
             | Expects::Head
             | Expects::NextRequest
             | Expects::Delivery { .. }
+            | Expects::Deliveries { .. }
             | Expects::Judgement(_)
             | Expects::Session(_) => {
                 unreachable!("a body is read for what is done with it")
@@ -196,6 +198,7 @@ impl Connection {
                 let response = self.call(&requested, &body, cx);
                 self.respond(&response, after, cx);
             }
+            Intent::Batch(batch) => self.publish_batch(&batch, &body, after, cx),
             Intent::Revoke => self.revoke(&body, after, cx),
         }
     }
@@ -259,9 +262,20 @@ impl Connection {
     }
 
     /// The publication of this connection has been delivered, or has failed: its request is answered if it still waits.
-    pub fn receive_outcome(&mut self, outcome: Result<Receipt, NotPublished>, cx: &mut Context) -> Next {
+    /// `request` is what its [`Waiter`] had.
+    ///
+    /// [`Waiter`]: crate::server::broker::answer::Waiter
+    pub fn receive_outcome(
+        &mut self,
+        request: u64,
+        outcome: Result<Receipt, NotPublished>,
+        cx: &mut Context,
+    ) -> Next {
         if self.awaits_outcome() {
             return self.receive_command_outcome(outcome, cx);
+        }
+        if self.awaits_outcomes() {
+            return self.receive_outcome_of_batch(request, outcome, cx);
         }
         let response = self.answer_of_publishing(outcome, cx);
         if let Life::Http(http) = &mut self.life

@@ -6,6 +6,7 @@
 mod admission;
 mod attending;
 mod authorizing;
+mod batching;
 mod carried;
 mod carrier;
 mod client;

@@ -303,7 +303,7 @@ impl EventLoop {
             self.context.counters.note_keyless_publishes(u64::from(is_new));
             return;
         };
-        let next = connection.receive_outcome(answer.outcome, cx);
+        let next = connection.receive_outcome(answer.request, answer.outcome, cx);
         self.touched.push(key);
         self.settle(key, next);
     }
