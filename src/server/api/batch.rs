@@ -104,6 +104,11 @@ impl Results {
         Self { items: names.collect(), outcomes: (0..len).map(|_| None).collect(), awaited: len }
     }
 
+    /// The number of publications.
+    pub fn len(&self) -> usize {
+        self.outcomes.len()
+    }
+
     /// A publication was made, or not. `place` counts the channels of all items.
     pub fn settle(&mut self, place: usize, outcome: Result<Published, FaultKind>) {
         if let Some(slot @ None) = self.outcomes.get_mut(place) {

@@ -16,7 +16,6 @@ use crate::server::api::batch::{Batch, Results};
 use crate::server::api::roads::{self, Wish};
 use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
 use crate::server::broker::draft::Draft;
-use crate::server::broker::idempotency::IdempotencyKey;
 
 impl Connection {
     /// Publishes the items of a batch, in their order. The answer follows at once, or when all have been delivered.
@@ -25,8 +24,8 @@ impl Connection {
             Ok(items) => items,
             Err(response) => return self.respond(&response, after, cx),
         };
-        let mut results = Results::new(&items);
-        let mut place = 0;
+        let (mut results, mut place) = (Results::new(&items), 0);
+        let first = cx.audits.draw(results.len() as u64);
         for (at, item) in items.into_iter().enumerate() {
             let key = batch.key_of(&item, at);
             let data = Bytes::from(item.data.into_owned().into_boxed_slice());
@@ -35,7 +34,8 @@ impl Connection {
                 let published = self.check_item(name, data.len(), batch, cx).and_then(|channel| {
                     let (source, excluded, frame) = (Source::Publisher, None, None);
                     let draft = Draft { channel, event, content, data, source, excluded, frame };
-                    publish_item(draft, key.clone(), place, cx)
+                    let publishing = self.put_as(first + place as u64, draft, key.clone(), cx);
+                    publishing.map_err(|refused| fault_of_key(refused, cx))
                 });
                 match published {
                     Ok(Publishing::Done(receipt)) => {
@@ -48,7 +48,7 @@ impl Connection {
                 place += 1;
             }
         }
-        self.answer_batch(Box::new(results), after, cx);
+        self.answer_batch(Box::new(results), first, after, cx);
     }
 
     /// Whether its request waits for the outcomes of a batch.
@@ -64,8 +64,8 @@ impl Connection {
         cx: &mut Context,
     ) -> Next {
         let Life::Http(http) = &mut self.life else { return Next::Wait };
-        let (mut results, after) = match std::mem::replace(&mut http.expects, Expects::Head) {
-            Expects::Deliveries { results, after } => (results, after),
+        let (mut results, first, after) = match std::mem::replace(&mut http.expects, Expects::Head) {
+            Expects::Deliveries { results, first, after } => (results, first, after),
             other => {
                 http.expects = other;
                 return Next::Wait;
@@ -74,19 +74,19 @@ impl Connection {
         if let Ok(receipt) = outcome {
             self.note_receipt(receipt, cx);
         }
-        let place = usize::try_from(request).unwrap_or(usize::MAX);
+        let place = usize::try_from(request.wrapping_sub(first)).unwrap_or(usize::MAX);
         results.settle(place, outcome.map(|receipt| receipt.published).map_err(fault_of_delivery));
         let next = if results.are_complete() { Next::Read } else { Next::Wait };
-        self.answer_batch(results, after, cx);
+        self.answer_batch(results, first, after, cx);
         next
     }
 
-    fn answer_batch(&mut self, results: Box<Results>, after: After, cx: &mut Context) {
+    fn answer_batch(&mut self, results: Box<Results>, first: u64, after: After, cx: &mut Context) {
         if results.are_complete() {
             return self.respond(&results.response(), after, cx);
         }
         if let Life::Http(http) = &mut self.life {
-            http.expects = Expects::Deliveries { results, after };
+            http.expects = Expects::Deliveries { results, first, after };
         }
     }
 
@@ -126,21 +126,5 @@ impl Connection {
                  /channels/{name}, or send a key as Authorization: Bearer KEY."
             ))),
         }
-    }
-}
-
-/// `place` is the number that its outcome comes back with.
-fn publish_item(
-    draft: Draft,
-    key: Option<IdempotencyKey>,
-    place: usize,
-    cx: &Context,
-) -> Result<Publishing, FaultKind> {
-    let (broker, waiter) = (&cx.shared.broker, cx.waiter_of(place as u64));
-    match key {
-        None => Ok(broker.publish(draft, waiter, cx.now)),
-        Some(key) => broker
-            .publish_once(draft, key, !cx.shared.is_over_memory(), waiter, cx.now)
-            .map_err(|refused| fault_of_key(refused, cx)),
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use super::auditing::Audits;
 use super::clients::Clients;
 use super::lag::LagRules;
 use super::pipe::Pipe;
@@ -57,6 +58,8 @@ pub struct Context {
     pub clients: Clients,
     /// Where sessions over HTTP requests write.
     pub pipe: Pipe,
+    /// Publications by keys whose outcome is awaited.
+    pub audits: Audits,
     /// Requests that carried sessions and do so no more. The loop tells the sessions.
     pub released: Vec<Released>,
     pub timeouts: Timeouts,
@@ -104,6 +107,7 @@ impl Context {
             throttle,
             clients: Clients::default(),
             pipe: Pipe::default(),
+            audits: Audits::default(),
             released: Vec::new(),
             timeouts,
             lag_rules,

@@ -240,12 +240,7 @@ impl Connection {
 
     /// Publishes the body of a request. The answer follows at once, or when the publication has been delivered.
     fn publish_posted(&mut self, draft: Draft, key: Option<IdempotencyKey>, after: After, cx: &mut Context) {
-        let (broker, waiter) = (&cx.shared.broker, cx.waiter());
-        let publishing = match key {
-            None => Ok(broker.publish(draft, waiter, cx.now)),
-            Some(key) => broker.publish_once(draft, key, !cx.shared.is_over_memory(), waiter, cx.now),
-        };
-        let response = match publishing {
+        let response = match self.put(draft, key, cx) {
             Ok(Publishing::Done(receipt)) => self.answer_of_publishing(Ok(receipt), cx),
             Ok(Publishing::Awaited) => {
                 let Life::Http(http) = &mut self.life else { return };

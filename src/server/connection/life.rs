@@ -72,8 +72,8 @@ pub enum Expects {
     Body { intent: Intent, after: After },
     /// Nothing: its publication is being delivered, and the mailbox brings the outcome.
     Delivery { after: After },
-    /// Nothing: publications of its batch are being delivered, and the mailbox brings the outcomes.
-    Deliveries { results: Box<Results>, after: After },
+    /// Nothing: publications of its batch are being delivered, and the mailbox brings the outcomes, by numbers from `first`.
+    Deliveries { results: Box<Results>, first: u64, after: After },
     /// Nothing: the backend is asked about the request, and the mailbox brings the answer.
     Judgement(Box<Parked>),
     /// The body of a request of a session.

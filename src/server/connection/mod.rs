@@ -5,6 +5,7 @@
 
 mod admission;
 mod attending;
+pub mod auditing;
 mod authorizing;
 mod batching;
 mod carried;
