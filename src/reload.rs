@@ -82,6 +82,9 @@ impl Files {
                 Err(RecvTimeoutError::Timeout) => false,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            if is_asked {
+                self.handle.reopen_audit();
+            }
             // Before they are read: what changes while they are read is read at the next look.
             let marks = Marks::of(self.reload.files());
             let look = if is_asked { Look::Read } else { self.watch.look(&marks) };

@@ -2,7 +2,7 @@
 //!
 //! When each is sent, and the publications themselves, are the server's.
 
-use super::{Fault, Reference};
+use super::{Fault, FaultKind, Reference};
 use crate::hub::{ChannelName, Gap, PublicationId, Published};
 
 /// Where a subscription begins.
@@ -93,9 +93,15 @@ pub fn lagged(channel: &ChannelName, skipped: u64) -> String {
 /// What is wrong with a command, or with one channel of it.
 #[must_use]
 pub fn error(fault: &Fault) -> String {
-    let (code, status) = (fault.kind.code(), fault.kind.status());
-    let data = format!(r#"{{"code":"{code}","status":{status},"message":{}}}"#, json(&fault.to_string()));
+    let data = fault_data(&fault.kind);
     answer("error", fault.channel.as_deref(), fault.reference.as_ref(), Some(&data))
+}
+
+/// The same without its envelope: `{"code":…,"status":…,"message":…}`.
+#[must_use]
+pub fn fault_data(kind: &FaultKind) -> String {
+    let (code, status) = (kind.code(), kind.status());
+    format!(r#"{{"code":"{code}","status":{status},"message":{}}}"#, json(&kind.to_string()))
 }
 
 fn answer(name: &str, channel: Option<&str>, reference: Option<&Reference>, data: Option<&str>) -> String {

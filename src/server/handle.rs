@@ -10,6 +10,7 @@ use crate::hub::Published;
 use crate::pusher::App;
 use crate::server::access::KeyChanges;
 use crate::server::apps::running::RunningApp;
+use crate::server::audit::Audit;
 use crate::server::broker::answer::{NotPublished, Publishing, Reply, Waiter};
 use crate::server::broker::draft::Draft;
 use crate::server::shared::Shared;
@@ -105,10 +106,17 @@ impl Handle {
         self.shared.end_lame_duck()
     }
 
-    /// Ends the threads that send webhooks and ask the backend: after the loops.
+    /// Opens the file of the audit anew, if there is one: what rotates logs has renamed it. Lines of later publications go to the
+    /// file that has its name then. Where it cannot be opened, the old one is written on, and an error is logged.
+    pub fn reopen_audit(&self) {
+        self.shared.audit.iter().for_each(Audit::reopen);
+    }
+
+    /// Ends the threads that send webhooks, ask the backend and write the audit: after the loops.
     pub(super) fn stop_callers(&self) {
         self.shared.stop_webhooks();
         self.shared.stop_hook();
+        self.shared.stop_audit();
     }
 
     /// Stops the server at once. Connections are cut.

@@ -6,6 +6,7 @@
 mod access;
 mod api;
 mod apps;
+mod audit;
 mod broker;
 mod budget;
 mod clock;

@@ -12,6 +12,7 @@ use crate::pusher::App;
 use crate::server::access::{Access, Asker, Guard, KeyChanges, Refusal, Whom};
 use crate::server::api::handlers::Handlers;
 use crate::server::apps::{Apps, Reloaded};
+use crate::server::audit::Audit;
 use crate::server::broker::Broker;
 use crate::server::broker::mailbox::FIRST_LOOP;
 use crate::server::budget::Budget;
@@ -45,6 +46,8 @@ pub struct Shared {
     pub sessions: Sessions,
     pub budget: Budget,
     pub demo_call: DemoCall,
+    /// Where publications by keys are written down, if they are.
+    pub audit: Option<Audit>,
     /// The backend that decides, if there is one.
     pub hook: Option<Hook>,
     /// For the whole server, so that a reason has one log line, not one per loop.
@@ -73,11 +76,17 @@ impl Shared {
             budget: Budget::new(loops, config.max_memory),
             demo_call: DemoCall::new(config.serves_demo()),
             hook,
+            audit: None,
             refusals: Mutex::default(),
             stopping: Stopping::new(loops),
             config,
             broker,
         }
+    }
+
+    /// The same with the file where publications by keys are written down.
+    pub fn with_audit(self, audit: Option<Audit>) -> Self {
+        Self { audit, ..self }
     }
 
     /// Replaces the configured apps by others that were checked, and wakes the loops, which close the connections of those
@@ -121,6 +130,7 @@ impl Shared {
             channels: self.broker.channels_len().saturating_sub(own) as u64,
             webhooks: self.apps.webhook_counts(),
             backend: self.hook.as_ref().map(Hook::counts),
+            audit_lost: self.audit.as_ref().map_or(0, Audit::lost),
             uptime: self.clock.elapsed(),
         }
     }
@@ -218,6 +228,14 @@ impl Shared {
         if let Some(hook) = &self.hook {
             let within = if self.stop() == Stop::Now { Duration::ZERO } else { self.config.close_timeout };
             hook.stop(within);
+        }
+    }
+
+    /// Waits until the audit is written, once no loop publishes anything, for at most the time of a close.
+    pub fn stop_audit(&self) {
+        let unwritten = self.audit.as_ref().map_or(0, |audit| audit.flush(self.config.close_timeout));
+        if unwritten > 0 {
+            tracing::warn!("--audit: {unwritten} lines were not written before the end");
         }
     }
 

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
@@ -12,6 +13,7 @@ use mio::Poll;
 use mio::net::TcpListener;
 
 use crate::config::{Config, ConfigError};
+use crate::server::audit::Audit;
 use crate::server::broker::Broker;
 use crate::server::broker::arrivals::PresenceRules;
 use crate::server::broker::engine::Engine;
@@ -114,7 +116,11 @@ impl Server {
         let mailboxes = mailboxes(&polls, WAKER).map_err(StartError::Loops)?;
         let broker = Broker::new(mailboxes, first_epoch()?, Retention::new(&config), engine)
             .with_presence(PresenceRules::new(&config));
-        let shared = Arc::new(Shared::new(config, broker, connections_max));
+        let audit = match &config.audit {
+            Some(path) => Some(Audit::open(path).map_err(|error| StartError::Audit(path.clone(), error))?),
+            None => None,
+        };
+        let shared = Arc::new(Shared::new(config, broker, connections_max).with_audit(audit));
         let any_origin = shared.access().any_origin();
         // In the order of the addresses.
         let has_proxy_header = |at| shared.config.proxy_listen.contains(at);
@@ -230,6 +236,8 @@ pub enum StartError {
     Bind(SocketAddr, io::Error),
     /// The address of the metrics, which cannot be listened on.
     BindMetrics(SocketAddr, io::Error),
+    /// The file of the audit, which cannot be opened.
+    Audit(PathBuf, io::Error),
     /// The limit on descriptors leaves no room for connections.
     Descriptors {
         /// The limit, as high as this process can raise it.
@@ -257,6 +265,11 @@ impl fmt::Display for StartError {
             Self::BindMetrics(address, error) => {
                 write!(f, "--metrics-listen {address}: {error}. {BIND_REMEDY}")
             }
+            Self::Audit(path, error) => write!(
+                f,
+                "--audit {}: {error}. Give a file that the server may write, in a directory that is there",
+                path.display()
+            ),
             Self::Descriptors { limit, needed } => write!(
                 f,
                 "the limit on open files is {limit}, and {CONNECTIONS_MIN} connections with the event loops need {needed}. \

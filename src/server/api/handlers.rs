@@ -17,6 +17,7 @@ use crate::server::api::answers;
 use crate::server::api::assets;
 use crate::server::api::attendance;
 use crate::server::api::basis::{Asking, Basis, Denied};
+use crate::server::api::batch::Batch;
 use crate::server::api::many::{self, ReadingMany};
 use crate::server::api::pages::{check_page, options};
 use crate::server::api::params;
@@ -70,6 +71,8 @@ pub enum Answer {
     Report(Report),
     /// Read the body, then publish it.
     ReadBody(Publication),
+    /// Read the body, then publish what it has.
+    ReadBatch(Box<Batch>),
     /// Read the body, then revoke what it names.
     Revoke,
     /// Read the body, if there is one, then do what is called for.
@@ -91,6 +94,8 @@ pub enum Answer {
 pub enum Intent {
     /// It is published.
     Publish(Publication),
+    /// It has several publications.
+    Batch(Box<Batch>),
     /// It says what is called for.
     Call(Box<Requested>),
     /// It says which tokens are revoked.
@@ -102,6 +107,7 @@ impl Intent {
     pub fn len_max(&self) -> u64 {
         match self {
             Self::Publish(publication) => publication.len_max,
+            Self::Batch(batch) => batch.len_max(),
             Self::Call(requested) => requested.body_len_max(),
             Self::Revoke => revoking::BODY_LEN_MAX,
         }
@@ -111,6 +117,7 @@ impl Intent {
     pub fn too_long(&self) -> Response {
         match self {
             Self::Publish(publication) => answers::too_long(publication.len_max),
+            Self::Batch(batch) => batch.too_long(),
             Self::Call(requested) => requested.body_too_long(),
             Self::Revoke => revoking::too_long(),
         }
@@ -227,6 +234,12 @@ impl Handlers {
             (route @ (Route::Channels | Route::State(_) | Route::Presence(_)), "GET" | "HEAD") => {
                 identify(request, who, basis)?;
                 Ok(Answer::Report(ask_about_channels(route, request, who.as_deref(), basis)?))
+            }
+            (Route::Channels, "POST") => {
+                identify(request, who, basis)?;
+                access.check_fully_served(request)?;
+                let (app, key) = (roads::app_of(request, apps)?, idempotency_key(request)?);
+                Ok(Answer::ReadBatch(Box::new(Batch::announced(request, app, key, self.message_len_max))))
             }
             (Route::Channel(name), "POST") => {
                 identify(request, who, basis)?;
@@ -416,18 +429,21 @@ impl Handlers {
     fn publish(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
         let event = http::parameter(request.query(), "event").map(|name| EventName::new(&name)).transpose();
         let event = event.map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
-        let key = request.header("idempotency-key").map(|value| {
-            IdempotencyKey::new(value).ok_or_else(|| {
-                Response::text(
-                    Status::BAD_REQUEST,
-                    "Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID.",
-                )
-            })
-        });
+        let key = idempotency_key(request)?;
         let media_type = MediaType::of(request.header_str("content-type"));
         let len_max = self.publication_len_max;
-        Ok(Answer::ReadBody(Publication { channel, event, media_type, len_max, key: key.transpose()? }))
+        Ok(Answer::ReadBody(Publication { channel, event, media_type, len_max, key }))
     }
+}
+
+/// The key that the request gives its publication, or its batch.
+fn idempotency_key(request: &Request) -> Result<Option<IdempotencyKey>, Response> {
+    let Some(value) = request.header("idempotency-key") else { return Ok(None) };
+    let key = IdempotencyKey::new(value).ok_or_else(|| {
+        let sentence = "Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID.";
+        Response::text(Status::BAD_REQUEST, sentence)
+    });
+    key.map(Some)
 }
 
 /// Checks that the request may read the server's state. Who made it, where a key is needed for that.

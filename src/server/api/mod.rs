@@ -8,6 +8,7 @@ pub mod answers;
 pub mod assets;
 pub mod attendance;
 pub mod basis;
+pub mod batch;
 pub mod handlers;
 pub mod many;
 pub mod pages;

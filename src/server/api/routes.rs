@@ -146,7 +146,7 @@ impl Route {
     pub fn allow(&self, door: Door) -> &'static str {
         match (door, self) {
             (Door::Metrics, _) => "GET, HEAD",
-            (Door::Public, Self::Channel(_)) => "GET, HEAD, POST, OPTIONS",
+            (Door::Public, Self::Channel(_) | Self::Channels) => "GET, HEAD, POST, OPTIONS",
             (Door::Public, Self::LiveView(_)) => "GET, OPTIONS",
             (Door::Public, Self::Rest(head)) => match **head {
                 Err(Refused::Method("GET")) => "GET, OPTIONS",
@@ -166,7 +166,6 @@ impl Route {
                 | Self::Module
                 | Self::Types
                 | Self::Echo
-                | Self::Channels
                 | Self::Presence(_)
                 | Self::State(_)
                 | Self::Pusher(_)

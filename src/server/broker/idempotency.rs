@@ -27,6 +27,11 @@ impl IdempotencyKey {
         is_key.then(|| Self(str::from_utf8(value).expect("visible ASCII is UTF-8").into()))
     }
 
+    /// The key of an item of a batch that was given this one. It is a few bytes longer than this one, whatever its length.
+    pub fn of_item(&self, place: usize) -> Self {
+        Self(format!("{}/{place}", self.0).into())
+    }
+
     fn len(&self) -> usize {
         self.0.len()
     }

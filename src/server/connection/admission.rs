@@ -213,6 +213,7 @@ fn lasting(answer: &Answer) -> Option<Lasting> {
         | Answer::Ask(_)
         | Answer::Report(_)
         | Answer::ReadBody(_)
+        | Answer::ReadBatch(_)
         | Answer::Revoke
         | Answer::Call(_)
         | Answer::Session(_, Purpose::Send) => None,

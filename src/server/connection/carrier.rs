@@ -59,6 +59,7 @@ impl Connection {
                 | Expects::NextRequest
                 | Expects::Body { .. }
                 | Expects::Delivery { .. }
+                | Expects::Deliveries { .. }
                 | Expects::Judgement(_)
                 | Expects::SessionBody(_) => None,
             },

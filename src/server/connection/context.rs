@@ -7,6 +7,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use super::auditing::Audits;
 use super::clients::Clients;
 use super::lag::LagRules;
 use super::pipe::Pipe;
@@ -57,6 +58,8 @@ pub struct Context {
     pub clients: Clients,
     /// Where sessions over HTTP requests write.
     pub pipe: Pipe,
+    /// Publications by keys whose outcome is awaited.
+    pub audits: Audits,
     /// Requests that carried sessions and do so no more. The loop tells the sessions.
     pub released: Vec<Released>,
     pub timeouts: Timeouts,
@@ -104,6 +107,7 @@ impl Context {
             throttle,
             clients: Clients::default(),
             pipe: Pipe::default(),
+            audits: Audits::default(),
             released: Vec::new(),
             timeouts,
             lag_rules,
@@ -179,10 +183,14 @@ impl Context {
         self.taken_len += len;
     }
 
-    /// The connection that is being called, as the publisher that gets the answer. It awaits one answer at a time, so the
-    /// request number is always 0.
+    /// The connection that is being called, as the publisher that gets the answer.
     pub fn waiter(&self) -> Waiter {
-        Waiter::Connection { loop_index: self.loop_index, connection: self.owner, request: 0 }
+        self.waiter_of(0)
+    }
+
+    /// The same, where it awaits several answers: of this publication.
+    pub fn waiter_of(&self, request: u64) -> Waiter {
+        Waiter::Connection { loop_index: self.loop_index, connection: self.owner, request }
     }
 
     /// The bytes that this loop holds for its clients.

@@ -114,6 +114,7 @@ impl Connection {
                 self.respond_to(request, &response, cx);
             }
             Answer::ReadBody(publication) => self.await_body(request, Intent::Publish(publication), cx),
+            Answer::ReadBatch(batch) => self.await_body(request, Intent::Batch(batch), cx),
             Answer::Revoke => self.await_body(request, Intent::Revoke, cx),
             Answer::Call(requested) if request.has_body() && requested.body_len_max() > 0 => {
                 self.await_body(request, Intent::Call(requested), cx);
@@ -180,6 +181,7 @@ impl Connection {
             | Expects::Head
             | Expects::NextRequest
             | Expects::Delivery { .. }
+            | Expects::Deliveries { .. }
             | Expects::Judgement(_)
             | Expects::Session(_) => {
                 unreachable!("a body is read for what is done with it")
@@ -196,6 +198,7 @@ impl Connection {
                 let response = self.call(&requested, &body, cx);
                 self.respond(&response, after, cx);
             }
+            Intent::Batch(batch) => self.publish_batch(&batch, &body, after, cx),
             Intent::Revoke => self.revoke(&body, after, cx),
         }
     }
@@ -237,12 +240,7 @@ impl Connection {
 
     /// Publishes the body of a request. The answer follows at once, or when the publication has been delivered.
     fn publish_posted(&mut self, draft: Draft, key: Option<IdempotencyKey>, after: After, cx: &mut Context) {
-        let (broker, waiter) = (&cx.shared.broker, cx.waiter());
-        let publishing = match key {
-            None => Ok(broker.publish(draft, waiter, cx.now)),
-            Some(key) => broker.publish_once(draft, key, !cx.shared.is_over_memory(), waiter, cx.now),
-        };
-        let response = match publishing {
+        let response = match self.put(draft, key, cx) {
             Ok(Publishing::Done(receipt)) => self.answer_of_publishing(Ok(receipt), cx),
             Ok(Publishing::Awaited) => {
                 let Life::Http(http) = &mut self.life else { return };
@@ -259,9 +257,20 @@ impl Connection {
     }
 
     /// The publication of this connection has been delivered, or has failed: its request is answered if it still waits.
-    pub fn receive_outcome(&mut self, outcome: Result<Receipt, NotPublished>, cx: &mut Context) -> Next {
+    /// `request` is what its [`Waiter`] had.
+    ///
+    /// [`Waiter`]: crate::server::broker::answer::Waiter
+    pub fn receive_outcome(
+        &mut self,
+        request: u64,
+        outcome: Result<Receipt, NotPublished>,
+        cx: &mut Context,
+    ) -> Next {
         if self.awaits_outcome() {
             return self.receive_command_outcome(outcome, cx);
+        }
+        if self.awaits_outcomes() {
+            return self.receive_outcome_of_batch(request, outcome, cx);
         }
         let response = self.answer_of_publishing(outcome, cx);
         if let Life::Http(http) = &mut self.life

@@ -121,6 +121,7 @@ impl Connection {
             | Answer::Report(_)
             | Answer::Revoke
             | Answer::ReadBody(_)
+            | Answer::ReadBatch(_)
             | Answer::Call(_)
             | Answer::Session(..) => return,
         };

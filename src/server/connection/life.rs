@@ -13,6 +13,7 @@ use crate::http::{Limits, Request, RequestReader};
 use crate::peer::proxy::HeaderReader;
 use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
 use crate::server::api::acceptance::MayPublish;
+use crate::server::api::batch::Results;
 use crate::server::api::handlers::Intent;
 use crate::server::api::pusher::Connecting;
 use crate::ws::{Deflate, Protocol, State};
@@ -71,6 +72,8 @@ pub enum Expects {
     Body { intent: Intent, after: After },
     /// Nothing: its publication is being delivered, and the mailbox brings the outcome.
     Delivery { after: After },
+    /// Nothing: publications of its batch are being delivered, and the mailbox brings the outcomes, by numbers from `first`.
+    Deliveries { results: Box<Results>, first: u64, after: After },
     /// Nothing: the backend is asked about the request, and the mailbox brings the answer.
     Judgement(Box<Parked>),
     /// The body of a request of a session.
@@ -111,6 +114,7 @@ impl Http {
             Expects::NextRequest => Stage::KeptAlive,
             Expects::Body { .. }
             | Expects::Delivery { .. }
+            | Expects::Deliveries { .. }
             | Expects::Judgement(_)
             | Expects::SessionBody(_)
             | Expects::Session(_) => Stage::Body,
@@ -142,7 +146,7 @@ impl Http {
 
     /// Whether the delivery of a publication is awaited, or what the backend says of a request.
     pub fn is_outcome_awaited(&self) -> bool {
-        matches!(self.expects, Expects::Delivery { .. } | Expects::Judgement(_))
+        matches!(self.expects, Expects::Delivery { .. } | Expects::Deliveries { .. } | Expects::Judgement(_))
     }
 
     /// The bytes of memory that the request under way takes.
@@ -150,6 +154,7 @@ impl Http {
         let body_len = match &self.expects {
             Expects::Session(request) => request.body.capacity(),
             Expects::Judgement(parked) => parked.held_len(),
+            Expects::Deliveries { results, .. } => results.held_len(),
             Expects::ProxyHeader(reader) => reader.held_len(),
             Expects::Head
             | Expects::NextRequest

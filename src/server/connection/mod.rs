@@ -5,7 +5,9 @@
 
 mod admission;
 mod attending;
+pub mod auditing;
 mod authorizing;
+mod batching;
 mod carried;
 mod carrier;
 mod client;

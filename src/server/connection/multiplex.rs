@@ -192,12 +192,19 @@ impl Connection {
                 }
                 return;
             }
-            Err(NotPublished::Refused) => {
-                FaultKind::Unavailable("This is not published; try again in a second.".to_owned())
-            }
-            Err(NotPublished::Unanswered) => FaultKind::Unanswered,
+            Err(why) => fault_of_delivery(why),
         };
         self.refuse_command(&Fault { reference, channel: Some(channel.into()), kind }, cx);
+    }
+}
+
+/// Why it is not known that a publication was delivered.
+pub fn fault_of_delivery(why: NotPublished) -> FaultKind {
+    match why {
+        NotPublished::Refused => {
+            FaultKind::Unavailable("This is not published; try again in a second.".to_owned())
+        }
+        NotPublished::Unanswered => FaultKind::Unanswered,
     }
 }
 

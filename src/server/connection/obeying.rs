@@ -145,13 +145,7 @@ impl Connection {
         let (source, excluded, frame) = (Source::Publisher, None, None);
         let draft = Draft { channel, event, content, data, source, excluded, frame };
         let key = key.and_then(|key| IdempotencyKey::new(key.as_bytes()));
-        let (broker, waiter) = (&cx.shared.broker, cx.waiter());
-        let publishing = match key {
-            None => broker.publish(draft, waiter, cx.now),
-            Some(key) => broker
-                .publish_once(draft, key, !cx.shared.is_over_memory(), waiter, cx.now)
-                .map_err(|refused| fault_of_key(refused, cx))?,
-        };
+        let publishing = self.put(draft, key, cx).map_err(|refused| fault_of_key(refused, cx))?;
         let (reference, channel) = (reference.cloned(), name.as_str().into());
         match publishing {
             Publishing::Done(receipt) => self.answer_command(Ok(receipt), reference, channel, cx),

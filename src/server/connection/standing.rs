@@ -275,6 +275,8 @@ fn check_body(http: &Http, who: Option<&Identity>, cx: &Context) -> Result<(), R
                 Verdict::Yes | Verdict::Ask(_) => Ok(()),
             }
         }
+        // Each of its channels is checked when the body is there.
+        Expects::Body { intent: Intent::Batch(_), .. } => cx.check_known(who),
         _ => Ok(()),
     }
 }

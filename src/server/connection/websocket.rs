@@ -196,13 +196,9 @@ impl Connection {
     /// is wrong with its key.
     pub(super) fn publish_sent(&mut self, sent: Sent, cx: &mut Context) {
         let Sent { draft, reference, key } = sent;
-        let (broker, waiter) = (&cx.shared.broker, cx.waiter());
         let name = || draft.channel.local().into();
         let channel: Option<Box<str>> = (reference.is_some() || key.is_some()).then(name);
-        let publishing = match key {
-            None => Ok(broker.publish(draft, waiter, cx.now)),
-            Some(key) => broker.publish_once(draft, key, !cx.shared.is_over_memory(), waiter, cx.now),
-        };
+        let publishing = self.put(draft, key, cx);
         let channel = match (publishing, channel) {
             (Ok(Publishing::Done(receipt)), None) => return self.note_published(receipt.published, cx),
             // An outcome that comes later is counted then.

@@ -298,12 +298,14 @@ impl EventLoop {
     /// its request answered, in the meantime.
     fn answer_publisher(&mut self, answer: PublishAnswer) {
         let key = Key::from_u64(answer.connection);
+        let Context { audits, shared, .. } = &mut self.context;
+        audits.settle(answer.request, answer.outcome, shared.audit.as_ref());
         let Some((connection, cx)) = self.with(key) else {
             let is_new = answer.outcome.is_ok_and(|receipt| !receipt.is_replay);
             self.context.counters.note_keyless_publishes(u64::from(is_new));
             return;
         };
-        let next = connection.receive_outcome(answer.outcome, cx);
+        let next = connection.receive_outcome(answer.request, answer.outcome, cx);
         self.touched.push(key);
         self.settle(key, next);
     }

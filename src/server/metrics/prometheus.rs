@@ -29,6 +29,8 @@ pub fn render(snapshot: &Snapshot, process: &ProcessFigures) -> String {
     page.memory(snapshot);
     page.webhooks(snapshot);
     page.backend(snapshot.backend.unwrap_or_default());
+    let help = "Publications by keys that are missing in --audit: its file was too slow, or took nothing.";
+    page.single("fanfare_audit_lost_total", Type::Counter, help, snapshot.audit_lost);
     page.turns(&snapshot.counters.turns);
     page.build();
     page.process(process);

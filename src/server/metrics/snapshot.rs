@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub webhooks: Vec<(Box<str>, Counts)>,
     /// What was asked of the backend that decides, if there is one.
     pub backend: Option<backend::Counts>,
+    /// Lines of the audit that were not written.
+    pub audit_lost: u64,
     /// Since the server was bound.
     pub uptime: Duration,
 }

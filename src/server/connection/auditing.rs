@@ -1,0 +1,96 @@
+//! Publications of clients on their way to the broker: those by a key leave a line in the audit.
+//!
+//! The line is written in `audit`. Whether the client may publish was checked before.
+
+use std::collections::HashMap;
+
+use super::Connection;
+use super::context::Context;
+use crate::server::audit::{Audit, Audited};
+use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
+use crate::server::broker::draft::Draft;
+use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
+
+/// The numbers under which a loop awaits outcomes, and the audited ones among these publications.
+#[derive(Debug, Default)]
+pub struct Audits {
+    drawn: u64,
+    awaited: HashMap<u64, Audited>,
+}
+
+impl Audits {
+    /// Numbers for this many publications, one after the other: the first of them. None is 0.
+    pub fn draw(&mut self, count: u64) -> u64 {
+        let first = self.drawn + 1;
+        self.drawn += count;
+        first
+    }
+
+    /// The outcome of a publication has come; its connection may have gone.
+    pub fn settle(&mut self, request: u64, outcome: Result<Receipt, NotPublished>, audit: Option<&Audit>) {
+        if let Some(audited) = self.awaited.remove(&request)
+            && let (Ok(receipt), Some(audit)) = (outcome, audit)
+        {
+            note(audit, &audited, receipt);
+        }
+    }
+}
+
+impl Connection {
+    /// Publishes what the client sent, once if it has a key for that.
+    ///
+    /// # Errors
+    /// What the key was used for, or that there is no room for it.
+    pub(super) fn put(
+        &self,
+        draft: Draft,
+        key: Option<IdempotencyKey>,
+        cx: &mut Context,
+    ) -> Result<Publishing, KeyRefused> {
+        let request = cx.audits.draw(1);
+        self.put_as(request, draft, key, cx)
+    }
+
+    /// The same, by a number that was drawn: if the outcome is awaited, it comes with that.
+    ///
+    /// # Errors
+    /// As [`Connection::put`].
+    pub(super) fn put_as(
+        &self,
+        request: u64,
+        draft: Draft,
+        key: Option<IdempotencyKey>,
+        cx: &mut Context,
+    ) -> Result<Publishing, KeyRefused> {
+        let audited = self.audited(&draft, cx);
+        let (broker, waiter) = (&cx.shared.broker, cx.waiter_of(request));
+        let publishing = match key {
+            None => broker.publish(draft, waiter, cx.now),
+            Some(key) => broker.publish_once(draft, key, !cx.shared.is_over_memory(), waiter, cx.now)?,
+        };
+        if let (Some(audited), Some(audit)) = (audited, &cx.shared.audit) {
+            match publishing {
+                Publishing::Done(receipt) => note(audit, &audited, receipt),
+                Publishing::Awaited => {
+                    cx.audits.awaited.insert(request, audited);
+                }
+            }
+        }
+        Ok(publishing)
+    }
+
+    /// What the audit says of a publication of this client, if it says anything. It may take a system call.
+    fn audited(&self, draft: &Draft, cx: &Context) -> Option<Audited> {
+        cx.shared.audit.as_ref()?;
+        let key = self.identity.as_deref()?.key_name()?.into();
+        let address = self.client_address(cx);
+        Some(Audited { key, channel: draft.channel.clone(), len: draft.data.len(), address })
+    }
+}
+
+/// A publication was made; one that was made before has its line.
+fn note(audit: &Audit, audited: &Audited, receipt: Receipt) {
+    if !receipt.is_replay {
+        audit.note(audited, receipt.published.id);
+    }
+}
