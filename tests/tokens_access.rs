@@ -536,7 +536,7 @@ fn keys_rotate_under_a_publisher_at_work_and_who_stays_misses_nothing() {
     let handle = server.handle.clone();
     let publisher = std::thread::spawn(move || {
         for number in 0..COUNT {
-            publish_draft(&handle, &fanfare::server::Draft::text("news", &number.to_string()).unwrap());
+            publish_draft(&handle, &fanfare::server::Draft::text("news", number.to_string()).unwrap());
         }
     });
     // In the middle of it.

@@ -238,7 +238,7 @@ impl Handlers {
             (Route::Channels, "POST") => {
                 identify(request, who, basis)?;
                 access.check_fully_served(request)?;
-                let (app, key) = (roads::app_of(request, apps)?, idempotency_key(request)?);
+                let (app, key) = (roads::app_of(request, basis.apps)?, idempotency_key(request)?);
                 Ok(Answer::ReadBatch(Box::new(Batch::announced(request, app, key, self.message_len_max))))
             }
             (Route::Channel(name), "POST") => {

@@ -216,6 +216,7 @@ mod tests {
             ..Counters::default()
         };
         let snapshot = Snapshot {
+            audit_lost: 0,
             counters,
             keys: Vec::new(),
             refusals: vec![("bad_request", 3), ("silent", 0)],
