@@ -1,5 +1,7 @@
 //! The pace of messages over real sockets: who sends more than `--client-messages` allows is read more slowly, and nothing is lost.
 
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
 mod support;
 
 use std::io::{Read, Write};

@@ -1,13 +1,15 @@
-//! The request for who is in a channel: `/channels/{name}/presence`.
+//! The requests for what is known of channels: who is in one (`/channels/{name}/presence`), and what operators ask.
 //!
-//! Who that is, is known to the broker.
+//! The broker knows it; how operators' questions read and are answered is in `queries`.
 
 use crate::http::Request;
 use crate::hub::ChannelName;
 use crate::server::access::Identity;
 use crate::server::api::admin::Report;
 use crate::server::api::basis::{Basis, Denied};
+use crate::server::api::queries;
 use crate::server::api::roads::{self, Wish};
+use crate::server::api::routes::Route;
 
 /// The channel of which the client is told who is there.
 ///
@@ -24,4 +26,25 @@ pub fn presence(
         basis.check_sees(basis.access.may_see(who, &channel), &channel)?;
     }
     Ok(Report::Presence(channel))
+}
+
+/// What is to be told about channels: who is in one, to who may see it; the rest to who administers the server.
+///
+/// # Errors
+/// It may not be told, or the request is wrong.
+pub fn ask_about_channels(
+    route: Route,
+    request: &Request,
+    who: Option<&Identity>,
+    basis: Basis<'_>,
+) -> Result<Report, Denied> {
+    if let Route::Presence(name) = route {
+        return presence(request, name, who, basis);
+    }
+    basis.access.check_admin(who)?;
+    let Route::State(name) = route else {
+        return Ok(Report::Channels(queries::page_of(request, basis.apps)?));
+    };
+    let app = roads::app_of(request, basis.apps)?;
+    Ok(Report::Channel(roads::name_in_app(&name, app.as_deref(), basis.apps).unwrap_or(name)))
 }

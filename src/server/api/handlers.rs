@@ -23,7 +23,6 @@ use crate::server::api::pages::{check_page, options};
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
 use crate::server::api::pusher::Connecting;
-use crate::server::api::queries;
 use crate::server::api::rest::{self, Requested};
 use crate::server::api::revoking;
 use crate::server::api::roads::{self, Wish};
@@ -233,7 +232,7 @@ impl Handlers {
             }
             (route @ (Route::Channels | Route::State(_) | Route::Presence(_)), "GET" | "HEAD") => {
                 identify(request, who, basis)?;
-                Ok(Answer::Report(ask_about_channels(route, request, who.as_deref(), basis)?))
+                Ok(Answer::Report(attendance::ask_about_channels(route, request, who.as_deref(), basis)?))
             }
             (Route::Channels, "POST") => {
                 identify(request, who, basis)?;
@@ -491,24 +490,6 @@ fn stream(request: &Request, channel: ChannelName, form: WireForm) -> Result<Ans
 
 fn upgrade(request: &Request) -> Result<Upgrade, Response> {
     Upgrade::from_request(request).map_err(|error| Response::from(&error))
-}
-
-/// What is to be told about channels: who is in one, to who may see it; the rest to who administers the server.
-fn ask_about_channels(
-    route: Route,
-    request: &Request,
-    who: Option<&Identity>,
-    basis: Basis<'_>,
-) -> Result<Report, Denied> {
-    if let Route::Presence(name) = route {
-        return attendance::presence(request, name, who, basis);
-    }
-    basis.access.check_admin(who)?;
-    let Route::State(name) = route else {
-        return Ok(Report::Channels(queries::page_of(request, basis.apps)?));
-    };
-    let app = roads::app_of(request, basis.apps)?;
-    Ok(Report::Channel(roads::name_in_app(&name, app.as_deref(), basis.apps).unwrap_or(name)))
 }
 
 /// The answer to a method that is not served at a path that others are served at.

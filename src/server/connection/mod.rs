@@ -6,6 +6,7 @@
 mod admission;
 mod attending;
 pub mod auditing;
+mod audits;
 mod authorizing;
 mod batching;
 mod carried;
@@ -28,6 +29,7 @@ mod multiplex;
 mod obeying;
 pub mod outbox;
 mod over_http;
+mod pacing;
 mod pipe;
 mod places;
 mod pusher;
