@@ -9,24 +9,19 @@ use crate::http::{self, Request, Response, Status, Upgrade};
 use crate::hub::{ChannelName, EventName, Position, WireForm};
 use crate::pusher::fallback::path::{Purpose, SessionName};
 use crate::server::access::{Identity, Refusal};
-use crate::server::api::acceptance::{
-    Acceptance, Becoming, Joining, MayPublish, Multiplexing, form, inbound, is_deflated,
-};
+use crate::server::api::acceptance::{Acceptance, Becoming, Joining, MayPublish, form, inbound, is_deflated};
 use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::assets;
-use crate::server::api::attendance;
 use crate::server::api::basis::{Asking, Basis, Denied};
 use crate::server::api::batch::Batch;
-use crate::server::api::many::{self, ReadingMany};
+use crate::server::api::many::ReadingMany;
 use crate::server::api::pages::{check_page, options};
 use crate::server::api::params;
 use crate::server::api::payload::MediaType;
 use crate::server::api::pusher::Connecting;
-use crate::server::api::queries;
 use crate::server::api::rest::{self, Requested};
 use crate::server::api::revoking;
-use crate::server::api::roads::{self, Wish};
 use crate::server::api::routes::{Door, Route};
 use crate::server::api::watching::watched_channel;
 use crate::server::apps::Apps;
@@ -44,7 +39,7 @@ pub struct Handlers {
     serves_demo: bool,
     serves_echo: bool,
     pub(super) message_len_max: u64,
-    publication_len_max: u64,
+    pub(super) publication_len_max: u64,
     deflates: bool,
     deflate_context_takeover: bool,
 }
@@ -206,50 +201,14 @@ impl Handlers {
             (Route::PusherElsewhere, "GET" | "HEAD") => {
                 Ok(self.connect_pusher(request, Connecting::elsewhere())?)
             }
-            (Route::Channel(name), "GET" | "HEAD") => {
-                let read = identify(request, who, basis)
-                    .and_then(|()| self.read_channel(request, name, who.as_deref(), basis));
-                read.or_else(|denied| refuse_readably(request, denied))
-            }
-            (Route::Channels, "GET") if http::is_upgrade(request) => {
-                let begun = identify(request, who, basis).and_then(|()| self.multiplex(request, basis));
-                begun.or_else(|denied| refuse_readably(request, denied))
-            }
-            (Route::Channels, "GET" | "HEAD") if many::names_channels(request) => {
-                identify(request, who, basis)?;
-                Ok(Answer::ReadMany(many::subscribe(request, who.as_deref(), basis)?))
-            }
-            (Route::Channels, "GET" | "HEAD") => {
-                identify(request, who, basis)?;
-                access.check_admin(who.as_deref())?;
-                Ok(Answer::Report(Report::Channels(queries::page_of(request, apps)?)))
-            }
-            (Route::Channels, "POST") => {
-                identify(request, who, basis)?;
-                access.check_fully_served(request)?;
-                let (app, key) = (roads::app_of(request, apps)?, idempotency_key(request)?);
-                Ok(Answer::ReadBatch(Box::new(Batch::announced(request, app, key, self.message_len_max))))
-            }
-            (Route::State(name), "GET" | "HEAD") => {
-                identify(request, who, basis)?;
-                access.check_admin(who.as_deref())?;
-                let app = roads::app_of(request, apps)?;
-                let channel = roads::name_in_app(&name, app.as_deref(), apps);
-                Ok(Answer::Report(Report::Channel(channel.unwrap_or(name))))
-            }
-            (Route::Presence(name), "GET" | "HEAD") => {
-                *who = basis.guard.identify(access, request, basis.now_s)?;
-                Ok(Answer::Report(attendance::presence(request, name, who.as_deref(), basis)?))
-            }
-            (Route::Channel(name), "POST") => {
-                identify(request, who, basis)?;
-                self.post_to_channel(request, name, who.as_deref(), basis)
-            }
-            (Route::Revoke, "POST") => {
-                identify(request, who, basis)?;
-                access.check_admin(who.as_deref())?;
-                Ok(Answer::Revoke)
-            }
+            (
+                route @ (Route::Channel(_)
+                | Route::Channels
+                | Route::State(_)
+                | Route::Presence(_)
+                | Route::Revoke),
+                "GET" | "HEAD" | "POST",
+            ) => self.answer_of_channels(route, request, basis, who),
             (Route::Rest(head), "GET" | "POST") => {
                 let head = head.map_err(|refused| rest::refusal(&refused))?;
                 Ok(Answer::Call(Box::new(Requested::new(head, apps)?)))
@@ -272,35 +231,6 @@ impl Handlers {
             }
             _ => Answer::Report(Report::Metrics),
         })
-    }
-
-    fn read_channel(
-        &self,
-        request: &Request,
-        name: ChannelName,
-        who: Option<&Identity>,
-        basis: Basis<'_>,
-    ) -> Result<Answer, Denied> {
-        let channel = roads::channel_of(request, name, Wish::Subscribe, who, basis)?;
-        basis.check(basis.access.may_subscribe(who, &channel), &channel)?;
-        let may_publish = match basis.access.check_fully_served(request) {
-            Err(_) => MayPublish::Never,
-            Ok(()) => MayPublish::of(&basis.access.may_publish(who, &channel)),
-        };
-        Ok(self.subscribe(request, channel, may_publish, basis.access.takes_tokens())?)
-    }
-
-    fn post_to_channel(
-        &self,
-        request: &Request,
-        name: ChannelName,
-        who: Option<&Identity>,
-        basis: Basis<'_>,
-    ) -> Result<Answer, Denied> {
-        let channel = roads::channel_of(request, name, Wish::Publish, who, basis)?;
-        basis.access.check_fully_served(request)?;
-        basis.check(basis.access.may_publish(who, &channel), &channel)?;
-        Ok(self.publish(request, channel)?)
     }
 
     fn home(&self, request: &Request, apps: &Apps) -> Response {
@@ -349,7 +279,7 @@ impl Handlers {
 
     /// Subscribes by the transport that the request asks for: an upgrade, an event stream, or else a long poll.
     /// `may_publish` and `takes_tokens` are about the messages of a WebSocket.
-    fn subscribe(
+    pub(super) fn subscribe(
         &self,
         request: &Request,
         channel: ChannelName,
@@ -399,33 +329,7 @@ impl Handlers {
         }))
     }
 
-    fn multiplex(&self, request: &Request, basis: Basis<'_>) -> Result<Answer, Denied> {
-        let upgrade = upgrade(request)?;
-        if !upgrade.offers(ENVELOPE_SUBPROTOCOL) {
-            return Err(Response::text(
-                Status::BAD_REQUEST,
-                "/channels speaks fanfare.v1.json: new WebSocket(url, \"fanfare.v1.json\"), or \
-                 Sec-WebSocket-Protocol: fanfare.v1.json. One channel as it is published is at /channels/{name}.",
-            )
-            .into());
-        }
-        let deflate = self.deflate(request);
-        let form = match is_deflated(deflate) {
-            true => WireForm::NamedEnvelopeDeflate,
-            false => WireForm::NamedEnvelope,
-        };
-        let app = roads::app_of(request, basis.apps)?;
-        let is_page_served = basis.access.check_fully_served(request).is_ok();
-        Ok(Answer::Upgrade(Acceptance {
-            upgrade,
-            subprotocol: Some(ENVELOPE_SUBPROTOCOL),
-            deflate,
-            inbound: Inbound::Accept { message_len_max: self.message_len_max },
-            becomes: Becoming::Multiplex(Multiplexing { form, app, is_page_served }),
-        }))
-    }
-
-    fn deflate(&self, request: &Request) -> Option<Deflate> {
+    pub(super) fn deflate(&self, request: &Request) -> Option<Deflate> {
         if !self.deflates {
             return None;
         }
@@ -433,25 +337,6 @@ impl Handlers {
             request.headers("sec-websocket-extensions").filter_map(|field| std::str::from_utf8(field).ok());
         Deflate::negotiate(fields, self.deflate_context_takeover)
     }
-
-    fn publish(&self, request: &Request, channel: ChannelName) -> Result<Answer, Response> {
-        let event = http::parameter(request.query(), "event").map(|name| EventName::new(&name)).transpose();
-        let event = event.map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
-        let key = idempotency_key(request)?;
-        let media_type = MediaType::of(request.header_str("content-type"));
-        let len_max = self.publication_len_max;
-        Ok(Answer::ReadBody(Publication { channel, event, media_type, len_max, key }))
-    }
-}
-
-/// The key that the request gives its publication, or its batch.
-fn idempotency_key(request: &Request) -> Result<Option<IdempotencyKey>, Response> {
-    let Some(value) = request.header("idempotency-key") else { return Ok(None) };
-    let key = IdempotencyKey::new(value).ok_or_else(|| {
-        let sentence = "Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID.";
-        Response::text(Status::BAD_REQUEST, sentence)
-    });
-    key.map(Some)
 }
 
 /// Checks that the request may read the server's state. Who made it, where a key is needed for that.
@@ -459,27 +344,6 @@ fn check_reader(door: Door, request: &Request, basis: Basis<'_>) -> Result<Optio
     match door {
         Door::Public => basis.access.check_reader(request, basis.now_s),
         Door::Metrics => Ok(None),
-    }
-}
-
-fn identify(request: &Request, who: &mut Option<Arc<Identity>>, basis: Basis<'_>) -> Result<(), Denied> {
-    *who = basis.guard.identify(basis.access, request, basis.now_s)?;
-    Ok(())
-}
-
-/// A refusal in a form that the page can read which made the request: browsers hide the answer to a handshake, so a client
-/// of envelopes is told after it.
-fn refuse_readably(request: &Request, denied: Denied) -> Result<Answer, Denied> {
-    let Denied::Refusal(refusal) = denied else { return Err(denied) };
-    match Upgrade::from_request(request) {
-        Ok(upgrade) if upgrade.offers(ENVELOPE_SUBPROTOCOL) => Ok(Answer::Upgrade(Acceptance {
-            upgrade,
-            subprotocol: Some(ENVELOPE_SUBPROTOCOL),
-            deflate: None,
-            inbound: Inbound::Refuse,
-            becomes: Becoming::Refused(refusal),
-        })),
-        Ok(_) | Err(_) => Err(Denied::Refusal(refusal)),
     }
 }
 
@@ -497,12 +361,16 @@ fn stream(request: &Request, channel: ChannelName, form: WireForm) -> Result<Ans
     Ok(Answer::Stream(Joining { channel, form, position, announces: true }))
 }
 
-fn upgrade(request: &Request) -> Result<Upgrade, Response> {
+/// The handshake of the request.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn upgrade(request: &Request) -> Result<Upgrade, Response> {
     Upgrade::from_request(request).map_err(|error| Response::from(&error))
 }
 
 /// The answer to a method that is not served at a path that others are served at.
-fn method_not_allowed(method: &str, allow: &'static str) -> Response {
+pub(super) fn method_not_allowed(method: &str, allow: &'static str) -> Response {
     let sentence = format!("{method} is not served here; {allow} are.");
     Response::text(Status::METHOD_NOT_ALLOWED, &sentence).header("Allow", allow)
 }

@@ -2,39 +2,12 @@
 //!
 //! The line is written in `audit`. Whether the client may publish was checked before.
 
-use std::collections::HashMap;
-
-use super::Connection;
 use super::context::Context;
-use crate::server::audit::{Audit, Audited};
-use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
+use super::{Connection, audits};
+use crate::server::audit::Audited;
+use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
-
-/// The numbers under which a loop awaits outcomes, and the audited ones among these publications.
-#[derive(Debug, Default)]
-pub struct Audits {
-    drawn: u64,
-    awaited: HashMap<u64, Audited>,
-}
-
-impl Audits {
-    /// Numbers for this many publications, one after the other: the first of them. None is 0.
-    pub fn draw(&mut self, count: u64) -> u64 {
-        let first = self.drawn + 1;
-        self.drawn += count;
-        first
-    }
-
-    /// The outcome of a publication has come; its connection may have gone.
-    pub fn settle(&mut self, request: u64, outcome: Result<Receipt, NotPublished>, audit: Option<&Audit>) {
-        if let Some(audited) = self.awaited.remove(&request)
-            && let (Ok(receipt), Some(audit)) = (outcome, audit)
-        {
-            note(audit, &audited, receipt);
-        }
-    }
-}
 
 impl Connection {
     /// Publishes what the client sent, once if it has a key for that.
@@ -70,9 +43,9 @@ impl Connection {
         };
         if let (Some(audited), Some(audit)) = (audited, &cx.shared.audit) {
             match publishing {
-                Publishing::Done(receipt) => note(audit, &audited, receipt),
+                Publishing::Done(receipt) => audits::note(audit, &audited, receipt),
                 Publishing::Awaited => {
-                    cx.audits.awaited.insert(request, audited);
+                    cx.audits.insert(request, audited);
                 }
             }
         }
@@ -85,12 +58,5 @@ impl Connection {
         let key = self.identity.as_deref()?.key_name()?.into();
         let address = self.client_address(cx);
         Some(Audited { key, channel: draft.channel.clone(), len: draft.data.len(), address })
-    }
-}
-
-/// A publication was made; one that was made before has its line.
-fn note(audit: &Audit, audited: &Audited, receipt: Receipt) {
-    if !receipt.is_replay {
-        audit.note(audited, receipt.published.id);
     }
 }

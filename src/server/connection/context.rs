@@ -7,7 +7,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use super::auditing::Audits;
+use super::audits::Audits;
 use super::clients::Clients;
 use super::lag::LagRules;
 use super::pipe::Pipe;

@@ -5,7 +5,8 @@
 
 mod admission;
 mod attending;
-pub mod auditing;
+mod auditing;
+pub mod audits;
 mod authorizing;
 mod batching;
 mod carried;

@@ -225,6 +225,7 @@ mod tests {
             channels: 12,
             webhooks: Vec::new(),
             backend: None,
+            audit_lost: 5,
             uptime: Duration::from_millis(12_999),
         };
         let mut busiest = Busiest::since(1000);

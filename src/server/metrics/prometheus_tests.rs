@@ -54,6 +54,7 @@ fn snapshot() -> Snapshot {
             kept_len: 54,
             outcomes: Outcomes { allowed: 55, refused: 56, timeout: 57, unreachable: 58, bad_answer: 59 },
         }),
+        audit_lost: 5,
         uptime: std::time::Duration::ZERO,
     }
 }
