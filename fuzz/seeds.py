@@ -637,6 +637,33 @@ def commands():
         put("commands", name, data)
 
 
+def batch():
+    # As bodies/batch.rs reads it: whether items are on lines, then the text.
+    def case(text, lines=False):
+        return bytes([lines]) + text.encode()
+
+    cases = {
+        "list": case('[{"channel":"news","data":"hi"},{"channels":["a","b"],"event":"tick","data":{"p":1},"key":"7f3a"}]'),
+        "lines": case('{"channel":"a","data":1}\r\n\n{"channel":"b","data":null}\n', True),
+        "binary": case('[{"channel":"a","encoding":"base64","data":"/wA="}]'),
+        "escaped": case('[{"channel":"\\u0061","data":"\\u00fc\\ud83d\\ude00","key":"\\u006b"}]'),
+        "none": case("[]"),
+        "no-list": case('{"channel":"a","data":1}'),
+        "both": case('[{"channel":"a","channels":["b"],"data":1}]'),
+        "neither": case('[{"data":1}]'),
+        "twice": case('[{"channels":["a","\\u0061"],"data":1}]'),
+        "second-is-wrong": case('[{"channel":"a","data":1},2]'),
+        "half-a-pair": case('[{"channel":"a","data":"\\ud800"}]'),
+        "out-of-range": case('[{"channel":"a","data":1e999}]'),
+        "reserved": case('[{"channel":"@fanfare.a","data":1}]'),
+        "too-many": case("[%s]" % ",".join(['{"channel":"a","data":1}'] * 101)),
+        "too-many-lines": case('{"channel":"a","data":1}\n' * 101, True),
+        "too-many-in-all": case("[%s]" % ",".join(['{"channels":[%s],"data":1}' % ",".join('"%d"' % n for n in range(100))] * 11)),
+    }
+    for name, data in cases.items():
+        put("batch", name, data)
+
+
 shutil.rmtree(CORPUS, ignore_errors=True)
 def forwarded():
     # As bodies/forwarded.rs numbers what proxies write; the byte before an element is what ends the one before it.
@@ -724,5 +751,5 @@ def proxy_header():
     put("proxy_header", "planned-binary", b"\3\0" + bytes([0, 0, 0, 12, 0, 0]) + v4 + get)
 
 
-for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, token, commands, forwarded, proxy_header):
+for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, token, commands, batch, forwarded, proxy_header):
     target()

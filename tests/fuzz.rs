@@ -195,6 +195,16 @@ fn random_tokens_are_valid_exactly_if_another_library_says_so() {
 }
 
 #[test]
+fn batches_of_the_corpus_have_the_items_that_their_json_has() {
+    over_corpus("batch", bodies::batch::run);
+}
+
+#[test]
+fn batches_have_the_items_that_their_json_has_whatever_they_are() {
+    over_random_inputs("batch", 4_000, bodies::batch::run);
+}
+
+#[test]
 fn messages_of_the_corpus_ask_for_what_the_model_reads_in_them() {
     over_corpus("commands", bodies::commands::run);
 }

@@ -7,6 +7,7 @@
 // A target calls one body of these.
 #![allow(dead_code)]
 
+pub mod batch;
 pub mod commands;
 pub mod deflated;
 pub mod event_stream;

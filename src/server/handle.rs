@@ -200,7 +200,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::{AccessKey, Config};
     use crate::server::Server;
     use crate::server::broker::engine::Engine;
     use crate::server::broker::engine::held::Held;
@@ -335,6 +335,66 @@ mod tests {
             assert!(at(outcome) < at("fanfare:unsubscribed"), "{answers}");
         }
         running.stop();
+    }
+
+    #[test]
+    fn a_batch_is_answered_when_the_engine_has_delivered_or_failed_all_of_it() {
+        let mut running = start();
+        let body = r#"[{"channel":"a","data":1},{"channels":["b","c"],"data":2}]"#;
+        let head = format!(
+            "POST /channels HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let id = r#"{"id":"e-1","subscribers":0}"#;
+        running.client.write_all(head.as_bytes()).unwrap();
+        running.until_held(3);
+        running.release();
+        let answer = running.read_until("]}\n");
+        let ids = |answer: &str| answer.matches("{\"id\":\"").count();
+        assert!(answer.contains(&format!(r#"{{"results":[{id},{{"b":{{"id":"#)), "{answer}");
+        assert_eq!(ids(&answer), 3, "{answer}");
+        for (why, status) in [(NotPublished::Refused, 503), (NotPublished::Unanswered, 504)] {
+            running.client.write_all(head.as_bytes()).unwrap();
+            running.until_held(3);
+            running.engine.fail(&running.handle.shared.broker, why);
+            let answer = running.read_until("]}\n");
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+            assert_eq!(answer.matches(&format!("\"status\":{status},")).count(), 3, "{answer}");
+        }
+        running.stop();
+    }
+
+    #[test]
+    fn what_an_engine_delivers_has_its_line_in_the_audit_then_and_what_it_fails_has_none() {
+        let path = std::env::temp_dir().join(format!("fanfare-audit-held-{}", std::process::id()));
+        let key = AccessKey::with_all_rights("billing", "secret");
+        let mut running =
+            start_with(Config { audit: Some(path.clone()), keys: vec![key], ..Config::default() });
+        running.post("Authorization: Bearer secret\r\n");
+        running.until_held(1);
+        running.engine.fail(&running.handle.shared.broker, NotPublished::Refused);
+        running.read_until("try again");
+        running.read_until("\n");
+        running.post("Authorization: Bearer secret\r\n");
+        running.until_held(1);
+        // Its connection is gone when it is delivered.
+        let handle = running.handle.clone();
+        let other = TcpStream::connect(running.client.peer_addr().unwrap()).unwrap();
+        until("the other is there", || handle.connections_len() == 2);
+        let gone = std::mem::replace(&mut running.client, other);
+        socket2::SockRef::from(&gone).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(gone);
+        until("the connection is gone", || handle.connections_len() == 1);
+        running.release();
+        let lines = || std::fs::read_to_string(&path).unwrap();
+        until("the line is there", || lines().ends_with('\n'));
+        let text = lines();
+        assert!(
+            text.contains(r#""key":"billing","channel":"a","id":"e-"#) && text.lines().count() == 1,
+            "{text}"
+        );
+        running.stop();
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

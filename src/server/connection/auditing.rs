@@ -2,9 +2,8 @@
 //!
 //! The line is written in `audit`. Whether the client may publish was checked before.
 
-use super::Connection;
-use super::audits::note;
 use super::context::Context;
+use super::{Connection, audits};
 use crate::server::audit::Audited;
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::Draft;
@@ -44,9 +43,9 @@ impl Connection {
         };
         if let (Some(audited), Some(audit)) = (audited, &cx.shared.audit) {
             match publishing {
-                Publishing::Done(receipt) => note(audit, &audited, receipt),
+                Publishing::Done(receipt) => audits::note(audit, &audited, receipt),
                 Publishing::Awaited => {
-                    cx.audits.wait(request, audited);
+                    cx.audits.insert(request, audited);
                 }
             }
         }

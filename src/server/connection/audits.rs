@@ -1,6 +1,6 @@
-//! The publications of a loop whose outcome is awaited, and that leave a line in the audit then.
+//! The publications of a loop whose outcome is awaited: their numbers, and what the audit says of them then.
 //!
-//! The line is written in `audit`.
+//! Nothing is published here.
 
 use std::collections::HashMap;
 
@@ -22,8 +22,8 @@ impl Audits {
         first
     }
 
-    /// The outcome of an audited publication comes later.
-    pub fn wait(&mut self, request: u64, audited: Audited) {
+    /// The outcome of a publication is awaited.
+    pub fn insert(&mut self, request: u64, audited: Audited) {
         self.awaited.insert(request, audited);
     }
 

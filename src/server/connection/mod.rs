@@ -5,8 +5,8 @@
 
 mod admission;
 mod attending;
-pub mod auditing;
-mod audits;
+mod auditing;
+pub mod audits;
 mod authorizing;
 mod batching;
 mod carried;

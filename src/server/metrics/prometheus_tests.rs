@@ -35,7 +35,7 @@ fn snapshot() -> Snapshot {
         turns,
     };
     Snapshot {
-        audit_lost: 6,
+        audit_lost: 5,
         counters,
         keys: vec![("billing".to_owned(), 3, 1_790_000_000), ("default".to_owned(), 0, 0)],
         refusals: vec![("bad_request", 3), ("silent", 0)],
