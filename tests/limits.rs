@@ -1,6 +1,8 @@
 //! Limits by address and by user over real sockets: behind a proxy that writes `X-Forwarded-For`, and behind one that writes
 //! PROXY headers. Loopback is not counted, so that all clients here come through a proxy.
 
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
