@@ -444,7 +444,7 @@ const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 /// Two connections a user.
 fn two_each_user() -> Config {
-    let token_keys = KeyFiles::read([("key", SECRET)].into_iter()).unwrap().keys;
+    let token_keys = KeyFiles::read([("key", SECRET)]).unwrap().keys;
     Config { token_keys, user_connections: Some(2), ..config() }
 }
 
