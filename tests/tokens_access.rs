@@ -463,6 +463,18 @@ fn revoking_a_user_ends_its_connections_on_all_loops_at_once_and_refuses_its_tok
 }
 
 #[test]
+fn a_token_by_a_clock_that_is_ahead_is_revoked_with_the_others_of_its_user() {
+    let server = start(with_tokens());
+    let ahead = token(600, json!({"sub": "u42", "iat": now_s() + 20, "fanfare": {"subscribe": ["news"]}}));
+    let mut client = reader(server.address, "news", &ahead);
+    let answer = post(server.address, "/revoke", &bearer("ops-secret"), r#"{"sub":"u42"}"#);
+    assert_eq!(answer.body, r#"{"revoked":1}"#);
+    assert_eq!(closed(&mut client).0, 4403);
+    let refused = get(server.address, "/channels/news?wait=0", &bearer(&ahead));
+    assert!(refused.status == 403 && refused.body.contains("was revoked at"), "{refused:?}");
+}
+
+#[test]
 fn revoking_needs_a_key_that_administers_and_a_body_that_names_one_thing() {
     let server = start(with_tokens());
     let revoke = |fields: &str, body: &str| post(server.address, "/revoke", fields, body).status;

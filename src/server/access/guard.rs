@@ -11,7 +11,7 @@ use crate::http::Request;
 use crate::server::access::identity::Identity;
 use crate::server::access::proof::Proof;
 use crate::server::access::refusal::Refusal;
-use crate::server::access::revoked::{Revoked, Whom};
+use crate::server::access::revoked::{Revoked, Whom, is_issued_until};
 use crate::server::access::rules::{Access, Credential};
 use crate::server::lock::{lock, read, write};
 use crate::token::{Known, Token, TokenDigest};
@@ -76,7 +76,7 @@ impl Pass {
     /// Whether a client's token is one of those that are revoked.
     pub fn fits(&self, who: &Identity) -> bool {
         who.token().is_some_and(|token| match &self.whom {
-            Whom::Sub(_) => self.whom.fits(&token.claims) && token.claims.iat_s <= self.at_s,
+            Whom::Sub(_) => self.whom.fits(&token.claims) && is_issued_until(token.claims.iat_s, self.at_s),
             Whom::Jti(_) => self.whom.fits(&token.claims),
         })
     }

@@ -9,13 +9,21 @@ use crate::token::{Claims, Error, LEEWAY_S, LIFE_MAX_S, RevokedAt};
 /// The most revocations that are remembered: 10,000 take about 2 MB. An operator who revokes more in a day removes the key.
 pub const REVOKED_MAX: usize = 10_000;
 
-/// How long a revocation is remembered, in seconds: no token that it is about lives longer.
-const REMEMBERED_S: u64 = LIFE_MAX_S + LEEWAY_S;
+/// How long a revocation is remembered, in seconds: no token that it is about lives longer. One leeway is for when it was
+/// issued, and one for when it expires.
+const REMEMBERED_S: u64 = LEEWAY_S + LIFE_MAX_S + LEEWAY_S;
+
+/// Whether a token that says it was issued at `iat_s` may have existed at `revoked_at_s`. The issuer's clock may be ahead of
+/// this one by the leeway, so one that is issued in the [`LEEWAY_S`] seconds after cannot be told from one that exists.
+pub(super) fn is_issued_until(iat_s: u64, revoked_at_s: u64) -> bool {
+    iat_s <= revoked_at_s.saturating_add(LEEWAY_S)
+}
 
 /// Whose tokens are revoked, or which.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Whom {
-    /// All tokens of a user that were issued until now.
+    /// All tokens of a user that were issued until now, by any clock that is not ahead of this one by more than the leeway.
+    /// So those are among them that are issued in the [`LEEWAY_S`] seconds after.
     Sub(Box<str>),
     /// The token of this name.
     Jti(Box<str>),
@@ -62,7 +70,7 @@ impl Revoked {
         true
     }
 
-    /// Checks that a token is not revoked. One that was issued in the second of a revocation is.
+    /// Checks that a token is not revoked. One that is issued in the [`LEEWAY_S`] seconds after a revocation of its user is.
     ///
     /// # Errors
     /// [`Error::Revoked`].
@@ -71,7 +79,7 @@ impl Revoked {
             return Ok(());
         }
         let by_sub = claims.sub.as_ref().and_then(|sub| self.subs.get(sub));
-        let by_sub = by_sub.filter(|&&at_s| claims.iat_s <= at_s);
+        let by_sub = by_sub.filter(|&&at_s| is_issued_until(claims.iat_s, at_s));
         let by_jti = || claims.jti.as_ref().and_then(|jti| self.jtis.get(jti));
         match by_sub.or_else(by_jti) {
             Some(&at_s) => Err(Error::Revoked(claims.holder(), RevokedAt(at_s))),
@@ -113,21 +121,21 @@ mod tests {
     fn the_tokens_of_a_user_are_revoked_that_were_issued_until_then_and_no_others() {
         let mut revoked = Revoked::default();
         assert!(revoked.add(&Whom::Sub("u42".into()), NOW_S));
-        for iat_s in [NOW_S - 50, NOW_S] {
+        for iat_s in [NOW_S - 50, NOW_S, NOW_S + LEEWAY_S] {
             let sentence = revoked.check(&claims("u42", "a", iat_s)).unwrap_err().to_string();
             assert_eq!(sentence, "The token of u42 was revoked at 2026-09-21T14:13:20Z.");
         }
-        assert_eq!(revoked.check(&claims("u42", "a", NOW_S + 1)), Ok(()));
+        assert_eq!(revoked.check(&claims("u42", "a", NOW_S + LEEWAY_S + 1)), Ok(()));
         assert_eq!(revoked.check(&claims("u7", "u42", NOW_S)), Ok(()));
         assert!(revoked.add(&Whom::Sub("u42".into()), NOW_S + 9));
-        assert!(revoked.check(&claims("u42", "a", NOW_S + 5)).is_err(), "the last one counts");
+        assert!(revoked.check(&claims("u42", "a", NOW_S + LEEWAY_S + 5)).is_err(), "the last one counts");
     }
 
     #[test]
     fn a_token_is_revoked_by_its_name_whenever_it_was_issued() {
         let mut revoked = Revoked::default();
         assert!(revoked.add(&Whom::Jti("9f2c".into()), NOW_S));
-        assert!(revoked.check(&claims("u42", "9f2c", NOW_S + 20)).is_err());
+        assert!(revoked.check(&claims("u42", "9f2c", NOW_S + LEEWAY_S + 20)).is_err());
         assert_eq!(revoked.check(&claims("9f2c", "other", NOW_S)), Ok(()));
     }
 
@@ -141,7 +149,7 @@ mod tests {
         }
         assert!(!revoked.add(&Whom::Sub("more".into()), NOW_S + 10));
         assert!(revoked.add(&Whom::Sub("u0".into()), NOW_S + 10), "it is there already");
-        let day = NOW_S + LIFE_MAX_S + LEEWAY_S;
+        let day = NOW_S + LEEWAY_S + LIFE_MAX_S + LEEWAY_S;
         assert!(!revoked.add(&Whom::Sub("more".into()), day - 1));
         assert!(revoked.add(&Whom::Sub("more".into()), day));
         assert_eq!(revoked.len(), REVOKED_MAX - 999 + 1, "all of the first second but the renewed one");
