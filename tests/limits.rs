@@ -1,6 +1,8 @@
 //! Limits by address and by user over real sockets: behind a proxy that writes `X-Forwarded-For`, and behind one that writes
 //! PROXY headers. Loopback is not counted, so that all clients here come through a proxy.
 
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
@@ -442,7 +444,7 @@ const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 /// Two connections a user.
 fn two_each_user() -> Config {
-    let token_keys = KeyFiles::read([("key", SECRET)].into_iter()).unwrap().keys;
+    let token_keys = KeyFiles::read([("key", SECRET)]).unwrap().keys;
     Config { token_keys, user_connections: Some(2), ..config() }
 }
 

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use fanfare::config::{Config, Glob, LagPolicy};
+use fanfare::config::{AccessKey, Config, Glob, LagPolicy};
 use fanfare::server::Draft;
 use serde_json::{Value, json};
 use support::multiplex::*;
@@ -304,4 +304,16 @@ fn a_publication_to_the_channel_of_the_url_is_acknowledged_by_its_ref_and_repeat
     assert_eq!(fault(&next(&mut client)), ("conflict", 422));
     say(&mut client, r#"{"data":1,"ref":[]}"#);
     assert_eq!(u16::from(close_frame(&mut client).unwrap().code), 1008);
+}
+
+#[test]
+fn a_client_that_has_proved_who_it_is_may_be_silent() {
+    let keys = vec![AccessKey::with_all_rights("default", "secret")];
+    let timeout = Duration::from_millis(200);
+    let server = start(Config { keys, handshake_timeout: timeout, ..config() });
+    let mut holder = multiplex_with(server.address, "/channels", &[("Authorization", "Bearer secret")]);
+    let mut nobody = multiplex(server.address);
+    assert_eq!(u16::from(close_frame(&mut nobody).unwrap().code), 4408);
+    say(&mut holder, r#"{"channel":"a","ref":1,"data":1}"#);
+    assert_eq!(next(&mut holder)["event"], "fanfare:published");
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use fanfare::config::Config;
+use fanfare::config::{AccessKey, AuthRule, Config, Glob};
 use fanfare::pusher::App;
 use fanfare::server::Draft;
 use serde_json::{Value, json};
@@ -459,4 +459,22 @@ fn watchers_are_told_of_a_user_that_changes_connections_in_the_order_of_the_chan
             is_online = !is_online;
         }
     }
+}
+
+#[test]
+fn a_public_channel_that_the_rules_close_is_refused_and_a_private_one_is_the_apps_to_sign() {
+    let rules = vec![(Glob::new("news*"), AuthRule::Open), (Glob::new("*"), AuthRule::Key)];
+    let keys = vec![AccessKey::with_all_rights("default", "secret")];
+    let server = start(Config { auth: rules, keys, ..with_app(app()) });
+    let mut client = Pusher::connect(server.address);
+    client.subscribe("news-1");
+    for channel in ["chat", "cache-chat"] {
+        client.ask_for(channel);
+        let refused = client.next();
+        assert_eq!(refused["event"], "pusher:subscription_error");
+        assert_eq!((&refused["channel"], &refused["data"]["status"]), (&channel.into(), &403.into()));
+        assert_eq!(client.next()["event"], "pusher:error");
+    }
+    client.join("presence-chat", "7");
+    client.has_nothing_more();
 }

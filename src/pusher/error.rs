@@ -127,6 +127,9 @@ errors! {
     /// This channel is that of a user who is not the connection's.
     [null "AuthError" 401] NotTheUser(channel: String)
         "{channel} is the channel of a signed-in user, and this connection is not signed in as that user"
+    /// This channel needs no signature, and the server's rules do not let everybody read it.
+    [null "AuthError" 403] NotOpen(channel: String)
+        "{channel} is not open to everybody: the server's --auth says so; use private-{channel}, with a signature of the app's"
     /// A limit of the app's is reached.
     [null "LimitReached" 4004] LimitReached(limit: Limit) "{limit}"
     /// The connection has subscribed to this channel already.
@@ -266,6 +269,7 @@ mod tests {
             (Error::InvalidMember(text()), None),
             (Error::UserInfoTooLarge(2, 1), None),
             (Error::NotTheUser(text()), None),
+            (Error::NotOpen(text()), None),
             (Error::LimitReached(Limit::Members(100)), None),
             (Error::Existing(text()), None),
             (Error::NotSubscribed(text()), None),

@@ -29,7 +29,8 @@ impl Connection {
     /// The handshake is in the outbox.
     pub(super) fn begin_multiplex(&mut self, multiplexing: Multiplexing, cx: &mut Context) {
         let Multiplexing { form, app, is_page_served } = multiplexing;
-        let begin_by = Some(Millis(cx.now.0 + cx.timeouts.head_ms()));
+        // Who has proved who it is need not ask for anything: it may publish later.
+        let begin_by = self.identity.is_none().then(|| Millis(cx.now.0 + cx.timeouts.head_ms()));
         let client = Multiplex { form, app, is_page_served, begin_by, refusals: 0, awaited: None };
         if let Some(slot) = self.client_slot() {
             *slot = Some(Box::new(Client::Multiplex(client)));

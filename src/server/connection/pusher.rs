@@ -17,8 +17,10 @@ use crate::hub::{Content, Hub, Owner, Source, Subscription, WireForm};
 use crate::pusher::fallback;
 use crate::pusher::webhook::Event as Report;
 use crate::pusher::{
-    App, ClientEvent, Command, Error, Limit, Member, Name, Session, SocketId, User, WebhookEvent, event,
+    Access, App, ClientEvent, Command, Error, Limit, Member, Name, Session, SocketId, User, WebhookEvent,
+    event,
 };
+use crate::server::access::Verdict;
 use crate::server::api::pusher::Connecting;
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::audience::{Cache, Heard};
@@ -242,6 +244,9 @@ impl Connection {
         cx: &mut Context,
     ) {
         let (channel, form, owner) = (client.place.channel(&name), client.form, cx.owner());
+        if name.kind().access == Access::Public && cx.access.may_subscribe(None, &channel) != Verdict::Yes {
+            return self.refuse_joining(&name, &Error::NotOpen(name.as_str().to_owned()), client, cx);
+        }
         let policy = cx.shared.config.lag_policy(channel.local());
         let user_id = member.as_ref().map(|member| &*member.user_id);
         let (members_max, user) = (settings.max_members, client.known_as(user_id));
@@ -250,7 +255,10 @@ impl Connection {
         let joined = cx.join_as_pusher(&client.place, &channel, joiner, subscribe);
         let joined = match joined {
             Ok(joined) => joined,
-            Err(Full) => return self.refuse_member(&name, client, settings, cx),
+            Err(Full) => {
+                let error = Error::LimitReached(Limit::Members(settings.max_members));
+                return self.refuse_joining(&name, &error, client, cx);
+            }
         };
         client.session.joined(&name, user_id);
         self.send_message(&event::subscription_succeeded(name.as_str(), joined.members.as_deref()));
@@ -263,9 +271,8 @@ impl Connection {
         self.add_subscription(Entry::new(joined.subscribed, policy, Replay::new(missed)));
     }
 
-    fn refuse_member(&mut self, name: &Name, client: &PusherClient, settings: &App, cx: &Context) {
-        let error = Error::LimitReached(Limit::Members(settings.max_members));
-        note_refused(&error, client, cx);
+    fn refuse_joining(&mut self, name: &Name, error: &Error, client: &PusherClient, cx: &Context) {
+        note_refused(error, client, cx);
         let mut replies = Vec::new();
         error.refuse(name.as_str(), &mut replies);
         replies.iter().for_each(|reply| self.send_message(reply));
