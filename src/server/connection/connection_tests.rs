@@ -141,7 +141,7 @@ fn join(connection: &mut Connection, name: &str, cx: &mut Context) {
 pub fn join_from(connection: &mut Connection, name: &str, position: Position, cx: &mut Context) {
     let joining = Joining { channel: channel(name), form: WireForm::WebSocket, position, announces: false };
     let joined = joining::join(&joining, Present::default(), cx);
-    connection.begin(joined);
+    connection.begin(joined, &cx.hub);
 }
 
 /// Flushes as the flush phase does: the logs with something new have been noted.

@@ -14,7 +14,7 @@ impl Connection {
         let joined = join(joining, self.present(), cx);
         self.send_stream_head(cx);
         self.become_event_stream(cx.is_leaving(), joining.form.is_envelope(), None, cx.now);
-        self.begin(joined);
+        self.begin(joined, &cx.hub);
         self.expect_acknowledgement(cx);
     }
 

@@ -117,21 +117,21 @@ pub fn subscribe_at(
 
 impl Connection {
     /// Sends a subscriber the notice of its position, if there is one, then what it missed, then the log.
-    pub(super) fn begin(&mut self, joined: Joined) {
+    pub(super) fn begin(&mut self, joined: Joined, hub: &Hub) {
         let Joined { subscription, notice, policy, missed } = joined;
         if let Some(notice) = notice {
             encoder::notice(notice, subscription.form(), None, self.outbox.tail());
         }
-        self.add_subscription(Entry::new(subscription, policy, Replay::new(missed)));
+        self.add_subscription(Entry::new(subscription, policy, Replay::new(missed)), hub);
     }
 
     /// Reads one more channel.
-    pub(super) fn add_subscription(&mut self, entry: Entry) {
+    pub(super) fn add_subscription(&mut self, entry: Entry, hub: &Hub) {
         #[cfg(target_os = "linux")]
         if entry.policy == LagPolicy::Latest {
             self.stream.bound_unsent(UNSENT_LATEST_MAX);
         }
-        self.subscriptions.insert(entry);
+        self.subscriptions.insert(entry, hub);
     }
 
     /// Sends the notice that the server is alive, if the wire form can express it. A peer with an unsent outbox needs no

@@ -52,7 +52,7 @@ impl Connection {
                 self.respond_to(request, &response, cx);
             }
             Polled::Later(subscription) => {
-                self.subscriptions.insert(waiting(subscription));
+                self.subscriptions.insert(waiting(subscription), &cx.hub);
                 self.wait_to_answer(request, wait_ms, cx);
             }
         }

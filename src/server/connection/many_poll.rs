@@ -34,7 +34,7 @@ impl Connection {
                     Some(subscribe_at(hub, channel, WireForm::NamedLongPoll, owner, &resumption))
                 });
             match subscription {
-                Some(subscription) => self.subscriptions.insert(waiting(subscription)),
+                Some(subscription) => self.subscriptions.insert(waiting(subscription), &cx.hub),
                 None => kept.extend(found.map(|resumption| (wanted.channel.as_str(), resumption))),
             }
         }

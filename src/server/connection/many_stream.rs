@@ -36,7 +36,7 @@ impl Connection {
             let who = (self.present(), wanted.presence && self.sees(channel, cx));
             let joined = join_one_of_many(channel, WireForm::NamedEventStream, wanted, None, who, cx);
             beginnings.extend(joined.texts);
-            joined.entries.into_iter().for_each(|entry| self.add_subscription(entry));
+            joined.entries.into_iter().for_each(|entry| self.add_subscription(entry, &cx.hub));
         }
         let positions = self.positions(&cx.hub);
         let ids = joined(&positions);

@@ -114,7 +114,7 @@ impl Connection {
         let sees = wanted.presence && self.sees(channel, cx);
         let joined = join_one_of_many(channel, form, wanted, reference, (self.present(), sees), cx);
         joined.texts.iter().for_each(|text| self.send_message(text));
-        joined.entries.into_iter().for_each(|entry| self.add_subscription(entry));
+        joined.entries.into_iter().for_each(|entry| self.add_subscription(entry, &cx.hub));
     }
 
     fn unsubscribe(

@@ -268,7 +268,7 @@ impl Connection {
             Cache::Hit(publications) => missed = publications,
             Cache::Miss { .. } => self.send_message(&event::cache_miss(name.as_str())),
         }
-        self.add_subscription(Entry::new(joined.subscribed, policy, Replay::new(missed)));
+        self.add_subscription(Entry::new(joined.subscribed, policy, Replay::new(missed)), &cx.hub);
     }
 
     fn refuse_joining(&mut self, name: &Name, error: &Error, client: &PusherClient, cx: &Context) {

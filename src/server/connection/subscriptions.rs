@@ -135,12 +135,13 @@ impl Subscriptions {
         }
     }
 
-    /// Adds one.
-    pub fn insert(&mut self, entry: Entry) {
+    /// Adds one. The first may be inside a frame by now, which is finished before anything else is sent.
+    pub fn insert(&mut self, entry: Entry, hub: &Hub) {
         match std::mem::take(self) {
             Self::None => *self = Self::One(entry),
             Self::One(first) => {
                 let mut several = Box::<Several>::default();
+                several.started = (!hub.started(first.subscription).is_empty()).then_some(0);
                 several.push(first);
                 several.push(entry);
                 // A single one is not listed anywhere. It may have unread bytes.
@@ -336,7 +337,7 @@ mod tests {
         let (mut hub, mut subscriptions) = (Hub::default(), Subscriptions::default());
         for number in 0..count {
             let subscription = hub.subscribe(&name(number), WireForm::WebSocket, 0);
-            subscriptions.insert(Entry::new(subscription, LagPolicy::Close, None));
+            subscriptions.insert(Entry::new(subscription, LagPolicy::Close, None), &hub);
         }
         (hub, subscriptions)
     }
@@ -390,7 +391,7 @@ mod tests {
         let name = ChannelName::new("news").unwrap();
         for count in 1..5000_usize {
             let subscription = hub.subscribe(&name, WireForm::WebSocket, 0);
-            subscriptions.insert(Entry::new(subscription, LagPolicy::Close, None));
+            subscriptions.insert(Entry::new(subscription, LagPolicy::Close, None), &hub);
             if let Subscriptions::Several(several) = &mut subscriptions {
                 several.note_unread(subscription, hub.hint(subscription), &mut hub);
             }
@@ -458,7 +459,7 @@ mod tests {
         hub.append("c0", |_, out| out.push(b'x'));
         assert_eq!(subscriptions.listed().count(), 1);
         let second = hub.subscribe(&name(1), WireForm::WebSocket, 0);
-        subscriptions.insert(Entry::new(second, LagPolicy::Close, None));
+        subscriptions.insert(Entry::new(second, LagPolicy::Close, None), &hub);
         let Subscriptions::Several(several) = subscriptions else { unreachable!("there are two") };
         assert_eq!(listed(&hub, &several), ["c0"]);
         assert!(several.is_sound(&hub));
@@ -470,7 +471,7 @@ mod tests {
         let before = subscriptions.held_len();
         let replay = Replay::new([Arc::new(Publication::test(1, vec![0; 100]))].into());
         let subscription = hub.subscribe(&name(3), WireForm::WebSocket, 0);
-        subscriptions.insert(Entry::new(subscription, LagPolicy::Close, replay));
+        subscriptions.insert(Entry::new(subscription, LagPolicy::Close, replay), &hub);
         assert!(subscriptions.has_replay() && subscriptions.held_len() > before + size_of::<Entry>());
         subscriptions.for_each_listed(|entry| entry.replay = None);
         assert!(!subscriptions.has_replay());

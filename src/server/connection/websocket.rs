@@ -67,7 +67,7 @@ impl Connection {
             if joined.hears_notices() {
                 self.deadlines.begin_notices(cx.now, &cx.timeouts);
             }
-            self.begin(joined);
+            self.begin(joined, &cx.hub);
         }
         match acceptance.becomes {
             Becoming::Pusher { connecting, form } => self.begin_pusher(*connecting, form, cx),
