@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fanfare::config::{AuthRule, Backend, Config, Glob};
+use fanfare::config::{AccessKey, AuthRule, Backend, Config, Glob};
 use fanfare::server::Draft;
 use serde_json::Value;
 use support::backend::{Act, Got, Stub, json, text};
@@ -122,6 +122,41 @@ fn a_no_is_told_with_the_sentence_of_the_backend_and_asked_about_once_in_five_se
     let answer = poll(&server, "news", "3");
     assert_eq!(answer.body.trim(), "The backend does not let this client subscribe to news.");
     assert_eq!(request(server.address, "GET", "/channels/open-a?wait=0", "", b"").status, 200);
+}
+
+#[test]
+fn revoking_a_user_ends_what_the_backend_let_in_and_the_next_request_is_for_the_backend_to_decide() {
+    let mood = Mood::is(allow(&["news"], 600));
+    let stub = mood.stub();
+    let keys = vec![AccessKey::with_all_rights("ops", "ops-secret")];
+    let server = start(Config { keys, ..asking(&stub.url()) });
+    let fields = [("Cookie", "sid=1"), ENVELOPES];
+    let (mut one, _) = handshake(server.address, "/channels/news", &fields).unwrap();
+    let mut many = multiplex_with(server.address, "/channels", &fields[..1]);
+    say(&mut many, r#"{"event":"fanfare:subscribe","data":[{"channel":"news"}]}"#);
+    assert_eq!(next(&mut many)["event"], "fanfare:subscribed");
+    let mut events = Events::open(server.address, "/channels/news", "Cookie: sid=1\r\n").begun();
+    assert_eq!(stub.count(), 1);
+    let revoke = |sub: &str| {
+        let body = format!(r#"{{"sub":"{sub}"}}"#);
+        let key = "Authorization: Bearer ops-secret\r\n";
+        request(server.address, "POST", "/revoke", key, body.as_bytes()).body
+    };
+    assert_eq!(revoke("u7"), r#"{"revoked":0}"#);
+    assert_eq!(revoke("u42"), r#"{"revoked":3}"#);
+    for client in [&mut one, &mut many] {
+        let frame = close_frame(client).unwrap();
+        assert_eq!(u16::from(frame.code), 4403);
+        assert!(frame.reason.starts_with("The user u42 was revoked at 20"), "{frame:?}");
+    }
+    let last = events.next().unwrap();
+    assert!(last.name == "fanfare:error" && last.data.contains(r#""code":"revoked""#), "{last:?}");
+    assert_eq!(events.next(), None);
+    assert_eq!(poll(&server, "news", "1").status, 200, "the backend says yes still");
+    assert_eq!(stub.count(), 1, "and was asked");
+    assert_eq!(revoke("u42"), r#"{"revoked":0}"#);
+    mood.becomes(text(403, "Not any more."));
+    assert_eq!(poll(&server, "news", "1").status, 403);
 }
 
 #[test]

@@ -125,6 +125,7 @@ impl Shared {
             keys: self.key_uses(),
             refusals: lock(&self.refusals).counts().collect(),
             publication_bytes: self.broker.held_len() as u64,
+            token_bytes: self.guard.held_len() as u64,
             evicted: self.broker.evicted(),
             memory_max: self.config.max_memory,
             channels: self.broker.channels_len().saturating_sub(own) as u64,

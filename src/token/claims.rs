@@ -45,9 +45,11 @@ impl Claims {
         let claims = object(bytes).map_err(|why| BadToken::Json(Part::Claims, why))?;
         let exp_s = time(&claims, "exp")?.ok_or(BadToken::Missing("exp"))?;
         let iat_s = time(&claims, "iat")?.ok_or(BadToken::Missing("iat"))?;
-        if exp_s.saturating_sub(iat_s) > LIFE_MAX_S {
-            return Err(BadToken::Life(exp_s - iat_s));
+        if exp_s - iat_s > LIFE_MAX_S as f64 {
+            return Err(BadToken::Life((exp_s - iat_s).ceil() as u64));
         }
+        // Begun seconds count in favour of the token: it never ends early.
+        let (exp_s, iat_s) = (exp_s.ceil() as u64, iat_s as u64);
         let fanfare = match claims.get("fanfare") {
             Some(Json::Object(fanfare)) => fanfare,
             Some(_) => return Err(BadToken::Claim("fanfare", "an object: {\"subscribe\":[\"news\"]}")),
@@ -58,7 +60,7 @@ impl Claims {
             jti: name(&claims, "jti")?,
             aud: audiences(&claims)?,
             iat_s,
-            nbf_s: time(&claims, "nbf")?,
+            nbf_s: time(&claims, "nbf")?.map(|nbf_s| nbf_s as u64),
             exp_s,
             grants: Grants {
                 subscribe: globs(fanfare, "subscribe")?,
@@ -94,12 +96,13 @@ impl Claims {
         Err(BadToken::Audience(self.aud.join(", "), audience.to_owned()).into())
     }
 
-    /// When a connection that was given the token at `given_s` ends, unless it is given another: at the end of `stay`, or
-    /// when the token expires, with the leeway.
+    /// When a connection that was given the token in the second `given_s` ends, unless it is given another: at the end of
+    /// `stay`, counted from the end of that second and so up to 1 s late and never early, or when the token expires, with
+    /// the leeway.
     #[must_use]
     pub fn ends_at_s(&self, given_s: u64) -> u64 {
         match self.stay_s {
-            Some(stay_s) => given_s + stay_s,
+            Some(stay_s) => given_s + 1 + stay_s,
             None => self.exp_s + LEEWAY_S,
         }
     }
@@ -139,10 +142,10 @@ impl Claims {
 }
 
 /// RFC 7519 §2, NumericDate: a number of seconds, also with a fraction.
-fn time(claims: &Object, name: &'static str) -> Result<Option<u64>, BadToken> {
+fn time(claims: &Object, name: &'static str) -> Result<Option<f64>, BadToken> {
     match claims.get(name) {
         None => Ok(None),
-        Some(Json::Number(number)) if (0.0..=TIME_MAX_S).contains(number) => Ok(Some(*number as u64)),
+        Some(Json::Number(number)) if (0.0..=TIME_MAX_S).contains(number) => Ok(Some(*number)),
         Some(Json::Number(number)) => Err(BadToken::time(name, *number)),
         Some(_) => Err(BadToken::Claim(name, "a number of seconds since 1970")),
     }

@@ -80,7 +80,7 @@ fn a_time_is_a_number_of_seconds_with_or_without_a_fraction() {
         let text = format!(r#"{{"exp":{exp},"iat":{iat},"nbf":{iat},"fanfare":{{}}}}"#);
         Claims::parse(text.as_bytes()).map(|claims| (claims.exp_s, claims.iat_s, claims.nbf_s))
     };
-    assert_eq!(of("1790003600.9", "1.790000000e9"), Ok((EXP, IAT, Some(IAT))));
+    assert_eq!(of("1790003600.9", "1.790000000e9"), Ok((EXP + 1, IAT, Some(IAT))));
     assert_eq!(of("0", "0"), Ok((0, 0, Some(0))));
     assert_eq!(of("253402300799", "253402300799").map(|(exp_s, ..)| exp_s), Ok(253_402_300_799));
     for wrong in ["-1", "-0.5", "\"1790003600\"", "true", "[1]", "{}"] {
@@ -235,9 +235,19 @@ fn a_connection_lives_until_exp_and_30_seconds_or_for_its_stay() {
     let short =
         Claims::parse(format!(r#"{{"exp":{},"iat":{IAT},"fanfare":{{"stay":3600}}}}"#, IAT + 60).as_bytes());
     let short = short.expect("it is good");
-    assert_eq!((short.ends_at_s(IAT + 59), short.expires_in_s(IAT + 59, IAT + 60)), (IAT + 3659, 3599));
+    assert_eq!((short.ends_at_s(IAT + 59), short.expires_in_s(IAT + 59, IAT + 60)), (IAT + 3660, 3599));
     let long = good("", r#""stay":60"#);
-    assert_eq!((long.ends_at_s(given_s), long.expires_in_s(given_s, given_s + 10)), (given_s + 60, 50));
+    assert_eq!((long.ends_at_s(given_s), long.expires_in_s(given_s, given_s + 10)), (given_s + 61, 50));
+}
+
+#[test]
+fn a_time_with_a_fraction_never_ends_a_token_early_nor_lets_it_live_for_more_than_a_day() {
+    let of = |exp: &str| Claims::parse(format!(r#"{{"exp":{exp},"iat":{IAT}.5,"fanfare":{{}}}}"#).as_bytes());
+    let until = of(&format!("{}.25", IAT + 60)).expect("it is good");
+    assert_eq!((until.iat_s, until.exp_s, until.ends_at_s(IAT)), (IAT, IAT + 61, IAT + 91));
+    let day = IAT + LIFE_MAX_S;
+    assert_eq!(of(&format!("{day}.5")).expect("a day").exp_s, day + 1);
+    assert!(of(&format!("{day}.75")).is_err());
 }
 
 #[test]

@@ -73,8 +73,26 @@ impl fmt::Display for KeyChanges {
 }
 
 impl Pass {
-    /// Whether a client's token is one of those that are revoked.
+    /// Whether a client's token is one of those that are revoked, or the client is that user by the word of the backend.
     pub fn fits(&self, who: &Identity) -> bool {
+        self.check_person(who).is_err() || self.fits_token(who)
+    }
+
+    /// Checks that the client is not the user that is revoked by the word of the backend. Nothing of it is remembered: at
+    /// the next request the backend is asked anew, and decides.
+    ///
+    /// # Errors
+    /// It is that user.
+    pub fn check_person(&self, who: &Identity) -> Result<(), Refusal> {
+        match (&self.whom, who.person().and_then(|person| person.sub.as_deref())) {
+            (Whom::Sub(revoked), Some(sub)) if **revoked == *sub => {
+                Err(Refusal::UserRevoked(sub.into(), self.at_s))
+            }
+            (Whom::Sub(_) | Whom::Jti(_), _) => Ok(()),
+        }
+    }
+
+    fn fits_token(&self, who: &Identity) -> bool {
         who.token().is_some_and(|token| match &self.whom {
             Whom::Sub(_) => self.whom.fits(&token.claims) && is_issued_until(token.claims.iat_s, self.at_s),
             Whom::Jti(_) => self.whom.fits(&token.claims),

@@ -144,6 +144,14 @@ impl Identity {
         }
     }
 
+    /// Whom the backend says it is.
+    pub(super) fn person(&self) -> Option<&Arc<Person>> {
+        match &self.0 {
+            Proof::Backend(person) => Some(person),
+            Proof::Key(_) | Proof::Token { .. } | Proof::Ended { .. } => None,
+        }
+    }
+
     /// The key by which its token is signed.
     pub(super) fn signed_by(&self) -> Option<KeyId> {
         self.token().map(|token| token.key)

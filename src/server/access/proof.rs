@@ -51,10 +51,9 @@ impl Proof {
             let pairs = texts("cookie").flat_map(|list| list.split(';'));
             found.extend(pairs.filter_map(|pair| cookie_value(pair, name)).map(token));
         }
-        if carriers.query
-            && let Some(value) = http::parameter(request.query(), PARAMETER)
-        {
-            found.push(token(&value));
+        if carriers.query {
+            let values = http::parameters(request.query()).filter(|(name, _)| name == PARAMETER);
+            found.extend(values.map(|(_, value)| token(&value)));
         }
         let mut found = found.into_iter();
         let Some(first) = found.next() else { return Ok(None) };

@@ -26,6 +26,8 @@ pub enum Refusal {
     TokenOf(Box<str>, token::Error),
     /// The connection was allowed to live for this number of seconds by its token.
     StayOver(u64),
+    /// This user, whom the backend let in, was revoked at this time, in seconds since 1970.
+    UserRevoked(Box<str>, u64),
     /// As many revocations are remembered as there may be.
     RevocationsFull,
     /// The server does not answer to the host name that was asked for.
@@ -124,6 +126,7 @@ impl Refusal {
             Self::KeyExpired(..) | Self::StayOver(_) => row("expired", Status::UNAUTHORIZED, 4401, Some("Bearer error=\"invalid_token\"")),
             Self::KeyForbids(_) | Self::NotAdmin(_) => row("forbidden", Status::FORBIDDEN, 4403, Some("Bearer error=\"insufficient_scope\"")),
             Self::Judged(_) => row("forbidden", Status::FORBIDDEN, 4403, None),
+            Self::UserRevoked(..) => row("revoked", Status::FORBIDDEN, 4403, None),
             Self::NoReader => row("no_token", Status::UNAUTHORIZED, 4401, Some("Basic realm=\"Fanfare\"")),
             Self::TwoProofs => row("bad_command", Status::BAD_REQUEST, 4400, Some("Bearer error=\"invalid_request\"")),
             Self::TooMany(_) => row("too_many", Status::TOO_MANY_REQUESTS, 4429, None),
@@ -140,6 +143,9 @@ impl fmt::Display for Refusal {
                 f,
                 "The {stay_s} s are over for which the token let this connection stay; connect with another token."
             ),
+            Self::UserRevoked(sub, at_s) => {
+                write!(f, "The user {sub} was revoked at {}.", token::RevokedAt(*at_s))
+            }
             Self::RevocationsFull => {
                 write!(f, "{REVOKED_MAX} revocations are remembered, the most there may be; each is for 24 h.")
             }
@@ -257,6 +263,7 @@ impl From<&Refusal> for FaultKind {
             Refusal::NoKey | Refusal::NoReader => Self::NoToken(sentence),
             Refusal::WrongKey | Refusal::KeyRemoved(_) => Self::BadToken(sentence),
             Refusal::KeyExpired(..) | Refusal::StayOver(_) => Self::Expired(sentence),
+            Refusal::UserRevoked(..) => Self::Revoked(sentence),
             Refusal::Host { .. }
             | Refusal::Origin { .. }
             | Refusal::NoOrigin

@@ -10,8 +10,8 @@ use crate::token::{Claims, Error, LEEWAY_S, LIFE_MAX_S, RevokedAt};
 pub const REVOKED_MAX: usize = 10_000;
 
 /// How long a revocation is remembered, in seconds: no token that it is about lives longer. One leeway is for when it was
-/// issued, and one for when it expires.
-const REMEMBERED_S: u64 = LEEWAY_S + LIFE_MAX_S + LEEWAY_S;
+/// issued, one for when it expires, and the second is that which is begun where these have fractions.
+const REMEMBERED_S: u64 = LEEWAY_S + LIFE_MAX_S + LEEWAY_S + 1;
 
 /// Whether a token that says it was issued at `iat_s` may have existed at `revoked_at_s`. The issuer's clock may be ahead of
 /// this one by the leeway, so one that is issued in the [`LEEWAY_S`] seconds after cannot be told from one that exists.
@@ -149,7 +149,7 @@ mod tests {
         }
         assert!(!revoked.add(&Whom::Sub("more".into()), NOW_S + 10));
         assert!(revoked.add(&Whom::Sub("u0".into()), NOW_S + 10), "it is there already");
-        let day = NOW_S + LEEWAY_S + LIFE_MAX_S + LEEWAY_S;
+        let day = NOW_S + LEEWAY_S + LIFE_MAX_S + LEEWAY_S + 1;
         assert!(!revoked.add(&Whom::Sub("more".into()), day - 1));
         assert!(revoked.add(&Whom::Sub("more".into()), day));
         assert_eq!(revoked.len(), REVOKED_MAX - 999 + 1, "all of the first second but the renewed one");

@@ -366,6 +366,11 @@ fn two_proofs_that_differ_are_refused_and_the_same_twice_is_one() {
             ("bad_command", 400, 4400)
         );
     }
+    let twice = |second: &str| {
+        seen.identify(&request_to(&format!("/channels/c?access_token={one}&access_token={second}"), ""))
+    };
+    assert_eq!(twice(&other).unwrap_err(), Refusal::TwoProofs);
+    assert_eq!(twice(&one).unwrap().unwrap().sub(), Some("u42"));
     let open = Seen::new(&Config { token_in_query: true, ..Config::default() });
     let both = request_to("/channels/c?access_token=a", "Authorization: Bearer b\r\n");
     assert!(open.identify(&both).unwrap().is_none(), "nobody asks");

@@ -115,7 +115,7 @@ impl Connection {
             return (false, Next::Wait);
         }
         let is_revoked = who.as_ref().is_some_and(|who| passes.iter().any(|pass| pass.fits(who)));
-        let Err(refusal) = self.check_reading(who.as_deref(), cx) else {
+        let Err(refusal) = self.check_reading(who.as_deref(), passes, cx) else {
             self.expel_from_forbidden(cx);
             self.update_publishing(cx);
             return (false, Next::Wait);
@@ -137,21 +137,26 @@ impl Connection {
         (is_revoked, if is_request { Next::Read } else { Next::Wait })
     }
 
-    /// Checks that the client is still who it was, and may still read what it asked for, or publish what it is sending. The
+    /// Checks that the client is still who it was, was not revoked by one of `passes`, and may still read what it asked for, or publish what it is sending. The
     /// subscriptions of a client of commands end one by one.
-    fn check_reading(&self, who: Option<&Identity>, cx: &Context) -> Result<(), Refusal> {
+    fn check_reading(
+        &self,
+        who: Option<&Identity>,
+        passes: &[Arc<Pass>],
+        cx: &Context,
+    ) -> Result<(), Refusal> {
         match &self.life {
             Life::WebSocket(websocket) if !websocket.is_open() => return Ok(()),
             Life::WebSocket(websocket) => match websocket.messages {
                 Messages::Echoed | Messages::Pusher => return Ok(()),
-                Messages::Commands => return cx.check_known(who),
+                Messages::Commands => return check_known(who, passes, cx),
                 Messages::Published(_) | Messages::Enveloped(_) => {}
             },
-            Life::Http(http) => return check_body(http, who, cx),
+            Life::Http(http) => return check_body(http, who, passes, cx),
             Life::EventStream(_) | Life::LongPoll(_) => {}
             Life::Carried(_) | Life::Carrier(_) | Life::Finishing | Life::Lingering => return Ok(()),
         }
-        cx.check_known(who)?;
+        check_known(who, passes, cx)?;
         for entry in self.subscriptions.entries() {
             let channel = cx.hub.channel(entry.subscription);
             if channel.accompanied().is_some() {
@@ -255,7 +260,7 @@ impl Connection {
             return self.refuse_command(&Fault { reference, channel: None, kind }, cx);
         }
         self.tell_authorized(reference.as_ref(), cx);
-        match self.check_reading(self.identity.as_deref(), cx) {
+        match self.check_reading(self.identity.as_deref(), &[], cx) {
             Ok(()) => self.update_publishing(cx),
             Err(refusal) => {
                 cx.note_refusal(&refusal, self.identity.as_deref());
@@ -265,18 +270,32 @@ impl Connection {
     }
 }
 
+/// Checks that what let the client in is still good, and that it is not a user of the backend whom one of `passes` revokes.
+fn check_known(who: Option<&Identity>, passes: &[Arc<Pass>], cx: &Context) -> Result<(), Refusal> {
+    cx.check_known(who)?;
+    match who {
+        Some(who) => passes.iter().try_for_each(|pass| pass.check_person(who)),
+        None => Ok(()),
+    }
+}
+
 /// Checks that the client may still publish what it is sending, if it is sending a publication.
-fn check_body(http: &Http, who: Option<&Identity>, cx: &Context) -> Result<(), Refusal> {
+fn check_body(
+    http: &Http,
+    who: Option<&Identity>,
+    passes: &[Arc<Pass>],
+    cx: &Context,
+) -> Result<(), Refusal> {
     match &http.expects {
         Expects::Body { intent: Intent::Publish(publication), .. } => {
-            cx.check_known(who)?;
+            check_known(who, passes, cx)?;
             match cx.access.may_publish(who, &publication.channel) {
                 Verdict::No(refusal) => Err(refusal),
                 Verdict::Yes | Verdict::Ask(_) => Ok(()),
             }
         }
         // Each of its channels is checked when the body is there.
-        Expects::Body { intent: Intent::Batch(_), .. } => cx.check_known(who),
+        Expects::Body { intent: Intent::Batch(_), .. } => check_known(who, passes, cx),
         _ => Ok(()),
     }
 }

@@ -221,6 +221,7 @@ mod tests {
             keys: Vec::new(),
             refusals: vec![("bad_request", 3), ("silent", 0)],
             publication_bytes: 11,
+            token_bytes: 12,
             evicted: 0,
             memory_max: 1_073_741_824,
             channels: 12,
@@ -236,7 +237,7 @@ mod tests {
             r#""connections":{"http":1,"websocket":2,"sse":3,"long_poll":0,"pusher":0,"pusher_http":0},"#,
             r#""publishes":12,"deliveries":34,"bytes_sent":100,"bytes_received":20,"#,
             r#""lag_bytes_max":7,"channels":12,"refusals":{"bad_request":3},"#,
-            r#""memory":{"logs":8,"private":9,"connections":10,"publications":11,"max":1073741824},"#,
+            r#""memory":{"logs":8,"private":9,"connections":10,"publications":11,"tokens":12,"max":1073741824},"#,
             r#""busiest":[{"channel":"prices","publishes":1200,"subscribers":14}],"apps":[],"apps_total":0}"#
         );
         assert_eq!(json(&snapshot, 1_763_700_000_123, busiest.into_top(), &apps), expected);

@@ -40,6 +40,7 @@ fn snapshot() -> Snapshot {
         keys: vec![("billing".to_owned(), 3, 1_790_000_000), ("default".to_owned(), 0, 0)],
         refusals: vec![("bad_request", 3), ("silent", 0)],
         publication_bytes: 11,
+        token_bytes: 12,
         evicted: 13,
         memory_max: 1024,
         channels: 5,

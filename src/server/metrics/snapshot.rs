@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub refusals: Vec<(&'static str, u64)>,
     /// Bytes of channels, of their histories and keys, and of publications in mailboxes.
     pub publication_bytes: u64,
+    /// Bytes of the tokens that were verified and are remembered.
+    pub token_bytes: u64,
     /// Publications that were evicted from histories because memory was short.
     pub evicted: u64,
     /// The most bytes that may be held for clients in all.
@@ -42,12 +44,13 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The bytes held for clients, by kind.
-    pub fn memory(&self) -> [(&'static str, u64); 4] {
+    pub fn memory(&self) -> [(&'static str, u64); 5] {
         [
             ("logs", self.counters.log_bytes),
             ("private", self.counters.private_bytes),
             ("connections", self.counters.connection_bytes),
             ("publications", self.publication_bytes),
+            ("tokens", self.token_bytes),
         ]
     }
 }
