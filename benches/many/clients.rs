@@ -10,7 +10,7 @@ use fanfare::ws::{Opcode, encode_masked_frame};
 
 use crate::support::{Payload, orders, say};
 
-/// The role of a process with these clients: `many ADDRESS COUNT CHANNELS`.
+/// The role of a process with these clients: `many ADDRESS COUNT CHANNELS PAYLOAD`.
 pub const ROLE: &str = "many";
 
 /// The order to publish messages, the first to the first channel and so on, as far as there are channels, then from the
@@ -61,11 +61,12 @@ impl Joining {
 }
 
 /// Connects, joins, says `ready`, and obeys orders. Each is answered with `done`.
-pub fn run(address: &str, count: &str, channels: &str) {
+pub fn run(address: &str, count: &str, channels: &str, payload: &str) {
+    let Ok(payload) = payload.parse();
     let count: usize = count.parse().expect("the number of clients is a number");
     let channels: usize = channels.parse().expect("the number of channels is a number");
     let mut clients: Vec<Client> = (0..count).map(|_| Client::connect(address)).collect();
-    let mut publisher = Client::connect(address);
+    let mut publisher = Publisher::connect(address);
     for client in &mut clients {
         client.join(Joining::AtOnce, channels);
         client.hear_each("subscribed", channels);
@@ -73,7 +74,7 @@ pub fn run(address: &str, count: &str, channels: &str) {
     say("ready");
     for (order, number) in orders() {
         match order.as_str() {
-            SPREAD => spread(&mut publisher, &mut clients, channels, number),
+            SPREAD => spread(&mut publisher, &mut clients, channels, &texts(payload, number)),
             order => {
                 let joinings = [Joining::AtOnce, Joining::OneByOne];
                 let joining = joinings.into_iter().find(|joining| joining.order() == order);
@@ -84,21 +85,17 @@ pub fn run(address: &str, count: &str, channels: &str) {
     }
 }
 
-/// Publishes, and has every client read all of it.
-fn spread(publisher: &mut Client, clients: &mut [Client], channels: usize, messages: usize) {
-    let payloads: Vec<String> = (0..messages)
-        .map(|index| String::from_utf8(Payload::Tick.bytes(index)).expect("JSON is text"))
-        .collect();
-    let mut out = Vec::new();
-    for (index, payload) in payloads.iter().enumerate() {
-        let text = format!(r#"{{"channel":"{}","data":{payload}}}"#, name(index % channels));
-        encode_masked_frame(&mut out, true, Opcode::Text, KEY, text.as_bytes());
-    }
-    publisher.send(&out);
+fn texts(payload: Payload, count: usize) -> Vec<String> {
+    (0..count).map(|index| String::from_utf8(payload.bytes(index)).expect("JSON is text")).collect()
+}
+
+/// Publishes all at once, and has every client read all of it.
+fn spread(publisher: &mut Publisher, clients: &mut [Client], channels: usize, payloads: &[String]) {
+    publisher.publish(channels, payloads);
     // This process sleeps until the one that is written to last has everything: it takes no core from the server.
     for client in clients.iter_mut().rev() {
         let mut counts = vec![0; channels];
-        for _ in 0..messages {
+        for _ in payloads {
             let text = client.next_text();
             let (channel, payload) = parts(&text);
             assert_eq!(
@@ -134,6 +131,43 @@ fn parts(envelope: &str) -> (usize, &str) {
     parts.unwrap_or_else(|| panic!("an envelope names channel, id and data: {envelope}"))
 }
 
+/// A connection that publishes batches: the server reads one whole before it publishes any of it, so that all of it leaves in
+/// the same turn.
+struct Publisher {
+    socket: TcpStream,
+}
+
+impl Publisher {
+    fn connect(address: &str) -> Self {
+        Self { socket: connect(address) }
+    }
+
+    fn publish(&mut self, channels: usize, payloads: &[String]) {
+        let items = payloads.iter().enumerate().map(|(index, payload)| {
+            format!(r#"{{"channel":"{}","data":{payload}}}"#, name(index % channels))
+        });
+        let body = format!("[{}]", items.collect::<Vec<_>>().join(","));
+        let head = "POST /channels HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        self.socket.write_all(request.as_bytes()).expect("the server reads its publisher");
+        let mut answer = Vec::new();
+        let mut piece = [0; 16 * 1024];
+        while !answer.ends_with(b"]}\n") {
+            let len = self.socket.read(&mut piece).expect("the server answers");
+            assert!(len > 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&piece[..len]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+fn connect(address: &str) -> TcpStream {
+    let socket = TcpStream::connect(address).expect("the server takes this many clients");
+    socket.set_read_timeout(Some(SILENCE_MAX)).expect("60 s is a timeout");
+    socket.set_nodelay(true).expect("TCP has this option");
+    socket
+}
+
 /// A client's socket, and what has come of the messages that are not whole yet.
 struct Client {
     socket: TcpStream,
@@ -142,9 +176,7 @@ struct Client {
 
 impl Client {
     fn connect(address: &str) -> Self {
-        let mut socket = TcpStream::connect(address).expect("the server takes this many clients");
-        socket.set_read_timeout(Some(SILENCE_MAX)).expect("60 s is a timeout");
-        socket.set_nodelay(true).expect("TCP has this option");
+        let mut socket = connect(address);
         let request = format!(
             "GET /channels HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\

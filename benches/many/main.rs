@@ -16,21 +16,22 @@ use criterion::Criterion;
 use fanfare::config::Config;
 
 use clients::{CHANNELS_MAX, Joining};
+use support::Payload;
 use versus::Versus;
 use versus::rounds::{self, Side};
 use versus::table::Table;
 
-/// Messages a turn. What is published at once has to be read in one turn, so that it leaves in one write.
+/// Messages a turn.
 const MESSAGES: [usize; 2] = [1, CHANNELS_MAX];
 
 /// The role of a serving process.
 const FANFARE: &str = "fanfare";
 
-const FLUSH: &str = "flush: CPU µs of the serving side a delivery of 100 bytes to a client with so many channels (medians;\n\
-                     ratios: medians over the rounds and quartiles)";
+const FLUSH: &str = "flush: CPU µs of the serving side a delivery to a client with so many channels (medians; ratios: medians\n\
+                     over the rounds and quartiles)";
 
-const FLUSH_HEADS: [&str; 8] =
-    ["clients", "messages a turn", "1 channel", "10", "100", "10/1", "100/1", "rounds"];
+const FLUSH_HEADS: [&str; 9] =
+    ["clients", "payload", "messages a turn", "1 channel", "10", "100", "10/1", "100/1", "rounds"];
 
 const SUBSCRIBE: &str = "subscribe: CPU µs of the serving side a channel that a client joins and leaves (medians; ratio:\n\
                          median over the rounds and quartiles)";
@@ -41,7 +42,7 @@ const SUBSCRIBE_HEADS: [&str; 6] =
 fn main() {
     support::run(bench, |role| match role {
         [FANFARE] => rounds::serve_fanfare(Config::default()),
-        [clients::ROLE, address, count, channels] => clients::run(address, count, channels),
+        [clients::ROLE, address, count, channels, payload] => clients::run(address, count, channels, payload),
         unknown => unreachable!("the bench starts no role {unknown:?}"),
     });
 }
@@ -52,17 +53,19 @@ fn bench() {
 }
 
 fn bench_flush(criterion: &mut Criterion, table: &mut Table) {
-    for count in support::subscribers("1000") {
+    let runs = support::subscribers("1000").into_iter();
+    for (count, payload) in runs.flat_map(|count| [(count, Payload::Tick), (count, Payload::Quote)]) {
         let names = [(1, "1 channel"), (10, "10 channels"), (100, "100 channels")];
-        let sides = names.map(|(channels, name)| (name, side(count, channels, clients::SPREAD)));
+        let sides = names.map(|(channels, name)| (name, side(count, channels, payload, clients::SPREAD)));
         let mut versus = Versus::new(count, sides);
         for messages in MESSAGES {
-            let rounds = versus.measure(criterion, "flush", messages);
+            let rounds = versus.measure(criterion, &format!("flush/{payload}"), messages);
             if rounds.is_empty() {
                 continue;
             }
             table.add(vec![
                 count.to_string(),
+                payload.to_string(),
                 messages.to_string(),
                 rounds.micros(0),
                 rounds.micros(1),
@@ -78,7 +81,7 @@ fn bench_flush(criterion: &mut Criterion, table: &mut Table) {
 fn bench_subscribe(criterion: &mut Criterion, table: &mut Table) {
     for count in support::subscribers("1000") {
         let sides = [("a command each", Joining::OneByOne), ("one command", Joining::AtOnce)];
-        let sides = sides.map(|(name, joining)| (name, side(count, 0, joining.order())));
+        let sides = sides.map(|(name, joining)| (name, side(count, 0, Payload::Tick, joining.order())));
         let rounds = Versus::new(count, sides).measure(criterion, "subscribe", CHANNELS_MAX);
         if rounds.is_empty() {
             continue;
@@ -94,6 +97,6 @@ fn bench_subscribe(criterion: &mut Criterion, table: &mut Table) {
     }
 }
 
-fn side(count: usize, channels: usize, order: &'static str) -> Side {
-    Side::with_clients(FANFARE.into(), clients::ROLE, format!("{count} {channels}"), order)
+fn side(count: usize, channels: usize, payload: Payload, order: &'static str) -> Side {
+    Side::with_clients(FANFARE.into(), clients::ROLE, format!("{count} {channels} {payload}"), order)
 }

@@ -120,6 +120,12 @@ impl Feed {
         }
     }
 
+    /// All that the reader has yet to read, if that is one run: it has no frames to step over.
+    pub fn unread_whole(&self, slot: u32) -> Option<&[u8]> {
+        let reader = self.readers.get(slot);
+        (!reader.steps_over()).then(|| self.log.unread(reader.cursor))
+    }
+
     /// All that the reader has yet to read, in runs between the frames that it steps over. No run is empty.
     pub fn unread_runs(&self, slot: u32) -> impl Iterator<Item = &[u8]> {
         let reader = self.readers.get(slot);

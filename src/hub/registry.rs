@@ -220,6 +220,12 @@ impl Hub {
         self.reading(subscription).unread(subscription.slot)
     }
 
+    /// All that the subscriber has not read, if that is one run.
+    #[must_use]
+    pub fn unread_whole(&self, subscription: Subscription) -> Option<&[u8]> {
+        self.reading(subscription).unread_whole(subscription.slot)
+    }
+
     /// All that the subscriber has not read, in runs: one, and one more for each place where it steps over frames.
     /// [`Hub::advance`] counts their bytes as if they were one.
     pub fn unread_runs(&self, subscription: Subscription) -> impl Iterator<Item = &[u8]> {

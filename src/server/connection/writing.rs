@@ -84,25 +84,23 @@ pub fn write_several(
     hub: &mut Hub,
 ) -> io::Result<bool> {
     let started = several.started().map_or(&[][..], |entry| hub.started(entry.subscription));
-    let logs = several.listed().filter(|(_, entry)| entry.replay.is_none()).flat_map(|(at, entry)| {
+    let mut runs = Runs::new();
+    runs.add(started);
+    runs.add(outbox.unsent());
+    for (at, entry) in several.listed().filter(|(_, entry)| entry.replay.is_none()) {
         let sent_first = if several.is_started(at) { started.len() } else { 0 };
-        let runs = hub.unread_runs(entry.subscription).enumerate();
-        runs.map(move |(at, run)| if at == 0 { &run[sent_first..] } else { run })
-    });
-    let mut runs = [IoSlice::new(&[]); RUNS_MAX];
-    let mut count = 0;
-    let unsent = [started, outbox.unsent()].into_iter().chain(logs).filter(|run| !run.is_empty());
-    for (place, run) in runs.iter_mut().zip(unsent) {
-        *place = IoSlice::new(run);
-        count += 1;
+        add_log(&mut runs, entry.subscription, sent_first, hub);
+        if runs.is_full() {
+            break;
+        }
     }
     let mut left = 0;
-    if count == 0 {
+    if runs.as_slice().is_empty() {
         writer.stream.forget_refusal();
     } else {
         let started_len = started.len();
         let outbox_len = outbox.unsent().len();
-        let written = writer.write(&runs[..count])?;
+        let written = writer.write(runs.as_slice())?;
         let from_started = written.min(started_len);
         let from_outbox = (written - from_started).min(outbox_len);
         note_started(several, hub, from_started);
@@ -112,6 +110,47 @@ pub fn write_several(
     note_logs(several, hub, left);
     let mut listed = several.listed().filter(|(_, entry)| entry.replay.is_none());
     Ok(listed.any(|(_, entry)| hub.lag(entry.subscription) > 0))
+}
+
+/// Adds what a subscriber has yet to read but for the first `sent_first` bytes, which are added already.
+fn add_log<'a>(runs: &mut Runs<'a>, subscription: Subscription, sent_first: usize, hub: &'a Hub) {
+    // Nearly always one run, without the iterator over several.
+    if let Some(run) = hub.unread_whole(subscription) {
+        return runs.add(&run[sent_first..]);
+    }
+    for (at, run) in hub.unread_runs(subscription).enumerate() {
+        runs.add(if at == 0 { &run[sent_first..] } else { run });
+    }
+}
+
+/// What one write offers.
+struct Runs<'a> {
+    slices: [IoSlice<'a>; RUNS_MAX],
+    count: usize,
+}
+
+impl<'a> Runs<'a> {
+    fn new() -> Self {
+        Self { slices: [IoSlice::new(&[]); RUNS_MAX], count: 0 }
+    }
+
+    /// Adds a run, unless it is empty or there is no place left: then it is for the next write.
+    fn add(&mut self, run: &'a [u8]) {
+        if !run.is_empty()
+            && let Some(place) = self.slices.get_mut(self.count)
+        {
+            *place = IoSlice::new(run);
+            self.count += 1;
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.count == RUNS_MAX
+    }
+
+    fn as_slice(&self) -> &[IoSlice<'a>] {
+        &self.slices[..self.count]
+    }
 }
 
 /// Advances the subscription whose frame is started after a write that took `len` bytes of that frame.
