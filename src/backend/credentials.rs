@@ -30,10 +30,11 @@ pub struct Credentials {
     digest: CredentialsDigest,
 }
 
-/// The SHA-256 of `Cookie` and `Authorization`: what an answer is kept by. Clients without both are one.
+/// The SHA-256 of `Cookie`, `Authorization` and `Origin`: what an answer is kept by. Clients without all three are one.
 ///
-/// `Origin`, `User-Agent` and the address are shown to the backend and do not count: a client that changes its network is
-/// not asked about again, and an answer must not depend on them.
+/// Browsers send a user's cookie for pages of any origin. A backend that checks `Origin` must be asked about each of them,
+/// and no `Origin` is another client than any. `User-Agent` and the address are shown to the backend and do not count: a
+/// client that changes its network is not asked about again, and an answer must not depend on them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CredentialsDigest([u8; SHA256_OUTPUT_LEN]);
 
@@ -48,7 +49,7 @@ impl Credentials {
             origin: own(fields.origin),
             user_agent: own(fields.user_agent),
             address: address.into(),
-            digest: CredentialsDigest::of([fields.cookie, fields.authorization]),
+            digest: CredentialsDigest::of([fields.cookie, fields.authorization, fields.origin]),
         }
     }
 
@@ -85,8 +86,8 @@ impl fmt::Debug for Credentials {
 }
 
 impl CredentialsDigest {
-    /// With the length of each ahead of it, so that no two pairs run into the same bytes.
-    fn of(values: [Option<&[u8]>; 2]) -> Self {
+    /// With the length of each ahead of it, so that no two lists run into the same bytes.
+    fn of(values: [Option<&[u8]>; 3]) -> Self {
         let mut context = Context::new(&SHA256);
         for value in values {
             let len = value.map_or(u64::MAX, |value| value.len() as u64);
@@ -139,6 +140,20 @@ mod tests {
             assert!(all[at + 1..].iter().all(|other| other != one), "{at}");
         }
         assert_eq!(digest(Some("a"), Some("b")), digest(Some("a"), Some("b")));
+    }
+
+    #[test]
+    fn a_page_of_another_origin_with_the_same_cookie_is_another_client() {
+        let with = |origin: Option<&'static [u8]>| {
+            let fields = Fields { cookie: Some(b"sid=1"), origin, ..Fields::default() };
+            Credentials::new(fields, "192.0.2.1").digest()
+        };
+        let origins: [Option<&'static [u8]>; 5] =
+            [None, Some(b""), Some(b"null"), Some(b"https://good.example"), Some(b"https://evil.example")];
+        for (at, one) in origins.iter().enumerate() {
+            assert!(origins[at + 1..].iter().all(|other| with(*other) != with(*one)), "{at}");
+            assert_eq!(with(*one), with(*one));
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub const BODY_LEN_MAX: usize = 64 * 1024;
 /// The time that an answer holds if it does not say, in seconds.
 const TTL_DEFAULT_S: f64 = 60.0;
 
-/// The bounds of the time that an answer holds. A day, as tokens live at most.
+/// The bounds of the time that an answer holds, in seconds. A day, as tokens live at most. A time of 0 or less is a fault.
 const TTL_S: (f64, f64) = (1.0, 86_400.0);
 
 /// The longest sentence that is passed on, in characters.
@@ -53,6 +53,8 @@ pub enum Unreadable {
     Length(&'static str, usize),
     /// The user has an empty name.
     EmptySub,
+    /// It holds for no time, or for less than none.
+    NoTime,
 }
 
 #[derive(Deserialize)]
@@ -95,7 +97,11 @@ fn read_json(body: &[u8]) -> Result<Reply, Unreadable> {
         Ok(Box::from(info))
     });
     let person = Person { sub: sub.transpose()?, info: info.transpose()? };
-    let ttl_s = json.ttl.unwrap_or(TTL_DEFAULT_S).clamp(TTL_S.0, TTL_S.1);
+    let ttl_s = json.ttl.unwrap_or(TTL_DEFAULT_S);
+    if ttl_s <= 0.0 {
+        return Err(Unreadable::NoTime);
+    }
+    let ttl_s = ttl_s.clamp(TTL_S.0, TTL_S.1);
     Ok(Reply {
         person: (person != Person::default()).then(|| Arc::new(person)),
         allows: Allowed::These(json.allow),
@@ -169,7 +175,9 @@ impl Unreadable {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Status(status) => Fault::Status(*status),
-            Self::TooLong | Self::Json(_) | Self::Length(..) | Self::EmptySub => Fault::Unreadable,
+            Self::TooLong | Self::Json(_) | Self::Length(..) | Self::EmptySub | Self::NoTime => {
+                Fault::Unreadable
+            }
         }
     }
 }
@@ -188,6 +196,9 @@ impl fmt::Display for Unreadable {
                 write!(f, "{name} in its answer has {len} bytes; at most {max} are taken")
             }
             Self::EmptySub => f.write_str("sub in its answer is empty"),
+            Self::NoTime => {
+                write!(f, "ttl in its answer is not above 0; it is {} to {} seconds", TTL_S.0, TTL_S.1)
+            }
         }
     }
 }

@@ -51,9 +51,19 @@ fn a_glob_is_no_name() {
 
 #[test]
 fn the_time_is_between_a_second_and_a_day() {
-    for (ttl, ms) in [("0", 1000), ("-5", 1000), ("1.5", 1500), ("86401", 86_400_000), ("1e300", 86_400_000)]
+    for (ttl, ms) in
+        [("0.001", 1000), ("1", 1000), ("1.5", 1500), ("86401", 86_400_000), ("1e300", 86_400_000)]
     {
         assert_eq!(json(&format!(r#"{{"allow":[],"ttl":{ttl}}}"#)).unwrap().ttl_ms(), ms, "{ttl}");
+    }
+}
+
+#[test]
+fn an_answer_that_holds_for_no_time_is_a_fault() {
+    for ttl in ["0", "-0", "0.0", "-1", "-0.5", "-1e300"] {
+        let wrong = json(&format!(r#"{{"allow":["chat-7"],"ttl":{ttl}}}"#)).unwrap_err();
+        assert_eq!((wrong.fault(), &wrong), (Fault::Unreadable, &Unreadable::NoTime), "{ttl}");
+        assert_eq!(wrong.to_string(), "ttl in its answer is not above 0; it is 1 to 86400 seconds");
     }
 }
 
