@@ -89,7 +89,8 @@ fn signed_by(token: &str) -> Option<(&'static str, &str)> {
 fn read(kid: &'static str, claims: &str, now_s: u64) -> Option<Claims> {
     let claims = json_of(claims)?;
     let fanfare = claims.get("fanfare")?.as_object()?;
-    let exp_s = seconds(claims.get("exp")?)?;
+    // A token lives to the end of the second that it says.
+    let exp_s = seconds_up(claims.get("exp")?)?;
     let iat_s = seconds(claims.get("iat")?)?;
     if exp_s > iat_s + 86_400 || !names_are_good(&claims) || !audience_is_good(claims.get("aud")) {
         return None;
@@ -114,6 +115,11 @@ fn read(kid: &'static str, claims: &str, now_s: u64) -> Option<Claims> {
 fn seconds(value: &Value) -> Option<u64> {
     let number = value.as_f64()?;
     (0.0..=253_402_300_799.0).contains(&number).then(|| number.floor() as u64)
+}
+
+fn seconds_up(value: &Value) -> Option<u64> {
+    let number = value.as_f64()?;
+    (0.0..=253_402_300_799.0).contains(&number).then(|| number.ceil() as u64)
 }
 
 fn names_are_good(claims: &Map<String, Value>) -> bool {

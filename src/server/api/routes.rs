@@ -98,7 +98,7 @@ impl Route {
             "/fanfare.d.mts" => Ok(Self::Types),
             "/echo" => Ok(Self::Echo),
             "/revoke" => Ok(Self::Revoke),
-            "/channels" | CHANNELS => Ok(Self::Channels),
+            "/channels" => Ok(Self::Channels),
             path => match path.strip_prefix(WATCHED_CHANNELS) {
                 Some(segment) => watched(segment).map(Self::LiveView),
                 None => Self::of_names(path, request),

@@ -159,7 +159,10 @@ impl EventLoop {
 
     /// Waits for an event, a wake or the next deadline, and notes what each event says.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        let may_sleep = self.mailbox().may_sleep() && self.exchange.is_empty(self.context.loop_index);
+        // The mailbox first: a wake that found the loop awake has done nothing, and what it was for is seen from then on.
+        let may_sleep = self.mailbox().may_sleep()
+            && self.exchange.is_empty(self.context.loop_index)
+            && self.has_taken_reloads();
         let timeout = if may_sleep { self.timeout() } else { Some(Duration::ZERO) };
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -249,6 +252,12 @@ impl EventLoop {
         let next = connection.obey(&order.what, cx);
         self.touched.push(key);
         self.settle(key, next);
+    }
+
+    /// Whether [`Self::check_apps`] and [`Self::check_access`] have nothing to do.
+    fn has_taken_reloads(&self) -> bool {
+        let shared = &self.context.shared;
+        self.apps_generation == shared.apps.generation() && self.access_generation == shared.generation()
     }
 
     /// Closes the clients of apps that a reload has removed or disabled. O(connections) after a reload.
