@@ -352,6 +352,68 @@ fn at_the_end_of_its_time_a_living_connection_is_asked_about_again_and_a_no_ends
 }
 
 #[test]
+fn a_page_of_another_origin_is_not_let_in_by_what_was_said_of_the_sites_own() {
+    let stub = Stub::new(|got| match got.field("Origin") {
+        Some("https://good.example") => allow(&["news"], 60),
+        _ => text(403, "Not from there."),
+    });
+    let server = start(asking(&stub.url()));
+    let status = |origin: &str| {
+        let fields = format!("Cookie: sid=1\r\n{origin}");
+        request(server.address, "GET", "/channels/news?wait=0", &fields, b"").status
+    };
+    let (good, evil) = ("Origin: https://good.example\r\n", "Origin: https://evil.example\r\n");
+    assert_eq!([good, evil, "", good, evil].map(status), [200, 403, 403, 200, 403]);
+    assert_eq!(stub.count(), 3, "each once");
+}
+
+#[test]
+fn a_living_connection_that_is_another_users_when_asked_about_again_ends_and_comes_back_as_that_one() {
+    let named = |sub: &str| json(&format!(r#"{{"allow":["news"],"sub":"{sub}","ttl":1}}"#));
+    let mood = Mood::is(named("u1"));
+    let stub = mood.stub();
+    let server = start(asking(&stub.url()));
+    let cookie = ("Cookie", "sid=1");
+    let (mut plain, _) = handshake(server.address, "/channels/news", &[cookie]).unwrap();
+    let (mut enveloped, _) = handshake(server.address, "/channels/news", &[ENVELOPES, cookie]).unwrap();
+    let mut events = Events::open(server.address, "/channels/news", "Cookie: sid=1\r\n").begun();
+    let subscribe = r#"{"event":"fanfare:subscribe","data":[{"channel":"news"}]}"#;
+    let mut many = multiplex_with(server.address, "/channels", &[ENVELOPES, cookie]);
+    say(&mut many, subscribe);
+    assert_eq!(next(&mut many)["event"], "fanfare:subscribed");
+    mood.becomes(named("u2"));
+    let sentence = "This connection is that of u1; its session is that of u2 now: connect again.";
+    let frame = close_frame(&mut plain).unwrap();
+    assert_eq!((u16::from(frame.code), frame.reason.as_str()), (4401, sentence));
+    for client in [&mut enveloped, &mut many] {
+        let error = next(client);
+        assert_eq!((&error["event"], &error["data"]["message"]), (&"fanfare:error".into(), &sentence.into()));
+        assert_eq!(u16::from(close_frame(client).unwrap().code), 4401);
+    }
+    let last = events.next().unwrap();
+    assert!(last.name == "fanfare:expired" && last.data.contains(sentence), "{last:?}");
+    assert_eq!(events.next(), None);
+    let (mut back, _) = handshake(server.address, "/channels/news", &[cookie]).unwrap();
+    server.handle.publish(Draft::text("news", "one").unwrap()).unwrap();
+    assert_eq!(support::text(&mut back), "one");
+}
+
+#[test]
+fn a_command_that_the_backend_answers_for_another_user_is_not_carried_out_and_ends_the_socket() {
+    let named = |sub: &str| json(&format!(r#"{{"allow":["a","b"],"sub":"{sub}","ttl":60}}"#));
+    let mood = Mood::is(named("u1"));
+    let stub = mood.stub();
+    let server = start(asking(&stub.url()));
+    let mut many = multiplex_with(server.address, "/channels", &[ENVELOPES, ("Cookie", "sid=1")]);
+    say(&mut many, r#"{"event":"fanfare:subscribe","data":[{"channel":"a"}]}"#);
+    assert_eq!(next(&mut many)["event"], "fanfare:subscribed");
+    mood.becomes(named("u2"));
+    say(&mut many, r#"{"event":"fanfare:subscribe","data":[{"channel":"b"}]}"#);
+    assert_eq!(next(&mut many)["data"]["code"], "expired");
+    assert_eq!(u16::from(close_frame(&mut many).unwrap().code), 4401);
+}
+
+#[test]
 fn who_is_in_stays_while_the_backend_fails_until_the_grace_is_over() {
     let mood = Mood::is(allow(&["news"], 1));
     let stub = mood.stub();

@@ -128,6 +128,21 @@ impl Identity {
         }
     }
 
+    /// Checks that it is still whom the backend says its client is. Who has given a proof is known by that, and an answer
+    /// that names nobody does not say that it is another.
+    ///
+    /// # Errors
+    /// [`Refusal::AnotherPerson`].
+    pub fn check_person(&self, now: &Person) -> Result<(), Refusal> {
+        let Proof::Backend(person) = &self.0 else { return Ok(()) };
+        match (&person.sub, &now.sub) {
+            (Some(own), Some(other)) if own != other => {
+                Err(Refusal::AnotherPerson(own.clone(), other.clone()))
+            }
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        }
+    }
+
     /// The key that it showed.
     pub(super) fn key(&self) -> Option<&Arc<AccessKey>> {
         match &self.0 {

@@ -68,6 +68,8 @@ pub enum Refusal {
     TooMany(TooMany),
     /// The backend says no; its sentence.
     Judged(String),
+    /// To the backend the client of this connection is another user now: whose the connection was, and whose it would be.
+    AnotherPerson(Box<str>, Box<str>),
     /// The backend could not decide.
     Unavailable(Fault),
 }
@@ -123,7 +125,8 @@ impl Refusal {
             }
             Self::NoKey => row("no_token", Status::UNAUTHORIZED, 4401, Some("Bearer")),
             Self::WrongKey | Self::KeyRemoved(_) => row("bad_token", Status::UNAUTHORIZED, 4401, Some("Bearer error=\"invalid_token\"")),
-            Self::KeyExpired(..) | Self::StayOver(_) => row("expired", Status::UNAUTHORIZED, 4401, Some("Bearer error=\"invalid_token\"")),
+            // Whoever connects again is the user that the backend names, so it is not final as `forbidden` is.
+            Self::KeyExpired(..) | Self::StayOver(_) | Self::AnotherPerson(..) => row("expired", Status::UNAUTHORIZED, 4401, Some("Bearer error=\"invalid_token\"")),
             Self::KeyForbids(_) | Self::NotAdmin(_) => row("forbidden", Status::FORBIDDEN, 4403, Some("Bearer error=\"insufficient_scope\"")),
             Self::Judged(_) => row("forbidden", Status::FORBIDDEN, 4403, None),
             Self::UserRevoked(..) => row("revoked", Status::FORBIDDEN, 4403, None),
@@ -188,6 +191,9 @@ impl fmt::Display for Refusal {
             ),
             Self::TooMany(too_many) => too_many.fmt(f),
             Self::Judged(sentence) => f.write_str(sentence),
+            Self::AnotherPerson(own, other) => {
+                write!(f, "This connection is that of {own}; its session is that of {other} now: connect again.")
+            }
             Self::Unavailable(fault) => fault.fmt(f),
         }
     }
@@ -262,7 +268,9 @@ impl From<&Refusal> for FaultKind {
             },
             Refusal::NoKey | Refusal::NoReader => Self::NoToken(sentence),
             Refusal::WrongKey | Refusal::KeyRemoved(_) => Self::BadToken(sentence),
-            Refusal::KeyExpired(..) | Refusal::StayOver(_) => Self::Expired(sentence),
+            Refusal::KeyExpired(..) | Refusal::StayOver(_) | Refusal::AnotherPerson(..) => {
+                Self::Expired(sentence)
+            }
             Refusal::UserRevoked(..) => Self::Revoked(sentence),
             Refusal::Host { .. }
             | Refusal::Origin { .. }

@@ -252,6 +252,9 @@ impl Connection {
         decisions: Box<[Decision]>,
         cx: &mut Context,
     ) {
+        if self.ends_as_another(&decisions, cx) {
+            return;
+        }
         let Some(tenure) = self.tenure_mut() else { return };
         tenure.judged.add(asking.action, &asking.channels, decisions);
         if let Some(person) = tenure.judged.person().cloned() {
@@ -347,6 +350,29 @@ impl Connection {
     }
 }
 
+/// The user.
+impl Connection {
+    /// Ends the connection if the backend names another user than it is that of, so that its client comes back as that one:
+    /// what it reads and where it is present is the other's no more. True if it ended.
+    pub(super) fn ends_as_another(&mut self, decisions: &[Decision], cx: &mut Context) -> bool {
+        let Some(who) = self.identity.clone() else { return false };
+        if matches!(&self.life, Life::WebSocket(websocket) if !websocket.is_open()) {
+            // It is ending already, and nothing may follow its Close frame.
+            return false;
+        }
+        let persons = decisions.iter().filter_map(|decision| match decision {
+            Decision::Yes(grant) => grant.person.as_deref(),
+            Decision::No(_) | Decision::Fault(_) => None,
+        });
+        let Some(refusal) = persons.map(|person| who.check_person(person)).find_map(Result::err) else {
+            return false;
+        };
+        cx.note_refusal(&refusal, Some(&who));
+        self.end_with(&refusal, cx);
+        true
+    }
+}
+
 /// Messages.
 impl Connection {
     /// Asks about channels of a connection that lasts.
@@ -395,6 +421,9 @@ impl Connection {
     }
 
     fn publish_if(&mut self, sent: Sent, decision: &Decision, cx: &mut Context) {
+        if self.ends_as_another(std::slice::from_ref(decision), cx) {
+            return;
+        }
         let channel = sent.draft.channel.clone();
         if let (Decision::Yes(grant), Some(tenure)) = (decision, self.tenure_mut()) {
             tenure.publishes_until = Millis(grant.ends_at_ms);

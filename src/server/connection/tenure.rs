@@ -93,6 +93,9 @@ impl Connection {
         decisions: &[Decision],
         cx: &mut Context,
     ) -> Next {
+        if self.ends_as_another(decisions, cx) {
+            return Next::Wait;
+        }
         let grace_ms = grace_ms(cx);
         for (channel, decision) in channels.iter().zip(decisions) {
             let Some(tenure) = self.tenure_mut() else { return Next::Wait };
