@@ -117,6 +117,7 @@ impl Connection {
         let is_revoked = who.as_ref().is_some_and(|who| passes.iter().any(|pass| pass.fits(who)));
         let Err(refusal) = self.check_reading(who.as_deref(), passes, cx) else {
             self.expel_from_forbidden(cx);
+            self.expel_from_closed(cx);
             self.update_publishing(cx);
             return (false, Next::Wait);
         };
@@ -137,8 +138,8 @@ impl Connection {
         (is_revoked, if is_request { Next::Read } else { Next::Wait })
     }
 
-    /// Checks that the client is still who it was, was not revoked by one of `passes`, and may still read what it asked for, or publish what it is sending. The
-    /// subscriptions of a client of commands end one by one.
+    /// Checks that the client is still who it was, was not revoked by one of `passes`, and may still read what it asked for,
+    /// or publish what it is sending. The subscriptions of clients of commands and of Pusher end one by one.
     fn check_reading(
         &self,
         who: Option<&Identity>,
