@@ -289,7 +289,9 @@ impl Connection {
             let channel = cx.hub.channel(subscription);
             let Ok(name) = Name::new(channel.local()) else { continue };
             let is_public = name.kind().access == Access::Public;
-            if is_public && cx.access.may_subscribe(None, channel) != Verdict::Yes && self.detach(subscription, cx)
+            if is_public
+                && cx.access.may_subscribe(None, channel) != Verdict::Yes
+                && self.detach(subscription, cx)
             {
                 leave(client, subscription, false, cx);
                 self.refuse_joining(&name, &Error::NotOpen(name.as_str().to_owned()), client, cx);
