@@ -9,6 +9,7 @@ mod host;
 mod origin;
 mod rules;
 mod standing;
+mod tls;
 mod url;
 
 use std::fmt;
@@ -27,6 +28,7 @@ pub use host::{Host, NoHost};
 pub use origin::{NoOrigin, normalise as normalise_origin};
 pub(crate) use rules::by_channel;
 pub use rules::{DeadRule, Glob};
+pub use tls::{Tls, TlsPair};
 
 use crate::pusher::App;
 use crate::token::Keys;
@@ -45,6 +47,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// One more address, which serves only `/metrics`, `/healthz` and `/readyz`, without a key. It may be any address.
     pub metrics_listen: Option<SocketAddr>,
+    /// TLS, at addresses of its own. With such an address, `listen` may be empty.
+    pub tls: Tls,
     /// The number of event loops, each on a thread of its own. Default: the number of cores.
     pub threads: NonZeroUsize,
     /// The keys that publishing requires. Without one, everybody who may subscribe may publish, unless tokens or the
@@ -176,6 +180,7 @@ impl Default for Config {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
             metrics_listen: None,
+            tls: Tls::default(),
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             keys: Vec::new(),
             client_publish: Vec::new(),
