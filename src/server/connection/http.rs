@@ -379,6 +379,11 @@ impl Connection {
         self.put_response(response, after, extent, cx);
     }
 
+    /// The same; why has been noted.
+    pub(super) fn respond_unnoted(&mut self, response: &Response, after: After, cx: &mut Context) {
+        self.put_response(response, after, Extent::Whole, cx);
+    }
+
     /// Answers a request; a refusal has been noted.
     fn put_response(&mut self, response: &Response, after: After, extent: Extent, cx: &mut Context) {
         let keep_alive = after == After::KeepAlive && !cx.is_leaving();
