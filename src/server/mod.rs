@@ -26,6 +26,7 @@ mod sessions;
 mod shared;
 mod start;
 mod stopping;
+mod tls;
 
 pub use crate::hub::Published;
 pub use access::KeyChanges;

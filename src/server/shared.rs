@@ -27,6 +27,7 @@ use crate::server::metrics::snapshot::{Meters, Snapshot};
 use crate::server::placement::Placement;
 use crate::server::sessions::Sessions;
 use crate::server::stopping::{Stop, Stopping};
+use crate::server::tls::Tls;
 
 /// The state that all threads of a server share.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub struct Shared {
     pub audit: Option<Audit>,
     /// The backend that decides, if there is one.
     pub hook: Option<Hook>,
+    /// Certificates and the configuration of sessions, where an address speaks TLS.
+    pub tls: Option<Tls>,
     /// For the whole server, so that a reason has one log line, not one per loop.
     refusals: Mutex<Refusals>,
     /// Its changes wake the loops, so they are made here.
@@ -77,6 +80,7 @@ impl Shared {
             demo_call: DemoCall::new(config.serves_demo()),
             hook,
             audit: None,
+            tls: None,
             refusals: Mutex::default(),
             stopping: Stopping::new(loops),
             config,
@@ -87,6 +91,11 @@ impl Shared {
     /// The same with the file where publications by keys are written down.
     pub fn with_audit(self, audit: Option<Audit>) -> Self {
         Self { audit, ..self }
+    }
+
+    /// The same with what addresses that speak TLS need.
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Replaces the configured apps by others that were checked, and wakes the loops, which close the connections of those
@@ -131,6 +140,7 @@ impl Shared {
             channels: self.broker.channels_len().saturating_sub(own) as u64,
             webhooks: self.apps.webhook_counts(),
             backend: self.hook.as_ref().map(Hook::counts),
+            tls: self.tls.as_ref().map(Tls::figures),
             audit_lost: self.audit.as_ref().map_or(0, Audit::lost),
             uptime: self.clock.elapsed(),
         }

@@ -1,0 +1,24 @@
+//! TLS of the server: certificates from files, which of them a client gets, and the configuration of sessions.
+//!
+//! Sockets are not here: what a connection reads and writes passes through `connection::stream`.
+
+#[cfg(not(feature = "tls"))]
+mod absent;
+#[cfg(feature = "tls")]
+pub mod certificates;
+#[cfg(feature = "tls")]
+pub mod config;
+pub mod fault;
+#[cfg(feature = "tls")]
+pub mod names;
+#[cfg(feature = "tls")]
+pub mod pem;
+#[cfg(feature = "tls")]
+pub mod resolver;
+#[cfg(feature = "tls")]
+pub mod store;
+
+#[cfg(not(feature = "tls"))]
+pub use absent::Tls;
+#[cfg(feature = "tls")]
+pub use store::Tls;
