@@ -59,7 +59,7 @@ use places::Places;
 use stream::Stream;
 use subscriptions::Subscriptions;
 use timeouts::{Deadlines, Stage};
-use tls::Tls;
+use tls::TlsLayer;
 
 use crate::hub::{Hub, LogId, Subscription};
 use crate::server::access::Identity;
@@ -199,7 +199,7 @@ impl Connection {
             Life::EventStream(stream) => stream.held_len(),
             Life::Finishing | Life::Lingering => 0,
         };
-        let tls = self.stream.tls().map_or(0, Tls::held_len);
+        let tls = self.stream.tls().map_or(0, TlsLayer::held_len);
         inbound + self.outbox.held_len() + self.subscriptions.held_len() + tls
     }
 

@@ -5,12 +5,11 @@
 use super::context::Context;
 use super::life::After;
 use super::outbox::Outbox;
-use super::tls::Tls;
 use super::{Connection, Next};
 use crate::server::api::answers;
 use crate::server::metrics::counters::Handshakes;
 use crate::server::metrics::refusals::Reason;
-use crate::server::tls::{Ending, Fault, FaultKind, Handshake, Version};
+use crate::server::tls::received::{Ending, Fault, FaultKind, Handshake, Version};
 
 /// The close reason when the keys of a session are used up. Only those of TLS 1.2 can be, after 16 million records.
 const SPENT: &str = "the keys of this TLS 1.2 session are used up; reconnect";
@@ -31,6 +30,11 @@ impl Connection {
         if self.stream.tls().is_some_and(|tls| tls.is_handshaking() && !tls.is_fresh()) {
             self.note_peer(reason, "it was not completed", cx);
         }
+    }
+
+    /// Counts a handshake that takes too long.
+    pub fn note_late_handshake(&self, cx: &Context) {
+        self.note_broken_handshake(Reason::TlsTimeout, cx);
     }
 
     /// The input of a session has ended behind what was received.

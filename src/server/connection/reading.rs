@@ -7,7 +7,7 @@ use super::context::Context;
 use super::life::Life;
 use super::outbox::OUTBOX_HIGH;
 use super::timeouts::Stage;
-use super::tls::{Arrival, Tls};
+use super::tls::{Arrival, TlsLayer};
 use super::{Connection, Input, Next};
 use crate::pusher::fallback::path::Transport;
 use crate::server::broker::mailbox::fan_out_max;
@@ -212,7 +212,7 @@ impl Connection {
             return Next::Wait;
         }
         if self.unsent_len() == 0 || self.stream.is_handshaking() {
-            if !self.stream.tls().is_some_and(Tls::owes_end) {
+            if !self.stream.tls().is_some_and(TlsLayer::owes_end) {
                 self.note_broken_handshake(Reason::TlsClosed, cx);
                 return Next::Drop;
             }

@@ -1,7 +1,7 @@
 //! The socket of a connection: the one place that reads, writes and half-closes it.
 //!
-//! What the bytes mean is not known here. The socket is TCP, plain or with [`Tls`] between. A session over HTTP requests has
-//! none of its own, and writes into a [`Pipe`].
+//! What the bytes mean is not known here. The socket is TCP, plain or with a [`TlsLayer`] between. A session over HTTP
+//! requests has none of its own, and writes into a [`Pipe`].
 
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::{IpAddr, Shutdown};
@@ -12,7 +12,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use super::pipe::Pipe;
-use super::tls::{Arrival, Progress, Sealing, Tls, read_some, write_some};
+use super::tls::{Arrival, Progress, Sealing, TlsLayer, read_some, write_some};
 
 /// How many bytes of a connection the system may hold that it cannot send yet. At 100 Mbit/s they last for 5 ms, a turn of
 /// a busy loop; twice as many were measured to make no difference to the fan-out.
@@ -29,7 +29,7 @@ pub const UNSENT_LATEST_MAX: u32 = 16 * 1024;
 pub struct Stream {
     /// `None` for a session over HTTP requests.
     socket: Option<TcpStream>,
-    tls: Option<Box<Tls>>,
+    tls: Option<Box<TlsLayer>>,
     room: Room,
     has_ended: bool,
 }
@@ -63,7 +63,7 @@ impl Stream {
     }
 
     /// The same, whose peer speaks TLS.
-    pub fn over_tls(socket: TcpStream, tls: Box<Tls>) -> Self {
+    pub fn over_tls(socket: TcpStream, tls: Box<TlsLayer>) -> Self {
         Self { tls: Some(tls), ..Self::new(socket) }
     }
 
@@ -203,7 +203,7 @@ impl Stream {
 /// TLS.
 impl Stream {
     /// Its TLS, if its peer speaks that.
-    pub fn tls(&self) -> Option<&Tls> {
+    pub fn tls(&self) -> Option<&TlsLayer> {
         self.tls.as_deref()
     }
 

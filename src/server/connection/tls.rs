@@ -11,8 +11,9 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::ops::Range;
 
 use super::outbox::Outbox;
-use crate::server::tls::{
-    Ending, Fault, FaultKind, Handshake, NotSealed, PLAIN_LEN_MAX, RECORD_LEN_MAX, Session, Terms,
+use crate::server::tls::Session;
+use crate::server::tls::received::{
+    Ending, Fault, FaultKind, Handshake, NotSealed, PLAIN_LEN_MAX, RECORD_LEN_MAX,
 };
 
 /// The most that is kept of input that is not a complete record or handshake message. A record has at most 18,437 bytes; a
@@ -28,7 +29,7 @@ const RECORD_SPARE: usize = 64;
 /// Invariant: `kept` has no complete record. While `sealed` is not empty, nothing more of the connection's plaintext is
 /// sealed: what the socket has not taken is at most one record, and what the session itself had to say.
 #[derive(Debug)]
-pub struct Tls {
+pub struct TlsLayer {
     session: Session,
     course: Course,
     /// What was read and is not a complete record yet. Without capacity if there is nothing.
@@ -96,12 +97,11 @@ impl Default for Sealing {
     }
 }
 
-impl Tls {
-    /// For a socket that was just accepted. `None` if no session can be made.
-    pub fn new(terms: &Terms) -> Option<Box<Self>> {
-        let session = Session::new(terms)?;
+impl TlsLayer {
+    /// With a session that expects a ClientHello.
+    pub fn new(session: Session) -> Box<Self> {
         let (course, kept, sealed) = (Course::Fresh, Vec::new(), Outbox::default());
-        Some(Box::new(Self { session, course, kept, sealed }))
+        Box::new(Self { session, course, kept, sealed })
     }
 
     /// Whether the handshake is not complete.

@@ -8,7 +8,7 @@ use crate::backend;
 use crate::pusher::webhook::Counts;
 use crate::server::metrics::counters::{ApiCall, POLICIES, TURN_BOUNDS_US, Transport, Turns};
 use crate::server::metrics::process::ProcessFigures;
-use crate::server::metrics::snapshot::{Snapshot, VERSION};
+use crate::server::metrics::snapshot::{Snapshot, TlsFigures, VERSION};
 
 /// The media type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -31,6 +31,7 @@ pub fn render(snapshot: &Snapshot, process: &ProcessFigures) -> String {
     page.backend(snapshot.backend.unwrap_or_default());
     let help = "Publications by keys that are missing in --audit: its file was too slow, or took nothing.";
     page.single("fanfare_audit_lost_total", Type::Counter, help, snapshot.audit_lost);
+    snapshot.tls.iter().for_each(|tls| page.certificates(tls));
     page.turns(&snapshot.counters.turns);
     page.build();
     page.process(process);
@@ -200,6 +201,18 @@ impl Page {
         self.single("fanfare_auth_cache_entries", Type::Gauge, help, counts.kept);
         let help = "Bytes of the decisions of the backend that are kept.";
         self.single("fanfare_auth_cache_bytes", Type::Gauge, help, counts.kept_len);
+    }
+
+    fn certificates(&mut self, tls: &TlsFigures) {
+        let name = "fanfare_tls_certificate_expiry_seconds";
+        self.family(name, Type::Gauge, "When each certificate ends, as time since 1970, by its first name.");
+        for (certificate, end_s) in &tls.ends {
+            self.labelled(name, "name", certificate, end_s);
+        }
+        let name = "fanfare_tls_reloads_total";
+        self.family(name, Type::Counter, "Times that certificates were read anew, by result.");
+        self.labelled(name, "result", "replaced", tls.reloads);
+        self.labelled(name, "result", "failed", tls.failures);
     }
 
     fn by_app(&mut self, snapshot: &Snapshot, name: &str, kind: Type, help: &str, of: fn(&Counts) -> u64) {

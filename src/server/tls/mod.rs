@@ -1,88 +1,29 @@
-//! TLS of connections: what a server offers in handshakes, and sessions over buffers of their callers.
+//! TLS of the server: certificates from files, which of them a client gets, and sessions over buffers of their callers.
 //!
-//! No socket is read or written here; `connection` does.
+//! Sockets are not here: what a connection reads and writes passes through `connection::stream`.
 
 #[cfg(not(feature = "tls"))]
-#[path = "without.rs"]
-mod session;
+mod absent;
 #[cfg(feature = "tls")]
-mod session;
+pub mod certificates;
+#[cfg(feature = "tls")]
+pub mod config;
+pub mod fault;
+#[cfg(feature = "tls")]
+pub mod names;
+#[cfg(feature = "tls")]
+pub mod pem;
+pub mod received;
+#[cfg(feature = "tls")]
+pub mod resolver;
+#[cfg(feature = "tls")]
+pub mod session;
+#[cfg(feature = "tls")]
+pub mod store;
 
-pub use session::{Session, Terms};
-
-/// The most plaintext of a record (RFC 8446 §5.1).
-pub const PLAIN_LEN_MAX: usize = 16_384;
-
-/// The longest record on the wire: header, plaintext, and what a suite adds to it (RFC 8446 §5.2).
-pub const RECORD_LEN_MAX: usize = 5 + PLAIN_LEN_MAX + 256;
-
-/// What came of received bytes.
-#[derive(Debug, Default)]
-pub struct Received {
-    /// How many of them are used up, from the front.
-    pub used_len: usize,
-    /// How many bytes of plaintext they had.
-    pub plain_len: usize,
-    /// The handshake that they completed.
-    pub established: Option<Handshake>,
-    /// Whether the peer sends no more, or nothing more can be read.
-    pub ending: Option<Ending>,
-}
-
-/// How the input of a session ends.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The peer has said that nothing more follows (`close_notify`). What it is sent it still takes.
-    PeerDone,
-    /// The session has failed. The alert, if there is one, is the last to be sent.
-    Failed(Fault),
-}
-
-/// Why a session has failed.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The kind, for counting.
-    pub kind: FaultKind,
-    /// What is wrong, for a log line.
-    pub what: Box<str>,
-}
-
-/// The kinds of faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultKind {
-    /// The peer speaks HTTP without TLS.
-    PlainHttp,
-    /// The peer has sent an alert: it does not trust the certificate, say.
-    Alert,
-    /// What the peer sent is not TLS, not a version or suite that is spoken here, or breaks a rule.
-    Protocol,
-}
-
-/// A handshake that is complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Handshake {
-    /// The version that was agreed.
-    pub version: Version,
-    /// Whether a ticket took the place of keys and signature.
-    pub is_resumed: bool,
-}
-
-/// The versions of TLS that are spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// RFC 5246.
-    Tls12,
-    /// RFC 8446.
-    Tls13,
-}
-
-/// Why nothing was encrypted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotSealed {
-    /// The handshake is not complete.
-    Handshaking,
-    /// Under TLS 1.2 the keys are used up.
-    Spent,
-    /// The session has failed or ended.
-    Over,
-}
+#[cfg(not(feature = "tls"))]
+pub use absent::{Session, Tls};
+#[cfg(feature = "tls")]
+pub use session::Session;
+#[cfg(feature = "tls")]
+pub use store::Tls;

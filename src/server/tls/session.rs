@@ -21,28 +21,11 @@ use rustls::unbuffered::{
 };
 use rustls::{Error, HandshakeKind, ProtocolVersion, ServerConfig, SupportedCipherSuite};
 
-use super::{Ending, Fault, FaultKind, Handshake, NotSealed, Received, Version};
+use super::received::{Ending, Fault, FaultKind, Handshake, NotSealed, Received, Version};
 
 /// Under TLS 1.2 a key is good for a number of records, and cannot be renewed. This many of them are kept for the end of the
 /// connection: a Close frame, what is ahead of it, and the alert.
 const RECORDS_KEPT: u64 = 64;
-
-/// What a server offers in handshakes: its versions, suites and certificates.
-#[derive(Clone)]
-pub struct Terms(Arc<ServerConfig>);
-
-impl Terms {
-    /// As configured.
-    pub fn new(config: Arc<ServerConfig>) -> Self {
-        Self(config)
-    }
-}
-
-impl fmt::Debug for Terms {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Terms").finish_non_exhaustive()
-    }
-}
 
 /// A session with one peer.
 pub struct Session {
@@ -58,8 +41,8 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// A session that expects a ClientHello. `None` if rustls refuses the terms, which no server starts with.
-    pub fn new(Terms(config): &Terms) -> Option<Self> {
+    /// A session that expects a ClientHello. `None` if rustls refuses the configuration, with which no server starts.
+    pub fn new(config: &Arc<ServerConfig>) -> Option<Self> {
         let connection = UnbufferedServerConnection::new(Arc::clone(config)).ok()?;
         Some(Self { connection, records_left: u64::MAX })
     }
@@ -124,7 +107,7 @@ impl Session {
         received
     }
 
-    /// Encrypts `plain`, at most [`PLAIN_LEN_MAX`](super::PLAIN_LEN_MAX) bytes of it as one record, into the front of
+    /// Encrypts `plain`, at most [`PLAIN_LEN_MAX`](super::received::PLAIN_LEN_MAX) bytes of it as one record, into the front of
     /// `record`, which grows if it is too short. Returns how many bytes of it are to be sent. `kept` is what is left of the
     /// input.
     ///
