@@ -19,6 +19,7 @@ use crate::server::broker::arrivals::PresenceRules;
 use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::{FIRST_LOOP, mailboxes};
 use crate::server::broker::retention::Retention;
+use crate::server::clock;
 use crate::server::demo::Demo;
 use crate::server::event_loop::acceptor::{Acceptor, bind};
 use crate::server::event_loop::exchange::Exchange;
@@ -317,6 +318,9 @@ fn bind_tls(config: &Config) -> Result<(Option<Tls>, Vec<TcpListener>), StartErr
         return Ok((None, Vec::new()));
     }
     let tls = Tls::new(&config.tls.pairs).map_err(StartError::Tls)?;
+    let news = tls.news(clock::unix_ms() / 1000);
+    tracing::info!("certificates: {}", news.summary);
+    news.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let bound = config
         .tls
         .listen

@@ -11,6 +11,7 @@ pub mod config;
 pub mod fault;
 #[cfg(feature = "tls")]
 pub mod names;
+pub mod news;
 #[cfg(feature = "tls")]
 pub mod pem;
 #[cfg(feature = "tls")]
