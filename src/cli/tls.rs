@@ -20,7 +20,7 @@ pub const TLS: &str = "tls";
 pub const TLS_CERT: &str = "tls-cert";
 
 /// The flags whose values are taken anew when the files are read again, by their names.
-pub const RELOADED: [&str; 3] = [TLS_CERT, "tls-key", TLS];
+pub const RELOADED: [&str; 2] = [TLS_CERT, "tls-key"];
 
 /// The flags under TLS.
 #[derive(Args)]
@@ -89,15 +89,17 @@ impl TlsArgs {
         })
     }
 
-    /// The values. Certificates of flags are before those of tables.
+    /// The certificates and keys of flags, before those of tables.
+    pub fn pairs(&self) -> Vec<TlsPair> {
+        let flags = self.tls_cert.iter().zip(&self.tls_key);
+        let flags = flags.map(|(cert, key)| TlsPair { cert: cert.clone(), key: key.clone() });
+        flags.chain(self.tables.iter().cloned()).collect()
+    }
+
+    /// The values.
     pub fn into_tls(self) -> Tls {
-        let pairs = self.tls_cert.into_iter().zip(self.tls_key).map(|(cert, key)| TlsPair { cert, key });
-        Tls {
-            listen: self.tls_listen,
-            pairs: pairs.chain(self.tables).collect(),
-            redirect_https: self.redirect_https,
-            hsts: self.hsts,
-        }
+        let pairs = self.pairs();
+        Tls { listen: self.tls_listen, pairs, redirect_https: self.redirect_https, hsts: self.hsts }
     }
 }
 
