@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
 pub mod backend;
+#[cfg(feature = "tls")]
+pub mod ca;
 pub mod event_stream;
 mod http;
 mod logged;

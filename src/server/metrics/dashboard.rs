@@ -216,6 +216,7 @@ mod tests {
             ..Counters::default()
         };
         let snapshot = Snapshot {
+            tls: None,
             audit_lost: 0,
             counters,
             keys: Vec::new(),

@@ -23,3 +23,7 @@ pub mod store;
 pub use absent::Tls;
 #[cfg(feature = "tls")]
 pub use store::Tls;
+
+#[cfg(all(test, feature = "tls"))]
+#[path = "../../../tests/support/ca.rs"]
+mod ca;
