@@ -35,3 +35,5 @@ pub use broker::draft::{Draft, DraftError};
 pub use encoder::ENVELOPE_SUBPROTOCOL;
 pub use handle::{AppChanges, Handle, PublishError};
 pub use start::{Server, StartError};
+pub use tls::fault::{CertificateFault, FileFault, NoTls};
+pub use tls::news::CertificateNews;

@@ -145,10 +145,14 @@ impl Shared {
     /// All numbers of the server at this moment. O(loops), whatever the number of connections.
     pub fn snapshot(&self) -> Snapshot {
         let own = usize::from(self.broker.subscribers_len(FIGURES_CHANNEL).is_some());
+        let (refusals, tls_failures) = {
+            let refusals = lock(&self.refusals);
+            (refusals.counts().collect(), refusals.tls_counts().collect())
+        };
         Snapshot {
             counters: self.meters.counters(),
             keys: self.key_uses(),
-            refusals: lock(&self.refusals).counts().collect(),
+            refusals,
             publication_bytes: self.broker.held_len() as u64,
             token_bytes: self.guard.held_len() as u64,
             evicted: self.broker.evicted(),
@@ -157,6 +161,8 @@ impl Shared {
             webhooks: self.apps.webhook_counts(),
             backend: self.hook.as_ref().map(Hook::counts),
             tls: self.tls.as_ref().map(Tls::figures),
+            tls_failures,
+            tls_waiting: self.handshakes.waiting() as u64,
             audit_lost: self.audit.as_ref().map_or(0, Audit::lost),
             uptime: self.clock.elapsed(),
         }

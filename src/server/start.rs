@@ -19,6 +19,7 @@ use crate::server::broker::arrivals::PresenceRules;
 use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::{FIRST_LOOP, Opening, mailboxes};
 use crate::server::broker::retention::Retention;
+use crate::server::clock;
 use crate::server::demo::Demo;
 use crate::server::event_loop::acceptor::{Acceptor, bind};
 use crate::server::event_loop::exchange::Exchange;
@@ -130,7 +131,11 @@ impl Server {
             Some(path) => Some(Audit::open(path).map_err(|error| StartError::Audit(path.clone(), error))?),
             None => None,
         };
-        let shared = Arc::new(Shared::new(config, broker, connections_max).with_audit(audit).with_tls(tls, tls_addrs.first().map(SocketAddr::port)));
+        let shared = Arc::new(
+            Shared::new(config, broker, connections_max)
+                .with_audit(audit)
+                .with_tls(tls, tls_addrs.first().map(SocketAddr::port)),
+        );
         let any_origin = shared.access().any_origin();
         // In the order of the addresses.
         let opening = |at| match shared.config.proxy_listen.contains(at) {
@@ -321,6 +326,9 @@ fn bind_tls(config: &Config) -> Result<(Option<Tls>, Vec<TcpListener>), StartErr
         return Ok((None, Vec::new()));
     }
     let tls = Tls::new(&config.tls.pairs).map_err(StartError::Tls)?;
+    let news = tls.news(clock::unix_ms() / 1000);
+    tracing::info!("certificates: {}", news.summary);
+    news.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let bound = config
         .tls
         .listen

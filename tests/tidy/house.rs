@@ -72,7 +72,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 25] = [
         ],
     ),
     ("handle", &["access", "apps", "audit", "broker", "clock", "shared", "stopping", "tls"]),
-    ("start", &["audit", "broker", "demo", "event_loop", "handle", "shared", "tls"]),
+    ("start", &["audit", "broker", "clock", "demo", "event_loop", "handle", "shared", "tls"]),
     ("mod", &[]), // the exports of the server: nobody inside names them
 ];
 

@@ -245,7 +245,10 @@ impl Connection {
     /// Whether it must not be read for now: the peer does not take its answers, or has sent a request while the one before
     /// it waits.
     pub(super) fn is_to_be_held(&self) -> bool {
-        self.unsent_len() > OUTBOX_HIGH || self.asks_ahead() || self.awaits_outcome() || self.awaits_judgement()
+        self.unsent_len() > OUTBOX_HIGH
+            || self.asks_ahead()
+            || self.awaits_outcome()
+            || self.awaits_judgement()
     }
 
     /// Whether a request has arrived while the one before it waits: for the delivery of its publication, for the backend, or

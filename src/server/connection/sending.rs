@@ -36,6 +36,8 @@ enum Flushed {
     ReadOn,
     /// Everything is sent, and the server stops: close now.
     Leave,
+    /// The keys of its TLS session are used up but for the end: close now.
+    Spent,
     /// A publication has arrived for the long poll.
     Answer,
     /// The connection lags by too many bytes, or for too long.
@@ -66,6 +68,7 @@ impl Connection {
                 Ok(Flushed::Taken) => return Next::Carry,
                 Ok(Flushed::Over) => return Next::Drop,
                 Ok(Flushed::Leave) => self.close(CloseCode::GOING_AWAY, GOODBYE, cx),
+                Ok(Flushed::Spent) => self.end_spent(cx),
                 Ok(Flushed::Answer) => {
                     self.answer_poll(cx);
                     // A request may have arrived during the wait.
@@ -116,6 +119,9 @@ impl Connection {
             && !was_refused
         {
             self.expect_progress(cx);
+        }
+        if self.is_spent() {
+            return Ok(Flushed::Spent);
         }
         if self.is_lagging(cx) {
             return Ok(Flushed::Lagged);

@@ -197,7 +197,6 @@ impl Stream {
             _ => Ok(()),
         }
     }
-
 }
 
 /// TLS.

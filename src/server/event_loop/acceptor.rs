@@ -128,16 +128,7 @@ impl Acceptor {
         }
         let is_ready = vec![false; listeners.len()];
         let (refused, paused_until) = (VecDeque::new(), None);
-        Ok(Self {
-            listeners,
-            has_metrics,
-            openings,
-            allow_origin,
-            is_ready,
-            spares,
-            refused,
-            paused_until,
-        })
+        Ok(Self { listeners, has_metrics, openings, allow_origin, is_ready, spares, refused, paused_until })
     }
 
     /// Closes the listeners for clients, and keeps the metrics listener if there is one.
@@ -329,10 +320,12 @@ mod tests {
     fn a_client_is_counted_when_it_is_accepted_unless_a_trusted_proxy_speaks_for_it() {
         let trust_proxy = vec!["10.0.0.0/8".parse().unwrap()];
         let limits = Limits::new(&Config { ip_connections: Some(1), trust_proxy, ..Config::default() });
-        let judge =
-            |peer: &str, opening| judge(peer.parse().unwrap(), opening, &limits, Millis(0));
+        let judge = |peer: &str, opening| judge(peer.parse().unwrap(), opening, &limits, Millis(0));
         let seat = judge("203.0.113.9", Opening::Request).unwrap().unwrap();
-        assert!(matches!(judge("203.0.113.9", Opening::Request), Err(Turned::TooMany(TooMany::Connections(1)))));
+        assert!(matches!(
+            judge("203.0.113.9", Opening::Request),
+            Err(Turned::TooMany(TooMany::Connections(1)))
+        ));
         limits.leave(seat, Millis(0));
         assert!(judge("203.0.113.9", Opening::Request).unwrap().is_some());
         for _ in 0..3 {
@@ -340,6 +333,9 @@ mod tests {
             assert_eq!(judge("::ffff:10.0.0.1", Opening::ProxyHeader).unwrap(), None);
             assert!(matches!(judge("203.0.113.10", Opening::ProxyHeader), Err(Turned::NoProxy)));
         }
-        assert!(judge("203.0.113.10", Opening::Request).unwrap().is_some(), "who was turned away used up nothing");
+        assert!(
+            judge("203.0.113.10", Opening::Request).unwrap().is_some(),
+            "who was turned away used up nothing"
+        );
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::EventLoop;
 use crate::server::clock::Millis;
-use crate::server::connection::table::Key;
 use crate::server::connection::Next;
+use crate::server::connection::table::Key;
 
 /// How long a turn takes steps of handshakes, and one in any case; nobody gets a message meanwhile. A step takes 0.1 ms with
 /// an ECDSA key and 0.3 ms with an RSA key of 2,048 bits, so 2 ms are several, and less than anybody notices.

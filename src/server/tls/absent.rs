@@ -3,6 +3,7 @@
 //! The flags are refused by `Config::check`, so that nobody asks for it.
 
 use super::fault::{CertificateFault, NoTls};
+use super::news::CertificateNews;
 use super::received::{NotSealed, Received};
 use crate::config::TlsPair;
 use crate::server::metrics::snapshot::TlsFigures;
@@ -16,19 +17,15 @@ impl Tls {
         Err(NoTls::Library("it is not built in".into()))
     }
 
-    pub fn reload(&self, _: &[TlsPair]) -> Result<bool, CertificateFault> {
+    pub fn news(&self, _: u64) -> CertificateNews {
         match *self {}
     }
 
-    pub fn note_failure(&self) {
+    pub fn check(&self, _: &[TlsPair]) -> Result<(), CertificateFault> {
         match *self {}
     }
 
-    pub fn summary(&self) -> String {
-        match *self {}
-    }
-
-    pub fn warnings(&self, _: u64) -> Vec<String> {
+    pub fn reload(&self, _: &[TlsPair], _: u64) -> Result<Option<CertificateNews>, CertificateFault> {
         match *self {}
     }
 

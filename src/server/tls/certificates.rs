@@ -135,7 +135,8 @@ impl Certificates {
 
     /// Whether clients are sent the same as with the others.
     pub fn is_same(&self, other: &Self) -> bool {
-        let chain = |certificate: &Certificate| (certificate.pair.clone(), certificate.certified.cert.clone());
+        let chain =
+            |certificate: &Certificate| (certificate.pair.clone(), certificate.certified.cert.clone());
         self.all.iter().map(chain).eq(other.all.iter().map(chain))
     }
 }

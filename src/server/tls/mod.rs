@@ -11,6 +11,7 @@ pub mod config;
 pub mod fault;
 #[cfg(feature = "tls")]
 pub mod names;
+pub mod news;
 #[cfg(feature = "tls")]
 pub mod pem;
 pub mod received;
@@ -27,3 +28,7 @@ pub use absent::{Session, Tls};
 pub use session::Session;
 #[cfg(feature = "tls")]
 pub use store::Tls;
+
+#[cfg(all(test, feature = "tls"))]
+#[path = "../../../tests/support/ca.rs"]
+mod ca;

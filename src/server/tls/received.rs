@@ -8,6 +8,9 @@ pub const PLAIN_LEN_MAX: usize = 16_384;
 /// The longest record on the wire: header, plaintext, and what a suite adds to it (RFC 8446 §5.2).
 pub const RECORD_LEN_MAX: usize = 5 + PLAIN_LEN_MAX + 256;
 
+/// The first byte of a session: that of a handshake record (RFC 8446 §5.1).
+pub const HANDSHAKE: u8 = 0x16;
+
 /// The fatal alert `internal_error`, in clear (RFC 8446 §6): for a peer that is not let in.
 pub const INTERNAL_ERROR: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 80];
 

@@ -132,7 +132,10 @@ impl Session {
         &mut self,
         kept: &mut [u8],
         record: &mut Vec<u8>,
-        mut write: impl FnMut(&mut WriteTraffic<'_, ServerConnectionData>, &mut [u8]) -> Result<usize, EncryptError>,
+        mut write: impl FnMut(
+            &mut WriteTraffic<'_, ServerConnectionData>,
+            &mut [u8],
+        ) -> Result<usize, EncryptError>,
     ) -> Result<usize, NotSealed> {
         let mut len = 0;
         loop {
@@ -145,7 +148,8 @@ impl Session {
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    let written = fit(record, len, |room| write(&mut traffic, room).map_err(required_to_seal));
+                    let written =
+                        fit(record, len, |room| write(&mut traffic, room).map_err(required_to_seal));
                     return written.map(|written| len + written).map_err(|_| NotSealed::Spent);
                 }
                 Ok(ConnectionState::BlockedHandshake) => return Err(NotSealed::Handshaking),

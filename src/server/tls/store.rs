@@ -2,8 +2,8 @@
 //!
 //! Who asks, and when files are looked at, is not decided here.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
@@ -11,6 +11,7 @@ use rustls::crypto::CryptoProvider;
 use super::certificates::Certificates;
 use super::config::{provider, server_config};
 use super::fault::{CertificateFault, NoTls};
+use super::news::CertificateNews;
 use super::resolver::Resolver;
 use super::session::Session;
 use crate::config::TlsPair;
@@ -46,34 +47,39 @@ impl Tls {
         Session::new(&self.config)
     }
 
-    /// Names and ends of the certificates, for one log line.
-    pub fn summary(&self) -> String {
-        self.resolver.current().summary()
+    /// What is to be told of the certificates at present, in seconds since 1970.
+    pub fn news(&self, now_s: u64) -> CertificateNews {
+        news(&self.resolver.current(), now_s)
     }
 
-    /// What is to be said of files that are right: at this time, in seconds since 1970.
-    pub fn warnings(&self, now_s: u64) -> Vec<String> {
-        self.resolver.current().warnings(now_s)
+    /// Whether these pairs could be taken.
+    ///
+    /// # Errors
+    /// Names the file that is wrong.
+    pub fn check(&self, pairs: &[TlsPair]) -> Result<(), CertificateFault> {
+        self.read(pairs).map(|_| ())
     }
 
-    /// Reads these pairs and takes them all, for handshakes from now on; false if they are those that it has.
+    /// Reads these pairs and takes them all, for handshakes from now on; none if they are those that it has. The time is in
+    /// seconds since 1970.
     ///
     /// # Errors
     /// Names the file that is wrong. Nothing was replaced.
-    pub fn reload(&self, pairs: &[TlsPair]) -> Result<bool, CertificateFault> {
-        let before = self.resolver.current();
-        let certificates = Certificates::read(pairs, Some(&before), &self.provider)?;
-        if certificates.is_same(&before) {
-            return Ok(false);
+    pub fn reload(&self, pairs: &[TlsPair], now_s: u64) -> Result<Option<CertificateNews>, CertificateFault> {
+        let certificates = self.read(pairs).inspect_err(|_| {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        })?;
+        if certificates.is_same(&self.resolver.current()) {
+            return Ok(None);
         }
+        let news = news(&certificates, now_s);
         self.resolver.replace(certificates);
         self.reloads.fetch_add(1, Ordering::Relaxed);
-        Ok(true)
+        Ok(Some(news))
     }
 
-    /// Counts a reload whose fault was told.
-    pub fn note_failure(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
+    fn read(&self, pairs: &[TlsPair]) -> Result<Certificates, CertificateFault> {
+        Certificates::read(pairs, Some(&self.resolver.current()), &self.provider)
     }
 
     /// Its numbers at present.
@@ -84,4 +90,8 @@ impl Tls {
             failures: self.failures.load(Ordering::Relaxed),
         }
     }
+}
+
+fn news(certificates: &Certificates, now_s: u64) -> CertificateNews {
+    CertificateNews { summary: certificates.summary(), warnings: certificates.warnings(now_s) }
 }
