@@ -9,6 +9,7 @@ mod host;
 mod origin;
 mod rules;
 mod standing;
+mod tls;
 mod url;
 
 use std::fmt;
@@ -27,6 +28,7 @@ pub use host::{Host, NoHost};
 pub use origin::{NoOrigin, normalise as normalise_origin};
 pub(crate) use rules::by_channel;
 pub use rules::{DeadRule, Glob};
+pub use tls::{Tls, TlsFault, TlsPair};
 
 use crate::pusher::App;
 use crate::token::Keys;
@@ -45,6 +47,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// One more address, which serves only `/metrics`, `/healthz` and `/readyz`, without a key. It may be any address.
     pub metrics_listen: Option<SocketAddr>,
+    /// TLS, at addresses of its own. With such an address, `listen` may be empty.
+    pub tls: Tls,
     /// The number of event loops, each on a thread of its own. Default: the number of cores.
     pub threads: NonZeroUsize,
     /// The keys that publishing requires. Without one, everybody who may subscribe may publish, unless tokens or the
@@ -176,6 +180,7 @@ impl Default for Config {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
             metrics_listen: None,
+            tls: Tls::default(),
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             keys: Vec::new(),
             client_publish: Vec::new(),
@@ -247,7 +252,13 @@ impl Config {
     pub fn is_development(&self) -> bool {
         self.lets_everybody_publish()
             && !self.insecure
-            && self.listen.iter().all(|address| address.ip().is_loopback())
+            && self.addresses().all(|(_, address)| address.ip().is_loopback())
+    }
+
+    /// The addresses that clients reach, each with its flag.
+    fn addresses(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let plain = self.listen.iter().map(|&address| ("--listen", address));
+        plain.chain(self.tls.listen.iter().map(|&address| ("--tls-listen", address)))
     }
 
     /// The app of development mode, for servers without one: its key is `app-key`, its secret `app-secret`, and client
@@ -295,13 +306,14 @@ impl Config {
     /// # Errors
     /// Names the flag and the remedy.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if self.listen.is_empty() {
+        if self.addresses().next().is_none() {
             return Err(ConfigError::NoListen);
         }
-        let exposed = self.listen.iter().find(|address| !address.ip().is_loopback());
+        self.tls.check(&self.listen).map_err(ConfigError::Tls)?;
+        let exposed = self.addresses().find(|(_, address)| !address.ip().is_loopback());
         match exposed {
-            Some(&address) if self.lets_everybody_publish() && !self.insecure => {
-                Err(ConfigError::Exposed(address))
+            Some((flag, address)) if self.lets_everybody_publish() && !self.insecure => {
+                Err(ConfigError::Exposed(flag, address))
             }
             _ => self.check_values(),
         }
@@ -428,8 +440,10 @@ fn find_dead<T>(flag: &'static str, rules: &[(Glob, T)]) -> Option<DeadRule> {
 pub enum ConfigError {
     /// No address to listen on.
     NoListen,
-    /// An address that other machines can reach, without a key: everybody could publish.
-    Exposed(SocketAddr),
+    /// An address that other machines can reach, by its flag, without a key: everybody could publish.
+    Exposed(&'static str, SocketAddr),
+    /// A setting of TLS.
+    Tls(TlsFault),
     /// An exception from a key that is not set.
     ClientPublishWithoutKey,
     /// A compression level that does not exist.
@@ -450,9 +464,10 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoListen => f.write_str("--listen: give at least one address, such as 127.0.0.1:8080"),
-            Self::Exposed(address) => write!(
+            Self::Tls(fault) => fault.fmt(f),
+            Self::Exposed(flag, address) => write!(
                 f,
-                "--listen {address}: other machines can reach this address, and without a key everybody could publish. \
+                "{flag} {address}: other machines can reach this address, and without a key everybody could publish. \
                  Add --publish-key KEY, or --token-key FILE or --auth-url URL if your users have tokens or sessions (or \
                  --insecure if that is what you want)"
             ),
@@ -512,7 +527,7 @@ mod tests {
     fn one_exposed_address_among_loopback_ones_is_refused() {
         let mut config = Config::default();
         config.listen.push("0.0.0.0:81".parse().unwrap());
-        assert!(matches!(config.check(), Err(ConfigError::Exposed(_))));
+        assert!(matches!(config.check(), Err(ConfigError::Exposed("--listen", _))));
     }
 
     #[test]

@@ -152,25 +152,24 @@ fn teach_pusher(app: Option<&App>, address: Option<&SocketAddr>, lines: &log::Li
 
 /// Prints the addresses, on a thread of its own, since standard output may be a full pipe.
 fn announce(server: &Server) -> Result<(), io::Error> {
-    let (addresses, metrics) = (server.local_addrs().to_vec(), server.metrics_addr());
+    let plain = server.local_addrs().iter().map(|address| format!("listening on http://{address}"));
+    let tls = server.tls_addrs().iter().map(|address| format!("listening on https://{address}"));
+    let metrics = server.metrics_addr().map(|address| format!("metrics on http://{address}/metrics"));
+    // Programs read the first line.
+    let lines: Vec<_> = plain.chain(tls).chain(metrics).collect();
     thread::Builder::new().name("fanfare-announce".into()).spawn(move || {
-        if let Err(error) = print_addresses(&addresses, metrics) {
+        if let Err(error) = print_addresses(&lines) {
             tracing::warn!("the addresses could not be printed to standard output: {error}");
         }
     })?;
     Ok(())
 }
 
-/// Prints one line per address to standard output, for people and for programs that asked for port 0. The metrics address
-/// is last.
-fn print_addresses(addresses: &[SocketAddr], metrics: Option<SocketAddr>) -> Result<(), io::Error> {
+/// Prints one line per address to standard output, for people and for programs that asked for port 0.
+fn print_addresses(lines: &[String]) -> Result<(), io::Error> {
     let mut out = io::stdout().lock();
-    for address in addresses {
-        writeln!(out, "listening on http://{address}")?;
-    }
-    // Last, since programs read the first line.
-    if let Some(address) = metrics {
-        writeln!(out, "metrics on http://{address}/metrics")?;
+    for line in lines {
+        writeln!(out, "{line}")?;
     }
     out.flush()
 }

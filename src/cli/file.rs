@@ -1,4 +1,4 @@
-//! The `--config` file: its entries as flags, and its `[[app]]` tables.
+//! The `--config` file: its entries as flags, and its `[[app]]` and `[[tls]]` tables.
 //!
 //! Which flags there are, and which the command line overrides, is known to `cli`.
 
@@ -10,7 +10,9 @@ use toml::{Table, Value};
 
 use super::app_table;
 use super::bounded::text_of;
+use super::tls::{self, TLS};
 use super::toml_text::parse_toml;
+use fanfare::config::TlsPair;
 use fanfare::pusher::App;
 
 /// The key of the flag that may be tables in the file.
@@ -25,6 +27,8 @@ pub struct ConfigFile {
     words: Vec<(String, Vec<OsString>)>,
     /// The apps that are tables, unless a flag or variable gives them; or what is wrong with them.
     apps: Result<Vec<App>, String>,
+    /// The certificates and keys of its tables, in the same way.
+    pairs: Result<Vec<TlsPair>, String>,
     /// Whether it says nothing at all.
     is_empty: bool,
 }
@@ -52,7 +56,8 @@ impl ConfigFile {
     fn parse(text: &str, known: impl Fn(&str) -> Known) -> Result<Self, String> {
         let table = parse_toml(text)?;
         let is_empty = table.is_empty();
-        let (mut entries, mut words, mut apps) = (Table::new(), Vec::new(), Ok(Vec::new()));
+        let (mut entries, mut words) = (Table::new(), Vec::new());
+        let (mut apps, mut pairs) = (Ok(Vec::new()), Ok(Vec::new()));
         for (key, value) in table {
             let is_overridden = match known(&key) {
                 Known::Flag => false,
@@ -69,6 +74,11 @@ impl ConfigFile {
                 apps = if is_overridden { tables.map(|_| Vec::new()) } else { tables };
                 continue;
             }
+            if key == TLS {
+                let tables = tls::parse_tables(&value);
+                pairs = if is_overridden { tables.map(|_| Vec::new()) } else { tables };
+                continue;
+            }
             let flags = words_of_entry(&key, &value).ok_or_else(|| what_is_no_flag(&key, &value))?;
             if !is_overridden {
                 words.push((key.clone(), flags));
@@ -77,7 +87,7 @@ impl ConfigFile {
                 }
             }
         }
-        Ok(Self { entries, words, apps, is_empty })
+        Ok(Self { entries, words, apps, pairs, is_empty })
     }
 
     /// Its entries as flags, but for those with these names.
@@ -92,6 +102,14 @@ impl ConfigFile {
     /// Names the app, the key and the remedy.
     pub fn apps(&self) -> Result<&[App], &str> {
         self.apps.as_deref().map_err(String::as_str)
+    }
+
+    /// The certificates and keys of its tables.
+    ///
+    /// # Errors
+    /// Names the table, the key and the remedy.
+    pub fn pairs(&self) -> Result<&[TlsPair], &str> {
+        self.pairs.as_deref().map_err(String::as_str)
     }
 
     /// Whether it says nothing, as a file does whose writer has only just begun.

@@ -17,14 +17,17 @@ use crate::server::audit::Audit;
 use crate::server::broker::Broker;
 use crate::server::broker::arrivals::PresenceRules;
 use crate::server::broker::engine::Engine;
-use crate::server::broker::mailbox::{FIRST_LOOP, mailboxes};
+use crate::server::broker::mailbox::{FIRST_LOOP, Opening, mailboxes};
 use crate::server::broker::retention::Retention;
+use crate::server::clock;
 use crate::server::demo::Demo;
 use crate::server::event_loop::acceptor::{Acceptor, bind};
 use crate::server::event_loop::exchange::Exchange;
 use crate::server::event_loop::{EventLoop, OPERATORS_MAX, WAKER};
 use crate::server::handle::Handle;
 use crate::server::shared::Shared;
+use crate::server::tls::Tls;
+use crate::server::tls::fault::NoTls;
 
 /// Descriptors that are not for connections: standard streams, the acceptor's 8 spares and up to 32 refused sockets,
 /// and those that the program around the server opens.
@@ -61,6 +64,7 @@ const CONNECTIONS_MIN: usize = 32;
 pub struct Server {
     pub(super) loops: Vec<EventLoop>,
     local_addrs: Vec<SocketAddr>,
+    tls_addrs: Vec<SocketAddr>,
     metrics_addr: Option<SocketAddr>,
     handle: Handle,
 }
@@ -91,7 +95,8 @@ impl Server {
             socket.set_nonblocking(true)?;
             Ok(TcpListener::from_std(socket))
         });
-        Self::serve_with(config, listeners.collect::<io::Result<_>>()?, Engine::Local)
+        let tls = bind_tls(&config)?;
+        Self::serve_with(config, listeners.collect::<io::Result<_>>()?, tls, Engine::Local)
     }
 
     pub(super) fn bind_with(config: Config, engine: Engine) -> Result<Self, StartError> {
@@ -100,17 +105,23 @@ impl Server {
         for &address in &config.listen {
             listeners.push(bind(address).map_err(|error| StartError::Bind(address, error))?);
         }
-        Self::serve_with(config, listeners, engine)
+        let tls = bind_tls(&config)?;
+        Self::serve_with(config, listeners, tls, engine)
     }
 
-    fn serve_with(config: Config, listeners: Vec<TcpListener>, engine: Engine) -> Result<Self, StartError> {
+    fn serve_with(
+        config: Config,
+        listeners: Vec<TcpListener>,
+        (tls, tls_listeners): (Option<Tls>, Vec<TcpListener>),
+        engine: Engine,
+    ) -> Result<Self, StartError> {
         let connections_max = connections_max(&config)?;
         let metrics = config
             .metrics_listen
             .map(|address| bind(address).map_err(|error| StartError::BindMetrics(address, error)));
         let metrics = metrics.transpose()?;
         let metrics_addr = metrics.as_ref().map(|listener| listener.local_addr()).transpose()?;
-        let local_addrs = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
+        let (local_addrs, tls_addrs) = (addresses_of(&listeners)?, addresses_of(&tls_listeners)?);
         let polls = (0..config.threads.get()).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>();
         let polls = polls.map_err(StartError::Loops)?;
         let mailboxes = mailboxes(&polls, WAKER).map_err(StartError::Loops)?;
@@ -120,12 +131,20 @@ impl Server {
             Some(path) => Some(Audit::open(path).map_err(|error| StartError::Audit(path.clone(), error))?),
             None => None,
         };
-        let shared = Arc::new(Shared::new(config, broker, connections_max).with_audit(audit));
+        let shared = Arc::new(
+            Shared::new(config, broker, connections_max)
+                .with_audit(audit)
+                .with_tls(tls, tls_addrs.first().map(SocketAddr::port)),
+        );
         let any_origin = shared.access().any_origin();
         // In the order of the addresses.
-        let has_proxy_header = |at| shared.config.proxy_listen.contains(at);
-        let listeners =
-            listeners.into_iter().zip(shared.config.listen.iter().map(has_proxy_header)).collect();
+        let opening = |at| match shared.config.proxy_listen.contains(at) {
+            true => Opening::ProxyHeader,
+            false => Opening::Request,
+        };
+        let plain = listeners.into_iter().zip(shared.config.listen.iter().map(opening));
+        let secured = tls_listeners.into_iter().map(|listener| (listener, Opening::Tls));
+        let listeners = plain.chain(secured).collect();
         let acceptor = Acceptor::new(listeners, metrics, polls[FIRST_LOOP].registry(), any_origin)?;
         let handle = Handle::new(Arc::clone(&shared));
         let mut acceptor = Some(acceptor);
@@ -140,13 +159,19 @@ impl Server {
         if shared.config.serves_demo() {
             loops[FIRST_LOOP].set_demo(Demo::new(getrandom::u64().map_err(io::Error::other)?));
         }
-        Ok(Self { loops, local_addrs, metrics_addr, handle })
+        Ok(Self { loops, local_addrs, tls_addrs, metrics_addr, handle })
     }
 
     /// The bound addresses, in the order of the configuration, with the ports that were free.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// The bound addresses that speak TLS, in the order of the configuration.
+    #[must_use]
+    pub fn tls_addrs(&self) -> &[SocketAddr] {
+        &self.tls_addrs
     }
 
     /// The bound address of `metrics_listen`, if it was configured.
@@ -234,6 +259,10 @@ pub enum StartError {
     Config(ConfigError),
     /// An address that cannot be listened on.
     Bind(SocketAddr, io::Error),
+    /// An address that was to speak TLS, which cannot be listened on.
+    BindTls(SocketAddr, io::Error),
+    /// The certificates and keys.
+    Tls(NoTls),
     /// The address of the metrics, which cannot be listened on.
     BindMetrics(SocketAddr, io::Error),
     /// The file of the audit, which cannot be opened.
@@ -262,6 +291,8 @@ impl fmt::Display for StartError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Bind(address, error) => write!(f, "--listen {address}: {error}. {BIND_REMEDY}"),
+            Self::BindTls(address, error) => write!(f, "--tls-listen {address}: {error}. {BIND_REMEDY}"),
+            Self::Tls(no_tls) => no_tls.fmt(f),
             Self::BindMetrics(address, error) => {
                 write!(f, "--metrics-listen {address}: {error}. {BIND_REMEDY}")
             }
@@ -289,9 +320,30 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// The certificates, and the sockets that speak TLS; neither where none is asked for.
+fn bind_tls(config: &Config) -> Result<(Option<Tls>, Vec<TcpListener>), StartError> {
+    if config.tls.listen.is_empty() {
+        return Ok((None, Vec::new()));
+    }
+    let tls = Tls::new(&config.tls.pairs).map_err(StartError::Tls)?;
+    let news = tls.news(clock::unix_ms() / 1000);
+    tracing::info!("certificates: {}", news.summary);
+    news.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let bound = config
+        .tls
+        .listen
+        .iter()
+        .map(|&address| bind(address).map_err(|error| StartError::BindTls(address, error)));
+    Ok((Some(tls), bound.collect::<Result<_, _>>()?))
+}
+
+fn addresses_of(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
+    listeners.iter().map(TcpListener::local_addr).collect()
+}
+
 /// The most connections at once: as configured, otherwise what the raised descriptor limit allows.
 fn connections_max(config: &Config) -> Result<usize, StartError> {
-    let listeners = config.listen.len() as u64;
+    let listeners = (config.listen.len() + config.tls.listen.len()) as u64;
     let operators = if config.metrics_listen.is_some() { 1 + OPERATORS_MAX as u64 } else { 0 };
     let loops = DESCRIPTORS_PER_LOOP * config.threads.get() as u64;
     let kept = DESCRIPTORS_KEPT + listeners + operators + loops;

@@ -216,6 +216,9 @@ mod tests {
             ..Counters::default()
         };
         let snapshot = Snapshot {
+            tls: None,
+            tls_failures: Vec::new(),
+            tls_waiting: 0,
             audit_lost: 0,
             counters,
             keys: Vec::new(),

@@ -36,10 +36,27 @@ pub struct Snapshot {
     pub webhooks: Vec<(Box<str>, Counts)>,
     /// What was asked of the backend that decides, if there is one.
     pub backend: Option<backend::Counts>,
+    /// Of the certificates, where an address speaks TLS.
+    pub tls: Option<TlsFigures>,
+    /// TLS handshakes that were begun and are not complete, by the label of the reason.
+    pub tls_failures: Vec<(&'static str, u64)>,
+    /// TLS handshakes that wait for their turn.
+    pub tls_waiting: u64,
     /// Lines of the audit that were not written.
     pub audit_lost: u64,
     /// Since the server was bound.
     pub uptime: Duration,
+}
+
+/// The numbers of the certificates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFigures {
+    /// A name of each certificate, and when it ends, in seconds since 1970.
+    pub ends: Vec<(String, u64)>,
+    /// How often certificates were replaced.
+    pub reloads: u64,
+    /// How often they were to be and were not, since a file was wrong.
+    pub failures: u64,
 }
 
 impl Snapshot {
