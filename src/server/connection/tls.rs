@@ -359,6 +359,6 @@ pub fn write_some(mut write: impl FnMut() -> io::Result<usize>) -> io::Result<us
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tls"))]
 #[path = "tls_tests.rs"]
 mod tests;

@@ -14,6 +14,8 @@ pub mod names;
 pub mod news;
 #[cfg(feature = "tls")]
 pub mod pem;
+#[cfg(all(test, feature = "tls"))]
+pub mod peer_tests;
 pub mod received;
 #[cfg(feature = "tls")]
 pub mod resolver;
