@@ -21,6 +21,8 @@ pub mod receiver;
 mod server;
 mod socket;
 pub mod steady;
+#[cfg(feature = "tls")]
+pub mod tls_front;
 mod waiting;
 mod websocket;
 
