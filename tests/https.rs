@@ -87,6 +87,7 @@ fn a_backend_whose_certificate_is_no_good_lets_nobody_in_and_the_log_says_what_i
             other.leaf(&["localhost"]),
             "is not signed by an authority that this machine trusts. Give that of the authority by --ca-file FILE",
         ),
+        (namesake.leaf(&["localhost"]), "its certificate is not signed by the authority that it names"),
         (
             ca.leaf_between(&["localhost"], [2020, 2021]),
             "its certificate has expired on 2021-01-01T00:00:00Z",
