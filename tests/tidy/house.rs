@@ -12,12 +12,13 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 26] = [
     ("lock", &[]),
     ("prices", &[]),
     ("audit", &["lock"]),
+    ("outbound", &[]),
     ("encoder", &[]),
     ("metrics", &["clock", "excerpt"]),
     ("limits", &["clock", "lock", "metrics"]),
     ("broker", &["clock", "excerpt", "limits", "lock"]),
-    ("hook", &["broker", "clock", "excerpt", "lock"]),
-    ("apps", &["broker", "clock", "excerpt", "lock", "metrics"]),
+    ("hook", &["broker", "clock", "excerpt", "lock", "outbound"]),
+    ("apps", &["broker", "clock", "excerpt", "lock", "metrics", "outbound"]),
     ("demo", &["broker", "clock", "prices"]),
     ("access", &["clock", "limits", "lock"]),
     ("api", &["access", "apps", "broker", "clock", "encoder", "metrics"]),
@@ -43,6 +44,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 26] = [
             "limits",
             "lock",
             "metrics",
+            "outbound",
             "placement",
             "sessions",
             "stopping",
@@ -75,7 +77,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 26] = [
         ],
     ),
     ("handle", &["access", "apps", "audit", "broker", "clock", "shared", "stopping", "tls"]),
-    ("start", &["audit", "broker", "clock", "demo", "event_loop", "handle", "shared", "tls"]),
+    ("start", &["audit", "broker", "clock", "demo", "event_loop", "handle", "outbound", "shared", "tls"]),
     ("mod", &[]), // the exports of the server: nobody inside names them
 ];
 
