@@ -75,10 +75,14 @@ impl Authority {
 /// A blocking client.
 pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
+/// A session that has said nothing yet.
+pub fn client_session(config: &Arc<ClientConfig>) -> ClientConnection {
+    ClientConnection::new(Arc::clone(config), ServerName::try_from(NAME).unwrap()).unwrap()
+}
+
 /// TLS over a socket; the handshake is complete.
 pub fn tls_over(mut socket: TcpStream, config: &Arc<ClientConfig>) -> TlsStream {
-    let name = ServerName::try_from(NAME).unwrap();
-    let mut session = ClientConnection::new(Arc::clone(config), name).unwrap();
+    let mut session = client_session(config);
     while session.is_handshaking() {
         session.complete_io(&mut socket).unwrap();
     }
