@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use support::metrics::{Scraper, refusals};
 use support::tls::*;
 use support::*;
+use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
 /// A server with TLS, and the authority of its certificate.
@@ -37,6 +38,12 @@ fn versions(authority: &Authority) -> [Arc<ClientConfig>; 2] {
 
 fn websocket_over<S: Read + Write>(stream: S, path: &str) -> WebSocket<S> {
     tungstenite::client(format!("ws://localhost{path}"), stream).unwrap().0
+}
+
+fn websocket_over_as<S: Read + Write>(stream: S, path: &str, subprotocol: &str) -> WebSocket<S> {
+    let mut request = format!("ws://localhost{path}").into_client_request().unwrap();
+    request.headers_mut().insert("Sec-WebSocket-Protocol", subprotocol.parse().unwrap());
+    tungstenite::client(request, stream).unwrap().0
 }
 
 fn get(path: &str, fields: &str) -> Vec<u8> {
@@ -92,7 +99,7 @@ fn every_transport_gets_a_publication_that_was_posted_over_tls() {
         let mut events = open();
         events.write_all(&get(&channel, "Accept: text/event-stream\r\n")).unwrap();
         read_until(&mut events, "retry: 2000\n");
-        let mut many = websocket_over(open(), "/channels");
+        let mut many = websocket_over_as(open(), "/channels", "fanfare.v1.json");
         let subscribe = json!({"event": "fanfare:subscribe", "data": [{"channel": &channel[10..]}]});
         many.send(Message::text(subscribe.to_string())).unwrap();
         assert!(text_of(&mut many).contains("fanfare:subscribed"));
@@ -284,6 +291,7 @@ fn a_server_that_stops_closes_its_clients_with_1001_and_says_its_end() {
     let Message::Close(Some(frame)) = client.read().unwrap() else { panic!("not closed") };
     assert_eq!(u16::from(frame.code), 1001);
     assert!(matches!(client.read(), Err(tungstenite::Error::ConnectionClosed)));
+    drop(client);
     server.join().unwrap();
 }
 
