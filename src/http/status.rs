@@ -18,6 +18,7 @@ impl Status {
     pub const OK: Status = Status::new(200, "OK");
     pub const ACCEPTED: Status = Status::new(202, "Accepted");
     pub const NO_CONTENT: Status = Status::new(204, "No Content");
+    pub const PERMANENT_REDIRECT: Status = Status::new(308, "Permanent Redirect");
     pub const BAD_REQUEST: Status = Status::new(400, "Bad Request");
     pub const UNAUTHORIZED: Status = Status::new(401, "Unauthorized");
     pub const FORBIDDEN: Status = Status::new(403, "Forbidden");

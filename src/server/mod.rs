@@ -16,6 +16,7 @@ mod encoder;
 mod event_loop;
 mod excerpt;
 mod handle;
+mod handshakes;
 mod hook;
 mod limits;
 mod lock;

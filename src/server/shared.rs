@@ -14,10 +14,11 @@ use crate::server::api::handlers::Handlers;
 use crate::server::apps::{Apps, Reloaded};
 use crate::server::audit::Audit;
 use crate::server::broker::Broker;
-use crate::server::broker::mailbox::FIRST_LOOP;
+use crate::server::broker::mailbox::{FIRST_LOOP, Opening};
 use crate::server::budget::Budget;
 use crate::server::clock::{self, Clock, Millis};
 use crate::server::demo::DemoCall;
+use crate::server::handshakes::Handshakes;
 use crate::server::hook::Hook;
 use crate::server::limits::Limits;
 use crate::server::lock::lock;
@@ -28,7 +29,7 @@ use crate::server::outbound::Trust;
 use crate::server::placement::Placement;
 use crate::server::sessions::Sessions;
 use crate::server::stopping::{Stop, Stopping};
-use crate::server::tls::Tls;
+use crate::server::tls::{Session, Tls};
 
 /// The state that all threads of a server share.
 #[derive(Debug)]
@@ -54,6 +55,10 @@ pub struct Shared {
     pub hook: Option<Hook>,
     /// Certificates and the configuration of sessions, where an address speaks TLS.
     pub tls: Option<Tls>,
+    /// The port of `https://` that plain requests are sent to, if they are.
+    pub redirect_port: Option<u16>,
+    /// The TLS handshakes that wait.
+    pub handshakes: Handshakes,
     /// For the whole server, so that a reason has one log line, not one per loop.
     refusals: Mutex<Refusals>,
     /// Its changes wake the loops, so they are made here.
@@ -84,6 +89,8 @@ impl Shared {
             hook,
             audit: None,
             tls: None,
+            redirect_port: None,
+            handshakes: Handshakes::default(),
             refusals: Mutex::default(),
             stopping: Stopping::new(loops),
             config,
@@ -96,9 +103,18 @@ impl Shared {
         Self { audit, ..self }
     }
 
-    /// The same with what addresses that speak TLS need.
-    pub fn with_tls(self, tls: Option<Tls>) -> Self {
-        Self { tls, ..self }
+    /// The same with what addresses that speak TLS need. The first of them has this port.
+    pub fn with_tls(self, tls: Option<Tls>, port: Option<u16>) -> Self {
+        let redirect_port = port.filter(|_| self.config.tls.redirect_https);
+        Self { tls, redirect_port, ..self }
+    }
+
+    /// The session of a connection that begins with TLS.
+    pub fn begin_tls(&self, opening: Opening) -> Option<Session> {
+        match opening {
+            Opening::Tls => self.tls.as_ref().and_then(Tls::begin),
+            Opening::Request | Opening::ProxyHeader => None,
+        }
     }
 
     /// Replaces the configured apps by others that were checked, and wakes the loops, which close the connections of those
@@ -132,10 +148,14 @@ impl Shared {
     /// All numbers of the server at this moment. O(loops), whatever the number of connections.
     pub fn snapshot(&self) -> Snapshot {
         let own = usize::from(self.broker.subscribers_len(FIGURES_CHANNEL).is_some());
+        let (refusals, tls_failures) = {
+            let refusals = lock(&self.refusals);
+            (refusals.counts().collect(), refusals.tls_counts().collect())
+        };
         Snapshot {
             counters: self.meters.counters(),
             keys: self.key_uses(),
-            refusals: lock(&self.refusals).counts().collect(),
+            refusals,
             publication_bytes: self.broker.held_len() as u64,
             token_bytes: self.guard.held_len() as u64,
             evicted: self.broker.evicted(),
@@ -144,6 +164,8 @@ impl Shared {
             webhooks: self.apps.webhook_counts(),
             backend: self.hook.as_ref().map(Hook::counts),
             tls: self.tls.as_ref().map(Tls::figures),
+            tls_failures,
+            tls_waiting: self.handshakes.waiting() as u64,
             audit_lost: self.audit.as_ref().map_or(0, Audit::lost),
             uptime: self.clock.elapsed(),
         }

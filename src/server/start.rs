@@ -17,7 +17,7 @@ use crate::server::audit::Audit;
 use crate::server::broker::Broker;
 use crate::server::broker::arrivals::PresenceRules;
 use crate::server::broker::engine::Engine;
-use crate::server::broker::mailbox::{FIRST_LOOP, mailboxes};
+use crate::server::broker::mailbox::{FIRST_LOOP, Opening, mailboxes};
 use crate::server::broker::retention::Retention;
 use crate::server::clock;
 use crate::server::demo::Demo;
@@ -133,13 +133,20 @@ impl Server {
             Some(path) => Some(Audit::open(path).map_err(|error| StartError::Audit(path.clone(), error))?),
             None => None,
         };
-        let shared =
-            Arc::new(Shared::new(config, broker, connections_max, &trust).with_audit(audit).with_tls(tls));
+        let shared = Arc::new(
+            Shared::new(config, broker, connections_max, &trust)
+                .with_audit(audit)
+                .with_tls(tls, tls_addrs.first().map(SocketAddr::port)),
+        );
         let any_origin = shared.access().any_origin();
         // In the order of the addresses.
-        let has_proxy_header = |at| shared.config.proxy_listen.contains(at);
-        let plain = listeners.into_iter().zip(shared.config.listen.iter().map(has_proxy_header));
-        let listeners = plain.chain(tls_listeners.into_iter().map(|listener| (listener, false))).collect();
+        let opening = |at| match shared.config.proxy_listen.contains(at) {
+            true => Opening::ProxyHeader,
+            false => Opening::Request,
+        };
+        let plain = listeners.into_iter().zip(shared.config.listen.iter().map(opening));
+        let secured = tls_listeners.into_iter().map(|listener| (listener, Opening::Tls));
+        let listeners = plain.chain(secured).collect();
         let acceptor = Acceptor::new(listeners, metrics, polls[FIRST_LOOP].registry(), any_origin)?;
         let handle = Handle::new(Arc::clone(&shared));
         let mut acceptor = Some(acceptor);

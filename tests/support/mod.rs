@@ -22,6 +22,8 @@ mod server;
 mod socket;
 pub mod steady;
 #[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(feature = "tls")]
 pub mod tls_front;
 mod waiting;
 mod websocket;

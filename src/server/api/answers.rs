@@ -57,6 +57,11 @@ pub fn over_capacity() -> Response {
     Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
 }
 
+/// The answer to a request without TLS where TLS is spoken. There is no redirect: a WebSocket does not follow one.
+pub fn speaks_tls() -> Response {
+    Response::text(Status::BAD_REQUEST, "This port speaks TLS: use https:// or wss://.")
+}
+
 /// The answer to a publication with a new key when there is no memory to keep the key.
 pub fn no_room_for_key() -> Response {
     let sentence = "There is no memory to remember an Idempotency-Key with now; try again in a few seconds.";

@@ -100,6 +100,12 @@ impl Connection {
                 self.note_bad_header(&"no PROXY header came within --handshake-timeout", cx);
                 return Next::Drop;
             }
+            (Due::RequestTimeout, Life::Http(_)) if self.stream.is_handshaking() => {
+                self.note_late_handshake(cx);
+                return Next::Drop;
+            }
+            // A peer with TLS is told that this is the end, and not a cut.
+            (Due::Hangup, Life::Http(_)) if self.stream.tls().is_some() => self.finish(cx),
             (Due::RequestTimeout, Life::Http(http)) if http.is_under_way() => self.refuse_late_request(cx),
             (Due::Answer, Life::LongPoll(_)) => {
                 self.answer_poll(cx);

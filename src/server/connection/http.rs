@@ -61,9 +61,13 @@ impl Connection {
     }
 
     fn receive_behind_header(&mut self, input: &[u8], cx: &mut Context) {
+        let is_tls = self.is_greeted_with_tls(input);
         let Life::Http(http) = &mut self.life else { return };
         if input.is_empty() {
             return;
+        }
+        if is_tls {
+            return self.refuse_tls(cx);
         }
         http.receive(input);
         if matches!(http.expects, Expects::NextRequest) {
@@ -84,7 +88,10 @@ impl Connection {
             }
             match http.reader.poll() {
                 Ok(None) => return,
-                Ok(Some(Event::Head(request))) => self.answer(&request, Judged::default(), cx),
+                Ok(Some(Event::Head(request))) => match self.redirected(&request, cx) {
+                    Some(response) => self.respond_to(&request, &response, cx),
+                    None => self.answer(&request, Judged::default(), cx),
+                },
                 Ok(Some(Event::Body(body))) => self.take_body(body, cx),
                 Err(error) => self.refuse_request(&error, cx),
             }
@@ -377,6 +384,11 @@ impl Connection {
             cx.note(reason, &format_args!("a request, with {code}"));
         }
         self.put_response(response, after, extent, cx);
+    }
+
+    /// The same; why has been noted.
+    pub(super) fn respond_unnoted(&mut self, response: &Response, after: After, cx: &mut Context) {
+        self.put_response(response, after, Extent::Whole, cx);
     }
 
     /// Answers a request; a refusal has been noted.

@@ -10,6 +10,7 @@ use super::context::Context;
 use super::joining::join;
 use super::life::{Awaits, Life, Messages, Rest, WebSocket};
 use super::obeying::fault_of_key;
+use super::stream::Outlet;
 use super::{Connection, Next};
 use crate::commands::Fault;
 use crate::hub::Subscription;
@@ -253,8 +254,9 @@ impl Connection {
         let mut written = 0;
         if self.stream.is_writable() {
             let runs = [self.outbox.unsent(), bytes].map(IoSlice::new);
-            written = self.stream.write(&runs, &mut cx.pipe)?;
-            cx.counters.bytes_sent += written as u64;
+            let Context { counters, pipe, sealing, .. } = cx;
+            let mut outlet = Outlet { pipe, sealing, sent: &mut counters.bytes_sent };
+            written = self.stream.write(&runs, &mut outlet)?;
         }
         let from_outbox = written.min(self.outbox.unsent().len());
         let from_bytes = written - from_outbox;

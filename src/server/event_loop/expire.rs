@@ -27,6 +27,7 @@ impl EventLoop {
         while let Some((at, key)) = self.timers.pop(self.context.now) {
             self.expire_timer(at, key);
         }
+        self.make_room();
         self.sweep();
         if let Some(demo) = &mut self.first_loop.demo {
             let cx = &mut self.context;

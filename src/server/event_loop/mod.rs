@@ -12,6 +12,7 @@ mod eviction;
 pub mod exchange;
 mod expire;
 mod flush;
+mod handshakes;
 mod housekeeping;
 mod measure;
 mod read;
@@ -29,6 +30,7 @@ use arrivals::Arrivals;
 use burdens::Eviction;
 use drain::Drain;
 use exchange::Exchange;
+use handshakes::{Handshakes, REST};
 use housekeeping::{FirstLoop, Sweep};
 use mio::event::Event;
 use mio::{Events, Poll, Token};
@@ -76,6 +78,7 @@ pub struct EventLoop {
     /// The connections with unread input, and the buffer that all of them are read into.
     reads: ReadQueue,
     read_buffer: Vec<u8>,
+    handshakes: Handshakes,
     /// Connections to be flushed in this turn, besides the readers of dirty logs.
     touched: Vec<Key>,
     /// Connections to be dropped at the end of this turn.
@@ -113,6 +116,7 @@ impl EventLoop {
             exchange,
             reads: ReadQueue::default(),
             read_buffer: vec![0; READ_BUFFER_LEN],
+            handshakes: Handshakes::default(),
             touched: Vec::new(),
             doomed: Vec::new(),
             drain: None,
@@ -364,7 +368,8 @@ impl EventLoop {
     fn timeout(&self) -> Option<Duration> {
         if self.reads.has_queued()
             || self.reads.has_parked() && !self.context.is_congested()
-            || self.arrivals.has_more()
+            || self.handshakes.are_waiting()
+            || self.arrivals.has_more(self.is_resting())
             || self.context.is_leaving() && self.drain.is_none()
             || self.is_called()
         {
@@ -373,9 +378,16 @@ impl EventLoop {
         let deadlines = [self.timers.next(), self.arrivals.deadline(), self.eviction.deadline()];
         let deadlines = deadlines.into_iter().chain([self.reads.throttled_until()]);
         let deadlines = deadlines.chain(self.stop_deadlines()).chain(self.housekeeping_deadlines());
+        let deadlines = deadlines.chain([self.room_due_at()]);
         let until = deadlines.flatten().min().map(|then| self.context.shared.clock.until(then));
         let pause = self.reads.has_parked().then_some(CONGESTION_PAUSE);
-        until.into_iter().chain(pause).min()
+        let rest = self.arrivals.has_resting().then_some(REST);
+        until.into_iter().chain(pause).chain(rest).min()
+    }
+
+    /// Whether no more handshakes are to be begun for now.
+    fn is_resting(&self) -> bool {
+        self.context.shared.handshakes.are_too_many()
     }
 }
 

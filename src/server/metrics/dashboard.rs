@@ -217,6 +217,8 @@ mod tests {
         };
         let snapshot = Snapshot {
             tls: None,
+            tls_failures: Vec::new(),
+            tls_waiting: 0,
             audit_lost: 0,
             counters,
             keys: Vec::new(),

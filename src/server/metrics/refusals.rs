@@ -62,11 +62,23 @@ pub enum Reason {
     Silent,
     /// A subscriber past `--max-lag`. It is counted by policy, not here.
     Lagged,
+    /// A TLS handshake that was not complete in time. This and the next are counted as failures of handshakes.
+    TlsTimeout,
+    /// HTTP without TLS where TLS is spoken.
+    TlsPlainHttp,
+    /// A handshake that the peer ended with an alert.
+    TlsAlert,
+    /// A handshake that breaks a rule, or asks for what is not spoken here.
+    TlsProtocol,
+    /// A handshake during which the peer went away.
+    TlsClosed,
+    /// TLS where it is not spoken.
+    TlsAtPlain,
 }
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 29] = [
         Self::NoRoom,
         Self::Descriptors,
         Self::Memory,
@@ -90,6 +102,12 @@ impl Reason {
         Self::Command,
         Self::Silent,
         Self::Lagged,
+        Self::TlsTimeout,
+        Self::TlsPlainHttp,
+        Self::TlsAlert,
+        Self::TlsProtocol,
+        Self::TlsClosed,
+        Self::TlsAtPlain,
     ];
 
     /// Its label in metrics, if it is counted there.
@@ -117,8 +135,26 @@ impl Reason {
             Self::Pusher => "pusher",
             Self::Command => "command",
             Self::Silent => "silent",
-            Self::Lagged => return None,
+            Self::TlsAtPlain => "tls_at_plain_port",
+            Self::Lagged
+            | Self::TlsTimeout
+            | Self::TlsPlainHttp
+            | Self::TlsAlert
+            | Self::TlsProtocol
+            | Self::TlsClosed => return None,
         })
+    }
+
+    /// Its label among the failures of TLS handshakes, if it is one.
+    pub fn tls_label(self) -> Option<&'static str> {
+        match self {
+            Self::TlsTimeout => Some("timeout"),
+            Self::TlsPlainHttp => Some("plain_http"),
+            Self::TlsAlert => Some("alert"),
+            Self::TlsProtocol => Some("protocol"),
+            Self::TlsClosed => Some("closed"),
+            _ => None,
+        }
     }
 
     /// The reason for an answer with this status, if that is a refusal. 503, full or stopping, is noted where it is
@@ -178,6 +214,12 @@ impl Refusals {
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = Reason::ALL.iter().zip(&self.reasons);
         counts.filter_map(|(reason, noted)| Some((reason.label()?, noted.count)))
+    }
+
+    /// The number of failed TLS handshakes by label.
+    pub fn tls_counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = Reason::ALL.iter().zip(&self.reasons);
+        counts.filter_map(|(reason, noted)| Some((reason.tls_label()?, noted.count)))
     }
 
     /// `Some(n)` if a line is due, after n refusals for the reason that were not logged.

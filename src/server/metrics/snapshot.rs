@@ -38,6 +38,10 @@ pub struct Snapshot {
     pub backend: Option<backend::Counts>,
     /// Of the certificates, where an address speaks TLS.
     pub tls: Option<TlsFigures>,
+    /// TLS handshakes that were begun and are not complete, by the label of the reason.
+    pub tls_failures: Vec<(&'static str, u64)>,
+    /// TLS handshakes that wait for their turn.
+    pub tls_waiting: u64,
     /// Lines of the audit that were not written.
     pub audit_lost: u64,
     /// Since the server was bound.

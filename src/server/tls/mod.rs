@@ -1,4 +1,4 @@
-//! TLS of the server: certificates from files, which of them a client gets, and the configuration of sessions.
+//! TLS of the server: certificates from files, which of them a client gets, and sessions over buffers of their callers.
 //!
 //! Sockets are not here: what a connection reads and writes passes through `connection::stream`.
 
@@ -14,13 +14,18 @@ pub mod names;
 pub mod news;
 #[cfg(feature = "tls")]
 pub mod pem;
+pub mod received;
 #[cfg(feature = "tls")]
 pub mod resolver;
+#[cfg(feature = "tls")]
+pub mod session;
 #[cfg(feature = "tls")]
 pub mod store;
 
 #[cfg(not(feature = "tls"))]
-pub use absent::Tls;
+pub use absent::{Session, Tls};
+#[cfg(feature = "tls")]
+pub use session::Session;
 #[cfg(feature = "tls")]
 pub use store::Tls;
 

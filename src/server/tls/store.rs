@@ -13,6 +13,7 @@ use super::config::{provider, server_config};
 use super::fault::{CertificateFault, NoTls};
 use super::news::CertificateNews;
 use super::resolver::Resolver;
+use super::session::Session;
 use crate::config::TlsPair;
 use crate::server::metrics::snapshot::TlsFigures;
 
@@ -40,9 +41,10 @@ impl Tls {
         Ok(Self { config, resolver, provider, reloads, failures })
     }
 
-    /// What sessions are made with.
-    pub fn config(&self) -> &Arc<ServerConfig> {
-        &self.config
+    /// A session with a peer that has just connected. `None` if rustls refuses the configuration, with which no server
+    /// starts.
+    pub fn begin(&self) -> Option<Session> {
+        Session::new(&self.config)
     }
 
     /// What is to be told of the certificates at present, in seconds since 1970.

@@ -41,7 +41,7 @@ fn connect(
 ) -> Result<(ClientConnection, ServerConnection), rustls::Error> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
-    let mut server = ServerConnection::new(Arc::clone(tls.config())).unwrap();
+    let mut server = ServerConnection::new(Arc::clone(&tls.config)).unwrap();
     server.writer().write_all(b"x").unwrap();
     let mut byte = [0];
     while client.reader().read(&mut byte).is_err() {
