@@ -196,7 +196,7 @@ fn a_renewal_is_seen_without_a_signal_and_nobody_is_disconnected() {
     assert!(line.ends_with("reloaded certificates: a.test until 2190-01-01T00:00:00Z"), "{line}");
     scene.shows(&ca, "a.test", &renewed);
     assert!(ask_over(&mut client, probe).starts_with("HTTP/1.1 200 "));
-    assert_eq!(scene.metric("fanfare_tls_certificate_expiry_seconds{name=\"a.test\"}"), Some(6_942_672_000));
+    assert_eq!(scene.metric("fanfare_tls_certificate_expiry_seconds{name=\"a.test\"}"), Some(6_942_585_600));
     let reloads = ["replaced", "failed"]
         .map(|result| scene.metric(&format!("fanfare_tls_reloads_total{{result=\"{result}\"}}")));
     assert_eq!(reloads, [Some(1), Some(0)]);
