@@ -121,7 +121,8 @@ fn a_handshake_that_stalls_is_ended_in_time_without_a_word_of_http() {
         thread::park_timeout(Duration::from_millis(10));
         assert!(began.elapsed() < PATIENCE, "a byte at a time does not renew it");
         dribbling.set_nonblocking(true).unwrap();
-        let is_over = !matches!(dribbling.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+        let is_over =
+            !matches!(dribbling.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
         dribbling.set_nonblocking(false).unwrap();
         if is_over {
             break;
@@ -276,7 +277,11 @@ fn crowds_in_handshakes_do_not_keep_subscribers_from_their_messages() {
     let (authority, server) = server(config());
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let mut subscribers: Vec<_> = (0..20)
-        .map(|_| tungstenite::client("ws://localhost/channels/c", authority.connect(server.tls.unwrap())).unwrap().0)
+        .map(|_| {
+            tungstenite::client("ws://localhost/channels/c", authority.connect(server.tls.unwrap()))
+                .unwrap()
+                .0
+        })
         .collect();
     let hello = hello(&authority);
     let mut crowd = Vec::new();

@@ -157,7 +157,8 @@ fn a_record_of_any_runs_is_those_runs_in_order() {
         for second in [0, 1, 16_383, 16_384, 32_768, 32_769] {
             let runs = [vec![1; first], vec![2; second], vec![3; 3]];
             let slices: Vec<_> = runs.iter().map(|run| IoSlice::new(run)).collect();
-            let (mut cut, mut gathered, mut whole) = (Runs { runs: &slices, at: 0, passed: 0 }, Vec::new(), Vec::new());
+            let (mut cut, mut gathered, mut whole) =
+                (Runs { runs: &slices, at: 0, passed: 0 }, Vec::new(), Vec::new());
             loop {
                 let record = cut.next(&mut gathered);
                 assert!(record.len() <= PLAIN_LEN_MAX);

@@ -12,10 +12,10 @@ pub mod fault;
 #[cfg(feature = "tls")]
 pub mod names;
 pub mod news;
-#[cfg(feature = "tls")]
-pub mod pem;
 #[cfg(all(test, feature = "tls"))]
 pub mod peer_tests;
+#[cfg(feature = "tls")]
+pub mod pem;
 pub mod received;
 #[cfg(feature = "tls")]
 pub mod resolver;

@@ -14,8 +14,8 @@ use rustls::crypto::aws_lc_rs::cipher_suite;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    CipherSuiteCommon, ClientConfig, ConnectionTrafficSecrets, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
-    SupportedCipherSuite, SupportedProtocolVersion, Tls12CipherSuite, Tls13CipherSuite,
+    CipherSuiteCommon, ClientConfig, ConnectionTrafficSecrets, DigitallySignedStruct, Error, ServerConfig,
+    SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion, Tls12CipherSuite, Tls13CipherSuite,
 };
 
 use super::config::{provider, server_config};
