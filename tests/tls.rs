@@ -415,3 +415,19 @@ fn handshakes_and_connections_are_counted_by_version_kind_and_transport() {
         ("fanfare_memory_bytes{kind=\"connections\"}", 256),
     ]);
 }
+
+#[test]
+fn browsers_are_told_to_stay_with_https_only_if_that_is_wanted_and_only_over_tls() {
+    let authority = Authority::new();
+    let field = "Strict-Transport-Security: max-age=3600\r\n";
+    for hsts in [None, Some(Duration::from_secs(3600))] {
+        let server = start(authority.tls(Config { tls: Tls { hsts, ..Tls::default() }, ..config() }));
+        let answer = ask_over(&mut authority.connect(server.tls.unwrap()), &get("/", ""));
+        assert_eq!(answer.contains(field), hsts.is_some(), "{answer}");
+        let plain = exchange(&mut connect(server.address), &get("/", ""));
+        assert!(!plain.head.contains("Strict-Transport-Security"), "{plain:?}");
+        let mut clear = connect(server.tls.unwrap());
+        clear.write_all(&get("/", "")).unwrap();
+        assert!(!String::from_utf8(rest(&mut clear)).unwrap().contains("Strict-Transport-Security"));
+    }
+}

@@ -107,14 +107,15 @@ fn both_versions_are_spoken_and_none_before_them() {
     for flag in ["-tls1", "-tls1_1"] {
         // Without the level, this openssl would not even offer it.
         let said = Openssl::connect(&authority, &server, &[flag, "-cipher", "DEFAULT:@SECLEVEL=0"]).end();
-        assert!(said.contains("alert protocol version") && said.contains("Cipher is (NONE)"), "{said}");
+        assert!(said.contains("SSL alert number") && said.contains("Cipher is (NONE)"), "{said}");
     }
 }
 
 #[test]
 fn no_suite_without_forward_secrecy_or_authenticated_encryption_is_spoken() {
     let (authority, server) = world();
-    let ciphers = Command::new("openssl").args(["ciphers", "-tls1_2", "-s", "ALL:@SECLEVEL=0"]).output().unwrap();
+    let ciphers =
+        Command::new("openssl").args(["ciphers", "-tls1_2", "-s", "ALL:@SECLEVEL=0"]).output().unwrap();
     let ciphers = String::from_utf8(ciphers.stdout).unwrap();
     let spoken = |cipher: &&str| {
         let cipher = format!("{cipher}:@SECLEVEL=0");
@@ -143,7 +144,11 @@ fn http_1_1_is_agreed_and_http_2_alone_is_refused() {
 fn a_session_is_resumed_by_its_ticket() {
     let (authority, server) = world();
     let said = Openssl::connect(&authority, &server, &["-tls1_2", "-reconnect"]).end();
-    assert_eq!((said.matches("\nNew, TLSv1.2").count(), said.matches("\nReused, TLSv1.2").count()), (1, 5), "{said}");
+    assert_eq!(
+        (said.matches("\nNew, TLSv1.2").count(), said.matches("\nReused, TLSv1.2").count()),
+        (1, 5),
+        "{said}"
+    );
 }
 
 #[test]
@@ -184,12 +189,16 @@ fn curl_posts_streams_and_polls_over_both_versions() {
         let mut command = Command::new("curl");
         command.args(["-sS", "--max-time", "20", "--cacert"]).arg(authority.ca_file()).args(flags);
         let output = command.arg(format!("https://localhost:{port}{path}")).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr))
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr),
+        )
     };
     for version in [&["--tls-max", "1.2"][..], &["--tlsv1.3"]] {
-        let (code, said) = curl(&[version, &["-H", "Content-Type: text/plain", "-d", "hello"]].concat(), "/channels/c");
+        let (code, said) =
+            curl(&[version, &["-H", "Content-Type: text/plain", "-d", "hello"]].concat(), "/channels/c");
         assert!(code == Some(0) && said.contains("\"subscribers\":"), "{said}");
-        let (code, said) = curl(version, "/channels/c?wait=0&since=0");
+        let (code, said) = curl(version, "/channels/c?wait=0");
         assert!(code == Some(0) && said.contains("\"messages\":"), "{said}");
         let stream = [version, &["-N", "-H", "Accept: text/event-stream", "--max-time", "1"]].concat();
         let (code, said) = curl(&stream, "/channels/c");
