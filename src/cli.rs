@@ -405,6 +405,7 @@ impl Args {
             listen: addresses().map(|listen| listen.address).collect(),
             proxy_listen: proxied.map(|listen| listen.address).collect(),
             metrics_listen: self.metrics_listen,
+            ca_file: self.tls.ca_file.clone(),
             tls: self.tls.into_tls(),
             trust_proxy: self.trust_proxy,
             threads: self.threads.unwrap_or_else(|| Config::default().threads),

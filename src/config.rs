@@ -70,6 +70,8 @@ pub struct Config {
     pub token_in_query: bool,
     /// The backend that is asked where the rule is [`AuthRule::Hook`].
     pub backend: Option<Backend>,
+    /// A file of certificate authorities, as PEM, that calls to `https://` URLs trust besides those of the system.
+    pub ca_file: Option<PathBuf>,
     /// Who is told of whom is there, by channel, as with `auth`. If none matches, nobody is.
     pub presence: Vec<(Glob, PresenceRule)>,
     /// The longest list of members that is told; above it only numbers are. At most [`Config::PRESENCE_MEMBERS_MAX`].
@@ -190,6 +192,7 @@ impl Default for Config {
             token_cookie: None,
             token_in_query: false,
             backend: None,
+            ca_file: None,
             presence: Vec::new(),
             presence_members: 100,
             audit: None,
@@ -310,6 +313,9 @@ impl Config {
             return Err(ConfigError::NoListen);
         }
         self.tls.check(&self.listen).map_err(ConfigError::Tls)?;
+        if self.ca_file.is_some() && !cfg!(feature = "tls") {
+            return Err(ConfigError::Tls(TlsFault::NotBuilt("--ca-file")));
+        }
         let exposed = self.addresses().find(|(_, address)| !address.ip().is_loopback());
         match exposed {
             Some((flag, address)) if self.lets_everybody_publish() && !self.insecure => {

@@ -140,7 +140,7 @@ pub struct AccessArgs {
 
     /// Backend to ask who may subscribe
     ///
-    /// An http:// URL that is asked by POST, with the client's Cookie and Authorization, where the rule of a channel is
+    /// A URL that is asked by POST, with the client's Cookie and Authorization, where the rule of a channel is
     /// `hook` (see --auth).
     #[arg(help_heading = "Backend", hide_env = true)]
     #[arg(long, value_name = "URL", env = "FANFARE_AUTH_URL", hide_env_values = true)]

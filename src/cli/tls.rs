@@ -65,6 +65,14 @@ pub struct TlsArgs {
     #[arg(long, value_name = "TIME", env = "FANFARE_HSTS", value_parser = parse_time)]
     hsts: Option<Duration>,
 
+    /// Authorities that calls trust
+    ///
+    /// A PEM file. Calls of https:// URLs (--auth-url, --token-jwks, webhooks) trust these besides the authorities of the
+    /// system, which SSL_CERT_FILE and SSL_CERT_DIR replace.
+    #[arg(help_heading = "TLS", hide_env = true)]
+    #[arg(long, value_name = "FILE", env = "FANFARE_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+
     /// The pairs of the tables.
     #[arg(skip)]
     pub tables: Vec<TlsPair>,

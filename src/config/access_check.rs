@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use super::access::{AccessKey, AuthRule, Backend};
 use super::rules::{DeadRule, Glob, find_own, find_unfit, has_one_for_all};
-use super::url::is_http_url;
+use super::url::{is_url, lacks_tls};
 
 /// The shortest secret of the backend, in bytes: 128 bits, if they are random.
 const SECRET_LEN_MIN: usize = 16;
@@ -107,10 +107,10 @@ fn is_cookie_name(name: &str) -> bool {
 
 /// The backend.
 pub fn check_backend(backend: &Backend) -> Result<(), AccessFault> {
-    if backend.url.starts_with("https://") {
+    if lacks_tls(&backend.url) {
         return Err(AccessFault::BackendTls);
     }
-    if !is_http_url(&backend.url) {
+    if !is_url(&backend.url) {
         return Err(AccessFault::BackendUrl);
     }
     match backend.secret.as_ref().map(String::len) {
@@ -257,8 +257,8 @@ const PROXIED_TWICE: &str =
 const COOKIE_NAME: &str =
     "--token-cookie: give the name of a cookie, such as token: letters, digits and !#$%&'*+-.^_`|~";
 const BACKEND_UNASKED: &str = "--auth-url: no rule asks the backend. Add --auth 'GLOB=hook' for the channels that it decides, or leave it out";
-const BACKEND_TLS: &str = "--auth-url: TLS is not supported yet. Give an http:// URL for now, for example of a proxy on this \
-                           machine that speaks TLS to the backend";
+const BACKEND_TLS: &str = "--auth-url: this program was built without TLS. Build it with the cargo feature `tls`, which is on by \
+                           default, or give an http:// URL";
 const BACKEND_URL: &str = "--auth-url: give a URL such as http://127.0.0.1:9000/fanfare/auth: a host, perhaps a port and a \
                            path, without a user and a fragment";
 const AUDIT_WITHOUT_KEY: &str = "--audit: publications by key are written, and there is no key. Add --publish-key KEY or \

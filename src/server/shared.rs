@@ -25,6 +25,7 @@ use crate::server::lock::lock;
 use crate::server::metrics::dashboard::FIGURES_CHANNEL;
 use crate::server::metrics::refusals::{Reason, Refusals};
 use crate::server::metrics::snapshot::{Meters, Snapshot};
+use crate::server::outbound::Trust;
 use crate::server::placement::Placement;
 use crate::server::sessions::Sessions;
 use crate::server::stopping::{Stop, Stopping};
@@ -66,12 +67,14 @@ pub struct Shared {
 
 impl Shared {
     /// For as many loops as the broker has mailboxes.
-    pub fn new(config: Config, broker: Broker, connections_max: usize) -> Self {
+    pub fn new(config: Config, broker: Broker, connections_max: usize, trust: &Trust) -> Self {
         let (loops, clock) = (broker.mailboxes().len(), Clock::start());
         let apps = Apps::new(&config.apps_or_development(&config.apps), loops);
-        apps.start_webhooks(clock);
-        let hook =
-            config.backend.as_ref().map(|backend| Hook::new(backend, clock, broker.shared_mailboxes()));
+        apps.start_webhooks(clock, trust);
+        let hook = config
+            .backend
+            .as_ref()
+            .map(|backend| Hook::new(backend, clock, broker.shared_mailboxes(), trust));
         Self {
             handlers: Handlers::new(&config),
             guard: Guard::new(&config, loops),

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
@@ -25,6 +25,7 @@ use crate::server::event_loop::acceptor::{Acceptor, bind};
 use crate::server::event_loop::exchange::Exchange;
 use crate::server::event_loop::{EventLoop, OPERATORS_MAX, WAKER};
 use crate::server::handle::Handle;
+use crate::server::outbound::{CaFault, Trust};
 use crate::server::shared::Shared;
 use crate::server::tls::Tls;
 use crate::server::tls::fault::NoTls;
@@ -115,6 +116,7 @@ impl Server {
         (tls, tls_listeners): (Option<Tls>, Vec<TcpListener>),
         engine: Engine,
     ) -> Result<Self, StartError> {
+        let trust = trust(&config)?;
         let connections_max = connections_max(&config)?;
         let metrics = config
             .metrics_listen
@@ -131,11 +133,8 @@ impl Server {
             Some(path) => Some(Audit::open(path).map_err(|error| StartError::Audit(path.clone(), error))?),
             None => None,
         };
-        let shared = Arc::new(
-            Shared::new(config, broker, connections_max)
-                .with_audit(audit)
-                .with_tls(tls, tls_addrs.first().map(SocketAddr::port)),
-        );
+        let shared = Shared::new(config, broker, connections_max, &trust).with_audit(audit);
+        let shared = Arc::new(shared.with_tls(tls, tls_addrs.first().map(SocketAddr::port)));
         let any_origin = shared.access().any_origin();
         // In the order of the addresses.
         let opening = |at| match shared.config.proxy_listen.contains(at) {
@@ -265,6 +264,8 @@ pub enum StartError {
     Tls(NoTls),
     /// The address of the metrics, which cannot be listened on.
     BindMetrics(SocketAddr, io::Error),
+    /// The file of certificate authorities.
+    CaFile(PathBuf, CaFault),
     /// The file of the audit, which cannot be opened.
     Audit(PathBuf, io::Error),
     /// The limit on descriptors leaves no room for connections.
@@ -296,6 +297,7 @@ impl fmt::Display for StartError {
             Self::BindMetrics(address, error) => {
                 write!(f, "--metrics-listen {address}: {error}. {BIND_REMEDY}")
             }
+            Self::CaFile(path, fault) => write!(f, "--ca-file {}: {fault}", path.display()),
             Self::Audit(path, error) => write!(
                 f,
                 "--audit {}: {error}. Give a file that the server may write, in a directory that is there",
@@ -335,6 +337,13 @@ fn bind_tls(config: &Config) -> Result<(Option<Tls>, Vec<TcpListener>), StartErr
         .iter()
         .map(|&address| bind(address).map_err(|error| StartError::BindTls(address, error)));
     Ok((Some(tls), bound.collect::<Result<_, _>>()?))
+}
+
+/// Whom calls to other servers trust.
+fn trust(config: &Config) -> Result<Trust, StartError> {
+    let ca_file = config.ca_file.as_deref();
+    Trust::new(ca_file)
+        .map_err(|fault| StartError::CaFile(ca_file.unwrap_or(Path::new("")).to_owned(), fault))
 }
 
 fn addresses_of(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, RsaKeySize, date_time_ymd};
 
@@ -24,11 +25,17 @@ pub struct Leaf {
 pub const VALID: [i32; 2] = [2020, 2200];
 
 impl Ca {
-    /// One of its own.
+    /// One of its own, with a name of its own.
     pub fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(1);
+        Self::named(&format!("Fanfare test CA {}", COUNT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// One of this name, which others may have too.
+    pub fn named(name: &str) -> Self {
         let mut params = params(&[], VALID);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "Fanfare test CA");
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
         Self { pem, issuer: Issuer::new(params, key) }

@@ -23,6 +23,8 @@ mod socket;
 pub mod steady;
 #[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(feature = "tls")]
+pub mod tls_front;
 mod waiting;
 mod websocket;
 

@@ -436,6 +436,7 @@ impl Connection {
             allow_origin: allow_origin.as_deref(),
             allows_credentials,
             varies_by_origin: self.door == Door::Public && cx.access.varies_by_origin(),
+            hsts_s: self.hsts_s(cx),
         };
         encode(framing, self.outbox.tail());
     }

@@ -95,3 +95,7 @@ impl Tls {
 fn news(certificates: &Certificates, now_s: u64) -> CertificateNews {
     CertificateNews { summary: certificates.summary(), warnings: certificates.warnings(now_s) }
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
