@@ -375,13 +375,13 @@ test("one WebSocket feeds the figures and the channel that is watched, with a ke
     const network = await proxy(t, server);
     const page = await open(t, network.http("/dashboard"), options);
     await page.getByText("Live, once a second").waitFor();
-    for (const channel of ["private-a", "private-b"]) await watch(page, channel);
-    await server.curl("/channels/private-b", "-H", "Authorization: Bearer secret", "-d", "seen");
+    for (const channel of ["one", "other"]) await watch(page, channel);
+    await server.curl("/channels/other", "-H", "Authorization: Bearer secret", "-d", "seen");
     await showsEvents(page, ["message", "publisher", "seen"]);
     network.cut();
     await page.waitForFunction(() => document.querySelector("#watching").textContent.startsWith("Connection lost"));
-    await page.getByText("Watching private-b").waitFor();
-    await server.curl("/channels/private-b", "-H", "Authorization: Bearer secret", "-d", "again");
+    await page.getByText("Watching other").waitFor();
+    await server.curl("/channels/other", "-H", "Authorization: Bearer secret", "-d", "again");
     await showsEvents(page, ["message", "publisher", "again"]);
     const asked = channelRequests(network).map(({ url, headers }) => [url, headers.upgrade]);
     assert.deepEqual(asked.slice(0, 2), [["/channels", "websocket"], ["/channels", "websocket"]]);
