@@ -241,7 +241,7 @@ fn a_live_view_shows_who_made_each_event_of_a_presence_channel_and_who_came_and_
 fn one_connection_reads_the_figures_a_channel_and_the_same_one_as_an_operator_and_leaves_each_by_its_name() {
     let server = start(with_apps());
     let mut client = multiplex(server.address);
-    for channel in ["@fanfare.dashboard", "prices", "@fanfare.watch/prices"] {
+    for channel in ["prices", "@fanfare.watch/prices", "@fanfare.dashboard"] {
         subscribe(&mut client, channel);
     }
     // The figures come in between, once a second.
@@ -411,6 +411,7 @@ fn without_the_key_nothing_of_the_servers_own_is_read_by_any_road() {
     let mut pusher = Pusher::connect(server.address);
     for name in own {
         pusher.send("pusher:subscribe", json!({"channel": name}));
+        pusher.expect("pusher:subscription_error");
         let (_, refused) = pusher.expect("pusher:error");
         assert!(refused["message"].as_str().unwrap().contains(name), "{refused}");
     }
@@ -422,7 +423,7 @@ fn the_key_opens_the_figures_and_live_views_as_bearer_and_as_a_browsers_password
     let (bearer, basic) = ("Bearer secret", "Basic YW55Ym9keTpzZWNyZXQ=");
     for proof in [bearer, basic] {
         let mut client = multiplex_with(server.address, "/channels", &[("Authorization", proof)]);
-        for name in ["@fanfare.dashboard", "@fanfare.watch/private-a"] {
+        for name in ["@fanfare.watch/private-a", "@fanfare.dashboard"] {
             subscribe(&mut client, name);
         }
         let fields = format!("Authorization: {proof}\r\n");

@@ -58,10 +58,9 @@ impl Encoder {
         let frame = match form {
             // Not shared between loops: it costs a header and a copy of the payload.
             WireForm::WebSocket => return ws::encode_frame(out, opcode, &publication.data),
-            WireForm::Envelope => publication.frames.get_or_encode(form, || {
-                let envelope = envelope(publication);
-                frame_of(|out| ws::encode_frame(out, Opcode::Text, &envelope))
-            }),
+            WireForm::Envelope => {
+                publication.frames.get_or_encode(form, || text_frame(&envelope(publication)))
+            }
             WireForm::WebSocketDeflate => publication.frames.get_or_encode(form, || {
                 frame_of(|out| self.message(opcode, &publication.data, WINDOW_BITS_MAX, out))
             }),
@@ -93,31 +92,25 @@ impl Encoder {
             WireForm::PusherStream => publication
                 .frames
                 .get_or_encode(form, || frame_of(|out| fallback::message(out, &pusher_event(publication)))),
-            WireForm::NamedEnvelope => publication.frames.get_or_encode(form, || {
-                let envelope = named_envelope(publication);
-                frame_of(|out| ws::encode_frame(out, Opcode::Text, &envelope))
-            }),
+            WireForm::NamedEnvelope => {
+                publication.frames.get_or_encode(form, || text_frame(&named_envelope(publication)))
+            }
             WireForm::NamedEnvelopeDeflate => publication.frames.get_or_encode(form, || {
                 let envelope = named_envelope(publication);
                 frame_of(|out| self.message(Opcode::Text, &envelope, WINDOW_BITS_MAX, out))
             }),
-            WireForm::NamedEventStream => publication.frames.get_or_encode(form, || {
-                let envelope = named_envelope(publication);
-                let event = StreamEvent { data: Some(&envelope), ..StreamEvent::default() };
-                frame_of(|out| http::encode_event(out, &event))
-            }),
+            WireForm::NamedEventStream => {
+                publication.frames.get_or_encode(form, || data_chunk(&named_envelope(publication)))
+            }
             WireForm::NamedLongPoll => publication
                 .frames
                 .get_or_encode(form, || [b",".as_slice(), &named_envelope(publication)].concat()),
-            WireForm::LiveView => publication.frames.get_or_encode(form, || {
-                let envelope = live_envelope(publication);
-                frame_of(|out| ws::encode_frame(out, Opcode::Text, &envelope))
-            }),
-            WireForm::LiveViewStream => publication.frames.get_or_encode(form, || {
-                let envelope = live_envelope(publication);
-                let event = StreamEvent { data: Some(&envelope), ..StreamEvent::default() };
-                frame_of(|out| http::encode_event(out, &event))
-            }),
+            WireForm::LiveView => {
+                publication.frames.get_or_encode(form, || text_frame(&live_envelope(publication)))
+            }
+            WireForm::LiveViewStream => {
+                publication.frames.get_or_encode(form, || data_chunk(&live_envelope(publication)))
+            }
             WireForm::LiveViewPoll => publication
                 .frames
                 .get_or_encode(form, || [b",".as_slice(), &live_envelope(publication)].concat()),
@@ -309,6 +302,15 @@ fn frame_of(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut frame = Vec::new();
     encode(&mut frame);
     frame
+}
+
+fn text_frame(text: &[u8]) -> Vec<u8> {
+    frame_of(|out| ws::encode_frame(out, Opcode::Text, text))
+}
+
+/// A chunk with an event that has data and nothing else.
+fn data_chunk(data: &[u8]) -> Vec<u8> {
+    frame_of(|out| http::encode_event(out, &StreamEvent { data: Some(data), ..StreamEvent::default() }))
 }
 
 fn opcode(content: Content) -> Opcode {
