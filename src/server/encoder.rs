@@ -556,9 +556,9 @@ mod tests {
         let publication = Publication { channel, ..published(Content::Text, b"x", None) };
         let expected = r#"{"channel":"@fanfare.watch/7/news","id":"a-7","data":{"id":"a-7","data":"x","source":"publisher"}}"#;
         let frame = rendered(&publication, WireForm::LiveView);
-        assert_eq!((&frame[..2], &frame[2..]), (&b"\x81\x60"[..], expected.as_bytes()));
+        assert_eq!((&frame[..2], &frame[2..]), (&b"\x81\x62"[..], expected.as_bytes()));
         let chunk = rendered(&publication, WireForm::LiveViewStream);
-        assert_eq!(String::from_utf8(chunk).unwrap(), format!("68\r\ndata: {expected}\n\n\r\n"));
+        assert_eq!(String::from_utf8(chunk).unwrap(), format!("6a\r\ndata: {expected}\n\n\r\n"));
         assert_eq!(rendered(&publication, WireForm::LiveViewPoll), format!(",{expected}").as_bytes());
         let publication = Publication { source: Source::Protocol, ..publication };
         let frame = rendered(&publication, WireForm::LiveView);

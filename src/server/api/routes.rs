@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(route(Door::Public, "/channels/%ff"), Err(Status::BAD_REQUEST));
         assert_eq!(route(Door::Public, "/channel/a"), Err(Status::NOT_FOUND));
         assert_eq!(route(Door::Public, "/channels/@fanfare.watch%2Fa"), Err(Status::BAD_REQUEST));
-        assert_eq!(route(Door::Public, "/channels/@fanfare.watch/a"), Err(Status::FORBIDDEN));
+        assert_eq!(route(Door::Public, "/channels/@fanfare.watch/a"), Err(Status::BAD_REQUEST));
     }
 
     #[test]
