@@ -553,15 +553,18 @@ mod tests {
     #[test]
     fn who_watches_reads_a_channel_under_a_name_of_its_own_and_an_event_of_the_protocol_has_no_identifier() {
         let channel = ChannelName::new("news").unwrap().in_space("7");
-        let publication = Publication { channel, ..published(Content::Text, b"x", None) };
+        let made_by = |source| {
+            let channel = channel.clone();
+            Publication { channel, source, ..published(Content::Text, b"x", None) }
+        };
+        let publication = made_by(Source::Publisher);
         let expected = r#"{"channel":"@fanfare.watch/7/news","id":"a-7","data":{"id":"a-7","data":"x","source":"publisher"}}"#;
         let frame = rendered(&publication, WireForm::LiveView);
         assert_eq!((&frame[..2], &frame[2..]), (&b"\x81\x62"[..], expected.as_bytes()));
         let chunk = rendered(&publication, WireForm::LiveViewStream);
         assert_eq!(String::from_utf8(chunk).unwrap(), format!("6a\r\ndata: {expected}\n\n\r\n"));
         assert_eq!(rendered(&publication, WireForm::LiveViewPoll), format!(",{expected}").as_bytes());
-        let publication = Publication { source: Source::Protocol, ..publication };
-        let frame = rendered(&publication, WireForm::LiveView);
+        let frame = rendered(&made_by(Source::Protocol), WireForm::LiveView);
         let expected = br#"{"channel":"@fanfare.watch/7/news","data":{"#;
         assert_eq!(&frame[2..2 + expected.len()], expected);
     }
