@@ -4,10 +4,14 @@
 
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import http from "node:http";
+import https from "node:https";
 import { createInterface } from "node:readline";
 
 /** Where run.sh has put an authority and a certificate for 127.0.0.1, if clients are to talk TLS. */
 const TLS = process.env.FANFARE_TLS;
+/** `get`, `request` and `Agent` for what the server says where it is. */
+export const web = TLS ? https : http;
 const DEADLINE_MS = 10_000; // far past what anything here takes; a test that hangs ends with it
 const running = new Set();
 

@@ -100,8 +100,9 @@ export async function settleLocked(world, ledger, count) {
     } else {
       const take = (data) => {
         const { event } = JSON.parse(data);
-        if (event !== "fanfare:authorized") return reader.take(data, ENVELOPE);
-        return world.report.count("told fanfare:authorized");
+        if (event === "fanfare:authorized") return world.report.count("told fanfare:authorized");
+        if (event === "fanfare:error") return world.report.fault("wrong answer", `${who} is told ${data}`);
+        return reader.take(data, ENVELOPE);
       };
       ({ socket: send } = await world.subscribe(who, ledger.path, { protocols: offering(proof()), deflate: false }, take));
     }

@@ -25,6 +25,7 @@ export function dial({ host, port }) {
   const tcp = net.connect({ host, port });
   if (!IS_TLS) return tcp;
   const secured = tls.connect({ socket: tcp, host });
+  secured.setMaxListeners(0);
   tcp.on("error", (error) => secured.destroy(error));
   secured.resetAndDestroy = () => {
     tcp.resetAndDestroy();
