@@ -62,6 +62,9 @@ pub struct Config {
     pub auth: Vec<(Glob, AuthRule)>,
     /// The keys by which tokens are signed.
     pub token_keys: Keys,
+    /// Where more of them are: a URL of a JWK set, which is fetched at the start, every ten minutes, and when a token names a key
+    /// that is not there. Of two keys of one name, that of `token_keys` counts.
+    pub token_jwks: Option<String>,
     /// What tokens must have as `aud`.
     pub token_audience: Option<String>,
     /// The cookie that may carry a token. It needs `allow_origin` without `*` and `null`: cookies ride along from any page.
@@ -188,6 +191,7 @@ impl Default for Config {
             client_publish: Vec::new(),
             auth: Vec::new(),
             token_keys: Keys::default(),
+            token_jwks: None,
             token_audience: None,
             token_cookie: None,
             token_in_query: false,
@@ -283,7 +287,13 @@ impl Config {
     /// Whether nothing is configured that a publisher could be asked for.
     #[must_use]
     pub fn lets_everybody_publish(&self) -> bool {
-        self.keys.is_empty() && self.token_keys.is_empty() && self.backend.is_none()
+        self.keys.is_empty() && !self.takes_tokens() && self.backend.is_none()
+    }
+
+    /// Whether there are keys by which tokens are signed, or are to be.
+    #[must_use]
+    pub fn takes_tokens(&self) -> bool {
+        !self.token_keys.is_empty() || self.token_jwks.is_some()
     }
 
     /// Whether `/` is the demo page, and its prices are published.
@@ -414,11 +424,12 @@ impl Config {
     fn check_access(&self) -> Result<(), AccessFault> {
         let proofs = Proofs {
             has_keys: !self.keys.is_empty(),
-            has_token_keys: !self.token_keys.is_empty(),
+            has_token_keys: self.takes_tokens(),
             has_backend: self.backend.is_some(),
         };
         access_check::check_keys(&self.keys)?;
         self.backend.as_ref().map_or(Ok(()), access_check::check_backend)?;
+        self.token_jwks.as_deref().map_or(Ok(()), access_check::check_key_url)?;
         access_check::check_rules(&self.auth, proofs)?;
         let (audience, cookie) = (self.token_audience.as_deref(), self.token_cookie.as_deref());
         access_check::check_tokens(
