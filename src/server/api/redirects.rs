@@ -59,6 +59,7 @@ mod tests {
             allow_origin: None,
             allows_credentials: false,
             varies_by_origin: false,
+            hsts_s: None,
         };
         let mut out = Vec::new();
         response.encode(&mut out, framing);

@@ -262,6 +262,7 @@ impl Acceptor {
                 allow_origin: self.allow_origin.filter(|_| !is_metrics),
                 allows_credentials: false,
                 varies_by_origin: false,
+                hsts_s: None,
             },
         );
         answer

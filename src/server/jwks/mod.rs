@@ -5,6 +5,7 @@
 
 mod client;
 #[cfg(test)]
+#[allow(dead_code)] // a part of it is used here
 #[path = "../../../tests/support/backend.rs"]
 mod stub;
 
