@@ -36,7 +36,7 @@ pub struct Framing<'a> {
     pub allows_credentials: bool,
     /// Whether pages of another origin, or programs, may be answered otherwise.
     pub varies_by_origin: bool,
-    /// For how many seconds browsers are to use nothing but `https://` with this host, over TLS and if it is wanted.
+    /// For how many seconds a browser is to use nothing but TLS with this host (RFC 6797 §6.1), if it is. Only over TLS (§7.2).
     pub hsts_s: Option<u64>,
 }
 
@@ -207,6 +207,23 @@ mod tests {
     fn an_error_is_made_a_sentence_of() {
         let refused = encoded(&Response::error(Status::BAD_REQUEST, &"the name is empty"), true, false);
         assert!(refused.ends_with("\r\n\r\nThe name is empty.\n"), "{refused}");
+    }
+
+    #[test]
+    fn a_browser_is_told_to_use_tls_alone_where_the_connection_says_so() {
+        let mut out = Vec::new();
+        let framing = Framing {
+            date: DATE,
+            keep_alive: true,
+            head_only: false,
+            allow_origin: None,
+            allows_credentials: false,
+            varies_by_origin: false,
+            hsts_s: Some(300),
+        };
+        Response::new(Status::OK).encode(&mut out, framing);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("\r\nStrict-Transport-Security: max-age=300\r\n"), "{text}");
     }
 
     #[test]

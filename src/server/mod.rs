@@ -18,6 +18,7 @@ mod excerpt;
 mod handle;
 mod handshakes;
 mod hook;
+mod jwks;
 mod limits;
 mod lock;
 mod metrics;
