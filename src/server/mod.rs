@@ -45,7 +45,7 @@ pub use tls::news::CertificateNews;
 #[cfg(feature = "tls")]
 #[doc(hidden)]
 pub mod bare_tls {
-    pub use super::connection::tls::{Arrival, Progress, Sealing, TlsLayer};
-    pub use super::tls::Session;
-    pub use super::tls::received::{Ending, Fault, FaultKind, Handshake, Version};
+    pub use crate::server::connection::tls::{Arrival, Progress, Sealing, TlsLayer};
+    pub use crate::server::tls::Session;
+    pub use crate::server::tls::received::{Ending, Fault, FaultKind, Handshake, Version};
 }
