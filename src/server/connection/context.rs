@@ -29,6 +29,7 @@ use crate::server::broker::roads::Road;
 use crate::server::clock::Millis;
 use crate::server::encoder::Encoder;
 use crate::server::metrics::counters::Counters;
+use crate::server::metrics::dashboard::FIGURES_CHANNEL;
 use crate::server::metrics::refusals::Reason;
 use crate::server::shared::Shared;
 
@@ -229,6 +230,10 @@ impl Context {
         present: Present<'_>,
         join: impl FnOnce(&mut Hub, Resumption) -> Option<T>,
     ) -> Option<T> {
+        if form.is_watching() {
+            return self.watch_under_lock(channel, position, join);
+        }
+        self.has_new_watcher |= channel.as_str() == FIGURES_CHANNEL;
         let (shared, now) = (Arc::clone(&self.shared), self.now);
         let arrival = Arrival { owner: self.owner(), present, road: Road::of(form) };
         let app = shared.apps.of_channel(channel);
@@ -250,7 +255,7 @@ impl Context {
     }
 
     /// As [`Context::under_lock`], for a reader that watches: nobody is told of it, and it is in no count.
-    pub fn watch_under_lock<T>(
+    fn watch_under_lock<T>(
         &mut self,
         channel: &ChannelName,
         position: Position,

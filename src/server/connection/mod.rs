@@ -46,6 +46,7 @@ mod tenure;
 pub mod throttle;
 pub mod timeouts;
 pub mod tls;
+mod watching;
 mod websocket;
 mod writing;
 
