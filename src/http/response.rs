@@ -36,7 +36,7 @@ pub struct Framing<'a> {
     pub allows_credentials: bool,
     /// Whether pages of another origin, or programs, may be answered otherwise.
     pub varies_by_origin: bool,
-    /// For how many seconds a browser is to use nothing but TLS with this host (RFC 6797 §6.1), if it is. Only over TLS (§7.2).
+    /// For how many seconds browsers are to use nothing but `https://` with this host, over TLS and if it is wanted.
     pub hsts_s: Option<u64>,
 }
 
@@ -159,6 +159,8 @@ pub(super) fn connection_fields(out: &mut Vec<u8>, framing: Framing, options: &s
     if framing.varies_by_origin {
         line(out, &["Vary: Origin"]);
     }
+    // RFC 6797 §7.2: "An HSTS Host MUST NOT include the STS header field in HTTP responses conveyed over non-secure
+    // transport."
     if let Some(max_age_s) = framing.hsts_s {
         line(out, &["Strict-Transport-Security: max-age=", &max_age_s.to_string()]);
     }

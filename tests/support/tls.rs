@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fanfare::config::{Config, Tls, TlsPair};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::client::{ClientConnection, Resumption};
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, StreamOwned, SupportedProtocolVersion};
 use tempfile::TempDir;
 
+use super::ca::{Ca, Leaf};
 use super::connect;
 
 /// The name in the certificate.
@@ -29,19 +30,16 @@ pub struct Authority {
 impl Authority {
     /// With an ECDSA certificate of `localhost` and 127.0.0.1.
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let root_key = KeyPair::generate().unwrap();
-        let mut root = CertificateParams::new(Vec::new()).unwrap();
-        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let root_certificate = root.self_signed(&root_key).unwrap();
-        let issuer = Issuer::new(root, root_key);
-        let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(vec![NAME.to_owned(), "127.0.0.1".to_owned()]).unwrap();
-        let certificate = leaf.signed_by(&key, &issuer).unwrap();
-        std::fs::write(folder.path().join("cert.pem"), certificate.pem()).unwrap();
-        std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
-        std::fs::write(folder.path().join("ca.pem"), root_certificate.pem()).unwrap();
-        Self { folder, root: root_certificate.der().clone() }
+        Self::with(|ca| ca.leaf(&[NAME, "127.0.0.1"]))
+    }
+
+    /// With this certificate.
+    pub fn with(leaf: impl FnOnce(&Ca) -> Leaf) -> Self {
+        let (folder, ca) = (tempfile::tempdir().unwrap(), Ca::new());
+        leaf(&ca).write(folder.path(), "cert");
+        std::fs::write(folder.path().join("ca.pem"), &ca.pem).unwrap();
+        let root = CertificateDer::from_pem_slice(ca.pem.as_bytes()).unwrap();
+        Self { folder, root }
     }
 
     /// The file of the authority's own certificate.
@@ -49,10 +47,15 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
+    /// The files of its certificate and key.
+    pub fn pair(&self) -> [PathBuf; 2] {
+        ["cert.pem", "cert.key"].map(|name| self.folder.path().join(name))
+    }
+
     /// A configuration that speaks TLS at a free port, besides what it does already.
     pub fn tls(&self, config: Config) -> Config {
-        let at = |name| self.folder.path().join(name);
-        let pairs = vec![TlsPair { cert: at("cert.pem"), key: at("key.pem") }];
+        let [cert, key] = self.pair();
+        let pairs = vec![TlsPair { cert, key }];
         Config { tls: Tls { listen: vec!["127.0.0.1:0".parse().unwrap()], pairs, ..config.tls }, ..config }
     }
 
@@ -77,10 +80,14 @@ impl Authority {
 /// A blocking client.
 pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
+/// A session that has said nothing yet.
+pub fn client_session(config: &Arc<ClientConfig>) -> ClientConnection {
+    ClientConnection::new(Arc::clone(config), ServerName::try_from(NAME).unwrap()).unwrap()
+}
+
 /// TLS over a socket; the handshake is complete.
 pub fn tls_over(mut socket: TcpStream, config: &Arc<ClientConfig>) -> TlsStream {
-    let name = ServerName::try_from(NAME).unwrap();
-    let mut session = ClientConnection::new(Arc::clone(config), name).unwrap();
+    let mut session = client_session(config);
     while session.is_handshaking() {
         session.complete_io(&mut socket).unwrap();
     }

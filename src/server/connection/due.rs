@@ -94,16 +94,11 @@ impl Connection {
     /// Does what is due.
     pub fn expire(&mut self, due: Due, cx: &mut Context) -> Next {
         let is_begun_too_late = self.begin_by().is_some_and(|at| at <= cx.now);
+        if due == Due::RequestTimeout && self.note_late_opening(cx) {
+            return Next::Drop;
+        }
         match (due, &mut self.life) {
             (Due::Renewal, _) => return self.renew(cx),
-            (Due::RequestTimeout, Life::Http(http)) if http.is_proxy_header_awaited() => {
-                self.note_bad_header(&"no PROXY header came within --handshake-timeout", cx);
-                return Next::Drop;
-            }
-            (Due::RequestTimeout, Life::Http(_)) if self.stream.is_handshaking() => {
-                self.note_late_handshake(cx);
-                return Next::Drop;
-            }
             // A peer with TLS is told that this is the end, and not a cut.
             (Due::Hangup, Life::Http(_)) if self.stream.tls().is_some() => self.finish(cx),
             (Due::RequestTimeout, Life::Http(http)) if http.is_under_way() => self.refuse_late_request(cx),
@@ -163,5 +158,15 @@ impl Connection {
             ) => return Next::Drop,
         }
         Next::Wait
+    }
+
+    /// Notes a connection that is not past what comes ahead of its requests, if it is one: it cannot be answered.
+    fn note_late_opening(&self, cx: &Context) -> bool {
+        if matches!(&self.life, Life::Http(http) if http.is_proxy_header_awaited()) {
+            self.note_bad_header(&"no PROXY header came within --handshake-timeout", cx);
+            return true;
+        }
+        self.note_late_handshake(cx);
+        self.stream.is_handshaking()
     }
 }

@@ -426,7 +426,6 @@ impl Connection {
             | Life::Finishing
             | Life::Lingering => (None, false),
         };
-        let hsts = cx.shared.config.tls.hsts.filter(|_| self.stream.tls().is_some());
         let framing = Framing {
             date: &date,
             keep_alive: false,
@@ -434,7 +433,7 @@ impl Connection {
             allow_origin: allow_origin.as_deref(),
             allows_credentials,
             varies_by_origin: self.door == Door::Public && cx.access.varies_by_origin(),
-            hsts_s: hsts.map(|time| time.as_secs()),
+            hsts_s: self.hsts_s(cx),
         };
         encode(framing, self.outbox.tail());
     }

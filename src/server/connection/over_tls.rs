@@ -91,6 +91,12 @@ impl Connection {
         is_plain.then(|| redirects::to_https(request, port)).flatten()
     }
 
+    /// For how many seconds browsers are to use nothing but `https://` with this host, if they are told that.
+    pub(super) fn hsts_s(&self, cx: &Context) -> Option<u64> {
+        let is_secured = self.stream.tls().is_some_and(TlsLayer::is_open);
+        cx.shared.config.tls.hsts.filter(|_| is_secured).map(|hsts| hsts.as_secs())
+    }
+
     /// The input of a session has ended behind what was received.
     pub(super) fn end_of_session(
         &mut self,

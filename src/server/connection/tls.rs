@@ -109,7 +109,12 @@ impl TlsLayer {
         matches!(self.course, Course::Fresh | Course::Handshaking)
     }
 
-    /// Whether the peer has sent anything.
+    /// Whether what is written now is sealed.
+    pub fn is_open(&self) -> bool {
+        matches!(self.course, Course::Open | Course::PeerDone)
+    }
+
+    /// Whether the peer has sent nothing yet.
     pub fn is_fresh(&self) -> bool {
         self.course == Course::Fresh
     }
@@ -231,7 +236,7 @@ impl TlsLayer {
             return Ok(progress);
         }
         let mut runs = Runs { runs, at: 0, passed: 0 };
-        while progress.is_whole && matches!(self.course, Course::Open | Course::PeerDone) {
+        while progress.is_whole && self.is_open() {
             let plain = runs.next(&mut sealing.gathered);
             if plain.is_empty() {
                 break;
@@ -359,6 +364,6 @@ pub fn write_some(mut write: impl FnMut() -> io::Result<usize>) -> io::Result<us
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tls"))]
 #[path = "tls_tests.rs"]
 mod tests;

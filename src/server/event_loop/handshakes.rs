@@ -1,18 +1,12 @@
-//! TLS handshakes of a loop: they have a budget of each turn, and the oldest make room when the server is full.
+//! The TLS handshakes of a loop: those that have something to be read, and all by their age.
 //!
-//! What a handshake is, `connection/tls` and the room `tls` know.
+//! When they have their turn is decided in `handshaking`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::EventLoop;
 use crate::server::clock::Millis;
-use crate::server::connection::Next;
 use crate::server::connection::table::Key;
-
-/// How long a turn takes steps of handshakes, and one in any case; nobody gets a message meanwhile. A step takes 0.1 ms with
-/// an ECDSA key and 0.3 ms with an RSA key of 2,048 bits, so 2 ms are several, and less than anybody notices.
-const TIME_PER_TURN_MAX: Duration = Duration::from_millis(2);
 
 /// When the server is full, a handshake that takes longer than this makes room. Over slow mobile networks its round trip takes
 /// half of that.
@@ -40,6 +34,21 @@ impl Handshakes {
         self.begun.push_back((now, key));
     }
 
+    /// One has something to be read.
+    pub fn push(&mut self, key: Key) {
+        self.waiting.push_back(key);
+    }
+
+    /// The next that can go on.
+    pub fn pop(&mut self) -> Option<Key> {
+        self.waiting.pop_front()
+    }
+
+    /// How many can go on.
+    pub fn waiting_len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether some can go on.
     pub fn are_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -51,62 +60,50 @@ impl Handshakes {
     }
 
     /// Forgets those that are past, at the front always, and everywhere if they are many.
-    fn forget_past(&mut self, connections: usize, is_under_way: impl Fn(Key) -> bool) {
+    pub fn forget_past(&mut self, connections: usize, is_under_way: impl Fn(Key) -> bool) {
         if self.begun.len() > 2 * connections + PAST_MAX {
             self.begun.retain(|&(_, key)| is_under_way(key));
         }
         while self.begun.front().is_some_and(|&(_, key)| !is_under_way(key)) {
             self.begun.pop_front();
         }
+        if self.begun.len() < self.begun.capacity() / 4 {
+            self.begun.shrink_to(self.begun.capacity() / 2);
+        }
     }
 
     /// The oldest, if it is old.
-    fn pop_old(&mut self, now: Millis) -> Option<Key> {
+    pub fn pop_old(&mut self, now: Millis) -> Option<Key> {
         self.old_at().filter(|&at| at <= now)?;
         self.begun.pop_front().map(|(_, key)| key)
     }
 }
 
-impl EventLoop {
-    /// Queues a connection whose handshake has something to be read.
-    pub(super) fn queue_handshake(&mut self, key: Key) {
-        self.handshakes.waiting.push_back(key);
-        self.context.shared.handshakes.add();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_makes_room_once_it_is_old_and_those_that_are_past_are_forgotten() {
+        let mut handshakes = Handshakes::default();
+        for index in 0..3 {
+            handshakes.begin(Millis(u64::from(index)), Key::test(index));
+        }
+        handshakes.forget_past(3, |key| key != Key::test(0));
+        assert_eq!(handshakes.old_at(), Some(Millis(1001)));
+        assert_eq!(handshakes.pop_old(Millis(1000)), None);
+        assert_eq!(handshakes.pop_old(Millis(1001)), Some(Key::test(1)));
+        assert_eq!(handshakes.pop_old(Millis(1001)), None, "the next is younger");
     }
 
-    /// Takes steps of handshakes: within the budget of a turn, at least one.
-    pub(super) fn shake_hands(&mut self) {
-        let began = self.context.shared.clock.elapsed();
-        for _ in 0..self.handshakes.waiting.len() {
-            let Some(key) = self.handshakes.waiting.pop_front() else { break };
-            self.context.shared.handshakes.remove();
-            self.read_connection(key);
-            if self.context.shared.clock.elapsed().saturating_sub(began) > TIME_PER_TURN_MAX {
-                break;
-            }
+    #[test]
+    fn behind_one_that_stalls_no_list_of_the_others_grows() {
+        let mut handshakes = Handshakes::default();
+        for index in 0..10_000 {
+            handshakes.begin(Millis(0), Key::test(index));
+            handshakes.forget_past(1, |key| key == Key::test(0));
+            assert!(handshakes.begun.len() <= 2 + PAST_MAX);
         }
-    }
-
-    /// Where the server is full, the oldest handshake that is old makes room: who connects and says little does not keep
-    /// others out.
-    pub(super) fn make_room(&mut self) {
-        let Self { handshakes, connections, .. } = self;
-        handshakes.forget_past(connections.len(), |key| {
-            connections.get(key).is_some_and(|connection| connection.stream.is_handshaking())
-        });
-        if self.context.shared.placement.room() > 0 {
-            return;
-        }
-        if let Some(key) = self.handshakes.pop_old(self.context.now)
-            && let Some((connection, cx)) = self.with(key)
-        {
-            connection.note_late_handshake(cx);
-            self.settle(key, Next::Drop);
-        }
-    }
-
-    /// When [`Self::make_room`] is due.
-    pub(super) fn room_due_at(&self) -> Option<Millis> {
-        self.handshakes.old_at().filter(|_| self.context.shared.placement.room() == 0)
+        assert_eq!(handshakes.pop_old(Millis(1000)), Some(Key::test(0)));
     }
 }

@@ -13,6 +13,7 @@ pub mod exchange;
 mod expire;
 mod flush;
 mod handshakes;
+mod handshaking;
 mod housekeeping;
 mod measure;
 mod read;

@@ -12,6 +12,8 @@ pub mod fault;
 #[cfg(feature = "tls")]
 pub mod names;
 pub mod news;
+#[cfg(all(test, feature = "tls"))]
+pub mod peer_tests;
 #[cfg(feature = "tls")]
 pub mod pem;
 pub mod received;
