@@ -76,6 +76,10 @@ export async function serve(test, ...flags) {
   const address = /^listening on http:\/\/(127\.0\.0\.1:\d+)$/.exec(line);
   if (!address) throw new Error(`the server did not say where it listens: ${line}`);
   server.address = address[1];
+  if (flags.includes("--tls-listen")) {
+    const second = await within(once(lines, "line"), "the line that says where TLS is spoken");
+    server.tlsAddress = /^listening on https:\/\/(127\.0\.0\.1:\d+)$/.exec(second[0])[1];
+  }
   return server;
 }
 
