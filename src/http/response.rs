@@ -36,7 +36,7 @@ pub struct Framing<'a> {
     pub allows_credentials: bool,
     /// Whether pages of another origin, or programs, may be answered otherwise.
     pub varies_by_origin: bool,
-    /// For how many seconds a browser is to use nothing but TLS with this host (RFC 6797 §6.1), if it is. Only over TLS (§7.2).
+    /// For how many seconds browsers are to use nothing but `https://` with this host, over TLS and if it is wanted.
     pub hsts_s: Option<u64>,
 }
 

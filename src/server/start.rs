@@ -133,11 +133,8 @@ impl Server {
             Some(path) => Some(Audit::open(path).map_err(|error| StartError::Audit(path.clone(), error))?),
             None => None,
         };
-        let shared = Arc::new(
-            Shared::new(config, broker, connections_max, &trust)
-                .with_audit(audit)
-                .with_tls(tls, tls_addrs.first().map(SocketAddr::port)),
-        );
+        let shared = Shared::new(config, broker, connections_max, &trust).with_audit(audit);
+        let shared = Arc::new(shared.with_tls(tls, tls_addrs.first().map(SocketAddr::port)));
         if let Some(key_url) = shared.guard.key_url() {
             let shared = Arc::downgrade(&shared);
             key_url.start(move |keys| {

@@ -19,6 +19,7 @@ readonly INSTALL_SECONDS_MAX=300
 readonly SUITES=(
   ws eventsource websockets chromium cross_origin access fanfare_rules fanfare_js fanfare_connect types token_page pages
   pusher_js pusher_connection pusher_http pusher_roads pusher_web laravel_echo pusher pusher_clients
+  wss
   readme
 )
 readonly PYTHON_SUITES=(websockets pusher pusher_clients)
@@ -42,6 +43,8 @@ install_debian_packages() {
   command -v node >/dev/null || missing+=(nodejs)
   command -v npm >/dev/null || missing+=(npm)
   [[ -x "$CHROMIUM" ]] || missing+=(chromium)
+  command -v openssl >/dev/null || missing+=(openssl)
+  command -v certutil >/dev/null || missing+=(libnss3-tools)
   install_debian clients "${missing[@]}"
 }
 

@@ -70,12 +70,16 @@ export async function serve(test, ...flags) {
   const exited = once(child, "exit").finally(() => running.delete(child));
   const server = new Server(child, exited, () => log);
   test.after(() => server.stop());
-  const lines = createInterface({ input: child.stdout });
-  const first = once(lines, "line").then(([line]) => line);
-  const line = await within(Promise.race([first, exited.then(() => log)]), "the line that says the address");
+  const said = new Inbox();
+  createInterface({ input: child.stdout }).on("line", (line) => said.push(line));
+  const line = await Promise.race([said.next("the line that says the address"), exited.then(() => log)]);
   const address = /^listening on http:\/\/(127\.0\.0\.1:\d+)$/.exec(line);
   if (!address) throw new Error(`the server did not say where it listens: ${line}`);
   server.address = address[1];
+  if (flags.includes("--tls-listen")) {
+    const second = await said.next("the line that says where TLS is spoken");
+    server.tlsAddress = /^listening on https:\/\/(127\.0\.0\.1:\d+)$/.exec(second)[1];
+  }
   return server;
 }
 
