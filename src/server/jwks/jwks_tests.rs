@@ -2,8 +2,8 @@
 
 use std::sync::mpsc::{Receiver, channel};
 
-use super::stub::{Act, Stub, json, text};
 use super::*;
+use crate::server::hook::stub::{Act, Stub, json, text};
 
 const WAIT_MAX: Duration = Duration::from_secs(20);
 

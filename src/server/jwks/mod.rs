@@ -4,10 +4,6 @@
 //! When is decided by `token::Refresh`; what follows from the keys by `access`.
 
 mod client;
-#[cfg(test)]
-#[allow(dead_code)] // a part of it is used here
-#[path = "../../../tests/support/backend.rs"]
-mod stub;
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
