@@ -5,6 +5,7 @@
 mod access;
 mod access_check;
 mod apps;
+mod error;
 mod host;
 mod origin;
 mod rules;
@@ -12,7 +13,6 @@ mod standing;
 mod tls;
 mod url;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -24,6 +24,7 @@ pub use access::{AccessKey, AuthRule, Backend, PresenceRule, Rate, SecretDigest}
 pub use access_check::AccessFault;
 use access_check::Proofs;
 pub use apps::{AppError, AppFault};
+pub use error::ConfigError;
 pub use host::{Host, NoHost};
 pub use origin::{NoOrigin, normalise as normalise_origin};
 pub(crate) use rules::by_channel;
@@ -62,6 +63,9 @@ pub struct Config {
     pub auth: Vec<(Glob, AuthRule)>,
     /// The keys by which tokens are signed.
     pub token_keys: Keys,
+    /// Where more of them are: a URL of a JWK set, which is fetched at the start, every ten minutes, and when a token names a key
+    /// that is not there. Of two keys of one name, that of `token_keys` counts.
+    pub token_jwks: Option<String>,
     /// What tokens must have as `aud`.
     pub token_audience: Option<String>,
     /// The cookie that may carry a token. It needs `allow_origin` without `*` and `null`: cookies ride along from any page.
@@ -188,6 +192,7 @@ impl Default for Config {
             client_publish: Vec::new(),
             auth: Vec::new(),
             token_keys: Keys::default(),
+            token_jwks: None,
             token_audience: None,
             token_cookie: None,
             token_in_query: false,
@@ -283,7 +288,13 @@ impl Config {
     /// Whether nothing is configured that a publisher could be asked for.
     #[must_use]
     pub fn lets_everybody_publish(&self) -> bool {
-        self.keys.is_empty() && self.token_keys.is_empty() && self.backend.is_none()
+        self.keys.is_empty() && !self.takes_tokens() && self.backend.is_none()
+    }
+
+    /// Whether there are keys by which tokens are signed, or are to be.
+    #[must_use]
+    pub fn takes_tokens(&self) -> bool {
+        !self.token_keys.is_empty() || self.token_jwks.is_some()
     }
 
     /// Whether `/` is the demo page, and its prices are published.
@@ -414,11 +425,12 @@ impl Config {
     fn check_access(&self) -> Result<(), AccessFault> {
         let proofs = Proofs {
             has_keys: !self.keys.is_empty(),
-            has_token_keys: !self.token_keys.is_empty(),
+            has_token_keys: self.takes_tokens(),
             has_backend: self.backend.is_some(),
         };
         access_check::check_keys(&self.keys)?;
         self.backend.as_ref().map_or(Ok(()), access_check::check_backend)?;
+        self.token_jwks.as_deref().map_or(Ok(()), access_check::check_key_url)?;
         access_check::check_rules(&self.auth, proofs)?;
         let (audience, cookie) = (self.token_audience.as_deref(), self.token_cookie.as_deref());
         access_check::check_tokens(
@@ -440,63 +452,6 @@ impl Config {
 fn find_dead<T>(flag: &'static str, rules: &[(Glob, T)]) -> Option<DeadRule> {
     rules::find_unfit(flag, rules.iter().map(|(glob, _)| glob)).or_else(|| rules::find_dead(flag, rules))
 }
-
-/// Values that are refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConfigError {
-    /// No address to listen on.
-    NoListen,
-    /// An address that other machines can reach, by its flag, without a key: everybody could publish.
-    Exposed(&'static str, SocketAddr),
-    /// A setting of TLS.
-    Tls(TlsFault),
-    /// An exception from a key that is not set.
-    ClientPublishWithoutKey,
-    /// A compression level that does not exist.
-    DeflateLevel,
-    /// A rule that can never apply.
-    DeadRule(DeadRule),
-    /// An origin that no browser sends, or not in this form.
-    Origin(String),
-    /// A limit or timeout of zero.
-    Zero(&'static str),
-    /// A setting of access.
-    Access(AccessFault),
-    /// A setting of an app.
-    App(AppError),
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoListen => f.write_str("--listen: give at least one address, such as 127.0.0.1:8080"),
-            Self::Tls(fault) => fault.fmt(f),
-            Self::Exposed(flag, address) => write!(
-                f,
-                "{flag} {address}: other machines can reach this address, and without a key everybody could publish. \
-                 Add --publish-key KEY, or --token-key FILE or --auth-url URL if your users have tokens or sessions (or \
-                 --insecure if that is what you want)"
-            ),
-            Self::ClientPublishWithoutKey => f.write_str(
-                "--client-publish: without a key every client may publish already. Add --publish-key KEY, or leave \
-                 --client-publish out",
-            ),
-            Self::DeflateLevel => {
-                f.write_str("--deflate-level: give 1 (least work) to 9 (smallest), or 0 for no compression")
-            }
-            Self::DeadRule(dead) => dead.fmt(f),
-            Self::Origin(given) => match normalise_origin(given) {
-                Ok(sent) => write!(f, "--allow-origin: browsers send {given} as {sent}; give that"),
-                Err(no_origin) => write!(f, "--allow-origin {given:?}: {no_origin}"),
-            },
-            Self::Zero(flag) => write!(f, "{flag}: 0 would refuse every client. Give a value above 0"),
-            Self::Access(fault) => fault.fmt(f),
-            Self::App(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@
 mod support;
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -430,4 +430,51 @@ fn browsers_are_told_to_stay_with_https_only_if_that_is_wanted_and_only_over_tls
         clear.write_all(&get("/", "")).unwrap();
         assert!(!String::from_utf8(rest(&mut clear)).unwrap().contains("Strict-Transport-Security"));
     }
+}
+
+/// The binary with TLS on one loop, and where it speaks that.
+#[cfg(target_os = "linux")]
+fn spawn_tls(authority: &Authority) -> (Process, SocketAddr) {
+    use std::io::BufRead;
+    let [cert, key] = authority.pair().map(|path| path.to_str().unwrap().to_owned());
+    let flags = ["--tls-listen", "127.0.0.1:0", "--tls-cert", &cert, "--tls-key", &key, "--threads", "1"];
+    let mut process = spawn(&mut fanfare(&flags));
+    let mut line = String::new();
+    process.output.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on https://").unwrap_or_else(|| panic!("{line:?}"));
+    let address = address.parse().unwrap();
+    (process, address)
+}
+
+#[cfg(target_os = "linux")] // for its /proc
+#[test]
+fn an_idle_subscriber_takes_little_more_than_4_kib_also_when_it_was_sent_messages() {
+    const COUNT: usize = 1500;
+    // 4 KiB; and an eighth more, since a debug build takes more and pages are counted. With a buffer of its own it would be 7 KiB.
+    const IDLE_MAX: u64 = 4096 + 512;
+    rlimit::increase_nofile_limit(u64::MAX).unwrap();
+    let authority = Authority::new();
+    let (process, address) = spawn_tls(&authority);
+    let config = authority.client(&[&rustls::version::TLS13]);
+    let subscribe = || websocket_over(tls_over(connect(address), &config), "/channels/c");
+    // What the process takes only once is taken.
+    let mut before: Vec<_> = (0..500).map(|_| subscribe()).collect();
+    publish(process.address, "c", "first");
+    before.iter_mut().for_each(|client| assert_eq!(text_of(client), "first"));
+    let before_kib = process.resident_kib();
+    let mut clients: Vec<_> = (0..COUNT).map(|_| subscribe()).collect();
+    // The heap returns what handshakes have freed within a second or two.
+    let settles = || {
+        until("each takes little", || {
+            let each = process.resident_kib().saturating_sub(before_kib) * 1024 / COUNT as u64;
+            (each <= IDLE_MAX).then_some(each)
+        })
+    };
+    let idle = settles();
+    for round in 0..3 {
+        publish(process.address, "c", &round.to_string());
+        clients.iter_mut().for_each(|client| assert_eq!(text_of(client), round.to_string()));
+    }
+    let after = settles();
+    println!("{idle} bytes each, {after} after messages");
 }

@@ -203,6 +203,23 @@ fn a_renewal_is_seen_without_a_signal_and_nobody_is_disconnected() {
 }
 
 #[test]
+fn strict_transport_security_is_sent_over_tls_alone_and_only_if_it_is_asked_for() {
+    let (ca, folder) = folder();
+    let pair = ca.leaf(&["a.test"]).write(folder.path(), "a");
+    let field = "\r\nStrict-Transport-Security: max-age=300\r\n";
+    for (flags, is_sent) in [(&["--hsts", "5m"][..], true), (&[], false)] {
+        let scene = spawn_with(&pair, flags);
+        for path in ["/healthz", "/channels/news?wait=0", "/nowhere"] {
+            let probe = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let answer = ask_over(&mut scene.connect(&ca, "a.test"), probe.as_bytes());
+            assert_eq!(answer.contains(field), is_sent, "{answer}");
+            let plain = ask_over(&mut connect(scene.logged.process.address), probe.as_bytes());
+            assert!(!plain.contains("Strict-Transport"), "{plain}");
+        }
+    }
+}
+
+#[test]
 fn links_that_are_swapped_are_another_certificate_as_in_volumes_of_kubernetes() {
     let (ca, folder) = folder();
     let at = |name: &str| folder.path().join(name);

@@ -120,6 +120,17 @@ pub fn check_backend(backend: &Backend) -> Result<(), AccessFault> {
     }
 }
 
+/// The URL of keys.
+pub fn check_key_url(url: &str) -> Result<(), AccessFault> {
+    if lacks_tls(url) {
+        return Err(AccessFault::KeyUrlTls);
+    }
+    match is_url(url) {
+        true => Ok(()),
+        false => Err(AccessFault::KeyUrl),
+    }
+}
+
 /// How many members may be told, of `most` that are possible.
 pub fn check_presence_members(len: usize, most: usize) -> Result<(), AccessFault> {
     match (1..=most).contains(&len) {
@@ -177,6 +188,10 @@ pub enum AccessFault {
     BackendTls,
     /// A URL that cannot be posted to.
     BackendUrl,
+    /// A URL of keys that needs TLS, in a program that was built without.
+    KeyUrlTls,
+    /// A URL of keys that cannot be called.
+    KeyUrl,
     /// A secret of the backend, of so many bytes, that can be guessed.
     BackendSecret(usize),
     /// No time for the backend.
@@ -241,6 +256,8 @@ impl fmt::Display for AccessFault {
             Self::BackendUnasked => f.write_str(BACKEND_UNASKED),
             Self::BackendTls => f.write_str(BACKEND_TLS),
             Self::BackendUrl => f.write_str(BACKEND_URL),
+            Self::KeyUrlTls => f.write_str(KEY_URL_TLS),
+            Self::KeyUrl => f.write_str(KEY_URL),
             Self::BackendTimeout => {
                 f.write_str("--auth-timeout: 0 would let nobody in. Give a value above 0, such as 2s")
             }
@@ -261,6 +278,10 @@ const BACKEND_TLS: &str = "--auth-url: this program was built without TLS. Build
                            default, or give an http:// URL";
 const BACKEND_URL: &str = "--auth-url: give a URL such as http://127.0.0.1:9000/fanfare/auth: a host, perhaps a port and a \
                            path, without a user and a fragment";
+const KEY_URL_TLS: &str = "--token-jwks: this program was built without TLS. Build it with the cargo feature `tls`, which is on by \
+                           default, or give an http:// URL of this machine";
+const KEY_URL: &str = "--token-jwks: give a URL such as https://login.example.com/.well-known/jwks.json: a host, perhaps a port \
+                       and a path, without a user and a fragment";
 const AUDIT_WITHOUT_KEY: &str = "--audit: publications by key are written, and there is no key. Add --publish-key KEY or \
                                  --publish-keys FILE, or leave it out";
 

@@ -210,6 +210,23 @@ mod tests {
     }
 
     #[test]
+    fn a_browser_is_told_to_use_tls_alone_where_the_connection_says_so() {
+        let mut out = Vec::new();
+        let framing = Framing {
+            date: DATE,
+            keep_alive: true,
+            head_only: false,
+            allow_origin: None,
+            allows_credentials: false,
+            varies_by_origin: false,
+            hsts_s: Some(300),
+        };
+        Response::new(Status::OK).encode(&mut out, framing);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("\r\nStrict-Transport-Security: max-age=300\r\n"), "{text}");
+    }
+
+    #[test]
     fn the_answer_to_head_has_the_length_and_not_the_body() {
         let head = encoded(&Response::json(Status::OK, r#"{"id":1}"#), false, true);
         assert!(

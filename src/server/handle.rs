@@ -141,6 +141,7 @@ impl Handle {
     pub(super) fn stop_callers(&self) {
         self.shared.stop_webhooks();
         self.shared.stop_hook();
+        self.shared.stop_key_url();
         self.shared.stop_audit();
     }
 

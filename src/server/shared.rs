@@ -20,6 +20,7 @@ use crate::server::clock::{self, Clock, Millis};
 use crate::server::demo::DemoCall;
 use crate::server::handshakes::Handshakes;
 use crate::server::hook::Hook;
+use crate::server::jwks::KeyUrl;
 use crate::server::limits::Limits;
 use crate::server::lock::lock;
 use crate::server::metrics::dashboard::FIGURES_CHANNEL;
@@ -30,6 +31,7 @@ use crate::server::placement::Placement;
 use crate::server::sessions::Sessions;
 use crate::server::stopping::{Stop, Stopping};
 use crate::server::tls::{Session, Tls};
+use crate::token::Keys;
 
 /// The state that all threads of a server share.
 #[derive(Debug)]
@@ -75,9 +77,10 @@ impl Shared {
             .backend
             .as_ref()
             .map(|backend| Hook::new(backend, clock, broker.shared_mailboxes(), trust));
+        let key_url = config.token_jwks.as_deref().map(|url| KeyUrl::fetch(url, clock, trust));
         Self {
             handlers: Handlers::new(&config),
-            guard: Guard::new(&config, loops),
+            guard: Guard::new(&config, loops).with_key_url(key_url),
             apps,
             meters: Meters::new(loops),
             clock,
@@ -164,6 +167,10 @@ impl Shared {
             webhooks: self.apps.webhook_counts(),
             backend: self.hook.as_ref().map(Hook::counts),
             tls: self.tls.as_ref().map(Tls::figures),
+            key_fetches: self.guard.key_url().map(|key_url| {
+                let counts = key_url.counts();
+                (counts.fetched, counts.failed)
+            }),
             tls_failures,
             tls_waiting: self.handshakes.waiting() as u64,
             audit_lost: self.audit.as_ref().map_or(0, Audit::lost),
@@ -193,6 +200,13 @@ impl Shared {
     /// close the connections that may stay no more.
     pub fn reload_access(&self, config: &Config) -> KeyChanges {
         let changes = self.guard.reload(config);
+        self.wake_all();
+        changes
+    }
+
+    /// Takes the keys of tokens that were fetched, and wakes the loops, which close the connections whose keys are gone.
+    pub fn take_fetched_keys(&self, keys: &Keys) -> KeyChanges {
+        let changes = self.guard.take_fetched(keys);
         self.wake_all();
         changes
     }
@@ -265,6 +279,11 @@ impl Shared {
             let within = if self.stop() == Stop::Now { Duration::ZERO } else { self.config.close_timeout };
             hook.stop(within);
         }
+    }
+
+    /// Ends the fetching of keys.
+    pub fn stop_key_url(&self) {
+        self.guard.key_url().iter().for_each(|key_url| key_url.stop());
     }
 
     /// Waits until the audit is written, once no loop publishes anything, for at most the time of a close.

@@ -135,6 +135,12 @@ impl Server {
         };
         let shared = Shared::new(config, broker, connections_max, &trust).with_audit(audit);
         let shared = Arc::new(shared.with_tls(tls, tls_addrs.first().map(SocketAddr::port)));
+        if let Some(key_url) = shared.guard.key_url() {
+            let shared = Arc::downgrade(&shared);
+            key_url.start(move |keys| {
+                shared.upgrade().map(|shared| shared.take_fetched_keys(keys).to_string())
+            })?;
+        }
         let any_origin = shared.access().any_origin();
         // In the order of the addresses.
         let opening = |at| match shared.config.proxy_listen.contains(at) {

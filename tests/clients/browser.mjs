@@ -10,7 +10,7 @@ import { chromium } from "playwright-core";
 import { listen } from "./server.mjs";
 
 const DEADLINE_MS = 20_000; // a browser's first page takes longest
-const FLAGS = [
+export const FLAGS = [
   "--no-sandbox",
   "--no-proxy-server",
   "--disable-gpu",

@@ -20,6 +20,7 @@ readonly INSTALL_SECONDS_MAX=300
 readonly SUITES=(
   ws eventsource websockets chromium cross_origin access fanfare_rules fanfare_js fanfare_connect types token_page pages
   pusher_js pusher_connection pusher_http pusher_roads pusher_web laravel_echo pusher pusher_clients
+  wss
   readme
 )
 readonly TLS_SUITES=(ws eventsource websockets chromium fanfare_js fanfare_connect pages pusher_js pusher_web laravel_echo)
@@ -47,6 +48,8 @@ install_debian_packages() {
   command -v openssl >/dev/null || missing+=(openssl)
   command -v certutil >/dev/null || missing+=(libnss3-tools)
   [[ -x "$CHROMIUM" ]] || missing+=(chromium)
+  command -v openssl >/dev/null || missing+=(openssl)
+  command -v certutil >/dev/null || missing+=(libnss3-tools)
   install_debian clients "${missing[@]}"
 }
 

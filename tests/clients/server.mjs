@@ -82,12 +82,12 @@ export async function serve(test, ...flags) {
   const exited = once(child, "exit").finally(() => running.delete(child));
   const server = new Server(child, exited, () => log);
   test.after(() => server.stop());
-  const lines = createInterface({ input: child.stdout });
   const said = new Inbox();
-  lines.on("line", (line) => said.push(line));
-  const next = () => within(Promise.race([said.next("its address"), exited.then(() => log)]), "the line that says an address");
+  createInterface({ input: child.stdout }).on("line", (line) => said.push(line));
+  const next = () => Promise.race([said.next("the line that says an address"), exited.then(() => log)]);
   server.plain = addressIn(await next(), "http");
-  server.address = TLS ? addressIn(await next(), "https") : server.plain;
+  if (TLS || flags.includes("--tls-listen")) server.tlsAddress = addressIn(await next(), "https");
+  server.address = TLS ? server.tlsAddress : server.plain;
   return server;
 }
 

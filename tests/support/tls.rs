@@ -47,10 +47,15 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
+    /// The files of its certificate and key.
+    pub fn pair(&self) -> [PathBuf; 2] {
+        ["cert.pem", "cert.key"].map(|name| self.folder.path().join(name))
+    }
+
     /// A configuration that speaks TLS at a free port, besides what it does already.
     pub fn tls(&self, config: Config) -> Config {
-        let at = |name| self.folder.path().join(name);
-        let pairs = vec![TlsPair { cert: at("cert.pem"), key: at("cert.key") }];
+        let [cert, key] = self.pair();
+        let pairs = vec![TlsPair { cert, key }];
         Config { tls: Tls { listen: vec!["127.0.0.1:0".parse().unwrap()], pairs, ..config.tls }, ..config }
     }
 

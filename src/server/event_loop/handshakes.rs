@@ -67,6 +67,9 @@ impl Handshakes {
         while self.begun.front().is_some_and(|&(_, key)| !is_under_way(key)) {
             self.begun.pop_front();
         }
+        if self.begun.len() < self.begun.capacity() / 4 {
+            self.begun.shrink_to(self.begun.capacity() / 2);
+        }
     }
 
     /// The oldest, if it is old.

@@ -5,7 +5,7 @@
 mod client;
 #[cfg(test)]
 #[path = "../../../tests/support/backend.rs"]
-mod stub;
+pub mod stub;
 mod trouble;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -33,6 +33,7 @@ pub fn render(snapshot: &Snapshot, process: &ProcessFigures) -> String {
     page.backend(snapshot.backend.unwrap_or_default());
     let help = "Publications by keys that are missing in --audit: its file was too slow, or took nothing.";
     page.single("fanfare_audit_lost_total", Type::Counter, help, snapshot.audit_lost);
+    snapshot.key_fetches.iter().for_each(|fetches| page.key_fetches(*fetches));
     if let Some(tls) = &snapshot.tls {
         page.handshakes(snapshot);
         page.certificates(tls);
@@ -225,6 +226,13 @@ impl Page {
         }
         let help = "TLS handshakes that wait for their turn.";
         self.single("fanfare_tls_handshakes_waiting", Type::Gauge, help, snapshot.tls_waiting);
+    }
+
+    fn key_fetches(&mut self, (fetched, failed): (u64, u64)) {
+        let name = "fanfare_token_jwks_fetches_total";
+        self.family(name, Type::Counter, "Times that the keys of --token-jwks were fetched, by result.");
+        self.labelled(name, "result", "fetched", fetched);
+        self.labelled(name, "result", "failed", failed);
     }
 
     fn certificates(&mut self, tls: &TlsFigures) {

@@ -59,6 +59,7 @@ fn snapshot() -> Snapshot {
             kept_len: 54,
             outcomes: Outcomes { allowed: 55, refused: 56, timeout: 57, unreachable: 58, bad_answer: 59 },
         }),
+        key_fetches: Some((68, 69)),
         tls: Some(TlsFigures {
             ends: vec![("a.test".to_owned(), 1_800_000_000), ("b\"c".to_owned(), 1_800_000_001)],
             reloads: 60,

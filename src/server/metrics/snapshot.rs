@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub webhooks: Vec<(Box<str>, Counts)>,
     /// What was asked of the backend that decides, if there is one.
     pub backend: Option<backend::Counts>,
+    /// How often the keys of `--token-jwks` were fetched, and were not, if there is such a URL.
+    pub key_fetches: Option<(u64, u64)>,
     /// Of the certificates, where an address speaks TLS.
     pub tls: Option<TlsFigures>,
     /// TLS handshakes that were begun and are not complete, by the label of the reason.

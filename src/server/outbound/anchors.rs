@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 
-use super::CaFault;
+use super::ca_fault::CaFault;
 
 /// The longest file: the bundles of systems, with all authorities of the world, have 250 KB.
 const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;

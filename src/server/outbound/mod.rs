@@ -4,7 +4,9 @@
 
 #[cfg(feature = "tls")]
 pub mod anchors;
+mod ca_fault;
 pub mod trouble;
 mod trust;
 
-pub use trust::{CaFault, Trust};
+pub use ca_fault::CaFault;
+pub use trust::Trust;

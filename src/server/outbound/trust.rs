@@ -2,7 +2,6 @@
 //!
 //! In a build without the cargo feature `tls` it is empty, and `https://` URLs are refused by `Config::check`.
 
-use std::fmt;
 use std::path::Path;
 
 use ureq::config::ConfigBuilder;
@@ -10,6 +9,7 @@ use ureq::typestate::AgentScope;
 
 #[cfg(feature = "tls")]
 use super::anchors::Anchors;
+use super::ca_fault::CaFault;
 
 /// The authorities that calls to `https://` URLs trust: those of the system (`SSL_CERT_FILE` and `SSL_CERT_DIR` replace
 /// them), and those of `--ca-file`.
@@ -18,32 +18,6 @@ pub struct Trust {
     #[cfg(feature = "tls")]
     anchors: std::sync::Arc<Anchors>,
 }
-
-/// What is wrong with the file of `--ca-file`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CaFault {
-    /// It cannot be read: the words of the system.
-    Unreadable(String),
-    /// It is longer than so many bytes.
-    TooLong(u64),
-    /// There is no certificate in it that could be trusted.
-    NoCertificate,
-}
-
-impl fmt::Display for CaFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable(error) => write!(f, "{error}. Give a file that the server may read"),
-            Self::TooLong(len_max) => write!(f, "it is longer than {len_max} bytes. Give a PEM file"),
-            Self::NoCertificate => f.write_str(
-                "no certificate is in it. Give the PEM file of the authority that has signed the certificates of the servers \
-                 that are called, with -----BEGIN CERTIFICATE-----",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for CaFault {}
 
 impl Trust {
     /// Reads the file, if there is one.
