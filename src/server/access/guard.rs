@@ -16,6 +16,9 @@ use crate::server::access::rules::{Access, Credential};
 use crate::server::lock::{lock, read, write};
 use crate::token::{Known, Token, TokenDigest};
 
+/// The tokens that were verified may take this part of `--max-memory`: they save the cost of a signature and nothing else.
+const KNOWN_PARTS: u64 = 16;
+
 /// The rules at present, the tokens that were verified, and the revocations.
 #[derive(Debug)]
 pub struct Guard {
@@ -112,7 +115,8 @@ impl Guard {
     /// With the rules of a configuration, for this number of loops.
     pub fn new(config: &Config, loops: usize) -> Self {
         let access = Access::new(config);
-        let known = Known::new(Arc::clone(access.token_keys()));
+        let known_len_max = usize::try_from(config.max_memory / KNOWN_PARTS).unwrap_or(usize::MAX);
+        let known = Known::new(Arc::clone(access.token_keys())).with_len_max(known_len_max);
         Self {
             access: RwLock::new(Arc::new(access)),
             generation: AtomicU64::new(0),
@@ -136,6 +140,16 @@ impl Guard {
     /// The bytes of memory that the known tokens take.
     pub fn held_len(&self) -> usize {
         self.known_len.load(Ordering::Relaxed)
+    }
+
+    /// Forgets known tokens of so many bytes, as memory is short. O(those that are forgotten).
+    pub fn shed(&self, bytes: u64) {
+        if self.held_len() == 0 {
+            return;
+        }
+        let mut known = lock(&self.known);
+        known.shed(usize::try_from(bytes).unwrap_or(usize::MAX));
+        self.known_len.store(known.held_len(), Ordering::Relaxed);
     }
 
     /// Takes other rules.
