@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
+use crate::backend::Person;
 use crate::config::Config;
 use crate::http::Request;
 use crate::server::access::identity::Identity;
@@ -78,16 +79,16 @@ impl fmt::Display for KeyChanges {
 impl Pass {
     /// Whether a client's token is one of those that are revoked, or the client is that user by the word of the backend.
     pub fn fits(&self, who: &Identity) -> bool {
-        self.check_person(who).is_err() || self.fits_token(who)
+        who.person().is_some_and(|person| self.check_person(person).is_err()) || self.fits_token(who)
     }
 
-    /// Checks that the client is not the user that is revoked by the word of the backend. Nothing of it is remembered: at
-    /// the next request the backend is asked anew, and decides.
+    /// Checks that whom the backend named is not the user that is revoked. Nothing of it is remembered: at the next request
+    /// the backend is asked anew, and decides.
     ///
     /// # Errors
     /// It is that user.
-    pub fn check_person(&self, who: &Identity) -> Result<(), Refusal> {
-        match (&self.whom, who.person().and_then(|person| person.sub.as_deref())) {
+    pub fn check_person(&self, person: &Person) -> Result<(), Refusal> {
+        match (&self.whom, person.sub.as_deref()) {
             (Whom::Sub(revoked), Some(sub)) if **revoked == *sub => {
                 Err(Refusal::UserRevoked(sub.into(), self.at_s))
             }
