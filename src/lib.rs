@@ -38,7 +38,7 @@
 //! | wait | `mod.rs` | polls until an event, a wake or the next deadline; notes which sockets have input or room |
 //! | accept | `accept.rs`, `acceptor.rs` | accepts sockets and gives each to the loop with the fewest connections; takes in connections that move here (`exchange.rs`) |
 //! | apply | `mod.rs` | takes a slice of the mailbox, encodes it and appends it to the logs; answers publishers that await delivery |
-//! | read | `read.rs`, `read_queue.rs` | reads one share of each connection with input, round-robin, within a budget of bytes and time; brings the requests of sessions to them (`sessions.rs`) |
+//! | read | `read.rs`, `read_queue.rs` | reads one share of each connection with input, round-robin, within a budget of bytes and time; takes steps of TLS handshakes within a budget of their own (`handshaking.rs`); brings the requests of sessions to them (`sessions.rs`) |
 //! | apply | `mod.rs` | the same again: what was just read leaves in this turn |
 //! | expire | `expire.rs`, `timers.rs` | does what is due: timeouts from the deadline queue, expired history, the demo, the dashboard's figures (`measure.rs`), the stop (`shutdown.rs`, `drain.rs`) |
 //! | flush | `flush.rs` | one write to each reader of a log with new bytes, and to each connection that was touched; what a session writes is given to the request that carries it (`sessions.rs`) |
@@ -73,11 +73,12 @@
 //!  connection                 one connection: its life, its outbox and subscriptions, one file a role
 //!  shared                     what all loops share: configuration, broker, and the types below
 //!  budget, placement,         memory held for clients; connections per loop;
-//!  sessions,                  where each session over HTTP requests is;
+//!  sessions, handshakes,      where each session over HTTP requests is; TLS handshakes that wait;
 //!  stopping                   how far the stop has come
 //!  api, demo                  requests to answers: routes, payloads, pages; the demo's prices
 //!  access                     who a client is, by key or token, and what it may do: the rules, each refusal, revocation
 //!  hook                       the calls of the backend that decides who may do what
+//!  tls                        certificates, and which a client gets; sessions over buffers of their callers
 //!  apps                       the running Pusher apps: settings, counters, users, webhooks, reload
 //!  broker, encoder            order, history, mailboxes; publications to frames
 //!  limits, metrics            connections by address and user, trusted proxies; counters and their formats
@@ -142,6 +143,8 @@
 //! | question, call | what a client waits to have decided; a request to the backend, which answers one or several questions |
 //! | seat | what a connection holds under the limit of its client's address, given back when it ends ([`peer::Source`] says what is an address) |
 //! | pace, throttled | the rate at which a connection may send messages; is not read, since it has sent more than that |
+//! | layer, record | what TLS is between a connection and its socket (`connection/tls.rs`); a run of plaintext, sealed: at most 16 KiB |
+//! | handshake | with TLS, what comes ahead of requests; elsewhere, how a WebSocket begins |
 //! | order | what another connection or thread wants done with a connection: a message sent, an end |
 //!
 //! # Where to begin reading
@@ -171,7 +174,7 @@
 //! | 11 | `server/encoder.rs` | one frame for each wire form that has a log (`publication`) |
 //! | 12 | `server/event_loop/flush.rs` | walks the readers of dirty logs (`flush_readers`) |
 //! | 13 | `server/connection/sending.rs` | outbox and unread bytes in one write, then lag is judged (`flush`) |
-//! | 14 | `server/connection/stream.rs` | the system call (`write`) |
+//! | 14 | `server/connection/stream.rs` | the system call (`write`); with TLS, `tls.rs` seals a record ahead of it |
 
 pub mod backend;
 pub mod commands;

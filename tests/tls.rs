@@ -450,8 +450,8 @@ fn spawn_tls(authority: &Authority) -> (Process, SocketAddr) {
 #[test]
 fn an_idle_subscriber_takes_little_more_than_4_kib_also_when_it_was_sent_messages() {
     const COUNT: usize = 1500;
-    // 4 KiB, and what a debug build has more: mio's socket knows more than its descriptor.
-    const IDLE_MAX: u64 = 4096 + 256;
+    // 4 KiB; and an eighth more, since a debug build takes more and pages are counted. With a buffer of its own it would be 7 KiB.
+    const IDLE_MAX: u64 = 4096 + 512;
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let authority = Authority::new();
     let (process, address) = spawn_tls(&authority);

@@ -40,3 +40,12 @@ pub use outbound::CaFault;
 pub use start::{Server, StartError};
 pub use tls::fault::{CertificateFault, FileFault, NoTls};
 pub use tls::news::CertificateNews;
+
+/// What TLS is between a connection and its socket, without either: for fuzz targets. It may change at any time.
+#[cfg(feature = "tls")]
+#[doc(hidden)]
+pub mod bare_tls {
+    pub use crate::server::connection::tls::{Arrival, Progress, Sealing, TlsLayer};
+    pub use crate::server::tls::Session;
+    pub use crate::server::tls::received::{Ending, Fault, FaultKind, Handshake, Version};
+}

@@ -45,12 +45,12 @@ impl Connection {
 
     /// Whether the keys of its session are used up but for what ends it, and it does not end yet.
     pub(super) fn is_spent(&self) -> bool {
-        let may_end = match &self.life {
-            Life::WebSocket(websocket) => websocket.protocol.state() == State::Open,
-            Life::Http(_) | Life::LongPoll(_) | Life::EventStream(_) | Life::Carrier(_) => true,
-            Life::Carried(_) | Life::Finishing | Life::Lingering => false,
-        };
-        may_end && self.stream.tls().is_some_and(TlsLayer::is_spent)
+        self.stream.tls().is_some_and(TlsLayer::is_spent)
+            && match &self.life {
+                Life::WebSocket(websocket) => websocket.protocol.state() == State::Open,
+                Life::Http(_) | Life::LongPoll(_) | Life::EventStream(_) | Life::Carrier(_) => true,
+                Life::Carried(_) | Life::Finishing | Life::Lingering => false,
+            }
     }
 
     /// Ends it while it still can be told.

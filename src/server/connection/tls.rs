@@ -364,6 +364,7 @@ pub fn write_some(mut write: impl FnMut() -> io::Result<usize>) -> io::Result<us
     }
 }
 
-#[cfg(all(test, feature = "tls"))]
+#[cfg(test)]
+#[cfg(feature = "tls")]
 #[path = "tls_tests.rs"]
 mod tests;

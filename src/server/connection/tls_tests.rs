@@ -84,7 +84,7 @@ impl Pair {
         while pair.layer.is_handshaking() || pair.client.is_handshaking() {
             pair.read_from_client();
             pair.write(&[]);
-            pair.to_client();
+            pair.reach_client();
         }
         assert_eq!(pair.layer.held_len(), 0, "an idle connection owns its session and nothing else");
         pair
@@ -115,7 +115,7 @@ impl Pair {
     }
 
     /// Gives the client what was written: its plaintext.
-    fn to_client(&mut self) -> Vec<u8> {
+    fn reach_client(&mut self) -> Vec<u8> {
         let written = self.socket.take_written();
         taken_by(&mut self.client, &written).unwrap()
     }
@@ -142,12 +142,12 @@ fn several_runs_of_a_write_are_one_record_and_a_long_one_is_cut_at_16_kib() {
     let progress = pair.write(&[b"started ", b"", b"private ", b"log"]);
     assert_eq!((progress.taken, progress.is_whole), (19, true));
     assert_eq!(record_lens(&pair.socket.writes.concat()), [19 + 17]);
-    assert_eq!(pair.to_client(), b"started private log");
+    assert_eq!(pair.reach_client(), b"started private log");
     let log = vec![5; 40_000];
     assert_eq!(pair.write(&[b"x", &log]).taken, 40_001);
     assert_eq!(pair.socket.writes.len(), 3, "one call a record");
     assert_eq!(record_lens(&pair.socket.writes.concat()), [16_384 + 17, 16_384 + 17, 7_233 + 17]);
-    assert_eq!(pair.to_client(), [&b"x"[..], &log].concat());
+    assert_eq!(pair.reach_client(), [&b"x"[..], &log].concat());
     assert_eq!(pair.layer.held_len(), 0);
 }
 
@@ -192,7 +192,7 @@ fn no_more_than_a_record_is_sealed_ahead_of_a_socket_that_takes_nothing() {
     }
     pair.socket.room = usize::MAX;
     assert!(pair.write(&[]).is_whole);
-    assert_eq!((pair.to_client(), pair.layer.held_len()), (log, 0));
+    assert_eq!((pair.reach_client(), pair.layer.held_len()), (log, 0));
 }
 
 #[test]
@@ -208,11 +208,11 @@ fn a_handshake_that_the_socket_does_not_take_is_sent_when_it_has_room() {
         calls += 1;
     }
     assert!(calls > 5);
-    assert!(pair.to_client().is_empty() && !pair.client.is_handshaking());
+    assert!(pair.reach_client().is_empty() && !pair.client.is_handshaking());
     pair.read_from_client();
     pair.socket.room = usize::MAX;
     assert_eq!(pair.write(&[b"now"]).taken, 3);
-    assert_eq!(pair.to_client(), b"now");
+    assert_eq!(pair.reach_client(), b"now");
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn what_arrives_byte_by_byte_is_kept_until_a_record_is_complete() {
         pair.write(&[b"pong"]);
     }
     assert_eq!(pair.layer.held_len(), 0);
-    assert_eq!(pair.to_client(), b"pong".repeat(bytes.len()));
+    assert_eq!(pair.reach_client(), b"pong".repeat(bytes.len()));
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn the_end_of_the_peer_is_found_at_every_read_and_answers_are_still_written() {
         assert_eq!(arrival.carried, 0);
     }
     pair.write(&[b"answer"]);
-    assert_eq!(pair.to_client(), b"answer");
+    assert_eq!(pair.reach_client(), b"answer");
     pair.layer.end(&mut pair.socket, &mut pair.sealing).unwrap();
     assert!(!pair.layer.owes_end());
 }

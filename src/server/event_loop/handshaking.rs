@@ -13,6 +13,9 @@ use crate::server::connection::table::Key;
 /// an ECDSA key and 0.3 ms with an RSA key of 2,048 bits, so 2 ms are several, and less than anybody notices.
 const TIME_PER_TURN_MAX: Duration = Duration::from_millis(2);
 
+/// While handshakes are under way, a loop looks this often whether the server is full.
+const LOOK_MS: u64 = 250;
+
 impl EventLoop {
     /// Queues a connection whose handshake has something to be read.
     pub(super) fn queue_handshake(&mut self, key: Key) {
@@ -51,8 +54,10 @@ impl EventLoop {
         }
     }
 
-    /// When [`Self::make_room`] is due.
+    /// When [`Self::make_room`] is due. That the server is full may be another loop's doing, and nobody says so.
     pub(super) fn room_due_at(&self) -> Option<Millis> {
-        self.handshakes.old_at().filter(|_| self.context.shared.placement.room() == 0)
+        let old_at = self.handshakes.old_at()?;
+        let is_full = self.context.shared.placement.room() == 0;
+        Some(if is_full { old_at } else { old_at.max(Millis(self.context.now.0 + LOOK_MS)) })
     }
 }

@@ -270,10 +270,16 @@ mod tests {
             refusals.count(reason, number as u64 + 1, Millis(0));
         }
         let counts: Vec<_> = refusals.counts().collect();
-        assert_eq!(counts.len(), 22, "all but the lagging");
-        assert_eq!((counts[0], counts[21]), (("no_room", 1), ("silent", 22)));
+        assert_eq!(counts.len(), 23, "all but the lagging and the handshakes");
+        assert_eq!(
+            (counts[0], counts[21], counts[22]),
+            (("no_room", 1), ("silent", 22), ("tls_at_plain_port", 29))
+        );
         let labels: std::collections::BTreeSet<_> = counts.iter().map(|(label, _)| label).collect();
         assert_eq!(labels.len(), counts.len());
+        let handshakes: Vec<_> = refusals.tls_counts().collect();
+        let labels = [("timeout", 24), ("plain_http", 25), ("alert", 26), ("protocol", 27), ("closed", 28)];
+        assert_eq!(handshakes, labels);
     }
 
     #[test]

@@ -12,7 +12,8 @@ pub mod fault;
 #[cfg(feature = "tls")]
 pub mod names;
 pub mod news;
-#[cfg(all(test, feature = "tls"))]
+#[cfg(test)]
+#[cfg(feature = "tls")]
 pub mod peer_tests;
 #[cfg(feature = "tls")]
 pub mod pem;
@@ -31,7 +32,8 @@ pub use session::Session;
 #[cfg(feature = "tls")]
 pub use store::Tls;
 
-#[cfg(all(test, feature = "tls"))]
+#[cfg(test)]
+#[cfg(feature = "tls")]
 #[path = "../../../tests/support/ca.rs"]
 #[allow(clippy::unwrap_used)] // a helper that fails fails its test
 mod ca;
