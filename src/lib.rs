@@ -78,9 +78,11 @@
 //!  api, demo                  requests to answers: routes, payloads, pages; the demo's prices
 //!  access                     who a client is, by key or token, and what it may do: the rules, each refusal, revocation
 //!  hook                       the calls of the backend that decides who may do what
+//!  jwks                       the keys of tokens at a URL, fetched again and again
 //!  tls                        certificates, and which a client gets; sessions over buffers of their callers
 //!  apps                       the running Pusher apps: settings, counters, users, webhooks, reload
 //!  broker, encoder            order, history, mailboxes; publications to frames
+//!  outbound                   whom calls to https:// URLs trust, and what is said when TLS fails
 //!  limits, metrics            connections by address and user, trusted proxies; counters and their formats
 //!  clock, excerpt, lock, prices
 //! ```

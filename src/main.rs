@@ -17,7 +17,7 @@ use listenfd::ListenFd;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use fanfare::config::Config;
+use fanfare::config::{Config, Tls};
 use fanfare::pusher::App;
 use fanfare::server::{Handle, Server};
 use reload::Hangups;
@@ -107,25 +107,34 @@ fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>>
     Ok(())
 }
 
+/// The name of sockets where TLS is spoken (`FileDescriptorName=` of systemd's socket units).
+const TLS_SOCKET: &str = "https";
+
 /// Listens on the sockets that the supervisor has passed (`LISTEN_FDS`, sd_listen_fds(3)), otherwise on the addresses of
-/// `--listen`. Returns the configuration too, with the addresses of these sockets.
+/// `--listen`. Those that are called `https` (`LISTEN_FDNAMES`) speak TLS. Returns the configuration too, with the addresses of
+/// these sockets.
 fn bind(config: Config) -> Result<(Server, Config), Box<dyn Error>> {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut passed = ListenFd::from_env();
     if passed.len() == 0 {
         return Ok((Server::bind(config.clone())?, config));
     }
-    let sockets = (0..passed.len()).map(|index| {
+    let (mut plain, mut tls) = (Vec::new(), Vec::new());
+    let names = names.split(':').map(Some).chain(std::iter::repeat(None));
+    for (index, name) in (0..passed.len()).zip(names) {
         let socket = passed.take_tcp_listener(index).map_err(|error| {
             let remedy = "give the .socket unit ListenStream= with an address and a port";
             format!("LISTEN_FDS: socket {index} does not listen on TCP: {error}; {remedy}")
         })?;
-        socket.ok_or_else(|| format!("LISTEN_FDS: socket {index} is not there"))
-    });
-    let sockets = sockets.collect::<Result<_, _>>()?;
-    tracing::info!("the supervisor has passed sockets that listen, and --listen is not used");
-    let server = Server::with_listeners(config.clone(), sockets)?;
+        let socket = socket.ok_or_else(|| format!("LISTEN_FDS: socket {index} is not there"))?;
+        if name == Some(TLS_SOCKET) { tls.push(socket) } else { plain.push(socket) }
+    }
+    let instead = if tls.is_empty() { "--listen is" } else { "--listen and --tls-listen are" };
+    tracing::info!("the supervisor has passed sockets that listen, and {instead} not used");
+    let server = Server::with_tls_listeners(config.clone(), plain, tls)?;
     let listen = server.local_addrs().to_vec();
-    Ok((server, Config { listen, ..config }))
+    let tls = Tls { listen: server.tls_addrs().to_vec(), ..config.tls };
+    Ok((server, Config { listen, tls, ..config }))
 }
 
 /// Prints the lines of pusher-js that reach the first app, as they are, so that they can be copied.

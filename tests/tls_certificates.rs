@@ -7,10 +7,12 @@
 mod support;
 
 use std::fs;
-use std::io::BufRead;
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rustls::client::Resumption;
@@ -43,23 +45,8 @@ fn spawn_with(pair: &[PathBuf; 2], more: &[&str]) -> Scene {
 }
 
 impl Scene {
-    /// A client that asks for this name and trusts this authority; the handshake is complete.
     fn connect(&self, ca: &Ca, name: &str) -> TlsStream {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(ca.pem.as_bytes()).unwrap()).unwrap();
-        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.resumption = Resumption::disabled();
-        let name = ServerName::try_from(name.to_owned()).unwrap();
-        let mut session = ClientConnection::new(Arc::new(config), name).unwrap();
-        let mut socket = connect(self.address);
-        while session.is_handshaking() {
-            session.complete_io(&mut socket).unwrap();
-        }
-        TlsStream::new(session, socket)
+        client_of(self.address, ca, name)
     }
 
     /// The certificate that it gets.
@@ -83,6 +70,25 @@ impl Scene {
         let line = answer.body.lines().find_map(|line| line.strip_prefix(start).map(str::to_owned));
         line.map(|rest| rest.trim().parse().unwrap())
     }
+}
+
+/// A client that asks for this name and trusts this authority; the handshake is complete.
+fn client_of(address: SocketAddr, ca: &Ca, name: &str) -> TlsStream {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.pem.as_bytes()).unwrap()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut session = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut socket = connect(address);
+    while session.is_handshaking() {
+        session.complete_io(&mut socket).unwrap();
+    }
+    TlsStream::new(session, socket)
 }
 
 fn der(leaf: &Leaf) -> CertificateDer<'static> {
@@ -200,6 +206,36 @@ fn a_renewal_is_seen_without_a_signal_and_nobody_is_disconnected() {
     let reloads = ["replaced", "failed"]
         .map(|result| scene.metric(&format!("fanfare_tls_reloads_total{{result=\"{result}\"}}")));
     assert_eq!(reloads, [Some(1), Some(0)]);
+}
+
+#[test]
+fn a_socket_of_a_supervisor_that_is_called_https_speaks_tls_and_the_others_are_plain() {
+    let (ca, folder) = folder();
+    let leaf = ca.leaf(&["a.test"]);
+    let [cert, key] = leaf.write(folder.path(), "a").map(|path| path.to_str().unwrap().to_owned());
+    let [plain, secured] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let fanfare = env!("CARGO_BIN_EXE_fanfare");
+    // The sockets are its standard input and error, and become descriptors 3 and 4: sd_listen_fds(3).
+    let script = format!(
+        "exec 3<&0 4<&2 0</dev/null 2>/dev/null; LISTEN_FDS=2 LISTEN_FDNAMES=http:https LISTEN_PID=$$ \
+         exec {fanfare} --drain 0s --tls-cert {cert} --tls-key {key}"
+    );
+    let mut child = Command::new("bash")
+        .args(["-c", &script])
+        .stdin(OwnedFd::from(plain.try_clone().unwrap()))
+        .stderr(OwnedFd::from(secured.try_clone().unwrap()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let [plain, secured] = [plain, secured].map(|listener| listener.local_addr().unwrap());
+    assert_eq!(lines.next().unwrap(), format!("listening on http://{plain}"));
+    assert_eq!(lines.next().unwrap(), format!("listening on https://{secured}"));
+    assert_eq!(request(plain, "GET", "/healthz", "", b"").status, 200);
+    let client = client_of(secured, &ca, "a.test");
+    assert_eq!(client.conn.peer_certificates().unwrap()[0], der(&leaf));
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

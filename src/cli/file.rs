@@ -192,6 +192,19 @@ mod tests {
     }
 
     #[test]
+    fn tables_of_certificates_are_pairs_unless_a_flag_gives_them_and_have_to_be_right_in_any_case() {
+        let pairs = "[[tls]]\ncert = 'c'\nkey = 'k'\n";
+        let as_flag = |known: Known| move |_: &str| known;
+        let file = ConfigFile::parse(pairs, as_flag(Known::Flag)).unwrap();
+        assert_eq!(file.pairs().unwrap(), [TlsPair { cert: "c".into(), key: "k".into() }]);
+        assert_eq!(file.words_without(&[]).count(), 0);
+        let file = ConfigFile::parse(pairs, as_flag(Known::Overridden)).unwrap();
+        assert!(file.pairs().unwrap().is_empty());
+        let file = ConfigFile::parse("[[tls]]\ncert = 'c'\n", as_flag(Known::Overridden)).unwrap();
+        assert!(file.pairs().unwrap_err().contains("key: missing"));
+    }
+
+    #[test]
     fn the_keys_with_other_values_than_before_are_named_without_the_apps() {
         let before = parse("echo = true\nmax-lag = '1MiB'\napp = '1:k:s'\n").unwrap();
         assert!(

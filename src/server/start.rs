@@ -86,18 +86,33 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::bind`]; also if there is no socket.
-    pub fn with_listeners(
+    pub fn with_listeners(config: Config, sockets: Vec<std::net::TcpListener>) -> Result<Self, StartError> {
+        Self::with_tls_listeners(config, sockets, Vec::new())
+    }
+
+    /// The same with sockets that speak TLS, which take the place of `config.tls.listen`. If there are none, those addresses are
+    /// bound.
+    ///
+    /// # Errors
+    /// As [`Server::with_listeners`]; also if there are such sockets and no certificate.
+    pub fn with_tls_listeners(
         mut config: Config,
         sockets: Vec<std::net::TcpListener>,
+        tls_sockets: Vec<std::net::TcpListener>,
     ) -> Result<Self, StartError> {
-        config.listen = sockets.iter().map(std::net::TcpListener::local_addr).collect::<Result<_, _>>()?;
+        let addresses = |sockets: &[std::net::TcpListener]| -> io::Result<Vec<_>> {
+            sockets.iter().map(std::net::TcpListener::local_addr).collect()
+        };
+        config.listen = addresses(&sockets)?;
+        if !tls_sockets.is_empty() {
+            config.tls.listen = addresses(&tls_sockets)?;
+        }
         config.check().map_err(StartError::Config)?;
-        let listeners = sockets.into_iter().map(|socket| {
-            socket.set_nonblocking(true)?;
-            Ok(TcpListener::from_std(socket))
-        });
-        let tls = bind_tls(&config)?;
-        Self::serve_with(config, listeners.collect::<io::Result<_>>()?, tls, Engine::Local)
+        let tls = match tls_sockets.is_empty() {
+            true => bind_tls(&config)?,
+            false => (Some(tls_of(&config)?), listeners_of(tls_sockets)?),
+        };
+        Self::serve_with(config, listeners_of(sockets)?, tls, Engine::Local)
     }
 
     pub(super) fn bind_with(config: Config, engine: Engine) -> Result<Self, StartError> {
@@ -334,10 +349,7 @@ fn bind_tls(config: &Config) -> Result<(Option<Tls>, Vec<TcpListener>), StartErr
     if config.tls.listen.is_empty() {
         return Ok((None, Vec::new()));
     }
-    let tls = Tls::new(&config.tls.pairs).map_err(StartError::Tls)?;
-    let news = tls.news(clock::unix_ms() / 1000);
-    tracing::info!("certificates: {}", news.summary);
-    news.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let tls = tls_of(config)?;
     let bound = config
         .tls
         .listen
@@ -351,6 +363,24 @@ fn trust(config: &Config) -> Result<Trust, StartError> {
     let ca_file = config.ca_file.as_deref();
     Trust::new(ca_file)
         .map_err(|fault| StartError::CaFile(ca_file.unwrap_or(Path::new("")).to_owned(), fault))
+}
+
+/// The certificates, of which the log gets a line.
+fn tls_of(config: &Config) -> Result<Tls, StartError> {
+    let tls = Tls::new(&config.tls.pairs).map_err(StartError::Tls)?;
+    let news = tls.news(clock::unix_ms() / 1000);
+    tracing::info!("certificates: {}", news.summary);
+    news.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(tls)
+}
+
+/// The same sockets for the loops.
+fn listeners_of(sockets: Vec<std::net::TcpListener>) -> io::Result<Vec<TcpListener>> {
+    let listener = |socket: std::net::TcpListener| {
+        socket.set_nonblocking(true)?;
+        Ok(TcpListener::from_std(socket))
+    };
+    sockets.into_iter().map(listener).collect()
 }
 
 fn addresses_of(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
