@@ -173,6 +173,7 @@
 //! | 13 | `server/connection/sending.rs` | outbox and unread bytes in one write, then lag is judged (`flush`) |
 //! | 14 | `server/connection/stream.rs` | the system call (`write`) |
 
+pub mod app;
 pub mod backend;
 pub mod commands;
 pub mod config;
@@ -183,3 +184,7 @@ pub mod pusher;
 pub mod server;
 pub mod token;
 pub mod ws;
+
+pub use config::Config;
+pub use hub::ChannelName;
+pub use server::{Handle, Server};

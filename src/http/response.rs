@@ -62,6 +62,31 @@ impl Response {
         Self::text(status, &format!("{sentence}."))
     }
 
+    /// 200 with a page.
+    pub fn html(page: impl Into<String>) -> Self {
+        Self::new(Status::OK).body("text/html; charset=utf-8", page.into())
+    }
+
+    /// 400: the request is wrong, and the sentence says how.
+    pub fn bad_request(sentence: &str) -> Self {
+        Self::text(Status::BAD_REQUEST, sentence)
+    }
+
+    /// 401: nobody has proved who they are.
+    pub fn unauthorized(sentence: &str) -> Self {
+        Self::text(Status::UNAUTHORIZED, sentence)
+    }
+
+    /// 403: whoever it is may not.
+    pub fn forbidden(sentence: &str) -> Self {
+        Self::text(Status::FORBIDDEN, sentence)
+    }
+
+    /// 404: nothing is here.
+    pub fn not_found(sentence: &str) -> Self {
+        Self::text(Status::NOT_FOUND, sentence)
+    }
+
     /// A response whose body is JSON.
     pub fn json(status: Status, body: impl Into<Vec<u8>>) -> Self {
         Self::new(status).body("application/json", body)
@@ -93,6 +118,16 @@ impl Response {
     /// The status.
     pub fn status(&self) -> Status {
         self.status
+    }
+
+    /// The number of bytes of the body.
+    pub fn body_len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The body.
+    pub fn body_bytes(&self) -> &[u8] {
+        &self.body
     }
 
     /// Appends the head of a response that ends with the connection, not after a length: RFC 9112 §6.3. The caller appends

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::hub::{ChannelName, Content, EventName, InvalidChannelName, InvalidEventName, Owner, Source};
+use crate::server::broker::payload::{NotJson, Payload};
 use crate::server::excerpt::Excerpt;
 use crate::ws::CloseCode;
 
@@ -54,6 +55,19 @@ impl Draft {
         Self::new(channel, Content::Binary, data.into())
     }
 
+    /// A publication of a program, for a channel whose name was checked.
+    ///
+    /// # Errors
+    /// The channel is one of the server's own, or the payload has no JSON.
+    pub(crate) fn of(channel: &ChannelName, payload: impl Payload) -> Result<Self, OwnFault> {
+        if channel.is_reserved() {
+            return Err(OwnFault::Reserved);
+        }
+        let (content, data) = payload.into_parts().map_err(|NotJson| OwnFault::NotJson)?;
+        let (channel, source) = (channel.clone(), Source::Publisher);
+        Ok(Self { channel, event: None, content, data, source, excluded: None, frame: None })
+    }
+
     /// The same with an event name, which envelopes carry.
     ///
     /// # Errors
@@ -77,6 +91,15 @@ impl Draft {
             frame: None,
         })
     }
+}
+
+/// Why a program's own publication is no draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnFault {
+    /// A channel of the server's own.
+    Reserved,
+    /// The value has no JSON.
+    NotJson,
 }
 
 /// Why a body or a message cannot be published.

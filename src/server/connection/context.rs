@@ -22,11 +22,17 @@ use crate::server::apps::running::RunningApp;
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::arrivals::{Arrival, Departure};
 use crate::server::broker::audience::Cache;
+use crate::server::broker::calls::{Call, Congested};
 use crate::server::broker::joins::{Full, Joined, Joiner, Leaver};
+use crate::server::broker::mailbox::Mailbox;
 use crate::server::broker::presence::Present;
 use crate::server::broker::roads::Road;
 use crate::server::clock::Millis;
 use crate::server::encoder::Encoder;
+use crate::server::handle::Handle;
+use crate::server::handlers::actors::Actors;
+use crate::server::handlers::link::{Address, Door};
+use crate::server::handlers::program::Program;
 use crate::server::metrics::counters::Counters;
 use crate::server::metrics::refusals::Reason;
 use crate::server::shared::Shared;
@@ -62,6 +68,12 @@ pub struct Context {
     pub audits: Audits,
     /// Requests that carried sessions and do so no more. The loop tells the sessions.
     pub released: Vec<Released>,
+    /// What a program has brought.
+    pub program: Arc<Program>,
+    /// The sessions of the program.
+    pub actors: Actors,
+    /// The way into this loop.
+    door: Arc<dyn Door>,
     pub timeouts: Timeouts,
     pub lag_rules: LagRules,
     /// The time when this turn's wait ended; from the flush phase on, the time when that began.
@@ -88,6 +100,23 @@ pub struct Released {
     pub carrier: u64,
 }
 
+/// The way into a loop by its mailbox.
+#[derive(Debug)]
+struct LoopDoor {
+    mailboxes: Arc<[Mailbox]>,
+    loop_index: usize,
+}
+
+impl Door for LoopDoor {
+    fn call(&self, call: Call) -> Result<(), Congested> {
+        self.mailboxes[self.loop_index].call(call)
+    }
+
+    fn call_anyway(&self, call: Call) {
+        self.mailboxes[self.loop_index].call_anyway(call);
+    }
+}
+
 impl Context {
     /// For the loop with this index.
     pub fn new(loop_index: usize, shared: Arc<Shared>) -> Self {
@@ -96,6 +125,9 @@ impl Context {
         let encoder = Encoder::new(&shared.config);
         let throttle = Throttle::new(shared.limits.messages());
         Self {
+            program: Arc::new(Program::new(Handle::new(Arc::clone(&shared)))),
+            actors: Actors::default(),
+            door: Arc::new(LoopDoor { mailboxes: shared.broker.shared_mailboxes(), loop_index }),
             access: shared.access(),
             began_unix_ms: shared.clock.began_unix_ms(),
             shared,
@@ -120,6 +152,11 @@ impl Context {
             drawn: 0,
             taken: VecDeque::new(),
         }
+    }
+
+    /// How other threads reach the connection that is being called.
+    pub fn address(&self) -> Address {
+        Address { door: Arc::clone(&self.door), connection: self.owner }
     }
 
     /// Counts a refusal, and logs it if it is time for a line.

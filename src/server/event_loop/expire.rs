@@ -4,6 +4,7 @@
 
 use super::EventLoop;
 use super::housekeeping::FirstLoop;
+use super::ticks::Every;
 use crate::server::broker::mailbox::FIRST_LOOP;
 use crate::server::clock::{self, Millis};
 use crate::server::connection::Next;
@@ -16,11 +17,6 @@ use crate::server::shared::Shared;
 const SWEEP_MS: u64 = 1000;
 
 impl EventLoop {
-    /// Has this loop publish the demo's prices.
-    pub fn set_demo(&mut self, demo: Demo) {
-        self.first_loop.demo = Some(demo);
-    }
-
     /// Does what is due: timeouts of connections, expired history, the demo, the dashboard's figures, the stop.
     pub(super) fn expire(&mut self) {
         self.arrivals.expire(self.context.now);
@@ -34,6 +30,7 @@ impl EventLoop {
             let published = demo.publish_due(demo_call, broker, cx.now, clock::unix_ms());
             cx.counters.note_keyless_publishes(published);
         }
+        self.first_loop.ticks.iter_mut().for_each(|every| every.tick(&self.context));
         self.expire_figures();
         self.expire_drain();
     }
@@ -76,10 +73,11 @@ impl EventLoop {
         Some(due_at.max(self.sweep.not_before))
     }
 
-    /// When the sweep, the figures and the demo are due.
-    pub(super) fn housekeeping_deadlines(&self) -> [Option<Millis>; 3] {
-        let FirstLoop { demo, ticker } = &self.first_loop;
-        [self.next_sweep(), ticker.deadline(), demo.as_ref().and_then(Demo::next)]
+    /// When the sweep, the figures, the demo and the program's ticks are due.
+    pub(super) fn housekeeping_deadlines(&self) -> [Option<Millis>; 4] {
+        let FirstLoop { demo, ticker, ticks } = &self.first_loop;
+        let tick = ticks.iter().map(Every::next).min();
+        [self.next_sweep(), ticker.deadline(), demo.as_ref().and_then(Demo::next), tick]
     }
 
     /// Whether prices or figures have a new subscriber that this loop has not noticed yet.

@@ -62,11 +62,15 @@ pub enum Reason {
     Silent,
     /// A subscriber past `--max-lag`. It is counted by policy, not here.
     Lagged,
+    /// A connection of a program whose handler failed or panicked.
+    Handler,
+    /// Handlers of a program that took long. It refuses nothing, and is not counted here.
+    SlowHandler,
 }
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::NoRoom,
         Self::Descriptors,
         Self::Memory,
@@ -90,6 +94,8 @@ impl Reason {
         Self::Command,
         Self::Silent,
         Self::Lagged,
+        Self::Handler,
+        Self::SlowHandler,
     ];
 
     /// Its label in metrics, if it is counted there.
@@ -117,7 +123,8 @@ impl Reason {
             Self::Pusher => "pusher",
             Self::Command => "command",
             Self::Silent => "silent",
-            Self::Lagged => return None,
+            Self::Handler => "handler",
+            Self::Lagged | Self::SlowHandler => return None,
         })
     }
 

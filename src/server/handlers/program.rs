@@ -1,0 +1,74 @@
+//! All that a program has brought to a server: its routes, its workers, and what is done about a panic of its own.
+//!
+//! Each loop has a share of it. It knows the handle, and nothing that the handle knows leads back to it.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::routes::{Route, Routes};
+use super::workers::Workers;
+use crate::server::handle::Handle;
+
+/// The threads for work that blocks, unless the program says otherwise: jobs wait for others' answers, most of them, so the
+/// number of cores does not matter.
+const WORKERS: usize = 4;
+
+/// What is done when a handler panics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnPanic {
+    /// Its connection is closed with 1011, a line is logged, and the server goes on. Needs unwinding, which is the default of
+    /// cargo's profiles: a program that is built with `panic = "abort"` ends with any panic.
+    #[default]
+    Close,
+    /// The server stops, and `run` panics.
+    Stop,
+}
+
+/// What a program has brought.
+#[derive(Debug)]
+pub struct Program {
+    pub handle: Handle,
+    pub routes: Routes,
+    pub workers: Workers,
+    pub on_panic: OnPanic,
+    panics: AtomicU64,
+}
+
+impl Program {
+    /// Nothing yet.
+    pub fn new(handle: Handle) -> Self {
+        Self {
+            handle,
+            routes: Routes::default(),
+            workers: Workers::new(WORKERS),
+            on_panic: OnPanic::default(),
+            panics: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a panic of one of its handlers.
+    pub fn note_panic(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The panics so far.
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    /// What a log line calls a route.
+    pub fn name(&self, route: u16) -> &str {
+        self.routes.get(route).map_or("?", Route::pattern)
+    }
+}
+
+/// What a panic says, for a log line.
+pub struct Said<'a>(pub &'a (dyn Any + Send));
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.downcast_ref::<&str>().copied();
+        f.write_str(text.or_else(|| self.0.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text"))
+    }
+}
