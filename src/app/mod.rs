@@ -7,12 +7,14 @@ mod remote;
 mod serving;
 mod session;
 mod socket;
+mod testing;
 
 pub use accept::{Accept, Accepted, IntoOutcome, IntoResponse};
 pub use remote::Remote;
 pub use serving::Stateless;
 pub use session::Session;
 pub use socket::{Socket, WorkRefused};
+pub use testing::SessionTest;
 
 pub use crate::http::{Response, Status};
 pub use crate::server::broker::calls::Congested;

@@ -108,6 +108,7 @@ pub trait Session: Sized + 'static {
 }
 
 /// A session behind its type.
+#[derive(Debug)]
 pub(super) struct Typed<S>(pub S);
 
 impl<S: Session> Actor for Typed<S> {

@@ -117,7 +117,7 @@ impl Shared {
         lock(&self.refusals).note(reason, count as u64, now, what);
     }
 
-    /// All numbers of the server at this moment. O(loops), whatever the number of connections.
+    /// All numbers of the server at this moment, but those of a program's handlers. O(loops), whatever the number of connections.
     pub fn snapshot(&self) -> Snapshot {
         let own = usize::from(self.broker.subscribers_len(FIGURES_CHANNEL).is_some());
         Snapshot {
@@ -132,6 +132,8 @@ impl Shared {
             webhooks: self.apps.webhook_counts(),
             backend: self.hook.as_ref().map(Hook::counts),
             audit_lost: self.audit.as_ref().map_or(0, Audit::lost),
+            handler_panics: 0,
+            handlers: Vec::new(),
             uptime: self.clock.elapsed(),
         }
     }

@@ -76,6 +76,16 @@ impl Draft {
         Ok(Self { event: Some(EventName::new(name).map_err(DraftError::Event)?), ..self })
     }
 
+    /// The channel.
+    pub(crate) fn channel_name(&self) -> &ChannelName {
+        &self.channel
+    }
+
+    /// The bytes.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.data
+    }
+
     fn new(channel: &str, content: Content, data: Bytes) -> Result<Self, DraftError> {
         let channel = ChannelName::new(channel).map_err(DraftError::Channel)?;
         if channel.is_reserved() {

@@ -455,7 +455,9 @@ fn report_on(report: Report, cx: &mut Context) -> Response {
     match report {
         Report::Metrics => {
             cx.put_counters();
-            admin::metrics(&cx.shared.snapshot(), &cx.shared.meters.process.figures())
+            let mut snapshot = cx.shared.snapshot();
+            cx.program.report(&mut snapshot);
+            admin::metrics(&snapshot, &cx.shared.meters.process.figures())
         }
         Report::Readiness => admin::readiness(cx.shared.stop() != Stop::No),
         Report::Presence(channel) => admin::presence(&channel, cx.presence_of(&channel)),

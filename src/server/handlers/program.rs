@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::routes::{Route, Routes};
 use super::workers::Workers;
 use crate::server::handle::Handle;
+use crate::server::metrics::snapshot::Snapshot;
 
 /// The threads for work that blocks, unless the program says otherwise: jobs wait for others' answers, most of them, so the
 /// number of cores does not matter.
@@ -52,9 +53,14 @@ impl Program {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The panics so far.
-    pub fn panics(&self) -> u64 {
-        self.panics.load(Ordering::Relaxed)
+    /// Fills in the numbers of its handlers.
+    pub fn report(&self, snapshot: &mut Snapshot) {
+        snapshot.handler_panics = self.panics.load(Ordering::Relaxed);
+        let figures = self.routes.iter().map(|route| {
+            let (calls, took) = route.spent.so_far();
+            (route.pattern().to_owned(), calls, took)
+        });
+        snapshot.handlers = figures.collect();
     }
 
     /// What a log line calls a route.

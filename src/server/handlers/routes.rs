@@ -124,12 +124,12 @@ impl Routes {
         if route.is_replaceable {
             *route = Route::new(route.pattern.clone());
         }
-        let is_taken = match handler {
-            Handler::Open(open) => route.open.replace(open).is_some(),
-            Handler::Get(get) => route.get.replace(get).is_some(),
-            Handler::Post(post) => route.post.replace(post).is_some(),
+        let is_free = match handler {
+            Handler::Open(open) => fill(&mut route.open, open),
+            Handler::Get(get) => fill(&mut route.get, get),
+            Handler::Post(post) => fill(&mut route.post, post),
         };
-        if is_taken { Err(RouteError::Taken(route.pattern().to_owned())) } else { Ok(()) }
+        if is_free { Ok(()) } else { Err(RouteError::Taken(route.pattern().to_owned())) }
     }
 
     /// Those that are there are the server's, and each may be replaced.
@@ -156,6 +156,15 @@ impl Routes {
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.0.iter()
     }
+}
+
+/// Fills an empty place; false if it is not empty.
+fn fill<T>(place: &mut Option<T>, handler: T) -> bool {
+    let is_free = place.is_none();
+    if is_free {
+        *place = Some(handler);
+    }
+    is_free
 }
 
 impl fmt::Debug for Opened {

@@ -36,6 +36,10 @@ pub struct Snapshot {
     pub webhooks: Vec<(Box<str>, Counts)>,
     /// What was asked of the backend that decides, if there is one.
     pub backend: Option<backend::Counts>,
+    /// Panics of a program's handlers.
+    pub handler_panics: u64,
+    /// Of each route of a program its pattern, the calls of its handlers, and the time that they took.
+    pub handlers: Vec<(String, u64, Duration)>,
     /// Lines of the audit that were not written.
     pub audit_lost: u64,
     /// Since the server was bound.
