@@ -26,4 +26,6 @@ pub use crate::server::handlers::pattern::RouteError;
 pub use crate::server::handlers::program::OnPanic;
 pub use crate::server::handlers::reply::Reply;
 pub use crate::server::handlers::request::{Identity, Request};
+pub use crate::server::handlers::watching::{Publication, Refusal, Sender};
+pub use crate::server::{Draft, PublishError};
 pub use crate::ws::CloseCode;

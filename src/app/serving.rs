@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::app::accept::{Accepted, IntoOutcome, IntoResponse, opened};
 use crate::app::session::Session;
 use crate::app::socket::Socket;
-use crate::config::Config;
+use crate::config::{Config, Glob};
 use crate::http::Response;
 use crate::server::event_loop::ticks::Every;
 use crate::server::handlers::failure::Outcome;
@@ -21,8 +21,9 @@ use crate::server::handlers::program::OnPanic;
 use crate::server::handlers::reply::Reply;
 use crate::server::handlers::request::Request;
 use crate::server::handlers::routes::{Handler, Post};
+use crate::server::handlers::watching::{Publication, Refusal, Sender};
 use crate::server::handlers::workers::Workers;
-use crate::server::{Handle, Server, StartError};
+use crate::server::{Draft, Handle, Server, StartError};
 
 /// What a program serves.
 ///
@@ -192,6 +193,50 @@ impl Server {
     pub fn every(&mut self, interval: Duration, act: impl FnMut(&Handle) + Send + 'static) -> &mut Self {
         let every_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
         self.ticks.push(Every::new(every_ms, Box::new(act)));
+        self
+    }
+
+    /// Looks at what clients publish to the channels of a glob before it has its identifier: the filter may change it, or refuse it
+    /// with a sentence for its sender. By HTTP that is 403, to speakers of envelopes a fault, and others are closed with 1008. What
+    /// the program publishes itself is not looked at, nor what comes by the HTTP API of Pusher, which has the app's secret. Several
+    /// filters look one after the other.
+    ///
+    /// ```no_run
+    /// # use fanfare::{Config, Server};
+    /// use fanfare::app::Refusal;
+    /// # let mut server = Server::bind(Config::default())?;
+    /// server.filter("chat-*", |draft, sender| {
+    ///     let text = draft.as_text().ok_or_else(|| Refusal::new("Texts only."))?;
+    ///     let signed = format!("{}: {text}", sender.identity().and_then(|who| who.user).unwrap_or("somebody"));
+    ///     draft.set_payload(signed).map_err(|_| Refusal::new("It is text."))
+    /// });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn filter(
+        &mut self,
+        channels: &str,
+        filter: impl Fn(&mut Draft, &Sender<'_>) -> Result<(), Refusal> + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.program.watching.filters.push((Glob::new(channels), Box::new(filter)));
+        self
+    }
+
+    /// Tells the program of each publication to the channels of a glob, whoever made it: once, after it has its identifier, in the
+    /// channel's order, on the first loop. Call it before anything is published to them.
+    ///
+    /// ```no_run
+    /// # use fanfare::{Config, Server};
+    /// # let mut server = Server::bind(Config::default())?;
+    /// server.tap("chat-*", |publication| println!("{} {}", publication.channel(), publication.text().unwrap_or("?")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tap(
+        &mut self,
+        channels: &str,
+        tap: impl Fn(&Publication<'_>) + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.handle().tap(Glob::new(channels));
+        self.program.watching.taps.push((Glob::new(channels), Box::new(tap)));
         self
     }
 

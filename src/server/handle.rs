@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Glob};
 use crate::hub::{ChannelName, Published};
 use crate::pusher::App;
 use crate::server::access::KeyChanges;
@@ -71,6 +71,11 @@ impl Handle {
         match self.shared.broker.publish(draft, Waiter::Nobody, self.shared.clock.now()) {
             Publishing::Done(_) | Publishing::Awaited => Ok(()),
         }
+    }
+
+    /// Has publications to these channels posted to the first loop too.
+    pub(crate) fn tap(&self, glob: Glob) {
+        self.shared.broker.tap(glob);
     }
 
     /// How many subscribers a channel has now, on all loops.

@@ -77,13 +77,41 @@ impl Draft {
     }
 
     /// The channel.
-    pub(crate) fn channel_name(&self) -> &ChannelName {
+    #[must_use]
+    pub fn channel_name(&self) -> &ChannelName {
         &self.channel
     }
 
     /// The bytes.
-    pub(crate) fn payload(&self) -> &[u8] {
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
         &self.data
+    }
+
+    /// The text, if it is text or JSON.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self.content {
+            Content::Text | Content::Json => str::from_utf8(&self.data).ok(),
+            Content::Binary => None,
+        }
+    }
+
+    /// The name of the event, if it has one.
+    #[must_use]
+    pub fn event_name(&self) -> Option<&str> {
+        self.event.as_ref().map(|event| event.as_str())
+    }
+
+    /// Has another payload from now on.
+    ///
+    /// # Errors
+    /// The value has no JSON. The draft is as it was.
+    pub fn set_payload(&mut self, payload: impl Payload) -> Result<(), NotJson> {
+        (self.content, self.data) = payload.into_parts()?;
+        // It was that of the bytes before.
+        self.frame = None;
+        Ok(())
     }
 
     fn new(channel: &str, content: Content, data: Bytes) -> Result<Self, DraftError> {

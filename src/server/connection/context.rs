@@ -24,7 +24,7 @@ use crate::server::broker::arrivals::{Arrival, Departure};
 use crate::server::broker::audience::Cache;
 use crate::server::broker::calls::{Call, Congested};
 use crate::server::broker::joins::{Full, Joined, Joiner, Leaver};
-use crate::server::broker::mailbox::Mailbox;
+use crate::server::broker::mailbox::{FIRST_LOOP, Mailbox};
 use crate::server::broker::presence::Present;
 use crate::server::broker::roads::Road;
 use crate::server::clock::Millis;
@@ -89,6 +89,8 @@ pub struct Context {
     /// Draws numbers that clients cannot guess: the digests of a counter under a random key.
     random: RandomState,
     drawn: u64,
+    /// Publications that the program is to be told of, when no lock is held.
+    tapped: VecDeque<Arc<Publication>>,
     /// Reused buffer for what is taken from the mailbox; empty between uses.
     taken: VecDeque<Arc<Publication>>,
 }
@@ -150,6 +152,7 @@ impl Context {
             has_new_watcher: false,
             random: RandomState::new(),
             drawn: 0,
+            tapped: VecDeque::new(),
             taken: VecDeque::new(),
         }
     }
@@ -239,7 +242,8 @@ impl Context {
     /// Takes publications of about `len_max` bytes out of the mailbox and appends them to the logs, encoded once per wire
     /// form. Returns how many bytes it took.
     pub fn apply(&mut self, len_max: usize) -> usize {
-        let Self { shared, loop_index, hub, encoder, taken, .. } = self;
+        let Self { shared, loop_index, hub, encoder, taken, tapped, program, .. } = self;
+        let is_told = *loop_index == FIRST_LOOP && !program.watching.taps.is_empty();
         let len = shared.broker.mailbox(*loop_index).take_publications(len_max, taken);
         for publication in taken.drain(..) {
             let name = publication.channel.as_str();
@@ -248,8 +252,25 @@ impl Context {
             let id = (publication.source != Source::Protocol).then_some(publication.id);
             let sending = Sending { excluded, frame: publication.frames.plain(), id };
             hub.append_with(name, sending, |form, out| encoder.publication(&publication, form, out));
+            if is_told && id.is_some() {
+                tapped.push_back(publication);
+            }
         }
         len
+    }
+
+    /// Tells the program of the publications that it wants to be told of. No lock may be held: it may publish.
+    pub fn tell_taps(&mut self) {
+        while let Some(publication) = self.tapped.pop_front() {
+            let program = &self.program;
+            program.watching.tap(&publication, program.on_panic, |said| {
+                program.note_panic();
+                self.note(
+                    Reason::Handler,
+                    &format_args!("a tap of {}, which panicked: {said}", publication.channel),
+                );
+            });
+        }
     }
 
     /// Calls `join` under the channel's lock: nothing can be published to the channel meanwhile, and all earlier

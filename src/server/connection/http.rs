@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::auditing::NotPut;
 use super::context::Context;
 use super::life::{After, Expects, Life};
 use super::{Connection, Next};
@@ -267,8 +268,9 @@ impl Connection {
                 http.expects = Expects::Delivery { after };
                 return;
             }
-            Err(KeyRefused::Reused) => answers::key_reused(),
-            Err(KeyRefused::NoRoom) => {
+            Err(NotPut::Program(refusal)) => Response::text(Status::FORBIDDEN, &refusal.to_string()),
+            Err(NotPut::Key(KeyRefused::Reused)) => answers::key_reused(),
+            Err(NotPut::Key(KeyRefused::NoRoom)) => {
                 cx.note(Reason::Memory, &"a publication with a key: --max-memory is reached");
                 answers::no_room_for_key()
             }

@@ -4,11 +4,12 @@
 
 use std::borrow::Cow;
 
+use super::auditing::NotPut;
 use super::client::Awaited;
 use super::context::Context;
 use super::joining::join;
 use super::life::{Awaits, Life, Messages, Rest, WebSocket};
-use super::obeying::fault_of_key;
+use super::obeying::fault_of_put;
 use super::{Connection, Next};
 use crate::commands::Fault;
 use crate::hub::Subscription;
@@ -148,6 +149,11 @@ impl Connection {
         (next, left_len)
     }
 
+    /// Whether its client speaks envelopes.
+    fn is_envelope(&self) -> bool {
+        matches!(&self.life, Life::WebSocket(websocket) if websocket.is_envelope())
+    }
+
     fn fail(&mut self, error: Error, cx: &mut Context) {
         cx.note(Reason::of_close(error.close_code()), &error);
         self.end_actor(Some(error.close_code()), &error.to_string(), ClosedBy::Server, cx);
@@ -195,21 +201,27 @@ impl Connection {
     /// is wrong with its key.
     pub(super) fn publish_sent(&mut self, sent: Sent, cx: &mut Context) {
         let Sent { draft, reference, key } = sent;
-        let name = || draft.channel.local().into();
+        let sent_to = draft.channel.clone();
+        let name = || sent_to.local().into();
         let channel: Option<Box<str>> = (reference.is_some() || key.is_some()).then(name);
         let publishing = self.put(draft, key, cx);
-        let channel = match (publishing, channel) {
+        let channel = match (&publishing, channel) {
             (Ok(Publishing::Done(receipt)), None) => return self.note_published(receipt.published, cx),
             // An outcome that comes later is counted then.
             (Ok(Publishing::Awaited), None) => return,
             (_, Some(channel)) => channel,
-            (Err(_), None) => unreachable!("there is a key"),
+            (Err(_), None) => sent_to.local().into(),
         };
         match publishing {
             Ok(Publishing::Done(receipt)) => self.answer_command(Ok(receipt), reference, channel, cx),
             Ok(Publishing::Awaited) => self.await_outcome(Awaited { reference, channel }),
+            Err(NotPut::Program(refusal)) if !self.is_envelope() => {
+                // It has no other way to be told.
+                cx.note(Reason::Policy, &refusal);
+                self.close(CloseCode::POLICY_VIOLATION, &refusal.to_string(), cx);
+            }
             Err(refused) => {
-                let kind = fault_of_key(refused, cx);
+                let kind = fault_of_put(refused, cx);
                 self.refuse_command(&Fault { reference, channel: Some(channel.into()), kind }, cx);
             }
         }

@@ -227,6 +227,7 @@ impl EventLoop {
     /// again and takes the next slice.
     fn apply(&mut self) {
         self.slice_left -= self.context.apply(self.slice_left).min(self.slice_left);
+        self.context.tell_taps();
         for answer in self.mailbox().take_answers() {
             self.answer_publisher(answer);
         }

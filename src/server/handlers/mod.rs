@@ -12,4 +12,5 @@ pub mod program;
 pub mod reply;
 pub mod request;
 pub mod routes;
+pub mod watching;
 pub mod workers;

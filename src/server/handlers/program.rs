@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::routes::{Route, Routes};
+use super::watching::Watching;
 use super::workers::Workers;
 use crate::server::handle::Handle;
 use crate::server::metrics::snapshot::Snapshot;
@@ -32,6 +33,7 @@ pub struct Program {
     pub handle: Handle,
     pub routes: Routes,
     pub workers: Workers,
+    pub watching: Watching,
     pub on_panic: OnPanic,
     panics: AtomicU64,
 }
@@ -43,6 +45,7 @@ impl Program {
             handle,
             routes: Routes::default(),
             workers: Workers::new(WORKERS),
+            watching: Watching::default(),
             on_panic: OnPanic::default(),
             panics: AtomicU64::new(0),
         }

@@ -43,6 +43,12 @@ pub struct Identity<'a> {
     pub key: Option<&'a str>,
 }
 
+impl<'a> Identity<'a> {
+    pub(super) fn of(who: &'a access::Identity) -> Self {
+        Self { user: who.sub(), info: who.info(), key: who.key_name() }
+    }
+}
+
 impl<'a> Request<'a> {
     pub(crate) fn new(
         head: &'a http::Request,
@@ -109,8 +115,7 @@ impl<'a> Request<'a> {
     /// Who made the request, if it proved that by a token or a key of the configuration.
     #[must_use]
     pub fn identity(&self) -> Option<Identity<'_>> {
-        let who = self.identity?;
-        Some(Identity { user: who.sub(), info: who.info(), key: who.key_name() })
+        self.identity.map(Identity::of)
     }
 
     /// The subprotocols that a WebSocket client offers, in its order.
