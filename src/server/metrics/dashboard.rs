@@ -217,6 +217,8 @@ mod tests {
         };
         let snapshot = Snapshot {
             audit_lost: 0,
+            handler_panics: 0,
+            handlers: Vec::new(),
             counters,
             keys: Vec::new(),
             refusals: vec![("bad_request", 3), ("silent", 0)],
