@@ -2,7 +2,8 @@
 //!
 //! Where they are registered is in `serving`.
 
-use crate::app::session::{Session, Typed};
+use crate::app::session::Session;
+use crate::app::typed::Typed;
 use crate::http::Response;
 use crate::server::handlers::failure::Outcome;
 use crate::server::handlers::routes::Opened;

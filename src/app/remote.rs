@@ -1,9 +1,10 @@
-//! A connection for other threads: they send to it, hand its session events, and close it.
+//! A connection for other threads: they send to it, hand its session events, and close it; and jobs on threads of the pool.
 //!
 //! What they hand over waits in the mailbox of the connection's loop.
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use bytes::Bytes;
 
@@ -115,6 +116,64 @@ impl<S> fmt::Debug for Remote<S> {
         write!(f, "Remote({})", self.address.connection)
     }
 }
+
+/// Other threads.
+impl<S: Session> Socket<'_, S> {
+    /// The way in for other threads.
+    #[must_use]
+    pub fn remote(&self) -> Remote<S> {
+        Remote::new(self.link.address())
+    }
+
+    /// Runs `job` on a thread of the pool, then `then` here with what it returned, if the connection is still there: for what
+    /// would block the loop, such as a query or a file. There are [`Server::workers`](crate::Server::workers) threads. A job that
+    /// panics closes the connection, as a handler does.
+    ///
+    /// # Errors
+    /// 1,024 jobs wait for a thread. Both closures come back.
+    pub fn work<T, J, R>(&mut self, job: J, then: R) -> Result<(), WorkRefused<J, R>>
+    where
+        T: Send + 'static,
+        J: FnOnce() -> T + Send + 'static,
+        R: FnOnce(&mut S, &mut Socket<'_, S>, T) -> Outcome + Send + 'static,
+    {
+        if !self.link.has_worker() {
+            return Err(WorkRefused { job, then });
+        }
+        let address = self.link.address();
+        self.link.work(Box::new(move || {
+            let result = catch_unwind(AssertUnwindSafe(job));
+            let parcel = Parcel::<S>::Then(Box::new(move |session, socket| match result {
+                Ok(result) => then(session, socket, result),
+                Err(panic) => resume_unwind(panic),
+            }));
+            parcel.deliver(&address);
+        }));
+        Ok(())
+    }
+}
+
+/// A job that was not taken, since too many wait.
+pub struct WorkRefused<J, R> {
+    /// The job.
+    pub job: J,
+    /// What was to be done with its result.
+    pub then: R,
+}
+
+impl<J, R> fmt::Debug for WorkRefused<J, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WorkRefused")
+    }
+}
+
+impl<J, R> fmt::Display for WorkRefused<J, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("too many jobs wait for the workers; try again later, or give the server more of them")
+    }
+}
+
+impl<J, R> std::error::Error for WorkRefused<J, R> {}
 
 #[cfg(test)]
 mod tests {

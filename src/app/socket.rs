@@ -3,13 +3,10 @@
 //! How other threads reach it is in `remote`.
 
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::app::remote::{Parcel, Remote};
-use crate::app::session::Session;
 use crate::hub::{ChannelName, PublicationId};
 use crate::server::PublishError;
 use crate::server::broker::draft::Draft;
@@ -20,13 +17,14 @@ use crate::server::handlers::message::Message;
 use crate::ws::CloseCode;
 
 /// The connection of a session, borrowed for one call: it cannot be kept, so nothing can be sent to a connection that has ended.
-/// What is to reach it later has a [`Remote`].
+/// What is to reach it later has a
+/// [`Remote`](crate::app::Remote).
 ///
 /// Nothing of what a call sends is written before the loop's flush, so ten messages leave in one write; only long ones may leave
 /// earlier, together with what was sent before them. What is sent here goes ahead of what channels have in the same turn: who
 /// needs one order publishes.
 pub struct Socket<'a, S: ?Sized> {
-    link: &'a mut dyn Link,
+    pub(super) link: &'a mut dyn Link,
     session: PhantomData<fn(&S)>,
 }
 
@@ -135,7 +133,7 @@ impl<'a, S> Socket<'a, S> {
         self.link.queued()
     }
 
-    /// Has [`Session::timer`] called once, after this time, to the millisecond and at least one. A connection has one timer:
+    /// Has [`Session::timer`](crate::app::Session::timer) called once, after this time, to the millisecond and at least one. A connection has one timer:
     /// setting it again moves it.
     pub fn set_timer(&mut self, after: Duration) {
         self.link.set_timer(Some(after));
@@ -152,64 +150,6 @@ impl<'a, S> Socket<'a, S> {
         self.link.id()
     }
 }
-
-/// Other threads.
-impl<S: Session> Socket<'_, S> {
-    /// The way in for other threads.
-    #[must_use]
-    pub fn remote(&self) -> Remote<S> {
-        Remote::new(self.link.address())
-    }
-
-    /// Runs `job` on a thread of the pool, then `then` here with what it returned, if the connection is still there: for what
-    /// would block the loop, such as a query or a file. There are [`Server::workers`](crate::Server::workers) threads. A job that
-    /// panics closes the connection, as a handler does.
-    ///
-    /// # Errors
-    /// 1,024 jobs wait for a thread. Both closures come back.
-    pub fn work<T, J, R>(&mut self, job: J, then: R) -> Result<(), WorkRefused<J, R>>
-    where
-        T: Send + 'static,
-        J: FnOnce() -> T + Send + 'static,
-        R: FnOnce(&mut S, &mut Socket<'_, S>, T) -> Outcome + Send + 'static,
-    {
-        if !self.link.has_worker() {
-            return Err(WorkRefused { job, then });
-        }
-        let address = self.link.address();
-        self.link.work(Box::new(move || {
-            let result = catch_unwind(AssertUnwindSafe(job));
-            let parcel = Parcel::<S>::Then(Box::new(move |session, socket| match result {
-                Ok(result) => then(session, socket, result),
-                Err(panic) => resume_unwind(panic),
-            }));
-            parcel.deliver(&address);
-        }));
-        Ok(())
-    }
-}
-
-/// A job that was not taken, since too many wait.
-pub struct WorkRefused<J, R> {
-    /// The job.
-    pub job: J,
-    /// What was to be done with its result.
-    pub then: R,
-}
-
-impl<J, R> std::fmt::Debug for WorkRefused<J, R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("WorkRefused")
-    }
-}
-
-impl<J, R> std::fmt::Display for WorkRefused<J, R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("too many jobs wait for the workers; try again later, or give the server more of them")
-    }
-}
-
-impl<J, R> std::error::Error for WorkRefused<J, R> {}
 
 impl<S: ?Sized> std::fmt::Debug for Socket<'_, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::app::session::{Session, Typed};
+use crate::app::session::Session;
+use crate::app::typed::Typed;
 use crate::hub::{ChannelName, PublicationId, Published};
 use crate::server::broker::calls::{Call, CallKind, Congested};
 use crate::server::broker::draft::Draft;

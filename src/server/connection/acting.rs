@@ -18,7 +18,7 @@ use crate::server::handlers::actors::{ActorId, Ended};
 use crate::server::handlers::failure::{Failure, Outcome};
 use crate::server::handlers::link::Link;
 use crate::server::handlers::message::{self, Closed, ClosedBy};
-use crate::server::handlers::program::{OnPanic, Said};
+use crate::server::handlers::panics::{OnPanic, Said};
 use crate::server::metrics::refusals::Reason;
 use crate::ws::{CloseCode, Message, MessageKind};
 

@@ -26,11 +26,11 @@ use crate::server::shared::Shared;
 
 #[test]
 fn a_connection_at_rest_is_small() {
-    // 10,000 of them: the aim is 400 bytes each with everything else that they own. In a debug build mio's socket knows
+    // 10,000 of them: the aim is 410 bytes each with everything else that they own. In a debug build mio's socket knows
     // more than its descriptor.
     let of_debug_build = size_of::<Stream>().saturating_sub(8);
     let size = size_of::<Connection>() - of_debug_build;
-    assert!(size <= 200, "{size}");
+    assert!(size <= 208, "{size}");
 }
 
 /// The context of a connection of a server with one loop.

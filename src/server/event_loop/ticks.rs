@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use crate::server::clock::Millis;
 use crate::server::connection::context::Context;
 use crate::server::handle::Handle;
-use crate::server::handlers::program::{OnPanic, Said};
+use crate::server::handlers::panics::{OnPanic, Said};
 use crate::server::metrics::refusals::Reason;
 
 /// Something that is done at intervals.

@@ -7,6 +7,7 @@ pub mod actors;
 pub mod failure;
 pub mod link;
 pub mod message;
+pub mod panics;
 pub mod pattern;
 pub mod program;
 pub mod reply;

@@ -2,10 +2,9 @@
 //!
 //! Each loop has a share of it. It knows the handle, and nothing that the handle knows leads back to it.
 
-use std::any::Any;
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::panics::OnPanic;
 use super::routes::{Route, Routes};
 use super::watching::Watching;
 use super::workers::Workers;
@@ -15,17 +14,6 @@ use crate::server::metrics::snapshot::Snapshot;
 /// The threads for work that blocks, unless the program says otherwise: jobs wait for others' answers, most of them, so the
 /// number of cores does not matter.
 const WORKERS: usize = 4;
-
-/// What is done when a handler panics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnPanic {
-    /// Its connection is closed with 1011, a line is logged, and the server goes on. Needs unwinding, which is the default of
-    /// cargo's profiles: a program that is built with `panic = "abort"` ends with any panic.
-    #[default]
-    Close,
-    /// The server stops, and `run` panics.
-    Stop,
-}
 
 /// What a program has brought.
 #[derive(Debug)]
@@ -69,15 +57,5 @@ impl Program {
     /// What a log line calls a route.
     pub fn name(&self, route: u16) -> &str {
         self.routes.get(route).map_or("?", Route::pattern)
-    }
-}
-
-/// What a panic says, for a log line.
-pub struct Said<'a>(pub &'a (dyn Any + Send));
-
-impl fmt::Display for Said<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.downcast_ref::<&str>().copied();
-        f.write_str(text.or_else(|| self.0.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text"))
     }
 }

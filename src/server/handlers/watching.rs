@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::program::{OnPanic, Said};
+use super::panics::{OnPanic, Said};
 use super::request::Identity;
 use crate::config::Glob;
 use crate::hub::{self, ChannelName, Content, PublicationId};

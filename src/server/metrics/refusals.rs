@@ -235,8 +235,8 @@ mod tests {
             refusals.count(reason, number as u64 + 1, Millis(0));
         }
         let counts: Vec<_> = refusals.counts().collect();
-        assert_eq!(counts.len(), 22, "all but the lagging");
-        assert_eq!((counts[0], counts[21]), (("no_room", 1), ("silent", 22)));
+        assert_eq!(counts.len(), 23, "all but the lagging and the slow handlers");
+        assert_eq!((counts[0], counts[22]), (("no_room", 1), ("handler", 24)));
         let labels: std::collections::BTreeSet<_> = counts.iter().map(|(label, _)| label).collect();
         assert_eq!(labels.len(), counts.len());
     }
