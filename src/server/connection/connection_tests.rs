@@ -123,11 +123,12 @@ fn subscriber(cx: &mut Context, channels: &[&str]) -> (Connection, std::net::Tcp
     let (mut connection, peer) = narrow();
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13";
     let request = format!(
-        "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}\r\n\r\n"
+        "GET /channels/{} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}\r\n\r\n",
+        channels[0]
     );
     let _ = connection.receive_requests(request.as_bytes(), cx);
     connection.outbox = Outbox::default();
-    for name in channels {
+    for name in &channels[1..] {
         join(&mut connection, name, cx);
     }
     (connection, peer)
