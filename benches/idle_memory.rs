@@ -87,6 +87,7 @@ fn measure_with(count: usize, feed: Feed, order: &str, publications: &[usize]) {
     while server.descriptors() > descriptors {
         thread::sleep(LOOK_AGAIN);
     }
+    server.settle(descriptors);
     report("after all have left");
 }
 

@@ -690,6 +690,7 @@ def forwarded():
         "mapped-peer": case([element(1, 1)], peer=1),
         "ipv6-with-port": case([element(1, 1), element(11)], trusted=2, peer=2),
         "zone": case([element(1, 1), element(18)], trusted=3, peer=4),
+        "percent-after-a-port": case([element(0), text(b":0%0", 1)]),
         "not-utf8": case([text(b"6.6.6.6,\xff", 1), element(0)]),
         "quotes": case([text(b'"203.0.113.9:1"', 1), element(5)]),
     }

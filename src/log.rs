@@ -21,8 +21,9 @@ const LINE_LEN_MAX: usize = 4 * 1024;
 /// ten seconds fills it in about four minutes.
 const QUEUE_LEN_MAX: usize = 64 * 1024;
 
-/// How long the end of the process waits for lines to be written.
-const FLUSH_TIME_MAX: Duration = Duration::from_millis(250);
+/// How long the end of the process waits for lines to be written: on a machine so busy that the writer gets no turn for a
+/// while, a refused start still says why.
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// How long the writer waits before it tries again, if standard error is a non-blocking descriptor and full.
 const RETRY_AFTER: Duration = Duration::from_millis(20);

@@ -6,8 +6,10 @@
 
 mod support;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use fanfare::config::{AccessKey, Config, Glob};
 use serde_json::Value;
@@ -97,6 +99,34 @@ fn a_publication_by_a_key_has_a_line_on_every_road_and_one_by_anybody_else_has_n
     post(&server, "/channels/z", KEY, "x");
     let lines = until_lines(&path, 6);
     assert_eq!((lines.len(), &lines[5]["channel"]), (6, &"z".into()));
+}
+
+#[test]
+fn a_named_pipe_that_nobody_reads_holds_up_neither_the_start_nor_a_publication_and_has_its_lines_later() {
+    let place = Place::new("pipe");
+    let path = place.file("pipe");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let server = start(with_metrics(audited(&path)));
+    for channel in ["a", "b"] {
+        post(&server, &format!("/channels/{channel}"), KEY, "x");
+    }
+    let mut lines = BufReader::new(File::open(&path).unwrap()).lines();
+    for channel in ["a", "b"] {
+        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        assert_eq!(line["channel"], channel);
+    }
+    // Its reader goes, and another one comes.
+    let mut metrics = Scraper::new(server.metrics.unwrap());
+    drop(lines);
+    until("a line is lost with the reader", || {
+        post(&server, "/channels/lost", KEY, "x");
+        (metrics.value("fanfare_audit_lost_total") > 0.0).then_some(())
+    });
+    post(&server, "/channels/c", KEY, "x");
+    let lines = BufReader::new(File::open(&path).unwrap()).lines();
+    let mut channels =
+        lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()["channel"].take());
+    assert!(channels.any(|channel| channel == "c"));
 }
 
 #[test]

@@ -417,7 +417,7 @@ fn one_channel_that_is_refused_refuses_the_request() {
             "This is no name of a channel, number 2 of the URL: the channel name holds ' '; allowed are A-Z a-z 0-9 _ - = @ , . ;.",
         ),
         (
-            "channel=a&channel=@fanfare.dashboard",
+            "channel=a&channel=@fanfare.x",
             403,
             "Channels whose names begin with @fanfare. are the server's own; the dashboard's figures are at /dashboard/figures.",
         ),

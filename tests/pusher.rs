@@ -478,3 +478,30 @@ fn a_public_channel_that_the_rules_close_is_refused_and_a_private_one_is_the_app
     client.join("presence-chat", "7");
     client.has_nothing_more();
 }
+
+#[test]
+fn a_public_channel_that_a_reload_closes_ends_for_who_reads_it_and_other_channels_go_on() {
+    let keys = vec![AccessKey::with_all_rights("default", "secret")];
+    let before = Config { keys, ..with_app(app()) };
+    let server = start(before.clone());
+    let mut client = Pusher::connect(server.address);
+    for channel in ["news-1", "alerts", "chat"] {
+        client.subscribe(channel);
+    }
+    client.join("presence-chat", "7");
+    let open = vec![(Glob::new("news*"), AuthRule::Open), (Glob::new("*"), AuthRule::Key)];
+    server.handle.reload_access(&Config { auth: open, ..before }).unwrap();
+    for channel in ["alerts", "chat"] {
+        let refused = client.next();
+        assert_eq!(refused["event"], "pusher:subscription_error");
+        assert_eq!((&refused["channel"], &refused["data"]["status"]), (&channel.into(), &403.into()));
+        assert_eq!(client.next()["event"], "pusher:error");
+    }
+    let fields = "Authorization: Bearer secret\r\nContent-Type: application/json\r\n";
+    for channel in ["chat", "news-1"] {
+        let path = format!("/channels/{channel}?event=tick");
+        assert_eq!(request(server.address, "POST", &path, fields, b"1").status, 200);
+    }
+    assert_eq!(client.next(), json!({"event": "tick", "channel": "news-1", "data": "1"}));
+    client.has_nothing_more();
+}

@@ -132,7 +132,7 @@ main() {
   write_secrets
   start_server
   timeout --kill-after=10 "$((minutes * 60 + SETTLE_SECONDS_MAX))" \
-    node "$root/tests/soak/soak.mjs" "$address" "$server_pid" "$minutes" || status=$?
+    node "$root/tests/soak/soak.mjs" "$address" "$server_pid" "$minutes" "$backend_port" || status=$?
   stop_server
   ((status == 0)) || fail "failed with status $status (124: not done in time)"
   echo "soak: passed"

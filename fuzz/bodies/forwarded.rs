@@ -137,6 +137,6 @@ fn address(element: &[u8]) -> Option<IpAddr> {
 fn without_zone(text: &str) -> Option<String> {
     let Some((address, rest)) = text.split_once('%') else { return Some(text.to_owned()) };
     let zone_len = if text.starts_with('[') { rest.find(']')? } else { rest.len() };
-    let is_wide = address.contains(':');
+    let is_wide = address.strip_prefix('[').unwrap_or(address).parse::<Ipv6Addr>().is_ok();
     (is_wide && zone_len > 0).then(|| format!("{address}{}", &rest[zone_len..]))
 }

@@ -173,6 +173,15 @@ struct Open {
     asked_at_ms: u64,
     /// Who is told, in the order of asking.
     askers: Vec<QuestionId>,
+    /// Users who were forgotten while it was being made: what it says of them may be what was true before.
+    forgotten: Vec<Arc<str>>,
+}
+
+impl Open {
+    /// Whether the answer is of a user who was forgotten after the backend was asked.
+    fn is_outdated(&self, reply: &Reply) -> bool {
+        reply.sub().is_some_and(|sub| self.forgotten.iter().any(|forgotten| **forgotten == *sub))
+    }
 }
 
 /// A question that waits.
@@ -269,7 +278,9 @@ impl<W> Desk<W> {
                 self.fail(id, Fault::Busy, None, &mut told);
             } else if self.running() < self.bounds.calls_max {
                 self.queue.pop_front();
-                return (Taken::Call(self.calls[&id].call.clone()), told);
+                let open = self.calls.get_mut(&id).expect("what waits is a call");
+                open.forgotten.clear();
+                return (Taken::Call(open.call.clone()), told);
             } else {
                 break;
             }
@@ -284,7 +295,13 @@ impl<W> Desk<W> {
         match outcome {
             Ok(reply) => {
                 self.breaker.note_answer();
-                self.decide(id, &reply, now_ms, &mut told);
+                match self.calls.get_mut(&id) {
+                    Some(open) if open.is_outdated(&reply) => {
+                        open.asked_at_ms = now_ms;
+                        self.queue.push_back(id);
+                    }
+                    _ => self.decide(id, &reply, now_ms, &mut told),
+                }
             }
             Err(fault) => {
                 let is_away = self.breaker.note_fault(fault, now_ms);
@@ -297,9 +314,12 @@ impl<W> Desk<W> {
         told
     }
 
-    /// Forgets what is known of a user: the backend is asked anew. O(decisions).
+    /// Forgets what is known of a user: the backend is asked anew, also by calls that are under way and whose answer
+    /// names the user. O(decisions).
     pub fn forget_user(&mut self, sub: &str) {
         self.cache.forget_user(sub);
+        let sub: Arc<str> = sub.into();
+        self.calls.values_mut().for_each(|open| open.forgotten.push(Arc::clone(&sub)));
     }
 
     /// Ends asking: no call is taken any more, and every question is answered with a fault.
@@ -375,7 +395,7 @@ impl<W> Desk<W> {
             let before = self.deciding.insert(Key::new(credentials.digest(), action, channel), id);
             debug_assert!(before.is_none(), "a key is in one call");
         }
-        self.calls.insert(id, Open { call, asked_at_ms: now_ms, askers: Vec::new() });
+        self.calls.insert(id, Open { call, asked_at_ms: now_ms, askers: Vec::new(), forgotten: Vec::new() });
         self.queue.push_back(id);
         id
     }

@@ -77,6 +77,28 @@ fn is_yes(decision: &Decision) -> bool {
 }
 
 #[test]
+fn an_answer_about_a_user_who_was_forgotten_meanwhile_is_asked_for_again() {
+    let of_user =
+        |sub: &str| read(200, None, format!(r#"{{"allow":["c7"],"sub":"{sub}"}}"#).as_bytes()).unwrap();
+    let mut scene = Scene::new();
+    for by in [1, 2, 3] {
+        scene.waits(by, &[7]);
+    }
+    let calls = [scene.take().unwrap(), scene.take().unwrap()];
+    scene.desk.forget_user("u42");
+    scene.now_ms += 1_900;
+    assert!(scene.settle(&calls[0], Ok(of_user("u42"))).is_empty());
+    assert_eq!(scene.settle(&calls[1], Ok(of_user("u43"))).len(), 1);
+    let unasked = scene.take().unwrap();
+    assert_eq!(scene.settle(&unasked, Ok(of_user("u42"))).len(), 1, "it was asked after that");
+    scene.now_ms += 1_900;
+    let again = scene.take().unwrap();
+    assert_eq!(again.id, calls[0].id);
+    let told = scene.settle(&again, Err(Fault::Stopped));
+    assert!(told.len() == 1 && !is_yes(&told[0].decisions[0]));
+}
+
+#[test]
 fn a_question_is_one_call_and_what_is_known_is_asked_of_nobody() {
     let mut scene = Scene::new();
     let question = scene.waits(1, &[7, 8]);

@@ -148,6 +148,11 @@ impl Reply {
         self.ttl_ms
     }
 
+    /// Which user it names.
+    pub(super) fn sub(&self) -> Option<&str> {
+        self.person.as_ref()?.sub.as_deref()
+    }
+
     /// Whether it allows nothing at all.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

@@ -182,7 +182,7 @@ fn subscribe(
         once(&mut names, &name)?;
         let wanted = || {
             check_names(&fields, &SUBSCRIPTION)?;
-            let (channel, position) = (channel_name(&name)?, position(since, last)?);
+            let (channel, position) = (asked_name(&name)?, position(since, last)?);
             Ok(Wanted { channel, position, presence: presence.map_or(Ok(false), truth)? })
         };
         all.push(wanted().map_err(|kind| of_channel(reference, &name, kind)));
@@ -202,7 +202,7 @@ fn unsubscribe(
         let not_text = || verb.wrong(format_args!("item {} is {}", at + 1, json::kind(item)));
         let name = json::text(item).ok_or_else(not_text)?;
         once(&mut names, &name)?;
-        all.push(channel_name(&name).map_err(|kind| of_channel(reference, &name, kind)));
+        all.push(asked_name(&name).map_err(|kind| of_channel(reference, &name, kind)));
     }
     Ok(all)
 }
@@ -347,6 +347,11 @@ fn check_names<const N: usize>(fields: &Fields<'_, N>, names: &[&str; N]) -> Res
         Some(unknown) => Err(bad(format!("{} is none of {}", excerpt(unknown), names.join(", ")))),
         None => Ok(()),
     }
+}
+
+/// The name of what a client reads, that of the server's own channels too: whether it may is not known here.
+fn asked_name(name: &str) -> Result<ChannelName, FaultKind> {
+    ChannelName::asked(name).map_err(FaultKind::Channel)
 }
 
 pub(super) fn channel_name(name: &str) -> Result<ChannelName, FaultKind> {

@@ -166,13 +166,24 @@ fn a_position_is_an_identifier_a_number_or_from_now_on() {
 
 #[test]
 fn a_wrong_channel_of_a_list_is_told_of_and_the_others_are_subscribed_to() {
-    let all = subscribed_to(r#"{"channel":"7/prices"},{"channel":"news"},{"channel":"@fanfare.demo"}"#);
+    let all = subscribed_to(r#"{"channel":"7/prices"},{"channel":"news"},{"channel":"@fanfare.watch/a b"}"#);
     let slash =
         "This is no name of a channel: the channel name holds '/'; allowed are A-Z a-z 0-9 _ - = @ , . ;.";
     assert_eq!(all[0], Err(told("7/prices", "1", slash)));
     assert_eq!(all[1], Ok(Wanted { channel: name("news"), position: None, presence: false }));
-    let own = "Channels whose names begin with @fanfare. are the server's own.";
-    assert_eq!(all[2], Err(told("@fanfare.demo", "1", own)));
+    let space =
+        "This is no name of a channel: the channel name holds ' '; allowed are A-Z a-z 0-9 _ - = @ , . ;.";
+    assert_eq!(all[2], Err(told("@fanfare.watch/a b", "1", space)));
+}
+
+#[test]
+fn what_the_server_has_of_its_own_may_be_asked_for() {
+    for name in ["@fanfare.dashboard", "@fanfare.watch/7/private-room"] {
+        let [Ok(wanted)] = &subscribed_to(&format!(r#"{{"channel":"{name}"}}"#))[..] else {
+            panic!("{name}")
+        };
+        assert_eq!(wanted.channel.as_str(), name);
+    }
 }
 
 #[test]

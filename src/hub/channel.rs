@@ -19,6 +19,9 @@ const SEPARATOR: char = '/';
 /// The channel of a user has this ahead of the user's identifier. No name that a client gives begins so.
 const USER_PREFIX: &str = "#server-to-user-";
 
+/// What operators watch has this ahead of the name of the channel. No name that a client gives for a channel holds it.
+const WATCHED_PREFIX: &str = "@fanfare.watch/";
+
 /// The name space of the channels that tell who comes to other channels, and who goes. No name that a client gives is one.
 const COMPANION_SPACE: &str = "#presence";
 
@@ -26,6 +29,7 @@ const COMPANION_SPACE: &str = "#presence";
 ///
 /// Names that the server makes have more: `SPACE/NAME` is a channel of a name space, which is not the channel `NAME`;
 /// `#server-to-user-ID` is the channel of a user; `#presence/NAME` is the companion of the channel `NAME`.
+/// `@fanfare.watch/NAME` is no channel, but what operators call the channel `NAME` of the server that they watch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelName(Arc<str>);
 
@@ -45,6 +49,36 @@ impl ChannelName {
             Some(character) => Err(InvalidChannelName::Character(character)),
             None => Ok(Self(name.into())),
         }
+    }
+
+    /// Checks the name of what a reader asks for: a channel, or `@fanfare.watch/` and the name that the server has for a
+    /// channel that is to be watched, which may be a user's and in a name space.
+    ///
+    /// # Errors
+    /// Says which rule the name breaks.
+    pub fn asked(name: &str) -> Result<Self, InvalidChannelName> {
+        let Some(watched) = name.strip_prefix(WATCHED_PREFIX) else { return Self::new(name) };
+        let (space, local) = match watched.split_once(SEPARATOR) {
+            Some((space, local)) => (Some(Self::new(space)?), local),
+            None => (None, watched),
+        };
+        let local = match local.strip_prefix(USER_PREFIX) {
+            Some(user) => Self::of_user(user)?,
+            None => Self::new(local)?,
+        };
+        Ok(space.map_or_else(|| local.clone(), |space| local.in_space(space.as_str())).watched())
+    }
+
+    /// The name under which operators watch the channel.
+    #[must_use]
+    pub fn watched(&self) -> Self {
+        Self(format!("{WATCHED_PREFIX}{}", self.0).into())
+    }
+
+    /// The channel that is watched under this name, if it is such a name.
+    #[must_use]
+    pub fn as_watched(&self) -> Option<Self> {
+        self.0.strip_prefix(WATCHED_PREFIX).map(|channel| Self(channel.into()))
     }
 
     /// The channel of a user.
@@ -84,13 +118,18 @@ impl ChannelName {
     /// The name space, if it is in one.
     #[must_use]
     pub fn space(&self) -> Option<&str> {
-        self.0.split_once(SEPARATOR).map(|(space, _)| space)
+        self.in_parts().map(|(space, _)| space)
     }
 
     /// The name inside its name space: what clients know it by.
     #[must_use]
     pub fn local(&self) -> &str {
-        self.0.split_once(SEPARATOR).map_or(&self.0, |(_, local)| local)
+        self.in_parts().map_or(&self.0, |(_, local)| local)
+    }
+
+    /// What operators watch is called by its whole name.
+    fn in_parts(&self) -> Option<(&str, &str)> {
+        if self.is_reserved() { None } else { self.0.split_once(SEPARATOR) }
     }
 
     /// Whether the channel is one of the server's own: clients do not publish to it, nor subscribe by name.
@@ -223,5 +262,46 @@ mod tests {
             assert_eq!(error, InvalidChannelName::Character(character));
             assert!(error.to_string().contains(&format!("{character:?}")));
         }
+    }
+
+    #[test]
+    fn what_is_watched_is_named_by_the_name_that_the_server_has_for_it() {
+        for (asked, channel) in [
+            ("@fanfare.watch/prices", "prices"),
+            ("@fanfare.watch/7/private-room", "7/private-room"),
+            ("@fanfare.watch/#server-to-user-anna", "#server-to-user-anna"),
+            ("@fanfare.watch/7/#server-to-user-anna", "7/#server-to-user-anna"),
+            ("@fanfare.watch/@fanfare.dashboard", "@fanfare.dashboard"),
+        ] {
+            let name = ChannelName::asked(asked).unwrap();
+            assert_eq!((name.as_str(), name.local(), name.space()), (asked, asked, None));
+            assert!(name.is_reserved() && !name.is_public() && !name.is_companion());
+            let watched = name.as_watched().unwrap();
+            assert_eq!((watched.as_str(), watched.watched()), (channel, name));
+        }
+        let long = format!("@fanfare.watch/{}/{}", "7".repeat(200), "a".repeat(200));
+        assert!(ChannelName::asked(&long).is_ok());
+        assert_eq!(ChannelName::new("prices").unwrap().as_watched(), None);
+        assert_eq!(ChannelName::asked("prices"), ChannelName::new("prices"));
+    }
+
+    #[test]
+    fn what_is_watched_follows_the_rules_of_a_name_in_each_of_its_parts() {
+        let slash = Err(InvalidChannelName::Character('/'));
+        for (asked, expected) in [
+            ("@fanfare.watch/", Err(InvalidChannelName::Empty)),
+            ("@fanfare.watch/7/", Err(InvalidChannelName::Empty)),
+            ("@fanfare.watch//a", Err(InvalidChannelName::Empty)),
+            ("@fanfare.watch/#server-to-user-", Err(InvalidChannelName::Empty)),
+            ("@fanfare.watch/7/8/a", slash.clone()),
+            ("@fanfare.watch/#presence/a", Err(InvalidChannelName::Character('#'))),
+            ("@fanfare.watch/a b", Err(InvalidChannelName::Character(' '))),
+            ("@fanfare.other/a", slash),
+        ] {
+            assert_eq!(ChannelName::asked(asked), expected, "{asked}");
+        }
+        let long = format!("@fanfare.watch/{}", "a".repeat(201));
+        assert_eq!(ChannelName::asked(&long), Err(InvalidChannelName::TooLong));
+        assert!(ChannelName::new("@fanfare.watch/a").is_err(), "it is no channel");
     }
 }

@@ -298,9 +298,6 @@ pub enum WireForm {
     PusherDeflate,
     /// A line with an event of the Pusher protocol, as its HTTP transports have it.
     PusherStream,
-    /// The same as `EventStreamEnvelope`, with who made the publication; and the events of the Pusher protocol itself. For
-    /// operators, who watch a channel without being one of its subscribers.
-    LiveView,
     /// The same as `Envelope`, with the name of the channel in front: for readers of several.
     NamedEnvelope,
     /// The same as `NamedEnvelope`, compressed where that makes it smaller.
@@ -310,11 +307,18 @@ pub enum WireForm {
     NamedEventStream,
     /// A comma and the envelope of `NamedEnvelope`: an element of the answer to a long poll of several channels.
     NamedLongPoll,
+    /// A frame as of `NamedEnvelope`, whose data is the envelope of the publication with who made it; and the events of the
+    /// Pusher protocol itself, without an identifier. For operators, who watch a channel without being one of its subscribers.
+    LiveView,
+    /// The same envelope as `LiveView`, as a chunk as of `NamedEventStream`.
+    LiveViewStream,
+    /// The same envelope as `LiveView`, as an element as of `NamedLongPoll`.
+    LiveViewPoll,
 }
 
 impl WireForm {
     /// Every form, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::WebSocket,
         Self::Envelope,
         Self::WebSocketDeflate,
@@ -325,11 +329,13 @@ impl WireForm {
         Self::Pusher,
         Self::PusherDeflate,
         Self::PusherStream,
-        Self::LiveView,
         Self::NamedEnvelope,
         Self::NamedEnvelopeDeflate,
         Self::NamedEventStream,
         Self::NamedLongPoll,
+        Self::LiveView,
+        Self::LiveViewStream,
+        Self::LiveViewPoll,
     ];
 
     /// The form's place in [`WireForm::ALL`].
@@ -352,11 +358,13 @@ impl WireForm {
             | Self::EnvelopeDeflate
             | Self::EventStreamEnvelope
             | Self::LongPoll
-            | Self::LiveView
             | Self::NamedEnvelope
             | Self::NamedEnvelopeDeflate
             | Self::NamedEventStream
-            | Self::NamedLongPoll => true,
+            | Self::NamedLongPoll
+            | Self::LiveView
+            | Self::LiveViewStream
+            | Self::LiveViewPoll => true,
         }
     }
 
@@ -372,11 +380,13 @@ impl WireForm {
             | Self::EventStream
             | Self::EventStreamEnvelope
             | Self::LongPoll
-            | Self::LiveView
             | Self::NamedEnvelope
             | Self::NamedEnvelopeDeflate
             | Self::NamedEventStream
-            | Self::NamedLongPoll => false,
+            | Self::NamedLongPoll
+            | Self::LiveView
+            | Self::LiveViewStream
+            | Self::LiveViewPoll => false,
         }
     }
 
@@ -389,13 +399,33 @@ impl WireForm {
     /// Whether who reads the form comes and goes with each answer.
     #[must_use]
     pub fn is_long_poll(self) -> bool {
-        matches!(self, Self::LongPoll | Self::NamedLongPoll)
+        matches!(self, Self::LongPoll | Self::NamedLongPoll | Self::LiveViewPoll)
     }
 
     /// Whether who reads the form watches the channel, and does not count as a subscriber.
     #[must_use]
     pub fn is_watching(self) -> bool {
-        self == Self::LiveView
+        matches!(self, Self::LiveView | Self::LiveViewStream | Self::LiveViewPoll)
+    }
+
+    /// The form for who watches a channel where it reads others in this form, which is one for readers of several.
+    #[must_use]
+    pub fn watching(self) -> Self {
+        match self {
+            Self::NamedEnvelope | Self::NamedEnvelopeDeflate | Self::LiveView => Self::LiveView,
+            Self::NamedEventStream | Self::LiveViewStream => Self::LiveViewStream,
+            Self::NamedLongPoll | Self::LiveViewPoll => Self::LiveViewPoll,
+            Self::WebSocket
+            | Self::Envelope
+            | Self::WebSocketDeflate
+            | Self::EnvelopeDeflate
+            | Self::EventStream
+            | Self::EventStreamEnvelope
+            | Self::LongPoll
+            | Self::Pusher
+            | Self::PusherDeflate
+            | Self::PusherStream => unreachable!("who reads one channel watches none"),
+        }
     }
 }
 

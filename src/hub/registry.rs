@@ -258,6 +258,13 @@ impl Hub {
         self.reading(subscription).position(subscription.slot)
     }
 
+    /// The newest publication of the channel, as far as this hub knows: everything up to it is behind the subscriber or yet to
+    /// be read. `None` as for [`Hub::position`].
+    #[must_use]
+    pub fn newest(&self, subscription: Subscription) -> Option<PublicationId> {
+        self.reading(subscription).newest
+    }
+
     /// Says which publication is the newest of the channel, all earlier ones having been appended.
     pub fn note_newest(&mut self, subscription: Subscription, newest: PublicationId) {
         self.feed_mut(subscription.log).newest = Some(newest);

@@ -3,10 +3,10 @@
 //!
 //! Which publications are by a key is not known here.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -67,12 +67,17 @@ struct Queue {
 }
 
 impl Audit {
-    /// Opens the file, which is made if there is none, and starts the thread that appends to it.
+    /// Opens the file, which is made if there is none, and starts the thread that appends to it. A named pipe is opened by
+    /// that thread: it waits until somebody reads, and the lines in the queue.
     ///
     /// # Errors
     /// The file cannot be opened, or the system has no thread left.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
+        if fs::metadata(&path).is_ok_and(|found| found.file_type().is_fifo()) {
+            let out = Pipe::new(&path);
+            return Self::start(out, move || Ok(Pipe::new(&path)), QUEUE_LEN_MAX);
+        }
         let out = appending(&path)?;
         Self::start(out, move || appending(&path), QUEUE_LEN_MAX)
     }
@@ -250,6 +255,35 @@ fn write_all(out: &mut impl Write, bytes: &[u8]) -> (usize, Option<io::Error>) {
         }
     }
     (written, None)
+}
+
+/// A named pipe, which is opened when something is to be written.
+struct Pipe {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Pipe {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), file: None }
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => OpenOptions::new().append(true).open(&self.path)?,
+        };
+        // Without its reader it is opened anew for the next lines.
+        let written = file.write(bytes)?;
+        self.file = Some(file);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn appending(path: &PathBuf) -> io::Result<File> {

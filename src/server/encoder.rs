@@ -58,10 +58,9 @@ impl Encoder {
         let frame = match form {
             // Not shared between loops: it costs a header and a copy of the payload.
             WireForm::WebSocket => return ws::encode_frame(out, opcode, &publication.data),
-            WireForm::Envelope => publication.frames.get_or_encode(form, || {
-                let envelope = envelope(publication);
-                frame_of(|out| ws::encode_frame(out, Opcode::Text, &envelope))
-            }),
+            WireForm::Envelope => {
+                publication.frames.get_or_encode(form, || text_frame(&envelope(publication)))
+            }
             WireForm::WebSocketDeflate => publication.frames.get_or_encode(form, || {
                 frame_of(|out| self.message(opcode, &publication.data, WINDOW_BITS_MAX, out))
             }),
@@ -93,27 +92,28 @@ impl Encoder {
             WireForm::PusherStream => publication
                 .frames
                 .get_or_encode(form, || frame_of(|out| fallback::message(out, &pusher_event(publication)))),
-            WireForm::NamedEnvelope => publication.frames.get_or_encode(form, || {
-                let envelope = named_envelope(publication);
-                frame_of(|out| ws::encode_frame(out, Opcode::Text, &envelope))
-            }),
+            WireForm::NamedEnvelope => {
+                publication.frames.get_or_encode(form, || text_frame(&named_envelope(publication)))
+            }
             WireForm::NamedEnvelopeDeflate => publication.frames.get_or_encode(form, || {
                 let envelope = named_envelope(publication);
                 frame_of(|out| self.message(Opcode::Text, &envelope, WINDOW_BITS_MAX, out))
             }),
-            WireForm::NamedEventStream => publication.frames.get_or_encode(form, || {
-                let envelope = named_envelope(publication);
-                let event = StreamEvent { data: Some(&envelope), ..StreamEvent::default() };
-                frame_of(|out| http::encode_event(out, &event))
-            }),
+            WireForm::NamedEventStream => {
+                publication.frames.get_or_encode(form, || data_chunk(&named_envelope(publication)))
+            }
             WireForm::NamedLongPoll => publication
                 .frames
                 .get_or_encode(form, || [b",".as_slice(), &named_envelope(publication)].concat()),
-            WireForm::LiveView => publication.frames.get_or_encode(form, || {
-                let (id, record) = (publication.id.to_string(), live_record(publication));
-                let event = StreamEvent { id: Some(&id), data: Some(&record), ..StreamEvent::default() };
-                frame_of(|out| http::encode_event(out, &event))
-            }),
+            WireForm::LiveView => {
+                publication.frames.get_or_encode(form, || text_frame(&live_envelope(publication)))
+            }
+            WireForm::LiveViewStream => {
+                publication.frames.get_or_encode(form, || data_chunk(&live_envelope(publication)))
+            }
+            WireForm::LiveViewPoll => publication
+                .frames
+                .get_or_encode(form, || [b",".as_slice(), &live_envelope(publication)].concat()),
         };
         out.extend_from_slice(frame);
     }
@@ -208,13 +208,14 @@ pub fn notice(notice: Notice, form: WireForm, channel: Option<&str>, out: &mut V
         | WireForm::WebSocketDeflate
         | WireForm::LongPoll
         | WireForm::NamedLongPoll
+        | WireForm::LiveViewPoll
         | WireForm::Pusher
         | WireForm::PusherDeflate
         | WireForm::PusherStream => {}
         WireForm::Envelope | WireForm::EnvelopeDeflate => {
             ws::encode_frame(out, Opcode::Text, notice.envelope(None).as_bytes());
         }
-        WireForm::NamedEnvelope | WireForm::NamedEnvelopeDeflate => {
+        WireForm::NamedEnvelope | WireForm::NamedEnvelopeDeflate | WireForm::LiveView => {
             ws::encode_frame(out, Opcode::Text, notice.envelope(channel).as_bytes());
         }
         WireForm::EventStream => match notice {
@@ -222,13 +223,11 @@ pub fn notice(notice: Notice, form: WireForm, channel: Option<&str>, out: &mut V
             _ => stream_notice(notice, Some(notice.event()), &notice.data(), out),
         },
         // Positions and the time before a reconnect are in blocks of their own.
-        WireForm::NamedEventStream => {
+        WireForm::NamedEventStream | WireForm::LiveViewStream => {
             let data = notice.envelope(channel);
             http::encode_event(out, &StreamEvent { data: Some(data.as_bytes()), ..StreamEvent::default() });
         }
-        WireForm::EventStreamEnvelope | WireForm::LiveView => {
-            stream_notice(notice, None, &notice.envelope(None), out)
-        }
+        WireForm::EventStreamEnvelope => stream_notice(notice, None, &notice.envelope(None), out),
     }
 }
 
@@ -303,6 +302,15 @@ fn frame_of(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut frame = Vec::new();
     encode(&mut frame);
     frame
+}
+
+fn text_frame(text: &[u8]) -> Vec<u8> {
+    frame_of(|out| ws::encode_frame(out, Opcode::Text, text))
+}
+
+/// A chunk with an event that has data and nothing else.
+fn data_chunk(data: &[u8]) -> Vec<u8> {
+    frame_of(|out| http::encode_event(out, &StreamEvent { data: Some(data), ..StreamEvent::default() }))
 }
 
 fn opcode(content: Content) -> Opcode {
@@ -393,8 +401,24 @@ fn named_envelope(publication: &Publication) -> Vec<u8> {
     out
 }
 
+/// `{"channel":…,"id":…,"data":RECORD}` with the name under which the channel is watched. An event of the protocol has no `id`:
+/// it is no publication, and who reconnects goes on after the last that was one.
+fn live_envelope(publication: &Publication) -> Vec<u8> {
+    let (channel, record) = (publication.channel.watched(), live_record(publication));
+    let mut out = Vec::with_capacity(record.len() + channel.as_str().len() + 64);
+    out.extend_from_slice(br#"{"channel":"#);
+    push_json(&mut out, channel.as_str());
+    if publication.source != Source::Protocol {
+        push(&mut out, format_args!(r#","id":"{}""#, publication.id));
+    }
+    out.extend_from_slice(br#","data":"#);
+    out.extend_from_slice(&record);
+    out.push(b'}');
+    out
+}
+
 /// The envelope, with `source`, and `socket_id` and `user_id` of a client. The identifier of an event of the protocol is that
-/// of the newest publication: a reader that reconnects goes on after that.
+/// of the newest publication.
 fn live_record(publication: &Publication) -> Vec<u8> {
     let mut out = envelope(publication);
     out.pop();
@@ -504,9 +528,9 @@ mod tests {
     fn who_watches_is_told_who_made_a_publication() {
         let record = |source| {
             let publication = Publication { source, ..published(Content::Json, b"{}", Some("client-x")) };
-            let chunk = String::from_utf8(rendered(&publication, WireForm::LiveView)).unwrap();
-            let (_, block) = chunk.split_once("\r\nid: a-7\ndata: ").unwrap();
-            block.strip_suffix("\n\n\r\n").unwrap().to_owned()
+            let element = String::from_utf8(rendered(&publication, WireForm::LiveViewPoll)).unwrap();
+            let (_, record) = element.split_once(r#""data":"#).unwrap();
+            record.strip_suffix('}').unwrap().to_owned()
         };
         assert_eq!(
             record(Source::Publisher),
@@ -524,6 +548,25 @@ mod tests {
             record(Source::Protocol),
             r#"{"id":"a-7","event":"client-x","data":{},"source":"protocol"}"#
         );
+    }
+
+    #[test]
+    fn who_watches_reads_a_channel_under_a_name_of_its_own_and_an_event_of_the_protocol_has_no_identifier() {
+        let channel = ChannelName::new("news").unwrap().in_space("7");
+        let made_by = |source| {
+            let channel = channel.clone();
+            Publication { channel, source, ..published(Content::Text, b"x", None) }
+        };
+        let publication = made_by(Source::Publisher);
+        let expected = r#"{"channel":"@fanfare.watch/7/news","id":"a-7","data":{"id":"a-7","data":"x","source":"publisher"}}"#;
+        let frame = rendered(&publication, WireForm::LiveView);
+        assert_eq!((&frame[..2], &frame[2..]), (&b"\x81\x62"[..], expected.as_bytes()));
+        let chunk = rendered(&publication, WireForm::LiveViewStream);
+        assert_eq!(String::from_utf8(chunk).unwrap(), format!("6a\r\ndata: {expected}\n\n\r\n"));
+        assert_eq!(rendered(&publication, WireForm::LiveViewPoll), format!(",{expected}").as_bytes());
+        let frame = rendered(&made_by(Source::Protocol), WireForm::LiveView);
+        let expected = br#"{"channel":"@fanfare.watch/7/news","data":{"#;
+        assert_eq!(&frame[2..2 + expected.len()], expected);
     }
 
     #[test]

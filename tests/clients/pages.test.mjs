@@ -4,6 +4,8 @@
 // With SCREENSHOTS set to a folder, pictures of the pages are left there.
 
 import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 
@@ -331,8 +333,7 @@ test("the dashboard's figures follow what is known to happen", async (t) => {
   for (const reader of readers) await reader.take(20, "what was published");
   assert.equal((await server.curl("/nowhere")).status, 404);
   const row = (tile, name) => page.locator(`${tile} tr`).filter({ has: page.getByRole("rowheader", { name }) });
-  await row("#connections", "WebSocket").getByRole("cell", { name: "3", exact: true }).first().waitFor();
-  await row("#connections", "SSE").getByRole("cell", { name: "1", exact: true }).first().waitFor();
+  await row("#connections", "WebSocket").getByRole("cell", { name: "4", exact: true }).first().waitFor();
   const total = (tile, atLeast) => page.waitForFunction(([tile, atLeast]) => {
     const found = /since start ([\d,]+)/.exec(document.querySelector(`${tile} .note`).innerText);
     return found && Number(found[1].replace(",", "")) >= atLeast;
@@ -361,6 +362,79 @@ test("with a key, the dashboard is for who gives it as a password, and its figur
   const page = await open(t, server.http("/dashboard"), { httpCredentials: { username: "", password: "secret" } });
   await page.getByText("Live, once a second").waitFor();
   await page.getByText(/^Version \d/).waitFor();
+});
+
+/** What asked for the server's channels, of what went through a proxy. */
+const channelRequests = (network) => network.seen.filter(({ url }) => url.startsWith("/channels"));
+
+const WITH_KEY = { httpCredentials: { username: "", password: "secret" } };
+
+test("one WebSocket feeds the figures and the channel that is watched, with a key too", async (t) => {
+  for (const [flags, options] of [[[], {}], [["--publish-key", "secret"], WITH_KEY]]) {
+    const server = await serve(t, ...flags);
+    const network = await proxy(t, server);
+    const page = await open(t, network.http("/dashboard"), options);
+    await page.getByText("Live, once a second").waitFor();
+    for (const channel of ["one", "other"]) await watch(page, channel);
+    await server.curl("/channels/other", "-H", "Authorization: Bearer secret", "-d", "seen");
+    await showsEvents(page, ["message", "publisher", "seen"]);
+    network.cut();
+    await page.waitForFunction(() => document.querySelector("#watching").textContent.startsWith("Connection lost"));
+    await page.getByText("Watching other").waitFor();
+    await server.curl("/channels/other", "-H", "Authorization: Bearer secret", "-d", "again");
+    await showsEvents(page, ["message", "publisher", "again"]);
+    const asked = channelRequests(network).map(({ url, headers }) => [url, headers.upgrade]);
+    assert.deepEqual(asked.slice(0, 2), [["/channels", "websocket"], ["/channels", "websocket"]]);
+    assert.ok(asked.every(([url, upgrade]) => url === "/channels" && upgrade === "websocket"), `${asked}`);
+    assert.equal(network.underway, 1);
+  }
+});
+
+test("where WebSockets are blocked, one event stream feeds the dashboard, and where that is blocked too, one poll at a time", async (t) => {
+  const server = await serve(t, "--publish-key", "secret");
+  const network = await proxy(t, server);
+  for (const blocked of [/^websocket$/, /^websocket$|event-stream/]) {
+    network.treat = ({ headers }) => (blocked.test(headers.upgrade) || blocked.test(headers.accept) ? REFUSE : FORWARD);
+    const page = await open(t, network.http("/dashboard"), WITH_KEY);
+    await page.waitForFunction(() => document.querySelectorAll("#deliveries .plot path").length >= 2);
+    await watch(page, "private-a");
+    await server.curl("/channels/private-a", "-H", "Authorization: Bearer secret", "-d", "seen");
+    await showsEvents(page, ["message", "publisher", "seen"]);
+    assert.ok(network.underway <= 1, `${network.underway} requests`);
+    await page.close();
+  }
+});
+
+test("a browser that sends no password with a WebSocket shows the dashboard by requests", async (t) => {
+  const server = await serve(t, "--publish-key", "secret");
+  const network = await proxy(t, server);
+  network.treat = ({ headers }) => {
+    if (headers.upgrade) delete headers.authorization;
+    return FORWARD;
+  };
+  const page = await open(t, network.http("/dashboard"), WITH_KEY);
+  await page.getByText("Live, once a second").waitFor();
+  await watch(page, "private-a");
+  await page.getByText(/^Version \d/).waitFor();
+  assert.equal(network.underway, 1);
+  assert.deepEqual(page.faults, []);
+});
+
+test("when its key is no good any more, the dashboard says what it needs", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "fanfare-"));
+  t.after(() => rm(folder, { recursive: true }));
+  const keys = join(folder, "keys.toml");
+  const put = (secret) => writeFile(keys, `[[key]]\nname = "one"\nsecret = "${secret}"\nadmin = true\n`);
+  await put("secret");
+  const server = await serve(t, "--publish-keys", keys);
+  const page = await open(t, server.http("/dashboard"), WITH_KEY);
+  await page.getByText("Live, once a second").waitFor();
+  await watch(page, "private-a");
+  await put("another");
+  server.reload();
+  await page.getByText("This needs the key: send Authorization: Bearer KEY").first().waitFor();
+  await page.getByText("Then load this page again.").waitFor();
+  assert.equal(await page.locator("#stop").isHidden(), true);
 });
 
 test("the dashboard shows a lost connection as a hole and goes on after it", async (t) => {

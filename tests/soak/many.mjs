@@ -98,7 +98,8 @@ export class Socket {
     if (event === "fanfare:unsubscribed" && this.#onEnd) return this.#onEnd(channel, envelope.data);
     if (event === "fanfare:alive" || event === "fanfare:authorized") return this.#world.report.count(`many: ${event}`);
     if (event === "fanfare:error") this.lastError = envelope.data;
-    const take = this.#readers.get(channel);
+    const isNotice = event?.startsWith("fanfare:") && event !== "fanfare:lagged";
+    const take = isNotice ? undefined : this.#readers.get(channel);
     if (!this.#isJudged) return undefined;
     if (take) return take(envelope, text);
     return this.#world.report.fault("altered", `${this.#who} was sent ${text.slice(0, 200)}`);

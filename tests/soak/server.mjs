@@ -1,6 +1,6 @@
 // The server from outside: its memory and its descriptors, from /proc.
 
-import { readFile, readdir } from "node:fs/promises";
+import { readFile, readdir, readlink } from "node:fs/promises";
 
 const GROWTH_KIB_MIN = 4 * 1024; // under that it is the allocator's mood
 const FILLING_KIB_MIN = 8 * 1024; // in a run shorter than that, histories are still being filled
@@ -10,18 +10,32 @@ const GROWTH_SHARE = 0.1;
 export class Watch {
   samples = [];
   #pid;
+  #backendPort;
   #since = performance.now();
 
-  constructor(pid) {
+  /** `backendPort`: connections to it are kept for the next call, so they are counted by themselves. */
+  constructor(pid, backendPort) {
     this.#pid = pid;
+    this.#backendPort = backendPort;
   }
 
   async sample() {
-    const [status, descriptors] = await Promise.all([
+    const [status, descriptors, backend] = await Promise.all([
       readFile(`/proc/${this.#pid}/status`, "utf8"),
       readdir(`/proc/${this.#pid}/fd`),
+      this.#backendSockets(),
     ]);
-    return { rss: Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)[1]), fds: descriptors.length };
+    const targets = await Promise.all(descriptors.map((fd) => readlink(`/proc/${this.#pid}/fd/${fd}`).catch(() => "")));
+    const toBackend = targets.filter((target) => backend.has(target)).length;
+    return { rss: Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)[1]), fds: descriptors.length - toBackend, toBackend };
+  }
+
+  /** What the descriptors of connections to the backend are links to. */
+  async #backendSockets() {
+    const lines = (await readFile(`/proc/${this.#pid}/net/tcp`, "utf8")).trim().split("\n").slice(1);
+    const fields = lines.map((line) => line.trim().split(/\s+/));
+    const port = this.#backendPort.toString(16).toUpperCase().padStart(4, "0");
+    return new Set(fields.filter(([, , remote]) => remote.endsWith(`:${port}`)).map((each) => `socket:[${each[9]}]`));
   }
 
   /** Samples once a period, until the world ends. */

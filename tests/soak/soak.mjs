@@ -1,4 +1,4 @@
-// Everything at once against a server that runs: node soak.mjs ADDRESS PID MINUTES
+// Everything at once against a server that runs: node soak.mjs ADDRESS PID MINUTES BACKEND_PORT
 //
 // Which actors there are, how many, and how it is judged. Exits 1 if anything was lost, doubled, reordered, altered,
 // refused or leaked, and says what. tests/soak.sh starts the server and calls this.
@@ -56,6 +56,7 @@ const PROBE_MS = 250;
 const PACED_BYTES_A_SECOND = 200_000; // a quarter of what the slow channels have
 const SAMPLE_MS = 2_000;
 const PROGRESS_MS = 60_000;
+const BACKEND_CALLS_MAX = 32; // at once: so many connections are kept
 const DESCRIPTORS_BACK_SECONDS_MAX = 60; // twice what a peer that does not answer may keep its connection
 
 /** What is said to clients with and without proofs, each of which has to happen. */
@@ -65,11 +66,11 @@ const ACCESS = [
   ...["stays of who comes back to many", "repeated under a key", "told 1007", "told 4408", "told 4429"],
 ];
 
-async function main(address, pid, minutes) {
+async function main(address, pid, minutes, backendPort) {
   const report = new Report();
   const ending = new AbortController();
   const world = new World(address, report, ending.signal);
-  const watch = new Watch(pid);
+  const watch = new Watch(pid, backendPort);
   const before = await watch.sample();
   console.log(`soak: ${minutes} minutes against ${address}, process ${pid}: ${text(before)}`);
 
@@ -195,6 +196,7 @@ async function judgeProcess(watch, before, report) {
   }
   console.log(`soak: all clients have gone: ${text(after)}`);
   if (after.fds > before.fds) report.fault("descriptors leaked", `${before.fds} at the start, ${after.fds} at the end`);
+  if (after.toBackend > BACKEND_CALLS_MAX) report.fault("descriptors leaked", `${after.toBackend} connections to the backend`);
   const growth = watch.growth();
   const limit = Math.round(growth.before + growth.bound);
   if (growth.after > limit) report.fault("memory grew", `from ${growth.before} to ${growth.after} KiB; ${limit} is the bound`);
@@ -215,4 +217,4 @@ function text({ rss, fds }) {
   return `${rss} KiB resident, ${fds} descriptors`;
 }
 
-await main(process.argv[2], Number(process.argv[3]), Number(process.argv[4]));
+await main(process.argv[2], ...process.argv.slice(3).map(Number));

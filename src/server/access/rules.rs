@@ -349,9 +349,7 @@ impl Access {
     /// It may not.
     pub fn check_reader(&self, request: &Request, now_s: u64) -> Result<Option<Arc<Identity>>, Refusal> {
         let sent = request.header_str("authorization").unwrap_or("");
-        // A page elsewhere can open a WebSocket here, which the browser sends the password with.
-        let password = basic_password(sent).filter(|_| is_same_origin(request));
-        let secret = bearer(sent).map(str::to_owned).or(password);
+        let secret = bearer(sent).map(str::to_owned).or_else(|| own_password(request));
         let who = match secret.map(|secret| self.classify(&secret, true, now_s)) {
             Some(Ok(Credential::Key(key))) => Some(Arc::new(Identity::of_key(&key))),
             Some(Err(expired @ Refusal::KeyExpired(..))) if !self.is_development => return Err(expired),
@@ -360,6 +358,21 @@ impl Access {
         self.check_admin(who.as_deref())?;
         Ok(who)
     }
+
+    /// The holder of a key that a browser sends along as the password of Basic, once it was asked for it at the dashboard.
+    /// It counts for what only operators see: whatever a page does by a connection of its own, it does not do by this key.
+    pub fn operator(&self, request: &Request, now_s: u64) -> Option<Arc<Identity>> {
+        match self.classify(&own_password(request)?, true, now_s) {
+            Ok(Credential::Key(key)) => Some(Arc::new(Identity::of_key(&key))),
+            Ok(Credential::Token | Credential::Foreign) | Err(_) => None,
+        }
+    }
+}
+
+/// The password of Basic, if no page elsewhere made the request: such a page can open a WebSocket here, which the browser
+/// sends the password with.
+fn own_password(request: &Request) -> Option<String> {
+    basic_password(request.header_str("authorization")?).filter(|_| is_same_origin(request))
 }
 
 /// Names and origins.

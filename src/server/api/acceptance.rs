@@ -2,10 +2,12 @@
 //!
 //! Whether it is accepted is decided in `handlers`; what follows is up to the connection.
 
+use std::sync::Arc;
+
 use crate::backend::Action;
 use crate::http::Upgrade;
 use crate::hub::{ChannelName, Position, WireForm};
-use crate::server::access::{Refusal, Verdict};
+use crate::server::access::{Identity, Refusal, Verdict};
 use crate::server::api::pusher::Connecting;
 use crate::token::TOKEN_LEN_MAX;
 use crate::ws::{Deflate, Inbound, WINDOW_BITS_MAX};
@@ -123,6 +125,9 @@ pub struct Multiplexing {
     pub app: Option<Box<str>>,
     /// Whether its page may do what a client outside a browser may.
     pub is_page_served: bool,
+    /// The holder of the key that the browser of an operator sent along: who may see the state of the server by it, and
+    /// nothing else.
+    pub operator: Option<Arc<Identity>>,
 }
 
 /// The form that a subscriber reads. The shared compressed form needs the largest window; RFC 7692 §6 allows a client

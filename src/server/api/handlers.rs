@@ -27,7 +27,7 @@ use crate::server::api::rest::{self, Requested};
 use crate::server::api::revoking;
 use crate::server::api::roads::{self, Wish};
 use crate::server::api::routes::{Door, Route};
-use crate::server::api::watching::watched_channel;
+use crate::server::api::watching;
 use crate::server::apps::Apps;
 use crate::server::broker::idempotency::IdempotencyKey;
 use crate::server::encoder::{ENVELOPE_SUBPROTOCOL, RAW_SUBPROTOCOL};
@@ -177,10 +177,9 @@ impl Handlers {
             (Route::Home, "GET" | "HEAD") => Ok(Answer::Respond(self.home(request, apps))),
             (Route::Health, "GET" | "HEAD") => Ok(Answer::Respond(admin::health())),
             (Route::Ready, "GET" | "HEAD") => Ok(Answer::Report(Report::Readiness)),
-            (route @ (Route::Metrics | Route::Dashboard | Route::Figures), "GET" | "HEAD")
-            | (route @ Route::LiveView(_), "GET") => {
+            (route @ (Route::Metrics | Route::Dashboard | Route::Figures), "GET" | "HEAD") => {
                 *who = check_reader(door, request, basis)?;
-                self.show_state(route, request, apps)
+                Ok(self.show_state(route, request)?)
             }
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
@@ -225,7 +224,10 @@ impl Handlers {
                 begun.or_else(|denied| refuse_readably(request, denied))
             }
             (Route::Channels, "GET" | "HEAD") if many::names_channels(request) => {
-                identify(request, who, basis)?;
+                *who = access.operator(request, basis.now_s).filter(|_| watching::names_own(request));
+                if who.is_none() {
+                    identify(request, who, basis)?;
+                }
                 Ok(Answer::ReadMany(many::subscribe(request, who.as_deref(), basis)?))
             }
             (route @ (Route::Channels | Route::State(_) | Route::Presence(_)), "GET" | "HEAD") => {
@@ -252,13 +254,10 @@ impl Handlers {
     }
 
     /// Shows the state of the server to who may read it.
-    fn show_state(&self, route: Route, request: &Request, apps: &Apps) -> Result<Answer, Denied> {
+    fn show_state(&self, route: Route, request: &Request) -> Result<Answer, Response> {
         Ok(match route {
             Route::Dashboard => Answer::Respond(assets::DASHBOARD.response(request)),
             Route::Figures => self.subscribe(request, dashboard::channel(), MayPublish::Never, false)?,
-            Route::LiveView(name) => {
-                stream(request, watched_channel(request, &name, apps)?, WireForm::LiveView)?
-            }
             _ => Answer::Report(Report::Metrics),
         })
     }
@@ -386,12 +385,13 @@ impl Handlers {
         };
         let app = roads::app_of(request, basis.apps)?;
         let is_page_served = basis.access.check_fully_served(request).is_ok();
+        let operator = basis.access.operator(request, basis.now_s);
         Ok(Answer::Upgrade(Acceptance {
             upgrade,
             subprotocol: Some(ENVELOPE_SUBPROTOCOL),
             deflate,
             inbound: Inbound::Accept { message_len_max: self.message_len_max },
-            becomes: Becoming::Multiplex(Multiplexing { form, app, is_page_served }),
+            becomes: Becoming::Multiplex(Multiplexing { form, app, is_page_served, operator }),
         }))
     }
 
@@ -459,10 +459,6 @@ fn subscribe_stream(request: &Request, channel: ChannelName) -> Result<Answer, R
         true => WireForm::EventStreamEnvelope,
         false => WireForm::EventStream,
     };
-    stream(request, channel, form)
-}
-
-fn stream(request: &Request, channel: ChannelName, form: WireForm) -> Result<Answer, Response> {
     params::check_streams(request)?;
     let position = params::stream_position(request)?;
     Ok(Answer::Stream(Joining { channel, form, position, announces: true }))

@@ -9,7 +9,7 @@ use crate::server::access::Identity;
 use crate::server::api::basis::{Basis, Denied};
 use crate::server::api::params;
 use crate::server::api::roads::{self, Wish};
-use crate::server::api::routes;
+use crate::server::api::watching;
 
 /// The most channels of one request: their names and positions fit into the 8 KiB that proxies take as a URL, and the
 /// positions into a `Last-Event-ID`.
@@ -21,7 +21,7 @@ pub const SEPARATOR: char = ',';
 /// One channel of a request.
 #[derive(Debug)]
 pub struct Reading {
-    /// The channel as the server knows it.
+    /// What is read, under the name that the server has for it: that of a channel, or the one under which it is watched.
     pub channel: ChannelName,
     /// What the client asks for, under the name by which it knows the channel.
     pub wanted: Wanted,
@@ -67,14 +67,19 @@ pub fn subscribe(request: &Request, who: Option<&Identity>, basis: Basis<'_>) ->
     }
     let app = roads::app_of(request, basis.apps)?;
     let readings = asked.into_iter().map(|wanted| {
-        let name = routes::checked(wanted.channel.as_str())?;
-        let channel = roads::name_in_app(&name, app.as_deref(), basis.apps).ok_or_else(roads::no_app)?;
+        let name = &wanted.channel;
+        if name.is_reserved() {
+            watching::check_own(name, basis.apps).map_err(Response::from)?;
+            basis.access.check_admin(who)?;
+            return Ok(Reading { channel: name.clone(), wanted });
+        }
+        let channel = roads::name_in_app(name, app.as_deref(), basis.apps).ok_or_else(roads::no_app)?;
         roads::check_kind(&channel, Wish::Subscribe, false, basis.apps)
-            .map_err(|sentence| refused(&name, sentence))?;
+            .map_err(|sentence| refused(name, sentence))?;
         Ok(Reading { channel, wanted })
     });
     let readings = readings.collect::<Result<Vec<_>, Denied>>()?;
-    let channels = readings.iter().map(|reading| &reading.channel);
+    let channels = readings.iter().map(|reading| &reading.channel).filter(|channel| !channel.is_reserved());
     basis.check_all(channels.map(|channel| (basis.access.may_subscribe(who, channel), channel)))?;
     if is_stream {
         return Ok(ReadingMany::Stream(readings));
@@ -108,7 +113,7 @@ fn parse(request: &Request) -> Result<Vec<Wanted>, String> {
                     "One URL names {CHANNELS_MAX} channels at most; a WebSocket at /channels takes more."
                 ));
             }
-            let channel = ChannelName::new(&value).map_err(|error| {
+            let channel = ChannelName::asked(&value).map_err(|error| {
                 format!("This is no name of a channel, number {number} of the URL: {error}.")
             })?;
             if channels.iter().any(|(other, _)| *other == channel) {

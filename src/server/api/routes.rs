@@ -2,9 +2,9 @@
 
 use crate::http::{self, Request, Response, Status};
 use crate::hub::ChannelName;
-use crate::pusher::Name;
 use crate::pusher::fallback::path::{self, Purpose, SessionName};
 use crate::pusher::rest::{Head, Refused};
+use crate::server::api::watching::NotOwn;
 
 /// The listener that a connection came in at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +31,6 @@ pub enum Route {
     Dashboard,
     /// `/dashboard/figures`
     Figures,
-    /// `/dashboard/channels/{name}`, where operators watch a channel. The name is one of the app that the query names.
-    LiveView(Name),
     /// `/fanfare.js`, the client as a plain script.
     Script,
     /// `/fanfare.mjs`, the client as an ES module.
@@ -67,9 +65,6 @@ const APP: &str = "/app/";
 /// The prefix of every channel's path.
 const CHANNELS: &str = "/channels/";
 
-/// The prefix of the path where a channel is watched.
-const WATCHED_CHANNELS: &str = "/dashboard/channels/";
-
 /// Where the figures of the dashboard are subscribed to.
 pub const FIGURES_PATH: &str = "/dashboard/figures";
 
@@ -99,10 +94,7 @@ impl Route {
             "/echo" => Ok(Self::Echo),
             "/revoke" => Ok(Self::Revoke),
             "/channels" => Ok(Self::Channels),
-            path => match path.strip_prefix(WATCHED_CHANNELS) {
-                Some(segment) => watched(segment).map(Self::LiveView),
-                None => Self::of_names(path, request),
-            },
+            path => Self::of_names(path, request),
         }
     }
 
@@ -147,7 +139,6 @@ impl Route {
         match (door, self) {
             (Door::Metrics, _) => "GET, HEAD",
             (Door::Public, Self::Channel(_) | Self::Channels) => "GET, HEAD, POST, OPTIONS",
-            (Door::Public, Self::LiveView(_)) => "GET, OPTIONS",
             (Door::Public, Self::Rest(head)) => match **head {
                 Err(Refused::Method("GET")) => "GET, OPTIONS",
                 Err(Refused::Method("POST")) => "POST, OPTIONS",
@@ -186,11 +177,6 @@ fn pusher_key(path: &str) -> Option<String> {
     http::decode_segment(key)
 }
 
-/// The name of a channel as clients of an app have it: also that of a user's channel.
-fn watched(segment: &str) -> Result<Name, Response> {
-    Name::new(&decoded(segment)?).map_err(|error| Response::error(Status::BAD_REQUEST, &error))
-}
-
 fn decoded(segment: &str) -> Result<String, Response> {
     http::decode_segment(segment).ok_or_else(|| {
         Response::text(Status::BAD_REQUEST, "The channel name is not UTF-8 when percent-decoded.")
@@ -208,11 +194,7 @@ fn channel(segment: &str) -> Result<ChannelName, Response> {
 pub fn checked(name: &str) -> Result<ChannelName, Response> {
     let name = ChannelName::new(name).map_err(|error| Response::error(Status::BAD_REQUEST, &error))?;
     if name.is_reserved() {
-        return Err(Response::text(
-            Status::FORBIDDEN,
-            "Channels whose names begin with @fanfare. are the server's own; the dashboard's figures are at \
-             /dashboard/figures.",
-        ));
+        return Err(NotOwn::Unknown.into());
     }
     Ok(name)
 }
@@ -249,7 +231,8 @@ mod tests {
         assert_eq!(route(Door::Public, "/channels/@fanfare.dashboard"), Err(Status::FORBIDDEN));
         assert_eq!(route(Door::Public, "/channels/%ff"), Err(Status::BAD_REQUEST));
         assert_eq!(route(Door::Public, "/channel/a"), Err(Status::NOT_FOUND));
-        assert_eq!(route(Door::Public, "/dashboard/channels/@fanfare.dashboard"), Err(Status::BAD_REQUEST));
+        assert_eq!(route(Door::Public, "/channels/@fanfare.watch%2Fa"), Err(Status::BAD_REQUEST));
+        assert_eq!(route(Door::Public, "/channels/@fanfare.watch/a"), Err(Status::BAD_REQUEST));
     }
 
     #[test]
@@ -258,15 +241,6 @@ mod tests {
         assert_eq!(route(Door::Public, "/channels/chat-7/presence"), Ok(named));
         assert_eq!(route(Door::Public, "/channels/@fanfare.dashboard/presence"), Err(Status::FORBIDDEN));
         assert_eq!(route(Door::Public, "/channels/chat-7/nothing"), Err(Status::BAD_REQUEST));
-    }
-
-    #[test]
-    fn every_channel_that_clients_of_an_app_know_can_be_watched() {
-        for (path, name) in [("private-a", "private-a"), ("%23server-to-user-7", "#server-to-user-7")] {
-            let watched = Route::LiveView(Name::new(name).unwrap());
-            assert_eq!(route(Door::Public, &format!("/dashboard/channels/{path}")), Ok(watched));
-        }
-        assert_eq!(route(Door::Metrics, "/dashboard/channels/a"), Err(Status::NOT_FOUND));
     }
 
     #[test]

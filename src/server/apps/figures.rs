@@ -35,6 +35,8 @@ pub struct AppsFigures {
     apps: Vec<AppFigures>,
     /// How many there are, those that are not shown among them.
     apps_total: usize,
+    /// The identifier of the app whose channels have plain names, if there are apps.
+    default_app: Option<Box<str>>,
 }
 
 /// One app.
@@ -89,12 +91,12 @@ struct Receiver {
 /// 64th of that.
 pub fn figures(apps: &Apps, broker: &Broker) -> AppsFigures {
     let all = apps.all();
-    let apps_total = all.len();
+    let (apps_total, default_app) = (all.len(), apps.default_app().map(|app| app.id().into()));
     let shown = most_connected(all);
     let counted = (broker.channels_len() <= CHANNELS_COUNTED_MAX).then(|| count_channels(&shown, broker));
     let mut counted = counted.unwrap_or_default().into_iter();
     let apps = shown.iter().map(|app| AppFigures::new(app, counted.next())).collect();
-    AppsFigures { apps, apps_total }
+    AppsFigures { apps, apps_total, default_app }
 }
 
 /// As many as are shown, in the order of the configuration.

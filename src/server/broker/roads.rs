@@ -39,12 +39,13 @@ impl Road {
             | WireForm::WebSocketDeflate
             | WireForm::EnvelopeDeflate
             | WireForm::NamedEnvelope
-            | WireForm::NamedEnvelopeDeflate => Self::WebSocket,
+            | WireForm::NamedEnvelopeDeflate
+            | WireForm::LiveView => Self::WebSocket,
             WireForm::EventStream
             | WireForm::EventStreamEnvelope
             | WireForm::NamedEventStream
-            | WireForm::LiveView => Self::Sse,
-            WireForm::LongPoll | WireForm::NamedLongPoll => Self::LongPoll,
+            | WireForm::LiveViewStream => Self::Sse,
+            WireForm::LongPoll | WireForm::NamedLongPoll | WireForm::LiveViewPoll => Self::LongPoll,
             WireForm::Pusher | WireForm::PusherDeflate | WireForm::PusherStream => Self::Pusher,
         }
     }

@@ -5,6 +5,7 @@
 use super::Connection;
 use super::context::Context;
 use super::subscriptions::Entry;
+use super::watching::name_of;
 use crate::commands::{FaultKind, Reference, answer};
 use crate::config::LagPolicy;
 use crate::hub::{ChannelName, WireForm};
@@ -57,17 +58,17 @@ impl Connection {
     /// The client has proved to be somebody else, or to have another info: so it is there in each of its channels.
     pub(super) fn attend_anew(&self, cx: &mut Context) {
         for entry in self.subscriptions.entries() {
-            let channel = cx.hub.channel(entry.subscription).clone();
-            if !channel.is_companion() {
+            let channel = name_of(entry.subscription, &cx.hub);
+            if !channel.is_companion() && !channel.is_reserved() {
                 cx.identify_in(&channel, self.present());
             }
         }
     }
 
-    /// The channels that it reads, whether it is told who is in them or not.
+    /// The channels that it reads, whether it is told who is in them or not, and what it watches.
     pub(super) fn channels(&self, cx: &Context) -> Vec<ChannelName> {
-        let read = self.subscriptions.entries().iter().map(|entry| cx.hub.channel(entry.subscription));
-        read.filter(|channel| !channel.is_companion()).cloned().collect()
+        let read = self.subscriptions.entries().iter().map(|entry| name_of(entry.subscription, &cx.hub));
+        read.filter(|channel| !channel.is_companion()).collect()
     }
 }
 

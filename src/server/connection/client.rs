@@ -2,9 +2,12 @@
 //!
 //! The roles are in `pusher` and `multiplex`.
 
+use std::sync::Arc;
+
 use crate::commands::Reference;
 use crate::hub::WireForm;
 use crate::pusher::{Session, User};
+use crate::server::access::Identity;
 use crate::server::apps::running::Place;
 use crate::server::broker::audience::Heard;
 use crate::server::clock::Millis;
@@ -57,6 +60,8 @@ pub struct Multiplex {
     pub app: Option<Box<str>>,
     /// Whether its page may publish.
     pub is_page_served: bool,
+    /// By whose key it may see the state of the server, if its own proof does not allow that.
+    pub operator: Option<Arc<Identity>>,
     /// When it has to have proved something or asked for something; `None` once it has.
     pub begin_by: Option<Millis>,
     /// How often it was refused.

@@ -34,6 +34,7 @@ use crate::server::handlers::actors::Actors;
 use crate::server::handlers::link::{Address, Door};
 use crate::server::handlers::program::Program;
 use crate::server::metrics::counters::Counters;
+use crate::server::metrics::dashboard::FIGURES_CHANNEL;
 use crate::server::metrics::refusals::Reason;
 use crate::server::shared::Shared;
 
@@ -283,6 +284,10 @@ impl Context {
         present: Present<'_>,
         join: impl FnOnce(&mut Hub, Resumption) -> Option<T>,
     ) -> Option<T> {
+        if form.is_watching() {
+            return self.watch_under_lock(channel, position, join);
+        }
+        self.has_new_watcher |= channel.as_str() == FIGURES_CHANNEL;
         let (shared, now) = (Arc::clone(&self.shared), self.now);
         let arrival = Arrival { owner: self.owner(), present, road: Road::of(form) };
         let app = shared.apps.of_channel(channel);
@@ -304,7 +309,7 @@ impl Context {
     }
 
     /// As [`Context::under_lock`], for a reader that watches: nobody is told of it, and it is in no count.
-    pub fn watch_under_lock<T>(
+    fn watch_under_lock<T>(
         &mut self,
         channel: &ChannelName,
         position: Position,

@@ -23,7 +23,7 @@ use crate::server::api::payload;
 use crate::server::api::queries;
 use crate::server::api::rest::{Requested, Scene};
 use crate::server::api::revoking;
-use crate::server::api::routes::{Door, FIGURES_PATH};
+use crate::server::api::routes::Door;
 use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
@@ -157,9 +157,6 @@ impl Connection {
         let Answered { answer, who } = handlers.answer(self.door, request, basis);
         self.identity = who.or_else(|| judged.person().map(|person| Arc::new(Identity::of_person(person))));
         self.note_key(request, cx);
-        if request.path() == FIGURES_PATH && !matches!(answer, Answer::Respond(_)) {
-            cx.has_new_watcher = true;
-        }
         answer
     }
 

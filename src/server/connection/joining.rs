@@ -13,6 +13,7 @@ use super::replay::Replay;
 #[cfg(target_os = "linux")]
 use super::stream::UNSENT_LATEST_MAX;
 use super::subscriptions::Entry;
+use super::watching::read_as;
 use crate::commands::answer::{self, Beginning};
 use crate::commands::{Reference, Wanted};
 use crate::config::LagPolicy;
@@ -50,10 +51,7 @@ pub fn join(joining: &Joining, present: Present<'_>, cx: &mut Context) -> Joined
         };
         Some(Joined { subscription, notice, policy, missed: publications })
     };
-    let joined = match joining.form.is_watching() {
-        true => cx.watch_under_lock(&joining.channel, joining.position, subscribe),
-        false => cx.under_lock(&joining.channel, (joining.position, joining.form), present, subscribe),
-    };
+    let joined = cx.under_lock(&joining.channel, (joining.position, joining.form), present, subscribe);
     let joined = joined.expect("it joins in any case");
     cx.counters.replayed[joining.form.index()] += joined.missed.len() as u64;
     joined
@@ -68,7 +66,7 @@ pub struct OneOfMany {
     pub texts: Vec<String>,
 }
 
-/// Subscribes the connection that is being called to one of several channels. Its client is `present` for the others, and
+/// Subscribes the connection that is being called to one of several channels, or to what is watched under that name. Its client is `present` for the others, and
 /// `sees` them. `reference` is what the client called its command, if it came by one.
 pub fn join_one_of_many(
     channel: &ChannelName,
@@ -80,11 +78,12 @@ pub fn join_one_of_many(
 ) -> OneOfMany {
     let (policy, owner) = (cx.shared.config.lag_policy(channel.local()), cx.owner);
     let position = wanted.position.unwrap_or(Position::Now);
-    let joined = cx.under_lock(channel, (position, form), present, |hub, resumption| {
-        Some((subscribe_at(hub, channel, form, owner, &resumption), resumption))
+    let (read, read_form) = read_as(channel, form);
+    let joined = cx.under_lock(&read, (position, read_form), present, |hub, resumption| {
+        Some((subscribe_at(hub, &read, read_form, owner, &resumption), resumption))
     });
     let (subscription, Resumption { since, gap, publications }) = joined.expect("it joins in any case");
-    cx.counters.replayed[form.index()] += publications.len() as u64;
+    cx.counters.replayed[read_form.index()] += publications.len() as u64;
     // After the channel, so that the client finds itself.
     let companion = sees.then(|| join_companion(&wanted.channel, channel, form, cx)).flatten();
     let beginning = Beginning { since, lacks_presence: wanted.presence && companion.is_none() };

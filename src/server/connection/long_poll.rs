@@ -105,10 +105,7 @@ pub fn waiting(subscription: Subscription) -> Entry {
 
 /// Where a long poll goes on after all that has arrived.
 pub fn next_after(subscription: Subscription, hub: &Hub) -> PublicationId {
-    let position = hub.position(subscription).expect("it was noted when the channel was joined");
-    // Every publication is one frame in this form, so counting frames gives the newest sequence.
-    let sequence = position.sequence + hub.unread_publications(subscription);
-    PublicationId { sequence, ..position }
+    hub.newest(subscription).expect("it was noted when the channel was joined")
 }
 
 /// The answer to a long poll that is not to wait. What does not fit into it is for the next poll.

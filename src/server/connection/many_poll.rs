@@ -6,8 +6,9 @@ use super::Connection;
 use super::context::Context;
 use super::joining::subscribe_at;
 use super::long_poll::{elements_of, next_after, response, waiting};
+use super::watching::{name_of, read_as};
 use crate::http::Request;
-use crate::hub::{Position, Resumption, WireForm};
+use crate::hub::{ChannelName, Position, Resumption, WireForm};
 use crate::server::api::many::{PollingMany, Reading};
 use crate::server::broker::presence::Present;
 use crate::server::encoder::ManyAnswer;
@@ -21,21 +22,21 @@ impl Connection {
         let mut kept = Vec::new();
         for Reading { channel, wanted } in readings {
             let position = wanted.position.unwrap_or(Position::Now);
+            let (channel, form) = read_as(channel, WireForm::NamedLongPoll);
             let mut found = None;
             // Who reads what is kept, and does not wait, is not there.
             let present = Present { is_poll: wait_ms > 0, ..self.present() };
-            let subscription =
-                cx.under_lock(channel, (position, WireForm::NamedLongPoll), present, |hub, resumption| {
-                    is_answered |= resumption.gap.is_some() || !resumption.publications.is_empty();
-                    if is_answered {
-                        found = Some(resumption);
-                        return None;
-                    }
-                    Some(subscribe_at(hub, channel, WireForm::NamedLongPoll, owner, &resumption))
-                });
+            let subscription = cx.under_lock(&channel, (position, form), present, |hub, resumption| {
+                is_answered |= resumption.gap.is_some() || !resumption.publications.is_empty();
+                if is_answered {
+                    found = Some(resumption);
+                    return None;
+                }
+                Some(subscribe_at(hub, &channel, form, owner, &resumption))
+            });
             match subscription {
                 Some(subscription) => self.subscriptions.insert(waiting(subscription), &cx.hub),
-                None => kept.extend(found.map(|resumption| (wanted.channel.as_str(), resumption))),
+                None => kept.extend(found.map(|resumption| (&wanted.channel, form, resumption))),
             }
         }
         if !is_answered {
@@ -54,7 +55,8 @@ impl Connection {
         for entry in self.subscriptions.entries() {
             let subscription = entry.subscription;
             cx.hub.unread_runs(subscription).for_each(|run| answer.elements.extend_from_slice(run));
-            answer.channel(cx.hub.channel(subscription).local(), None, next_after(subscription, &cx.hub));
+            let name = name_of(subscription, &cx.hub);
+            answer.channel(name.local(), None, next_after(subscription, &cx.hub));
         }
         answer
     }
@@ -62,12 +64,17 @@ impl Connection {
 
 /// Adds what is kept of channels. Each of the `count` channels has its part of `--max-lag`, so that none keeps the others from
 /// being read; the rest is for the next poll.
-fn add_kept(kept: Vec<(&str, Resumption)>, count: usize, answer: &mut ManyAnswer, cx: &mut Context) {
+fn add_kept(
+    kept: Vec<(&ChannelName, WireForm, Resumption)>,
+    count: usize,
+    answer: &mut ManyAnswer,
+    cx: &mut Context,
+) {
     let len_max = cx.shared.config.max_lag / count.max(1) as u64;
-    for (name, resumption) in kept {
+    for (name, form, resumption) in kept {
         let gap = resumption.gap;
-        let (elements, next) = elements_of(resumption, WireForm::NamedLongPoll, len_max, cx);
+        let (elements, next) = elements_of(resumption, form, len_max, cx);
         answer.elements.extend_from_slice(&elements);
-        answer.channel(name, gap, next);
+        answer.channel(name.local(), gap, next);
     }
 }

@@ -47,6 +47,7 @@ pub mod table;
 mod tenure;
 pub mod throttle;
 pub mod timeouts;
+mod watching;
 mod websocket;
 mod writing;
 

@@ -6,6 +6,7 @@ use super::client::{Awaited, Client, Multiplex};
 use super::context::Context;
 use super::life::Life;
 use super::subscriptions::Entry;
+use super::watching::name_of;
 use super::{Connection, Next};
 use crate::commands::answer::{self, Beginning};
 use crate::commands::{self, Fault, FaultKind, Limits, Reference, Request};
@@ -28,10 +29,10 @@ const LAGGED: &str = "lagged";
 impl Connection {
     /// The handshake is in the outbox.
     pub(super) fn begin_multiplex(&mut self, multiplexing: Multiplexing, cx: &mut Context) {
-        let Multiplexing { form, app, is_page_served } = multiplexing;
+        let Multiplexing { form, app, is_page_served, operator } = multiplexing;
         // Who has proved who it is need not ask for anything: it may publish later.
         let begin_by = self.identity.is_none().then(|| Millis(cx.now.0 + cx.timeouts.head_ms()));
-        let client = Multiplex { form, app, is_page_served, begin_by, refusals: 0, awaited: None };
+        let client = Multiplex { form, app, is_page_served, operator, begin_by, refusals: 0, awaited: None };
         if let Some(slot) = self.client_slot() {
             *slot = Some(Box::new(Client::Multiplex(client)));
         }
@@ -211,9 +212,12 @@ pub fn fault_of_delivery(why: NotPublished) -> FaultKind {
 
 /// Subscriptions.
 impl Connection {
-    /// Its subscription to a channel. O(subscriptions).
+    /// Its subscription to a channel, or to what is watched under this name. O(subscriptions).
     pub(super) fn subscription_to(&self, channel: &ChannelName, cx: &Context) -> Option<Subscription> {
-        self.subscriptions.to_channel(channel.as_str(), &cx.hub)
+        match channel.as_watched() {
+            Some(watched) => self.subscriptions.to_watched(watched.as_str(), &cx.hub),
+            None => self.subscriptions.to_channel(channel.as_str(), &cx.hub),
+        }
     }
 
     /// The last publication that the client has been sent of a channel, or found there.
@@ -250,8 +254,8 @@ impl Connection {
     /// The server ends a subscription, or that to the channel of which it is the companion, and tells the client why and where
     /// it may go on.
     pub(super) fn expel(&mut self, subscription: Subscription, code: &str, cx: &mut Context) {
-        let name = cx.hub.channel(subscription);
-        let channel = name.accompanied().unwrap_or_else(|| name.clone());
+        let name = name_of(subscription, &cx.hub);
+        let channel = name.accompanied().unwrap_or(name);
         self.keep_started(cx);
         let Some(subscription) = self.subscription_to(&channel, cx) else {
             unreachable!("a companion is read with its channel")
@@ -289,10 +293,9 @@ impl Connection {
         }
         for channel in self.channels(cx) {
             let Some(subscription) = self.subscription_to(&channel, cx) else { continue };
-            let who = self.identity.as_deref();
-            if let Verdict::No(refusal) = cx.access.may_subscribe(who, &channel) {
+            if let Verdict::No(refusal) = self.may_read(&channel, cx) {
                 self.expel(subscription, refusal.code(), cx);
-            } else if let Verdict::No(_) = cx.access.may_see(who, &channel) {
+            } else if let Verdict::No(_) = cx.access.may_see(self.identity.as_deref(), &channel) {
                 self.end_companion(&channel, subscription, cx);
             }
         }

@@ -13,6 +13,7 @@ use crate::commands::{Command, Fault, FaultKind, Message, Reference, Request, Wa
 use crate::hub::{ChannelName, Position, Source, WireForm};
 use crate::server::access::{Refusal, Verdict};
 use crate::server::api::roads::{self, Wish};
+use crate::server::api::watching::{NotOwn, check_own};
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
@@ -202,11 +203,14 @@ impl Connection {
     /// The channel that the client means by a name, where it is open to the client.
     fn channel_of(&self, name: &ChannelName, wish: Wish, cx: &Context) -> Result<ChannelName, FaultKind> {
         let (channel, who) = (self.internal_name(name, cx)?, self.identity.as_deref());
+        if channel.is_reserved() {
+            check_own(&channel, &cx.shared.apps).map_err(fault_of_own)?;
+        }
         let has_key = cx.access.has_publishing_key(who, &channel);
         roads::check_kind(&channel, wish, has_key, &cx.shared.apps)
             .map_err(|sentence| FaultKind::Forbidden(sentence.to_owned()))?;
         let verdict = match wish {
-            Wish::Subscribe => cx.access.may_subscribe(who, &channel),
+            Wish::Subscribe => self.may_read(&channel, cx),
             Wish::Publish if !self.multiplex().is_some_and(|client| client.is_page_served) => {
                 Verdict::No(Refusal::NoOrigin)
             }
@@ -222,9 +226,23 @@ impl Connection {
 
     /// The channel that the client means by a name.
     pub(super) fn internal_name(&self, name: &ChannelName, cx: &Context) -> Result<ChannelName, FaultKind> {
+        if name.is_reserved() {
+            return Ok(name.clone());
+        }
         let app = self.multiplex().and_then(|client| client.app.as_deref());
         roads::name_in_app(name, app, &cx.shared.apps)
             .ok_or_else(|| FaultKind::Forbidden("The app of this connection was removed.".to_owned()))
+    }
+}
+
+/// Why there is nothing to read under one of the server's own names.
+fn fault_of_own(not_own: NotOwn) -> FaultKind {
+    match not_own {
+        NotOwn::Unknown => FaultKind::Reserved,
+        // Its sentence gets its full stop there.
+        NotOwn::NoApp | NotOwn::PlainName(_) => {
+            FaultKind::BadCommand(not_own.to_string().trim_end_matches('.').to_owned())
+        }
     }
 }
 

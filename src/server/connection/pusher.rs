@@ -278,6 +278,28 @@ impl Connection {
         replies.iter().for_each(|reply| self.send_message(reply));
     }
 
+    /// Ends the subscriptions of a Pusher client to public channels that the rules do not leave open any more. It is told what a
+    /// client is told that subscribes now.
+    pub(super) fn expel_from_closed(&mut self, cx: &mut Context) {
+        let Some(mut boxed) = self.take_client() else { return };
+        let client = boxed.pusher_mut().expect("only such clients are taken");
+        let subscriptions: Vec<Subscription> =
+            self.subscriptions.entries().iter().map(|entry| entry.subscription).collect();
+        for subscription in subscriptions {
+            let channel = cx.hub.channel(subscription);
+            let Ok(name) = Name::new(channel.local()) else { continue };
+            let is_public = name.kind().access == Access::Public;
+            if is_public
+                && cx.access.may_subscribe(None, channel) != Verdict::Yes
+                && self.detach(subscription, cx)
+            {
+                leave(client, subscription, false, cx);
+                self.refuse_joining(&name, &Error::NotOpen(name.as_str().to_owned()), client, cx);
+            }
+        }
+        self.put_client(boxed);
+    }
+
     fn quit_channel(&mut self, name: &Name, client: &mut PusherClient, cx: &mut Context) {
         let channel = client.place.channel(name);
         let Some(subscription) = self.subscriptions.to_channel(channel.as_str(), &cx.hub) else { return };

@@ -12,6 +12,7 @@ use super::lag::FRESH_MS;
 use super::life::{Awaits, Life};
 use super::outbox::Outbox;
 use super::subscriptions::{Entry, Subscriptions};
+use super::watching::name_of;
 use super::writing::{Writer, write_one, write_outbox, write_several};
 use super::{Connection, Input, Next};
 use crate::config::LagPolicy;
@@ -428,8 +429,8 @@ impl Lag {
 fn tell_skipped(subscription: Subscription, hub: &mut Hub, outbox: &mut Outbox) {
     let skipped = hub.take_missed(subscription);
     if skipped > 0 {
-        let channel = Some(hub.channel(subscription).local());
-        encoder::notice(Notice::Lagged(skipped), subscription.form(), channel, outbox.tail());
+        let name = name_of(subscription, hub);
+        encoder::notice(Notice::Lagged(skipped), subscription.form(), Some(name.local()), outbox.tail());
     }
 }
 

@@ -38,7 +38,12 @@ impl Connection {
             | Life::Finishing
             | Life::Lingering => return None,
         }
-        self.identity.as_ref()?.ends_at(cx.began_unix_ms)
+        self.proofs().filter_map(|proof| proof.ends_at(cx.began_unix_ms)).min()
+    }
+
+    /// What it lives by: the proof of its client, and the key of an operator that came along.
+    fn proofs(&self) -> impl Iterator<Item = &Arc<Identity>> {
+        self.identity.iter().chain(self.multiplex().and_then(|client| client.operator.as_ref()))
     }
 
     /// For how long a long poll may wait, in milliseconds, if its client stays no longer.
@@ -52,7 +57,8 @@ impl Connection {
 impl Connection {
     /// The time is over for which its proof let it in.
     pub(super) fn end_stay(&mut self, cx: &mut Context) {
-        let Some(identity) = self.identity.clone() else { return };
+        let ends_at = |proof: &&Arc<Identity>| proof.ends_at(cx.began_unix_ms).unwrap_or(Millis(u64::MAX));
+        let Some(identity) = self.proofs().min_by_key(ends_at).cloned() else { return };
         let refusal = identity.end(cx.unix_s());
         cx.note_refusal(&refusal, Some(&identity));
         self.end_with(&refusal, cx);
@@ -110,6 +116,7 @@ impl Connection {
         if let Some(renewed) = self.identity.as_ref().and_then(|identity| cx.access.renewed(identity)) {
             self.identity = Some(Arc::new(renewed));
         }
+        self.renew_operator(cx);
         let who = self.identity.clone();
         if who.as_ref().is_some_and(|who| who.ended_by().is_some()) {
             return (false, Next::Wait);
@@ -117,6 +124,7 @@ impl Connection {
         let is_revoked = who.as_ref().is_some_and(|who| passes.iter().any(|pass| pass.fits(who)));
         let Err(refusal) = self.check_reading(who.as_deref(), passes, cx) else {
             self.expel_from_forbidden(cx);
+            self.expel_from_closed(cx);
             self.update_publishing(cx);
             return (false, Next::Wait);
         };
@@ -137,8 +145,8 @@ impl Connection {
         (is_revoked, if is_request { Next::Read } else { Next::Wait })
     }
 
-    /// Checks that the client is still who it was, was not revoked by one of `passes`, and may still read what it asked for, or publish what it is sending. The
-    /// subscriptions of a client of commands end one by one.
+    /// Checks that the client is still who it was, was not revoked by one of `passes`, and may still read what it asked for,
+    /// or publish what it is sending. The subscriptions of clients of commands and of Pusher end one by one.
     fn check_reading(
         &self,
         who: Option<&Identity>,

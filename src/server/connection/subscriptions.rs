@@ -124,7 +124,17 @@ impl Subscriptions {
 
     /// The subscription to a channel, if there is one. O(subscriptions).
     pub fn to_channel(&self, name: &str, hub: &Hub) -> Option<Subscription> {
-        hub.find_among(name, self.entries().iter().map(|entry| entry.subscription))
+        self.find(name, false, hub)
+    }
+
+    /// The subscription by which a channel is watched, if it is. O(subscriptions).
+    pub fn to_watched(&self, name: &str, hub: &Hub) -> Option<Subscription> {
+        self.find(name, true, hub)
+    }
+
+    fn find(&self, name: &str, is_watched: bool, hub: &Hub) -> Option<Subscription> {
+        let all = self.entries().iter().map(|entry| entry.subscription);
+        hub.find_among(name, all.filter(|subscription| subscription.form().is_watching() == is_watched))
     }
 
     /// The subscription of a connection with exactly one.

@@ -6,6 +6,7 @@
 use super::context::Context;
 use super::grants::spread;
 use super::life::Life;
+use super::watching::name_of;
 use super::{Connection, Next};
 use crate::backend::{Action, Asked, Decision};
 use crate::hub::ChannelName;
@@ -78,8 +79,7 @@ impl Connection {
 
     fn forget_all_unread(&mut self, cx: &Context) {
         let entries = self.subscriptions.entries().iter();
-        let read: Vec<ChannelName> =
-            entries.map(|entry| cx.hub.channel(entry.subscription).clone()).collect();
+        let read: Vec<ChannelName> = entries.map(|entry| name_of(entry.subscription, &cx.hub)).collect();
         if let Some(tenure) = self.tenure_mut() {
             tenure.held.retain(|held| read.contains(&held.channel));
         }

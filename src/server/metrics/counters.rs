@@ -58,12 +58,13 @@ impl Transport {
             | WireForm::WebSocketDeflate
             | WireForm::EnvelopeDeflate
             | WireForm::NamedEnvelope
-            | WireForm::NamedEnvelopeDeflate => Self::WebSocket,
+            | WireForm::NamedEnvelopeDeflate
+            | WireForm::LiveView => Self::WebSocket,
             WireForm::EventStream
             | WireForm::EventStreamEnvelope
-            | WireForm::LiveView
-            | WireForm::NamedEventStream => Self::Sse,
-            WireForm::LongPoll | WireForm::NamedLongPoll => Self::LongPoll,
+            | WireForm::NamedEventStream
+            | WireForm::LiveViewStream => Self::Sse,
+            WireForm::LongPoll | WireForm::NamedLongPoll | WireForm::LiveViewPoll => Self::LongPoll,
             WireForm::Pusher | WireForm::PusherDeflate => Self::Pusher,
             WireForm::PusherStream => Self::PusherHttp,
         }

@@ -432,8 +432,9 @@ globalThis.fanfare = (() => {
         if (data) dismiss(channel, data.code);
       } else if (event === "fanfare:presence") {
         showMembers(channel, data);
-      } else if (id && channel.isOpen && isNewer(id, channel.lastId)) {
-        channel.lastId = id;
+      } else if (channel.isOpen && (!id || isNewer(id, channel.lastId))) {
+        // What has no id is no publication, as what a channel that is watched tells of its subscribers.
+        channel.lastId = id ?? channel.lastId;
         tell(channel, "emit", "message", { id, event: event || undefined, data: encoding === "base64" ? bytesOf(data) : data });
       }
     }
