@@ -53,6 +53,8 @@ pub use crate::server::handlers::request::{Identity, Request};
 #[doc(inline)]
 pub use crate::server::handlers::watching::{Publication, Refusal, Sender};
 #[doc(inline)]
-pub use crate::server::{Draft, PublishError};
+pub use crate::hub::PublicationId;
+#[doc(inline)]
+pub use crate::server::{Draft, PublishError, Published, StartError};
 #[doc(inline)]
 pub use crate::ws::CloseCode;

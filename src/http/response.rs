@@ -54,6 +54,7 @@ impl Response {
 
     /// A response whose body is the error as a sentence: the text of an error begins with a small letter and has no full
     /// stop, since it is also used inside longer lines.
+    #[doc(hidden)]
     pub fn error(status: Status, error: &dyn Display) -> Self {
         let mut sentence = error.to_string();
         if let Some(first) = sentence.get_mut(..1) {
@@ -121,6 +122,7 @@ impl Response {
     }
 
     /// The number of bytes of the body.
+    #[doc(hidden)]
     pub fn body_len(&self) -> usize {
         self.body.len()
     }
@@ -132,6 +134,7 @@ impl Response {
 
     /// Appends the head of a response that ends with the connection, not after a length: RFC 9112 §6.3. The caller appends
     /// the body.
+    #[doc(hidden)]
     pub fn encode_endless_head(&self, out: &mut Vec<u8>, framing: Framing) {
         debug_assert!(!framing.keep_alive && self.body.is_empty(), "the body ends with the connection");
         self.head(out, framing);
@@ -140,6 +143,7 @@ impl Response {
     }
 
     /// Appends the response to `out`.
+    #[doc(hidden)]
     pub fn encode(&self, out: &mut Vec<u8>, framing: Framing) {
         self.head(out, framing);
         if self.status.allows_body() {

@@ -14,6 +14,7 @@ pub trait Payload {
     ///
     /// # Errors
     /// The value cannot be written as JSON.
+    #[doc(hidden)]
     fn into_parts(self) -> Result<(Content, Bytes), NotJson>;
 }
 

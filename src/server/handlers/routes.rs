@@ -29,12 +29,18 @@ pub type Open = Box<dyn Fn(&Request<'_>) -> Result<Opened, Response> + Send + Sy
 /// Answers a GET.
 pub type Get = Box<dyn Fn(&Request<'_>) -> Response + Send + Sync>;
 
+/// Answers a POST at once.
+pub type PostNow = Box<dyn Fn(&Request<'_>, Bytes) -> Response + Send + Sync>;
+
+/// Answers a POST by a reply.
+pub type PostLater = Box<dyn Fn(&Request<'_>, Bytes, Reply) + Send + Sync>;
+
 /// Answers a POST.
 pub enum Post {
     /// At once.
-    Now(Box<dyn Fn(&Request<'_>, Bytes) -> Response + Send + Sync>),
+    Now(PostNow),
     /// By a reply that is given later.
-    Later(Box<dyn Fn(&Request<'_>, Bytes, Reply) + Send + Sync>),
+    Later(PostLater),
 }
 
 /// What is served at a pattern.
