@@ -133,7 +133,7 @@
 //! | apply | `mod.rs` | takes a slice of the mailbox, encodes it and appends it to the logs; answers publishers that await delivery |
 //! | read | `read.rs`, `read_queue.rs` | reads one share of each connection with input, round-robin, within a budget of bytes and time; brings the requests of sessions to them (`sessions.rs`) |
 //! | apply | `mod.rs` | the same again: what was just read leaves in this turn |
-//! | expire | `expire.rs`, `timers.rs` | does what is due: timeouts from the deadline queue, expired history, the demo, the dashboard's figures (`measure.rs`), the stop (`shutdown.rs`, `drain.rs`) |
+//! | expire | `expire.rs`, `timers.rs` | does what is due: timeouts from the deadline queue, expired history, a program's ticks (`ticks.rs`), the dashboard's figures (`measure.rs`), the stop (`shutdown.rs`, `drain.rs`) |
 //! | flush | `flush.rs` | one write to each reader of a log with new bytes, and to each connection that was touched; what a session writes is given to the request that carries it (`sessions.rs`) |
 //! | evict | `eviction.rs`, `burdens.rs` | where `--max-memory` is exceeded: evicts history, then closes the connections that hold most |
 //! | reap | `mod.rs` | drops the connections that have ended |
@@ -172,13 +172,13 @@
 //!  budget, placement,         memory held for clients; connections per loop;
 //!  sessions,                  where each session over HTTP requests is;
 //!  stopping                   how far the stop has come
-//!  api, demo                  requests to answers: routes, payloads, pages; the demo's prices
+//!  api                        requests to answers: routes, payloads, pages
 //!  access                     who a client is, by key or token, and what it may do: the rules, each refusal, revocation
 //!  hook                       the calls of the backend that decides who may do what
 //!  apps                       the running Pusher apps: settings, counters, users, webhooks, reload
 //!  broker, encoder            order, history, mailboxes; publications to frames
 //!  limits, metrics            connections by address and user, trusted proxies; counters and their formats
-//!  clock, excerpt, lock, prices
+//!  clock, excerpt, lock
 //! ```
 //!
 //! No two files import each other. What a line of code may touch, its signature says: a role of a connection gets its own

@@ -16,6 +16,8 @@
 //! - A panic closes its connection with 1011, or answers 500: see [`OnPanic`]. A program that is built with `panic = "abort"` ends.
 
 mod accept;
+mod demo;
+mod prices;
 mod remote;
 mod serving;
 mod session;
@@ -32,6 +34,8 @@ pub use testing::SessionTest;
 
 #[doc(inline)]
 pub use crate::http::{Response, Status};
+#[doc(inline)]
+pub use crate::hub::PublicationId;
 #[doc(inline)]
 pub use crate::server::broker::calls::Congested;
 #[doc(inline)]
@@ -52,8 +56,6 @@ pub use crate::server::handlers::reply::Reply;
 pub use crate::server::handlers::request::{Identity, Request};
 #[doc(inline)]
 pub use crate::server::handlers::watching::{Publication, Refusal, Sender};
-#[doc(inline)]
-pub use crate::hub::PublicationId;
 #[doc(inline)]
 pub use crate::server::{Draft, PublishError, Published, StartError};
 #[doc(inline)]

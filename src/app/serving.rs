@@ -2,6 +2,7 @@
 //!
 //! How it is served is in the room `server`.
 
+use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::app::accept::{Accepted, IntoOutcome, IntoResponse, opened};
+use crate::app::demo::{Demo, INTERVAL};
 use crate::app::session::Session;
 use crate::app::socket::Socket;
 use crate::config::{Config, Glob};
@@ -37,7 +39,7 @@ impl Server {
     /// # Errors
     /// A value of the configuration is refused, or the system refuses an address or a descriptor.
     pub fn bind(config: Config) -> Result<Self, StartError> {
-        Ok(Self::bind_bare(config)?.with_echo())
+        Self::bind_bare(config)?.with_own_program()
     }
 
     /// Serves sockets that something else listens on, instead of the addresses of the configuration: a supervisor that
@@ -47,17 +49,21 @@ impl Server {
     /// # Errors
     /// As [`Server::bind`]; also if there is no socket.
     pub fn with_listeners(config: Config, sockets: Vec<TcpListener>) -> Result<Self, StartError> {
-        Ok(Self::with_bare_listeners(config, sockets)?.with_echo())
+        Self::with_bare_listeners(config, sockets)?.with_own_program()
     }
 
-    /// With the echo of development mode, which a program may replace.
-    fn with_echo(mut self) -> Self {
+    /// With the echo and the demo of development mode, which are a program. The echo may be replaced.
+    fn with_own_program(mut self) -> Result<Self, StartError> {
+        if self.serves_demo {
+            let mut demo = Demo::new(getrandom::u64().map_err(io::Error::other)?);
+            self.every(INTERVAL, move |server| demo.tick(server));
+        }
         if self.serves_echo {
             let echo = self.websocket_fn("/echo", |socket, message| socket.send(message));
             echo.expect("a new server has no routes");
             self.program.routes.make_replaceable();
         }
-        self
+        Ok(self)
     }
 
     /// Opens a session for each WebSocket at a pattern. The factory makes it from the request, on the loop of the connection; its

@@ -59,7 +59,11 @@ impl Handle {
     /// The payload is too long or has no JSON, the channel is one of the server's own, or a loop's mailbox is congested: try
     /// again in a millisecond.
     pub fn publish_to(&self, channel: &ChannelName, payload: impl Payload) -> Result<(), PublishError> {
-        let draft = Draft::of(channel, payload)?;
+        self.publish_unawaited(Draft::of(channel, payload)?)
+    }
+
+    /// The same with a draft.
+    pub(crate) fn publish_unawaited(&self, draft: Draft) -> Result<(), PublishError> {
         let len_max = self.shared.config.publication_len_max();
         if draft.data.len() as u64 > len_max {
             return Err(PublishError::TooLong { len_max });

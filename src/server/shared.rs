@@ -17,7 +17,6 @@ use crate::server::broker::Broker;
 use crate::server::broker::mailbox::FIRST_LOOP;
 use crate::server::budget::Budget;
 use crate::server::clock::{self, Clock, Millis};
-use crate::server::demo::DemoCall;
 use crate::server::hook::Hook;
 use crate::server::limits::Limits;
 use crate::server::lock::lock;
@@ -45,7 +44,6 @@ pub struct Shared {
     /// The sessions over HTTP requests.
     pub sessions: Sessions,
     pub budget: Budget,
-    pub demo_call: DemoCall,
     /// Where publications by keys are written down, if they are.
     pub audit: Option<Audit>,
     /// The backend that decides, if there is one.
@@ -74,7 +72,6 @@ impl Shared {
             limits: Limits::new(&config),
             sessions: Sessions::default(),
             budget: Budget::new(loops, config.max_memory),
-            demo_call: DemoCall::new(config.serves_demo()),
             hook,
             audit: None,
             refusals: Mutex::default(),

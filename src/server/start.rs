@@ -19,7 +19,6 @@ use crate::server::broker::arrivals::PresenceRules;
 use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::{FIRST_LOOP, mailboxes};
 use crate::server::broker::retention::Retention;
-use crate::server::demo::Demo;
 use crate::server::event_loop::acceptor::{Acceptor, bind};
 use crate::server::event_loop::exchange::Exchange;
 use crate::server::event_loop::seed::Seed;
@@ -70,6 +69,8 @@ pub struct Server {
     pub(crate) program: Program,
     /// Whether it has the echo of development mode.
     pub(crate) serves_echo: bool,
+    /// Whether it has the demo.
+    pub(crate) serves_demo: bool,
     /// What the program has done at intervals.
     pub(crate) ticks: Vec<Every>,
 }
@@ -137,18 +138,24 @@ impl Server {
         let handle = Handle::new(Arc::clone(&shared));
         let mut acceptor = Some(acceptor);
         let exchange = Arc::new(Exchange::new(polls.len()));
-        let mut demo = None;
-        if shared.config.serves_demo() {
-            demo = Some(Demo::new(getrandom::u64().map_err(io::Error::other)?));
-        }
         let numbered = polls.into_iter().enumerate();
         let loops = numbered.map(|(index, poll)| {
             let (shared, exchange) = (Arc::clone(&shared), Arc::clone(&exchange));
-            Seed { index, shared, exchange, poll, acceptor: acceptor.take(), demo: demo.take() }
+            Seed { index, shared, exchange, poll, acceptor: acceptor.take() }
         });
         let (loops, program) = (loops.collect(), Program::new(handle.clone()));
+        let serves_demo = shared.config.serves_demo();
         let serves_echo = shared.config.is_development() || shared.config.echo;
-        Ok(Self { loops, local_addrs, metrics_addr, handle, program, serves_echo, ticks: Vec::new() })
+        Ok(Self {
+            loops,
+            local_addrs,
+            metrics_addr,
+            handle,
+            program,
+            serves_echo,
+            serves_demo,
+            ticks: Vec::new(),
+        })
     }
 
     /// The bound addresses, in the order of the configuration, with the ports that were free.

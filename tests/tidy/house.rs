@@ -6,11 +6,10 @@ use super::source::{Fault, File, assert_tidy, found, has_word, numbered, tree};
 
 /// Who may import whom inside `server`: a room, which is a folder or a file beside the folders, and the rooms that it
 /// names. They stand above it, so that no two import each other.
-const SERVER_MAY_IMPORT: [(&str, &[&str]); 25] = [
+const SERVER_MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("clock", &[]),
     ("excerpt", &[]),
     ("lock", &[]),
-    ("prices", &[]),
     ("audit", &["lock"]),
     ("encoder", &[]),
     ("metrics", &["clock", "excerpt"]),
@@ -18,7 +17,6 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("broker", &["clock", "excerpt", "limits", "lock"]),
     ("hook", &["broker", "clock", "excerpt", "lock"]),
     ("apps", &["broker", "clock", "excerpt", "lock", "metrics"]),
-    ("demo", &["broker", "clock", "prices"]),
     ("access", &["clock", "limits", "lock"]),
     ("api", &["access", "apps", "broker", "clock", "encoder", "metrics"]),
     ("placement", &[]),
@@ -35,7 +33,6 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 25] = [
             "broker",
             "budget",
             "clock",
-            "demo",
             "hook",
             "limits",
             "lock",
@@ -62,7 +59,6 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 25] = [
             "broker",
             "clock",
             "connection",
-            "demo",
             "handle",
             "handlers",
             "limits",
@@ -73,7 +69,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 25] = [
             "stopping",
         ],
     ),
-    ("start", &["audit", "broker", "demo", "event_loop", "handle", "handlers", "shared"]),
+    ("start", &["audit", "broker", "event_loop", "handle", "handlers", "shared"]),
     ("mod", &[]), // the exports of the server: nobody inside names them
 ];
 

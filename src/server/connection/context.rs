@@ -301,7 +301,6 @@ impl Context {
                 app.note_joined(channel, subscribers, now);
             }
         });
-        shared.demo_call.note(channel, &shared.broker);
         if joined.is_some() {
             self.tell_count(app.as_deref(), channel);
         }
@@ -347,7 +346,6 @@ impl Context {
                 app.note_cache_miss(channel, now);
             }
         })?;
-        shared.demo_call.note(channel, &shared.broker);
         self.tell_count(Some(app), channel);
         Ok(joined)
     }

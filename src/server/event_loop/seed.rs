@@ -11,7 +11,6 @@ use super::EventLoop;
 use super::acceptor::Acceptor;
 use super::exchange::Exchange;
 use super::ticks::Every;
-use crate::server::demo::Demo;
 use crate::server::handlers::program::Program;
 use crate::server::shared::Shared;
 
@@ -24,17 +23,14 @@ pub struct Seed {
     pub poll: Poll,
     /// The listeners, on the first loop.
     pub acceptor: Option<Acceptor>,
-    /// The demo, on the first loop.
-    pub demo: Option<Demo>,
 }
 
 impl Seed {
     /// The loop, on the thread that is to run it, with what a program has brought; and what that has done at intervals.
     pub fn grow(self, program: Arc<Program>, ticks: Vec<Every>) -> EventLoop {
-        let Self { index, shared, exchange, poll, acceptor, demo } = self;
+        let Self { index, shared, exchange, poll, acceptor } = self;
         let mut event_loop = EventLoop::new(index, shared, exchange, poll, acceptor);
         event_loop.context.program = program;
-        event_loop.first_loop.demo = demo;
         event_loop.first_loop.ticks = ticks;
         event_loop
     }
