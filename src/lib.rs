@@ -1,7 +1,100 @@
 //! Fanfare: a broadcast server. RFC 6455 by hand on a mio event loop; a channel is a byte log, a subscriber an offset.
 //!
-//! To run a server inside a program, begin with [`server::Server`]. The rest of this page is the map for those who read or
-//! change the code: the idea, a turn of a loop, the rooms, the words, and where to begin reading.
+//! As a program of its own it is `fanfare`, which the README describes. This page is for programs that have the server inside:
+//! they publish, handle WebSocket connections themselves, and answer HTTP requests. How it works inside is below, for those who
+//! change it.
+//!
+//! # A first program
+//!
+//! ```no_run
+//! use fanfare::app::{CloseCode, Closed, Failure, Message, Outcome, Request, Response, Session, Socket};
+//! use fanfare::{ChannelName, Config, Handle, Server};
+//!
+//! /// One player's connection; dropped with it.
+//! struct Player { nick: String, room: ChannelName, steps: u32 }
+//!
+//! impl Session for Player {
+//!     type Event = ();
+//!
+//!     fn open(&mut self, socket: &mut Socket<'_, Self>) -> Outcome {
+//!         socket.subscribe(&self.room)?;
+//!         socket.publish(&self.room, format!("{} is here", self.nick))
+//!     }
+//!
+//!     fn message(&mut self, socket: &mut Socket<'_, Self>, message: Message<'_>) -> Outcome {
+//!         let step @ ("left" | "right") = message.text().unwrap_or("") else {
+//!             return Err(Failure::close(CloseCode::POLICY_VIOLATION, "say left or right"));
+//!         };
+//!         self.steps += 1;
+//!         socket.send("ok");
+//!         socket.publish(&self.room, format!("{} {step} {}", self.nick, self.steps))
+//!     }
+//!
+//!     fn closed(self, server: &Handle, _: Closed<'_>) {
+//!         server.publish_to(&self.room, format!("{} left", self.nick)).ok();
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let mut server = Server::bind(Config::default())?;
+//!     server.websocket("/rooms/{room}", |request: &Request<'_>| {
+//!         let nick = request.query("nick").ok_or_else(|| Response::bad_request("Who are you? Add ?nick=NAME."))?;
+//!         Ok(Player { nick, room: ChannelName::new(request.param("room"))?, steps: 0 })
+//!     })?;
+//!     Ok(server.run()?)
+//! }
+//! ```
+//!
+//! `Cargo.toml` has `fanfare` under `[dependencies]`; `cargo run`, and `ws://127.0.0.1:8080/rooms/attic?nick=ada` is served. The
+//! channels of a session are the server's: everybody at `/channels/attic`, by WebSocket, event stream or long poll, sees the
+//! same game. Where there is no state to keep, a closure is enough:
+//!
+//! ```no_run
+//! # let mut server = fanfare::Server::bind(fanfare::Config::default())?;
+//! server.websocket_fn("/echo", |socket, message| socket.send(message))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | for | is |
+//! |---|---|
+//! | a connection's state, and what its messages do | [`Session`](app::Session), made by the factory of [`Server::websocket`] |
+//! | sending, closing, channels, a timer | [`Socket`](app::Socket), which a session is lent |
+//! | another thread or an async runtime that has something for one connection | [`Remote`](app::Remote) |
+//! | what would block the loop | [`Socket::work`](app::Socket::work) |
+//! | publishing from anywhere, and stopping | [`Handle`] |
+//! | pages and APIs | [`Server::get`], [`Server::post`], [`Server::post_later`] |
+//! | a clock | [`Server::every`] |
+//! | what clients publish by themselves | [`Server::filter`] before, [`Server::tap`] after |
+//! | addresses, keys, tokens, limits | [`Config`]; the default is development mode on 127.0.0.1:8080 |
+//! | tests | [`SessionTest`](app::SessionTest) and [`Request::test`](app::Request::test); [`Server::bind`] on port 0 for a whole server |
+//!
+//! What goes wrong in a handler is kept to its connection: an error, by `?`, and a panic close it with 1011 and leave a log line; a
+//! peer that does not read is not read either, and closed with 1013 at last. `examples/` has an echo with a page, a chat with
+//! rooms and history, a ticker and a game: `cargo run --example chat`.
+//!
+//! ## A test without a socket
+//!
+//! ```
+//! use fanfare::ChannelName;
+//! use fanfare::app::{Message, Outcome, Session, SessionTest, Socket};
+//! # struct Player { nick: String, room: ChannelName, steps: u32 }
+//! # impl Session for Player {
+//! #     type Event = ();
+//! #     fn message(&mut self, socket: &mut Socket<'_, Self>, message: Message<'_>) -> Outcome {
+//! #         self.steps += 1;
+//! #         socket.send("ok");
+//! #         socket.publish(&self.room, format!("{} {} {}", self.nick, message.text().unwrap_or(""), self.steps))
+//! #     }
+//! # }
+//!
+//! let mut test = SessionTest::new(Player { nick: "ada".into(), room: ChannelName::new("attic")?, steps: 0 });
+//! test.message("left");
+//! assert_eq!((test.sent(), test.published()), (vec!["ok"], vec![("attic", "ada left 1")]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What follows is the map for those who read or change the server itself: the idea, a turn of a loop, the rooms, the words, and
+//! where to begin reading.
 //!
 //! # The idea
 //!
@@ -40,7 +133,7 @@
 //! | apply | `mod.rs` | takes a slice of the mailbox, encodes it and appends it to the logs; answers publishers that await delivery |
 //! | read | `read.rs`, `read_queue.rs` | reads one share of each connection with input, round-robin, within a budget of bytes and time; takes steps of TLS handshakes within a budget of their own (`handshaking.rs`); brings the requests of sessions to them (`sessions.rs`) |
 //! | apply | `mod.rs` | the same again: what was just read leaves in this turn |
-//! | expire | `expire.rs`, `timers.rs` | does what is due: timeouts from the deadline queue, expired history, the demo, the dashboard's figures (`measure.rs`), the stop (`shutdown.rs`, `drain.rs`) |
+//! | expire | `expire.rs`, `timers.rs` | does what is due: timeouts from the deadline queue, expired history, a program's ticks (`ticks.rs`), the dashboard's figures (`measure.rs`), the stop (`shutdown.rs`, `drain.rs`) |
 //! | flush | `flush.rs` | one write to each reader of a log with new bytes, and to each connection that was touched; what a session writes is given to the request that carries it (`sessions.rs`) |
 //! | evict | `eviction.rs`, `burdens.rs` | where `--max-memory` is exceeded: evicts history, then closes the connections that hold most |
 //! | reap | `mod.rs` | drops the connections that have ended |
@@ -62,6 +155,8 @@
 //!   `hub`, and bounds from `token`.
 //! - [`config`]: what a server is configured with. It imports the settings of an app from `pusher`.
 //! - [`server`]: sockets, time, threads, randomness. It imports the nine above; none of them imports it.
+//! - [`app`]: what programs write: sessions, sockets, remotes, and the methods by which a server is told of them. It imports
+//!   `server`, which knows sessions by the traits of `server/handlers` only.
 //! - The binary is `main` with `cli` (flags, environment, files), `reload` (SIGHUP, and files that have changed), `log` (lines
 //!   to standard error) and `heap` (the allocator).
 //!
@@ -69,13 +164,15 @@
 //!
 //! ```text
 //!  start                      binds the addresses, makes the loops, runs a thread each
-//!  handle, event_loop         other threads' way in; the turn, and all that concerns many connections
+//!  event_loop                 the turn, and all that concerns many connections
 //!  connection                 one connection: its life, its outbox and subscriptions, one file a role
+//!  handlers                   what a program brings: its routes, sessions behind their types, workers, filters and taps
+//!  handle                     other threads' way in
 //!  shared                     what all loops share: configuration, broker, and the types below
 //!  budget, placement,         memory held for clients; connections per loop;
 //!  sessions, handshakes,      where each session over HTTP requests is; TLS handshakes that wait;
 //!  stopping                   how far the stop has come
-//!  api, demo                  requests to answers: routes, payloads, pages; the demo's prices
+//!  api                        requests to answers: routes, payloads, pages
 //!  access                     who a client is, by key or token, and what it may do: the rules, each refusal, revocation
 //!  hook                       the calls of the backend that decides who may do what
 //!  jwks                       the keys of tokens at a URL, fetched again and again
@@ -84,7 +181,7 @@
 //!  broker, encoder            order, history, mailboxes; publications to frames
 //!  outbound                   whom calls to https:// URLs trust, and what is said when TLS fails
 //!  limits, metrics            connections by address and user, trusted proxies; counters and their formats
-//!  clock, excerpt, lock, prices
+//!  clock, excerpt, lock
 //! ```
 //!
 //! No two files import each other. What a line of code may touch, its signature says: a role of a connection gets its own
@@ -147,6 +244,9 @@
 //! | pace, throttled | the rate at which a connection may send messages; is not read, since it has sent more than that |
 //! | layer, record | what TLS is between a connection and its socket (`connection/tls.rs`); a run of plaintext, sealed: at most 16 KiB |
 //! | handshake | with TLS, what comes ahead of requests; elsewhere, how a WebSocket begins |
+//! | program, handler | what has the server inside; a function of it that the server calls |
+//! | actor, link | a program's session behind its type; what it may do to its connection while it is called (`server/handlers`) |
+//! | call, parcel | what another thread has for one connection of a program; an event or a result among that |
 //! | order | what another connection or thread wants done with a connection: a message sent, an end |
 //!
 //! # Where to begin reading
@@ -178,13 +278,32 @@
 //! | 13 | `server/connection/sending.rs` | outbox and unread bytes in one write, then lag is judged (`flush`) |
 //! | 14 | `server/connection/stream.rs` | the system call (`write`); with TLS, `tls.rs` seals a record ahead of it |
 
+#![deny(missing_docs)]
+
+pub mod app;
+#[doc(hidden)]
 pub mod backend;
+#[doc(hidden)]
 pub mod commands;
 pub mod config;
+#[doc(hidden)]
 pub mod http;
+#[doc(hidden)]
 pub mod hub;
+#[doc(hidden)]
 pub mod peer;
+#[doc(hidden)]
 pub mod pusher;
+#[doc(hidden)]
 pub mod server;
+#[doc(hidden)]
 pub mod token;
+#[doc(hidden)]
 pub mod ws;
+
+#[doc(inline)]
+pub use config::Config;
+#[doc(inline)]
+pub use hub::ChannelName;
+#[doc(inline)]
+pub use server::{Handle, Server};

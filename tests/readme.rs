@@ -76,6 +76,17 @@ fn every_command_is_one_that_a_test_runs() {
 }
 
 #[test]
+fn the_rust_of_the_readme_is_that_of_the_documentation_which_is_compiled() {
+    let front = in_repository("src/lib.rs");
+    let lines: BTreeSet<_> = front.lines().filter_map(|line| line.strip_prefix("//! ")).collect();
+    let rust = blocks("rust");
+    assert!(rust.len() > 20, "{rust:?}");
+    for line in rust.iter().filter(|line| !line.is_empty()) {
+        assert!(lines.contains(line.as_str()), "not in the documentation: {line}");
+    }
+}
+
+#[test]
 fn the_first_curl_of_the_readme_reaches_a_subscriber() {
     let process = spawn(&mut fanfare(&[]));
     let mut subscriber = websocket(process.address, "/channels/news");

@@ -100,6 +100,13 @@ impl Request {
         self.fields.iter().filter(move |field| self.is_named(field, name)).map(|field| self.value(field))
     }
 
+    /// All fields in the order sent: names and values.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        // A name has been checked to be a token, which is ASCII.
+        let name = |field: &Field| str::from_utf8(&self.bytes[field.name.clone()]).unwrap_or_default();
+        self.fields.iter().map(move |field| (name(field), self.value(field)))
+    }
+
     /// As [`Request::header`], if it is UTF-8.
     pub fn header_str(&self, name: &str) -> Option<&str> {
         self.header(name).and_then(|value| str::from_utf8(value).ok())

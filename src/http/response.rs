@@ -56,12 +56,38 @@ impl Response {
 
     /// A response whose body is the error as a sentence: the text of an error begins with a small letter and has no full
     /// stop, since it is also used inside longer lines.
+    #[doc(hidden)]
     pub fn error(status: Status, error: &dyn Display) -> Self {
         let mut sentence = error.to_string();
         if let Some(first) = sentence.get_mut(..1) {
             first.make_ascii_uppercase();
         }
         Self::text(status, &format!("{sentence}."))
+    }
+
+    /// 200 with a page.
+    pub fn html(page: impl Into<String>) -> Self {
+        Self::new(Status::OK).body("text/html; charset=utf-8", page.into())
+    }
+
+    /// 400: the request is wrong, and the sentence says how.
+    pub fn bad_request(sentence: &str) -> Self {
+        Self::text(Status::BAD_REQUEST, sentence)
+    }
+
+    /// 401: nobody has proved who they are.
+    pub fn unauthorized(sentence: &str) -> Self {
+        Self::text(Status::UNAUTHORIZED, sentence)
+    }
+
+    /// 403: whoever it is may not.
+    pub fn forbidden(sentence: &str) -> Self {
+        Self::text(Status::FORBIDDEN, sentence)
+    }
+
+    /// 404: nothing is here.
+    pub fn not_found(sentence: &str) -> Self {
+        Self::text(Status::NOT_FOUND, sentence)
     }
 
     /// A response whose body is JSON.
@@ -97,8 +123,20 @@ impl Response {
         self.status
     }
 
+    /// The number of bytes of the body.
+    #[doc(hidden)]
+    pub fn body_len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The body.
+    pub fn body_bytes(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Appends the head of a response that ends with the connection, not after a length: RFC 9112 §6.3. The caller appends
     /// the body.
+    #[doc(hidden)]
     pub fn encode_endless_head(&self, out: &mut Vec<u8>, framing: Framing) {
         debug_assert!(!framing.keep_alive && self.body.is_empty(), "the body ends with the connection");
         self.head(out, framing);
@@ -107,6 +145,7 @@ impl Response {
     }
 
     /// Appends the response to `out`.
+    #[doc(hidden)]
     pub fn encode(&self, out: &mut Vec<u8>, framing: Framing) {
         self.head(out, framing);
         if self.status.allows_body() {

@@ -16,8 +16,13 @@ pub struct Status {
 impl Status {
     pub const SWITCHING_PROTOCOLS: Status = Status::new(101, "Switching Protocols");
     pub const OK: Status = Status::new(200, "OK");
+    pub const CREATED: Status = Status::new(201, "Created");
     pub const ACCEPTED: Status = Status::new(202, "Accepted");
     pub const NO_CONTENT: Status = Status::new(204, "No Content");
+    pub const MOVED_PERMANENTLY: Status = Status::new(301, "Moved Permanently");
+    pub const FOUND: Status = Status::new(302, "Found");
+    pub const SEE_OTHER: Status = Status::new(303, "See Other");
+    pub const TEMPORARY_REDIRECT: Status = Status::new(307, "Temporary Redirect");
     pub const PERMANENT_REDIRECT: Status = Status::new(308, "Permanent Redirect");
     pub const BAD_REQUEST: Status = Status::new(400, "Bad Request");
     pub const UNAUTHORIZED: Status = Status::new(401, "Unauthorized");
@@ -25,6 +30,8 @@ impl Status {
     pub const NOT_FOUND: Status = Status::new(404, "Not Found");
     pub const METHOD_NOT_ALLOWED: Status = Status::new(405, "Method Not Allowed");
     pub const REQUEST_TIMEOUT: Status = Status::new(408, "Request Timeout");
+    pub const CONFLICT: Status = Status::new(409, "Conflict");
+    pub const GONE: Status = Status::new(410, "Gone");
     pub const LENGTH_REQUIRED: Status = Status::new(411, "Length Required");
     pub const CONTENT_TOO_LARGE: Status = Status::new(413, "Content Too Large");
     pub const EXPECTATION_FAILED: Status = Status::new(417, "Expectation Failed");
@@ -32,6 +39,7 @@ impl Status {
     pub const UPGRADE_REQUIRED: Status = Status::new(426, "Upgrade Required");
     pub const TOO_MANY_REQUESTS: Status = Status::new(429, "Too Many Requests");
     pub const REQUEST_HEADER_FIELDS_TOO_LARGE: Status = Status::new(431, "Request Header Fields Too Large");
+    pub const INTERNAL_SERVER_ERROR: Status = Status::new(500, "Internal Server Error");
     pub const NOT_IMPLEMENTED: Status = Status::new(501, "Not Implemented");
     pub const SERVICE_UNAVAILABLE: Status = Status::new(503, "Service Unavailable");
     pub const GATEWAY_TIMEOUT: Status = Status::new(504, "Gateway Timeout");

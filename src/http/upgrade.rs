@@ -92,6 +92,21 @@ impl Upgrade {
     /// If the client did not offer the subprotocol: "The value chosen MUST be derived from the client's
     /// handshake" (item 4).
     pub fn encode_response(&self, out: &mut Vec<u8>, subprotocol: Option<&str>, extensions: Option<&str>) {
+        self.encode_response_with(out, subprotocol, extensions, &[]);
+    }
+
+    /// The same with these header fields more.
+    ///
+    /// # Panics
+    ///
+    /// Also if a value holds CR, LF or NUL: RFC 9110 §5.5.
+    pub fn encode_response_with(
+        &self,
+        out: &mut Vec<u8>,
+        subprotocol: Option<&str>,
+        extensions: Option<&str>,
+        headers: &[(&'static str, String)],
+    ) {
         status_line(out, Status::SWITCHING_PROTOCOLS);
         line(out, &["Upgrade: websocket"]);
         line(out, &["Connection: Upgrade"]);
@@ -102,6 +117,13 @@ impl Upgrade {
         }
         if let Some(extensions) = extensions {
             line(out, &["Sec-WebSocket-Extensions: ", extensions]);
+        }
+        for (name, value) in headers {
+            assert!(
+                !value.contains(['\r', '\n', '\0']),
+                "the value of {name} would split the response: {value:?}"
+            );
+            line(out, &[name, ": ", value]);
         }
         out.extend_from_slice(b"\r\n");
     }

@@ -94,6 +94,8 @@ errors! {
     [4301] ClientEventRate(rate: NonZeroU32) "Client event rejected: over the limit of {rate} client events a second"
     /// A client event in this channel, which is encrypted, where that is not configured.
     [4301] ClientEventEncrypted(channel: String) "Client event rejected: {channel} is encrypted, and takes none"
+    /// A client event that the program around the server refuses, with its sentence.
+    [4301] ClientEventRefused(sentence: String) "Client event rejected: {sentence}"
     /// This number of users in a watchlist.
     [4302] Watchlist(len: usize) "The watchlist has {len} users: only the first {WATCHLIST_LEN_MAX} are watched"
     /// The message is none of the protocol's, for this reason.
@@ -256,6 +258,7 @@ mod tests {
             (Error::Idle, Some(4202)),
             (Error::ClientEventRate(NonZeroU32::MIN), Some(4301)),
             (Error::ClientEventEncrypted(text()), Some(4301)),
+            (Error::ClientEventRefused(text()), Some(4301)),
             (Error::Watchlist(101), Some(4302)),
             (Error::Malformed(text()), None),
             (Error::Binary, None),

@@ -5,14 +5,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{Config, ConfigError, TlsPair};
-use crate::hub::Published;
+use crate::config::{Config, ConfigError, Glob, TlsPair};
+use crate::hub::{ChannelName, Published};
 use crate::pusher::App;
 use crate::server::access::KeyChanges;
 use crate::server::apps::running::RunningApp;
 use crate::server::audit::Audit;
 use crate::server::broker::answer::{NotPublished, Publishing, Reply, Waiter};
-use crate::server::broker::draft::Draft;
+use crate::server::broker::draft::{Draft, OwnFault};
+use crate::server::broker::payload::Payload;
 use crate::server::clock;
 use crate::server::shared::Shared;
 use crate::server::stopping::Stop;
@@ -53,6 +54,42 @@ impl Handle {
             Publishing::Awaited => reply.wait()?,
         };
         Ok(receipt.published)
+    }
+
+    /// Publishes to a channel without waiting for anything, from any thread: the payload is in the mailbox of every loop that
+    /// has a subscriber when this returns, or with an engine of many nodes on its way there.
+    ///
+    /// # Errors
+    /// The payload is too long or has no JSON, the channel is one of the server's own, or a loop's mailbox is congested: try
+    /// again in a millisecond.
+    pub fn publish_to(&self, channel: &ChannelName, payload: impl Payload) -> Result<(), PublishError> {
+        self.publish_unawaited(Draft::of(channel, payload)?)
+    }
+
+    /// The same with a draft.
+    pub(crate) fn publish_unawaited(&self, draft: Draft) -> Result<(), PublishError> {
+        let len_max = self.shared.config.publication_len_max();
+        if draft.data.len() as u64 > len_max {
+            return Err(PublishError::TooLong { len_max });
+        }
+        if self.shared.broker.is_congested() {
+            return Err(PublishError::Congested);
+        }
+        self.shared.meters.note_published();
+        match self.shared.broker.publish(draft, Waiter::Nobody, self.shared.clock.now()) {
+            Publishing::Done(_) | Publishing::Awaited => Ok(()),
+        }
+    }
+
+    /// Has publications to these channels posted to the first loop too.
+    pub(crate) fn tap(&self, glob: Glob) {
+        self.shared.broker.tap(glob);
+    }
+
+    /// How many subscribers a channel has now, on all loops.
+    #[must_use]
+    pub fn subscribers(&self, channel: &ChannelName) -> u64 {
+        self.shared.broker.subscribers_len(channel.as_str()).unwrap_or(0)
     }
 
     /// Replaces the configured apps, as if the server had been started with these. Connections of an app that is no longer
@@ -188,6 +225,19 @@ pub enum PublishError {
     Refused,
     /// The engine that numbers publications did not answer. It may be published.
     Unanswered,
+    /// A channel of the server's own: its name begins with `@fanfare.`.
+    Reserved,
+    /// The value has no JSON: a map whose keys are no strings, or one whose own code refused.
+    NotJson,
+}
+
+impl From<OwnFault> for PublishError {
+    fn from(fault: OwnFault) -> Self {
+        match fault {
+            OwnFault::Reserved => Self::Reserved,
+            OwnFault::NotJson => Self::NotJson,
+        }
+    }
 }
 
 impl From<NotPublished> for PublishError {
@@ -212,6 +262,8 @@ impl fmt::Display for PublishError {
                 f.write_str("not published: the engine cannot be reached; try again in a second")
             }
             Self::Unanswered => f.write_str("the engine did not answer: the draft may be published"),
+            Self::Reserved => f.write_str("channels whose names begin with @fanfare. are the server's own"),
+            Self::NotJson => f.write_str("the value cannot be written as JSON"),
         }
     }
 }

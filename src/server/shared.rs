@@ -17,7 +17,6 @@ use crate::server::broker::Broker;
 use crate::server::broker::mailbox::{FIRST_LOOP, Opening};
 use crate::server::budget::Budget;
 use crate::server::clock::{self, Clock, Millis};
-use crate::server::demo::DemoCall;
 use crate::server::handshakes::Handshakes;
 use crate::server::hook::Hook;
 use crate::server::jwks::KeyUrl;
@@ -50,7 +49,6 @@ pub struct Shared {
     /// The sessions over HTTP requests.
     pub sessions: Sessions,
     pub budget: Budget,
-    pub demo_call: DemoCall,
     /// Where publications by keys are written down, if they are.
     pub audit: Option<Audit>,
     /// The backend that decides, if there is one.
@@ -88,7 +86,6 @@ impl Shared {
             limits: Limits::new(&config),
             sessions: Sessions::default(),
             budget: Budget::new(loops, config.max_memory),
-            demo_call: DemoCall::new(config.serves_demo()),
             hook,
             audit: None,
             tls: None,
@@ -148,7 +145,7 @@ impl Shared {
         lock(&self.refusals).note(reason, count as u64, now, what);
     }
 
-    /// All numbers of the server at this moment. O(loops), whatever the number of connections.
+    /// All numbers of the server at this moment, but those of a program's handlers. O(loops), whatever the number of connections.
     pub fn snapshot(&self) -> Snapshot {
         let own = usize::from(self.broker.subscribers_len(FIGURES_CHANNEL).is_some());
         let (refusals, tls_failures) = {
@@ -174,6 +171,8 @@ impl Shared {
             tls_failures,
             tls_waiting: self.handshakes.waiting() as u64,
             audit_lost: self.audit.as_ref().map_or(0, Audit::lost),
+            handler_panics: 0,
+            handlers: Vec::new(),
             uptime: self.clock.elapsed(),
         }
     }

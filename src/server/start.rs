@@ -20,11 +20,13 @@ use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::{FIRST_LOOP, Opening, mailboxes};
 use crate::server::broker::retention::Retention;
 use crate::server::clock;
-use crate::server::demo::Demo;
 use crate::server::event_loop::acceptor::{Acceptor, bind};
 use crate::server::event_loop::exchange::Exchange;
-use crate::server::event_loop::{EventLoop, OPERATORS_MAX, WAKER};
+use crate::server::event_loop::seed::Seed;
+use crate::server::event_loop::ticks::Every;
+use crate::server::event_loop::{OPERATORS_MAX, WAKER};
 use crate::server::handle::Handle;
+use crate::server::handlers::program::Program;
 use crate::server::outbound::{CaFault, Trust};
 use crate::server::shared::Shared;
 use crate::server::tls::Tls;
@@ -63,39 +65,36 @@ const CONNECTIONS_MIN: usize = 32;
 /// ```
 #[derive(Debug)]
 pub struct Server {
-    pub(super) loops: Vec<EventLoop>,
+    pub(super) loops: Vec<Seed>,
     local_addrs: Vec<SocketAddr>,
     tls_addrs: Vec<SocketAddr>,
     metrics_addr: Option<SocketAddr>,
-    handle: Handle,
+    pub(super) handle: Handle,
+    /// What the program brings.
+    pub(crate) program: Program,
+    /// Whether it has the echo of development mode.
+    pub(crate) serves_echo: bool,
+    /// Whether it has the demo.
+    pub(crate) serves_demo: bool,
+    /// What the program has done at intervals.
+    pub(crate) ticks: Vec<Every>,
 }
 
 impl Server {
-    /// Binds every address of the configuration. The soft limit on descriptors of this process is raised to the
-    /// hard one.
+    /// Binds every address of the configuration, without routes of a program.
     ///
     /// # Errors
     /// A value of the configuration is refused, or the system refuses an address or a descriptor.
-    pub fn bind(config: Config) -> Result<Self, StartError> {
+    pub(crate) fn bind_bare(config: Config) -> Result<Self, StartError> {
         Self::bind_with(config, Engine::Local)
     }
 
-    /// Serves sockets that something else listens on, instead of the addresses of the configuration: a supervisor that
-    /// keeps them while the process is replaced, so that no client is refused meanwhile. `config.listen` becomes what they
-    /// are bound to.
+    /// Serves sockets that something else listens on, without routes of a program. `config.listen` becomes what they are bound
+    /// to.
     ///
     /// # Errors
-    /// As [`Server::bind`]; also if there is no socket.
-    pub fn with_listeners(config: Config, sockets: Vec<std::net::TcpListener>) -> Result<Self, StartError> {
-        Self::with_tls_listeners(config, sockets, Vec::new())
-    }
-
-    /// The same with sockets that speak TLS, which take the place of `config.tls.listen`. If there are none, those addresses are
-    /// bound.
-    ///
-    /// # Errors
-    /// As [`Server::with_listeners`]; also if there are such sockets and no certificate.
-    pub fn with_tls_listeners(
+    /// As [`Server::bind_bare`]; also if there is no socket, or if there are such of TLS and no certificate.
+    pub(crate) fn with_bare_listeners(
         mut config: Config,
         sockets: Vec<std::net::TcpListener>,
         tls_sockets: Vec<std::net::TcpListener>,
@@ -171,16 +170,24 @@ impl Server {
         let mut acceptor = Some(acceptor);
         let exchange = Arc::new(Exchange::new(polls.len()));
         let numbered = polls.into_iter().enumerate();
-        let mut loops: Vec<_> = numbered
-            .map(|(index, poll)| {
-                let (shared, exchange) = (Arc::clone(&shared), Arc::clone(&exchange));
-                EventLoop::new(index, shared, exchange, poll, acceptor.take())
-            })
-            .collect();
-        if shared.config.serves_demo() {
-            loops[FIRST_LOOP].set_demo(Demo::new(getrandom::u64().map_err(io::Error::other)?));
-        }
-        Ok(Self { loops, local_addrs, tls_addrs, metrics_addr, handle })
+        let loops = numbered.map(|(index, poll)| {
+            let (shared, exchange) = (Arc::clone(&shared), Arc::clone(&exchange));
+            Seed { index, shared, exchange, poll, acceptor: acceptor.take() }
+        });
+        let (loops, program) = (loops.collect(), Program::new(handle.clone()));
+        let serves_demo = shared.config.serves_demo();
+        let serves_echo = shared.config.is_development() || shared.config.echo;
+        Ok(Self {
+            loops,
+            local_addrs,
+            tls_addrs,
+            metrics_addr,
+            handle,
+            program,
+            serves_echo,
+            serves_demo,
+            ticks: Vec::new(),
+        })
     }
 
     /// The bound addresses, in the order of the configuration, with the ports that were free.
@@ -215,15 +222,16 @@ impl Server {
     /// # Panics
     /// If a loop panicked. The others were stopped: no part of the server continues without it.
     pub fn run(self) -> io::Result<()> {
-        let Self { mut loops, handle, .. } = self;
+        let Self { mut loops, handle, program, ticks, .. } = self;
+        let program = Arc::new(program);
         let others = loops.split_off(1);
         let first = loops.pop().expect("there is at least one loop");
         let mut threads = Vec::new();
         let mut result = Ok(());
         for event_loop in others {
-            let guard = StopAll(handle.clone());
+            let (guard, program) = (StopAll(handle.clone()), Arc::clone(&program));
             let thread = thread::Builder::new().name("fanfare-loop".into());
-            match thread.spawn(|| guard.watch(event_loop)) {
+            match thread.spawn(|| guard.watch(|| event_loop.run(program, Vec::new()))) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     handle.shutdown_now();
@@ -232,7 +240,7 @@ impl Server {
                 }
             }
         }
-        result = result.and(StopAll(handle.clone()).watch(first));
+        result = result.and(StopAll(handle.clone()).watch(|| first.run(program, ticks)));
         for thread in threads {
             match thread.join() {
                 Ok(ended) => result = result.and(ended),
@@ -248,8 +256,8 @@ impl Server {
 struct StopAll(Handle);
 
 impl StopAll {
-    fn watch(self, event_loop: EventLoop) -> io::Result<()> {
-        let result = event_loop.run();
+    fn watch(self, run: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let result = run();
         if result.is_err() {
             self.0.shutdown_now();
         }

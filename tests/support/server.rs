@@ -52,7 +52,11 @@ pub fn with_metrics(config: Config) -> Config {
 
 /// Starts a server.
 pub fn start(config: Config) -> Running {
-    let server = Server::bind(config).unwrap();
+    run(Server::bind(config).unwrap())
+}
+
+/// Runs a server that a test has prepared.
+pub fn run(server: Server) -> Running {
     let (address, metrics, handle) = (server.local_addrs()[0], server.metrics_addr(), server.handle());
     let tls = server.tls_addrs().first().copied();
     Running { address, tls, metrics, handle, thread: Some(thread::spawn(|| server.run())) }

@@ -6,11 +6,10 @@ use super::source::{Fault, File, assert_tidy, found, has_word, numbered, tree};
 
 /// Who may import whom inside `server`: a room, which is a folder or a file beside the folders, and the rooms that it
 /// names. They stand above it, so that no two import each other.
-const SERVER_MAY_IMPORT: [(&str, &[&str]); 28] = [
+const SERVER_MAY_IMPORT: [(&str, &[&str]); 27] = [
     ("clock", &[]),
     ("excerpt", &[]),
     ("lock", &[]),
-    ("prices", &[]),
     ("audit", &["lock"]),
     ("outbound", &[]),
     ("jwks", &["clock", "excerpt", "lock", "outbound"]),
@@ -20,7 +19,6 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 28] = [
     ("broker", &["clock", "excerpt", "limits", "lock"]),
     ("hook", &["broker", "clock", "excerpt", "lock", "outbound"]),
     ("apps", &["broker", "clock", "excerpt", "lock", "metrics", "outbound"]),
-    ("demo", &["broker", "clock", "prices"]),
     ("access", &["clock", "jwks", "limits", "lock"]),
     ("api", &["access", "apps", "broker", "clock", "encoder", "metrics"]),
     ("placement", &[]),
@@ -39,7 +37,6 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 28] = [
             "broker",
             "budget",
             "clock",
-            "demo",
             "handshakes",
             "hook",
             "jwks",
@@ -53,11 +50,13 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 28] = [
             "tls",
         ],
     ),
+    ("handle", &["access", "apps", "audit", "broker", "clock", "shared", "stopping", "tls"]),
+    ("handlers", &["access", "broker", "clock", "handle", "lock", "metrics"]),
     (
         "connection",
         &[
-            "access", "api", "apps", "audit", "broker", "clock", "encoder", "hook", "limits", "metrics",
-            "shared", "stopping", "tls",
+            "access", "api", "apps", "audit", "broker", "clock", "encoder", "handle", "handlers", "hook",
+            "limits", "metrics", "shared", "stopping", "tls",
         ],
     ),
     (
@@ -68,7 +67,8 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 28] = [
             "broker",
             "clock",
             "connection",
-            "demo",
+            "handle",
+            "handlers",
             "limits",
             "lock",
             "metrics",
@@ -78,8 +78,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 28] = [
             "tls",
         ],
     ),
-    ("handle", &["access", "apps", "audit", "broker", "clock", "shared", "stopping", "tls"]),
-    ("start", &["audit", "broker", "clock", "demo", "event_loop", "handle", "outbound", "shared", "tls"]),
+    ("start", &["audit", "broker", "event_loop", "handle", "handlers", "outbound", "shared", "tls"]),
     ("mod", &[]), // the exports of the server: nobody inside names them
 ];
 

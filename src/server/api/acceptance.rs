@@ -57,8 +57,6 @@ pub struct Acceptance {
 /// What a connection becomes by a handshake.
 #[derive(Debug)]
 pub enum Becoming {
-    /// It is sent its own messages.
-    Echo,
     /// It reads a channel.
     Subscriber {
         /// What it reads.

@@ -51,6 +51,18 @@ pub fn post_too_long(len_max: u64) -> Response {
     Response::text(Status::CONTENT_TOO_LARGE, &sentence)
 }
 
+/// The answer where the echo would be.
+pub fn no_echo() -> Response {
+    const WHERE: &str = "The echo is served in development mode only, or with the server's --echo.";
+    Response::text(Status::NOT_FOUND, WHERE)
+}
+
+/// The answer to a body that is too long for a route of the program.
+pub fn body_too_long(len_max: u64) -> Response {
+    let sentence = format!("A body has at most {len_max} bytes here: the server's --max-message.");
+    Response::text(Status::CONTENT_TOO_LARGE, &sentence)
+}
+
 /// The answer when there is no room for a connection. Also sent before anything has been read.
 pub fn over_capacity() -> Response {
     let sentence = "No more connections can be taken now; try again in a few seconds.";

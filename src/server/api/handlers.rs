@@ -41,7 +41,6 @@ const APP_KEY: &str = "Fanfare-App-Key";
 #[derive(Debug)]
 pub struct Handlers {
     serves_demo: bool,
-    serves_echo: bool,
     pub(super) message_len_max: u64,
     publication_len_max: u64,
     deflates: bool,
@@ -143,7 +142,6 @@ impl Handlers {
     pub fn new(config: &Config) -> Self {
         Self {
             serves_demo: config.serves_demo(),
-            serves_echo: config.is_development() || config.echo,
             message_len_max: config.max_message,
             publication_len_max: config.publication_len_max(),
             deflates: config.deflate_level > 0,
@@ -186,7 +184,7 @@ impl Handlers {
             (Route::Script, "GET" | "HEAD") => Ok(Answer::Respond(assets::SCRIPT.response(request))),
             (Route::Module, "GET" | "HEAD") => Ok(Answer::Respond(assets::MODULE.response(request))),
             (Route::Types, "GET" | "HEAD") => Ok(Answer::Respond(assets::TYPES.response(request))),
-            (Route::Echo, "GET" | "HEAD") => Ok(self.echo(request)?),
+            (Route::Echo, "GET" | "HEAD") => Ok(Answer::Respond(answers::no_echo())),
             (Route::Pusher(key), "GET" | "HEAD") => {
                 Ok(self.connect_pusher(request, Connecting::new(request, &key, access, apps))?)
             }
@@ -304,25 +302,6 @@ impl Handlers {
         }
     }
 
-    fn echo(&self, request: &Request) -> Result<Answer, Response> {
-        if !self.serves_echo {
-            return Err(Response::text(
-                Status::NOT_FOUND,
-                "The echo is served in development mode only, or with the server's --echo.",
-            ));
-        }
-        let upgrade = upgrade(request)?;
-        let deflate = self.deflate(request);
-        let inbound = Inbound::Accept { message_len_max: self.message_len_max };
-        Ok(Answer::Upgrade(Acceptance {
-            upgrade,
-            subprotocol: None,
-            deflate,
-            inbound,
-            becomes: Becoming::Echo,
-        }))
-    }
-
     fn connect_pusher(&self, request: &Request, connecting: Connecting) -> Result<Answer, Response> {
         let upgrade = upgrade(request)?;
         let deflate = self.deflate(request);
@@ -416,7 +395,8 @@ impl Handlers {
         }))
     }
 
-    fn deflate(&self, request: &Request) -> Option<Deflate> {
+    /// The compression that a client of a WebSocket offers and is agreed to.
+    pub fn deflate(&self, request: &Request) -> Option<Deflate> {
         if !self.deflates {
             return None;
         }

@@ -162,7 +162,7 @@ impl Broker {
                 excluded: None,
                 frame: None,
             };
-            self.post(presence.readers(), &self.publication(draft, id));
+            self.post(presence.readers(), false, &self.publication(draft, id));
         }
         presence.recount(self.account.ledger());
         state.presence.take_if(|presence| presence.is_idle());

@@ -44,6 +44,8 @@ pub struct ChannelState {
     pub audience: Option<Box<Audience>>,
     /// Who is there, where that is told and somebody is.
     pub presence: Option<Box<Presence>>,
+    /// Whether a program is told of its publications.
+    pub is_tapped: bool,
     /// When it last had a publication or lost a subscriber.
     pub used_at: Millis,
     /// Its numbers in the shard's lists.
@@ -84,6 +86,7 @@ impl ChannelState {
             keys: IdempotencyKeys::default(),
             audience: None,
             presence: None,
+            is_tapped: false,
             used_at: Millis::default(),
             listed: Listed::default(),
         }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::hub::{ChannelName, Content, EventName, InvalidChannelName, InvalidEventName, Owner, Source};
+use crate::server::broker::payload::{NotJson, Payload};
 use crate::server::excerpt::Excerpt;
 use crate::ws::CloseCode;
 
@@ -54,12 +55,63 @@ impl Draft {
         Self::new(channel, Content::Binary, data.into())
     }
 
+    /// A publication of a program, for a channel whose name was checked.
+    ///
+    /// # Errors
+    /// The channel is one of the server's own, or the payload has no JSON.
+    pub(crate) fn of(channel: &ChannelName, payload: impl Payload) -> Result<Self, OwnFault> {
+        if channel.is_reserved() {
+            return Err(OwnFault::Reserved);
+        }
+        let (content, data) = payload.into_parts().map_err(|NotJson| OwnFault::NotJson)?;
+        let (channel, source) = (channel.clone(), Source::Publisher);
+        Ok(Self { channel, event: None, content, data, source, excluded: None, frame: None })
+    }
+
     /// The same with an event name, which envelopes carry.
     ///
     /// # Errors
     /// Says which rule the name breaks.
     pub fn event(self, name: &str) -> Result<Self, DraftError> {
         Ok(Self { event: Some(EventName::new(name).map_err(DraftError::Event)?), ..self })
+    }
+
+    /// The channel.
+    #[must_use]
+    pub fn channel_name(&self) -> &ChannelName {
+        &self.channel
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// The text, if it is text or JSON.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self.content {
+            Content::Text | Content::Json => str::from_utf8(&self.data).ok(),
+            Content::Binary => None,
+        }
+    }
+
+    /// The name of the event, if it has one.
+    #[must_use]
+    pub fn event_name(&self) -> Option<&str> {
+        self.event.as_ref().map(|event| event.as_str())
+    }
+
+    /// Has another payload from now on.
+    ///
+    /// # Errors
+    /// The value has no JSON. The draft is as it was.
+    pub fn set_payload(&mut self, payload: impl Payload) -> Result<(), NotJson> {
+        (self.content, self.data) = payload.into_parts()?;
+        // It was that of the bytes before.
+        self.frame = None;
+        Ok(())
     }
 
     fn new(channel: &str, content: Content, data: Bytes) -> Result<Self, DraftError> {
@@ -77,6 +129,15 @@ impl Draft {
             frame: None,
         })
     }
+}
+
+/// Why a program's own publication is no draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnFault {
+    /// A channel of the server's own.
+    Reserved,
+    /// The value has no JSON.
+    NotJson,
 }
 
 /// Why a body or a message cannot be published.

@@ -236,7 +236,7 @@ impl Broker {
             excluded,
             frame: None,
         };
-        self.post(&state.readers, &self.publication(draft, id));
+        self.post(&state.readers, false, &self.publication(draft, id));
     }
 }
 

@@ -14,6 +14,7 @@ use mio::net::TcpStream;
 use crate::backend::{Decision, QuestionId};
 use crate::hub::Publication;
 use crate::server::broker::answer::PublishAnswer;
+use crate::server::broker::calls::{CALLS_LEN_MAX, Call, Congested};
 use crate::server::broker::memory::publication_len;
 use crate::server::limits::Seat;
 use crate::server::lock::lock;
@@ -49,6 +50,8 @@ pub struct Mailbox {
     /// Whether more is to be written for the publications than may be. Changed under their lock.
     is_fan_out_past: AtomicBool,
     others: Mutex<Others>,
+    /// The bytes of the calls that are not taken.
+    call_bytes: AtomicUsize,
     /// Whether the loop is working, or was woken. It then looks here before it polls.
     is_awake: AtomicBool,
     waker: Waker,
@@ -70,6 +73,7 @@ struct Others {
     incoming: Vec<Incoming>,
     answers: Vec<PublishAnswer>,
     orders: Vec<Order>,
+    calls: Vec<Call>,
     verdicts: Vec<Verdict>,
 }
 
@@ -133,6 +137,7 @@ impl Mailbox {
             publication_bytes: AtomicUsize::new(0),
             is_fan_out_past: AtomicBool::new(false),
             others: Mutex::default(),
+            call_bytes: AtomicUsize::new(0),
             is_awake: AtomicBool::new(false),
             waker,
         }
@@ -166,6 +171,25 @@ impl Mailbox {
     /// Adds an order to one of the loop's connections and wakes the loop.
     pub fn order(&self, order: Order) {
         lock(&self.others).orders.push(order);
+        self.wake();
+    }
+
+    /// Adds a call to one of the loop's connections and wakes the loop.
+    ///
+    /// # Errors
+    /// The loop has not taken earlier calls, and they are too many.
+    pub fn call(&self, call: Call) -> Result<(), Congested> {
+        if self.call_bytes.load(Ordering::Relaxed) > CALLS_LEN_MAX {
+            return Err(Congested);
+        }
+        self.call_anyway(call);
+        Ok(())
+    }
+
+    /// The same for what is bounded elsewhere, and must not be lost.
+    pub fn call_anyway(&self, call: Call) {
+        self.call_bytes.fetch_add(call.held_len(), Ordering::Relaxed);
+        lock(&self.others).calls.push(call);
         self.wake();
     }
 
@@ -208,6 +232,14 @@ impl Mailbox {
     /// Takes the orders to the loop's connections, in the order in which they were added.
     pub fn take_orders(&self) -> Vec<Order> {
         std::mem::take(&mut lock(&self.others).orders)
+    }
+
+    /// Takes the calls to the loop's connections, in the order in which they were added.
+    pub fn take_calls(&self) -> Vec<Call> {
+        let calls = std::mem::take(&mut lock(&self.others).calls);
+        let bytes: usize = calls.iter().map(Call::held_len).sum();
+        self.call_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        calls
     }
 
     /// Takes the verdicts for the loop's connections, in the order in which they were added.
@@ -269,6 +301,7 @@ impl Others {
         self.incoming.is_empty()
             && self.answers.is_empty()
             && self.orders.is_empty()
+            && self.calls.is_empty()
             && self.verdicts.is_empty()
     }
 }

@@ -11,6 +11,7 @@ pub mod answer;
 pub mod arrivals;
 pub mod attendance;
 pub mod audience;
+pub mod calls;
 pub mod channel;
 pub mod draft;
 pub mod engine;
@@ -20,12 +21,14 @@ pub mod joins;
 pub mod listing;
 pub mod mailbox;
 pub mod memory;
+pub mod payload;
 pub mod presence;
 pub mod presence_text;
 pub mod queries;
 pub mod retention;
 pub mod roads;
 pub mod shard;
+pub mod tapped;
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -33,6 +36,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::config::Glob;
 use crate::hub::{ChannelName, History, Position, Publication, PublicationId, Published, Resumption};
 use crate::pusher::Kind;
 use crate::server::broker::answer::{NotPublished, PublishAnswer, Publishing, Receipt, Waiter};
@@ -46,6 +50,7 @@ use crate::server::broker::mailbox::{FIRST_LOOP, Mailbox};
 use crate::server::broker::memory::{Account, KEY_PARTS};
 use crate::server::broker::retention::Retention;
 use crate::server::broker::shard::{Lists, Shard};
+use crate::server::broker::tapped::Tapped;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
 
@@ -60,6 +65,8 @@ pub struct Broker {
     pub(super) shards: Vec<Mutex<Shard>>,
     mailboxes: Arc<[Mailbox]>,
     engine: Engine,
+    /// Of which channels a program is told.
+    pub(super) tapped: Tapped,
     retention: Retention,
     presence_rules: PresenceRules,
     first_epoch: u64,
@@ -84,6 +91,7 @@ impl Broker {
             mailboxes: mailboxes.into(),
             engine,
             retention,
+            tapped: Tapped::default(),
             presence_rules: PresenceRules::default(),
             first_epoch,
             next_epoch: AtomicU64::new(first_epoch),
@@ -105,6 +113,11 @@ impl Broker {
     #[must_use]
     pub fn with_memory(self, max_memory: u64) -> Self {
         Self { keys_len_max: usize::try_from(max_memory / KEY_PARTS).unwrap_or(usize::MAX), ..self }
+    }
+
+    /// Has publications to these channels posted to the first loop too, for a program that is told of them.
+    pub fn tap(&self, glob: Glob) {
+        self.tapped.add(glob);
     }
 
     /// The mailbox of a loop.
@@ -397,7 +410,7 @@ impl Broker {
             state.published += 1;
         }
         state.history.push(Arc::clone(&publication), now.0, &state.limits);
-        self.post(&state.readers, &publication);
+        self.post(&state.readers, state.is_tapped, &publication);
         if Kind::of(publication.channel.local()).is_cache {
             state.audience().cache(&publication, now);
         }
@@ -405,10 +418,10 @@ impl Broker {
         Published { id: publication.id, subscribers: state.subscribers_len() }
     }
 
-    /// Puts a publication into the mailbox of each loop that has a reader.
-    fn post(&self, readers: &[u64], publication: &Arc<Publication>) {
-        for (mailbox, &readers) in self.mailboxes.iter().zip(readers) {
-            if readers > 0 {
+    /// Puts a publication into the mailbox of each loop that has a reader, and of the first if the program is told of it.
+    fn post(&self, readers: &[u64], is_tapped: bool, publication: &Arc<Publication>) {
+        for (index, (mailbox, &readers)) in self.mailboxes.iter().zip(readers).enumerate() {
+            if readers > 0 || is_tapped && index == FIRST_LOOP {
                 mailbox.post(Arc::clone(publication), readers);
             }
         }
@@ -423,7 +436,9 @@ impl Broker {
         channels.entry(name.clone()).or_insert_with(|| {
             self.account.add_channel();
             let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
-            ChannelState::new(epoch, self.mailboxes.len(), self.retention.of(name.local()))
+            let mut state = ChannelState::new(epoch, self.mailboxes.len(), self.retention.of(name.local()));
+            state.is_tapped = self.tapped.has(name.local()) && name.accompanied().is_none();
+            state
         })
     }
 

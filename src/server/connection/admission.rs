@@ -74,7 +74,18 @@ impl Connection {
         answer: &Answer,
         cx: &mut Context,
     ) -> Result<(), TooMany> {
-        let Some(lasting) = lasting(answer) else { return Ok(()) };
+        match lasting(answer) {
+            Some(lasting) => self.admit_as(request, lasting, cx),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for a handshake for a session of the program.
+    pub(super) fn admit_upgrade(&mut self, request: &Request, cx: &mut Context) -> Result<(), TooMany> {
+        self.admit_as(request, Lasting::OtherProtocol, cx)
+    }
+
+    fn admit_as(&mut self, request: &Request, lasting: Lasting, cx: &mut Context) -> Result<(), TooMany> {
         if lasting != Lasting::Carrier {
             self.count_user(cx)?;
         }

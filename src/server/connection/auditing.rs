@@ -8,18 +8,29 @@ use crate::server::audit::Audited;
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
+use crate::server::handlers::watching::{Refusal, Sender};
+use crate::server::metrics::refusals::Reason;
+
+/// Why a publication of a client was not made.
+#[derive(Debug)]
+pub enum NotPut {
+    /// For what its key was used for, or since there is no room for that.
+    Key(KeyRefused),
+    /// A filter of the program refuses it.
+    Program(Refusal),
+}
 
 impl Connection {
     /// Publishes what the client sent, once if it has a key for that.
     ///
     /// # Errors
-    /// What the key was used for, or that there is no room for it.
+    /// What the key was used for, that there is no room for it, or that the program refuses it.
     pub(super) fn put(
         &self,
         draft: Draft,
         key: Option<IdempotencyKey>,
         cx: &mut Context,
-    ) -> Result<Publishing, KeyRefused> {
+    ) -> Result<Publishing, NotPut> {
         let request = cx.audits.draw(1);
         self.put_as(request, draft, key, cx)
     }
@@ -31,15 +42,18 @@ impl Connection {
     pub(super) fn put_as(
         &self,
         request: u64,
-        draft: Draft,
+        mut draft: Draft,
         key: Option<IdempotencyKey>,
         cx: &mut Context,
-    ) -> Result<Publishing, KeyRefused> {
+    ) -> Result<Publishing, NotPut> {
+        self.filter(&mut draft, cx).map_err(NotPut::Program)?;
         let audited = self.audited(&draft, cx);
         let (broker, waiter) = (&cx.shared.broker, cx.waiter_of(request));
         let publishing = match key {
             None => broker.publish(draft, waiter, cx.now),
-            Some(key) => broker.publish_once(draft, key, !cx.shared.is_over_memory(), waiter, cx.now)?,
+            Some(key) => broker
+                .publish_once(draft, key, !cx.shared.is_over_memory(), waiter, cx.now)
+                .map_err(NotPut::Key)?,
         };
         if let (Some(audited), Some(audit)) = (audited, &cx.shared.audit) {
             match publishing {
@@ -50,6 +64,27 @@ impl Connection {
             }
         }
         Ok(publishing)
+    }
+
+    /// Has the filters of the program look at what a client publishes.
+    ///
+    /// # Errors
+    /// One of them refuses it, or has made it too long.
+    pub(super) fn filter(&self, draft: &mut Draft, cx: &Context) -> Result<(), Refusal> {
+        let program = &cx.program;
+        if program.watching.filters.is_empty() {
+            return Ok(());
+        }
+        let sender = Sender::new(self.identity.as_deref(), self.client_address(cx));
+        program.watching.filter(draft, &sender, program.on_panic, |said| {
+            program.note_panic();
+            cx.note(Reason::Handler, &format_args!("a publication, whose filter panicked: {said}"));
+        })?;
+        let len_max = cx.shared.config.publication_len_max();
+        match draft.data.len() as u64 > len_max {
+            true => Err(Refusal::new(format!("A publication has at most {len_max} bytes."))),
+            false => Ok(()),
+        }
     }
 
     /// What the audit says of a publication of this client, if it says anything. It may take a system call.

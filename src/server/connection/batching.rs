@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::context::Context;
 use super::life::{After, Expects, Life};
 use super::multiplex::fault_of_delivery;
-use super::obeying::fault_of_key;
+use super::obeying::fault_of_put;
 use super::{Connection, Next};
 use crate::commands::FaultKind;
 use crate::hub::{ChannelName, Source};
@@ -35,7 +35,7 @@ impl Connection {
                     let (source, excluded, frame) = (Source::Publisher, None, None);
                     let draft = Draft { channel, event, content, data, source, excluded, frame };
                     let publishing = self.put_as(first + place as u64, draft, key.clone(), cx);
-                    publishing.map_err(|refused| fault_of_key(refused, cx))
+                    publishing.map_err(|refused| fault_of_put(refused, cx))
                 });
                 match published {
                     Ok(Publishing::Done(receipt)) => {

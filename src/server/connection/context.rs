@@ -23,11 +23,17 @@ use crate::server::apps::running::RunningApp;
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::arrivals::{Arrival, Departure};
 use crate::server::broker::audience::Cache;
+use crate::server::broker::calls::{Call, Congested};
 use crate::server::broker::joins::{Full, Joined, Joiner, Leaver};
+use crate::server::broker::mailbox::{FIRST_LOOP, Mailbox};
 use crate::server::broker::presence::Present;
 use crate::server::broker::roads::Road;
 use crate::server::clock::Millis;
 use crate::server::encoder::Encoder;
+use crate::server::handle::Handle;
+use crate::server::handlers::actors::Actors;
+use crate::server::handlers::link::{Address, Door};
+use crate::server::handlers::program::Program;
 use crate::server::metrics::counters::Counters;
 use crate::server::metrics::dashboard::FIGURES_CHANNEL;
 use crate::server::metrics::refusals::Reason;
@@ -66,6 +72,12 @@ pub struct Context {
     pub audits: Audits,
     /// Requests that carried sessions and do so no more. The loop tells the sessions.
     pub released: Vec<Released>,
+    /// What a program has brought.
+    pub program: Arc<Program>,
+    /// The sessions of the program.
+    pub actors: Actors,
+    /// The way into this loop.
+    door: Arc<dyn Door>,
     pub timeouts: Timeouts,
     pub lag_rules: LagRules,
     /// The time when this turn's wait ended; from the flush phase on, the time when that began.
@@ -81,6 +93,8 @@ pub struct Context {
     /// Draws numbers that clients cannot guess: the digests of a counter under a random key.
     random: RandomState,
     drawn: u64,
+    /// Publications that the program is to be told of, when no lock is held.
+    tapped: VecDeque<Arc<Publication>>,
     /// Reused buffer for what is taken from the mailbox; empty between uses.
     taken: VecDeque<Arc<Publication>>,
 }
@@ -92,6 +106,23 @@ pub struct Released {
     pub carrier: u64,
 }
 
+/// The way into a loop by its mailbox.
+#[derive(Debug)]
+struct LoopDoor {
+    mailboxes: Arc<[Mailbox]>,
+    loop_index: usize,
+}
+
+impl Door for LoopDoor {
+    fn call(&self, call: Call) -> Result<(), Congested> {
+        self.mailboxes[self.loop_index].call(call)
+    }
+
+    fn call_anyway(&self, call: Call) {
+        self.mailboxes[self.loop_index].call_anyway(call);
+    }
+}
+
 impl Context {
     /// For the loop with this index.
     pub fn new(loop_index: usize, shared: Arc<Shared>) -> Self {
@@ -100,6 +131,9 @@ impl Context {
         let encoder = Encoder::new(&shared.config);
         let throttle = Throttle::new(shared.limits.messages());
         Self {
+            program: Arc::new(Program::new(Handle::new(Arc::clone(&shared)))),
+            actors: Actors::default(),
+            door: Arc::new(LoopDoor { mailboxes: shared.broker.shared_mailboxes(), loop_index }),
             access: shared.access(),
             began_unix_ms: shared.clock.began_unix_ms(),
             shared,
@@ -123,8 +157,14 @@ impl Context {
             has_new_watcher: false,
             random: RandomState::new(),
             drawn: 0,
+            tapped: VecDeque::new(),
             taken: VecDeque::new(),
         }
+    }
+
+    /// How other threads reach the connection that is being called.
+    pub fn address(&self) -> Address {
+        Address { door: Arc::clone(&self.door), connection: self.owner }
     }
 
     /// Counts a refusal, and logs it if it is time for a line.
@@ -207,7 +247,8 @@ impl Context {
     /// Takes publications of about `len_max` bytes out of the mailbox and appends them to the logs, encoded once per wire
     /// form. Returns how many bytes it took.
     pub fn apply(&mut self, len_max: usize) -> usize {
-        let Self { shared, loop_index, hub, encoder, taken, .. } = self;
+        let Self { shared, loop_index, hub, encoder, taken, tapped, program, .. } = self;
+        let is_told = *loop_index == FIRST_LOOP && !program.watching.taps.is_empty();
         let len = shared.broker.mailbox(*loop_index).take_publications(len_max, taken);
         for publication in taken.drain(..) {
             let name = publication.channel.as_str();
@@ -216,8 +257,25 @@ impl Context {
             let id = (publication.source != Source::Protocol).then_some(publication.id);
             let sending = Sending { excluded, frame: publication.frames.plain(), id };
             hub.append_with(name, sending, |form, out| encoder.publication(&publication, form, out));
+            if is_told && id.is_some() {
+                tapped.push_back(publication);
+            }
         }
         len
+    }
+
+    /// Tells the program of the publications that it wants to be told of. No lock may be held: it may publish.
+    pub fn tell_taps(&mut self) {
+        while let Some(publication) = self.tapped.pop_front() {
+            let program = &self.program;
+            program.watching.tap(&publication, program.on_panic, |said| {
+                program.note_panic();
+                self.note(
+                    Reason::Handler,
+                    &format_args!("a tap of {}, which panicked: {said}", publication.channel),
+                );
+            });
+        }
     }
 
     /// Calls `join` under the channel's lock: nothing can be published to the channel meanwhile, and all earlier
@@ -247,7 +305,6 @@ impl Context {
                 app.note_joined(channel, subscribers, now);
             }
         });
-        shared.demo_call.note(channel, &shared.broker);
         if joined.is_some() {
             self.tell_count(app.as_deref(), channel);
         }
@@ -293,7 +350,6 @@ impl Context {
                 app.note_cache_miss(channel, now);
             }
         })?;
-        shared.demo_call.note(channel, &shared.broker);
         self.tell_count(Some(app), channel);
         Ok(joined)
     }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::auditing::NotPut;
 use super::context::Context;
 use super::life::{After, Expects, Life};
 use super::{Connection, Next};
@@ -100,15 +101,12 @@ impl Connection {
 
     /// Answers a request, or asks the backend about it. `judged`: what the backend has said of it.
     pub(super) fn answer(&mut self, request: &Request, judged: Judged, cx: &mut Context) {
+        if self.answer_program(request, cx) {
+            return;
+        }
         let answer = self.decide(request, &judged, cx);
         self.begin_tenure(request, &answer, &judged, cx);
-        if let Door::Public = self.door
-            && let Life::Http(http) = &mut self.life
-        {
-            let origin = pages::allow_origin(request, &cx.access, &cx.shared.apps);
-            http.allows_credentials = origin.is_some() && cx.access.allows_credentials(request);
-            http.allow_origin = origin.map(Into::into);
-        }
+        self.note_origin(request, cx);
         if let Err(too_many) = self.admit(request, &answer, cx) {
             return self.refuse_too_many(&too_many, After::of(request), cx);
         }
@@ -139,8 +137,19 @@ impl Connection {
         }
     }
 
+    /// Notes the origin whose pages may read the answer.
+    pub(super) fn note_origin(&mut self, request: &Request, cx: &Context) {
+        if let Door::Public = self.door
+            && let Life::Http(http) = &mut self.life
+        {
+            let origin = pages::allow_origin(request, &cx.access, &cx.shared.apps);
+            http.allows_credentials = origin.is_some() && cx.access.allows_credentials(request);
+            http.allow_origin = origin.map(Into::into);
+        }
+    }
+
     /// Notes that a key was shown, and says so once for each address.
-    fn note_key(&self, request: &Request, cx: &Context) {
+    pub(super) fn note_key(&self, request: &Request, cx: &Context) {
         let Some(who) = self.identity.as_deref().filter(|who| who.key_name().is_some()) else { return };
         let address = self.client_address_of(request, cx);
         if let (Some(key), Some(address)) = (cx.access.note_shown(who, address, cx.unix_s()), address) {
@@ -159,10 +168,21 @@ impl Connection {
     }
 
     fn await_body(&mut self, request: &Request, intent: Intent, cx: &mut Context) {
-        let Life::Http(http) = &mut self.life else { return };
         let len_max = intent.len_max();
         let after = if request.keep_alive() { After::KeepAlive } else { After::Close };
-        http.expects = Expects::Body { intent, after };
+        self.await_body_as(request, Expects::Body { intent, after }, len_max, cx);
+    }
+
+    /// Reads the body of a request for what is expected of it.
+    pub(super) fn await_body_as(
+        &mut self,
+        request: &Request,
+        expects: Expects,
+        len_max: u64,
+        cx: &mut Context,
+    ) {
+        let Life::Http(http) = &mut self.life else { return };
+        http.expects = expects;
         if let Err(error) = http.reader.read_body(len_max) {
             return self.refuse_request(&error, cx);
         }
@@ -181,6 +201,7 @@ impl Connection {
                 http.expects = Expects::Session(request);
                 return;
             }
+            Expects::ProgramBody(post) => return self.post_to_program(*post, body, cx),
             Expects::ProxyHeader(_)
             | Expects::Head
             | Expects::NextRequest
@@ -251,12 +272,13 @@ impl Connection {
                 http.expects = Expects::Delivery { after };
                 return;
             }
-            Err(KeyRefused::Reused) => answers::key_reused(),
-            Err(KeyRefused::NoRoom) => {
+            Err(NotPut::Program(refusal)) => Response::text(Status::FORBIDDEN, &refusal.to_string()),
+            Err(NotPut::Key(KeyRefused::Reused)) => answers::key_reused(),
+            Err(NotPut::Key(KeyRefused::NoRoom)) => {
                 cx.note(Reason::Memory, &"a publication with a key: --max-memory is reached");
                 answers::no_room_for_key(answers::NO_ROOM_FOR_KEY)
             }
-            Err(KeyRefused::ShareUsed) => {
+            Err(NotPut::Key(KeyRefused::ShareUsed)) => {
                 cx.note(Reason::Memory, &"a publication with a key: keys have their share of --max-memory");
                 answers::no_room_for_key(answers::KEYS_SHARE_USED)
             }
@@ -338,6 +360,7 @@ impl Connection {
             Life::Http(http) => match &http.expects {
                 Expects::Body { intent, .. } => intent.too_long(),
                 Expects::SessionBody(_) => answers::post_too_long(len_max),
+                Expects::ProgramBody(_) => answers::body_too_long(len_max),
                 _ => answers::too_long(len_max),
             },
             _ => answers::too_long(len_max),
@@ -364,7 +387,7 @@ impl Connection {
     }
 
     /// Tells a client why it is refused.
-    fn refuse(&mut self, request: &Request, refusal: &Refusal, cx: &mut Context) {
+    pub(super) fn refuse(&mut self, request: &Request, refusal: &Refusal, cx: &mut Context) {
         cx.note_refusal(refusal, self.identity.as_deref());
         self.put_response(&Response::from(refusal), After::of(request), Extent::of(request), cx);
     }
@@ -448,7 +471,9 @@ fn report_on(report: Report, cx: &mut Context) -> Response {
     match report {
         Report::Metrics => {
             cx.put_counters();
-            admin::metrics(&cx.shared.snapshot(), &cx.shared.meters.process.figures())
+            let mut snapshot = cx.shared.snapshot();
+            cx.program.report(&mut snapshot);
+            admin::metrics(&snapshot, &cx.shared.meters.process.figures())
         }
         Report::Readiness => admin::readiness(cx.shared.stop() != Stop::No),
         Report::Presence(channel) => admin::presence(&channel, cx.presence_of(&channel)),

@@ -111,7 +111,7 @@ impl Connection {
                 Becoming::Subscriber { may_publish, .. } => *may_publish == MayPublish::IfTheBackendSaysSo,
                 // It asks by its commands.
                 Becoming::Multiplex(_) => cx.shared.hook.is_some(),
-                Becoming::Echo | Becoming::Pusher { .. } | Becoming::Refused(_) => return,
+                Becoming::Pusher { .. } | Becoming::Refused(_) => return,
             },
             Answer::Stream(_) | Answer::Poll(_) | Answer::ReadMany(_) => false,
             Answer::Respond(_)
@@ -206,7 +206,7 @@ impl Connection {
         }
     }
 
-    fn set_tenure(&mut self, tenure: Option<Box<Tenure>>) {
+    pub(super) fn set_tenure(&mut self, tenure: Option<Box<Tenure>>) {
         if let Life::Http(http) = &mut self.life {
             http.tenure = tenure;
         }

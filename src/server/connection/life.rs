@@ -16,6 +16,8 @@ use crate::server::api::acceptance::MayPublish;
 use crate::server::api::batch::Results;
 use crate::server::api::handlers::Intent;
 use crate::server::api::pusher::Connecting;
+use crate::server::handlers::actors::ActorId;
+use crate::server::handlers::pattern::Params;
 use crate::ws::{Deflate, Protocol, State};
 
 /// The life of a connection, from top to bottom. From a long poll it returns to HTTP, and from a poll that carried a
@@ -80,6 +82,8 @@ pub enum Expects {
     SessionBody(Box<SessionRequest>),
     /// Nothing: the loop is to bring the request to its session.
     Session(Box<SessionRequest>),
+    /// The body of a request for a route of the program.
+    ProgramBody(Box<ProgramBody>),
 }
 
 /// What follows an answer.
@@ -117,6 +121,7 @@ impl Http {
             | Expects::Deliveries { .. }
             | Expects::Judgement(_)
             | Expects::SessionBody(_)
+            | Expects::ProgramBody(_)
             | Expects::Session(_) => Stage::Body,
         }
     }
@@ -131,7 +136,7 @@ impl Http {
 
     /// Whether the body of a publication is awaited, or that of what a session's client sends.
     pub fn is_body_awaited(&self) -> bool {
-        matches!(self.expects, Expects::Body { .. } | Expects::SessionBody(_))
+        matches!(self.expects, Expects::Body { .. } | Expects::SessionBody(_) | Expects::ProgramBody(_))
     }
 
     /// Whether its request is to be brought to a session.
@@ -156,6 +161,7 @@ impl Http {
             Expects::Judgement(parked) => parked.held_len(),
             Expects::Deliveries { results, .. } => results.held_len(),
             Expects::ProxyHeader(reader) => reader.held_len(),
+            Expects::ProgramBody(post) => post.request.held_len(),
             Expects::Head
             | Expects::NextRequest
             | Expects::Body { .. }
@@ -263,8 +269,8 @@ impl Aside {
 /// What becomes of the messages of a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Messages {
-    /// They are sent back.
-    Echoed,
+    /// They are handed to a session of the program. `None`: it has ended.
+    Program(Option<ActorId>),
     /// They are published to the channel that it reads, where it may publish: as they are.
     Published(MayPublish),
     /// The same; they are envelopes.
@@ -337,7 +343,7 @@ impl WebSocket {
     pub fn is_envelope(&self) -> bool {
         match self.messages {
             Messages::Enveloped(_) | Messages::Commands => true,
-            Messages::Published(_) | Messages::Echoed | Messages::Pusher => false,
+            Messages::Published(_) | Messages::Program(_) | Messages::Pusher => false,
         }
     }
 
@@ -417,6 +423,19 @@ pub struct SessionRequest {
     pub connecting: Option<Box<Connecting>>,
     /// Its body: what the client posts.
     pub body: Vec<u8>,
+    /// What follows the answer.
+    pub after: After,
+}
+
+/// A request for a route of the program, whose body is still to come.
+#[derive(Debug)]
+pub struct ProgramBody {
+    /// The number of the route.
+    pub route: u16,
+    /// What the names of its pattern stand for.
+    pub params: Params,
+    /// The head.
+    pub request: Request,
     /// What follows the answer.
     pub after: After,
 }

@@ -3,6 +3,7 @@
 //! What a peer's bytes mean is in the file of each role; how bytes are sent is in `sending`. The table of connections is
 //! the event loop's.
 
+mod acting;
 mod admission;
 mod attending;
 mod auditing;
@@ -22,6 +23,7 @@ mod joining;
 mod judging;
 pub mod lag;
 mod life;
+mod live;
 mod long_poll;
 mod many_poll;
 mod many_stream;
@@ -33,6 +35,7 @@ mod over_tls;
 mod pacing;
 mod pipe;
 mod places;
+mod programs;
 mod pusher;
 pub mod reading;
 pub mod replay;
@@ -66,6 +69,7 @@ use crate::hub::{Hub, LogId, Subscription};
 use crate::server::access::Identity;
 use crate::server::api::routes::Door;
 use crate::server::clock::Millis;
+use crate::server::handlers::message::ClosedBy;
 use crate::server::limits::Seat;
 use crate::server::metrics::counters::{Counters, Transport};
 use crate::ws::CloseCode;
@@ -338,6 +342,7 @@ impl Connection {
     /// Ends the connection after the outbox is sent: TCP is closed from our side (RFC 6455 §7.1.1: the server first).
     /// Subscriptions end now.
     fn finish(&mut self, cx: &mut Context) {
+        self.lose_actor(cx);
         self.leave_channels(cx);
         if self.stream.is_handshaking() {
             // There are no keys to send it with.
@@ -355,6 +360,7 @@ impl Connection {
 
     /// Drops the connection with its unsent bytes, without a Close frame.
     pub fn cut(&mut self, cx: &mut Context) -> Next {
+        self.lose_actor(cx);
         self.leave_channels(cx);
         // A session is still known by its name, so that the loop forgets it and ends its request.
         if !matches!(self.life, Life::Carried(_)) {
@@ -392,6 +398,7 @@ impl Connection {
     /// Closes a WebSocket with a Close frame, unless one was sent before, or an event stream with its last chunk.
     pub fn close(&mut self, code: CloseCode, reason: &str, cx: &mut Context) {
         self.tell_last_places(cx);
+        self.end_actor(Some(code), reason, ClosedBy::Server, cx);
         self.leave_channels(cx);
         let code = self.pusher_code(code);
         match &mut self.life {
@@ -423,6 +430,7 @@ impl Connection {
 
     /// The server stops: a subscriber is closed once its unsent bytes are sent, and a request under way is answered.
     pub fn say_goodbye(&mut self, cx: &mut Context) -> Next {
+        self.tell_stopping(cx);
         match &mut self.life {
             // The flush of this turn checks whether it has unsent bytes.
             Life::WebSocket(WebSocket { is_leaving, .. })

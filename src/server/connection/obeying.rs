@@ -3,6 +3,7 @@
 //! The commands were read by `commands`; answers are sent in the order of the commands.
 
 use super::Connection;
+use super::auditing::NotPut;
 use super::client::Awaited;
 use super::context::Context;
 use super::joining::join_one_of_many;
@@ -147,7 +148,7 @@ impl Connection {
         let (source, excluded, frame) = (Source::Publisher, None, None);
         let draft = Draft { channel, event, content, data, source, excluded, frame };
         let key = key.and_then(|key| IdempotencyKey::new(key.as_bytes()));
-        let publishing = self.put(draft, key, cx).map_err(|refused| fault_of_key(refused, cx))?;
+        let publishing = self.put(draft, key, cx).map_err(|refused| fault_of_put(refused, cx))?;
         let (reference, channel) = (reference.cloned(), name.as_str().into());
         match publishing {
             Publishing::Done(receipt) => self.answer_command(Ok(receipt), reference, channel, cx),
@@ -246,15 +247,16 @@ fn fault_of_own(not_own: NotOwn) -> FaultKind {
     }
 }
 
-/// Why nothing was published under a key.
-pub fn fault_of_key(refused: KeyRefused, cx: &Context) -> FaultKind {
+/// What a client is told whose publication was not made.
+pub fn fault_of_put(refused: NotPut, cx: &Context) -> FaultKind {
     match refused {
-        KeyRefused::Reused => FaultKind::Conflict,
-        KeyRefused::NoRoom => {
+        NotPut::Program(refusal) => FaultKind::Forbidden(refusal.to_string()),
+        NotPut::Key(KeyRefused::Reused) => FaultKind::Conflict,
+        NotPut::Key(KeyRefused::NoRoom) => {
             cx.note(Reason::Memory, &"a publication with a key: --max-memory is reached");
             FaultKind::Unavailable(answers::NO_ROOM_FOR_KEY.to_owned())
         }
-        KeyRefused::ShareUsed => {
+        NotPut::Key(KeyRefused::ShareUsed) => {
             cx.note(Reason::Memory, &"a publication with a key: keys have their share of --max-memory");
             FaultKind::Unavailable(answers::KEYS_SHARE_USED.to_owned())
         }

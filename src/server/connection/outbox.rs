@@ -2,19 +2,19 @@
 //!
 //! The bytes of channels stay in their logs. The one exception is the rest of a started frame whose log is not to be kept.
 
+use super::spares::Spares;
+
 /// Above this many unsent bytes the connection is not read: a peer that sends requests and does not read its answers gets
 /// backpressure from TCP. 64 KiB hold the answers to one read full of the smallest requests.
 pub const OUTBOX_HIGH: usize = 64 * 1024;
-
-/// The capacity that a drained outbox keeps: none, so that idle connections own no buffer.
-const DRAINED_CAPACITY_MAX: usize = 0;
 
 /// ```text
 ///   bytes   | sent | unsent                 | room to grow |
 ///           0      sent                     len            capacity
 /// ```
 ///
-/// Invariant: `sent <= bytes.len() - sent`, so at most half of the kept bytes are sent ones. An empty outbox owns no memory.
+/// Invariant: `sent <= bytes.len() - sent`, so at most half of the kept bytes are sent ones. An empty outbox owns no memory
+/// between turns: the flush gives its room to the loop's spares.
 #[derive(Debug, Default)]
 pub struct Outbox {
     bytes: Vec<u8>,
@@ -60,12 +60,25 @@ impl Outbox {
     fn release(&mut self) {
         if self.is_empty() {
             self.bytes.clear();
-            self.bytes.shrink_to(DRAINED_CAPACITY_MAX);
             self.sent = 0;
         } else if self.sent > self.unsent().len() {
             self.bytes.drain(..self.sent);
             self.sent = 0;
             self.bytes.shrink_to(2 * self.bytes.len());
+        }
+    }
+
+    /// Takes a buffer of the loop's, if it has none.
+    pub fn lend(&mut self, spares: &mut Spares) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spares.take();
+        }
+    }
+
+    /// Gives its buffer to the loop if nothing is unsent: an idle connection owns none.
+    pub fn give_back(&mut self, spares: &mut Spares) {
+        if self.is_empty() && self.bytes.capacity() > 0 {
+            spares.give(std::mem::take(&mut self.bytes));
         }
     }
 
@@ -82,14 +95,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_drained_outbox_owns_no_memory() {
+    fn a_drained_outbox_owns_no_memory_once_it_has_given_its_room_to_the_loop() {
         let mut outbox = Outbox::default();
         outbox.tail().extend_from_slice(b"pong");
         outbox.consume(1);
         assert_eq!(outbox.unsent(), b"ong");
         outbox.consume(3);
         assert!(outbox.is_empty());
-        assert_eq!(outbox.bytes.capacity(), 0);
+        let mut spares = Spares::default();
+        outbox.give_back(&mut spares);
+        assert_eq!(outbox.held_len(), 0);
+        outbox.lend(&mut spares);
+        assert!(outbox.held_len() >= 4, "the next one uses the same");
     }
 
     #[test]

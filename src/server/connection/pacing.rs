@@ -38,7 +38,7 @@ impl Connection {
     }
 
     /// Whether its messages have a pace. Holders of keys have none: they are the operator's own. An echo costs nobody else
-    /// anything, and Pusher clients have rates of their app.
+    /// anything, what a session of the program does is up to that, and Pusher clients have rates of their app.
     fn has_pace(&self) -> bool {
         if self.identity.as_ref().is_some_and(|who| who.key_name().is_some()) {
             return false;
@@ -49,7 +49,7 @@ impl Connection {
                 Messages::Published(_) | Messages::Enveloped(_) | Messages::Commands => {
                     protocol.state() == State::Open
                 }
-                Messages::Echoed | Messages::Pusher => false,
+                Messages::Program(_) | Messages::Pusher => false,
             },
             Life::Http(_)
             | Life::LongPoll(_)

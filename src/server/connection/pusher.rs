@@ -311,20 +311,23 @@ impl Connection {
     fn publish_event(&mut self, event: ClientEvent<'_>, client: &PusherClient, cx: &mut Context) {
         let ClientEvent { name, event, data, user_id } = event;
         let socket_id = client.session.socket_id().to_string();
+        let mut draft = Draft {
+            channel: client.place.channel(&name),
+            event: Some(event.clone()),
+            content: Content::Json,
+            data: data.to_owned().into(),
+            source: Source::Client { user_id: user_id.clone(), socket_id: socket_id.clone().into() },
+            excluded: Some(cx.owner()),
+            frame: None,
+        };
+        if let Err(refusal) = self.filter(&mut draft, cx) {
+            return self.refuse_client(&Error::ClientEventRefused(refusal.to_string()), cx);
+        }
         if client.place.reports(WebhookEvent::ClientEvent) {
             let (name, event) = (name.as_str(), event.as_str());
             let report = Report::client_event(name, event, data, &socket_id, user_id.as_deref());
             client.place.report(&report, cx.now);
         }
-        let draft = Draft {
-            channel: client.place.channel(&name),
-            event: Some(event),
-            content: Content::Json,
-            data: data.to_owned().into(),
-            source: Source::Client { user_id, socket_id: socket_id.into() },
-            excluded: Some(cx.owner()),
-            frame: None,
-        };
         if let Publishing::Done(receipt) = cx.shared.broker.publish(draft, cx.waiter(), cx.now) {
             self.note_published(receipt.published, cx);
         }

@@ -53,6 +53,7 @@ impl Connection {
         cx.taken_len = 0;
         // Requests that waited for the outbox to drain, and input that was read in an earlier turn.
         self.serve(cx);
+        self.tell_drained(cx);
         if self.resume_frames(cx) == Next::Drop {
             return Share::Over;
         }

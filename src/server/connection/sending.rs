@@ -25,6 +25,9 @@ use crate::ws::CloseCode;
 /// The close reason for a subscriber that lags too far.
 const LAGGED: &str = "too far behind (--max-lag); reconnect to go on from the newest";
 
+/// The close reason for a peer that does not take what the session sends it.
+const FLOODED: &str = "too far behind (--max-lag): you do not take what you are sent";
+
 /// The close reason when the server stops.
 const GOODBYE: &str = "the server is stopping; reconnect in a moment";
 
@@ -43,6 +46,8 @@ enum Flushed {
     Answer,
     /// The connection lags by too many bytes, or for too long.
     Lagged,
+    /// Its session has sent more than its peer takes.
+    Flooded,
     /// Unsent publications of channels under [`LagPolicy::Latest`] are too old.
     Stale,
     /// A request has taken what its session gave it.
@@ -54,6 +59,12 @@ enum Flushed {
 impl Connection {
     /// Writes what the socket takes, and does what is due after that.
     pub fn flush(&mut self, cx: &mut Context) -> Next {
+        let next = self.flush_all(cx);
+        self.outbox.give_back(&mut cx.spares);
+        next
+    }
+
+    fn flush_all(&mut self, cx: &mut Context) -> Next {
         if let Subscriptions::Several(several) = &mut self.subscriptions {
             several.is_queued = false;
         }
@@ -74,6 +85,10 @@ impl Connection {
                     self.answer_poll(cx);
                     // A request may have arrived during the wait.
                     next = Next::Read;
+                }
+                Ok(Flushed::Flooded) => {
+                    cx.note(Reason::Lagged, &FLOODED);
+                    self.close(CloseCode::TRY_AGAIN_LATER, FLOODED, cx);
                 }
                 Ok(Flushed::Stale) => {
                     self.skip_stale(cx);
@@ -128,6 +143,11 @@ impl Connection {
             return Ok(Flushed::Lagged);
         }
         self.after_write(cx)
+    }
+
+    /// Whether its session has sent more than `--max-lag` that the socket does not take.
+    fn is_flooded(&self, cx: &Context) -> bool {
+        self.unsent_len() as u64 > cx.lag_rules.lag_max && !self.stream.is_writable()
     }
 
     /// The peer took bytes after the socket had refused some: a sign of life.
@@ -228,7 +248,10 @@ impl Connection {
                 return Ok(Flushed::ReadOn);
             }
         }
-        if self.input == Input::Held && !self.is_to_be_held() {
+        if self.actor_id().is_some() && self.is_flooded(cx) {
+            return Ok(Flushed::Flooded);
+        }
+        if self.input == Input::Held && !self.is_to_be_held() || self.is_drain_due(cx) {
             return Ok(Flushed::ReadOn);
         }
         Ok(Flushed::Settled)

@@ -177,8 +177,8 @@ impl Connection {
         match &self.life {
             Life::WebSocket(websocket) if !websocket.is_open() => return Ok(()),
             Life::WebSocket(websocket) => match websocket.messages {
-                Messages::Echoed | Messages::Pusher => return Ok(()),
-                Messages::Commands => return self.check_known(who, passes, cx),
+                Messages::Pusher => return Ok(()),
+                Messages::Commands | Messages::Program(_) => return self.check_known(who, passes, cx),
                 Messages::Published(_) | Messages::Enveloped(_) => {}
             },
             Life::Http(http) => return self.check_body(http, who, passes, cx),
@@ -218,7 +218,9 @@ impl Connection {
                 }
             }
             // Each of its channels is checked when the body is there.
-            Expects::Body { intent: Intent::Batch(_), .. } => self.check_known(who, passes, cx),
+            Expects::Body { intent: Intent::Batch(_), .. } | Expects::ProgramBody(_) => {
+                self.check_known(who, passes, cx)
+            }
             _ => Ok(()),
         }
     }
@@ -281,7 +283,7 @@ impl Connection {
             | Messages::Enveloped(MayPublish::Yes | MayPublish::IfTheBackendSaysSo) => return true,
             Messages::Published(MayPublish::No | MayPublish::Never)
             | Messages::Enveloped(MayPublish::No | MayPublish::Never) => Error::MessageRefused,
-            Messages::Echoed | Messages::Pusher | Messages::Commands => return false,
+            Messages::Program(_) | Messages::Pusher | Messages::Commands => return false,
         };
         cx.note(Reason::of_close(error.close_code()), &error);
         self.close(error.close_code(), &error.to_string(), cx);

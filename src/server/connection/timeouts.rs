@@ -49,6 +49,8 @@ pub enum Due {
     Unauthorized,
     /// Ask the backend again whether the connection may read its channels.
     Renewal,
+    /// Call the timer of the session.
+    Timer,
     /// Answer the long poll without publications.
     Answer,
     /// Send a Close frame: the peer has not answered the ping.

@@ -1,16 +1,15 @@
-//! The role of a connection that speaks WebSocket: messages are published to the channel that it reads, or sent back.
+//! The role of a connection that speaks WebSocket: messages are published to the channel that it reads, or passed on.
 //!
 //! The protocol itself is in the room `ws`.
 
 use std::borrow::Cow;
-use std::io::{self, IoSlice};
 
+use super::auditing::NotPut;
 use super::client::Awaited;
 use super::context::Context;
 use super::joining::join;
 use super::life::{Awaits, Life, Messages, Rest, WebSocket};
-use super::obeying::fault_of_key;
-use super::stream::Outlet;
+use super::obeying::fault_of_put;
 use super::{Connection, Next};
 use crate::commands::Fault;
 use crate::hub::Subscription;
@@ -18,22 +17,14 @@ use crate::server::api::acceptance::{Acceptance, Becoming, MayPublish};
 use crate::server::api::payload::{self, Sent};
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::DraftError;
+use crate::server::handlers::message::ClosedBy;
 use crate::server::metrics::refusals::Reason;
-use crate::ws::{CloseCode, Error, Event, FrameHeader, Message, MessageKind, Opcode, Protocol, State};
-
-/// The last message of a read is echoed from the read buffer without a copy if it has at least this many bytes. Copying
-/// fewer takes less time than passing the system two runs.
-const LAST_IN_PLACE_LEN_MIN: usize = 2 * 1024;
-
-/// Any other message is echoed without a copy if it has at least this many bytes. Shorter ones are collected in the outbox,
-/// since a write for each would cost more than the copy.
-const IN_PLACE_LEN_MIN: usize = 16 * 1024;
+use crate::ws::{CloseCode, Error, Event, Message, Protocol, State};
 
 impl Connection {
     /// From HTTP to WebSocket. Bytes after the handshake are frames already.
     pub(super) fn upgrade(&mut self, acceptance: Acceptance, cx: &mut Context) {
         let (messages, joined) = match &acceptance.becomes {
-            Becoming::Echo => (Messages::Echoed, None),
             Becoming::Subscriber { joining, may_publish } => {
                 let messages = match joining.form.is_envelope() {
                     true => Messages::Enveloped(*may_publish),
@@ -77,7 +68,7 @@ impl Connection {
                 cx.note_refusal(&refusal, self.identity.as_deref());
                 self.end_with(&refusal, cx);
             }
-            Becoming::Echo | Becoming::Subscriber { .. } => {}
+            Becoming::Subscriber { .. } => {}
         }
         // If the socket is broken, the next read fails.
         let _ = self.receive_frames(&mut rest, cx);
@@ -116,8 +107,9 @@ impl Connection {
     /// Processes frames within the bounds of reading. If a bound was met, the number of bytes that are left comes back; with
     /// none left the protocol may still have something to say.
     fn process_frames(&mut self, input: &mut [u8], cx: &mut Context) -> (Next, Option<usize>) {
-        let (mut input, mut left_len) = (input, None);
+        let (mut input, mut left_len, mut messages) = (input, None, 0);
         let mut room = cx.spares.take_room();
+        let began = self.begin_spending(cx);
         let mut next = Next::Read;
         while next == Next::Read {
             let may_take = self.may_take(cx);
@@ -131,13 +123,16 @@ impl Connection {
             match received {
                 Ok(None) => break,
                 Ok(Some(Event::Message(message))) => {
+                    messages += 1;
                     next = self.receive_message(message, input.is_empty(), cx);
                     if room.bytes.capacity() == 0 {
                         room.bytes = cx.spares.take();
                     }
                 }
                 Ok(Some(Event::Inflating | Event::Ping | Event::Pong)) => {}
-                Ok(Some(Event::Close(_))) => {
+                Ok(Some(Event::Close(frame))) => {
+                    let (code, reason) = frame.as_ref().map_or((None, ""), |it| (Some(it.code), &it.reason));
+                    self.end_actor(code, reason, ClosedBy::Peer, cx);
                     self.finish(cx);
                     break;
                 }
@@ -148,11 +143,20 @@ impl Connection {
             }
         }
         cx.spares.give_room(room);
+        if let Some((route, began)) = began {
+            cx.note_spent(route, messages, began);
+        }
         (next, left_len)
+    }
+
+    /// Whether its client speaks envelopes.
+    fn is_envelope(&self) -> bool {
+        matches!(&self.life, Life::WebSocket(websocket) if websocket.is_envelope())
     }
 
     fn fail(&mut self, error: Error, cx: &mut Context) {
         cx.note(Reason::of_close(error.close_code()), &error);
+        self.end_actor(Some(error.close_code()), &error.to_string(), ClosedBy::Server, cx);
         self.finish(cx);
     }
 
@@ -170,7 +174,7 @@ impl Connection {
                 Next::Read
             }
             (Messages::Published(_) | Messages::Enveloped(_), None) => Next::Read,
-            (Messages::Echoed, _) => self.echo(message, is_last, cx),
+            (Messages::Program(_), _) => self.act_on_message(message, is_last, cx),
         }
     }
 
@@ -197,74 +201,30 @@ impl Connection {
     /// is wrong with its key.
     pub(super) fn publish_sent(&mut self, sent: Sent, cx: &mut Context) {
         let Sent { draft, reference, key } = sent;
-        let name = || draft.channel.local().into();
+        let sent_to = draft.channel.clone();
+        let name = || sent_to.local().into();
         let channel: Option<Box<str>> = (reference.is_some() || key.is_some()).then(name);
         let publishing = self.put(draft, key, cx);
-        let channel = match (publishing, channel) {
+        let channel = match (&publishing, channel) {
             (Ok(Publishing::Done(receipt)), None) => return self.note_published(receipt.published, cx),
             // An outcome that comes later is counted then.
             (Ok(Publishing::Awaited), None) => return,
             (_, Some(channel)) => channel,
-            (Err(_), None) => unreachable!("there is a key"),
+            (Err(_), None) => sent_to.local().into(),
         };
         match publishing {
             Ok(Publishing::Done(receipt)) => self.answer_command(Ok(receipt), reference, channel, cx),
             Ok(Publishing::Awaited) => self.await_outcome(Awaited { reference, channel }),
+            Err(NotPut::Program(refusal)) if !self.is_envelope() => {
+                // It has no other way to be told.
+                cx.note(Reason::Policy, &refusal);
+                self.close(CloseCode::POLICY_VIOLATION, &refusal.to_string(), cx);
+            }
             Err(refused) => {
-                let kind = fault_of_key(refused, cx);
+                let kind = fault_of_put(refused, cx);
                 self.refuse_command(&Fault { reference, channel: Some(channel.into()), kind }, cx);
             }
         }
-    }
-
-    /// Sends a message back. `is_last`: nothing was read after it.
-    ///
-    /// A long message is written from the read buffer at once, without waiting for the flush phase. The connection has no
-    /// channel, so the order of its bytes is that of the outbox.
-    fn echo(&mut self, message: Message<'_>, is_last: bool, cx: &mut Context) -> Next {
-        let Life::WebSocket(websocket) = &mut self.life else { return Next::Read };
-        let Message { kind, payload } = message;
-        let opcode = match kind {
-            MessageKind::Text => Opcode::Text,
-            MessageKind::Binary => Opcode::Binary,
-        };
-        if let Some(deflate) = websocket.deflate {
-            cx.encoder.message(opcode, &payload, deflate.server_max_window_bits, self.outbox.tail());
-        } else {
-            let payload_len = payload.len() as u64;
-            FrameHeader { fin: true, is_compressed: false, opcode, mask: None, payload_len }
-                .encode(self.outbox.tail());
-            let len_min = if is_last { LAST_IN_PLACE_LEN_MIN } else { IN_PLACE_LEN_MIN };
-            if payload.len() < len_min {
-                self.outbox.tail().extend_from_slice(&payload);
-            } else if self.send_in_place(&payload, cx).is_err() {
-                return Next::Drop;
-            }
-        }
-        if let Cow::Owned(assembled) = payload {
-            cx.spares.give(assembled);
-        }
-        Next::Read
-    }
-
-    /// Sends the outbox and then `bytes`, as much as the socket takes with one system call; the rest waits in the
-    /// outbox. The connection has no subscription.
-    fn send_in_place(&mut self, bytes: &[u8], cx: &mut Context) -> io::Result<()> {
-        debug_assert!(self.subscriptions.is_empty(), "the flush phase knows where a channel's frames end");
-        let mut written = 0;
-        if self.stream.is_writable() {
-            let runs = [self.outbox.unsent(), bytes].map(IoSlice::new);
-            let Context { counters, pipe, sealing, .. } = cx;
-            let mut outlet = Outlet { pipe, sealing, sent: &mut counters.bytes_sent };
-            written = self.stream.write(&runs, &mut outlet)?;
-        }
-        let from_outbox = written.min(self.outbox.unsent().len());
-        let from_bytes = written - from_outbox;
-        if from_bytes < bytes.len() {
-            self.outbox.tail().extend_from_slice(&bytes[from_bytes..]);
-        }
-        self.outbox.consume(from_outbox);
-        Ok(())
     }
 
     /// Sends a ping to an open WebSocket, and in the same write the notice that the server is alive.

@@ -4,24 +4,18 @@
 
 use super::EventLoop;
 use super::housekeeping::FirstLoop;
+use super::ticks::Every;
 use crate::server::broker::mailbox::FIRST_LOOP;
-use crate::server::clock::{self, Millis};
+use crate::server::clock::Millis;
 use crate::server::connection::Next;
 use crate::server::connection::table::Key;
-use crate::server::demo::Demo;
-use crate::server::shared::Shared;
 
 /// The shortest time between two sweeps of the broker: what expires within a second is removed together. A second is short
 /// against the minutes for which history is kept.
 const SWEEP_MS: u64 = 1000;
 
 impl EventLoop {
-    /// Has this loop publish the demo's prices.
-    pub fn set_demo(&mut self, demo: Demo) {
-        self.first_loop.demo = Some(demo);
-    }
-
-    /// Does what is due: timeouts of connections, expired history, the demo, the dashboard's figures, the stop.
+    /// Does what is due: timeouts of connections, expired history, a program's ticks, the dashboard's figures, the stop.
     pub(super) fn expire(&mut self) {
         self.arrivals.expire(self.context.now);
         while let Some((at, key)) = self.timers.pop(self.context.now) {
@@ -29,12 +23,7 @@ impl EventLoop {
         }
         self.make_room();
         self.sweep();
-        if let Some(demo) = &mut self.first_loop.demo {
-            let cx = &mut self.context;
-            let Shared { demo_call, broker, .. } = &*cx.shared;
-            let published = demo.publish_due(demo_call, broker, cx.now, clock::unix_ms());
-            cx.counters.note_keyless_publishes(published);
-        }
+        self.first_loop.ticks.iter_mut().for_each(|every| every.tick(&self.context));
         self.expire_figures();
         self.expire_drain();
     }
@@ -77,14 +66,15 @@ impl EventLoop {
         Some(due_at.max(self.sweep.not_before))
     }
 
-    /// When the sweep, the figures and the demo are due.
+    /// When the sweep, the figures and the program's ticks are due.
     pub(super) fn housekeeping_deadlines(&self) -> [Option<Millis>; 3] {
-        let FirstLoop { demo, ticker } = &self.first_loop;
-        [self.next_sweep(), ticker.deadline(), demo.as_ref().and_then(Demo::next)]
+        let FirstLoop { ticker, ticks } = &self.first_loop;
+        let tick = ticks.iter().map(Every::next).min();
+        [self.next_sweep(), ticker.deadline(), tick]
     }
 
-    /// Whether prices or figures have a new subscriber that this loop has not noticed yet.
+    /// Whether the figures have a new subscriber that this loop has not noticed yet.
     pub(super) fn is_called(&self) -> bool {
-        self.first_loop.demo.is_some() && self.context.shared.demo_call.is_made() || self.is_to_watch()
+        self.is_to_watch()
     }
 }

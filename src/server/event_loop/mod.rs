@@ -18,8 +18,10 @@ mod housekeeping;
 mod measure;
 mod read;
 mod read_queue;
+pub mod seed;
 mod sessions;
 mod shutdown;
+pub mod ticks;
 mod timers;
 
 use std::io;
@@ -39,6 +41,7 @@ use read_queue::ReadQueue;
 use timers::Timers;
 
 use crate::server::broker::answer::PublishAnswer;
+use crate::server::broker::calls::Call;
 use crate::server::broker::mailbox::{Mailbox, Order, OrderKind, Verdict};
 use crate::server::clock::Millis;
 use crate::server::connection::context::Context;
@@ -137,6 +140,7 @@ impl EventLoop {
     /// The poll failed: the loop cannot learn which sockets are ready.
     pub fn run(mut self) -> io::Result<()> {
         let result = self.take_turns();
+        self.end_sessions();
         self.context.shared.end_loop();
         result
     }
@@ -228,11 +232,15 @@ impl EventLoop {
     /// again and takes the next slice.
     fn apply(&mut self) {
         self.slice_left -= self.context.apply(self.slice_left).min(self.slice_left);
+        self.context.tell_taps();
         for answer in self.mailbox().take_answers() {
             self.answer_publisher(answer);
         }
         for verdict in self.mailbox().take_verdicts() {
             self.bring(verdict);
+        }
+        for call in self.mailbox().take_calls() {
+            self.hand_over(call);
         }
         for order in self.mailbox().take_orders() {
             self.obey(&order);
@@ -246,6 +254,15 @@ impl EventLoop {
         let key = Key::from_u64(verdict.connection);
         let Some((connection, cx)) = self.with(key) else { return };
         let next = connection.receive_verdict(verdict.question, verdict.decisions, cx);
+        self.touched.push(key);
+        self.settle(key, next);
+    }
+
+    /// Hands a connection what another thread has for it. It may have been dropped in the meantime.
+    fn hand_over(&mut self, call: Call) {
+        let key = Key::from_u64(call.connection);
+        let Some((connection, cx)) = self.with(key) else { return };
+        let next = connection.receive_call(call.what, cx);
         self.touched.push(key);
         self.settle(key, next);
     }
@@ -352,6 +369,7 @@ impl EventLoop {
         while let Some(key) = self.doomed.pop() {
             let Some(mut connection) = self.connections.remove(key) else { continue };
             self.context.owner = key.to_u64();
+            connection.lose_actor(&mut self.context);
             connection.leave_channels(&mut self.context);
             connection.give_back(&mut self.context);
             connection.uncount(&mut self.context.counters);

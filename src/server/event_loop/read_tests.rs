@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::hub::{ChannelName, Position};
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::arrivals::Arrival;
 use crate::server::clock::Millis;
+use crate::server::handlers::program::Program;
 use crate::server::{Draft, Server};
 use crate::ws::{Opcode, encode_masked_frame};
 
@@ -40,7 +42,9 @@ impl Turned {
         let server = Server::bind(Config { listen, threads: 2.try_into().unwrap(), ..config }).unwrap();
         let address = server.local_addrs()[0];
         let mut loops = server.loops;
-        let turned = Self { event_loop: loops.swap_remove(0), events: Events::with_capacity(16), address };
+        let program = Arc::new(Program::new(server.handle.clone()));
+        let event_loop = loops.swap_remove(0).grow(program, Vec::new());
+        let turned = Self { event_loop, events: Events::with_capacity(16), address };
         let channel = ChannelName::new("stuck").unwrap();
         let subscribed = turned.event_loop.context.shared.broker.subscribe(
             &channel,

@@ -45,6 +45,15 @@ impl EventLoop {
         self.settle(key, next);
     }
 
+    /// The loop has taken its last turn: the sessions of the connections that are left are told.
+    pub(super) fn end_sessions(&mut self) {
+        for key in self.connections.keys().collect::<Vec<_>>() {
+            if let Some((connection, cx)) = self.with(key) {
+                connection.lose_actor(cx);
+            }
+        }
+    }
+
     /// When the next step of the stop is due.
     pub(super) fn stop_deadlines(&self) -> [Option<Millis>; 2] {
         [self.context.shared.drain_at(), self.drain.as_ref().map(Drain::deadline)]

@@ -221,6 +221,8 @@ mod tests {
             tls_failures: Vec::new(),
             tls_waiting: 0,
             audit_lost: 0,
+            handler_panics: 0,
+            handlers: Vec::new(),
             counters,
             keys: Vec::new(),
             refusals: vec![("bad_request", 3), ("silent", 0)],

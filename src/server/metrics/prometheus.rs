@@ -31,6 +31,7 @@ pub fn render(snapshot: &Snapshot, process: &ProcessFigures) -> String {
     page.memory(snapshot);
     page.webhooks(snapshot);
     page.backend(snapshot.backend.unwrap_or_default());
+    page.handlers(snapshot);
     let help = "Publications by keys that are missing in --audit: its file was too slow, or took nothing.";
     page.single("fanfare_audit_lost_total", Type::Counter, help, snapshot.audit_lost);
     snapshot.key_fetches.iter().for_each(|fetches| page.key_fetches(*fetches));
@@ -50,6 +51,7 @@ enum Type {
     Counter,
     Gauge,
     Histogram,
+    Summary,
 }
 
 struct Page {
@@ -57,6 +59,17 @@ struct Page {
 }
 
 impl Page {
+    fn handlers(&mut self, snapshot: &Snapshot) {
+        let help = "Panics of handlers of the program.";
+        self.single("fanfare_handler_panics_total", Type::Counter, help, snapshot.handler_panics);
+        let name = "fanfare_handler_seconds";
+        self.family(name, Type::Summary, "Time in handlers of the program, and their calls, by route.");
+        for (route, calls, took) in &snapshot.handlers {
+            self.labelled("fanfare_handler_seconds_sum", "route", route, took.as_secs_f64());
+            self.labelled("fanfare_handler_seconds_count", "route", route, *calls);
+        }
+    }
+
     fn connections(&mut self, snapshot: &Snapshot) {
         let name = "fanfare_connections";
         self.family(name, Type::Gauge, "Open connections, by transport.");
@@ -311,6 +324,7 @@ impl Page {
             Type::Counter => "counter",
             Type::Gauge => "gauge",
             Type::Histogram => "histogram",
+            Type::Summary => "summary",
         };
         self.push(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }

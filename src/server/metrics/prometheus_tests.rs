@@ -1,5 +1,7 @@
 //! The text of a scrape, literally.
 
+use std::time::Duration;
+
 use super::*;
 use crate::backend::Outcomes;
 use crate::hub::WireForm;
@@ -39,6 +41,8 @@ fn snapshot() -> Snapshot {
     };
     Snapshot {
         audit_lost: 5,
+        handler_panics: 60,
+        handlers: vec![("/rooms/{room}".to_owned(), 61, Duration::from_millis(62_500))],
         counters,
         keys: vec![("billing".to_owned(), 3, 1_790_000_000), ("default".to_owned(), 0, 0)],
         refusals: vec![("bad_request", 3), ("silent", 0)],

@@ -74,11 +74,15 @@ pub enum Reason {
     TlsClosed,
     /// TLS where it is not spoken.
     TlsAtPlain,
+    /// A connection of a program whose handler failed or panicked.
+    Handler,
+    /// Handlers of a program that took long. It refuses nothing, and is not counted here.
+    SlowHandler,
 }
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::NoRoom,
         Self::Descriptors,
         Self::Memory,
@@ -108,6 +112,8 @@ impl Reason {
         Self::TlsProtocol,
         Self::TlsClosed,
         Self::TlsAtPlain,
+        Self::Handler,
+        Self::SlowHandler,
     ];
 
     /// Its label in metrics, if it is counted there.
@@ -136,12 +142,14 @@ impl Reason {
             Self::Command => "command",
             Self::Silent => "silent",
             Self::TlsAtPlain => "tls_at_plain_port",
+            Self::Handler => "handler",
             Self::Lagged
             | Self::TlsTimeout
             | Self::TlsPlainHttp
             | Self::TlsAlert
             | Self::TlsProtocol
-            | Self::TlsClosed => return None,
+            | Self::TlsClosed
+            | Self::SlowHandler => return None,
         })
     }
 
@@ -270,10 +278,10 @@ mod tests {
             refusals.count(reason, number as u64 + 1, Millis(0));
         }
         let counts: Vec<_> = refusals.counts().collect();
-        assert_eq!(counts.len(), 23, "all but the lagging and the handshakes");
+        assert_eq!(counts.len(), 24, "all but the lagging, the handshakes and the slow handlers");
         assert_eq!(
-            (counts[0], counts[21], counts[22]),
-            (("no_room", 1), ("silent", 22), ("tls_at_plain_port", 29))
+            (counts[0], counts[21], counts[22], counts[23]),
+            (("no_room", 1), ("silent", 22), ("tls_at_plain_port", 29), ("handler", 30))
         );
         let labels: std::collections::BTreeSet<_> = counts.iter().map(|(label, _)| label).collect();
         assert_eq!(labels.len(), counts.len());

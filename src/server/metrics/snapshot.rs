@@ -44,6 +44,10 @@ pub struct Snapshot {
     pub tls_failures: Vec<(&'static str, u64)>,
     /// TLS handshakes that wait for their turn.
     pub tls_waiting: u64,
+    /// Panics of a program's handlers.
+    pub handler_panics: u64,
+    /// Of each route of a program its pattern, the calls of its handlers, and the time that they took.
+    pub handlers: Vec<(String, u64, Duration)>,
     /// Lines of the audit that were not written.
     pub audit_lost: u64,
     /// Since the server was bound.
