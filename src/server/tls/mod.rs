@@ -17,6 +17,7 @@ pub mod news;
 pub mod peer_tests;
 #[cfg(feature = "tls")]
 pub mod pem;
+#[cfg_attr(not(feature = "tls"), allow(dead_code))] // nothing is received then
 pub mod received;
 #[cfg(feature = "tls")]
 pub mod resolver;
