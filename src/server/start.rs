@@ -128,7 +128,8 @@ impl Server {
         let polls = polls.map_err(StartError::Loops)?;
         let mailboxes = mailboxes(&polls, WAKER).map_err(StartError::Loops)?;
         let broker = Broker::new(mailboxes, first_epoch()?, Retention::new(&config), engine)
-            .with_presence(PresenceRules::new(&config));
+            .with_presence(PresenceRules::new(&config))
+            .with_memory(config.max_memory);
         let audit = match &config.audit {
             Some(path) => Some(Audit::open(path).map_err(|error| StartError::Audit(path.clone(), error))?),
             None => None,

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
+use crate::backend::Person;
 use crate::config::Config;
 use crate::http::Request;
 use crate::server::access::identity::Identity;
@@ -16,6 +17,9 @@ use crate::server::access::rules::{Access, Credential};
 use crate::server::jwks::KeyUrl;
 use crate::server::lock::{lock, read, write};
 use crate::token::{BadToken, Keys, Known, Token, TokenDigest};
+
+/// The tokens that were verified may take this part of `--max-memory`: they save the cost of a signature and nothing else.
+const KNOWN_PARTS: u64 = 16;
 
 /// The rules at present, the tokens that were verified, and the revocations.
 #[derive(Debug)]
@@ -88,16 +92,16 @@ impl fmt::Display for KeyChanges {
 impl Pass {
     /// Whether a client's token is one of those that are revoked, or the client is that user by the word of the backend.
     pub fn fits(&self, who: &Identity) -> bool {
-        self.check_person(who).is_err() || self.fits_token(who)
+        who.person().is_some_and(|person| self.check_person(person).is_err()) || self.fits_token(who)
     }
 
-    /// Checks that the client is not the user that is revoked by the word of the backend. Nothing of it is remembered: at
-    /// the next request the backend is asked anew, and decides.
+    /// Checks that whom the backend named is not the user that is revoked. Nothing of it is remembered: at the next request
+    /// the backend is asked anew, and decides.
     ///
     /// # Errors
     /// It is that user.
-    pub fn check_person(&self, who: &Identity) -> Result<(), Refusal> {
-        match (&self.whom, who.person().and_then(|person| person.sub.as_deref())) {
+    pub fn check_person(&self, person: &Person) -> Result<(), Refusal> {
+        match (&self.whom, person.sub.as_deref()) {
             (Whom::Sub(revoked), Some(sub)) if **revoked == *sub => {
                 Err(Refusal::UserRevoked(sub.into(), self.at_s))
             }
@@ -125,7 +129,8 @@ impl Guard {
     /// With the rules of a configuration, for this number of loops.
     pub fn new(config: &Config, loops: usize) -> Self {
         let access = Access::new(config);
-        let known = Known::new(Arc::clone(access.token_keys()));
+        let known_len_max = usize::try_from(config.max_memory / KNOWN_PARTS).unwrap_or(usize::MAX);
+        let known = Known::new(Arc::clone(access.token_keys())).with_len_max(known_len_max);
         Self {
             access: RwLock::new(Arc::new(access)),
             sources: Mutex::new(Sources { config: config.clone(), fetched: Keys::default() }),
@@ -164,6 +169,16 @@ impl Guard {
     /// The bytes of memory that the known tokens take.
     pub fn held_len(&self) -> usize {
         self.known_len.load(Ordering::Relaxed)
+    }
+
+    /// Forgets known tokens of so many bytes, as memory is short. O(those that are forgotten).
+    pub fn shed(&self, bytes: u64) {
+        if self.held_len() == 0 {
+            return;
+        }
+        let mut known = lock(&self.known);
+        known.shed(usize::try_from(bytes).unwrap_or(usize::MAX));
+        self.known_len.store(known.held_len(), Ordering::Relaxed);
     }
 
     /// Takes other rules.

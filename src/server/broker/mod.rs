@@ -43,7 +43,7 @@ use crate::server::broker::engine::{Engine, Ticket};
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused, Known};
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::mailbox::{FIRST_LOOP, Mailbox};
-use crate::server::broker::memory::Account;
+use crate::server::broker::memory::{Account, KEY_PARTS};
 use crate::server::broker::retention::Retention;
 use crate::server::broker::shard::{Lists, Shard};
 use crate::server::clock::Millis;
@@ -65,6 +65,8 @@ pub struct Broker {
     first_epoch: u64,
     next_epoch: AtomicU64,
     pub(super) account: Account,
+    /// How much known idempotency keys may keep from being freed, in bytes.
+    keys_len_max: usize,
     /// When something expires next, of all channels, in milliseconds.
     pub(super) due_at: AtomicU64,
     /// Publications that were evicted from histories before they expired.
@@ -86,6 +88,7 @@ impl Broker {
             first_epoch,
             next_epoch: AtomicU64::new(first_epoch),
             account: Account::default(),
+            keys_len_max: usize::MAX,
             due_at: AtomicU64::new(UNLISTED),
             evicted: AtomicU64::new(0),
             is_counting: AtomicBool::new(false),
@@ -96,6 +99,12 @@ impl Broker {
     #[must_use]
     pub fn with_presence(self, rules: PresenceRules) -> Self {
         Self { presence_rules: rules, ..self }
+    }
+
+    /// The same, whose idempotency keys take their share of `--max-memory` at most.
+    #[must_use]
+    pub fn with_memory(self, max_memory: u64) -> Self {
+        Self { keys_len_max: usize::try_from(max_memory / KEY_PARTS).unwrap_or(usize::MAX), ..self }
     }
 
     /// The mailbox of a loop.
@@ -147,7 +156,8 @@ impl Broker {
     /// and is awaited if that one is.
     ///
     /// # Errors
-    /// The key was used for another publication, or is new and there is no room to keep it.
+    /// The key was used for another publication, or is new and there is no room to keep it: in memory, or in the share of it
+    /// that keys have.
     pub fn publish_once(
         &self,
         draft: Draft,
@@ -156,12 +166,12 @@ impl Broker {
         waiter: Waiter,
         now: Millis,
     ) -> Result<Publishing, KeyRefused> {
-        let fingerprint = self.fingerprint(&draft);
+        let (key, fingerprint) = (key.digest(), self.fingerprint(&draft));
         let channel = draft.channel.clone();
         let mut shard = lock(self.shard(channel.as_str()));
         if let Some(state) = shard.channels.get_mut(&channel) {
             state.keys.expire(now, &self.account);
-            match state.keys.find(&key, fingerprint)? {
+            match state.keys.find(key, fingerprint)? {
                 Some(Known::Delivered(published)) => {
                     return Ok(Publishing::Done(Receipt::of_earlier(*published)));
                 }
@@ -175,7 +185,10 @@ impl Broker {
         if !has_room {
             return Err(KeyRefused::NoRoom);
         }
-        let note = |shard: &mut Shard, key, known| {
+        if self.account.kept_by_keys() >= self.keys_len_max {
+            return Err(KeyRefused::ShareUsed);
+        }
+        let note = |shard: &mut Shard, known| {
             let Shard { channels, lists, .. } = shard;
             let state = self.state(channels, &channel);
             state.keys.insert(key, fingerprint, known, now, &self.account);
@@ -185,11 +198,11 @@ impl Broker {
         match &self.engine {
             Engine::Local => {
                 let published = self.publish_in(&mut shard, draft, now);
-                note(&mut shard, key, Known::Delivered(published));
+                note(&mut shard, Known::Delivered(published));
                 Ok(Publishing::Done(Receipt::of_new(published)))
             }
             Engine::Remote(sequencer) => {
-                note(&mut shard, key.clone(), Known::Awaited(Vec::new()));
+                note(&mut shard, Known::Awaited(Vec::new()));
                 drop(shard);
                 sequencer.sequence(draft, Ticket { channel, key: Some(key), waiter });
                 Ok(Publishing::Awaited)
@@ -230,7 +243,7 @@ impl Broker {
         let mut shard = lock(self.shard(channel.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let Some(state) = channels.get_mut(&channel) else { return };
-        let waiters = state.keys.settle(&key, outcome.ok(), &self.account);
+        let waiters = state.keys.settle(key, outcome.ok(), &self.account);
         lists.settle(&channel, state);
         self.note_due(&shard);
         drop(shard);

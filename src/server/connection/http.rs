@@ -254,7 +254,11 @@ impl Connection {
             Err(KeyRefused::Reused) => answers::key_reused(),
             Err(KeyRefused::NoRoom) => {
                 cx.note(Reason::Memory, &"a publication with a key: --max-memory is reached");
-                answers::no_room_for_key()
+                answers::no_room_for_key(answers::NO_ROOM_FOR_KEY)
+            }
+            Err(KeyRefused::ShareUsed) => {
+                cx.note(Reason::Memory, &"a publication with a key: keys have their share of --max-memory");
+                answers::no_room_for_key(answers::KEYS_SHARE_USED)
             }
         };
         self.respond(&response, after, cx);

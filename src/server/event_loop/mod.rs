@@ -291,11 +291,12 @@ impl EventLoop {
         let mut ended = vec![0; passes.len()];
         for key in self.connections.keys().collect::<Vec<_>>() {
             let Some((connection, cx)) = self.with(key) else { continue };
-            let who = connection.identity.clone();
+            // Asked before: who has ended is nobody any more.
+            let fitting = (0..passes.len()).filter(|&at| connection.is_revoked_by(&passes[at]));
+            let fitting: Vec<usize> = fitting.collect();
             let (is_revoked, next) = connection.check_standing(&passes, cx);
-            if is_revoked && let Some(who) = who {
-                let fitting = passes.iter().zip(&mut ended).filter(|(pass, _)| pass.fits(&who));
-                fitting.for_each(|(_, count)| *count += 1);
+            if is_revoked {
+                fitting.into_iter().for_each(|at| ended[at] += 1);
             }
             self.touched.push(key);
             self.settle(key, next);

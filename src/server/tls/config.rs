@@ -9,8 +9,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 
-/// The protocol that is spoken, by its name of ALPN (RFC 7301). WebSocket is begun by it (RFC 6455 §4.1).
-const ALPN_HTTP: &[u8] = b"http/1.1";
+/// The protocols that are spoken, by their names of ALPN (RFC 7301), the best first. WebSocket is begun by the first
+/// (RFC 6455 §4.1). The other is what old clients and probes offer, which are answered.
+const ALPN_HTTP: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
 
 /// What does the cryptography. It is named wherever it is needed: the process may have several.
 pub fn provider() -> Arc<CryptoProvider> {
@@ -26,7 +27,7 @@ pub fn server_config(resolver: Arc<dyn ResolvesServerCert>) -> Result<Arc<Server
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(resolver);
-    config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
+    config.alpn_protocols = ALPN_HTTP.map(<[u8]>::to_vec).into();
     // Keys of 6 hours, accepted for 12, which a restart forgets: clients then begin anew.
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.send_tls13_tickets = 1; // the default is 2: a browser resumes with one
