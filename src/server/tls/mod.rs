@@ -37,4 +37,4 @@ pub use store::Tls;
 #[cfg(feature = "tls")]
 #[path = "../../../tests/support/ca.rs"]
 #[allow(clippy::unwrap_used)] // a helper that fails fails its test
-mod ca;
+pub mod ca;
