@@ -135,3 +135,8 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "tls")]
+#[path = "over_tls_tests.rs"]
+mod tests;

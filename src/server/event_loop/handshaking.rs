@@ -61,3 +61,8 @@ impl EventLoop {
         Some(if is_full { old_at } else { old_at.max(Millis(self.context.now.0 + LOOK_MS)) })
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "tls")]
+#[path = "handshaking_tests.rs"]
+mod tests;

@@ -17,6 +17,7 @@ pub mod news;
 pub mod peer_tests;
 #[cfg(feature = "tls")]
 pub mod pem;
+#[cfg_attr(not(feature = "tls"), allow(dead_code))] // nothing is received then
 pub mod received;
 #[cfg(feature = "tls")]
 pub mod resolver;
@@ -36,4 +37,4 @@ pub use store::Tls;
 #[cfg(feature = "tls")]
 #[path = "../../../tests/support/ca.rs"]
 #[allow(clippy::unwrap_used)] // a helper that fails fails its test
-mod ca;
+pub mod ca;
