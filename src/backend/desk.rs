@@ -22,8 +22,7 @@ const FAULT_KEPT_MS: u64 = 1_000;
 /// A yes is kept for its time, give or take this part of it, so that those that began together do not end together.
 const SPREAD_PER_MILLE: u64 = 100;
 
-/// A call is made again at most this often because its user was forgotten meanwhile, and only while it could wait to be made;
-/// then its questions are answered with a fault, so that forgetting a user time and again holds up nobody.
+/// A call is made again at most this often because its user was forgotten meanwhile: forgetting it time and again holds up nobody.
 const AGAIN_MAX: u8 = 2;
 
 /// What a desk may hold.
@@ -303,18 +302,17 @@ impl<W> Desk<W> {
         match outcome {
             Ok(reply) => {
                 self.breaker.note_answer();
-                let wait_max_ms = self.bounds.wait_max_ms;
+                // Who asked waits no longer by it than for a call that had to wait: it is made by then, or not at all.
+                let since_ms = now_ms.saturating_sub(self.bounds.wait_max_ms);
                 match self.calls.get_mut(&id) {
-                    // Who asked waits no longer by it than for a call that had to wait: it is made by then, or not at all.
-                    Some(open)
-                        if open.is_outdated(&reply)
-                            && open.again < AGAIN_MAX
-                            && now_ms.saturating_sub(open.asked_at_ms) <= wait_max_ms =>
-                    {
+                    Some(open) if open.is_outdated(&reply) => {
+                        if open.again == AGAIN_MAX || open.asked_at_ms < since_ms {
+                            self.fail(id, Fault::Outdated, None, &mut told);
+                            return told;
+                        }
                         open.again += 1;
                         self.queue.push_back(id);
                     }
-                    Some(open) if open.is_outdated(&reply) => self.fail(id, Fault::Outdated, None, &mut told),
                     _ => self.decide(id, &reply, now_ms, &mut told),
                 }
             }
@@ -412,8 +410,8 @@ impl<W> Desk<W> {
             let before = self.deciding.insert(Key::new(credentials.digest(), action, channel), id);
             debug_assert!(before.is_none(), "a key is in one call");
         }
-        let (askers, forgotten) = (Vec::new(), Vec::new());
-        self.calls.insert(id, Open { call, asked_at_ms: now_ms, askers, forgotten, again: 0 });
+        self.calls
+            .insert(id, Open { call, asked_at_ms: now_ms, askers: vec![], forgotten: vec![], again: 0 });
         self.queue.push_back(id);
         id
     }
