@@ -422,6 +422,17 @@ fn a_peer_for_which_more_than_max_lag_waits_is_closed_with_1013() {
 }
 
 #[test]
+fn a_single_message_that_is_longer_than_max_lag_is_sent_to_a_peer_that_takes_it_slowly() {
+    let (server, told) = probed(fanfare::Config { max_lag: 64 * 1024, ..one_loop() });
+    let mut client = stalled(server.address, "/probe/room", &[]);
+    let Told::Opened(_) = told.recv_timeout(PATIENCE).unwrap() else { panic!("it opens") };
+    let long = Sent::binary(vec![7; 8_000_000]);
+    client.send(long.clone()).unwrap();
+    assert!(client.read().unwrap() == long);
+    assert_eq!(ask(&mut client, "count"), "1");
+}
+
+#[test]
 fn a_stop_lets_sessions_say_a_last_word_and_tells_each_that_it_has_ended() {
     let (server, told) = probed(config());
     let mut clients: Vec<_> = (0..4).map(|_| probe(server.address, &told).0).collect();
