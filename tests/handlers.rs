@@ -258,6 +258,15 @@ fn a_page_of_another_origin_is_refused_before_the_factory_is_asked() {
 }
 
 #[test]
+fn a_page_without_an_origin_of_its_own_gets_no_session_but_the_servers_echo() {
+    let (server, told) = probed(config());
+    let fields = [("Origin", "null")];
+    assert_eq!(handshake(server.address, "/probe/room", &fields).unwrap_err().status(), 403);
+    assert!(handshake(server.address, "/echo", &fields).is_ok());
+    assert!(told.try_recv().is_err());
+}
+
+#[test]
 fn a_session_is_told_once_how_its_connection_ended() {
     let (server, told) = probed(config());
     let closes: [(&str, Option<u16>, &str, ClosedBy); 3] = [
