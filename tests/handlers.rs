@@ -258,6 +258,15 @@ fn a_page_of_another_origin_is_refused_before_the_factory_is_asked() {
 }
 
 #[test]
+fn a_page_without_an_origin_of_its_own_gets_no_session_but_the_servers_echo() {
+    let (server, told) = probed(config());
+    let fields = [("Origin", "null")];
+    assert_eq!(handshake(server.address, "/probe/room", &fields).unwrap_err().status(), 403);
+    assert!(handshake(server.address, "/echo", &fields).is_ok());
+    assert!(told.try_recv().is_err());
+}
+
+#[test]
 fn a_session_is_told_once_how_its_connection_ended() {
     let (server, told) = probed(config());
     let closes: [(&str, Option<u16>, &str, ClosedBy); 3] = [
@@ -419,6 +428,17 @@ fn a_peer_for_which_more_than_max_lag_waits_is_closed_with_1013() {
     say(&mut client, "flood 20000000");
     assert_eq!(ended(&told).0, Some(1013));
     assert_eq!(u16::from(close_frame(&mut client).unwrap().code), 1013);
+}
+
+#[test]
+fn a_single_message_that_is_longer_than_max_lag_is_sent_to_a_peer_that_takes_it_slowly() {
+    let (server, told) = probed(fanfare::Config { max_lag: 64 * 1024, ..one_loop() });
+    let mut client = stalled(server.address, "/probe/room", &[]);
+    let Told::Opened(_) = told.recv_timeout(PATIENCE).unwrap() else { panic!("it opens") };
+    let long = Sent::binary(vec![7; 8_000_000]);
+    client.send(long.clone()).unwrap();
+    assert!(client.read().unwrap() == long);
+    assert_eq!(ask(&mut client, "count"), "1");
 }
 
 #[test]

@@ -41,8 +41,8 @@ impl<'a, S> Socket<'a, S> {
     /// Sends a message to the peer: `&str` as text, `&[u8]` as binary, or a [`Message`] as it is.
     ///
     /// It never blocks, and never fails. While more than 64 KiB wait for the peer, it is not read, so that an echo bounds itself;
-    /// a peer for which more than [`Config::max_lag`](crate::Config::max_lag) waits after a write is closed with 1013. After
-    /// [`Socket::close`], messages are passed over.
+    /// a peer for which more than [`Config::max_lag`](crate::Config::max_lag) waits after a write, besides the newest message, is
+    /// closed with 1013. After [`Socket::close`], messages are passed over.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) {
         let message = message.into();
         self.link.send(message.kind(), message.bytes());

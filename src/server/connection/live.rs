@@ -79,6 +79,7 @@ impl<'a> Live<'a> {
 impl Link for Live<'_> {
     fn send(&mut self, kind: MessageKind, payload: &[u8]) {
         let is_last = self.is_last;
+        self.cx.actors.note_sent(self.id, payload.len());
         let is_broken = self.inside(|connection, cx| connection.send_frame(kind, payload, is_last, cx));
         self.is_broken |= is_broken == Next::Drop;
     }
@@ -95,6 +96,8 @@ impl Link for Live<'_> {
         let written = write(out);
         match written {
             Ok(()) => {
+                let len = self.connection.outbox.tail().len() - mark;
+                self.cx.actors.note_sent(self.id, len);
                 self.mark = None;
                 self.inside(|connection, cx| connection.finish_frame(mark, cx));
             }

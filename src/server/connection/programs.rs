@@ -42,7 +42,7 @@ impl Connection {
         self.set_tenure(None);
         let checked = self.check_program_request(request, cx);
         self.note_origin(request, cx);
-        match checked {
+        match checked.and_then(|()| check_page_acts(request, route, cx)) {
             Err(refusal) => self.refuse(request, &refusal, cx),
             Ok(()) => self.answer_at(route, request, (at, params), cx),
         }
@@ -191,6 +191,13 @@ impl Connection {
         cx.note_spent(*at, 1, began);
         result.map_err(|panic| survive(*at, panic, cx))
     }
+}
+
+/// Checks that the page that made the request may act, where it asks for what acts: a session or a POST. A page that may only
+/// read gets the program's pages, and the server's own echo, which does nothing.
+fn check_page_acts(request: &Request, route: &Route, cx: &Context) -> Result<(), Refusal> {
+    let asks_to_act = http::is_upgrade(request) || request.method() == "POST";
+    if asks_to_act && !route.is_servers() { cx.access.check_fully_served(request) } else { Ok(()) }
 }
 
 /// A handler panicked, and that is noted.

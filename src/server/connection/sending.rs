@@ -145,9 +145,12 @@ impl Connection {
         self.after_write(cx)
     }
 
-    /// Whether its session has sent more than `--max-lag` that the socket does not take.
+    /// Whether its session has sent more than `--max-lag` that the socket does not take, besides the newest message, which may
+    /// have any length.
     fn is_flooded(&self, cx: &Context) -> bool {
-        self.unsent_len() as u64 > cx.lag_rules.lag_max && !self.stream.is_writable()
+        let Some(id) = self.actor_id() else { return false };
+        let others_len = (self.unsent_len() as u64).saturating_sub(cx.actors.newest_len(id));
+        others_len > cx.lag_rules.lag_max && !self.stream.is_writable()
     }
 
     /// The peer took bytes after the socket had refused some: a sign of life.
@@ -248,7 +251,7 @@ impl Connection {
                 return Ok(Flushed::ReadOn);
             }
         }
-        if self.actor_id().is_some() && self.is_flooded(cx) {
+        if self.is_flooded(cx) {
             return Ok(Flushed::Flooded);
         }
         if self.input == Input::Held && !self.is_to_be_held() || self.is_drain_due(cx) {

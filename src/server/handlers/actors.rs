@@ -35,6 +35,8 @@ struct Place {
     actor: Option<Box<dyn Actor>>,
     /// When its timer is due.
     timer_at: Millis,
+    /// The bytes of the newest message that was sent; above 4 GiB they count as that.
+    newest_len: u32,
     /// The route that it came by.
     route: u16,
     /// Whether its peer had too much to take, and it is told once all is taken.
@@ -56,7 +58,7 @@ impl Actors {
     /// Takes in the session of a connection that came by this route.
     pub fn insert(&mut self, actor: Box<dyn Actor>, route: u16) -> ActorId {
         self.places.reserve_exact(growth(self.places.len(), self.places.capacity(), GROWTH_MIN));
-        let place = Place { actor: Some(actor), timer_at: NEVER, route, awaits_drain: false };
+        let place = Place { actor: Some(actor), timer_at: NEVER, newest_len: 0, route, awaits_drain: false };
         let index = self.places.insert(place);
         let number = u32::try_from(index + 1).expect("a loop has fewer than 4 billion connections");
         ActorId(NonZeroU32::new(number).expect("it is one more than an index"))
@@ -118,6 +120,18 @@ impl Actors {
         if let Some(place) = self.places.get_mut(index(id)) {
             place.timer_at = at.unwrap_or(NEVER);
         }
+    }
+
+    /// Notes the length of a message that was sent.
+    pub fn note_sent(&mut self, id: ActorId, len: usize) {
+        if let Some(place) = self.places.get_mut(index(id)) {
+            place.newest_len = u32::try_from(len).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// The length of the newest message that was sent.
+    pub fn newest_len(&self, id: ActorId) -> u64 {
+        self.places.get(index(id)).map_or(0, |place| u64::from(place.newest_len))
     }
 
     /// Whether it is to be told when its peer has taken everything.

@@ -97,6 +97,11 @@ impl Route {
         self.pattern.as_str()
     }
 
+    /// Whether it is the server's own, which the program has not replaced.
+    pub fn is_servers(&self) -> bool {
+        self.is_replaceable
+    }
+
     /// The methods that it knows, as the `Allow` field names them.
     pub fn allow(&self) -> &'static str {
         match (self.open.is_some() || self.get.is_some(), self.post.is_some()) {
