@@ -319,9 +319,8 @@ impl<W> Desk<W> {
             Err(fault) => {
                 let is_away = self.breaker.note_fault(fault, now_ms);
                 self.fail(id, fault, Some(now_ms + FAULT_KEPT_MS), &mut told);
-                if is_away {
-                    self.fail_queue(Fault::Paused, &mut told);
-                }
+                let waiting = if is_away { std::mem::take(&mut self.queue) } else { VecDeque::new() };
+                waiting.into_iter().for_each(|id| self.fail(id, Fault::Paused, None, &mut told));
             }
         }
         told
@@ -436,12 +435,6 @@ impl<W> Desk<W> {
 
     fn fail(&mut self, id: CallId, fault: Fault, kept_until_ms: Option<u64>, told: &mut Vec<Told<W>>) {
         self.close(id, |_| (Decision::Fault(fault), kept_until_ms), told);
-    }
-
-    fn fail_queue(&mut self, fault: Fault, told: &mut Vec<Told<W>>) {
-        for id in std::mem::take(&mut self.queue) {
-            self.fail(id, fault, None, told);
-        }
     }
 
     /// Ends a call. `decide` says what is decided about each of its channels, and until when that is kept.
