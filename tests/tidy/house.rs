@@ -78,7 +78,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 27] = [
             "tls",
         ],
     ),
-    ("start", &["audit", "broker", "event_loop", "handle", "handlers", "outbound", "shared", "tls"]),
+    ("start", &["audit", "broker", "clock", "event_loop", "handle", "handlers", "outbound", "shared", "tls"]),
     ("mod", &[]), // the exports of the server: nobody inside names them
 ];
 

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Instant;
 
 use mio::Events;
@@ -36,7 +37,8 @@ impl Turned {
         let threads = 1.try_into().unwrap();
         let server = Server::bind(Config { listen: listen(), tls, threads, ..Config::default() }).unwrap();
         let (plain, tls) = (server.local_addrs()[0], server.tls_addrs()[0]);
-        let event_loop = { server.loops }.swap_remove(0);
+        let Server { mut loops, program, ticks, .. } = server;
+        let event_loop = loops.swap_remove(0).grow(Arc::new(program), ticks);
         Self { event_loop, events: Events::with_capacity(1024), plain, tls, _files: files }
     }
 
