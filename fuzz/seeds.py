@@ -752,5 +752,23 @@ def proxy_header():
     put("proxy_header", "planned-binary", b"\3\0" + bytes([0, 0, 0, 12, 0, 0]) + v4 + get)
 
 
-for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, token, commands, batch, forwarded, proxy_header):
+def tls_receive():
+    # Version, cuts, the changed byte and how, the room of the socket, then steps.
+    def case(steps, version=0, cuts=b"", change=(0, 0), room=0):
+        at, how = change
+        return bytes([version, len(cuts)]) + cuts + at.to_bytes(2, "big") + bytes([how, room]) + bytes(steps)
+
+    say, say_much, renew, owe, carry, answer = range(6)
+    talk = [carry, 0, carry, 0, say, 200, renew, 1, carry, 0, owe, 9, answer, 0, say_much, 200, carry, 0]
+    for version in (0, 1):
+        put("tls_receive", f"whole-{version}", case(talk, version))
+        put("tls_receive", f"byte-by-byte-{version}", case(talk, version, b"\1"))
+        put("tls_receive", f"request-with-finished-{version}", case([say, 100, carry, 0, carry, 0], version, b"\7\1"))
+        put("tls_receive", f"slow-socket-{version}", case(talk, version, b"\x50", room=1))
+    put("tls_receive", "many-renewals", case([carry, 0, carry, 0] + [renew, 1, say, 1] * 9 + [carry, 0], 0, b"\x1b\1"))
+    # In the hello, in the handshake, and in data.
+    for at in (6, 60, 300, 420, 700, 2000):
+        put("tls_receive", f"changed-{at}", case(talk, 0, b"\x20", (at, 0x40)))
+
+for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, token, commands, batch, forwarded, proxy_header, tls_receive):
     target()

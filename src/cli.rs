@@ -13,6 +13,7 @@ mod file;
 mod key_files;
 mod key_table;
 mod table;
+mod tls;
 mod toml_text;
 mod values;
 
@@ -35,6 +36,7 @@ use fanfare::config::{Config, Glob, LagPolicy, Rate};
 use file::{ConfigFile, Known};
 use key_files::KeysRead;
 pub use key_table::{NewKey, SECRET_LEN};
+use tls::TlsArgs;
 use values::{
     Addresses, RateOrNone, parse_address, parse_history, parse_history_age, parse_history_bytes,
     parse_lag_policy, parse_listen, parse_name, parse_network, parse_rate, parse_rate_or_none, parse_size,
@@ -94,6 +96,9 @@ pub struct Args {
     #[arg(help_heading = "Listening", hide_env = true)]
     #[arg(long, value_name = "N", env = "FANFARE_THREADS", value_parser = parse_threads)]
     threads: Option<NonZeroUsize>,
+
+    #[command(flatten)]
+    tls: TlsArgs,
 
     #[command(flatten)]
     access: AccessArgs,
@@ -331,6 +336,7 @@ impl Args {
         let mut args = Self::of_words_and_file(words, file, &[])?;
         if args.task.is_none() {
             args.take_apps().map_err(|what| fault(&what))?;
+            args.take_pairs().map_err(|what| fault(&what))?;
             args.read_keys().map_err(|what| fault(&what))?;
         }
         Ok(args)
@@ -366,6 +372,14 @@ impl Args {
         Ok(())
     }
 
+    /// Adds the certificates of the tables of the file.
+    fn take_pairs(&mut self) -> Result<(), String> {
+        if let (Some(file), Some(path)) = (&self.file, &self.config) {
+            self.tls.tables = file.pairs().map_err(|what| of_file(path, what))?.to_vec();
+        }
+        self.tls.fault().map_or(Ok(()), Err)
+    }
+
     /// Reads the files of keys.
     fn read_keys(&mut self) -> Result<(), String> {
         let reader = std::mem::take(&mut self.read.reader);
@@ -391,6 +405,8 @@ impl Args {
             listen: addresses().map(|listen| listen.address).collect(),
             proxy_listen: proxied.map(|listen| listen.address).collect(),
             metrics_listen: self.metrics_listen,
+            ca_file: self.tls.ca_file.clone(),
+            tls: self.tls.into_tls(),
             trust_proxy: self.trust_proxy,
             threads: self.threads.unwrap_or_else(|| Config::default().threads),
             echo: self.echo,
@@ -458,6 +474,7 @@ fn flag_of(error: &clap::Error) -> Option<String> {
 
 /// What the command line knows of a key of the file.
 fn known(command: &clap::Command, matches: &ArgMatches, key: &str) -> Known {
+    let key = if key == tls::TLS { tls::TLS_CERT } else { key };
     let is_named = |argument: &&clap::Arg| argument.get_long() == Some(key) && key != "config";
     let Some(flag) = command.get_arguments().find(is_named) else { return Known::Unknown };
     match matches.value_source(flag.get_id().as_str()) {

@@ -5,13 +5,14 @@
 mod access;
 mod access_check;
 mod apps;
+mod error;
 mod host;
 mod origin;
 mod rules;
 mod standing;
+mod tls;
 mod url;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -23,10 +24,12 @@ pub use access::{AccessKey, AuthRule, Backend, PresenceRule, Rate, SecretDigest}
 pub use access_check::AccessFault;
 use access_check::Proofs;
 pub use apps::{AppError, AppFault};
+pub use error::ConfigError;
 pub use host::{Host, NoHost};
 pub use origin::{NoOrigin, normalise as normalise_origin};
 pub(crate) use rules::by_channel;
 pub use rules::{DeadRule, Glob};
+pub use tls::{Tls, TlsFault, TlsPair};
 
 use crate::pusher::App;
 use crate::token::Keys;
@@ -45,6 +48,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// One more address, which serves only `/metrics`, `/healthz` and `/readyz`, without a key. It may be any address.
     pub metrics_listen: Option<SocketAddr>,
+    /// TLS, at addresses of its own. With such an address, `listen` may be empty.
+    pub tls: Tls,
     /// The number of event loops, each on a thread of its own. Default: the number of cores.
     pub threads: NonZeroUsize,
     /// The keys that publishing requires. Without one, everybody who may subscribe may publish, unless tokens or the
@@ -58,6 +63,9 @@ pub struct Config {
     pub auth: Vec<(Glob, AuthRule)>,
     /// The keys by which tokens are signed.
     pub token_keys: Keys,
+    /// Where more of them are: a URL of a JWK set, which is fetched at the start, every ten minutes, and when a token names a key
+    /// that is not there. Of two keys of one name, that of `token_keys` counts.
+    pub token_jwks: Option<String>,
     /// What tokens must have as `aud`.
     pub token_audience: Option<String>,
     /// The cookie that may carry a token. It needs `allow_origin` without `*` and `null`: cookies ride along from any page.
@@ -66,6 +74,8 @@ pub struct Config {
     pub token_in_query: bool,
     /// The backend that is asked where the rule is [`AuthRule::Hook`].
     pub backend: Option<Backend>,
+    /// A file of certificate authorities, as PEM, that calls to `https://` URLs trust besides those of the system.
+    pub ca_file: Option<PathBuf>,
     /// Who is told of whom is there, by channel, as with `auth`. If none matches, nobody is.
     pub presence: Vec<(Glob, PresenceRule)>,
     /// The longest list of members that is told; above it only numbers are. At most [`Config::PRESENCE_MEMBERS_MAX`].
@@ -176,15 +186,18 @@ impl Default for Config {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
             metrics_listen: None,
+            tls: Tls::default(),
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             keys: Vec::new(),
             client_publish: Vec::new(),
             auth: Vec::new(),
             token_keys: Keys::default(),
+            token_jwks: None,
             token_audience: None,
             token_cookie: None,
             token_in_query: false,
             backend: None,
+            ca_file: None,
             presence: Vec::new(),
             presence_members: 100,
             audit: None,
@@ -247,7 +260,13 @@ impl Config {
     pub fn is_development(&self) -> bool {
         self.lets_everybody_publish()
             && !self.insecure
-            && self.listen.iter().all(|address| address.ip().is_loopback())
+            && self.addresses().all(|(_, address)| address.ip().is_loopback())
+    }
+
+    /// The addresses that clients reach, each with its flag.
+    fn addresses(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let plain = self.listen.iter().map(|&address| ("--listen", address));
+        plain.chain(self.tls.listen.iter().map(|&address| ("--tls-listen", address)))
     }
 
     /// The app of development mode, for servers without one: its key is `app-key`, its secret `app-secret`, and client
@@ -269,7 +288,13 @@ impl Config {
     /// Whether nothing is configured that a publisher could be asked for.
     #[must_use]
     pub fn lets_everybody_publish(&self) -> bool {
-        self.keys.is_empty() && self.token_keys.is_empty() && self.backend.is_none()
+        self.keys.is_empty() && !self.takes_tokens() && self.backend.is_none()
+    }
+
+    /// Whether there are keys by which tokens are signed, or are to be.
+    #[must_use]
+    pub fn takes_tokens(&self) -> bool {
+        !self.token_keys.is_empty() || self.token_jwks.is_some()
     }
 
     /// Whether `/` is the demo page, and its prices are published.
@@ -295,13 +320,17 @@ impl Config {
     /// # Errors
     /// Names the flag and the remedy.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if self.listen.is_empty() {
+        if self.addresses().next().is_none() {
             return Err(ConfigError::NoListen);
         }
-        let exposed = self.listen.iter().find(|address| !address.ip().is_loopback());
+        self.tls.check(&self.listen).map_err(ConfigError::Tls)?;
+        if self.ca_file.is_some() && !cfg!(feature = "tls") {
+            return Err(ConfigError::Tls(TlsFault::NotBuilt("--ca-file")));
+        }
+        let exposed = self.addresses().find(|(_, address)| !address.ip().is_loopback());
         match exposed {
-            Some(&address) if self.lets_everybody_publish() && !self.insecure => {
-                Err(ConfigError::Exposed(address))
+            Some((flag, address)) if self.lets_everybody_publish() && !self.insecure => {
+                Err(ConfigError::Exposed(flag, address))
             }
             _ => self.check_values(),
         }
@@ -396,11 +425,12 @@ impl Config {
     fn check_access(&self) -> Result<(), AccessFault> {
         let proofs = Proofs {
             has_keys: !self.keys.is_empty(),
-            has_token_keys: !self.token_keys.is_empty(),
+            has_token_keys: self.takes_tokens(),
             has_backend: self.backend.is_some(),
         };
         access_check::check_keys(&self.keys)?;
         self.backend.as_ref().map_or(Ok(()), access_check::check_backend)?;
+        self.token_jwks.as_deref().map_or(Ok(()), access_check::check_key_url)?;
         access_check::check_rules(&self.auth, proofs)?;
         let (audience, cookie) = (self.token_audience.as_deref(), self.token_cookie.as_deref());
         access_check::check_tokens(
@@ -422,60 +452,6 @@ impl Config {
 fn find_dead<T>(flag: &'static str, rules: &[(Glob, T)]) -> Option<DeadRule> {
     rules::find_unfit(flag, rules.iter().map(|(glob, _)| glob)).or_else(|| rules::find_dead(flag, rules))
 }
-
-/// Values that are refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConfigError {
-    /// No address to listen on.
-    NoListen,
-    /// An address that other machines can reach, without a key: everybody could publish.
-    Exposed(SocketAddr),
-    /// An exception from a key that is not set.
-    ClientPublishWithoutKey,
-    /// A compression level that does not exist.
-    DeflateLevel,
-    /// A rule that can never apply.
-    DeadRule(DeadRule),
-    /// An origin that no browser sends, or not in this form.
-    Origin(String),
-    /// A limit or timeout of zero.
-    Zero(&'static str),
-    /// A setting of access.
-    Access(AccessFault),
-    /// A setting of an app.
-    App(AppError),
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoListen => f.write_str("--listen: give at least one address, such as 127.0.0.1:8080"),
-            Self::Exposed(address) => write!(
-                f,
-                "--listen {address}: other machines can reach this address, and without a key everybody could publish. \
-                 Add --publish-key KEY, or --token-key FILE or --auth-url URL if your users have tokens or sessions (or \
-                 --insecure if that is what you want)"
-            ),
-            Self::ClientPublishWithoutKey => f.write_str(
-                "--client-publish: without a key every client may publish already. Add --publish-key KEY, or leave \
-                 --client-publish out",
-            ),
-            Self::DeflateLevel => {
-                f.write_str("--deflate-level: give 1 (least work) to 9 (smallest), or 0 for no compression")
-            }
-            Self::DeadRule(dead) => dead.fmt(f),
-            Self::Origin(given) => match normalise_origin(given) {
-                Ok(sent) => write!(f, "--allow-origin: browsers send {given} as {sent}; give that"),
-                Err(no_origin) => write!(f, "--allow-origin {given:?}: {no_origin}"),
-            },
-            Self::Zero(flag) => write!(f, "{flag}: 0 would refuse every client. Give a value above 0"),
-            Self::Access(fault) => fault.fmt(f),
-            Self::App(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 #[cfg(test)]
 mod tests {
@@ -512,7 +488,7 @@ mod tests {
     fn one_exposed_address_among_loopback_ones_is_refused() {
         let mut config = Config::default();
         config.listen.push("0.0.0.0:81".parse().unwrap());
-        assert!(matches!(config.check(), Err(ConfigError::Exposed(_))));
+        assert!(matches!(config.check(), Err(ConfigError::Exposed("--listen", _))));
     }
 
     #[test]

@@ -131,7 +131,7 @@
 //! | wait | `mod.rs` | polls until an event, a wake or the next deadline; notes which sockets have input or room |
 //! | accept | `accept.rs`, `acceptor.rs` | accepts sockets and gives each to the loop with the fewest connections; takes in connections that move here (`exchange.rs`) |
 //! | apply | `mod.rs` | takes a slice of the mailbox, encodes it and appends it to the logs; answers publishers that await delivery |
-//! | read | `read.rs`, `read_queue.rs` | reads one share of each connection with input, round-robin, within a budget of bytes and time; brings the requests of sessions to them (`sessions.rs`) |
+//! | read | `read.rs`, `read_queue.rs` | reads one share of each connection with input, round-robin, within a budget of bytes and time; takes steps of TLS handshakes within a budget of their own (`handshaking.rs`); brings the requests of sessions to them (`sessions.rs`) |
 //! | apply | `mod.rs` | the same again: what was just read leaves in this turn |
 //! | expire | `expire.rs`, `timers.rs` | does what is due: timeouts from the deadline queue, expired history, a program's ticks (`ticks.rs`), the dashboard's figures (`measure.rs`), the stop (`shutdown.rs`, `drain.rs`) |
 //! | flush | `flush.rs` | one write to each reader of a log with new bytes, and to each connection that was touched; what a session writes is given to the request that carries it (`sessions.rs`) |
@@ -170,13 +170,16 @@
 //!  handle                     other threads' way in
 //!  shared                     what all loops share: configuration, broker, and the types below
 //!  budget, placement,         memory held for clients; connections per loop;
-//!  sessions,                  where each session over HTTP requests is;
+//!  sessions, handshakes,      where each session over HTTP requests is; TLS handshakes that wait;
 //!  stopping                   how far the stop has come
 //!  api                        requests to answers: routes, payloads, pages
 //!  access                     who a client is, by key or token, and what it may do: the rules, each refusal, revocation
 //!  hook                       the calls of the backend that decides who may do what
+//!  jwks                       the keys of tokens at a URL, fetched again and again
+//!  tls                        certificates, and which a client gets; sessions over buffers of their callers
 //!  apps                       the running Pusher apps: settings, counters, users, webhooks, reload
 //!  broker, encoder            order, history, mailboxes; publications to frames
+//!  outbound                   whom calls to https:// URLs trust, and what is said when TLS fails
 //!  limits, metrics            connections by address and user, trusted proxies; counters and their formats
 //!  clock, excerpt, lock
 //! ```
@@ -242,6 +245,8 @@
 //! | program, handler | what has the server inside; a function of it that the server calls |
 //! | actor, link | a program's session behind its type; what it may do to its connection while it is called (`server/handlers`) |
 //! | call, parcel | what another thread has for one connection of a program; an event or a result among that |
+//! | layer, record | what TLS is between a connection and its socket (`connection/tls.rs`); a run of plaintext, sealed: at most 16 KiB |
+//! | handshake | with TLS, what comes ahead of requests; elsewhere, how a WebSocket begins |
 //! | order | what another connection or thread wants done with a connection: a message sent, an end |
 //!
 //! # Where to begin reading
@@ -271,7 +276,7 @@
 //! | 11 | `server/encoder.rs` | one frame for each wire form that has a log (`publication`) |
 //! | 12 | `server/event_loop/flush.rs` | walks the readers of dirty logs (`flush_readers`) |
 //! | 13 | `server/connection/sending.rs` | outbox and unread bytes in one write, then lag is judged (`flush`) |
-//! | 14 | `server/connection/stream.rs` | the system call (`write`) |
+//! | 14 | `server/connection/stream.rs` | the system call (`write`); with TLS, `tls.rs` seals a record ahead of it |
 
 #![deny(missing_docs)]
 

@@ -17,7 +17,7 @@ use listenfd::ListenFd;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use fanfare::config::Config;
+use fanfare::config::{Config, Tls};
 use fanfare::pusher::App;
 use fanfare::server::{Handle, Server};
 use reload::Hangups;
@@ -107,25 +107,34 @@ fn serve(args: cli::Args, lines: &Arc<log::Lines>) -> Result<(), Box<dyn Error>>
     Ok(())
 }
 
+/// The name of sockets where TLS is spoken (`FileDescriptorName=` of systemd's socket units).
+const TLS_SOCKET: &str = "https";
+
 /// Listens on the sockets that the supervisor has passed (`LISTEN_FDS`, sd_listen_fds(3)), otherwise on the addresses of
-/// `--listen`. Returns the configuration too, with the addresses of these sockets.
+/// `--listen`. Those that are called `https` (`LISTEN_FDNAMES`) speak TLS. Returns the configuration too, with the addresses of
+/// these sockets.
 fn bind(config: Config) -> Result<(Server, Config), Box<dyn Error>> {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut passed = ListenFd::from_env();
     if passed.len() == 0 {
         return Ok((Server::bind(config.clone())?, config));
     }
-    let sockets = (0..passed.len()).map(|index| {
+    let (mut plain, mut tls) = (Vec::new(), Vec::new());
+    let names = names.split(':').map(Some).chain(std::iter::repeat(None));
+    for (index, name) in (0..passed.len()).zip(names) {
         let socket = passed.take_tcp_listener(index).map_err(|error| {
             let remedy = "give the .socket unit ListenStream= with an address and a port";
             format!("LISTEN_FDS: socket {index} does not listen on TCP: {error}; {remedy}")
         })?;
-        socket.ok_or_else(|| format!("LISTEN_FDS: socket {index} is not there"))
-    });
-    let sockets = sockets.collect::<Result<_, _>>()?;
-    tracing::info!("the supervisor has passed sockets that listen, and --listen is not used");
-    let server = Server::with_listeners(config.clone(), sockets)?;
+        let socket = socket.ok_or_else(|| format!("LISTEN_FDS: socket {index} is not there"))?;
+        if name == Some(TLS_SOCKET) { tls.push(socket) } else { plain.push(socket) }
+    }
+    let instead = if tls.is_empty() { "--listen is" } else { "--listen and --tls-listen are" };
+    tracing::info!("the supervisor has passed sockets that listen, and {instead} not used");
+    let server = Server::with_tls_listeners(config.clone(), plain, tls)?;
     let listen = server.local_addrs().to_vec();
-    Ok((server, Config { listen, ..config }))
+    let tls = Tls { listen: server.tls_addrs().to_vec(), ..config.tls };
+    Ok((server, Config { listen, tls, ..config }))
 }
 
 /// Prints the lines of pusher-js that reach the first app, as they are, so that they can be copied.
@@ -152,25 +161,24 @@ fn teach_pusher(app: Option<&App>, address: Option<&SocketAddr>, lines: &log::Li
 
 /// Prints the addresses, on a thread of its own, since standard output may be a full pipe.
 fn announce(server: &Server) -> Result<(), io::Error> {
-    let (addresses, metrics) = (server.local_addrs().to_vec(), server.metrics_addr());
+    let plain = server.local_addrs().iter().map(|address| format!("listening on http://{address}"));
+    let tls = server.tls_addrs().iter().map(|address| format!("listening on https://{address}"));
+    let metrics = server.metrics_addr().map(|address| format!("metrics on http://{address}/metrics"));
+    // Programs read the first line.
+    let lines: Vec<_> = plain.chain(tls).chain(metrics).collect();
     thread::Builder::new().name("fanfare-announce".into()).spawn(move || {
-        if let Err(error) = print_addresses(&addresses, metrics) {
+        if let Err(error) = print_addresses(&lines) {
             tracing::warn!("the addresses could not be printed to standard output: {error}");
         }
     })?;
     Ok(())
 }
 
-/// Prints one line per address to standard output, for people and for programs that asked for port 0. The metrics address
-/// is last.
-fn print_addresses(addresses: &[SocketAddr], metrics: Option<SocketAddr>) -> Result<(), io::Error> {
+/// Prints one line per address to standard output, for people and for programs that asked for port 0.
+fn print_addresses(lines: &[String]) -> Result<(), io::Error> {
     let mut out = io::stdout().lock();
-    for address in addresses {
-        writeln!(out, "listening on http://{address}")?;
-    }
-    // Last, since programs read the first line.
-    if let Some(address) = metrics {
-        writeln!(out, "metrics on http://{address}/metrics")?;
+    for line in lines {
+        writeln!(out, "{line}")?;
     }
     out.flush()
 }

@@ -2,10 +2,10 @@
 //!
 //! What the files say is read by `cli`, and what follows from it is the server's.
 
-use std::fs::{self, Metadata};
+mod certificates;
+mod marks;
+
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +14,8 @@ use fanfare::config::Config;
 use fanfare::server::Handle;
 
 use crate::cli::{Reload, Reread, changes};
+use certificates::Certificates;
+use marks::{Look, Marks, Watch};
 
 /// How often the files are looked at. A key that was stolen is gone as soon as its file is replaced, and a look costs a
 /// system call a file.
@@ -41,7 +43,8 @@ pub fn begin(reload: Reload, running: Config, handle: Handle) -> io::Result<Hang
     // Nothing is known of the files since they were read: they are read once more, in case they have changed since then.
     let watch = Watch::new(Marks::default());
     let (warned, said) = (reload.warnings().to_vec(), Vec::new());
-    let mut files = Files { reload, running, access, handle, watch, warned, said };
+    let certificates = Certificates::new(running.tls.pairs.clone(), handle.clone());
+    let mut files = Files { reload, running, access, handle, watch, certificates, warned, said };
     thread::Builder::new().name("fanfare-files".into()).spawn(move || files.run(&receiver))?;
     Ok(Hangups(sender))
 }
@@ -67,6 +70,8 @@ struct Files {
     access: Config,
     handle: Handle,
     watch: Watch,
+    /// Those of TLS, a set by themselves.
+    certificates: Certificates,
     /// What was said last of files that are right.
     warned: Vec<String>,
     /// Which keys need a restart, as it was said last.
@@ -85,19 +90,22 @@ impl Files {
             if is_asked {
                 self.handle.reopen_audit();
             }
-            // Before they are read: what changes while they are read is read at the next look.
-            let marks = Marks::of(self.reload.files());
-            let look = if is_asked { Look::Read } else { self.watch.look(&marks) };
-            wait = match look {
-                Look::Same => LOOK_EVERY,
-                Look::Unsettled => SETTLES_IN,
-                Look::Read => {
-                    self.watch = Watch::new(marks);
-                    self.read(is_asked);
-                    LOOK_EVERY
-                }
-            };
+            let is_unsettled =
+                [self.look(is_asked), self.certificates.look(is_asked)].contains(&Look::Unsettled);
+            wait = if is_unsettled { SETTLES_IN } else { LOOK_EVERY };
         }
+    }
+
+    /// Looks at the files, and reads them if they have changed or somebody has asked for it.
+    fn look(&mut self, is_asked: bool) -> Look {
+        // Before they are read: what changes while they are read is read at the next look.
+        let marks = Marks::of(self.reload.files());
+        let look = if is_asked { Look::Read } else { self.watch.look(&marks) };
+        if look == Look::Read {
+            self.watch = Watch::new(marks);
+            self.read(is_asked);
+        }
+        look
     }
 
     /// Reads the files, and applies what is right in them.
@@ -127,13 +135,17 @@ impl Files {
         (self.warned, self.said) = (reread.warnings, reread.needs_restart);
     }
 
-    /// Applies each set that is right. Returns what has changed, and the faults.
+    /// Applies each set that is right. Returns what has changed, and the faults. Certificates have a line of their own.
     fn apply(&mut self, reread: &Reread) -> (Vec<String>, Vec<String>) {
         let (mut changes, mut faults) = (Vec::new(), Vec::new());
         let access = reread.access.as_ref().map_err(Clone::clone);
         match access.and_then(|access| self.apply_access(access)) {
             Ok(access) => changes.extend(access),
             Err(fault) => faults.push(format!("keys and rules not reloaded, they stay as they are: {fault}")),
+        }
+        match &reread.pairs {
+            Ok(pairs) => self.certificates.take(pairs),
+            Err(fault) => faults.push(format!("certificates not reloaded, they stay as they are: {fault}")),
         }
         let apps = match &reread.apps {
             Ok(Some(apps)) => self.handle.reload_apps(apps).map_err(|fault| fault.to_string()),
@@ -157,147 +169,5 @@ impl Files {
             warn_of_ended_keys(access);
         }
         Ok(changes)
-    }
-}
-
-/// What tells one state of a file from another, after following symbolic links: a link to another file is another file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Mark {
-    file: (u64, u64),
-    len: u64,
-    /// When it was written, in seconds and nanoseconds.
-    modified: (i64, i64),
-    /// When it was changed in any way, its permissions included.
-    changed: (i64, i64),
-}
-
-/// The marks of files; none where there is no regular file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Marks(Vec<(PathBuf, Option<Mark>)>);
-
-impl Marks {
-    fn of<'a>(paths: impl Iterator<Item = &'a Path>) -> Self {
-        Self(paths.map(|path| (path.to_owned(), Mark::of(path))).collect())
-    }
-}
-
-impl Mark {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok().filter(Metadata::is_file)?;
-        Some(Self {
-            file: (metadata.dev(), metadata.ino()),
-            len: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
-}
-
-/// What a look at the files comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    /// They are as they were when they were read.
-    Same,
-    /// They have changed since the look before: look again soon.
-    Unsettled,
-    /// They have changed, and stayed the same since the look before.
-    Read,
-}
-
-/// The marks of files when they were read, and those of the look before if they differ.
-struct Watch {
-    read: Marks,
-    unsettled: Option<Marks>,
-}
-
-impl Watch {
-    fn new(read: Marks) -> Self {
-        Self { read, unsettled: None }
-    }
-
-    fn look(&mut self, marks: &Marks) -> Look {
-        if *marks == self.read {
-            self.unsettled = None;
-            return Look::Same;
-        }
-        if self.unsettled.as_ref() == Some(marks) {
-            return Look::Read;
-        }
-        self.unsettled = Some(marks.clone());
-        Look::Unsettled
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    fn marks(path: &Path) -> Marks {
-        Marks::of(std::iter::once(path))
-    }
-
-    /// A folder with a file, and the marks of the file.
-    fn with_file() -> (tempfile::TempDir, PathBuf, Marks) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keys.toml");
-        fs::write(&path, "one").unwrap();
-        let marks = marks(&path);
-        (folder, path, marks)
-    }
-
-    #[test]
-    fn files_that_stay_the_same_are_not_read() {
-        let (_folder, path, first) = with_file();
-        let mut watch = Watch::new(first);
-        for _ in 0..3 {
-            assert_eq!(watch.look(&marks(&path)), Look::Same);
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_being_written_is_read_when_it_stays_the_same() {
-        let (_folder, path, first) = with_file();
-        let mut watch = Watch::new(first);
-        for text in ["o", "on", "one and more"] {
-            fs::write(&path, text).unwrap();
-            assert_eq!(watch.look(&marks(&path)), Look::Unsettled);
-        }
-        assert_eq!(watch.look(&marks(&path)), Look::Read);
-    }
-
-    #[test]
-    fn a_file_that_was_taken_away_and_put_back_is_not_read() {
-        let (folder, path, first) = with_file();
-        let mut watch = Watch::new(first.clone());
-        assert_eq!(watch.look(&marks(&folder.path().join("other"))), Look::Unsettled);
-        assert_eq!(watch.look(&first), Look::Same);
-        fs::remove_file(path).unwrap();
-        assert_eq!(watch.look(&Marks::default()), Look::Unsettled);
-    }
-
-    #[test]
-    fn a_file_replaced_by_one_of_the_same_length_has_another_mark() {
-        let (folder, path, first) = with_file();
-        let other = folder.path().join("new");
-        fs::write(&other, "two").unwrap();
-        fs::rename(other, &path).unwrap();
-        assert_ne!(marks(&path), first);
-        fs::remove_file(&path).unwrap();
-        assert_eq!(marks(&path).0[0].1, None);
-    }
-
-    #[test]
-    fn a_link_that_is_swapped_has_another_mark() {
-        let (folder, path, _) = with_file();
-        let (other, link) = (folder.path().join("other"), folder.path().join("link"));
-        fs::write(&other, "two").unwrap();
-        symlink(&path, &link).unwrap();
-        let first = marks(&link);
-        let swapped = folder.path().join("swapped");
-        symlink(&other, &swapped).unwrap();
-        fs::rename(&swapped, &link).unwrap();
-        assert_ne!(marks(&link), first);
     }
 }

@@ -4,6 +4,7 @@
 #   tests/autobahn.sh            sections 1 to 7, 9 and 10: all of RFC 6455
 #   tests/autobahn.sh --all      sections 12 and 13 (compression) as well
 #   tests/autobahn.sh 6.* 9.3.1  these cases
+#   tests/autobahn.sh --tls …    over TLS
 #
 # Prints a count of the cases by behaviour and by how the connection closed, the informational cases, and every
 # case that is not OK. Exits 0 if every case is OK, but for three that are informational by definition (7.1.6,
@@ -29,6 +30,8 @@ venv="$root/tests/.venv-autobahn"
 report="$target/autobahn"
 work="$(mktemp -d)"
 server_pid=""
+tls=""
+source "$root/tests/authority.sh"
 
 cleanup() {
   if [[ -n "$server_pid" ]]; then
@@ -80,16 +83,23 @@ install_suite() {
 # Sets server_pid and server_url. `timeout` hands SIGTERM on, and its status is the server's; without
 # --foreground it would hand it on twice, which ends the server at once.
 start_server() {
-  local line
+  local line said scheme flags=(--listen 127.0.0.1:0)
+  if [[ -n "$tls" ]]; then
+    make_authority "$work" # the suite's client checks nothing
+    flags+=(--tls-listen 127.0.0.1:0 --tls-cert "$work/server.pem" --tls-key "$work/server.key")
+  fi
   mkfifo "$work/stdout"
   timeout --foreground --kill-after="$STOP_SECONDS_MAX" "$((SUITE_SECONDS_MAX + STOP_SECONDS_MAX))" \
-    "$target/release/fanfare" --listen 127.0.0.1:0 >"$work/stdout" 2>"$work/stderr" &
+    "$target/release/fanfare" "${flags[@]}" >"$work/stdout" 2>"$work/stderr" &
   server_pid=$!
-  if ! read -r -t "$READY_SECONDS_MAX" line <"$work/stdout" || [[ "$line" != "listening on http://"* ]]; then
-    cat "$work/stderr" >&2
-    fail "the server did not say where it listens"
-  fi
-  server_url="ws://${line#listening on http://}/echo"
+  exec {said}<"$work/stdout"
+  for scheme in "" ${tls:+s}; do
+    if ! read -r -t "$READY_SECONDS_MAX" -u "$said" line || [[ "$line" != "listening on http$scheme://"* ]]; then
+      cat "$work/stderr" >&2
+      fail "the server did not say where it listens"
+    fi
+    server_url="ws$scheme://${line#listening on "http$scheme"://}/echo"
+  done
 }
 
 stop_server() {
@@ -186,7 +196,12 @@ PYTHON
 }
 
 main() {
-  local cases=("$@") expected known=""
+  local cases expected known=""
+  if [[ "${1:-}" == --tls ]]; then
+    tls=yes
+    shift
+  fi
+  cases=("$@")
   if (($# == 0)); then
     cases=("${RFC6455_SECTIONS[@]}")
     known=$RFC6455_CASES

@@ -87,7 +87,7 @@ fn a_wrong_setting_of_access_ends_with_the_flag_and_the_remedy_and_no_secret() {
         (&["--token-audience", "a"], 1, "--token-audience: without a key no token is good"),
         (&["--token-key", &token_key, "--token-cookie", "a"], 1, "Add --allow-origin with the origins"),
         (&["--token-key", &token_key, "--auth-url", "http://a"], 1, "--auth-url: no rule asks the backend"),
-        (&["--auth-url", "https://hidden.example"], 1, "--auth-url: TLS is not supported yet"),
+        (&["--auth-url", "https://u:hidden@a"], 1, "--auth-url: give a URL such as"),
         (&["--auth-url", "http://u:hidden@a"], 1, "--auth-url: give a URL such as"),
         (
             &["--auth-url", "http://a", "--auth-secret", "hidden"],

@@ -233,3 +233,15 @@ fn proxy_headers_of_the_corpus_are_the_same_in_any_cut_and_as_the_protocol_says(
 fn random_proxy_headers_are_the_same_in_any_cut_and_as_the_protocol_says() {
     over_random_inputs("proxy_header", 4_000, bodies::proxy_header::run);
 }
+
+#[cfg(feature = "tls")]
+#[test]
+fn records_of_the_corpus_give_the_same_plaintext_in_any_cut() {
+    over_corpus("tls_receive", bodies::tls_receive::run);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn random_records_give_the_same_plaintext_in_any_cut() {
+    over_random_inputs("tls_receive", 300, bodies::tls_receive::run);
+}

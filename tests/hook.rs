@@ -8,10 +8,12 @@ mod support;
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fanfare::config::{AccessKey, AuthRule, Backend, Config, Glob};
 use fanfare::server::Draft;
+use fanfare::token::KeyFiles;
+use jsonwebtoken::{EncodingKey, Header};
 use serde_json::Value;
 use support::backend::{Act, Got, Stub, json, text};
 use support::event_stream::Events;
@@ -21,6 +23,8 @@ use support::*;
 use tungstenite::Message;
 
 const ENVELOPES: (&str, &str) = ("Sec-WebSocket-Protocol", "fanfare.v1.json");
+
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 /// How long a test waits for what must not come.
 const SILENCE: Duration = Duration::from_millis(200);
@@ -157,6 +161,55 @@ fn revoking_a_user_ends_what_the_backend_let_in_and_the_next_request_is_for_the_
     assert_eq!(revoke("u42"), r#"{"revoked":0}"#);
     mood.becomes(text(403, "Not any more."));
     assert_eq!(poll(&server, "news", "1").status, 403);
+}
+
+/// A token of `u7` for nothing, that a client of the backend may carry.
+fn token_of_another() -> String {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let claims =
+        serde_json::json!({"sub": "u7", "iat": now_s, "exp": now_s + 600, "fanfare": {"subscribe": []}});
+    jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap()
+}
+
+#[test]
+fn revoking_a_user_ends_what_the_backend_let_in_as_that_one_also_with_a_token_of_another() {
+    let stub = Mood::is(allow(&["news"], 600)).stub();
+    let token_keys = KeyFiles::read([("key", SECRET)]).unwrap().keys;
+    let keys = vec![AccessKey::with_all_rights("ops", "ops-secret")];
+    let auth = vec![(Glob::new("open-*"), AuthRule::Open), (Glob::new("*"), AuthRule::Hook)];
+    let server = start(Config { keys, token_keys, auth, ..asking(&stub.url()) });
+    let bearer = format!("Bearer {}", token_of_another());
+    let fields = [("Cookie", "sid=1"), ("Authorization", &*bearer), ENVELOPES];
+    let (mut one, _) = handshake(server.address, "/channels/news", &fields).unwrap();
+    assert_eq!(next(&mut one)["event"], "fanfare:authorized");
+    let mut many = multiplex_with(server.address, "/channels", &fields[..2]);
+    assert_eq!(next(&mut many)["event"], "fanfare:authorized");
+    say(&mut many, r#"{"event":"fanfare:subscribe","data":[{"channel":"news"}]}"#);
+    assert_eq!(next(&mut many)["event"], "fanfare:subscribed");
+    let head = format!("Cookie: sid=1\r\nAuthorization: {bearer}\r\n");
+    let mut events = Events::open(server.address, "/channels/news", &head).begun();
+    let mut elsewhere = multiplex_with(server.address, "/channels", &fields[..2]);
+    assert_eq!(next(&mut elsewhere)["event"], "fanfare:authorized");
+    say(&mut elsewhere, r#"{"event":"fanfare:subscribe","data":[{"channel":"open-a"}]}"#);
+    assert_eq!(next(&mut elsewhere)["event"], "fanfare:subscribed");
+    let revoke = |sub: &str| {
+        let body = format!(r#"{{"sub":"{sub}"}}"#);
+        let key = "Authorization: Bearer ops-secret\r\n";
+        request(server.address, "POST", "/revoke", key, body.as_bytes()).body
+    };
+    assert_eq!(revoke("u8"), r#"{"revoked":0}"#);
+    assert_eq!(revoke("u42"), r#"{"revoked":3}"#);
+    for client in [&mut one, &mut many] {
+        let frame = close_frame(client).unwrap();
+        assert_eq!(u16::from(frame.code), 4403);
+        assert!(frame.reason.starts_with("The user u42 was revoked at 20"), "{frame:?}");
+    }
+    let last = events.next().unwrap();
+    assert!(last.name == "fanfare:error" && last.data.contains(r#""code":"revoked""#), "{last:?}");
+    assert_eq!(events.next(), None);
+    server.handle.publish(Draft::text("open-a", "one").unwrap()).unwrap();
+    assert_eq!(next(&mut elsewhere)["data"], "one", "the backend was not asked about what this one reads");
+    assert_eq!(revoke("u7"), r#"{"revoked":1}"#, "by its token");
 }
 
 #[test]

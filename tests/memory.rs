@@ -154,16 +154,22 @@ fn past_the_limit_only_as_much_history_goes_as_is_needed_and_it_is_counted_and_l
 }
 
 #[test]
-fn keys_of_retries_are_kept_for_their_time_and_no_more_are_taken_than_there_is_room_for() {
-    let process = spawn(&mut fanfare(&["--max-memory", "64KiB", "--threads", "1"]));
-    let mut publisher = connect(process.address);
-    let mut post = |key: &str| {
-        let head = "POST /channels/news HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n";
-        exchange(&mut publisher, format!("{head}{key}\r\nx").as_bytes())
+fn keys_of_retries_take_an_eighth_of_the_memory_and_nothing_that_others_need() {
+    let process = spawn(&mut fanfare(&["--max-memory", "256KiB", "--threads", "1"]));
+    let address = process.address;
+    let mut publisher = connect(address);
+    let mut post = |channel: &str, head: &str, body: &str| {
+        let request = format!("POST /channels{channel} HTTP/1.1\r\nHost: localhost\r\n");
+        let len = body.len();
+        exchange(&mut publisher, format!("{request}Content-Length: {len}\r\n{head}\r\n{body}").as_bytes())
     };
+    for _ in 0..100 {
+        assert_eq!(post("/kept", "", "x").status, 200);
+    }
     let mut taken = 0;
     let refused = loop {
-        let answer = post(&format!("Idempotency-Key: {taken}\r\n"));
+        let key = format!("Idempotency-Key: {taken}-{}\r\n", "k".repeat(240));
+        let answer = post("/news", &key, "x");
         if answer.status != 200 {
             break answer;
         }
@@ -172,9 +178,23 @@ fn keys_of_retries_are_kept_for_their_time_and_no_more_are_taken_than_there_is_r
     };
     assert_eq!(refused.status, 503);
     assert!(refused.head.contains("\r\nRetry-After: "), "{refused:?}");
-    assert!(taken > 100, "{taken}");
-    assert!(post("Idempotency-Key: 0\r\n").head.contains("Idempotent-Replayed"), "the first is still known");
-    assert_eq!(post("").status, 200, "who does without a key is served");
+    assert!(refused.body.contains("an eighth of --max-memory"), "{refused:?}");
+    assert!((200..256).contains(&taken), "{taken}");
+    let first = format!("Idempotency-Key: 0-{}\r\n", "k".repeat(240));
+    assert!(post("/news", &first, "x").head.contains("Idempotent-Replayed"), "the first is still known");
+    assert_eq!(post("/news", "", "x").status, 200, "who does without a key is served");
+    let items = r#"[{"channels":["news","b"],"data":1,"key":"new"},{"channel":"news","data":2}]"#;
+    let batch = post("", "Content-Type: application/json\r\n", items);
+    let results: Value = serde_json::from_str(&batch.body).unwrap();
+    for name in ["news", "b"] {
+        let error = &results["results"][0][name]["error"];
+        assert_eq!((error["code"].as_str(), error["status"].as_u64()), (Some("unavailable"), Some(503)));
+        assert!(error["message"].as_str().unwrap().contains("an eighth of --max-memory"), "{error}");
+    }
+    assert!(results["results"][1]["id"].is_string(), "{results}");
+    let scrape = request(address, "GET", "/metrics", "", b"").body;
+    assert!(scrape.contains("\nfanfare_evicted_publications_total 0\n"), "what others keep is not touched");
+    handshake(address, "/channels/kept", &[]).expect("new clients are let in");
 }
 
 #[test]

@@ -58,7 +58,12 @@ fn every_command_is_one_that_a_test_runs() {
                 assert!(in_repository("tests/clients/run.sh").contains(" readme\n"), "{line}");
             }
             // Below, with the server that it is for.
-            ["openssl", "rand", ..] => {}
+            ["openssl", "rand" | "req", ..] => {}
+            // With the browser that it is for.
+            ["certutil", ..] => {
+                assert!(in_repository("tests/clients/wss.test.mjs").contains("certutil -d"), "{line}");
+                assert!(in_repository("tests/clients/run.sh").contains(" wss\n"), "{line}");
+            }
             ["cargo", "test"] => assert!(in_repository(".ci/run").contains("cargo test")),
             ["cargo", "bench", "--bench", name] => {
                 assert!(in_repository("Cargo.toml").contains(&format!("name = \"{name}\"")), "{line}");
@@ -111,7 +116,7 @@ fn the_curls_for_the_other_transports_and_for_a_retry_do_what_the_readme_says() 
     reading.wait().unwrap();
     assert_eq!(run_against(&process, curl("last=10")).matches("\"data\":\"hello\"").count(), 1);
     let others = lines.iter().filter(|line| line.starts_with("curl") && !line.ends_with("/channels/prices"));
-    assert_eq!(others.count(), 5, "each is run by a test here, that of the prices by tests/clients");
+    assert_eq!(others.count(), 6, "each is run by a test here, that of the prices by tests/clients");
 }
 
 #[test]
@@ -127,6 +132,75 @@ fn the_server_for_others_starts_with_the_flags_of_the_readme_and_its_curl_publis
     run_against(&process, curl);
     assert_eq!(text(&mut subscriber), "hello");
     assert_eq!(request(process.address, "POST", "/channels/news", "", b"x").status, 401);
+}
+
+/// The lines of the section on wss that begin with these words.
+#[cfg(feature = "tls")]
+fn lines_of_wss(start: &str) -> Vec<String> {
+    let readme = readme();
+    let section = readme.split("\n### wss\n").nth(1).unwrap().split("\nnginx in front").next().unwrap();
+    section.lines().filter(|line| line.starts_with(start)).map(str::to_owned).collect()
+}
+
+/// Runs a command line in a folder, with `fanfare` for `cargo run --release --`.
+#[cfg(feature = "tls")]
+fn in_folder(folder: &tempfile::TempDir, line: &str) -> Command {
+    let mut command = Command::new("sh");
+    let line = line.replace("cargo run --release --", &format!("exec {}", env!("CARGO_BIN_EXE_fanfare")));
+    command.args(["-c", &line]).current_dir(folder.path());
+    command
+}
+
+/// Reads the line with the address where TLS is spoken.
+#[cfg(feature = "tls")]
+fn tls_address(process: &mut Process) -> std::net::SocketAddr {
+    let mut line = String::new();
+    process.output.read_line(&mut line).unwrap();
+    line.trim().strip_prefix("listening on https://").unwrap_or_else(|| panic!("{line:?}")).parse().unwrap()
+}
+
+#[test]
+#[cfg(feature = "tls")]
+fn the_lines_for_wss_make_a_server_that_curl_trusts_by_its_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    for line in lines_of_wss("openssl") {
+        let made = in_folder(&folder, &line).output().unwrap();
+        assert!(made.status.success(), "{line}: {made:?}");
+    }
+    let start = lines_of_wss("cargo run")[0].replace("127.0.0.1:8443", "127.0.0.1:0 --listen 127.0.0.1:0");
+    let mut process = spawn(&mut in_folder(&folder, &start));
+    let address = tls_address(&mut process);
+    let mut subscriber = websocket(process.address, "/channels/news");
+    let curl = lines_of_wss("curl")[0].replace("localhost:8443", &format!("localhost:{}", address.port()));
+    let output = in_folder(&folder, &format!("{curl} -sS --fail-with-body --noproxy '*'")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text(&mut subscriber), "hello");
+    let distrusting = curl.replace("--cacert ca.pem", "");
+    assert!(
+        !in_folder(&folder, &format!("{distrusting} -sS --noproxy '*'")).output().unwrap().status.success()
+    );
+}
+
+#[test]
+#[cfg(feature = "tls")]
+fn the_line_with_the_files_of_certbot_starts_a_server_that_redirects() {
+    let (ca, folder) = (support::ca::Ca::new(), tempfile::tempdir().unwrap());
+    let live = folder.path().join("live");
+    fs::create_dir(&live).unwrap();
+    let leaf = ca.leaf(&["example.com"]);
+    fs::write(live.join("fullchain.pem"), format!("{}{}", leaf.cert, ca.pem)).unwrap();
+    fs::write(live.join("privkey.pem"), &leaf.key).unwrap();
+    let line = lines_of_wss("cargo run")[1].clone();
+    let start = line
+        .replace("/etc/letsencrypt/live/example.com", "live")
+        .replace("0.0.0.0:80 ", "127.0.0.1:0 ")
+        .replace("0.0.0.0:443", "127.0.0.1:0");
+    assert!(!start.contains("0.0.0.0"), "loopback only in every test");
+    let mut process = spawn(&mut in_folder(&folder, &start));
+    let port = tls_address(&mut process).port();
+    let answer = request(process.address, "GET", "/channels/news?wait=0", "", b"");
+    assert_eq!(answer.status, 308);
+    assert!(answer.head.contains(&format!(":{port}/channels/news?wait=0\r\n")), "{}", answer.head);
 }
 
 #[test]
@@ -265,8 +339,18 @@ fn every_endpoint_and_every_webhook_of_pusher_is_in_the_readmes_table() {
 
 #[test]
 fn the_metrics_of_the_readme_are_those_that_the_server_has() {
-    let process = spawn(&mut fanfare(&[]));
-    let scrape = request(process.address, "GET", "/metrics", "", b"").body;
+    // All that it has: with keys, with TLS, and with a URL where nobody listens.
+    let mut flags = vec!["--publish-key", "secret", "--token-jwks", "http://127.0.0.1:9/"];
+    let folder = tempfile::tempdir().unwrap();
+    #[cfg(feature = "tls")]
+    let files = support::ca::Ca::new().leaf(&["a.test"]).write(folder.path(), "a");
+    #[cfg(feature = "tls")]
+    flags.extend(["--tls-listen", "127.0.0.1:0", "--tls-cert", files[0].to_str().unwrap()]);
+    #[cfg(feature = "tls")]
+    flags.extend(["--tls-key", files[1].to_str().unwrap()]);
+    let process = spawn(&mut fanfare(&flags));
+    drop(folder);
+    let scrape = request(process.address, "GET", "/metrics", "Authorization: Bearer secret\r\n", b"").body;
     let served: BTreeSet<&str> = scrape
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE fanfare_"))

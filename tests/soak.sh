@@ -3,6 +3,7 @@
 #
 #   tests/soak.sh                three minutes
 #   tests/soak.sh --minutes N    as long as you like; hours are fine
+#   tests/soak.sh --tls …        all of it over TLS
 #   FANFARE=FILE tests/soak.sh   that binary, not a fresh build
 #
 # Tickers, subscribers in every form, chat, clients that come and go, paused and paced ones under each lag policy, hostile
@@ -24,9 +25,11 @@ readonly STOP_SECONDS_MAX=15
 readonly PIPE_BYTES=65536 # what a pipe of Linux holds
 readonly SETTLE_SECONDS_MAX=300 # setting up, and waiting for the end of everything: 10 s when all is well
 
+tls=""
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 binary="${FANFARE:-}"
 work="$(mktemp -d)"
+source "$root/tests/authority.sh"
 server_pid=""
 reader_pid=""
 backend_pid=""
@@ -76,17 +79,23 @@ start_server() {
   flags+=(--client-publish chat --client-publish hostile --client-publish flooded --client-publish said-by-many)
   flags+=(--token-key "$work/token.key" --auth 'locked-*=token' --auth 'asked-*=hook' --auth '*=open')
   flags+=(--auth-url "http://127.0.0.1:$backend_port/" --auth-timeout 1s --auth-grace 1m)
+  if [[ -n "$tls" ]]; then
+    flags+=(--tls-listen 127.0.0.1:0 --tls-cert "$work/server.pem" --tls-key "$work/server.key")
+  fi
   mkfifo "$work/stdout" "$work/log"
   exec {log}<>"$work/log" # both ends, so that it is not closed and no open of it waits
   head -c "$PIPE_BYTES" /dev/zero >&"$log"
   "$binary" "${flags[@]}" >"$work/stdout" 2>"$work/log" &
   server_pid=$!
-  if ! read -r -t "$READY_SECONDS_MAX" line <"$work/stdout" || [[ "$line" != "listening on http://"* ]]; then
-    read_log
-    cat "$work/stderr" >&2
-    fail "the server did not say where it listens"
-  fi
-  address="${line#listening on http://}"
+  exec {said}<"$work/stdout"
+  for scheme in http ${tls:+https}; do
+    if ! read -r -t "$READY_SECONDS_MAX" -u "$said" line || [[ "$line" != "listening on $scheme://"* ]]; then
+      read_log
+      cat "$work/stderr" >&2
+      fail "the server did not say where it listens"
+    fi
+    address="${line#listening on "$scheme"://}"
+  done
 }
 
 # From here on standard error is read, after the zeros that filled it.
@@ -117,16 +126,24 @@ stop_server() {
 }
 
 main() {
-  local minutes=3 status=0 line address backend_port
+  local minutes=3 status=0 line said scheme address backend_port
+  if [[ "${1:-}" == --tls ]]; then
+    tls=yes
+    shift
+  fi
   if (($# == 2)) && [[ "$1" == --minutes && "$2" =~ ^[1-9][0-9]{0,4}$ ]]; then
     minutes="$2"
   elif (($# > 0)); then
-    fail "usage: tests/soak.sh [--minutes N]"
+    fail "usage: tests/soak.sh [--tls] [--minutes N]"
   fi
   "$root/tests/clients/run.sh" --install
   if [[ -z "$binary" ]]; then
     (cd "$root" && cargo build --release --quiet)
     binary="${CARGO_TARGET_DIR:-$root/target}/release/fanfare"
+  fi
+  if [[ -n "$tls" ]]; then
+    make_authority "$work"
+    export FANFARE_TLS="$work" NODE_EXTRA_CA_CERTS="$work/authority.pem"
   fi
   start_backend
   write_secrets

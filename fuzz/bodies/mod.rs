@@ -22,6 +22,8 @@ pub mod pusher_presence;
 pub mod pusher_rest;
 pub mod pusher_session;
 pub mod request;
+#[cfg(feature = "tls")]
+pub mod tls_receive;
 pub mod token;
 pub mod upgrade;
 pub mod utf8;

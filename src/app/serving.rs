@@ -52,6 +52,19 @@ impl Server {
         Self::with_bare_listeners(config, sockets)?.with_own_program()
     }
 
+    /// The same with sockets that speak TLS, which take the place of `config.tls.listen`. If there are none, those addresses are
+    /// bound.
+    ///
+    /// # Errors
+    /// As [`Server::with_listeners`]; also if there are such sockets and no certificate.
+    pub fn with_tls_listeners(
+        config: Config,
+        plain: Vec<TcpListener>,
+        tls: Vec<TcpListener>,
+    ) -> Result<Self, StartError> {
+        Self::with_bare_tls_listeners(config, plain, tls)?.with_own_program()
+    }
+
     /// With the echo and the demo of development mode, which are a program. The echo may be replaced.
     fn with_own_program(mut self) -> Result<Self, StartError> {
         if self.serves_demo {

@@ -57,6 +57,8 @@ pub enum Fault {
     Busy,
     /// The calls before failed, and a pause is made.
     Paused,
+    /// The user was revoked while the backend was asked, time and again: each answer may be what was true before.
+    Outdated,
     /// The server stops, or has no thread to ask with.
     Stopped,
 }
@@ -82,7 +84,7 @@ impl Fault {
             Self::Timeout(_) | Self::Unreachable => true,
             // What proxies say for a server behind them.
             Self::Status(status) => matches!(status, 502..=504),
-            Self::Unreadable | Self::Busy | Self::Paused | Self::Stopped => false,
+            Self::Unreadable | Self::Busy | Self::Paused | Self::Outdated | Self::Stopped => false,
         }
     }
 }
@@ -98,6 +100,7 @@ impl fmt::Display for Fault {
             Self::Unreadable => write!(f, "{JUDGE} gave an answer that is not understood"),
             Self::Busy => write!(f, "Too many questions wait for the backend that decides"),
             Self::Paused => write!(f, "{JUDGE} does not answer at present"),
+            Self::Outdated => write!(f, "The user was revoked while the backend was asked"),
             Self::Stopped => write!(f, "This server is stopping"),
         }?;
         write!(f, "; try again in {RETRY_AFTER_S} s.")
@@ -132,7 +135,8 @@ mod tests {
     fn a_sentence_about_a_fault_fits_a_close_frame() {
         // RFC 6455 §5.5: 125 bytes, of which 2 are the code.
         use Fault::*;
-        for fault in [Timeout(u64::MAX), Unreachable, Status(u16::MAX), Unreadable, Busy, Paused, Stopped] {
+        let sent = [Timeout(u64::MAX), Unreachable, Status(u16::MAX), Unreadable];
+        for fault in sent.into_iter().chain([Busy, Paused, Outdated, Stopped]) {
             let sentence = fault.to_string();
             assert!(sentence.len() <= 123 && sentence.ends_with("5 s."), "{sentence}");
         }

@@ -22,6 +22,10 @@ const FAULT_KEPT_MS: u64 = 1_000;
 /// A yes is kept for its time, give or take this part of it, so that those that began together do not end together.
 const SPREAD_PER_MILLE: u64 = 100;
 
+/// A call is made again at most this often because its user was forgotten meanwhile, and only while it could wait to be made;
+/// then its questions are answered with a fault, so that forgetting a user time and again holds up nobody.
+const AGAIN_MAX: u8 = 2;
+
 /// What a desk may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -140,7 +144,9 @@ impl Outcomes {
             Ok(reply) if reply.is_refusal() => &mut self.refused,
             Ok(_) => &mut self.allowed,
             Err(Fault::Timeout(_)) => &mut self.timeout,
-            Err(Fault::Unreachable | Fault::Busy | Fault::Paused | Fault::Stopped) => &mut self.unreachable,
+            Err(Fault::Unreachable | Fault::Busy | Fault::Paused | Fault::Outdated | Fault::Stopped) => {
+                &mut self.unreachable
+            }
             Err(Fault::Status(_) | Fault::Unreadable) => &mut self.bad_answer,
         };
         *counter += 1;
@@ -175,6 +181,8 @@ struct Open {
     askers: Vec<QuestionId>,
     /// Users who were forgotten while it was being made: what it says of them may be what was true before.
     forgotten: Vec<Arc<str>>,
+    /// How often it is made again because of that.
+    again: u8,
 }
 
 impl Open {
@@ -295,11 +303,18 @@ impl<W> Desk<W> {
         match outcome {
             Ok(reply) => {
                 self.breaker.note_answer();
+                let wait_max_ms = self.bounds.wait_max_ms;
                 match self.calls.get_mut(&id) {
-                    Some(open) if open.is_outdated(&reply) => {
-                        open.asked_at_ms = now_ms;
+                    // Who asked waits no longer by it than for a call that had to wait: it is made by then, or not at all.
+                    Some(open)
+                        if open.is_outdated(&reply)
+                            && open.again < AGAIN_MAX
+                            && now_ms.saturating_sub(open.asked_at_ms) <= wait_max_ms =>
+                    {
+                        open.again += 1;
                         self.queue.push_back(id);
                     }
+                    Some(open) if open.is_outdated(&reply) => self.fail(id, Fault::Outdated, None, &mut told),
                     _ => self.decide(id, &reply, now_ms, &mut told),
                 }
             }
@@ -315,11 +330,13 @@ impl<W> Desk<W> {
     }
 
     /// Forgets what is known of a user: the backend is asked anew, also by calls that are under way and whose answer
-    /// names the user. O(decisions).
+    /// names the user, each at most [`AGAIN_MAX`] times. O(decisions).
     pub fn forget_user(&mut self, sub: &str) {
         self.cache.forget_user(sub);
         let sub: Arc<str> = sub.into();
-        self.calls.values_mut().for_each(|open| open.forgotten.push(Arc::clone(&sub)));
+        for open in self.calls.values_mut().filter(|open| open.forgotten.last() != Some(&sub)) {
+            open.forgotten.push(Arc::clone(&sub));
+        }
     }
 
     /// Ends asking: no call is taken any more, and every question is answered with a fault.
@@ -395,7 +412,8 @@ impl<W> Desk<W> {
             let before = self.deciding.insert(Key::new(credentials.digest(), action, channel), id);
             debug_assert!(before.is_none(), "a key is in one call");
         }
-        self.calls.insert(id, Open { call, asked_at_ms: now_ms, askers: Vec::new(), forgotten: Vec::new() });
+        let (askers, forgotten) = (Vec::new(), Vec::new());
+        self.calls.insert(id, Open { call, asked_at_ms: now_ms, askers, forgotten, again: 0 });
         self.queue.push_back(id);
         id
     }

@@ -86,16 +86,47 @@ fn an_answer_about_a_user_who_was_forgotten_meanwhile_is_asked_for_again() {
     }
     let calls = [scene.take().unwrap(), scene.take().unwrap()];
     scene.desk.forget_user("u42");
-    scene.now_ms += 1_900;
+    scene.now_ms += 900;
     assert!(scene.settle(&calls[0], Ok(of_user("u42"))).is_empty());
     assert_eq!(scene.settle(&calls[1], Ok(of_user("u43"))).len(), 1);
     let unasked = scene.take().unwrap();
     assert_eq!(scene.settle(&unasked, Ok(of_user("u42"))).len(), 1, "it was asked after that");
-    scene.now_ms += 1_900;
+    scene.now_ms += 900;
     let again = scene.take().unwrap();
     assert_eq!(again.id, calls[0].id);
     let told = scene.settle(&again, Err(Fault::Stopped));
     assert!(told.len() == 1 && !is_yes(&told[0].decisions[0]));
+}
+
+#[test]
+fn a_call_whose_user_is_forgotten_each_time_is_made_three_times_and_then_its_client_is_told() {
+    let of_user = || read(200, None, br#"{"allow":["c7"],"sub":"u42"}"#).unwrap();
+    let mut scene = Scene::new();
+    scene.waits(1, &[7]);
+    for time in 1..=3 {
+        let call = scene.take().unwrap();
+        // Several times in one call count once.
+        (0..5).for_each(|_| scene.desk.forget_user("u42"));
+        scene.now_ms += 600;
+        let told = scene.settle(&call, Ok(of_user()));
+        match time {
+            1 | 2 => assert!(told.is_empty(), "it is asked again"),
+            _ => assert_eq!(*told[0].decisions, [Decision::Fault(Fault::Outdated)]),
+        }
+    }
+    assert!(scene.take().is_none() && scene.desk.counts().questions == 0);
+    // Nothing of it is kept: the client that comes back is asked about.
+    scene.waits(1, &[7]);
+    let call = scene.take().unwrap();
+    let told = scene.settle(&call, Ok(of_user()));
+    assert!(told.len() == 1 && is_yes(&told[0].decisions[0]));
+    // A slow backend is not asked again: nobody waits for longer than twice the time of a call.
+    scene.waits(2, &[7]);
+    let call = scene.take().unwrap();
+    scene.desk.forget_user("u42");
+    scene.now_ms += 2_001;
+    let told = scene.settle(&call, Ok(of_user()));
+    assert_eq!(*told[0].decisions, [Decision::Fault(Fault::Outdated)]);
 }
 
 #[test]

@@ -115,6 +115,14 @@ pub struct AccessArgs {
     #[arg(long, value_name = "FILE", env = "FANFARE_TOKEN_KEY", value_delimiter = ',')]
     pub token_key: Vec<PathBuf>,
 
+    /// URL of a JWK set with more of them
+    ///
+    /// Of an identity provider: it is fetched at the start, every 10 minutes, and when a token names a key that is not there,
+    /// then at most once in 30 s. If that fails, the last set is good. Secrets in it are passed over. See --ca-file.
+    #[arg(help_heading = "Tokens", hide_env = true)]
+    #[arg(long, value_name = "URL", env = "FANFARE_TOKEN_JWKS", hide_env_values = true)]
+    token_jwks: Option<String>,
+
     /// What tokens must have as aud
     ///
     /// Tokens that are for something else are refused.
@@ -140,7 +148,7 @@ pub struct AccessArgs {
 
     /// Backend to ask who may subscribe
     ///
-    /// An http:// URL that is asked by POST, with the client's Cookie and Authorization, where the rule of a channel is
+    /// A URL that is asked by POST, with the client's Cookie and Authorization, where the rule of a channel is
     /// `hook` (see --auth).
     #[arg(help_heading = "Backend", hide_env = true)]
     #[arg(long, value_name = "URL", env = "FANFARE_AUTH_URL", hide_env_values = true)]
@@ -207,6 +215,7 @@ impl AccessArgs {
             client_publish: self.client_publish,
             auth: self.auth,
             token_keys: read.token_keys,
+            token_jwks: self.token_jwks,
             token_audience: self.token_audience,
             token_cookie: self.token_cookie,
             token_in_query: self.token_in_query,

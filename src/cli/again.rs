@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::access::RELOADED;
 use super::bounded::{Reader, is_regular};
-use super::{Args, ConfigFile, flag_of, of_file};
-use fanfare::config::Config;
+use super::{Args, ConfigFile, flag_of, of_file, tls};
+use fanfare::config::{Config, Tls, TlsPair};
 use fanfare::pusher::App;
 
 /// What a process needs to read its files again.
@@ -19,6 +19,8 @@ pub struct Reload {
     started_with: Option<ConfigFile>,
     /// The files of keys, as they were named last.
     keys: Vec<PathBuf>,
+    /// Whether there are certificates.
+    has_certificates: bool,
     /// Whether a file is open that others may move away.
     has_audit: bool,
     /// What was said of the files at the start.
@@ -34,6 +36,8 @@ pub struct Reread {
     pub access: Result<Config, String>,
     /// The apps, of the file or of the flags that override it; none without a `--config` file.
     pub apps: Result<Option<Vec<App>>, String>,
+    /// The certificates and keys that are named now, not read; those of the start if no address speaks TLS.
+    pub pairs: Result<Vec<TlsPair>, String>,
     /// What is to be said of files that are right.
     pub warnings: Vec<String>,
     /// The keys of the `--config` file with other values than at the start, which apply after a restart.
@@ -52,6 +56,7 @@ impl Args {
             config: self.config.clone(),
             started_with: self.file.clone(),
             keys: self.key_paths(),
+            has_certificates: !self.tls.pairs().is_empty(),
             has_audit: self.access.audit.is_some(),
             warnings: self.warnings().to_vec(),
             reader: self.read.reader.clone(),
@@ -66,7 +71,7 @@ impl Args {
 impl Reload {
     /// Whether there is anything that a SIGHUP is for.
     pub fn obeys_hangups(&self) -> bool {
-        self.files().next().is_some() || self.has_audit
+        self.files().next().is_some() || self.has_audit || self.has_certificates
     }
 
     /// What was said of the files at the start.
@@ -95,7 +100,8 @@ impl Reload {
         let (mut args, fault) = self.flags_of(file)?;
         let apps =
             args.take_apps().map(|()| self.config.is_some().then(|| std::mem::take(&mut args.access.app)));
-        let needs_restart = self.needs_restart(&args);
+        let pairs = args.take_pairs().and_then(|()| pairs_of(running, &args));
+        let needs_restart = self.needs_restart(&args, running);
         let read = match fault {
             Some(fault) => Err(fault),
             None => {
@@ -106,7 +112,7 @@ impl Reload {
         };
         let warnings = args.warnings().to_vec();
         let access = read.and_then(|()| combine(running, args.into_config()));
-        Ok(Reread { access, apps, warnings, needs_restart })
+        Ok(Reread { access, apps, pairs, warnings, needs_restart })
     }
 
     /// The flags; without those of access, and with what is wrong, if one of these has a fault.
@@ -125,11 +131,25 @@ impl Reload {
         }
     }
 
-    fn needs_restart(&self, args: &Args) -> Vec<String> {
+    fn needs_restart(&self, args: &Args, running: &Config) -> Vec<String> {
         let (Some(now), Some(before)) = (&args.file, &self.started_with) else { return Vec::new() };
-        let others = now.other_keys(before).into_iter();
-        others.filter(|key| !RELOADED.contains(&key.as_str())).collect()
+        let has_tls = !running.tls.listen.is_empty();
+        let is_reloaded = |key: &&String| {
+            RELOADED.contains(&key.as_str()) || has_tls && tls::RELOADED.contains(&key.as_str())
+        };
+        now.other_keys(before).into_iter().filter(|key| !is_reloaded(&key)).collect()
     }
+}
+
+/// The pairs that are named now, if they do for the addresses that speak TLS.
+fn pairs_of(running: &Config, args: &Args) -> Result<Vec<TlsPair>, String> {
+    if running.tls.listen.is_empty() {
+        return Ok(running.tls.pairs.clone()); // a new address takes a restart, which takes new pairs too
+    }
+    let tls = Tls { pairs: args.tls.pairs(), ..running.tls.clone() };
+    let next = Config { tls, ..running.clone() };
+    next.check().map_err(|error| error.to_string())?;
+    Ok(next.tls.pairs)
 }
 
 /// The running configuration with what is reloaded of `read`, checked as at the start.

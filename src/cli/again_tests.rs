@@ -214,3 +214,32 @@ fn a_hangup_is_obeyed_where_there_is_a_file_for_it() {
     assert!(obeys(&[], &["--publish-key", "one", "--audit", "DIR/audit"]));
     assert!(obeys(&[("t", &"s".repeat(32))], &["--token-key", "DIR/t"]));
 }
+
+#[test]
+#[cfg(feature = "tls")]
+fn certificates_are_those_of_now_and_an_address_that_speaks_tls_needs_a_restart() {
+    let table = |name: &str| format!("[[tls]]\ncert = '{name}.pem'\nkey = '{name}.key'\n");
+    let pair = |name: &str| TlsPair { cert: format!("{name}.pem").into(), key: format!("{name}.key").into() };
+    let listen = "tls-listen = '127.0.0.1:0'\n";
+    let mut started = started_with(&(listen.to_owned() + &table("a")), &[]);
+    assert!(started.reload.obeys_hangups());
+    let reread = started.after(&[("c.toml", &(listen.to_owned() + &table("a") + &table("b")))]).unwrap();
+    assert_eq!((reread.pairs, reread.needs_restart), (Ok(vec![pair("a"), pair("b")]), vec![]));
+    let flags = format!("{listen}tls-cert = 'a.pem'\ntls-key = 'a.key'\n{}", table("b"));
+    let reread = started.after(&[("c.toml", &flags)]).unwrap();
+    assert_eq!((reread.pairs, reread.needs_restart), (Ok(vec![pair("a"), pair("b")]), vec![]));
+    for (now, words) in [
+        (listen.to_owned(), "--tls-listen: TLS needs a certificate and its key"),
+        (format!("{listen}[[tls]]\ncert = 'a'\n"), "c.toml: [[tls]] number 1: key: missing"),
+        (format!("{listen}tls-cert = ['a', 'b']\ntls-key = 'a'\n"), "--tls-cert is given 2 times"),
+    ] {
+        let reread = started.after(&[("c.toml", &now)]).unwrap();
+        let fault = reread.pairs.unwrap_err();
+        assert!(fault.contains(words), "{fault}");
+        assert!(reread.access.is_ok() && reread.apps.is_ok(), "each set by itself");
+    }
+    let mut plain = started_with("threads = 3\n", &[]);
+    let after = format!("threads = 3\n{listen}tls-cert = 'a'\ntls-key = 'a'\n");
+    let reread = plain.after(&[("c.toml", &after)]).unwrap();
+    assert_eq!((reread.pairs, reread.needs_restart.len()), (Ok(vec![]), 3));
+}

@@ -1,4 +1,4 @@
-//! The `--config` file: its entries as flags, and its `[[app]]` tables.
+//! The `--config` file: its entries as flags, and its `[[app]]` and `[[tls]]` tables.
 //!
 //! Which flags there are, and which the command line overrides, is known to `cli`.
 
@@ -10,7 +10,9 @@ use toml::{Table, Value};
 
 use super::app_table;
 use super::bounded::text_of;
+use super::tls::{self, TLS};
 use super::toml_text::parse_toml;
+use fanfare::config::TlsPair;
 use fanfare::pusher::App;
 
 /// The key of the flag that may be tables in the file.
@@ -25,6 +27,8 @@ pub struct ConfigFile {
     words: Vec<(String, Vec<OsString>)>,
     /// The apps that are tables, unless a flag or variable gives them; or what is wrong with them.
     apps: Result<Vec<App>, String>,
+    /// The certificates and keys of its tables, in the same way.
+    pairs: Result<Vec<TlsPair>, String>,
     /// Whether it says nothing at all.
     is_empty: bool,
 }
@@ -52,7 +56,8 @@ impl ConfigFile {
     fn parse(text: &str, known: impl Fn(&str) -> Known) -> Result<Self, String> {
         let table = parse_toml(text)?;
         let is_empty = table.is_empty();
-        let (mut entries, mut words, mut apps) = (Table::new(), Vec::new(), Ok(Vec::new()));
+        let (mut entries, mut words) = (Table::new(), Vec::new());
+        let (mut apps, mut pairs) = (Ok(Vec::new()), Ok(Vec::new()));
         for (key, value) in table {
             let is_overridden = match known(&key) {
                 Known::Flag => false,
@@ -69,6 +74,11 @@ impl ConfigFile {
                 apps = if is_overridden { tables.map(|_| Vec::new()) } else { tables };
                 continue;
             }
+            if key == TLS {
+                let tables = tls::parse_tables(&value);
+                pairs = if is_overridden { tables.map(|_| Vec::new()) } else { tables };
+                continue;
+            }
             let flags = words_of_entry(&key, &value).ok_or_else(|| what_is_no_flag(&key, &value))?;
             if !is_overridden {
                 words.push((key.clone(), flags));
@@ -77,7 +87,7 @@ impl ConfigFile {
                 }
             }
         }
-        Ok(Self { entries, words, apps, is_empty })
+        Ok(Self { entries, words, apps, pairs, is_empty })
     }
 
     /// Its entries as flags, but for those with these names.
@@ -92,6 +102,14 @@ impl ConfigFile {
     /// Names the app, the key and the remedy.
     pub fn apps(&self) -> Result<&[App], &str> {
         self.apps.as_deref().map_err(String::as_str)
+    }
+
+    /// The certificates and keys of its tables.
+    ///
+    /// # Errors
+    /// Names the table, the key and the remedy.
+    pub fn pairs(&self) -> Result<&[TlsPair], &str> {
+        self.pairs.as_deref().map_err(String::as_str)
     }
 
     /// Whether it says nothing, as a file does whose writer has only just begun.
@@ -171,6 +189,19 @@ mod tests {
         assert!(file.apps().unwrap().is_empty());
         let file = ConfigFile::parse("[[app]]\nid = 1", known).unwrap();
         assert!(file.apps().unwrap_err().contains("key: missing"));
+    }
+
+    #[test]
+    fn tables_of_certificates_are_pairs_unless_a_flag_gives_them_and_have_to_be_right_in_any_case() {
+        let pairs = "[[tls]]\ncert = 'c'\nkey = 'k'\n";
+        let as_flag = |known: Known| move |_: &str| known;
+        let file = ConfigFile::parse(pairs, as_flag(Known::Flag)).unwrap();
+        assert_eq!(file.pairs().unwrap(), [TlsPair { cert: "c".into(), key: "k".into() }]);
+        assert_eq!(file.words_without(&[]).count(), 0);
+        let file = ConfigFile::parse(pairs, as_flag(Known::Overridden)).unwrap();
+        assert!(file.pairs().unwrap().is_empty());
+        let file = ConfigFile::parse("[[tls]]\ncert = 'c'\n", as_flag(Known::Overridden)).unwrap();
+        assert!(file.pairs().unwrap_err().contains("key: missing"));
     }
 
     #[test]

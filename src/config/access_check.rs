@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use super::access::{AccessKey, AuthRule, Backend};
 use super::rules::{DeadRule, Glob, find_own, find_unfit, has_one_for_all};
-use super::url::is_http_url;
+use super::url::{is_url, lacks_tls};
 
 /// The shortest secret of the backend, in bytes: 128 bits, if they are random.
 const SECRET_LEN_MIN: usize = 16;
@@ -107,16 +107,27 @@ fn is_cookie_name(name: &str) -> bool {
 
 /// The backend.
 pub fn check_backend(backend: &Backend) -> Result<(), AccessFault> {
-    if backend.url.starts_with("https://") {
+    if lacks_tls(&backend.url) {
         return Err(AccessFault::BackendTls);
     }
-    if !is_http_url(&backend.url) {
+    if !is_url(&backend.url) {
         return Err(AccessFault::BackendUrl);
     }
     match backend.secret.as_ref().map(String::len) {
         Some(len) if len < SECRET_LEN_MIN => Err(AccessFault::BackendSecret(len)),
         _ if backend.timeout.is_zero() => Err(AccessFault::BackendTimeout),
         _ => Ok(()),
+    }
+}
+
+/// The URL of keys.
+pub fn check_key_url(url: &str) -> Result<(), AccessFault> {
+    if lacks_tls(url) {
+        return Err(AccessFault::KeyUrlTls);
+    }
+    match is_url(url) {
+        true => Ok(()),
+        false => Err(AccessFault::KeyUrl),
     }
 }
 
@@ -177,6 +188,10 @@ pub enum AccessFault {
     BackendTls,
     /// A URL that cannot be posted to.
     BackendUrl,
+    /// A URL of keys that needs TLS, in a program that was built without.
+    KeyUrlTls,
+    /// A URL of keys that cannot be called.
+    KeyUrl,
     /// A secret of the backend, of so many bytes, that can be guessed.
     BackendSecret(usize),
     /// No time for the backend.
@@ -241,6 +256,8 @@ impl fmt::Display for AccessFault {
             Self::BackendUnasked => f.write_str(BACKEND_UNASKED),
             Self::BackendTls => f.write_str(BACKEND_TLS),
             Self::BackendUrl => f.write_str(BACKEND_URL),
+            Self::KeyUrlTls => f.write_str(KEY_URL_TLS),
+            Self::KeyUrl => f.write_str(KEY_URL),
             Self::BackendTimeout => {
                 f.write_str("--auth-timeout: 0 would let nobody in. Give a value above 0, such as 2s")
             }
@@ -257,10 +274,14 @@ const PROXIED_TWICE: &str =
 const COOKIE_NAME: &str =
     "--token-cookie: give the name of a cookie, such as token: letters, digits and !#$%&'*+-.^_`|~";
 const BACKEND_UNASKED: &str = "--auth-url: no rule asks the backend. Add --auth 'GLOB=hook' for the channels that it decides, or leave it out";
-const BACKEND_TLS: &str = "--auth-url: TLS is not supported yet. Give an http:// URL for now, for example of a proxy on this \
-                           machine that speaks TLS to the backend";
+const BACKEND_TLS: &str = "--auth-url: this program was built without TLS. Build it with the cargo feature `tls`, which is on by \
+                           default, or give an http:// URL";
 const BACKEND_URL: &str = "--auth-url: give a URL such as http://127.0.0.1:9000/fanfare/auth: a host, perhaps a port and a \
                            path, without a user and a fragment";
+const KEY_URL_TLS: &str = "--token-jwks: this program was built without TLS. Build it with the cargo feature `tls`, which is on by \
+                           default, or give an http:// URL of this machine";
+const KEY_URL: &str = "--token-jwks: give a URL such as https://login.example.com/.well-known/jwks.json: a host, perhaps a port \
+                       and a path, without a user and a fragment";
 const AUDIT_WITHOUT_KEY: &str = "--audit: publications by key are written, and there is no key. Add --publish-key KEY or \
                                  --publish-keys FILE, or leave it out";
 

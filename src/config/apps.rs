@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use super::origin::normalise;
-use super::url::is_http_url;
+use super::url::{is_url, lacks_tls};
 use crate::pusher::App;
 
 /// The longest identifier. Some server libraries read it as a number of 64 bits, which has at most 20 digits.
@@ -91,7 +91,7 @@ fn check_settings(app: &App) -> Result<(), AppFault> {
     if let Some(origin) = app.allow_origin.iter().find(|origin| !is_sent(origin)) {
         return Err(AppFault::Origin(origin.clone()));
     }
-    match app.webhooks.iter().find(|webhook| !is_http_url(&webhook.url)) {
+    match app.webhooks.iter().find(|webhook| !is_url(&webhook.url) || lacks_tls(&webhook.url)) {
         Some(webhook) => Err(AppFault::WebhookUrl(webhook.url.clone())),
         None => Ok(()),
     }
@@ -193,10 +193,10 @@ impl fmt::Display for AppFault {
                 Ok(sent) => write!(f, "allow-origin: browsers send {given} as {sent}; give that"),
                 Err(no_origin) => write!(f, "allow-origin {given:?}: {no_origin}"),
             },
-            Self::WebhookUrl(url) if url.starts_with("https://") => write!(
+            Self::WebhookUrl(url) if lacks_tls(url) => write!(
                 f,
-                "webhooks: {url}: TLS is not supported yet. Give an http:// URL, for example of a proxy on this machine \
-                 that speaks TLS to the receiver"
+                "webhooks: {url}: this program was built without TLS. Build it with the cargo feature `tls`, which is on by \
+                 default, or give an http:// URL"
             ),
             Self::WebhookUrl(url) => write!(
                 f,

@@ -142,8 +142,16 @@ fn webhooks_are_posted_to_http_urls() {
         assert!(words.starts_with("[[app]] \"1\": webhooks: "), "{words}");
         assert!(words.contains("http://127.0.0.1:9000/pusher"), "{words}");
     }
-    let words = refusal(with_webhook("https://hooks.example/a"));
-    assert!(words.contains("TLS is not supported yet. Give an http:// URL"), "{words}");
+}
+
+#[test]
+fn a_receiver_behind_tls_is_taken_unless_the_program_was_built_without() {
+    let app = with_webhook("https://hooks.example/a");
+    if cfg!(feature = "tls") {
+        assert_eq!(check(&[app]), Ok(()));
+    } else {
+        assert!(refusal(app).contains("built without TLS"));
+    }
 }
 
 #[test]

@@ -24,14 +24,14 @@ impl Config {
     }
 
     fn subscribing(&self) -> String {
-        let rest = match (self.token_keys.is_empty(), &self.backend) {
-            (false, _) => AuthRule::Token,
-            (true, Some(_)) => AuthRule::Hook,
-            (true, None) => AuthRule::Open,
+        let rest = match (self.takes_tokens(), &self.backend) {
+            (true, _) => AuthRule::Token,
+            (false, Some(_)) => AuthRule::Hook,
+            (false, None) => AuthRule::Open,
         };
         let is_open = rest == AuthRule::Open || has_one_for_all(&self.auth);
         if is_open && self.auth.iter().all(|(_, rule)| *rule == AuthRule::Open) {
-            let remedy = if self.token_keys.is_empty() { "--token-key FILE" } else { "leaving --auth out" };
+            let remedy = if self.takes_tokens() { "leaving --auth out" } else { "--token-key FILE" };
             return format!("everybody may subscribe to everything; {remedy} closes it");
         }
         let mut parts = Vec::new();
@@ -46,7 +46,8 @@ impl Config {
             let all_or_rest = if parts.is_empty() { "everything" } else { "the rest" };
             parts.push(format!("{all_or_rest} {}", said(rest)));
         }
-        let kids: Vec<_> = self.token_keys.iter().map(|key| key.kid()).collect();
+        let at_url = self.token_jwks.is_some().then_some("those of --token-jwks");
+        let kids: Vec<_> = self.token_keys.iter().map(|key| key.kid()).chain(at_url).collect();
         let keys = if kids.is_empty() { String::new() } else { format!(" (token keys {})", listed(&kids)) };
         format!("who may subscribe: {}{keys}", parts.join("; "))
     }
@@ -62,7 +63,7 @@ impl Config {
             1 => ways.push(format!("with the key {}", names[0])),
             len => ways.push(format!("with one of {len} keys ({})", listed(&names))),
         }
-        if !self.token_keys.is_empty() {
+        if self.takes_tokens() {
             ways.push("by token".into());
         }
         if self.backend.is_some() {

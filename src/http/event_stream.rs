@@ -177,6 +177,7 @@ mod tests {
             allow_origin: Some("*"),
             allows_credentials: false,
             varies_by_origin: false,
+            hsts_s: None,
         };
         encode_stream_head(&mut out, framing);
         let head = "HTTP/1.1 200 OK\r\nDate: now\r\nContent-Type: text/event-stream\r\n\

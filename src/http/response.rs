@@ -36,6 +36,8 @@ pub struct Framing<'a> {
     pub allows_credentials: bool,
     /// Whether pages of another origin, or programs, may be answered otherwise.
     pub varies_by_origin: bool,
+    /// For how many seconds browsers are to use nothing but `https://` with this host, over TLS and if it is wanted.
+    pub hsts_s: Option<u64>,
 }
 
 /// Fields of answers that pages of other origins may read besides those that the Fetch standard lists.
@@ -196,6 +198,11 @@ pub(super) fn connection_fields(out: &mut Vec<u8>, framing: Framing, options: &s
     if framing.varies_by_origin {
         line(out, &["Vary: Origin"]);
     }
+    // RFC 6797 §7.2: "An HSTS Host MUST NOT include the STS header field in HTTP responses conveyed over non-secure
+    // transport."
+    if let Some(max_age_s) = framing.hsts_s {
+        line(out, &["Strict-Transport-Security: max-age=", &max_age_s.to_string()]);
+    }
     // RFC 9112 §9.6 for close; keep-alive is for HTTP/1.0 clients, §9.3.
     line(out, &["Connection: ", options, if framing.keep_alive { "keep-alive" } else { "close" }]);
 }
@@ -215,6 +222,7 @@ mod tests {
             allow_origin: None,
             allows_credentials: false,
             varies_by_origin: false,
+            hsts_s: None,
         };
         response.encode(&mut out, framing);
         String::from_utf8(out).unwrap()
@@ -241,6 +249,23 @@ mod tests {
     }
 
     #[test]
+    fn a_browser_is_told_to_use_tls_alone_where_the_connection_says_so() {
+        let mut out = Vec::new();
+        let framing = Framing {
+            date: DATE,
+            keep_alive: true,
+            head_only: false,
+            allow_origin: None,
+            allows_credentials: false,
+            varies_by_origin: false,
+            hsts_s: Some(300),
+        };
+        Response::new(Status::OK).encode(&mut out, framing);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("\r\nStrict-Transport-Security: max-age=300\r\n"), "{text}");
+    }
+
+    #[test]
     fn the_answer_to_head_has_the_length_and_not_the_body() {
         let head = encoded(&Response::json(Status::OK, r#"{"id":1}"#), false, true);
         assert!(
@@ -264,6 +289,7 @@ mod tests {
             allow_origin: Some("https://shop.example"),
             allows_credentials: false,
             varies_by_origin: true,
+            hsts_s: None,
         };
         let response = Response::new(Status::OK).body("text/plain; charset=utf-8", "");
         response.encode_endless_head(&mut out, framing);

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{Config, ConfigError, Glob};
+use crate::config::{Config, ConfigError, Glob, TlsPair};
 use crate::hub::{ChannelName, Published};
 use crate::pusher::App;
 use crate::server::access::KeyChanges;
@@ -14,8 +14,12 @@ use crate::server::audit::Audit;
 use crate::server::broker::answer::{NotPublished, Publishing, Reply, Waiter};
 use crate::server::broker::draft::{Draft, OwnFault};
 use crate::server::broker::payload::Payload;
+use crate::server::clock;
 use crate::server::shared::Shared;
 use crate::server::stopping::Stop;
+use crate::server::tls::Tls;
+use crate::server::tls::fault::CertificateFault;
+use crate::server::tls::news::CertificateNews;
 
 /// Publishes to a server's channels, and stops it. Clones are handles of the same server; each may be used from
 /// any thread, and none keeps the server running.
@@ -124,6 +128,27 @@ impl Handle {
         Ok(self.shared.reload_access(config))
     }
 
+    /// Reads these certificates and keys, and gives them to the clients that connect from now on: all of them or none. Nobody
+    /// is disconnected. None if they are the same as before, or if no address speaks TLS.
+    ///
+    /// # Errors
+    /// Names the file that is wrong. Nothing was replaced.
+    pub fn reload_certificates(
+        &self,
+        pairs: &[TlsPair],
+    ) -> Result<Option<CertificateNews>, CertificateFault> {
+        let reload = |tls: &Tls| tls.reload(pairs, clock::unix_ms() / 1000);
+        self.shared.tls.as_ref().map_or(Ok(None), reload)
+    }
+
+    /// Whether [`Handle::reload_certificates`] would take these, which whoever writes them may have written only in part.
+    ///
+    /// # Errors
+    /// Names the file that is wrong. It is not counted as a reload that failed.
+    pub fn check_certificates(&self, pairs: &[TlsPair]) -> Result<(), CertificateFault> {
+        self.shared.tls.as_ref().map_or(Ok(()), |tls| tls.check(pairs))
+    }
+
     /// The number of open connections.
     #[must_use]
     pub fn connections_len(&self) -> usize {
@@ -153,6 +178,7 @@ impl Handle {
     pub(super) fn stop_callers(&self) {
         self.shared.stop_webhooks();
         self.shared.stop_hook();
+        self.shared.stop_key_url();
         self.shared.stop_audit();
     }
 

@@ -16,19 +16,35 @@ pub(crate) mod event_loop;
 mod excerpt;
 mod handle;
 pub(crate) mod handlers;
+mod handshakes;
 mod hook;
+mod jwks;
 mod limits;
 mod lock;
 mod metrics;
+mod outbound;
 mod placement;
 mod sessions;
 mod shared;
 mod start;
 mod stopping;
+mod tls;
 
 pub use crate::hub::Published;
 pub use access::KeyChanges;
 pub use broker::draft::{Draft, DraftError};
 pub use encoder::ENVELOPE_SUBPROTOCOL;
 pub use handle::{AppChanges, Handle, PublishError};
+pub use outbound::CaFault;
 pub use start::{Server, StartError};
+pub use tls::fault::{CertificateFault, FileFault, NoTls};
+pub use tls::news::CertificateNews;
+
+/// What TLS is between a connection and its socket, without either: for fuzz targets. It may change at any time.
+#[cfg(feature = "tls")]
+#[doc(hidden)]
+pub mod bare_tls {
+    pub use crate::server::connection::tls::{Arrival, Progress, Sealing, TlsLayer};
+    pub use crate::server::tls::Session;
+    pub use crate::server::tls::received::{Ending, Fault, FaultKind, Handshake, Version};
+}

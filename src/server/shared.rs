@@ -14,18 +14,23 @@ use crate::server::api::handlers::Handlers;
 use crate::server::apps::{Apps, Reloaded};
 use crate::server::audit::Audit;
 use crate::server::broker::Broker;
-use crate::server::broker::mailbox::FIRST_LOOP;
+use crate::server::broker::mailbox::{FIRST_LOOP, Opening};
 use crate::server::budget::Budget;
 use crate::server::clock::{self, Clock, Millis};
+use crate::server::handshakes::Handshakes;
 use crate::server::hook::Hook;
+use crate::server::jwks::KeyUrl;
 use crate::server::limits::Limits;
 use crate::server::lock::lock;
 use crate::server::metrics::dashboard::FIGURES_CHANNEL;
 use crate::server::metrics::refusals::{Reason, Refusals};
 use crate::server::metrics::snapshot::{Meters, Snapshot};
+use crate::server::outbound::Trust;
 use crate::server::placement::Placement;
 use crate::server::sessions::Sessions;
 use crate::server::stopping::{Stop, Stopping};
+use crate::server::tls::{Session, Tls};
+use crate::token::Keys;
 
 /// The state that all threads of a server share.
 #[derive(Debug)]
@@ -48,6 +53,12 @@ pub struct Shared {
     pub audit: Option<Audit>,
     /// The backend that decides, if there is one.
     pub hook: Option<Hook>,
+    /// Certificates and the configuration of sessions, where an address speaks TLS.
+    pub tls: Option<Tls>,
+    /// The port of `https://` that plain requests are sent to, if they are.
+    pub redirect_port: Option<u16>,
+    /// The TLS handshakes that wait.
+    pub handshakes: Handshakes,
     /// For the whole server, so that a reason has one log line, not one per loop.
     refusals: Mutex<Refusals>,
     /// Its changes wake the loops, so they are made here.
@@ -56,15 +67,18 @@ pub struct Shared {
 
 impl Shared {
     /// For as many loops as the broker has mailboxes.
-    pub fn new(config: Config, broker: Broker, connections_max: usize) -> Self {
+    pub fn new(config: Config, broker: Broker, connections_max: usize, trust: &Trust) -> Self {
         let (loops, clock) = (broker.mailboxes().len(), Clock::start());
         let apps = Apps::new(&config.apps_or_development(&config.apps), loops);
-        apps.start_webhooks(clock);
-        let hook =
-            config.backend.as_ref().map(|backend| Hook::new(backend, clock, broker.shared_mailboxes()));
+        apps.start_webhooks(clock, trust);
+        let hook = config
+            .backend
+            .as_ref()
+            .map(|backend| Hook::new(backend, clock, broker.shared_mailboxes(), trust));
+        let key_url = config.token_jwks.as_deref().map(|url| KeyUrl::fetch(url, clock, trust));
         Self {
             handlers: Handlers::new(&config),
-            guard: Guard::new(&config, loops),
+            guard: Guard::new(&config, loops).with_key_url(key_url),
             apps,
             meters: Meters::new(loops),
             clock,
@@ -74,6 +88,9 @@ impl Shared {
             budget: Budget::new(loops, config.max_memory),
             hook,
             audit: None,
+            tls: None,
+            redirect_port: None,
+            handshakes: Handshakes::default(),
             refusals: Mutex::default(),
             stopping: Stopping::new(loops),
             config,
@@ -84,6 +101,20 @@ impl Shared {
     /// The same with the file where publications by keys are written down.
     pub fn with_audit(self, audit: Option<Audit>) -> Self {
         Self { audit, ..self }
+    }
+
+    /// The same with what addresses that speak TLS need. The first of them has this port.
+    pub fn with_tls(self, tls: Option<Tls>, port: Option<u16>) -> Self {
+        let redirect_port = port.filter(|_| self.config.tls.redirect_https);
+        Self { tls, redirect_port, ..self }
+    }
+
+    /// The session of a connection that begins with TLS.
+    pub fn begin_tls(&self, opening: Opening) -> Option<Session> {
+        match opening {
+            Opening::Tls => self.tls.as_ref().and_then(Tls::begin),
+            Opening::Request | Opening::ProxyHeader => None,
+        }
     }
 
     /// Replaces the configured apps by others that were checked, and wakes the loops, which close the connections of those
@@ -117,10 +148,14 @@ impl Shared {
     /// All numbers of the server at this moment, but those of a program's handlers. O(loops), whatever the number of connections.
     pub fn snapshot(&self) -> Snapshot {
         let own = usize::from(self.broker.subscribers_len(FIGURES_CHANNEL).is_some());
+        let (refusals, tls_failures) = {
+            let refusals = lock(&self.refusals);
+            (refusals.counts().collect(), refusals.tls_counts().collect())
+        };
         Snapshot {
             counters: self.meters.counters(),
             keys: self.key_uses(),
-            refusals: lock(&self.refusals).counts().collect(),
+            refusals,
             publication_bytes: self.broker.held_len() as u64,
             token_bytes: self.guard.held_len() as u64,
             evicted: self.broker.evicted(),
@@ -128,6 +163,13 @@ impl Shared {
             channels: self.broker.channels_len().saturating_sub(own) as u64,
             webhooks: self.apps.webhook_counts(),
             backend: self.hook.as_ref().map(Hook::counts),
+            tls: self.tls.as_ref().map(Tls::figures),
+            key_fetches: self.guard.key_url().map(|key_url| {
+                let counts = key_url.counts();
+                (counts.fetched, counts.failed)
+            }),
+            tls_failures,
+            tls_waiting: self.handshakes.waiting() as u64,
             audit_lost: self.audit.as_ref().map_or(0, Audit::lost),
             handler_panics: 0,
             handlers: Vec::new(),
@@ -157,6 +199,13 @@ impl Shared {
     /// close the connections that may stay no more.
     pub fn reload_access(&self, config: &Config) -> KeyChanges {
         let changes = self.guard.reload(config);
+        self.wake_all();
+        changes
+    }
+
+    /// Takes the keys of tokens that were fetched, and wakes the loops, which close the connections whose keys are gone.
+    pub fn take_fetched_keys(&self, keys: &Keys) -> KeyChanges {
+        let changes = self.guard.take_fetched(keys);
         self.wake_all();
         changes
     }
@@ -229,6 +278,11 @@ impl Shared {
             let within = if self.stop() == Stop::Now { Duration::ZERO } else { self.config.close_timeout };
             hook.stop(within);
         }
+    }
+
+    /// Ends the fetching of keys.
+    pub fn stop_key_url(&self) {
+        self.guard.key_url().iter().for_each(|key_url| key_url.stop());
     }
 
     /// Waits until the audit is written, once no loop publishes anything, for at most the time of a close.

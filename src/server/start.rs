@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
@@ -17,8 +17,9 @@ use crate::server::audit::Audit;
 use crate::server::broker::Broker;
 use crate::server::broker::arrivals::PresenceRules;
 use crate::server::broker::engine::Engine;
-use crate::server::broker::mailbox::{FIRST_LOOP, mailboxes};
+use crate::server::broker::mailbox::{FIRST_LOOP, Opening, mailboxes};
 use crate::server::broker::retention::Retention;
+use crate::server::clock;
 use crate::server::event_loop::acceptor::{Acceptor, bind};
 use crate::server::event_loop::exchange::Exchange;
 use crate::server::event_loop::seed::Seed;
@@ -26,7 +27,10 @@ use crate::server::event_loop::ticks::Every;
 use crate::server::event_loop::{OPERATORS_MAX, WAKER};
 use crate::server::handle::Handle;
 use crate::server::handlers::program::Program;
+use crate::server::outbound::{CaFault, Trust};
 use crate::server::shared::Shared;
+use crate::server::tls::Tls;
+use crate::server::tls::fault::NoTls;
 
 /// Descriptors that are not for connections: standard streams, the acceptor's 8 spares and up to 32 refused sockets,
 /// and those that the program around the server opens.
@@ -63,6 +67,7 @@ const CONNECTIONS_MIN: usize = 32;
 pub struct Server {
     pub(super) loops: Vec<Seed>,
     local_addrs: Vec<SocketAddr>,
+    tls_addrs: Vec<SocketAddr>,
     metrics_addr: Option<SocketAddr>,
     pub(super) handle: Handle,
     /// What the program brings.
@@ -90,16 +95,35 @@ impl Server {
     /// # Errors
     /// As [`Server::bind_bare`]; also if there is no socket.
     pub(crate) fn with_bare_listeners(
-        mut config: Config,
+        config: Config,
         sockets: Vec<std::net::TcpListener>,
     ) -> Result<Self, StartError> {
-        config.listen = sockets.iter().map(std::net::TcpListener::local_addr).collect::<Result<_, _>>()?;
+        Self::with_bare_tls_listeners(config, sockets, Vec::new())
+    }
+
+    /// The same with sockets that speak TLS, which take the place of `config.tls.listen`. If there are none, those addresses are
+    /// bound.
+    ///
+    /// # Errors
+    /// As [`Server::with_bare_listeners`]; also if there are such sockets and no certificate.
+    pub(crate) fn with_bare_tls_listeners(
+        mut config: Config,
+        sockets: Vec<std::net::TcpListener>,
+        tls_sockets: Vec<std::net::TcpListener>,
+    ) -> Result<Self, StartError> {
+        let addresses = |sockets: &[std::net::TcpListener]| -> io::Result<Vec<_>> {
+            sockets.iter().map(std::net::TcpListener::local_addr).collect()
+        };
+        config.listen = addresses(&sockets)?;
+        if !tls_sockets.is_empty() {
+            config.tls.listen = addresses(&tls_sockets)?;
+        }
         config.check().map_err(StartError::Config)?;
-        let listeners = sockets.into_iter().map(|socket| {
-            socket.set_nonblocking(true)?;
-            Ok(TcpListener::from_std(socket))
-        });
-        Self::serve_with(config, listeners.collect::<io::Result<_>>()?, Engine::Local)
+        let tls = match tls_sockets.is_empty() {
+            true => bind_tls(&config)?,
+            false => (Some(tls_of(&config)?), listeners_of(tls_sockets)?),
+        };
+        Self::serve_with(config, listeners_of(sockets)?, tls, Engine::Local)
     }
 
     pub(super) fn bind_with(config: Config, engine: Engine) -> Result<Self, StartError> {
@@ -108,32 +132,51 @@ impl Server {
         for &address in &config.listen {
             listeners.push(bind(address).map_err(|error| StartError::Bind(address, error))?);
         }
-        Self::serve_with(config, listeners, engine)
+        let tls = bind_tls(&config)?;
+        Self::serve_with(config, listeners, tls, engine)
     }
 
-    fn serve_with(config: Config, listeners: Vec<TcpListener>, engine: Engine) -> Result<Self, StartError> {
+    fn serve_with(
+        config: Config,
+        listeners: Vec<TcpListener>,
+        (tls, tls_listeners): (Option<Tls>, Vec<TcpListener>),
+        engine: Engine,
+    ) -> Result<Self, StartError> {
+        let trust = trust(&config)?;
         let connections_max = connections_max(&config)?;
         let metrics = config
             .metrics_listen
             .map(|address| bind(address).map_err(|error| StartError::BindMetrics(address, error)));
         let metrics = metrics.transpose()?;
         let metrics_addr = metrics.as_ref().map(|listener| listener.local_addr()).transpose()?;
-        let local_addrs = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
+        let (local_addrs, tls_addrs) = (addresses_of(&listeners)?, addresses_of(&tls_listeners)?);
         let polls = (0..config.threads.get()).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>();
         let polls = polls.map_err(StartError::Loops)?;
         let mailboxes = mailboxes(&polls, WAKER).map_err(StartError::Loops)?;
         let broker = Broker::new(mailboxes, first_epoch()?, Retention::new(&config), engine)
-            .with_presence(PresenceRules::new(&config));
+            .with_presence(PresenceRules::new(&config))
+            .with_memory(config.max_memory);
         let audit = match &config.audit {
             Some(path) => Some(Audit::open(path).map_err(|error| StartError::Audit(path.clone(), error))?),
             None => None,
         };
-        let shared = Arc::new(Shared::new(config, broker, connections_max).with_audit(audit));
+        let shared = Shared::new(config, broker, connections_max, &trust).with_audit(audit);
+        let shared = Arc::new(shared.with_tls(tls, tls_addrs.first().map(SocketAddr::port)));
+        if let Some(key_url) = shared.guard.key_url() {
+            let shared = Arc::downgrade(&shared);
+            key_url.start(move |keys| {
+                shared.upgrade().map(|shared| shared.take_fetched_keys(keys).to_string())
+            })?;
+        }
         let any_origin = shared.access().any_origin();
         // In the order of the addresses.
-        let has_proxy_header = |at| shared.config.proxy_listen.contains(at);
-        let listeners =
-            listeners.into_iter().zip(shared.config.listen.iter().map(has_proxy_header)).collect();
+        let opening = |at| match shared.config.proxy_listen.contains(at) {
+            true => Opening::ProxyHeader,
+            false => Opening::Request,
+        };
+        let plain = listeners.into_iter().zip(shared.config.listen.iter().map(opening));
+        let secured = tls_listeners.into_iter().map(|listener| (listener, Opening::Tls));
+        let listeners = plain.chain(secured).collect();
         let acceptor = Acceptor::new(listeners, metrics, polls[FIRST_LOOP].registry(), any_origin)?;
         let handle = Handle::new(Arc::clone(&shared));
         let mut acceptor = Some(acceptor);
@@ -149,6 +192,7 @@ impl Server {
         Ok(Self {
             loops,
             local_addrs,
+            tls_addrs,
             metrics_addr,
             handle,
             program,
@@ -162,6 +206,12 @@ impl Server {
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// The bound addresses that speak TLS, in the order of the configuration.
+    #[must_use]
+    pub fn tls_addrs(&self) -> &[SocketAddr] {
+        &self.tls_addrs
     }
 
     /// The bound address of `metrics_listen`, if it was configured.
@@ -250,8 +300,14 @@ pub enum StartError {
     Config(ConfigError),
     /// An address that cannot be listened on.
     Bind(SocketAddr, io::Error),
+    /// An address that was to speak TLS, which cannot be listened on.
+    BindTls(SocketAddr, io::Error),
+    /// The certificates and keys.
+    Tls(NoTls),
     /// The address of the metrics, which cannot be listened on.
     BindMetrics(SocketAddr, io::Error),
+    /// The file of certificate authorities.
+    CaFile(PathBuf, CaFault),
     /// The file of the audit, which cannot be opened.
     Audit(PathBuf, io::Error),
     /// The limit on descriptors leaves no room for connections.
@@ -278,9 +334,12 @@ impl fmt::Display for StartError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Bind(address, error) => write!(f, "--listen {address}: {error}. {BIND_REMEDY}"),
+            Self::BindTls(address, error) => write!(f, "--tls-listen {address}: {error}. {BIND_REMEDY}"),
+            Self::Tls(no_tls) => no_tls.fmt(f),
             Self::BindMetrics(address, error) => {
                 write!(f, "--metrics-listen {address}: {error}. {BIND_REMEDY}")
             }
+            Self::CaFile(path, fault) => write!(f, "--ca-file {}: {fault}", path.display()),
             Self::Audit(path, error) => write!(
                 f,
                 "--audit {}: {error}. Give a file that the server may write, in a directory that is there",
@@ -305,9 +364,52 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// The certificates, and the sockets that speak TLS; neither where none is asked for.
+fn bind_tls(config: &Config) -> Result<(Option<Tls>, Vec<TcpListener>), StartError> {
+    if config.tls.listen.is_empty() {
+        return Ok((None, Vec::new()));
+    }
+    let tls = tls_of(config)?;
+    let bound = config
+        .tls
+        .listen
+        .iter()
+        .map(|&address| bind(address).map_err(|error| StartError::BindTls(address, error)));
+    Ok((Some(tls), bound.collect::<Result<_, _>>()?))
+}
+
+/// Whom calls to other servers trust.
+fn trust(config: &Config) -> Result<Trust, StartError> {
+    let ca_file = config.ca_file.as_deref();
+    Trust::new(ca_file)
+        .map_err(|fault| StartError::CaFile(ca_file.unwrap_or(Path::new("")).to_owned(), fault))
+}
+
+/// The certificates, of which the log gets a line.
+fn tls_of(config: &Config) -> Result<Tls, StartError> {
+    let tls = Tls::new(&config.tls.pairs).map_err(StartError::Tls)?;
+    let news = tls.news(clock::unix_ms() / 1000);
+    tracing::info!("certificates: {}", news.summary);
+    news.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(tls)
+}
+
+/// The same sockets for the loops.
+fn listeners_of(sockets: Vec<std::net::TcpListener>) -> io::Result<Vec<TcpListener>> {
+    let listener = |socket: std::net::TcpListener| {
+        socket.set_nonblocking(true)?;
+        Ok(TcpListener::from_std(socket))
+    };
+    sockets.into_iter().map(listener).collect()
+}
+
+fn addresses_of(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
+    listeners.iter().map(TcpListener::local_addr).collect()
+}
+
 /// The most connections at once: as configured, otherwise what the raised descriptor limit allows.
 fn connections_max(config: &Config) -> Result<usize, StartError> {
-    let listeners = config.listen.len() as u64;
+    let listeners = (config.listen.len() + config.tls.listen.len()) as u64;
     let operators = if config.metrics_listen.is_some() { 1 + OPERATORS_MAX as u64 } else { 0 };
     let loops = DESCRIPTORS_PER_LOOP * config.threads.get() as u64;
     let kept = DESCRIPTORS_KEPT + listeners + operators + loops;

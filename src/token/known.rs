@@ -31,10 +31,13 @@ pub struct TokenDigest([u8; SHA256_OUTPUT_LEN]);
 
 /// The keys, and the tokens that were verified by one of them.
 ///
-/// Invariant: each token is of one of `keys`; `by_expiry` has those of `tokens`, each at its `exp`; `held_len` is their sum.
-#[derive(Debug, Default)]
+/// Invariant: each token is of one of `keys`; `by_expiry` has those of `tokens`, each at its `exp`; `held_len` is their sum,
+/// and at most `held_len_max`.
+#[derive(Debug)]
 pub struct Known {
     keys: Arc<Keys>,
+    /// The most bytes of tokens.
+    held_len_max: usize,
     tokens: HashMap<TokenDigest, Arc<Token>>,
     by_expiry: BTreeSet<(u64, TokenDigest)>,
     held_len: usize,
@@ -53,7 +56,14 @@ impl Known {
     /// Nothing is known, and these are the keys.
     #[must_use]
     pub fn new(keys: Arc<Keys>) -> Self {
-        Self { keys, ..Self::default() }
+        let (tokens, by_expiry) = (HashMap::new(), BTreeSet::new());
+        Self { keys, held_len_max: KNOWN_LEN_MAX, tokens, by_expiry, held_len: 0 }
+    }
+
+    /// The same, whose tokens take at most this many bytes, if that is less than [`KNOWN_LEN_MAX`].
+    #[must_use]
+    pub fn with_len_max(self, held_len_max: usize) -> Self {
+        Self { held_len_max: held_len_max.min(KNOWN_LEN_MAX), ..self }
     }
 
     /// The keys at present.
@@ -83,7 +93,7 @@ impl Known {
         self.held_len += held_len(token);
         self.by_expiry.insert((token.claims.exp_s, digest));
         self.tokens.insert(digest, Arc::clone(token));
-        while self.tokens.len() > KNOWN_MAX || self.held_len > KNOWN_LEN_MAX {
+        while self.tokens.len() > KNOWN_MAX || self.held_len > self.held_len_max {
             self.forget_first();
         }
         Ok(())
@@ -103,6 +113,14 @@ impl Known {
     /// Forgets what has expired. [`Self::keep`] does it too: this is for a server to which nobody comes any more.
     pub fn expire(&mut self, now_s: u64) {
         while self.by_expiry.first().is_some_and(|(exp_s, _)| exp_s + LEEWAY_S <= now_s) {
+            self.forget_first();
+        }
+    }
+
+    /// Forgets those that expire first until so many bytes fewer are held. They are verified again when they come back.
+    pub fn shed(&mut self, bytes: usize) {
+        let aim = self.held_len.saturating_sub(bytes);
+        while self.held_len > aim {
             self.forget_first();
         }
     }

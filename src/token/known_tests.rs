@@ -42,7 +42,7 @@ impl Known {
         assert_eq!(places, self.by_expiry);
         assert_eq!(self.held_len, self.tokens.values().map(|token| held_len(token)).sum::<usize>());
         assert!(self.tokens.values().all(|token| self.keys.contains(token.key)));
-        assert!(self.len() <= KNOWN_MAX && self.held_len() <= KNOWN_LEN_MAX);
+        assert!(self.len() <= KNOWN_MAX && self.held_len() <= self.held_len_max);
     }
 }
 
@@ -139,4 +139,27 @@ fn the_largest_tokens_are_fewer() {
     }
     known.check();
     assert!(known.len() < KNOWN_MAX && known.held_len() > KNOWN_LEN_MAX * 9 / 10, "{}", known.len());
+}
+
+#[test]
+fn a_table_with_less_room_forgets_those_that_expire_first_and_sheds_them_when_it_is_asked_to() {
+    let key = key("k", 1);
+    let mut known = Known::new(keys([&key])).with_len_max(64 * 1024);
+    for at in 0..1_000 {
+        keep(&mut known, digest_of(at), &token(&key, 600 + at as u64, 3), IAT);
+        known.check();
+    }
+    let (len, held) = (known.len(), known.held_len());
+    assert!((50..200).contains(&len) && held > 60 * 1024, "{len} in {held} bytes");
+    assert!((1_000 - len..1_000).all(|at| known.find(digest_of(at)).is_some()), "the last ones");
+    known.shed(0);
+    assert_eq!(known.len(), len);
+    known.shed(32 * 1024);
+    known.check();
+    assert!((held - 34 * 1024..=held - 32 * 1024).contains(&known.held_len()), "{}", known.held_len());
+    assert!(known.find(digest_of(999)).is_some() && known.find(digest_of(1_000 - len)).is_none());
+    known.shed(usize::MAX);
+    assert!(known.is_empty() && known.held_len() == 0);
+    let large = Known::new(keys([&key])).with_len_max(usize::MAX);
+    assert_eq!(large.held_len_max, KNOWN_LEN_MAX);
 }

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 7515, 8725 | three parts, the header, which key | `jwt.rs` |
 //! | 7519 | the claims and their times | `claims.rs`, `grants.rs` |
-//! | 7517, 7518, 8037 | keys as JSON | `jwk.rs` |
+//! | 7517, 7518, 8037 | keys as JSON | `jwk.rs`, `key_url.rs` |
 //! | 5280, 7468 | keys as PEM | `key_file.rs`, `key.rs` |
 //! | 6750 | the challenge | `error.rs`, `bad.rs` |
 
@@ -22,8 +22,10 @@ mod jwt;
 mod key;
 mod key_fault;
 mod key_file;
+mod key_url;
 mod known;
 mod quote;
+mod refresh;
 
 pub use algorithm::Algorithm;
 pub use bad::{BadToken, GLOBS_MAX, INFO_LEN_MAX, LEEWAY_S, LIFE_MAX_S, NAME_LEN_MAX, Part, TOKEN_LEN_MAX};
@@ -35,3 +37,4 @@ pub use key::{Key, KeyId, Keys};
 pub use key_fault::{KEYS_MAX, KID_LEN_MAX, KeyFault, KeyFileError, RSA_BITS, SECRET_LEN_MIN};
 pub use key_file::KeyFiles;
 pub use known::{KNOWN_LEN_MAX, KNOWN_MAX, Known, TokenDigest};
+pub use refresh::{Pace, Refresh};

@@ -10,7 +10,7 @@ import { chromium } from "playwright-core";
 import { listen } from "./server.mjs";
 
 const DEADLINE_MS = 20_000; // a browser's first page takes longest
-const FLAGS = [
+export const FLAGS = [
   "--no-sandbox",
   "--no-proxy-server",
   "--disable-gpu",
@@ -22,10 +22,13 @@ const FLAGS = [
   "--host-resolver-rules=MAP *.example 127.0.0.1", // sites elsewhere, and names that are rebound
 ];
 
+const HOME = process.env.FANFARE_TLS && `${process.env.FANFARE_TLS}/home`; // its .pki has the authority of server.mjs
+
 let browser;
 
 test.before(async () => {
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: FLAGS, timeout: DEADLINE_MS });
+  const env = { ...process.env, ...(HOME && { HOME }) };
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: FLAGS, timeout: DEADLINE_MS, env });
 });
 
 test.after(() => browser?.close());

@@ -143,7 +143,7 @@ test("the pages of the README, opened as files, show what its curl publishes", a
   assert.ok(pages.length > 0);
   for (const [index, html] of pages.entries()) {
     const file = join(folder, `news-${index}.html`);
-    await writeFile(file, html.replaceAll("127.0.0.1:8080", new URL(server.http("/")).host));
+    await writeFile(file, html.replaceAll("127.0.0.1:8080", server.plain));
     const page = await open(t, `file://${file}`);
     let subscribers = 0;
     for (let tries = 0; subscribers <= index; tries++) {

@@ -2,12 +2,11 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { Agent, get } from "node:http";
 import test from "node:test";
 
 import { createParser } from "eventsource-parser";
 
-import { serve, within } from "./server.mjs";
+import { serve, web, within } from "./server.mjs";
 import { severing } from "./severing.mjs";
 import { ENVELOPES, LongPoll, openEventSource, openWebSocket, post, publish } from "./transports.mjs";
 
@@ -22,7 +21,7 @@ function parts(id) {
 
 /** A stream that is read by node's HTTP client: paused until `read`, which gives all of it. */
 async function openStream(t, url) {
-  const request = get(url, { agent: false, headers: { Accept: "text/event-stream" } });
+  const request = web.get(url, { agent: false, headers: { Accept: "text/event-stream" } });
   t.after(() => request.destroy());
   const [response] = await within(once(request, "response"), `the head of the stream ${url}`);
   response.setEncoding("utf8");
@@ -371,15 +370,15 @@ test("the longest publication reaches who reads, also where its form makes it se
 test("behind its last chunk a stream's connection is not offered for another request", async (t) => {
   const server = await serve(t, "--max-lag", "256KiB");
   const url = server.http("/channels/news");
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const agent = new web.Agent({ keepAlive: true, maxSockets: 1 });
   t.after(() => agent.destroy());
-  const request = get(url, { agent, headers: { Accept: "text/event-stream" } });
+  const request = web.get(url, { agent, headers: { Accept: "text/event-stream" } });
   const [response] = await within(once(request, "response"), "the head of a stream");
   response.pause();
   await fill(url, ({ subscribers }) => subscribers === 0);
   response.resume();
   await within(once(response, "end"), "the end of the stream");
-  const [answer] = await within(once(get(server.http("/healthz"), { agent }), "response"), "the next answer");
+  const [answer] = await within(once(web.get(server.http("/healthz"), { agent }), "response"), "the next answer");
   assert.equal(answer.statusCode, 200);
   assert.equal(response.headers.connection, "close");
   answer.resume();
@@ -430,7 +429,7 @@ for (const policy of ["skip", "latest"]) {
 
 /** A long poll that node's HTTP client has sent: its answer, with the fields of the head. */
 async function sendPoll(t, url) {
-  const request = get(url, { agent: false });
+  const request = web.get(url, { agent: false });
   t.after(() => request.destroy());
   const answered = once(request, "response").then(async ([response]) => {
     let text = "";

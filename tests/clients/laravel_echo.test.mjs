@@ -8,7 +8,7 @@ import test from "node:test";
 import Echo from "laravel-echo";
 import Pusher from "pusher-js";
 
-import { APP, backendOf, endpoints, reaches, serveApps, settle } from "./pusher.mjs";
+import { APP, addressFor, backendOf, endpoints, reaches, serveApps, settle } from "./pusher.mjs";
 import { Inbox } from "./server.mjs";
 
 /** A server, Laravel's backend, and `open` for an Echo of a user. */
@@ -16,16 +16,12 @@ async function setUp(t, app = { "client-events": true }) {
   const server = await serveApps(t, [app]);
   const backend = backendOf(server);
   const optionsOf = await endpoints(t, backend);
-  const { hostname: wsHost, port: wsPort } = new URL(server.http("/"));
   const open = async (name, more = {}) => {
     const echo = new Echo({
       broadcaster: "pusher",
       Pusher,
       key: APP.key,
-      cluster: "",
-      wsHost,
-      wsPort,
-      forceTLS: false,
+      ...addressFor(server),
       enabledTransports: ["ws", "wss"],
       ...optionsOf(name),
       ...more,

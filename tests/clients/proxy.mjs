@@ -114,7 +114,7 @@ class Proxy {
   }
 
   #onward({ method, url, headers }) {
-    const [host, port] = this.server.address.split(":");
+    const [host, port] = this.server.plain.split(":");
     const onward = httpRequest({ host, port, method, path: url, headers, agent: false });
     onward.on("socket", (socket) => this.#keep(socket));
     return onward;

@@ -67,20 +67,21 @@ function toml(value) {
 export function backendOf(server, app = {}) {
   const { id: appId, key, secret } = { ...APP, ...app };
   const { hostname: host, port } = new URL(server.http("/"));
-  return new Backend({ appId, key, secret, host, port, encryptionMasterKeyBase64: MASTER_KEY, timeout: 10_000 });
+  return new Backend({ appId, key, secret, host, port, useTLS: server.isTls, encryptionMasterKeyBase64: MASTER_KEY, timeout: 10_000 });
+}
+
+/** The options of pusher-js that say where a server is. */
+export function addressFor(server) {
+  const { hostname: host, port } = new URL(server.http("/"));
+  const ports = { wsPort: port, wssPort: port, httpPort: port, httpsPort: port };
+  return { cluster: "", forceTLS: server.isTls, wsHost: host, httpHost: host, ...ports };
 }
 
 /** pusher-js for `APP`; over WebSocket if the options do not say otherwise. It is disconnected when the test is over. */
 export function clientOf(t, server, options = {}, key = APP.key) {
-  const { hostname: wsHost, port: wsPort } = new URL(server.http("/"));
   const pusher = new Pusher(key, {
-    cluster: "",
-    forceTLS: false,
-    wsHost,
-    wsPort,
-    httpHost: wsHost,
-    httpPort: wsPort,
-    enabledTransports: ["ws"],
+    ...addressFor(server),
+    enabledTransports: ["ws", "wss"],
     ...options,
   });
   pusher.faults = hear(pusher.connection, "error");

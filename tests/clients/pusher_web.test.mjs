@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import test from "node:test";
 
 import { open } from "./browser.mjs";
-import { APP, backendOf, connect, endpoints, hear, serveApps, signing, subscribe } from "./pusher.mjs";
+import { APP, addressFor, backendOf, connect, endpoints, hear, serveApps, signing, subscribe } from "./pusher.mjs";
 import { listen, within } from "./server.mjs";
 
 const PUSHER = fileURLToPath(new URL("../node_modules/pusher-js/dist/web/pusher.min.js", import.meta.url));
@@ -46,7 +46,6 @@ async function setUp(t, app = { "client-events": true }) {
     const page = await open(t, origin ?? await pageServer(t, fields));
     if (withoutWebSocket) await page.evaluate(() => delete window.WebSocket);
     await page.addScriptTag({ path: PUSHER });
-    const { hostname, port } = new URL(server.http("/"));
     const reached = await within(page.evaluate(([key, options]) => {
       window.pusher = new Pusher(key, options);
       window.heard = [];
@@ -63,12 +62,7 @@ async function setUp(t, app = { "client-events": true }) {
         pusher.connection.bind("connected", () => resolve(pusher.connection.connection.transport.name));
       });
     }, [APP.key, {
-      cluster: "",
-      forceTLS: false,
-      wsHost: hostname,
-      wsPort: port,
-      httpHost: hostname,
-      httpPort: port,
+      ...addressFor(server),
       ...auth,
       ...options,
     }]), `a connection of ${name}`);
@@ -193,14 +187,12 @@ test("a page that is refused an app over HTTP is disconnected with the reason, a
   const { server, visit } = await setUp(t);
   const page = await visit("ann", ROADS.ws);
   for (const transport of ["xhr_streaming", "xhr_polling"]) {
-    const told = await within(page.evaluate(([server, transport]) => new Promise((resolve) => {
-      const { hostname, port } = new URL(server);
-      const options = { cluster: "", forceTLS: false, httpHost: hostname, httpPort: port, enabledTransports: [transport] };
+    const told = await within(page.evaluate((options) => new Promise((resolve) => {
       const other = new Pusher("other-key", options);
       other.connection.bind("error", ({ error }) => {
         other.connection.bind("disconnected", () => resolve({ ...error.data, isRetrying: Boolean(other.connection.runner) }));
       });
-    }), [server.http("/"), transport]), `a refusal over ${transport}`);
+    }), { ...addressFor(server), enabledTransports: [transport] }), `a refusal over ${transport}`);
     assert.deepEqual([told.code, told.message.length > 10, told.isRetrying], [4001, true, false]);
   }
 });

@@ -5,6 +5,7 @@
 #
 #   tests/clients/run.sh                     all suites
 #   tests/clients/run.sh ws                  one; all are in SUITES
+#   tests/clients/run.sh --tls [ws]          over TLS, those in TLS_SUITES
 #   tests/clients/run.sh --install           none, but what they need is installed
 #   SCREENSHOTS=FOLDER tests/clients/run.sh  pictures of the pages are left there
 #
@@ -19,8 +20,10 @@ readonly INSTALL_SECONDS_MAX=300
 readonly SUITES=(
   ws eventsource websockets chromium cross_origin access fanfare_rules fanfare_js fanfare_connect types token_page pages
   pusher_js pusher_connection pusher_http pusher_roads pusher_web laravel_echo pusher pusher_clients
+  wss
   readme
 )
+readonly TLS_SUITES=(ws eventsource websockets chromium fanfare_js fanfare_connect pages pusher_js pusher_web laravel_echo)
 readonly PYTHON_SUITES=(websockets pusher pusher_clients)
 readonly SUITE_SECONDS_MAX=400 # the longest takes 70 s on 2 cores
 
@@ -30,6 +33,7 @@ export FANFARE="${CARGO_TARGET_DIR:-$root/target}/release/fanfare"
 export CHROMIUM="${CHROMIUM:-/usr/bin/chromium}"
 
 source "$root/tests/debian.sh"
+source "$root/tests/authority.sh"
 
 fail() {
   echo "clients: $*" >&2
@@ -41,7 +45,11 @@ install_debian_packages() {
   command -v curl >/dev/null || missing+=(curl ca-certificates)
   command -v node >/dev/null || missing+=(nodejs)
   command -v npm >/dev/null || missing+=(npm)
+  command -v openssl >/dev/null || missing+=(openssl)
+  command -v certutil >/dev/null || missing+=(libnss3-tools)
   [[ -x "$CHROMIUM" ]] || missing+=(chromium)
+  command -v openssl >/dev/null || missing+=(openssl)
+  command -v certutil >/dev/null || missing+=(libnss3-tools)
   install_debian clients "${missing[@]}"
 }
 
@@ -87,18 +95,33 @@ run_suite() {
   fi
 }
 
+# Every suite that is run after this talks TLS, with a certificate of an authority that its clients trust.
+talk_tls() {
+  FANFARE_TLS="$(mktemp -d)"
+  trap 'rm -rf "$FANFARE_TLS"' EXIT
+  make_authority "$FANFARE_TLS"
+  trust_authority "$FANFARE_TLS"
+  export FANFARE_TLS
+}
+
 main() {
-  local name
+  local name tls=""
+  if [[ "${1:-}" == --tls ]]; then
+    tls=", over TLS"
+    shift
+    (($# > 0)) || set -- "${TLS_SUITES[@]}"
+  fi
   (($# > 0)) || set -- "${SUITES[@]}"
   install_debian_packages
   install_npm_packages
   install_python_packages
   [[ "$1" != --install ]] || return 0
   (cd "$root" && cargo build --release --quiet)
+  [[ -z "$tls" ]] || talk_tls
   for name in "$@"; do
     run_suite "$name"
   done
-  echo "clients: every suite passed: $*"
+  echo "clients: every suite passed$tls: $*"
 }
 
 main "$@"

@@ -4,8 +4,14 @@
 
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import http from "node:http";
+import https from "node:https";
 import { createInterface } from "node:readline";
 
+/** Where run.sh has put an authority and a certificate for 127.0.0.1, if clients are to talk TLS. */
+const TLS = process.env.FANFARE_TLS;
+/** `get`, `request` and `Agent` for what the server says where it is. */
+export const web = TLS ? https : http;
 const DEADLINE_MS = 10_000; // far past what anything here takes; a test that hangs ends with it
 const running = new Set();
 
@@ -58,10 +64,16 @@ export class Inbox {
   }
 }
 
-/** Starts a server, on a free port of loopback if no flag says where; it is stopped when the test is over. */
+/**
+ * Starts a server, on a free port of loopback if no flag says where; it is stopped when the test is over. Over TLS it has a
+ * plain address beside, which is at `plain`.
+ */
 export async function serve(test, ...flags) {
   const words = [...flags];
-  if (!flags.includes("--listen")) words.push("--listen", "127.0.0.1:0");
+  const at = words.indexOf("--listen");
+  const [, address] = at < 0 ? ["--listen", "127.0.0.1:0"] : words.splice(at, 2);
+  if (TLS) words.push("--tls-listen", address, "--tls-cert", `${TLS}/server.pem`, "--tls-key", `${TLS}/server.key`);
+  words.push("--listen", TLS ? "127.0.0.1:0" : address);
   if (!flags.includes("--drain")) words.push("--drain", "0s");
   const child = spawn(process.env.FANFARE, words, { stdio: ["ignore", "pipe", "pipe"] });
   running.add(child);
@@ -70,13 +82,19 @@ export async function serve(test, ...flags) {
   const exited = once(child, "exit").finally(() => running.delete(child));
   const server = new Server(child, exited, () => log);
   test.after(() => server.stop());
-  const lines = createInterface({ input: child.stdout });
-  const first = once(lines, "line").then(([line]) => line);
-  const line = await within(Promise.race([first, exited.then(() => log)]), "the line that says the address");
-  const address = /^listening on http:\/\/(127\.0\.0\.1:\d+)$/.exec(line);
-  if (!address) throw new Error(`the server did not say where it listens: ${line}`);
-  server.address = address[1];
+  const said = new Inbox();
+  createInterface({ input: child.stdout }).on("line", (line) => said.push(line));
+  const next = () => Promise.race([said.next("the line that says an address"), exited.then(() => log)]);
+  server.plain = addressIn(await next(), "http");
+  if (TLS || flags.includes("--tls-listen")) server.tlsAddress = addressIn(await next(), "https");
+  server.address = TLS ? server.tlsAddress : server.plain;
   return server;
+}
+
+function addressIn(line, scheme) {
+  const match = /^listening on (https?):\/\/(127\.0\.0\.1:\d+)$/.exec(line);
+  if (match?.[1] !== scheme) throw new Error(`the server did not say where it listens: ${line}`);
+  return match[2];
 }
 
 class Server {
@@ -90,12 +108,17 @@ class Server {
     this.#log = log;
   }
 
+  /** Whether its address speaks TLS. */
+  get isTls() {
+    return Boolean(TLS);
+  }
+
   http(path) {
-    return `http://${this.address}${path}`;
+    return `http${TLS ? "s" : ""}://${this.address}${path}`;
   }
 
   ws(path) {
-    return `ws://${this.address}${path}`;
+    return `ws${TLS ? "s" : ""}://${this.address}${path}`;
   }
 
   /** Sends SIGHUP: the server reads its configuration file again. */

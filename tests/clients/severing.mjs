@@ -58,7 +58,7 @@ class Severing {
 
   #take(socket) {
     if (this.isDown) return socket.destroy();
-    const [host, port] = this.server.address.split(":");
+    const [host, port] = this.server.plain.split(":");
     const onward = connect(Number(port), host);
     for (const [one, other] of [[socket, onward], [onward, socket]]) {
       this.#sockets.add(one);

@@ -11,6 +11,7 @@ import unittest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+TLS = os.environ.get("FANFARE_TLS")  # where run.sh has put a certificate for 127.0.0.1, if clients are to talk TLS
 DEADLINE_S = 10  # far past what anything here takes; a test that hangs ends with it
 ENVELOPES = "fanfare.v1.json"
 
@@ -32,13 +33,20 @@ class Server:
         pipe = asyncio.subprocess.PIPE
         drain = [] if "--drain" in flags else ["--drain", "0s"]
         words = [os.environ["FANFARE"], "--listen", "127.0.0.1:0", *drain, *flags]
+        if TLS:
+            words += ["--tls-listen", "127.0.0.1:0", "--tls-cert", f"{TLS}/server.pem", "--tls-key", f"{TLS}/server.key"]
         process = await asyncio.create_subprocess_exec(*words, stdout=pipe, stderr=asyncio.subprocess.DEVNULL)
-        line = (await within(process.stdout.readline())).decode()
-        match = re.fullmatch(r"listening on http://(127\.0\.0\.1:\d+)\n", line)
+        for _ in range(2 if TLS else 1):
+            line = (await within(process.stdout.readline())).decode()
+        match = re.fullmatch(rf"listening on {cls.scheme('http')}://(127\.0\.0\.1:\d+)\n", line)
         if not match:
             process.kill()
             raise RuntimeError(f"the server did not say where it listens: {line!r}")
         return cls(process, match[1])
+
+    @staticmethod
+    def scheme(plain):
+        return plain + "s" if TLS else plain
 
     async def stop(self):
         """SIGTERM; the exit status."""
@@ -50,7 +58,7 @@ class Server:
         """The status and the body."""
         all_words = ["-sS", "--noproxy", "*", "--max-time", "10", "-w", "\n%{http_code}", *words]
         curl = await asyncio.create_subprocess_exec(
-            "curl", *all_words, f"http://{self.address}{path}", stdout=asyncio.subprocess.PIPE
+            "curl", *all_words, f"{self.scheme('http')}://{self.address}{path}", stdout=asyncio.subprocess.PIPE
         )
         printed, _ = await within(curl.communicate())
         body, _, status = printed.decode().rpartition("\n")
@@ -79,7 +87,7 @@ class WebsocketsTest(unittest.IsolatedAsyncioTestCase):
         return server
 
     async def connect(self, server, path, **options):
-        url = f"ws://{server.address}{path}"
+        url = f"{server.scheme('ws')}://{server.address}{path}"
         client = await within(connect(url, proxy=None, open_timeout=DEADLINE_S, max_size=None, **options))
         self.addAsyncCleanup(client.close)
         return client

@@ -3,13 +3,13 @@
 //
 // Channels `locked-*` are for tokens, `asked-*` for whom the backend of backend.mjs lets in.
 
-import http from "node:http";
 
 import WebSocket from "ws";
 
 import { Reader } from "./ledger.mjs";
 import { Socket } from "./many.mjs";
 import { BAD, KEY, good, offering } from "./proofs.mjs";
+import { url, web } from "./road.mjs";
 import { ENVELOPE, within } from "./world.mjs";
 
 const LOCKED = "locked-a";
@@ -31,7 +31,7 @@ const closeCode = (status) => ({ 401: 4401, 403: 4403, 408: 4408, 429: 4429, 503
  * or `{ socket }` once something else came, or `{ status, text }` if it was answered by HTTP.
  */
 async function attempt(world, path, protocols, headers = {}) {
-  const socket = new WebSocket(`ws://${world.address}${path}`, protocols, { headers, perMessageDeflate: false });
+  const socket = new WebSocket(url("ws", world.address, path), protocols, { headers, perMessageDeflate: false });
   world.report.count("connections");
   const outcome = new Promise((resolve) => {
     let error;
@@ -63,7 +63,7 @@ async function end(socket) {
 function request(world, method, path, headers, body = "") {
   const answered = new Promise((resolve, reject) => {
     const options = { ...world.endpoint, path, method, agent: false, headers: { ...headers, "Content-Length": body.length } };
-    const sent = http.request(options, (response) => {
+    const sent = web.request(options, (response) => {
       let text = "";
       response.setEncoding("utf8").on("data", (data) => (text += data));
       response.on("end", () => resolve({ status: response.statusCode, text, headers: response.headers }));
@@ -100,8 +100,9 @@ export async function settleLocked(world, ledger, count) {
     } else {
       const take = (data) => {
         const { event } = JSON.parse(data);
-        if (event !== "fanfare:authorized") return reader.take(data, ENVELOPE);
-        return world.report.count("told fanfare:authorized");
+        if (event === "fanfare:authorized") return world.report.count("told fanfare:authorized");
+        if (event === "fanfare:error") return world.report.fault("wrong answer", `${who} is told ${data}`);
+        return reader.take(data, ENVELOPE);
       };
       ({ socket: send } = await world.subscribe(who, ledger.path, { protocols: offering(proof()), deflate: false }, take));
     }

@@ -60,7 +60,7 @@ const FAULTS = [
 
 /** What is no request, and the status that has to answer it. */
 const REQUESTS = [
-  ["noise for a request", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400],
+  ["noise for a request", "\x01\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400],
   ["no Host", "GET / HTTP/1.1\r\n\r\n", 400],
   ["two lengths", "POST /channels/hostile HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400],
   ["a body over the limit", "POST /channels/hostile HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n", 413],

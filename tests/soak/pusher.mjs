@@ -6,6 +6,7 @@
 import { createHash, createHmac } from "node:crypto";
 
 import { Agreement, Reader } from "./ledger.mjs";
+import { url } from "./road.mjs";
 import { Poster, RAW, within } from "./world.mjs";
 
 const APP = { id: "1", key: "app-key", secret: "app-secret" };
@@ -284,7 +285,7 @@ export class Presence {
         this.#fault(observer, "lost", `${user} came ${stays} times: added ${added}, removed ${removed}; ${said} events of ${sent}`);
       }
     }
-    const answer = await fetch(`http://${this.#world.address}${signed("GET", `/apps/${APP.id}/channels/${ROOM}/users`)}`);
+    const answer = await fetch(url("http", this.#world.address, signed("GET", `/apps/${APP.id}/channels/${ROOM}/users`)));
     const users = (await answer.json()).users.map(({ id }) => id).join();
     const due = this.#observers.map(({ name }) => name).join();
     if (users !== due) this.#world.report.fault("lost", `the users at the end are ${users}, and not ${due}`);

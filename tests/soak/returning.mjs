@@ -1,9 +1,8 @@
 // Clients that stay for a moment, go without a word and come back with the last id that they have: over WebSocket, over
 // an event stream, by long poll, each in turn. Nothing between two stays may be missing or come twice.
 
-import http from "node:http";
-
 import { Reader } from "./ledger.mjs";
+import { url, web } from "./road.mjs";
 import { ENVELOPE, within } from "./world.mjs";
 
 /** One client. `come` goes on until the soak ends; `catchUp` then waits for what was published last. */
@@ -71,7 +70,7 @@ export class Returner {
   }
 
   async #eventStream(isEnough) {
-    const request = http.get({
+    const request = web.get({
       ...this.#world.endpoint,
       path: `${this.#path}&protocol=fanfare.v1.json`,
       headers: { accept: "text/event-stream" },
@@ -98,7 +97,7 @@ export class Returner {
   async #poll(wait, isEnough) {
     do {
       const response = await within(
-        fetch(`http://${this.#world.address}${this.#path}&wait=${wait}`, { headers: { connection: "close" } }),
+        fetch(url("http", this.#world.address, `${this.#path}&wait=${wait}`), { headers: { connection: "close" } }),
         "a long poll",
       );
       this.#world.report.count("connections");

@@ -2,14 +2,13 @@
 //
 // Nothing is judged here but that a well-behaved client is served.
 
-import http from "node:http";
-import net from "node:net";
 import { once, setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import WebSocket from "ws";
 
 import { KEY } from "./proofs.mjs";
+import { READY, dial, resettable, url, web } from "./road.mjs";
 
 export const PATIENCE_MS = 30_000; // far past what a served client waits, on a busy machine too
 
@@ -93,8 +92,8 @@ export class World {
    * says with which codes the server may end it.
    */
   async subscribe(who, path, form, onMessage, mayClose = () => false) {
-    const options = { perMessageDeflate: form.deflate, headers: form.headers };
-    const socket = new WebSocket(`ws://${this.address}${path}`, form.protocols, options);
+    const options = { perMessageDeflate: form.deflate, headers: form.headers, ...resettable };
+    const socket = new WebSocket(url("ws", this.address, path), form.protocols, options);
     const client = { socket, tcp: undefined, isLeaving: false, closed: undefined };
     this.#open.add(client);
     socket.on("message", onMessage);
@@ -138,9 +137,9 @@ export class World {
 
   /** A bare TCP connection, for who does not keep the rules. Errors on it are expected. */
   async dial() {
-    const tcp = net.connect(this.endpoint);
+    const tcp = dial(this.endpoint);
     tcp.on("error", () => {});
-    await within(Promise.race([new Promise((resolve) => tcp.once("connect", resolve)), closed(tcp)]), "a TCP connection");
+    await within(Promise.race([new Promise((resolve) => tcp.once(READY, resolve)), closed(tcp)]), "a TCP connection");
     this.report.count("connections");
     return tcp;
   }
@@ -149,7 +148,7 @@ export class World {
 /** A keep-alive connection that publishes, one message after the other. */
 export class Poster {
   #world;
-  #agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  #agent = new web.Agent({ keepAlive: true, maxSockets: 1 });
 
   constructor(world) {
     this.#world = world;
@@ -171,7 +170,7 @@ export class Poster {
     return new Promise((resolve, reject) => {
       const headers = { "Content-Type": type, "Content-Length": Buffer.byteLength(body), Authorization: `Bearer ${KEY}` };
       const options = { ...this.#world.endpoint, path, method: "POST", agent: this.#agent, headers };
-      const request = http.request(options, (response) => {
+      const request = web.request(options, (response) => {
         let text = "";
         response.setEncoding("utf8").on("data", (data) => (text += data));
         response.on("end", () => resolve({ status: response.statusCode, text }));

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
 pub mod backend;
+#[cfg(feature = "tls")]
+pub mod ca;
 pub mod event_stream;
 mod http;
 mod logged;
@@ -19,6 +21,10 @@ pub mod receiver;
 mod server;
 mod socket;
 pub mod steady;
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(feature = "tls")]
+pub mod tls_front;
 mod waiting;
 mod websocket;
 

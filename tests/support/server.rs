@@ -13,6 +13,8 @@ use super::until;
 /// A server in this process, stopped when it goes out of scope.
 pub struct Running {
     pub address: SocketAddr,
+    /// The first that speaks TLS, if there is one.
+    pub tls: Option<SocketAddr>,
     /// That of the metrics, if there is one.
     pub metrics: Option<SocketAddr>,
     pub handle: Handle,
@@ -56,7 +58,8 @@ pub fn start(config: Config) -> Running {
 /// Runs a server that a test has prepared.
 pub fn run(server: Server) -> Running {
     let (address, metrics, handle) = (server.local_addrs()[0], server.metrics_addr(), server.handle());
-    Running { address, metrics, handle, thread: Some(thread::spawn(|| server.run())) }
+    let tls = server.tls_addrs().first().copied();
+    Running { address, tls, metrics, handle, thread: Some(thread::spawn(|| server.run())) }
 }
 
 impl Running {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
+use crate::backend::Person;
 use crate::config::Config;
 use crate::http::Request;
 use crate::server::access::identity::Identity;
@@ -13,13 +14,21 @@ use crate::server::access::proof::Proof;
 use crate::server::access::refusal::Refusal;
 use crate::server::access::revoked::{Revoked, Whom, is_issued_until};
 use crate::server::access::rules::{Access, Credential};
+use crate::server::jwks::KeyUrl;
 use crate::server::lock::{lock, read, write};
-use crate::token::{Known, Token, TokenDigest};
+use crate::token::{BadToken, Keys, Known, Token, TokenDigest};
+
+/// The tokens that were verified may take this part of `--max-memory`: they save the cost of a signature and nothing else.
+const KNOWN_PARTS: u64 = 16;
 
 /// The rules at present, the tokens that were verified, and the revocations.
 #[derive(Debug)]
 pub struct Guard {
     access: RwLock<Arc<Access>>,
+    /// What the rules are made of.
+    sources: Mutex<Sources>,
+    /// Where more keys of tokens are fetched, if they are.
+    key_url: Option<KeyUrl>,
     /// Counts the rules and the revocations.
     generation: AtomicU64,
     known: Mutex<Known>,
@@ -28,6 +37,14 @@ pub struct Guard {
     revoked: RwLock<Revoked>,
     /// For each loop the revocations that it has not looked at.
     passes: Vec<Mutex<Vec<Arc<Pass>>>>,
+}
+
+/// What rules are made of.
+#[derive(Debug)]
+struct Sources {
+    config: Config,
+    /// The keys at a URL.
+    fetched: Keys,
 }
 
 /// A revocation on its way through the loops, each of which ends the connections that it is about.
@@ -75,16 +92,16 @@ impl fmt::Display for KeyChanges {
 impl Pass {
     /// Whether a client's token is one of those that are revoked, or the client is that user by the word of the backend.
     pub fn fits(&self, who: &Identity) -> bool {
-        self.check_person(who).is_err() || self.fits_token(who)
+        who.person().is_some_and(|person| self.check_person(person).is_err()) || self.fits_token(who)
     }
 
-    /// Checks that the client is not the user that is revoked by the word of the backend. Nothing of it is remembered: at
-    /// the next request the backend is asked anew, and decides.
+    /// Checks that whom the backend named is not the user that is revoked. Nothing of it is remembered: at the next request
+    /// the backend is asked anew, and decides.
     ///
     /// # Errors
     /// It is that user.
-    pub fn check_person(&self, who: &Identity) -> Result<(), Refusal> {
-        match (&self.whom, who.person().and_then(|person| person.sub.as_deref())) {
+    pub fn check_person(&self, person: &Person) -> Result<(), Refusal> {
+        match (&self.whom, person.sub.as_deref()) {
             (Whom::Sub(revoked), Some(sub)) if **revoked == *sub => {
                 Err(Refusal::UserRevoked(sub.into(), self.at_s))
             }
@@ -112,15 +129,31 @@ impl Guard {
     /// With the rules of a configuration, for this number of loops.
     pub fn new(config: &Config, loops: usize) -> Self {
         let access = Access::new(config);
-        let known = Known::new(Arc::clone(access.token_keys()));
+        let known_len_max = usize::try_from(config.max_memory / KNOWN_PARTS).unwrap_or(usize::MAX);
+        let known = Known::new(Arc::clone(access.token_keys())).with_len_max(known_len_max);
         Self {
             access: RwLock::new(Arc::new(access)),
+            sources: Mutex::new(Sources { config: config.clone(), fetched: Keys::default() }),
+            key_url: None,
             generation: AtomicU64::new(0),
             known: Mutex::new(known),
             known_len: AtomicUsize::new(0),
             revoked: RwLock::default(),
             passes: (0..loops).map(|_| Mutex::default()).collect(),
         }
+    }
+
+    /// The same with the keys at a URL.
+    pub fn with_key_url(self, key_url: Option<KeyUrl>) -> Self {
+        if let Some(key_url) = &key_url {
+            self.take_fetched(&key_url.keys());
+        }
+        Self { key_url, ..self }
+    }
+
+    /// The keys at a URL, if there are any to be.
+    pub fn key_url(&self) -> Option<&KeyUrl> {
+        self.key_url.as_ref()
     }
 
     /// The rules at present.
@@ -138,9 +171,33 @@ impl Guard {
         self.known_len.load(Ordering::Relaxed)
     }
 
+    /// Forgets known tokens of so many bytes, as memory is short. O(those that are forgotten).
+    pub fn shed(&self, bytes: u64) {
+        if self.held_len() == 0 {
+            return;
+        }
+        let mut known = lock(&self.known);
+        known.shed(usize::try_from(bytes).unwrap_or(usize::MAX));
+        self.known_len.store(known.held_len(), Ordering::Relaxed);
+    }
+
     /// Takes other rules.
     pub fn reload(&self, config: &Config) -> KeyChanges {
-        let mut access = Access::new(config);
+        let mut sources = lock(&self.sources);
+        sources.config = config.clone();
+        self.apply(&sources)
+    }
+
+    /// Takes other keys that were fetched.
+    pub fn take_fetched(&self, keys: &Keys) -> KeyChanges {
+        let mut sources = lock(&self.sources);
+        sources.fetched = keys.clone();
+        self.apply(&sources)
+    }
+
+    /// Under the lock of the sources, so that the last to change them is the last to be applied.
+    fn apply(&self, sources: &Sources) -> KeyChanges {
+        let mut access = Access::with_fetched(&sources.config, &sources.fetched);
         access.take_usages(&read(&self.access));
         let access = Arc::new(access);
         // First, so that no token of a removed key is taken after the loops have looked at their connections.
@@ -234,10 +291,18 @@ impl Guard {
         if let Some(token) = found {
             return Ok(token);
         }
-        let verified = Arc::new(Token::verify(token, &keys)?);
+        let verified = Token::verify(token, &keys).inspect_err(|bad| self.note_bad(bad))?;
+        let verified = Arc::new(verified);
         let mut known = lock(&self.known);
         known.keep(digest, &verified, now_s)?;
         self.known_len.store(known.held_len(), Ordering::Relaxed);
         Ok(verified)
+    }
+
+    /// A key that nobody knows may be a new one at the URL.
+    fn note_bad(&self, bad: &BadToken) {
+        if let (BadToken::NoSuchKey(_) | BadToken::NoSuchAlg(_), Some(key_url)) = (bad, &self.key_url) {
+            key_url.note_unknown();
+        }
     }
 }

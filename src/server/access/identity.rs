@@ -160,7 +160,7 @@ impl Identity {
     }
 
     /// Whom the backend says it is.
-    pub(super) fn person(&self) -> Option<&Arc<Person>> {
+    pub fn person(&self) -> Option<&Arc<Person>> {
         match &self.0 {
             Proof::Backend(person) => Some(person),
             Proof::Key(_) | Proof::Token { .. } | Proof::Ended { .. } => None,

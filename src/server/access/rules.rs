@@ -25,6 +25,8 @@ pub struct Access {
     /// How each of them is used.
     usages: HashMap<[u8; 32], Arc<Usage>>,
     token_keys: Arc<Keys>,
+    /// Also while the keys at a URL have not been fetched.
+    takes_tokens: bool,
     audience: Option<String>,
     cookie: Option<String>,
     is_query_carrier: bool,
@@ -64,17 +66,31 @@ pub(super) enum Credential {
 impl Access {
     /// The rules of a configuration.
     pub fn new(config: &Config) -> Self {
+        Self::with_fetched(config, &Keys::default())
+    }
+
+    /// The same with keys of tokens that were fetched. Where one has the name of a configured one, that one counts.
+    pub fn with_fetched(config: &Config, fetched: &Keys) -> Self {
+        let mut token_keys = config.token_keys.clone();
+        // Of one name, or one too many.
+        let left_out = fetched.iter().filter(|key| token_keys.push((*key).clone()).is_err()).count();
+        if left_out > 0 {
+            tracing::warn!(
+                "--token-jwks: {left_out} keys are left out, since --token-key has some of their names, or too many"
+            );
+        }
         let keys = config.keys.iter().map(|key| (key.digest.0, Arc::new(key.clone())));
-        let rule = match (config.token_keys.is_empty(), &config.backend) {
-            (false, _) => AuthRule::Token,
-            (true, Some(_)) => AuthRule::Hook,
-            (true, None) => AuthRule::Open,
+        let rule = match (config.takes_tokens(), &config.backend) {
+            (true, _) => AuthRule::Token,
+            (false, Some(_)) => AuthRule::Hook,
+            (false, None) => AuthRule::Open,
         };
         let usages = config.keys.iter().map(|key| (key.digest.0, Arc::default()));
         Self {
             keys: keys.collect(),
             usages: usages.collect(),
-            token_keys: Arc::new(config.token_keys.clone()),
+            token_keys: Arc::new(token_keys),
+            takes_tokens: config.takes_tokens(),
             audience: config.token_audience.clone(),
             cookie: config.token_cookie.clone(),
             is_query_carrier: config.token_in_query,
@@ -275,7 +291,7 @@ impl Access {
 
     /// What who has no proof is told.
     fn lacks_publisher(&self, channel: &ChannelName) -> Refusal {
-        match self.keys.is_empty() && !self.token_keys.is_empty() {
+        match self.keys.is_empty() && self.takes_tokens {
             true => Error::NoToken(channel.clone()).into(),
             false => Refusal::NoKey,
         }
@@ -298,7 +314,7 @@ impl Access {
 
     /// Whether a proof of a client counts at all: otherwise everybody may do everything, or the backend decides.
     pub(super) fn asks_for_proof(&self) -> bool {
-        !(self.keys.is_empty() && self.token_keys.is_empty())
+        !self.keys.is_empty() || self.takes_tokens
     }
 
     /// What a credential is.
@@ -317,7 +333,7 @@ impl Access {
                 Some(_) | None => Ok(Credential::Key(Arc::clone(key))),
             };
         }
-        if self.token_keys.is_empty() && (self.has_backend || self.keys.is_empty()) {
+        if !self.takes_tokens && (self.has_backend || self.keys.is_empty()) {
             return Ok(Credential::Foreign);
         }
         if may_be_key && !self.keys.is_empty() && !crate::token::is_token(credential) {
@@ -338,7 +354,7 @@ impl Access {
 
     /// Whether a client can prove anything by a token.
     pub fn takes_tokens(&self) -> bool {
-        !self.token_keys.is_empty()
+        self.takes_tokens
     }
 
     /// Checks that the request may read the server's state: its metrics, and the dashboard. In development mode every

@@ -69,8 +69,20 @@ pub fn over_capacity() -> Response {
     Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
 }
 
-/// The answer to a publication with a new key when there is no memory to keep the key.
-pub fn no_room_for_key() -> Response {
-    let sentence = "There is no memory to remember an Idempotency-Key with now; try again in a few seconds.";
+/// The answer to a request without TLS where TLS is spoken. There is no redirect: a WebSocket does not follow one.
+pub fn speaks_tls() -> Response {
+    Response::text(Status::BAD_REQUEST, "This port speaks TLS: use https:// or wss://.")
+}
+
+/// What a publisher is told whose new key cannot be kept, since memory is short.
+pub const NO_ROOM_FOR_KEY: &str =
+    "There is no memory to remember an Idempotency-Key with now; try again in a few seconds.";
+
+/// What a publisher is told whose new key cannot be kept, since those of all have used up their share.
+pub const KEYS_SHARE_USED: &str = "The idempotency keys of the last minute take their share, an eighth of --max-memory; try \
+                                   again in a few seconds, or publish without a key.";
+
+/// The answer to a publication with a new key that cannot be kept.
+pub fn no_room_for_key(sentence: &str) -> Response {
     Response::text(Status::SERVICE_UNAVAILABLE, sentence).header("Retry-After", "5")
 }

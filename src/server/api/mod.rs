@@ -16,6 +16,7 @@ pub mod params;
 pub mod payload;
 pub mod pusher;
 pub mod queries;
+pub mod redirects;
 pub mod rest;
 pub mod revoking;
 pub mod roads;

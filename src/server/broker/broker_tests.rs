@@ -10,6 +10,7 @@ use crate::config::{Config, Glob};
 use crate::hub::Gap;
 use crate::server::broker::activity::SHOWN_AT_REST_MAX;
 use crate::server::broker::channel::RETENTION_MS;
+use crate::server::broker::idempotency::KEY_WINDOW_MS;
 use crate::server::broker::mailbox::mailboxes;
 
 const NOW: Millis = Millis(1_000);
@@ -288,6 +289,59 @@ fn where_there_is_no_room_a_known_key_is_answered_and_a_new_one_refused() {
     assert_eq!(publish_once(&broker, "x", "known", NOW.0), Ok((1, false)));
     assert!(once("known").unwrap().is_replay);
     assert_eq!(once("new"), Err(KeyRefused::NoRoom));
+}
+
+/// Publishes by new keys, each to the channel that `channel_of` says, until one is refused. How many were taken.
+fn keys_taken(broker: &Broker, key_len: usize, channel_of: impl Fn(usize) -> String) -> usize {
+    for at in 0..100_000 {
+        let text = format!("{at}-{}", "k".repeat(key_len));
+        let draft = Draft::text(&channel_of(at), "x").unwrap();
+        match once(broker, draft, key(&text), true, NOW) {
+            Ok(receipt) => assert!(!receipt.is_replay),
+            Err(refused) => {
+                assert_eq!(refused, KeyRefused::ShareUsed);
+                return at;
+            }
+        }
+    }
+    panic!("there is no bound");
+}
+
+#[test]
+fn keys_are_refused_above_an_eighth_of_the_memory_and_those_that_are_known_and_all_else_are_served() {
+    let memory = 1024 * 1024;
+    let (broker, _polls) = broker(1);
+    let broker = broker.with_memory(memory);
+    assert_eq!(publish_once(&broker, "x", "known", NOW.0), Ok((1, false)));
+    let taken = keys_taken(&broker, 0, |_| "a".to_owned());
+    assert!((900..1_024).contains(&taken), "{taken}");
+    assert!(broker.held_len() < memory as usize / 8 + 10 * 1024, "beside them, three publications are kept");
+    assert_eq!(publish_once(&broker, "x", "known", NOW.0), Ok((1, true)));
+    assert_eq!(publish_once(&broker, "y", "known", NOW.0), Err(KeyRefused::Reused));
+    assert_eq!(publish(&broker, "z").id.sequence, taken as u64 + 2);
+    assert_eq!(publish_once(&broker, "x", "new", NOW.0), Err(KeyRefused::ShareUsed));
+    broker.sweep(Millis(NOW.0 + KEY_WINDOW_MS));
+    assert!(publish_once(&broker, "x", "new", NOW.0 + KEY_WINDOW_MS).is_ok(), "a minute later");
+}
+
+#[test]
+fn a_long_key_takes_no_more_of_the_share_than_a_short_one() {
+    let taken = [0, 240].map(|key_len| {
+        let (broker, _polls) = broker(1);
+        keys_taken(&broker.with_memory(1024 * 1024), key_len, |_| "a".to_owned())
+    });
+    assert_eq!(taken[0], taken[1]);
+}
+
+#[test]
+fn a_channel_that_is_kept_for_its_keys_counts_among_their_share() {
+    let (broker, _polls) = broker(1);
+    let broker = broker.with_memory(1024 * 1024);
+    let taken = keys_taken(&broker, 0, |at| format!("a-{at}"));
+    assert_eq!(taken, 128);
+    broker.shed(|| false);
+    assert_eq!(broker.channels_len(), taken);
+    assert!(broker.held_len() <= 128 * 1024, "what cannot be evicted is the share at most");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::hub::ChannelName;
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::draft::Draft;
-use crate::server::broker::idempotency::IdempotencyKey;
+use crate::server::broker::idempotency::KeyDigest;
 
 /// Where the numbers of publications are drawn.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub trait Sequencer: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Ticket {
     pub(super) channel: ChannelName,
-    pub(super) key: Option<IdempotencyKey>,
+    pub(super) key: Option<KeyDigest>,
     pub(super) waiter: Waiter,
 }
 

@@ -5,6 +5,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use crate::hub::Published;
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::memory::Account;
@@ -15,6 +17,9 @@ pub const KEY_WINDOW_MS: u64 = 60_000;
 
 /// The longest key, in bytes. A UUID has 36, a SHA-512 in hexadecimal 128.
 const KEY_LEN_MAX: usize = 255;
+
+/// A table of this many keys keeps its room.
+const KEPT_LEN_MIN: usize = 64;
 
 /// The name that a publisher gives a publication for retries: 1 to 255 visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,10 +37,18 @@ impl IdempotencyKey {
         Self(format!("{}/{place}", self.0).into())
     }
 
-    fn len(&self) -> usize {
-        self.0.len()
+    /// What is kept of the key.
+    pub fn digest(&self) -> KeyDigest {
+        let digest = digest(&SHA256, self.0.as_bytes());
+        let first = digest.as_ref().first_chunk();
+        KeyDigest(*first.expect("a digest of SHA-256 has 32 bytes"))
     }
 }
+
+/// The first half of a key's SHA-256, by which it is found. Each channel to which a publication goes keeps its own: 16 bytes
+/// for each, however long the key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyDigest([u8; 16]);
 
 /// Why nothing was published under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +57,8 @@ pub enum KeyRefused {
     Reused,
     /// It would have to be kept for [`KEY_WINDOW_MS`], and memory is short.
     NoRoom,
+    /// It would have to be kept likewise, and the keys have used up their share of memory.
+    ShareUsed,
 }
 
 /// What is known of the publication under a key.
@@ -59,9 +74,9 @@ pub enum Known {
 #[derive(Debug, Default)]
 pub struct IdempotencyKeys {
     /// Each with the fingerprint of its publication.
-    known: HashMap<IdempotencyKey, (u64, Known)>,
+    known: HashMap<KeyDigest, (u64, Known)>,
     /// The same keys in the order in which they came.
-    by_age: VecDeque<(Millis, IdempotencyKey)>,
+    by_age: VecDeque<(Millis, KeyDigest)>,
 }
 
 impl IdempotencyKeys {
@@ -69,8 +84,8 @@ impl IdempotencyKeys {
     ///
     /// # Errors
     /// The key was used for a publication with another fingerprint.
-    pub fn find(&mut self, key: &IdempotencyKey, fingerprint: u64) -> Result<Option<&mut Known>, KeyRefused> {
-        match self.known.get_mut(key) {
+    pub fn find(&mut self, key: KeyDigest, fingerprint: u64) -> Result<Option<&mut Known>, KeyRefused> {
+        match self.known.get_mut(&key) {
             Some((before, known)) if *before == fingerprint => Ok(Some(known)),
             Some(_) => Err(KeyRefused::Reused),
             None => Ok(None),
@@ -78,29 +93,17 @@ impl IdempotencyKeys {
     }
 
     /// Adds a key that is not known.
-    pub fn insert(
-        &mut self,
-        key: IdempotencyKey,
-        fingerprint: u64,
-        known: Known,
-        now: Millis,
-        account: &Account,
-    ) {
-        account.add_key(key.len());
-        self.by_age.push_back((now, key.clone()));
+    pub fn insert(&mut self, key: KeyDigest, fingerprint: u64, known: Known, now: Millis, account: &Account) {
+        account.add_key(self.is_empty());
+        self.by_age.push_back((now, key));
         self.known.insert(key, (fingerprint, known));
     }
 
     /// Ends the wait for an awaited publication: the key has its answer from now on, or is unknown again if nothing was
     /// published. Returns those who made the same publication since.
     #[must_use]
-    pub fn settle(
-        &mut self,
-        key: &IdempotencyKey,
-        published: Option<Published>,
-        account: &Account,
-    ) -> Vec<Waiter> {
-        let Some((_, known)) = self.known.get_mut(key) else { return Vec::new() };
+    pub fn settle(&mut self, key: KeyDigest, published: Option<Published>, account: &Account) -> Vec<Waiter> {
+        let Some((_, known)) = self.known.get_mut(&key) else { return Vec::new() };
         let Known::Awaited(waiters) = known else { return Vec::new() };
         let waiters = std::mem::take(waiters);
         match published {
@@ -123,7 +126,7 @@ impl IdempotencyKeys {
             && now.0 >= at.0 + KEY_WINDOW_MS
             && let Some((_, key)) = self.by_age.pop_front()
         {
-            account.remove_key(key.len());
+            account.remove_key(self.is_empty());
             self.known.remove(&key);
             expired += 1;
         }
@@ -142,17 +145,21 @@ impl IdempotencyKeys {
     }
 
     /// O(known keys): an engine that did not publish is rare.
-    fn remove(&mut self, key: &IdempotencyKey, account: &Account) {
-        account.remove_key(key.len());
-        self.known.remove(key);
-        self.by_age.retain(|(_, known)| known != key);
+    fn remove(&mut self, key: KeyDigest, account: &Account) {
+        self.known.remove(&key);
+        self.by_age.retain(|(_, known)| *known != key);
+        account.remove_key(self.is_empty());
         self.release();
     }
 
-    /// Frees the tables once they are empty.
+    /// Frees the tables once they are empty, and what they do not need any more once they are mostly empty.
     fn release(&mut self) {
-        if self.by_age.is_empty() {
+        let len = self.by_age.len();
+        if len == 0 {
             *self = Self::default();
+        } else if self.known.capacity().max(self.by_age.capacity()) > 4 * len.max(KEPT_LEN_MIN) {
+            self.known.shrink_to(2 * len);
+            self.by_age.shrink_to(2 * len);
         }
     }
 }
@@ -162,8 +169,8 @@ mod tests {
     use super::*;
     use crate::hub::PublicationId;
 
-    fn key(text: &str) -> IdempotencyKey {
-        IdempotencyKey::new(text.as_bytes()).unwrap()
+    fn key(text: &str) -> KeyDigest {
+        IdempotencyKey::new(text.as_bytes()).unwrap().digest()
     }
 
     fn published(sequence: u64) -> Published {
@@ -175,7 +182,7 @@ mod tests {
         text: &str,
         fingerprint: u64,
     ) -> Result<Option<Published>, KeyRefused> {
-        Ok(keys.find(&key(text), fingerprint)?.map(|known| match known {
+        Ok(keys.find(key(text), fingerprint)?.map(|known| match known {
             Known::Delivered(published) => *published,
             Known::Awaited(_) => panic!("it is awaited"),
         }))
@@ -205,9 +212,9 @@ mod tests {
     fn an_awaited_key_has_its_answer_once_it_is_settled() {
         let (mut keys, account) = (IdempotencyKeys::default(), Account::default());
         keys.insert(key("a"), 1, Known::Awaited(vec![Waiter::Nobody]), Millis(5), &account);
-        assert_eq!(keys.settle(&key("a"), Some(published(7)), &account).len(), 1);
+        assert_eq!(keys.settle(key("a"), Some(published(7)), &account).len(), 1);
         assert_eq!(found(&mut keys, "a", 1), Ok(Some(published(7))));
-        assert_eq!(keys.settle(&key("a"), Some(published(8)), &account).len(), 0, "it is settled once");
+        assert_eq!(keys.settle(key("a"), Some(published(8)), &account).len(), 0, "it is settled once");
         assert_eq!(found(&mut keys, "a", 1), Ok(Some(published(7))));
     }
 
@@ -215,11 +222,35 @@ mod tests {
     fn an_awaited_key_whose_publication_failed_is_unknown_and_a_later_use_has_its_whole_minute() {
         let (mut keys, account) = (IdempotencyKeys::default(), Account::default());
         keys.insert(key("a"), 1, Known::Awaited(Vec::new()), Millis(0), &account);
-        assert!(keys.settle(&key("a"), None, &account).is_empty());
+        assert!(keys.settle(key("a"), None, &account).is_empty());
         assert_eq!((keys.is_empty(), account.held_len()), (true, 0));
         keys.insert(key("a"), 2, Known::Delivered(published(7)), Millis(30_000), &account);
         keys.expire(Millis(60_000), &account);
         assert_eq!(found(&mut keys, "a", 2), Ok(Some(published(7))));
+    }
+
+    #[test]
+    fn tables_that_were_large_give_their_room_back_while_a_few_keys_are_left() {
+        let (mut keys, account) = (IdempotencyKeys::default(), Account::default());
+        for at in 0..10_000_u64 {
+            let known = Known::Delivered(published(at));
+            keys.insert(key(&at.to_string()), 1, known, Millis(at), &account);
+        }
+        keys.expire(Millis(KEY_WINDOW_MS + 9_989), &account);
+        assert_eq!(keys.known.len(), 10);
+        assert!(keys.known.capacity() < 200 && keys.by_age.capacity() < 200);
+        assert_eq!(found(&mut keys, "9999", 1), Ok(Some(published(9_999))));
+        assert_eq!(found(&mut keys, "9989", 1), Ok(None));
+    }
+
+    #[test]
+    fn keys_are_told_apart_by_all_of_their_characters() {
+        let long = |last: &str| key(&format!("{}{last}", "k".repeat(254)));
+        assert_eq!(long("a"), long("a"));
+        assert_ne!(long("a"), long("b"));
+        assert_ne!(key("k"), key("k/0"));
+        let first = IdempotencyKey::new(b"k").unwrap();
+        assert_eq!(first.of_item(0).digest(), key("k/0"));
     }
 
     #[test]

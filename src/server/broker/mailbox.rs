@@ -94,8 +94,19 @@ pub struct Incoming {
     pub socket: TcpStream,
     /// What it holds under the limit of its address.
     pub seat: Option<Seat>,
-    /// Whether a PROXY header comes first.
-    pub has_proxy_header: bool,
+    /// What comes first.
+    pub opening: Opening,
+}
+
+/// What a connection begins with, by the listener that accepted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// A request.
+    Request,
+    /// The PROXY header, ahead of a request.
+    ProxyHeader,
+    /// A TLS handshake, ahead of a request.
+    Tls,
 }
 
 /// What a connection is to do for a thread that is not its loop's.

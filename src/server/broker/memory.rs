@@ -14,8 +14,16 @@ pub const PUBLICATION_LEN: usize = 384;
 /// each have 1,010 bytes a channel resident.
 const CHANNEL_LEN: usize = 640;
 
-/// What a known idempotency key costs besides its text: its place in the table and in the queue, the answer.
+/// What a known idempotency key costs: its place in a table and in a queue, each of which has room for up to twice as many,
+/// and the answer.
 const KEY_LEN: usize = 128;
+
+/// What the first key of a channel costs besides: the smallest tables have room for three.
+const KEYS_LEN: usize = 256;
+
+/// The idempotency keys of the last minute may take this part of `--max-memory`: 1,000,000 of one channel by default. They
+/// cannot be evicted, since they are a promise, so they must not take what others need.
+pub const KEY_PARTS: u64 = 8;
 
 /// What a publication costs with its payload, without the frames it is encoded to.
 pub fn publication_len(payload_len: usize) -> usize {
@@ -28,12 +36,14 @@ pub fn publication_len(payload_len: usize) -> usize {
 pub struct Account {
     ledger: Ledger,
     channels_len: AtomicUsize,
+    keys_len: AtomicUsize,
+    keyed_len: AtomicUsize,
 }
 
 impl Account {
     /// The bytes of all channels, their histories and known keys, and of the publications in mailboxes.
     pub fn held_len(&self) -> usize {
-        self.ledger.bytes() + self.channels_len() * CHANNEL_LEN
+        self.ledger.bytes() + self.keys_held() + self.channels_len() * CHANNEL_LEN
     }
 
     /// The number of channels.
@@ -61,14 +71,25 @@ impl Account {
         Frames::counted(&self.ledger, publication_len(payload_len))
     }
 
-    /// Counts a new key of that many bytes.
-    pub fn add_key(&self, key_len: usize) {
-        self.ledger.add(key_len + KEY_LEN);
+    /// What known keys keep from being freed: themselves, and the channels that they are of.
+    pub fn kept_by_keys(&self) -> usize {
+        self.keys_held() + self.keyed_len.load(Ordering::Relaxed) * CHANNEL_LEN
     }
 
-    /// Counts a key of that many bytes as removed.
-    pub fn remove_key(&self, key_len: usize) {
-        self.ledger.subtract(key_len + KEY_LEN);
+    fn keys_held(&self) -> usize {
+        self.keys_len.load(Ordering::Relaxed) * KEY_LEN + self.keyed_len.load(Ordering::Relaxed) * KEYS_LEN
+    }
+
+    /// Counts a new key.
+    pub fn add_key(&self, is_first_of_channel: bool) {
+        self.keys_len.fetch_add(1, Ordering::Relaxed);
+        self.keyed_len.fetch_add(usize::from(is_first_of_channel), Ordering::Relaxed);
+    }
+
+    /// Counts a key as removed.
+    pub fn remove_key(&self, was_last_of_channel: bool) {
+        self.keys_len.fetch_sub(1, Ordering::Relaxed);
+        self.keyed_len.fetch_sub(usize::from(was_last_of_channel), Ordering::Relaxed);
     }
 }
 
@@ -105,11 +126,16 @@ mod tests {
         let account = Account::default();
         account.add_channel();
         account.add_channel();
-        account.add_key(36);
+        account.add_key(true);
+        account.add_key(false);
         let frames = account.add_publication(100);
-        assert_eq!(account.held_len(), 2 * CHANNEL_LEN + 36 + KEY_LEN + 100 + PUBLICATION_LEN);
+        let keys_len = KEYS_LEN + 2 * KEY_LEN;
+        assert_eq!(account.held_len(), 2 * CHANNEL_LEN + keys_len + 100 + PUBLICATION_LEN);
+        assert_eq!(account.kept_by_keys(), CHANNEL_LEN + keys_len);
         drop(frames);
-        account.remove_key(36);
+        account.remove_key(false);
+        account.remove_key(true);
+        assert_eq!(account.kept_by_keys(), 0);
         assert_eq!((account.held_len(), account.channels_len()), (2 * CHANNEL_LEN, 2));
         account.remove_channels(2);
         assert_eq!(account.held_len(), 0);

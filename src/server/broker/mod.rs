@@ -47,7 +47,7 @@ use crate::server::broker::engine::{Engine, Ticket};
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused, Known};
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::mailbox::{FIRST_LOOP, Mailbox};
-use crate::server::broker::memory::Account;
+use crate::server::broker::memory::{Account, KEY_PARTS};
 use crate::server::broker::retention::Retention;
 use crate::server::broker::shard::{Lists, Shard};
 use crate::server::broker::tapped::Tapped;
@@ -72,6 +72,8 @@ pub struct Broker {
     first_epoch: u64,
     next_epoch: AtomicU64,
     pub(super) account: Account,
+    /// How much known idempotency keys may keep from being freed, in bytes.
+    keys_len_max: usize,
     /// When something expires next, of all channels, in milliseconds.
     pub(super) due_at: AtomicU64,
     /// Publications that were evicted from histories before they expired.
@@ -94,6 +96,7 @@ impl Broker {
             first_epoch,
             next_epoch: AtomicU64::new(first_epoch),
             account: Account::default(),
+            keys_len_max: usize::MAX,
             due_at: AtomicU64::new(UNLISTED),
             evicted: AtomicU64::new(0),
             is_counting: AtomicBool::new(false),
@@ -109,6 +112,12 @@ impl Broker {
     /// Has publications to these channels posted to the first loop too, for a program that is told of them.
     pub fn tap(&self, glob: Glob) {
         self.tapped.add(glob);
+    }
+
+    /// The same, whose idempotency keys take their share of `--max-memory` at most.
+    #[must_use]
+    pub fn with_memory(self, max_memory: u64) -> Self {
+        Self { keys_len_max: usize::try_from(max_memory / KEY_PARTS).unwrap_or(usize::MAX), ..self }
     }
 
     /// The mailbox of a loop.
@@ -160,7 +169,8 @@ impl Broker {
     /// and is awaited if that one is.
     ///
     /// # Errors
-    /// The key was used for another publication, or is new and there is no room to keep it.
+    /// The key was used for another publication, or is new and there is no room to keep it: in memory, or in the share of it
+    /// that keys have.
     pub fn publish_once(
         &self,
         draft: Draft,
@@ -169,12 +179,12 @@ impl Broker {
         waiter: Waiter,
         now: Millis,
     ) -> Result<Publishing, KeyRefused> {
-        let fingerprint = self.fingerprint(&draft);
+        let (key, fingerprint) = (key.digest(), self.fingerprint(&draft));
         let channel = draft.channel.clone();
         let mut shard = lock(self.shard(channel.as_str()));
         if let Some(state) = shard.channels.get_mut(&channel) {
             state.keys.expire(now, &self.account);
-            match state.keys.find(&key, fingerprint)? {
+            match state.keys.find(key, fingerprint)? {
                 Some(Known::Delivered(published)) => {
                     return Ok(Publishing::Done(Receipt::of_earlier(*published)));
                 }
@@ -188,7 +198,10 @@ impl Broker {
         if !has_room {
             return Err(KeyRefused::NoRoom);
         }
-        let note = |shard: &mut Shard, key, known| {
+        if self.account.kept_by_keys() >= self.keys_len_max {
+            return Err(KeyRefused::ShareUsed);
+        }
+        let note = |shard: &mut Shard, known| {
             let Shard { channels, lists, .. } = shard;
             let state = self.state(channels, &channel);
             state.keys.insert(key, fingerprint, known, now, &self.account);
@@ -198,11 +211,11 @@ impl Broker {
         match &self.engine {
             Engine::Local => {
                 let published = self.publish_in(&mut shard, draft, now);
-                note(&mut shard, key, Known::Delivered(published));
+                note(&mut shard, Known::Delivered(published));
                 Ok(Publishing::Done(Receipt::of_new(published)))
             }
             Engine::Remote(sequencer) => {
-                note(&mut shard, key.clone(), Known::Awaited(Vec::new()));
+                note(&mut shard, Known::Awaited(Vec::new()));
                 drop(shard);
                 sequencer.sequence(draft, Ticket { channel, key: Some(key), waiter });
                 Ok(Publishing::Awaited)
@@ -243,7 +256,7 @@ impl Broker {
         let mut shard = lock(self.shard(channel.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let Some(state) = channels.get_mut(&channel) else { return };
-        let waiters = state.keys.settle(&key, outcome.ok(), &self.account);
+        let waiters = state.keys.settle(key, outcome.ok(), &self.account);
         lists.settle(&channel, state);
         self.note_due(&shard);
         drop(shard);

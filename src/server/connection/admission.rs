@@ -21,6 +21,7 @@ use crate::pusher::fallback::path::Purpose;
 use crate::server::api::handlers::Answer;
 use crate::server::api::many::ReadingMany;
 use crate::server::api::routes::Door;
+use crate::server::broker::mailbox::Opening;
 use crate::server::limits::{Counts, Seat, TooMany};
 use crate::server::metrics::refusals::Reason;
 
@@ -30,10 +31,10 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Coming.
 impl Connection {
     /// It was accepted, with the seat that it was given, and begins with a PROXY header if there is to be one.
-    pub fn arrive(&mut self, seat: Option<Seat>, has_proxy_header: bool) {
+    pub fn arrive(&mut self, seat: Option<Seat>, opening: Opening) {
         self.seat = seat;
         if let Life::Http(http) = &mut self.life
-            && has_proxy_header
+            && opening == Opening::ProxyHeader
         {
             http.expects = Expects::ProxyHeader(HeaderReader::new());
         }

@@ -22,6 +22,7 @@ use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::mailboxes;
 use crate::server::broker::presence::Present;
 use crate::server::broker::retention::Retention;
+use crate::server::outbound::Trust;
 use crate::server::shared::Shared;
 
 #[test]
@@ -38,7 +39,7 @@ pub fn context(config: Config) -> Context {
     let poll = Poll::new().unwrap();
     let mailboxes = mailboxes(std::slice::from_ref(&poll), Token(0)).unwrap();
     let broker = Broker::new(mailboxes, 0, Retention::new(&config), Engine::Local);
-    Context::new(0, Arc::new(Shared::new(config, broker, 10)))
+    Context::new(0, Arc::new(Shared::new(config, broker, 10, &Trust::default())))
 }
 
 /// A connection whose socket has small kernel buffers, and the peer's end of it.

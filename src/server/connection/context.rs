@@ -14,6 +14,7 @@ use super::pipe::Pipe;
 use super::spares::Spares;
 use super::throttle::Throttle;
 use super::timeouts::Timeouts;
+use super::tls::Sealing;
 use crate::hub::{
     ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Source, Subscription, WireForm,
 };
@@ -65,6 +66,8 @@ pub struct Context {
     pub clients: Clients,
     /// Where sessions over HTTP requests write.
     pub pipe: Pipe,
+    /// Where connections with TLS make their records.
+    pub sealing: Sealing,
     /// Publications by keys whose outcome is awaited.
     pub audits: Audits,
     /// Requests that carried sessions and do so no more. The loop tells the sessions.
@@ -142,6 +145,7 @@ impl Context {
             throttle,
             clients: Clients::default(),
             pipe: Pipe::default(),
+            sealing: Sealing::default(),
             audits: Audits::default(),
             released: Vec::new(),
             timeouts,

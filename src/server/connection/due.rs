@@ -100,13 +100,14 @@ impl Connection {
     /// Does what is due.
     pub fn expire(&mut self, due: Due, cx: &mut Context) -> Next {
         let is_begun_too_late = self.begin_by().is_some_and(|at| at <= cx.now);
+        if due == Due::RequestTimeout && self.note_late_opening(cx) {
+            return Next::Drop;
+        }
         match (due, &mut self.life) {
             (Due::Renewal, _) => return self.renew(cx),
             (Due::Timer, _) => self.fire_timer(cx),
-            (Due::RequestTimeout, Life::Http(http)) if http.is_proxy_header_awaited() => {
-                self.note_bad_header(&"no PROXY header came within --handshake-timeout", cx);
-                return Next::Drop;
-            }
+            // A peer with TLS is told that this is the end, and not a cut.
+            (Due::Hangup, Life::Http(_)) if self.stream.tls().is_some() => self.finish(cx),
             (Due::RequestTimeout, Life::Http(http)) if http.is_under_way() => self.refuse_late_request(cx),
             (Due::Answer, Life::LongPoll(_)) => {
                 self.answer_poll(cx);
@@ -164,5 +165,15 @@ impl Connection {
             ) => return Next::Drop,
         }
         Next::Wait
+    }
+
+    /// Notes a connection that is not past what comes ahead of its requests, if it is one: it cannot be answered.
+    fn note_late_opening(&self, cx: &Context) -> bool {
+        if matches!(&self.life, Life::Http(http) if http.is_proxy_header_awaited()) {
+            self.note_bad_header(&"no PROXY header came within --handshake-timeout", cx);
+            return true;
+        }
+        self.note_late_handshake(cx);
+        self.stream.is_handshaking()
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Credentials, Judged, QuestionId, Transport};
+use crate::backend::{Credentials, Grant, Judged, Person, QuestionId, Transport};
 use crate::http;
 use crate::hub::ChannelName;
 use crate::server::api::basis::Asking;
@@ -40,6 +40,8 @@ pub struct Tenure {
     pub held: Vec<Held>,
     /// Until when its messages are published to its one channel without another question, where the backend is to be asked.
     pub publishes_until: Millis,
+    /// Who its client is by the word that allowed that.
+    pub publisher: Option<Arc<Person>>,
     /// The earliest time at which a channel is to be asked about again.
     pub ask_at: Millis,
     /// The channels that are being asked about again.
@@ -74,6 +76,8 @@ pub struct Held {
     /// Whether the client may see who is there.
     pub sees: bool,
     pub ends_at: Millis,
+    /// Who the client is by the word that allowed it. It may be another user than the one of its token.
+    pub person: Option<Arc<Person>>,
 }
 
 impl Tenure {
@@ -84,6 +88,7 @@ impl Tenure {
             transport,
             held: Vec::new(),
             publishes_until: Millis(0),
+            publisher: None,
             ask_at: Millis(u64::MAX),
             renewal: None,
             wish: None,
@@ -112,11 +117,22 @@ impl Tenure {
         self.held.iter().any(|held| held.channel == *channel && (is_read || now < held.ends_at))
     }
 
-    /// The client may read a channel until then.
-    pub fn hold(&mut self, channel: &ChannelName, sees: bool, ends_at: Millis, owner: u64) {
+    /// The client may read a channel by this grant.
+    pub fn hold(&mut self, channel: &ChannelName, grant: &Grant, owner: u64) {
+        let (ends_at, person) = (Millis(grant.ends_at_ms), grant.person.clone());
         self.held.retain(|held| held.channel != *channel);
-        self.held.push(Held { channel: channel.clone(), sees, ends_at });
+        self.held.push(Held { channel: channel.clone(), sees: grant.sees, ends_at, person });
         self.ask_at = self.ask_at.min(spread(ends_at, owner));
+    }
+
+    /// The client may publish to its one channel by this grant.
+    pub fn let_publish(&mut self, grant: &Grant) {
+        (self.publishes_until, self.publisher) = (Millis(grant.ends_at_ms), grant.person.clone());
+    }
+
+    /// As whom the backend let the client in.
+    pub fn persons(&self) -> impl Iterator<Item = &Person> {
+        self.held.iter().filter_map(|held| held.person.as_deref()).chain(self.publisher.as_deref())
     }
 }
 

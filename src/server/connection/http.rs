@@ -62,9 +62,13 @@ impl Connection {
     }
 
     fn receive_behind_header(&mut self, input: &[u8], cx: &mut Context) {
+        let is_tls = self.is_greeted_with_tls(input);
         let Life::Http(http) = &mut self.life else { return };
         if input.is_empty() {
             return;
+        }
+        if is_tls {
+            return self.refuse_tls(cx);
         }
         http.receive(input);
         if matches!(http.expects, Expects::NextRequest) {
@@ -85,7 +89,10 @@ impl Connection {
             }
             match http.reader.poll() {
                 Ok(None) => return,
-                Ok(Some(Event::Head(request))) => self.answer(&request, Judged::default(), cx),
+                Ok(Some(Event::Head(request))) => match self.redirected(&request, cx) {
+                    Some(response) => self.respond_to(&request, &response, cx),
+                    None => self.answer(&request, Judged::default(), cx),
+                },
                 Ok(Some(Event::Body(body))) => self.take_body(body, cx),
                 Err(error) => self.refuse_request(&error, cx),
             }
@@ -269,7 +276,11 @@ impl Connection {
             Err(NotPut::Key(KeyRefused::Reused)) => answers::key_reused(),
             Err(NotPut::Key(KeyRefused::NoRoom)) => {
                 cx.note(Reason::Memory, &"a publication with a key: --max-memory is reached");
-                answers::no_room_for_key()
+                answers::no_room_for_key(answers::NO_ROOM_FOR_KEY)
+            }
+            Err(NotPut::Key(KeyRefused::ShareUsed)) => {
+                cx.note(Reason::Memory, &"a publication with a key: keys have their share of --max-memory");
+                answers::no_room_for_key(answers::KEYS_SHARE_USED)
             }
         };
         self.respond(&response, after, cx);
@@ -399,6 +410,11 @@ impl Connection {
         self.put_response(response, after, extent, cx);
     }
 
+    /// The same; why has been noted.
+    pub(super) fn respond_unnoted(&mut self, response: &Response, after: After, cx: &mut Context) {
+        self.put_response(response, after, Extent::Whole, cx);
+    }
+
     /// Answers a request; a refusal has been noted.
     fn put_response(&mut self, response: &Response, after: After, extent: Extent, cx: &mut Context) {
         let keep_alive = after == After::KeepAlive && !cx.is_leaving();
@@ -444,6 +460,7 @@ impl Connection {
             allow_origin: allow_origin.as_deref(),
             allows_credentials,
             varies_by_origin: self.door == Door::Public && cx.access.varies_by_origin(),
+            hsts_s: self.hsts_s(cx),
         };
         encode(framing, self.outbox.tail());
     }

@@ -20,7 +20,6 @@ use crate::server::api::basis::{Asking, refusal_of};
 use crate::server::api::handlers::Answer;
 use crate::server::api::params;
 use crate::server::api::payload::Sent;
-use crate::server::clock::Millis;
 use crate::server::hook::{Question, Waiter};
 use crate::token::Right;
 use crate::ws::CloseCode;
@@ -131,7 +130,7 @@ impl Connection {
         let mut tenure = Tenure::new(self.credentials_of(request, cx), transport_of(request));
         for (action, channel, grant) in judged.grants() {
             match action {
-                Action::Subscribe => tenure.hold(channel, grant.sees, Millis(grant.ends_at_ms), cx.owner),
+                Action::Subscribe => tenure.hold(channel, grant, cx.owner),
                 Action::Publish => {}
             }
         }
@@ -327,9 +326,8 @@ impl Connection {
     pub(super) fn hold_judged(&mut self, channel: &ChannelName, cx: &Context) {
         self.forget_unread(cx);
         let Some(tenure) = self.tenure_mut() else { return };
-        if let Some(Decision::Yes(grant)) = tenure.judged.find(Action::Subscribe, channel) {
-            let (sees, ends_at) = (grant.sees, Millis(grant.ends_at_ms));
-            tenure.hold(channel, sees, ends_at, cx.owner);
+        if let Some(Decision::Yes(grant)) = tenure.judged.find(Action::Subscribe, channel).cloned() {
+            tenure.hold(channel, &grant, cx.owner);
         }
     }
 
@@ -426,7 +424,7 @@ impl Connection {
         }
         let channel = sent.draft.channel.clone();
         if let (Decision::Yes(grant), Some(tenure)) = (decision, self.tenure_mut()) {
-            tenure.publishes_until = Millis(grant.ends_at_ms);
+            tenure.let_publish(grant);
             return self.publish_sent(sent, cx);
         }
         let Some(refusal) = refusal_of(decision, Action::Publish, &channel) else { return };

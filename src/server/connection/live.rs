@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::context::Context;
 use super::joining::subscribe_at;
 use super::life::{Life, WebSocket};
+use super::stream::Outlet;
 use super::subscriptions::Entry;
 use super::{Connection, Next};
 use crate::hub::{ChannelName, Position, Published, WireForm};
@@ -186,11 +187,12 @@ impl Connection {
         let mut written = 0;
         if self.stream.is_writable() {
             let runs = [self.outbox.unsent(), bytes].map(IoSlice::new);
-            match self.stream.write(&runs, &mut cx.pipe) {
+            let Context { counters, pipe, sealing, .. } = cx;
+            let mut outlet = Outlet { pipe, sealing, sent: &mut counters.bytes_sent };
+            match self.stream.write(&runs, &mut outlet) {
                 Ok(len) => written = len,
                 Err(_) => return Next::Drop,
             }
-            cx.counters.bytes_sent += written as u64;
         }
         let from_outbox = written.min(self.outbox.unsent().len());
         let from_bytes = written - from_outbox;

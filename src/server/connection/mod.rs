@@ -31,6 +31,7 @@ mod multiplex;
 mod obeying;
 pub mod outbox;
 mod over_http;
+mod over_tls;
 mod pacing;
 mod pipe;
 mod places;
@@ -47,6 +48,7 @@ pub mod table;
 mod tenure;
 pub mod throttle;
 pub mod timeouts;
+pub mod tls;
 mod watching;
 mod websocket;
 mod writing;
@@ -61,6 +63,7 @@ use places::Places;
 use stream::Stream;
 use subscriptions::Subscriptions;
 use timeouts::{Deadlines, Stage};
+use tls::TlsLayer;
 
 use crate::hub::{Hub, LogId, Subscription};
 use crate::server::access::Identity;
@@ -178,12 +181,12 @@ impl Connection {
             Life::LongPoll(poll) => poll.stage(),
             // An answer to the Close frame is expected only after the peer has taken the bytes ahead of that frame.
             Life::WebSocket(websocket) => match websocket.stage() {
-                Stage::Closing if !self.outbox.is_empty() => Stage::Finishing,
+                Stage::Closing if self.unsent_len() > 0 => Stage::Finishing,
                 stage => stage,
             },
             Life::EventStream(stream) => stream.stage(),
             Life::Carried(session) => session.stage(),
-            Life::Carrier(_) if self.outbox.is_empty() => Stage::Carrying,
+            Life::Carrier(_) if self.unsent_len() == 0 => Stage::Carrying,
             Life::Carrier(_) | Life::Finishing => Stage::Finishing,
             Life::Lingering => Stage::Lingering,
         }
@@ -201,7 +204,8 @@ impl Connection {
             Life::EventStream(stream) => stream.held_len(),
             Life::Finishing | Life::Lingering => 0,
         };
-        inbound + self.outbox.held_len() + self.subscriptions.held_len()
+        let tls = self.stream.tls().map_or(0, TlsLayer::held_len);
+        inbound + self.outbox.held_len() + self.subscriptions.held_len() + tls
     }
 
     /// Updates the loop's counts: the bytes that it holds and its transport.
@@ -211,14 +215,14 @@ impl Connection {
         self.counted_len = held_len;
         let transport = self.transport();
         if transport != self.counted_as {
-            counters.note_transport(self.counted_as, transport);
+            counters.note_transport(self.counted_as, transport, self.stream.tls().is_some());
             self.counted_as = transport;
         }
     }
 
     /// Includes a connection of another loop in the counts of this one.
     pub fn count_anew(&mut self, counters: &mut Counters) {
-        counters.add_connection();
+        counters.add_connection(self.stream.tls().is_some());
         (self.counted_len, self.counted_as) = (0, Transport::Http);
         self.timer_at = Millis(u64::MAX);
         self.recount(counters);
@@ -227,7 +231,7 @@ impl Connection {
     /// Removes it from the loop's counts.
     pub fn uncount(&self, counters: &mut Counters) {
         counters.private_bytes -= u64::from(self.counted_len);
-        counters.remove_connection(self.counted_as);
+        counters.remove_connection(self.counted_as, self.stream.tls().is_some());
     }
 
     /// The log of one of its subscriptions has something new, and `hint` is the hub's for that subscription. For a connection with several, which is flushed once per turn
@@ -257,9 +261,9 @@ impl Connection {
         entries.map(|entry| (cx.hub.log(entry.subscription), cx.hub.lag(entry.subscription)))
     }
 
-    /// The number of unsent private bytes.
+    /// The number of unsent private bytes. Bytes of logs that were sealed are private from then on.
     pub fn unsent_len(&self) -> usize {
-        self.outbox.unsent().len()
+        self.outbox.unsent().len() + self.stream.sealed_len()
     }
 }
 
@@ -340,6 +344,10 @@ impl Connection {
     fn finish(&mut self, cx: &mut Context) {
         self.lose_actor(cx);
         self.leave_channels(cx);
+        if self.stream.is_handshaking() {
+            // There are no keys to send it with.
+            self.outbox = Outbox::default();
+        }
         if !matches!(self.life, Life::Finishing | Life::Lingering) {
             self.enter(Life::Finishing, cx.now);
         }

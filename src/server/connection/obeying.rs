@@ -12,6 +12,7 @@ use crate::commands::answer::{self, Beginning};
 use crate::commands::{Command, Fault, FaultKind, Message, Reference, Request, Wanted};
 use crate::hub::{ChannelName, Position, Source, WireForm};
 use crate::server::access::{Refusal, Verdict};
+use crate::server::api::answers;
 use crate::server::api::roads::{self, Wish};
 use crate::server::api::watching::{NotOwn, check_own};
 use crate::server::broker::answer::Publishing;
@@ -253,9 +254,11 @@ pub fn fault_of_put(refused: NotPut, cx: &Context) -> FaultKind {
         NotPut::Key(KeyRefused::Reused) => FaultKind::Conflict,
         NotPut::Key(KeyRefused::NoRoom) => {
             cx.note(Reason::Memory, &"a publication with a key: --max-memory is reached");
-            FaultKind::Unavailable(
-                "There is no memory to remember a key with now; try again in a few seconds.".to_owned(),
-            )
+            FaultKind::Unavailable(answers::NO_ROOM_FOR_KEY.to_owned())
+        }
+        NotPut::Key(KeyRefused::ShareUsed) => {
+            cx.note(Reason::Memory, &"a publication with a key: keys have their share of --max-memory");
+            FaultKind::Unavailable(answers::KEYS_SHARE_USED.to_owned())
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::mailboxes;
 use crate::server::broker::retention::Retention;
 use crate::server::connection::timeouts::Due;
+use crate::server::outbound::Trust;
 use crate::server::shared::Shared;
 
 /// The key of the request that carries the session.
@@ -22,7 +23,7 @@ fn context() -> Context {
     let poll = Poll::new().unwrap();
     let mailboxes = mailboxes(std::slice::from_ref(&poll), Token(0)).unwrap();
     let broker = Broker::new(mailboxes, 0, Retention::new(&config), Engine::Local);
-    Context::new(0, Arc::new(Shared::new(config, broker, 10)))
+    Context::new(0, Arc::new(Shared::new(config, broker, 10, &Trust::default())))
 }
 
 fn session() -> Connection {

@@ -5,11 +5,14 @@
 
 use super::context::Context;
 use super::life::Life;
+use super::outbox::OUTBOX_HIGH;
 use super::timeouts::Stage;
+use super::tls::{Arrival, TlsLayer};
 use super::{Connection, Input, Next};
 use crate::pusher::fallback::path::Transport;
 use crate::server::broker::mailbox::fan_out_max;
 use crate::server::clock::Millis;
+use crate::server::metrics::refusals::Reason;
 
 /// The buffer of one read, shared by all connections of a loop. 128 KiB hold a message of 64 KiB with its header and the
 /// end of the message before it, and fit into the second-level cache.
@@ -75,14 +78,15 @@ impl Connection {
             if is_drained {
                 return Share::Left(Input::Drained);
             }
-            let next = match self.stream.read(&mut buffer[..share_len]) {
-                Ok(Some(0)) => self.end_of_input(cx),
-                Ok(Some(len)) => {
+            let was_handshaking = self.stream.is_handshaking();
+            let next = match self.stream.read(buffer, share_len) {
+                Ok(Some(arrival)) if arrival.carried == 0 => self.end_of_input(cx),
+                Ok(Some(arrival)) => {
                     // A read that does not fill the buffer has emptied the socket, and later bytes cause a new edge. The
                     // end of input causes none.
-                    is_drained = len < share_len && !self.stream.has_ended();
-                    share_len -= len;
-                    self.receive(&mut buffer[..len], cx)
+                    is_drained = arrival.is_all && !self.stream.has_ended();
+                    share_len -= arrival.carried;
+                    self.take_in(arrival, was_handshaking, buffer, cx)
                 }
                 Ok(None) => Next::Wait,
                 Err(_) => Next::Drop,
@@ -124,21 +128,47 @@ impl Connection {
         !is_used_up && !self.is_to_be_held() && !has_to_wait
     }
 
-    /// Processes bytes that were read. [`Next::Wait`] if nothing more is to be read.
-    fn receive(&mut self, input: &mut [u8], cx: &mut Context) -> Next {
+    /// Processes what a read has brought: the bytes, then what TLS says of them. [`Next::Wait`] if nothing more is to be read.
+    fn take_in(
+        &mut self,
+        arrival: Arrival,
+        was_handshaking: bool,
+        buffer: &mut [u8],
+        cx: &mut Context,
+    ) -> Next {
+        let Arrival { carried, bytes, established, ending, .. } = arrival;
         self.audience = 0;
-        cx.note_taken(input.len());
-        cx.counters.bytes_received += input.len() as u64;
+        cx.note_taken(carried);
+        cx.counters.bytes_received += carried as u64;
+        if let Some(handshake) = established {
+            Self::note_handshake(handshake, cx);
+        }
+        let next = if bytes.is_empty() {
+            // A part of a record is a sign of life, and nothing else.
+            self.heard(cx);
+            Next::Read
+        } else {
+            self.receive(&mut buffer[bytes], carried, cx)
+        };
+        match ending {
+            Some(ending) if next != Next::Drop => {
+                self.end_of_session(&ending, was_handshaking && established.is_none(), cx)
+            }
+            Some(_) | None => next,
+        }
+    }
+
+    /// Processes bytes that were read, for which the socket carried `carried` bytes.
+    fn receive(&mut self, input: &mut [u8], carried: usize, cx: &mut Context) -> Next {
         match &mut self.life {
             Life::Http(_) => return self.receive_requests(input, cx),
             Life::LongPoll(poll) => poll.receive(input),
             Life::Carrier(carrier) if carrier.transport == Transport::Polling => carrier.http.receive(input),
             Life::WebSocket(_) => {
                 let is_closing = self.heard(cx);
-                let len = input.len();
                 let next = self.receive_frames(input, cx);
                 // After our Close frame, all but the answer to it is ignored.
-                return if is_closing && next == Next::Read { self.discard(len, cx) } else { next };
+                return if is_closing && next == Next::Read { self.discard(carried, cx) } else { next };
             }
             // After the Close frame everything is ignored (RFC 6455 §5.5.1), and so is what a reader of an event stream
             // sends.
@@ -146,7 +176,7 @@ impl Connection {
             | Life::Carrier(_)
             | Life::Carried(_)
             | Life::Finishing
-            | Life::Lingering => return self.discard(input.len(), cx),
+            | Life::Lingering => return self.discard(carried, cx),
         }
         Next::Read
     }
@@ -155,8 +185,8 @@ impl Connection {
     /// life.
     fn heard(&mut self, cx: &Context) -> bool {
         let stage = self.stage();
-        self.deadlines.heard(stage, cx.now);
         if let Life::WebSocket(websocket) = &mut self.life {
+            self.deadlines.heard(stage, cx.now);
             websocket.heard();
             if let Some(client) = websocket.client.as_mut().and_then(|client| client.pusher_mut()) {
                 client.heard.note(cx.now);
@@ -177,13 +207,19 @@ impl Connection {
     /// The peer has closed its half. Unsent answers are still sent. A WebSocket or event stream ends, and so does a
     /// waiting long poll: a client that closes its half does not wait for the answer, and would be counted as a subscriber
     /// until then.
-    fn end_of_input(&mut self, cx: &mut Context) -> Next {
+    pub(super) fn end_of_input(&mut self, cx: &mut Context) -> Next {
         if self.awaits_answer() {
             // The connection is read again after the answer, and the end is found then.
             return Next::Wait;
         }
-        if self.outbox.is_empty() {
-            return Next::Drop;
+        if self.unsent_len() == 0 || self.stream.is_handshaking() {
+            if !self.stream.tls().is_some_and(TlsLayer::owes_end) {
+                self.note_broken_handshake(Reason::TlsClosed, cx);
+                return Next::Drop;
+            }
+            // The peer may wait to be told that we have heard it.
+            self.finish(cx);
+            return Next::Wait;
         }
         match self.life {
             Life::Http(_) | Life::LongPoll(_) => {
@@ -210,7 +246,10 @@ impl Connection {
     /// Whether it must not be read for now: the peer does not take its answers, or has sent a request while the one before
     /// it waits.
     pub(super) fn is_to_be_held(&self) -> bool {
-        self.outbox.is_high() || self.asks_ahead() || self.awaits_outcome() || self.awaits_judgement()
+        self.unsent_len() > OUTBOX_HIGH
+            || self.asks_ahead()
+            || self.awaits_outcome()
+            || self.awaits_judgement()
     }
 
     /// Whether a request has arrived while the one before it waits: for the delivery of its publication, for the backend, or

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::lag::FRESH_MS;
 use super::life::{Awaits, Life};
 use super::outbox::Outbox;
+use super::stream::Outlet;
 use super::subscriptions::{Entry, Subscriptions};
 use super::watching::name_of;
 use super::writing::{Writer, write_one, write_outbox, write_several};
@@ -39,6 +40,8 @@ enum Flushed {
     ReadOn,
     /// Everything is sent, and the server stops: close now.
     Leave,
+    /// The keys of its TLS session are used up but for the end: close now.
+    Spent,
     /// A publication has arrived for the long poll.
     Answer,
     /// The connection lags by too many bytes, or for too long.
@@ -77,6 +80,7 @@ impl Connection {
                 Ok(Flushed::Taken) => return Next::Carry,
                 Ok(Flushed::Over) => return Next::Drop,
                 Ok(Flushed::Leave) => self.close(CloseCode::GOING_AWAY, GOODBYE, cx),
+                Ok(Flushed::Spent) => self.end_spent(cx),
                 Ok(Flushed::Answer) => {
                     self.answer_poll(cx);
                     // A request may have arrived during the wait.
@@ -131,6 +135,9 @@ impl Connection {
             && !was_refused
         {
             self.expect_progress(cx);
+        }
+        if self.is_spent() {
+            return Ok(Flushed::Spent);
         }
         if self.is_lagging(cx) {
             return Ok(Flushed::Lagged);
@@ -198,8 +205,9 @@ impl Connection {
     /// a write ends before a publication that excludes it; of several, the number of runs is bounded.
     pub(super) fn write_once(&mut self, cx: &mut Context) -> io::Result<bool> {
         let Self { stream, outbox, subscriptions, .. } = self;
-        let Context { hub, counters, pipe, .. } = cx;
-        let mut writer = Writer { stream, pipe, sent: &mut counters.bytes_sent };
+        let Context { hub, counters, pipe, sealing, .. } = cx;
+        let outlet = Outlet { pipe, sealing, sent: &mut counters.bytes_sent };
+        let mut writer = Writer { stream, outlet };
         match subscriptions {
             Subscriptions::None => write_outbox(&mut writer, outbox),
             Subscriptions::One(Entry { replay: Some(_), .. }) => write_outbox(&mut writer, outbox),
@@ -208,7 +216,12 @@ impl Connection {
         }
     }
 
-    fn after_write(&mut self, cx: &Context) -> io::Result<Flushed> {
+    fn say_end(&mut self, cx: &mut Context) -> io::Result<()> {
+        let Context { counters, pipe, sealing, .. } = cx;
+        self.stream.end(&mut Outlet { pipe, sealing, sent: &mut counters.bytes_sent })
+    }
+
+    fn after_write(&mut self, cx: &mut Context) -> io::Result<Flushed> {
         if self.outbox.is_empty() {
             match &mut self.life {
                 Life::Carried(session) if session.is_closing => return Ok(Flushed::Over),
@@ -230,10 +243,13 @@ impl Connection {
             return Ok(Flushed::Leave);
         }
         if matches!(self.life, Life::Finishing) && self.outbox.is_empty() {
-            self.linger(cx.now);
-            self.stream.close_half()?;
-            // The peer may have closed its half already, and no further edge would announce it.
-            return Ok(Flushed::ReadOn);
+            self.say_end(cx)?;
+            if self.stream.sealed_len() == 0 {
+                self.linger(cx.now);
+                self.stream.close_half()?;
+                // The peer may have closed its half already, and no further edge would announce it.
+                return Ok(Flushed::ReadOn);
+            }
         }
         if self.is_flooded(cx) {
             return Ok(Flushed::Flooded);

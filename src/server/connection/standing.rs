@@ -6,8 +6,10 @@
 use std::sync::Arc;
 
 use super::context::Context;
+use super::grants::Tenure;
 use super::life::{After, EventStream, Expects, Http, Life, Messages};
 use super::{Connection, Next};
+use crate::backend::Person;
 use crate::commands::{Command, Fault, FaultKind, Limits, Reference, answer, parse};
 use crate::http::{self, Response, StreamEvent};
 use crate::server::access::{Identity, Pass, Refusal, Verdict};
@@ -121,7 +123,7 @@ impl Connection {
         if who.as_ref().is_some_and(|who| who.ended_by().is_some()) {
             return (false, Next::Wait);
         }
-        let is_revoked = who.as_ref().is_some_and(|who| passes.iter().any(|pass| pass.fits(who)));
+        let is_revoked = passes.iter().any(|pass| self.is_revoked_by(pass));
         let Err(refusal) = self.check_reading(who.as_deref(), passes, cx) else {
             self.expel_from_forbidden(cx);
             self.expel_from_closed(cx);
@@ -145,6 +147,25 @@ impl Connection {
         (is_revoked, if is_request { Next::Read } else { Next::Wait })
     }
 
+    /// Whether a revocation is of its token, or of a user as whom its backend let it in, to whatever it reads.
+    pub fn is_revoked_by(&self, pass: &Pass) -> bool {
+        self.identity.as_ref().is_some_and(|who| pass.fits(who))
+            || self.persons().any(|person| pass.check_person(person).is_err())
+    }
+
+    /// As whom the backend let it in. Who has shown a token may be another user to the backend.
+    fn persons(&self) -> impl Iterator<Item = &Person> {
+        let adopted = self.identity.as_deref().and_then(Identity::person).map(|person| &**person);
+        adopted.into_iter().chain(self.tenure().into_iter().flat_map(Tenure::persons))
+    }
+
+    /// Checks that what let the client in is still good, and that no user as whom its backend let it in is revoked by one of
+    /// `passes`.
+    fn check_known(&self, who: Option<&Identity>, passes: &[Arc<Pass>], cx: &Context) -> Result<(), Refusal> {
+        cx.check_known(who)?;
+        passes.iter().try_for_each(|pass| self.persons().try_for_each(|person| pass.check_person(person)))
+    }
+
     /// Checks that the client is still who it was, was not revoked by one of `passes`, and may still read what it asked for,
     /// or publish what it is sending. The subscriptions of clients of commands and of Pusher end one by one.
     fn check_reading(
@@ -157,14 +178,14 @@ impl Connection {
             Life::WebSocket(websocket) if !websocket.is_open() => return Ok(()),
             Life::WebSocket(websocket) => match websocket.messages {
                 Messages::Pusher => return Ok(()),
-                Messages::Commands | Messages::Program(_) => return check_known(who, passes, cx),
+                Messages::Commands | Messages::Program(_) => return self.check_known(who, passes, cx),
                 Messages::Published(_) | Messages::Enveloped(_) => {}
             },
-            Life::Http(http) => return check_body(http, who, passes, cx),
+            Life::Http(http) => return self.check_body(http, who, passes, cx),
             Life::EventStream(_) | Life::LongPoll(_) => {}
             Life::Carried(_) | Life::Carrier(_) | Life::Finishing | Life::Lingering => return Ok(()),
         }
-        check_known(who, passes, cx)?;
+        self.check_known(who, passes, cx)?;
         for entry in self.subscriptions.entries() {
             let channel = cx.hub.channel(entry.subscription);
             if channel.accompanied().is_some() {
@@ -178,6 +199,28 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Checks that the client may still publish what it is sending, if it is sending a publication.
+    fn check_body(
+        &self,
+        http: &Http,
+        who: Option<&Identity>,
+        passes: &[Arc<Pass>],
+        cx: &Context,
+    ) -> Result<(), Refusal> {
+        match &http.expects {
+            Expects::Body { intent: Intent::Publish(publication), .. } => {
+                self.check_known(who, passes, cx)?;
+                match cx.access.may_publish(who, &publication.channel) {
+                    Verdict::No(refusal) => Err(refusal),
+                    Verdict::Yes | Verdict::Ask(_) => Ok(()),
+                }
+            }
+            // Each of its channels is checked when the body is there.
+            Expects::Body { intent: Intent::Batch(_), .. } => self.check_known(who, passes, cx),
+            _ => Ok(()),
+        }
     }
 
     fn end_now(&mut self, refusal: &Refusal, cx: &mut Context) {
@@ -275,38 +318,6 @@ impl Connection {
                 self.end_with(&refusal, cx);
             }
         }
-    }
-}
-
-/// Checks that what let the client in is still good, and that it is not a user of the backend whom one of `passes` revokes.
-fn check_known(who: Option<&Identity>, passes: &[Arc<Pass>], cx: &Context) -> Result<(), Refusal> {
-    cx.check_known(who)?;
-    match who {
-        Some(who) => passes.iter().try_for_each(|pass| pass.check_person(who)),
-        None => Ok(()),
-    }
-}
-
-/// Checks that the client may still publish what it is sending, if it is sending a publication.
-fn check_body(
-    http: &Http,
-    who: Option<&Identity>,
-    passes: &[Arc<Pass>],
-    cx: &Context,
-) -> Result<(), Refusal> {
-    match &http.expects {
-        Expects::Body { intent: Intent::Publish(publication), .. } => {
-            check_known(who, passes, cx)?;
-            match cx.access.may_publish(who, &publication.channel) {
-                Verdict::No(refusal) => Err(refusal),
-                Verdict::Yes | Verdict::Ask(_) => Ok(()),
-            }
-        }
-        // Each of its channels is checked when the body is there.
-        Expects::Body { intent: Intent::Batch(_), .. } | Expects::ProgramBody(_) => {
-            check_known(who, passes, cx)
-        }
-        _ => Ok(()),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::server::broker::mailbox::mailboxes;
 use crate::server::broker::retention::Retention;
 use crate::server::connection::stream::Stream;
 use crate::server::connection::timeouts::Due;
+use crate::server::outbound::Trust;
 use crate::server::shared::Shared;
 use crate::token::{Key, Keys};
 
@@ -26,7 +27,7 @@ fn context(config: Config) -> Context {
     let poll = Poll::new().unwrap();
     let mailboxes = mailboxes(std::slice::from_ref(&poll), Token(0)).unwrap();
     let broker = Broker::new(mailboxes, 0, Retention::new(&config), Engine::Local);
-    let mut cx = Context::new(0, Arc::new(Shared::new(config, broker, 10)));
+    let mut cx = Context::new(0, Arc::new(Shared::new(config, broker, 10, &Trust::default())));
     cx.began_unix_ms = BEGAN_S * 1000;
     cx.now = Millis(5000);
     cx

@@ -1,9 +1,9 @@
 //! The socket of a connection: the one place that reads, writes and half-closes it.
 //!
-//! What the bytes mean is not known here. The socket is plain TCP. A session over HTTP requests has none of its own, and
-//! writes into a [`Pipe`].
+//! What the bytes mean is not known here. The socket is TCP, plain or with a [`TlsLayer`] between. A session over HTTP
+//! requests has none of its own, and writes into a [`Pipe`].
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::{IpAddr, Shutdown};
 #[cfg(target_os = "linux")]
 use std::time::Duration;
@@ -12,6 +12,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use super::pipe::Pipe;
+use super::tls::{Arrival, Progress, Sealing, TlsLayer, read_some, write_some};
 
 /// How many bytes of a connection the system may hold that it cannot send yet. At 100 Mbit/s they last for 5 ms, a turn of
 /// a busy loop; twice as many were measured to make no difference to the fan-out.
@@ -28,8 +29,20 @@ pub const UNSENT_LATEST_MAX: u32 = 16 * 1024;
 pub struct Stream {
     /// `None` for a session over HTTP requests.
     socket: Option<TcpStream>,
+    tls: Option<Box<TlsLayer>>,
     room: Room,
     has_ended: bool,
+}
+
+/// What a write takes besides the bytes.
+#[derive(Debug)]
+pub struct Outlet<'a> {
+    /// Where a session without a socket writes.
+    pub pipe: &'a mut Pipe,
+    /// Where records are made.
+    pub sealing: &'a mut Sealing,
+    /// Counts the bytes that the socket takes.
+    pub sent: &'a mut u64,
 }
 
 /// Whether the socket takes more bytes, as far as is known.
@@ -46,12 +59,17 @@ enum Room {
 impl Stream {
     /// A socket that has just been accepted.
     pub fn new(socket: TcpStream) -> Self {
-        Self { socket: Some(socket), room: Room::Free, has_ended: false }
+        Self { socket: Some(socket), tls: None, room: Room::Free, has_ended: false }
+    }
+
+    /// The same, whose peer speaks TLS.
+    pub fn over_tls(socket: TcpStream, tls: Box<TlsLayer>) -> Self {
+        Self { tls: Some(tls), ..Self::new(socket) }
     }
 
     /// That of a session over HTTP requests, none of which carries it yet.
     pub fn without_socket() -> Self {
-        Self { socket: None, room: Room::Full, has_ended: false }
+        Self { socket: None, tls: None, room: Room::Full, has_ended: false }
     }
 
     /// Sets the socket's options, and registers it under `token`.
@@ -124,48 +142,48 @@ impl Stream {
         }
     }
 
-    /// Reads once. `Ok(None)` if the socket is empty; `Ok(Some(0))` at the end of input.
+    /// Reads once, at most `len_max` bytes. `Ok(None)` if the socket is empty; what arrived has no bytes at the end of input.
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    pub fn read(&mut self, buffer: &mut [u8], len_max: usize) -> io::Result<Option<Arrival>> {
         let Some(socket) = &mut self.socket else { return Ok(None) };
-        loop {
-            match socket.read(buffer) {
-                Ok(len) => return Ok(Some(len)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+        if let Some(tls) = &mut self.tls {
+            return tls.read(socket, buffer, len_max);
         }
+        let Some(len) = read_some(socket, &mut buffer[..len_max])? else { return Ok(None) };
+        Ok(Some(Arrival { carried: len, bytes: 0..len, is_all: len < len_max, ..Arrival::default() }))
     }
 
-    /// Writes the runs in order, with one system call unless a signal interrupts it. Returns how many bytes were written.
-    /// If not all were, the socket takes no more until an edge announces room. Without a socket, `pipe` takes what it has room
-    /// for.
+    /// Writes the runs in order, with one system call unless a signal interrupts it; with TLS, with one for each record.
+    /// Returns how many of their bytes were taken. If not all were, the socket takes no more until an edge announces room.
+    /// Without a socket, the pipe takes what it has room for.
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn write(&mut self, runs: &[IoSlice<'_>], pipe: &mut Pipe) -> io::Result<usize> {
+    pub fn write(&mut self, runs: &[IoSlice<'_>], outlet: &mut Outlet<'_>) -> io::Result<usize> {
+        if let (Some(tls), Some(socket)) = (&mut self.tls, &mut self.socket) {
+            let progress = tls.write(socket, runs, outlet.sealing)?;
+            return Ok(self.note(progress, outlet));
+        }
         let len: usize = runs.iter().map(|run| run.len()).sum();
         let mut unempty = runs.iter().filter(|run| !run.is_empty());
         // A single run is the common case, and saves the kernel the walk over a vector.
         let single = unempty.next().filter(|_| unempty.next().is_none());
-        let written = loop {
-            let written = match (&mut self.socket, single) {
-                (Some(socket), Some(run)) => socket.write(run),
-                (Some(socket), None) => socket.write_vectored(runs),
-                (None, _) => Ok(pipe.write(runs)),
-            };
-            match written {
-                Ok(written) => break written,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break 0,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        };
+        let written = write_some(|| match (&mut self.socket, single) {
+            (Some(socket), Some(run)) => socket.write(run),
+            (Some(socket), None) => socket.write_vectored(runs),
+            (None, _) => Ok(outlet.pipe.write(runs)),
+        })?;
+        *outlet.sent += written as u64;
         self.room = if written == len { Room::Free } else { Room::Full };
         Ok(written)
+    }
+
+    fn note(&mut self, progress: Progress, outlet: &mut Outlet<'_>) -> usize {
+        *outlet.sent += progress.sent as u64;
+        self.room = if progress.is_whole { Room::Free } else { Room::Full };
+        progress.taken
     }
 
     /// Closes our half.
@@ -179,12 +197,45 @@ impl Stream {
             _ => Ok(()),
         }
     }
+}
 
+/// TLS.
+impl Stream {
+    /// Its TLS, if its peer speaks that.
+    pub fn tls(&self) -> Option<&TlsLayer> {
+        self.tls.as_deref()
+    }
+
+    /// Whether a handshake has to be completed before requests come.
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// How many bytes were sealed and not sent yet.
+    pub fn sealed_len(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.sealed_len())
+    }
+
+    /// Says to a peer with TLS that nothing more follows, unless it was told before. Call it when all is written; after that,
+    /// nothing can be.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn end(&mut self, outlet: &mut Outlet<'_>) -> io::Result<()> {
+        if let (Some(tls), Some(socket)) = (&mut self.tls, &mut self.socket) {
+            let progress = tls.end(socket, outlet.sealing)?;
+            self.note(progress, outlet);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Stream {
     /// Bounds the bytes that the system holds and cannot send yet to about this many and one segment (64 KiB). The rest
     /// stays in the log, where it can still be skipped, and where the server sees whether the peer takes it. Bytes on
     /// their way to the peer, or in its buffer, do not count, so the throughput of a peer stays the same. On systems
     /// without this option the system's own buffer decides, which may be several MiB.
-    #[cfg(target_os = "linux")]
     pub fn bound_unsent(&self, unsent_max: u32) {
         // If the system refuses, its own buffer decides.
         let _ = self.option(|socket| socket.set_tcp_notsent_lowat(unsent_max));
@@ -194,13 +245,11 @@ impl Stream {
     /// own: the only sign of
     /// life of a peer that never sends. On systems without this option the system's own timeout decides, a quarter of an
     /// hour or more.
-    #[cfg(target_os = "linux")]
     pub fn expect_acknowledgement(&self, within: Option<Duration>) {
         // If the system refuses, its own timeout decides.
         let _ = self.option(|socket| socket.set_tcp_user_timeout(within));
     }
 
-    #[cfg(target_os = "linux")]
     fn option<T>(&self, call: impl FnOnce(socket2::SockRef<'_>) -> T) -> Option<T> {
         self.socket.as_ref().map(|socket| call(socket2::SockRef::from(socket)))
     }
@@ -213,16 +262,20 @@ mod tests {
     #[test]
     fn without_a_socket_what_the_pipe_has_no_room_for_waits_as_for_a_full_socket() {
         let (mut stream, mut pipe) = (Stream::without_socket(), Pipe::default());
+        let write = |stream: &mut Stream, bytes: &[u8], pipe: &mut Pipe| {
+            let mut outlet = Outlet { pipe, sealing: &mut Sealing::default(), sent: &mut 0 };
+            stream.write(&[IoSlice::new(bytes)], &mut outlet).unwrap()
+        };
         assert!(!stream.is_writable(), "nothing carries it yet");
-        assert!(stream.read(&mut [0]).unwrap().is_none());
+        assert!(stream.read(&mut [0], 1).unwrap().is_none());
         stream.make_room();
         pipe.open(1);
-        assert_eq!(stream.write(&[IoSlice::new(b"a\nb\n")], &mut pipe).unwrap(), 2);
+        assert_eq!(write(&mut stream, b"a\nb\n", &mut pipe), 2);
         assert!(!stream.is_writable());
         assert_eq!(pipe.take(), b"a\n");
         stream.make_room();
         pipe.open(1);
-        assert_eq!(stream.write(&[IoSlice::new(b"b\n")], &mut pipe).unwrap(), 2);
+        assert_eq!(write(&mut stream, b"b\n", &mut pipe), 2);
         assert!(stream.is_writable());
     }
 

@@ -103,6 +103,7 @@ impl Connection {
             match decision {
                 Decision::Yes(grant) => {
                     (held.ends_at, held.sees) = (Millis(grant.ends_at_ms), grant.sees);
+                    held.person = grant.person.clone();
                     continue;
                 }
                 Decision::Fault(_) if cx.now.0 < held.ends_at.0.saturating_add(grace_ms) => continue,

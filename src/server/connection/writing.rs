@@ -5,8 +5,7 @@
 use std::io::{self, IoSlice};
 
 use super::outbox::Outbox;
-use super::pipe::Pipe;
-use super::stream::Stream;
+use super::stream::{Outlet, Stream};
 use super::subscriptions::Several;
 use crate::hub::{Hub, Subscription};
 
@@ -18,15 +17,22 @@ const RUNS_MAX: usize = 128;
 /// What bytes are written to: a socket, or for a session over HTTP requests the pipe.
 pub struct Writer<'a> {
     pub stream: &'a mut Stream,
-    pub pipe: &'a mut Pipe,
-    pub sent: &'a mut u64,
+    pub outlet: Outlet<'a>,
 }
 
 impl Writer<'_> {
     fn write(&mut self, runs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let written = self.stream.write(runs, self.pipe)?;
-        *self.sent += written as u64;
-        Ok(written)
+        self.stream.write(runs, &mut self.outlet)
+    }
+
+    /// There is no plaintext to be written. What was sealed before still is.
+    fn write_sealed(&mut self) -> io::Result<()> {
+        if self.stream.sealed_len() == 0 {
+            self.stream.forget_refusal();
+        } else {
+            self.write(&[])?;
+        }
+        Ok(())
     }
 }
 
@@ -34,7 +40,7 @@ impl Writer<'_> {
 pub fn write_outbox(writer: &mut Writer<'_>, outbox: &mut Outbox) -> io::Result<bool> {
     let len = outbox.unsent().len();
     if len == 0 {
-        writer.stream.forget_refusal();
+        writer.write_sealed()?;
         return Ok(false);
     }
     let written = writer.write(&[IoSlice::new(outbox.unsent())])?;
@@ -53,7 +59,7 @@ pub fn write_one(
     let outbox_len = outbox.unsent().len();
     let len = outbox_len + unread.len();
     if len == 0 {
-        writer.stream.forget_refusal();
+        writer.write_sealed()?;
         return Ok(false);
     }
     let (started_len, written) = if outbox_len == 0 {
@@ -96,7 +102,7 @@ pub fn write_several(
     }
     let mut left = 0;
     if runs.as_slice().is_empty() {
-        writer.stream.forget_refusal();
+        writer.write_sealed()?;
     } else {
         let started_len = started.len();
         let outbox_len = outbox.unsent().len();

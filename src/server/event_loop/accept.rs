@@ -6,9 +6,10 @@ use super::EventLoop;
 use super::acceptor::{Accepted, Turned};
 use super::arrivals::OPERATORS_MAX;
 use crate::server::api::routes::Door;
-use crate::server::broker::mailbox::Incoming;
+use crate::server::broker::mailbox::{Incoming, Opening};
 use crate::server::connection::context::Context;
 use crate::server::connection::stream::Stream;
+use crate::server::connection::tls::TlsLayer;
 use crate::server::connection::{Connection, Next};
 use crate::server::metrics::refusals::Reason;
 
@@ -26,7 +27,9 @@ impl EventLoop {
         let Self { arrivals, context: cx, .. } = self;
         let Some(acceptor) = &mut arrivals.acceptor else { return };
         let operators_room = OPERATORS_MAX.saturating_sub(arrivals.operators_len);
-        let accepted = acceptor.accept([cx.shared.room(), operators_room], &cx.shared.limits, cx.now);
+        let rooms = [cx.shared.room(), operators_room];
+        let is_resting = cx.shared.handshakes.are_too_many();
+        let accepted = acceptor.accept(rooms, &cx.shared.limits, is_resting, cx.now);
         cx.counters.accepted += (accepted.incoming.len() + accepted.operators.len()) as u64;
         cx.counters.bytes_sent += accepted.refused_len as u64;
         note_refused(&accepted, cx);
@@ -38,16 +41,25 @@ impl EventLoop {
         }
         for socket in accepted.operators {
             self.arrivals.operators_len += 1;
-            self.take_in(Incoming { socket, seat: None, has_proxy_header: false }, Door::Metrics);
+            self.take_in(Incoming { socket, seat: None, opening: Opening::Request }, Door::Metrics);
         }
     }
 
     fn take_in(&mut self, incoming: Incoming, door: Door) {
         let now = self.context.now;
-        let mut connection = Connection::new(Stream::new(incoming.socket), now, door);
-        connection.arrive(incoming.seat, incoming.has_proxy_header);
+        let Incoming { socket, seat, opening } = incoming;
+        let stream = match self.context.shared.begin_tls(opening) {
+            Some(session) => Stream::over_tls(socket, TlsLayer::new(session)),
+            None => Stream::new(socket),
+        };
+        let is_tls = stream.is_handshaking();
+        let mut connection = Connection::new(stream, now, door);
+        connection.arrive(seat, opening);
         let key = self.connections.insert(connection);
-        self.context.counters.add_connection();
+        self.context.counters.add_connection(is_tls);
+        if is_tls {
+            self.handshakes.begin(now, key);
+        }
         let connection = self.connections.get_mut(key).expect("it has just been inserted");
         let is_registered = connection.stream.register(self.poll.registry(), key.token()).is_ok();
         // Probes are answered until the loop ends.

@@ -13,10 +13,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::http::{Framing, Response};
 use crate::server::api::answers;
-use crate::server::broker::mailbox::Incoming;
+use crate::server::broker::mailbox::{Incoming, Opening};
 use crate::server::clock::{self, Millis};
 use crate::server::connection::table::special_token;
 use crate::server::limits::{Counts, Limits, Seat, TooMany};
+use crate::server::tls::received::INTERNAL_ERROR;
 
 /// Connections that the kernel holds before they are accepted; it cuts the number to its own limit (4,096 on
 /// Linux). When thousands of clients reconnect at once, those that a turn does not accept wait here.
@@ -49,8 +50,8 @@ pub struct Acceptor {
     /// Whether the first listener is that of `--metrics-listen`. It is served before the others, so that a storm of clients
     /// does not delay a scrape.
     has_metrics: bool,
-    /// Which listeners' connections begin with a PROXY header.
-    has_proxy_header: Vec<bool>,
+    /// What the connections of each listener begin with.
+    openings: Vec<Opening>,
     /// The origin whose pages may read the refusal: `*` or none, since no request has been read that names one.
     allow_origin: Option<&'static str>,
     /// Which listeners may have waiting connections. There is no further edge until all of them are accepted.
@@ -105,20 +106,19 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Acceptor {
-    /// Registers the listeners, each with whether its connections begin with a PROXY header, and the metrics listener if there
-    /// is one. Pages of `allow_origin` may read refusals.
+    /// Registers the listeners, each with what its connections begin with, and the metrics listener if there is one. Pages of `allow_origin` may read refusals.
     ///
     /// # Errors
     /// There are no descriptors for the reserve.
     pub fn new(
-        listeners: Vec<(TcpListener, bool)>,
+        listeners: Vec<(TcpListener, Opening)>,
         metrics: Option<TcpListener>,
         registry: &Registry,
         allow_origin: Option<&'static str>,
     ) -> io::Result<Self> {
         let has_metrics = metrics.is_some();
-        let operators = metrics.into_iter().map(|listener| (listener, false));
-        let (mut listeners, has_proxy_header): (Vec<_>, Vec<_>) = operators.chain(listeners).unzip();
+        let operators = metrics.into_iter().map(|listener| (listener, Opening::Request));
+        let (mut listeners, openings): (Vec<_>, Vec<_>) = operators.chain(listeners).unzip();
         for (index, listener) in listeners.iter_mut().enumerate() {
             registry.register(listener, special_token(FIRST_LISTENER + index), Interest::READABLE)?;
         }
@@ -128,16 +128,7 @@ impl Acceptor {
         }
         let is_ready = vec![false; listeners.len()];
         let (refused, paused_until) = (VecDeque::new(), None);
-        Ok(Self {
-            listeners,
-            has_metrics,
-            has_proxy_header,
-            allow_origin,
-            is_ready,
-            spares,
-            refused,
-            paused_until,
-        })
+        Ok(Self { listeners, has_metrics, openings, allow_origin, is_ready, spares, refused, paused_until })
     }
 
     /// Closes the listeners for clients, and keeps the metrics listener if there is one.
@@ -146,7 +137,7 @@ impl Acceptor {
             return None;
         }
         self.listeners.truncate(1);
-        self.has_proxy_header.truncate(1);
+        self.openings.truncate(1);
         self.is_ready.truncate(1);
         Some(self)
     }
@@ -160,15 +151,22 @@ impl Acceptor {
     }
 
     /// Accepts waiting connections: at most as many clients and as many connections of the metrics listener as `rooms` says.
-    /// The others are refused, and so are clients whose addresses are past their limits.
-    pub fn accept(&mut self, mut rooms: [usize; 2], limits: &Limits, now: Millis) -> Accepted {
+    /// The others are refused, and so are clients whose addresses are past their limits. Where `is_resting`, those that begin
+    /// with TLS are left to the system for now.
+    pub fn accept(
+        &mut self,
+        mut rooms: [usize; 2],
+        limits: &Limits,
+        is_resting: bool,
+        now: Millis,
+    ) -> Accepted {
         let mut accepted = Accepted::default();
         if self.paused_until.is_some_and(|until| now < until) {
             return accepted;
         }
         self.paused_until = None;
         for _ in 0..ACCEPTS_PER_TURN_MAX {
-            let Some(index) = self.is_ready.iter().position(|&is_ready| is_ready) else { break };
+            let Some(index) = self.next_ready(is_resting) else { break };
             let is_metrics = self.has_metrics && index == 0;
             let room = &mut rooms[usize::from(is_metrics)];
             match self.listeners[index].accept() {
@@ -177,16 +175,16 @@ impl Acceptor {
                     accepted.operators.push(socket);
                 }
                 Ok((socket, peer)) if *room > 0 => {
-                    let has_proxy_header = self.has_proxy_header[index];
-                    match judge(peer.ip(), has_proxy_header, limits, now) {
+                    let opening = self.openings[index];
+                    match judge(peer.ip(), opening, limits, now) {
                         Ok(seat) => {
                             *room -= 1;
-                            accepted.incoming.push(Incoming { socket, seat, has_proxy_header });
+                            accepted.incoming.push(Incoming { socket, seat, opening });
                         }
                         Err(turned) => {
                             if let Turned::TooMany(too_many) = &turned {
-                                accepted.refused_len +=
-                                    self.refuse(socket, &Response::from(too_many), self.allow_origin, now);
+                                let answer = self.refusal(&Response::from(too_many), index);
+                                accepted.refused_len += self.refuse(socket, &answer, now);
                             }
                             accepted.turned_away.push((peer.ip(), turned));
                         }
@@ -194,8 +192,8 @@ impl Acceptor {
                 }
                 Ok((socket, _)) => {
                     accepted.refused += 1;
-                    let allow_origin = self.allow_origin.filter(|_| !is_metrics);
-                    accepted.refused_len += self.refuse(socket, &answers::over_capacity(), allow_origin, now);
+                    let answer = self.refusal(&answers::over_capacity(), index);
+                    accepted.refused_len += self.refuse(socket, &answer, now);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.is_ready[index] = false,
                 Err(error) if is_the_peers(&error) => {}
@@ -213,6 +211,12 @@ impl Acceptor {
         accepted
     }
 
+    /// The first listener with a connection that may be accepted.
+    fn next_ready(&self, is_resting: bool) -> Option<usize> {
+        let mut ready = self.is_ready.iter().zip(&self.openings);
+        ready.position(|(&is_ready, &opening)| is_ready && !(is_resting && opening == Opening::Tls))
+    }
+
     /// Closes the refused sockets whose time is up, and fills the reserve of descriptors again.
     pub fn expire(&mut self, now: Millis) {
         while self.refused.front().is_some_and(|&(until, _)| until <= now) {
@@ -225,8 +229,13 @@ impl Acceptor {
     }
 
     /// Whether a connection is known to be waiting and may be accepted at once.
-    pub fn has_more(&self) -> bool {
-        self.paused_until.is_none() && self.is_ready.contains(&true)
+    pub fn has_more(&self, is_resting: bool) -> bool {
+        self.paused_until.is_none() && self.next_ready(is_resting).is_some()
+    }
+
+    /// Whether a connection is known to be waiting that may be accepted once fewer handshakes wait.
+    pub fn has_resting(&self) -> bool {
+        self.next_ready(true) != self.next_ready(false)
     }
 
     /// When [`Acceptor::expire`] or a paused accept is due.
@@ -235,14 +244,13 @@ impl Acceptor {
         refused.into_iter().chain(self.paused_until).min()
     }
 
-    /// Answers, and closes our half; the socket is held for a moment. Returns how many bytes were written.
-    fn refuse(
-        &mut self,
-        mut socket: TcpStream,
-        response: &Response,
-        allow_origin: Option<&str>,
-        now: Millis,
-    ) -> usize {
+    /// What a client of a listener is told that is not let in. Where TLS is spoken it is an alert in clear, since a handshake
+    /// for who is refused would cost more than one who is let in.
+    fn refusal(&self, response: &Response, index: usize) -> Vec<u8> {
+        if self.openings[index] == Opening::Tls {
+            return INTERNAL_ERROR.to_vec();
+        }
+        let is_metrics = self.has_metrics && index == 0;
         let date = clock::http_date();
         let mut answer = Vec::new();
         response.encode(
@@ -251,13 +259,19 @@ impl Acceptor {
                 date: &date,
                 keep_alive: false,
                 head_only: false,
-                allow_origin,
+                allow_origin: self.allow_origin.filter(|_| !is_metrics),
                 allows_credentials: false,
                 varies_by_origin: false,
+                hsts_s: None,
             },
         );
+        answer
+    }
+
+    /// Answers, and closes our half; the socket is held for a moment. Returns how many bytes were written.
+    fn refuse(&mut self, mut socket: TcpStream, answer: &[u8], now: Millis) -> usize {
         // A new socket has room for 300 bytes; a peer that has gone needs no answer.
-        let written = socket.write(&answer).unwrap_or(0);
+        let written = socket.write(answer).unwrap_or(0);
         if written < answer.len() || socket.shutdown(Shutdown::Write).is_err() {
             return written;
         }
@@ -275,8 +289,8 @@ impl Acceptor {
 
 /// Whether a client may come in, by its address. Connections of a trusted proxy are counted later: for the clients that it
 /// speaks for.
-fn judge(peer: IpAddr, has_proxy_header: bool, limits: &Limits, now: Millis) -> Result<Option<Seat>, Turned> {
-    if has_proxy_header {
+fn judge(peer: IpAddr, opening: Opening, limits: &Limits, now: Millis) -> Result<Option<Seat>, Turned> {
+    if opening == Opening::ProxyHeader {
         return if limits.is_proxy(peer) { Ok(None) } else { Err(Turned::NoProxy) };
     }
     limits.enter(peer, Counts::Handshake, now).map_err(Turned::TooMany)
@@ -307,17 +321,22 @@ mod tests {
     fn a_client_is_counted_when_it_is_accepted_unless_a_trusted_proxy_speaks_for_it() {
         let trust_proxy = vec!["10.0.0.0/8".parse().unwrap()];
         let limits = Limits::new(&Config { ip_connections: Some(1), trust_proxy, ..Config::default() });
-        let judge =
-            |peer: &str, has_proxy_header| judge(peer.parse().unwrap(), has_proxy_header, &limits, Millis(0));
-        let seat = judge("203.0.113.9", false).unwrap().unwrap();
-        assert!(matches!(judge("203.0.113.9", false), Err(Turned::TooMany(TooMany::Connections(1)))));
+        let judge = |peer: &str, opening| judge(peer.parse().unwrap(), opening, &limits, Millis(0));
+        let seat = judge("203.0.113.9", Opening::Request).unwrap().unwrap();
+        assert!(matches!(
+            judge("203.0.113.9", Opening::Request),
+            Err(Turned::TooMany(TooMany::Connections(1)))
+        ));
         limits.leave(seat, Millis(0));
-        assert!(judge("203.0.113.9", false).unwrap().is_some());
+        assert!(judge("203.0.113.9", Opening::Request).unwrap().is_some());
         for _ in 0..3 {
-            assert_eq!(judge("10.0.0.1", false).unwrap(), None);
-            assert_eq!(judge("::ffff:10.0.0.1", true).unwrap(), None);
-            assert!(matches!(judge("203.0.113.10", true), Err(Turned::NoProxy)));
+            assert_eq!(judge("10.0.0.1", Opening::Request).unwrap(), None);
+            assert_eq!(judge("::ffff:10.0.0.1", Opening::ProxyHeader).unwrap(), None);
+            assert!(matches!(judge("203.0.113.10", Opening::ProxyHeader), Err(Turned::NoProxy)));
         }
-        assert!(judge("203.0.113.10", false).unwrap().is_some(), "who was turned away used up nothing");
+        assert!(
+            judge("203.0.113.10", Opening::Request).unwrap().is_some(),
+            "who was turned away used up nothing"
+        );
     }
 }

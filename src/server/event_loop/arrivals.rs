@@ -43,9 +43,14 @@ impl Arrivals {
         }
     }
 
-    /// Whether sockets are waiting that the last turn did not accept.
-    pub fn has_more(&self) -> bool {
-        self.acceptor.as_ref().is_some_and(Acceptor::has_more)
+    /// Whether sockets are waiting that the last turn did not accept, and may be accepted now.
+    pub fn has_more(&self, is_resting: bool) -> bool {
+        self.acceptor.as_ref().is_some_and(|acceptor| acceptor.has_more(is_resting))
+    }
+
+    /// Whether sockets are waiting that may be accepted once fewer handshakes wait.
+    pub fn has_resting(&self) -> bool {
+        self.acceptor.as_ref().is_some_and(Acceptor::has_resting)
     }
 
     /// When [`Arrivals::expire`] is due next.

@@ -1,5 +1,5 @@
-//! The evict phase: `--max-memory` is compared with what is held for clients; above it history is evicted, then connections
-//! are closed.
+//! The evict phase: `--max-memory` is compared with what is held for clients; above it verified tokens are
+//! forgotten, then history is evicted, then connections are closed.
 //!
 //! The hub counts the bytes of logs and each connection its own; here the sums are reported and compared.
 
@@ -22,8 +22,8 @@ const RELIEF_PAUSE_MS: u64 = 20;
 const RELIEF_PARTS: u64 = 64;
 
 impl EventLoop {
-    /// Reports how many bytes this loop holds. If all loops together hold more than `--max-memory`, history is evicted
-    /// first. If that is not enough, the connections of this loop that hold most are closed: those that lag furthest, or
+    /// Reports how many bytes this loop holds. If all loops together hold more than `--max-memory`, the tokens that were
+    /// verified are forgotten first, then history is evicted. If that is not enough, the connections of this loop that hold most are closed: those that lag furthest, or
     /// have most under way. A caught-up connection with nothing under way is never among them.
     pub(super) fn evict(&mut self) {
         self.report();
@@ -31,7 +31,11 @@ impl EventLoop {
         if !self.is_over_memory() {
             return;
         }
-        self.context.shared.budget.shed(&self.context.shared.broker, self.context.now);
+        // What only saves work goes first.
+        let shared = &self.context.shared;
+        shared.guard.shed(shared.budget.excess(&shared.broker));
+        shared.budget.hold_proofs(shared.guard.held_len());
+        shared.budget.shed(&shared.broker, self.context.now);
         if !self.is_over_memory() {
             return;
         }

@@ -21,6 +21,7 @@ impl EventLoop {
         while let Some((at, key)) = self.timers.pop(self.context.now) {
             self.expire_timer(at, key);
         }
+        self.make_room();
         self.sweep();
         self.first_loop.ticks.iter_mut().for_each(|every| every.tick(&self.context));
         self.expire_figures();

@@ -12,6 +12,8 @@ mod eviction;
 pub mod exchange;
 mod expire;
 mod flush;
+mod handshakes;
+mod handshaking;
 mod housekeeping;
 mod measure;
 mod read;
@@ -31,6 +33,7 @@ use arrivals::Arrivals;
 use burdens::Eviction;
 use drain::Drain;
 use exchange::Exchange;
+use handshakes::{Handshakes, REST};
 use housekeeping::{FirstLoop, Sweep};
 use mio::event::Event;
 use mio::{Events, Poll, Token};
@@ -79,6 +82,7 @@ pub struct EventLoop {
     /// The connections with unread input, and the buffer that all of them are read into.
     reads: ReadQueue,
     read_buffer: Vec<u8>,
+    handshakes: Handshakes,
     /// Connections to be flushed in this turn, besides the readers of dirty logs.
     touched: Vec<Key>,
     /// Connections to be dropped at the end of this turn.
@@ -116,6 +120,7 @@ impl EventLoop {
             exchange,
             reads: ReadQueue::default(),
             read_buffer: vec![0; READ_BUFFER_LEN],
+            handshakes: Handshakes::default(),
             touched: Vec::new(),
             doomed: Vec::new(),
             drain: None,
@@ -303,11 +308,12 @@ impl EventLoop {
         let mut ended = vec![0; passes.len()];
         for key in self.connections.keys().collect::<Vec<_>>() {
             let Some((connection, cx)) = self.with(key) else { continue };
-            let who = connection.identity.clone();
+            // Asked before: who has ended is nobody any more.
+            let fitting = (0..passes.len()).filter(|&at| connection.is_revoked_by(&passes[at]));
+            let fitting: Vec<usize> = fitting.collect();
             let (is_revoked, next) = connection.check_standing(&passes, cx);
-            if is_revoked && let Some(who) = who {
-                let fitting = passes.iter().zip(&mut ended).filter(|(pass, _)| pass.fits(&who));
-                fitting.for_each(|(_, count)| *count += 1);
+            if is_revoked {
+                fitting.into_iter().for_each(|at| ended[at] += 1);
             }
             self.touched.push(key);
             self.settle(key, next);
@@ -382,7 +388,8 @@ impl EventLoop {
     fn timeout(&self) -> Option<Duration> {
         if self.reads.has_queued()
             || self.reads.has_parked() && !self.context.is_congested()
-            || self.arrivals.has_more()
+            || self.handshakes.are_waiting()
+            || self.arrivals.has_more(self.is_resting())
             || self.context.is_leaving() && self.drain.is_none()
             || self.is_called()
         {
@@ -391,9 +398,16 @@ impl EventLoop {
         let deadlines = [self.timers.next(), self.arrivals.deadline(), self.eviction.deadline()];
         let deadlines = deadlines.into_iter().chain([self.reads.throttled_until()]);
         let deadlines = deadlines.chain(self.stop_deadlines()).chain(self.housekeeping_deadlines());
+        let deadlines = deadlines.chain([self.room_due_at()]);
         let until = deadlines.flatten().min().map(|then| self.context.shared.clock.until(then));
         let pause = self.reads.has_parked().then_some(CONGESTION_PAUSE);
-        until.into_iter().chain(pause).min()
+        let rest = self.arrivals.has_resting().then_some(REST);
+        until.into_iter().chain(pause).chain(rest).min()
+    }
+
+    /// Whether no more handshakes are to be begun for now.
+    fn is_resting(&self) -> bool {
+        self.context.shared.handshakes.are_too_many()
     }
 }
 

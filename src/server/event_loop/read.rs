@@ -30,9 +30,10 @@ impl EventLoop {
             let Some(key) = self.reads.queued.pop_front() else { break };
             self.read_connection(key);
         }
+        self.shake_hands();
     }
 
-    fn read_connection(&mut self, key: Key) {
+    pub(super) fn read_connection(&mut self, key: Key) {
         let Self { connections, context, read_buffer, .. } = self;
         let Some(connection) = connections.get_mut(key) else { return };
         connection.input = Input::Drained;
@@ -69,6 +70,9 @@ impl EventLoop {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if !connection.is_to_be_read() {
             connection.input = Input::Queued;
+            if connection.stream.is_handshaking() {
+                return self.queue_handshake(key);
+            }
             self.reads.queued.push_back(key);
         }
     }

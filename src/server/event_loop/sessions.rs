@@ -81,7 +81,7 @@ impl EventLoop {
         }
         let session = self.connections.insert(Connection::new_session(name.clone(), self.context.now));
         let at = Whereabouts { loop_index: here, connection: session.to_u64() };
-        self.context.counters.add_connection();
+        self.context.counters.add_connection(false);
         shared.placement.add(here);
         if !shared.sessions.add(&name, at) {
             // Another loop was faster.

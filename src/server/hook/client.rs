@@ -13,6 +13,8 @@ use ureq::typestate::WithBody;
 use crate::backend::{BODY_LEN_MAX, Call, Fault, Reply, Unreadable, read, signature};
 use crate::config::Backend;
 use crate::server::clock::{millis, unix_ms};
+use crate::server::outbound::Trust;
+use crate::server::outbound::trouble::Words;
 
 /// The field with the time and the signature of a call.
 const SIGNATURE_HEADER: &str = "Fanfare-Signature";
@@ -50,8 +52,8 @@ pub enum Failure {
 
 impl Client {
     /// For that many calls at once.
-    pub fn new(backend: &Backend, calls_max: usize) -> Self {
-        let config = Agent::config_builder()
+    pub fn new(backend: &Backend, calls_max: usize, trust: &Trust) -> Self {
+        let settings = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -62,10 +64,9 @@ impl Client {
             // What the client of this server has said, or nothing.
             .user_agent("")
             .accept("application/json, text/plain;q=0.9")
-            .proxy(None)
-            .build();
+            .proxy(None);
         Self {
-            agent: config.new_agent(),
+            agent: trust.apply(settings, &backend.url).build().new_agent(),
             url: backend.url.as_str().into(),
             secret: backend.secret.as_deref().map(Into::into),
             within: backend.timeout,
@@ -152,7 +153,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Timeout(within) => write!(f, "it did not answer within {within:?} (--auth-timeout)"),
             Self::HostNotFound => f.write_str("its host is not found"),
-            Self::Io(error) => error.fmt(f),
+            Self::Io(error) => Words(error).fmt(f),
             Self::Client(error) => error.fmt(f),
             Self::Answer(unreadable) => unreadable.fmt(f),
         }

@@ -29,7 +29,12 @@ fn run(url: &str, timeout: Duration) -> Scene {
     let mailboxes: Arc<[_]> = mailboxes(std::slice::from_ref(&poll), Token(0)).unwrap().into();
     let clock = Clock::start();
     let backend = Backend { timeout, secret: Some("the-secret".into()), ..Backend::new(url) };
-    Scene { hook: Hook::new(&backend, clock, Arc::clone(&mailboxes)), mailboxes, poll, clock }
+    Scene {
+        hook: Hook::new(&backend, clock, Arc::clone(&mailboxes), &Trust::default()),
+        mailboxes,
+        poll,
+        clock,
+    }
 }
 
 fn client(number: usize) -> Arc<Credentials> {

@@ -5,7 +5,7 @@
 mod client;
 #[cfg(test)]
 #[path = "../../../tests/support/backend.rs"]
-mod stub;
+pub mod stub;
 mod trouble;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,6 +23,7 @@ use crate::hub::ChannelName;
 use crate::server::broker::mailbox::{Mailbox, Verdict};
 use crate::server::clock::{Clock, Millis, millis};
 use crate::server::lock::lock;
+use crate::server::outbound::Trust;
 
 /// A thread that has had nothing to do for this long ends.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(10);
@@ -84,7 +85,7 @@ struct State {
 
 impl Hook {
     /// No thread yet. `clock` is the one that `now` comes from in [`Hook::ask`].
-    pub fn new(backend: &Backend, clock: Clock, mailboxes: Arc<[Mailbox]>) -> Self {
+    pub fn new(backend: &Backend, clock: Clock, mailboxes: Arc<[Mailbox]>, trust: &Trust) -> Self {
         let bounds = Bounds::new(millis(backend.timeout));
         let state = State {
             desk: Desk::new(bounds),
@@ -94,7 +95,7 @@ impl Hook {
             idle: 0,
         };
         let office = Office {
-            client: Client::new(backend, bounds.calls_max),
+            client: Client::new(backend, bounds.calls_max, trust),
             clock,
             mailboxes,
             state: Mutex::new(state),

@@ -16,6 +16,13 @@ pub const TURN_BOUNDS_US: [u64; 14] =
 /// What a connection costs besides what it holds: its entry, its timer, its place in a log.
 const CONNECTION_LEN: u64 = 256;
 
+/// The same with TLS: its keys and state are 3.5 KB more, of which each connection has its own.
+const TLS_CONNECTION_LEN: u64 = 3_840;
+
+fn connection_len(is_tls: bool) -> u64 {
+    if is_tls { TLS_CONNECTION_LEN } else { CONNECTION_LEN }
+}
+
 /// How a connection is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
@@ -118,6 +125,12 @@ pub const POLICIES: [(LagPolicy, &str); 3] =
 pub struct Counters {
     /// Open connections, by transport.
     pub connections: [u64; Transport::ALL.len()],
+    /// Those of them whose peers speak TLS, by transport.
+    pub tls_connections: [u64; Transport::ALL.len()],
+    /// Complete handshakes of TLS 1.2.
+    pub tls12_handshakes: Handshakes,
+    /// Complete handshakes of TLS 1.3.
+    pub tls13_handshakes: Handshakes,
     /// Accepted connections.
     pub accepted: u64,
     /// Publications that clients made.
@@ -152,6 +165,15 @@ pub struct Counters {
     pub turns: Turns,
 }
 
+/// Complete handshakes by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handshakes {
+    /// With keys and a signature.
+    pub full: u64,
+    /// By a ticket of an earlier one.
+    pub resumed: u64,
+}
+
 /// Turns by the time they were busy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turns {
@@ -180,21 +202,27 @@ impl Counters {
     }
 
     /// Counts a new connection: it begins as an HTTP one.
-    pub fn add_connection(&mut self) {
+    pub fn add_connection(&mut self, is_tls: bool) {
         self.connections[Transport::Http as usize] += 1;
-        self.connection_bytes += CONNECTION_LEN;
+        self.tls_connections[Transport::Http as usize] += u64::from(is_tls);
+        self.connection_bytes += connection_len(is_tls);
     }
 
     /// Counts a connection that is gone.
-    pub fn remove_connection(&mut self, transport: Transport) {
+    pub fn remove_connection(&mut self, transport: Transport, is_tls: bool) {
         self.connections[transport as usize] -= 1;
-        self.connection_bytes -= CONNECTION_LEN;
+        self.tls_connections[transport as usize] -= u64::from(is_tls);
+        self.connection_bytes -= connection_len(is_tls);
     }
 
     /// Counts a connection whose transport changed.
-    pub fn note_transport(&mut self, before: Transport, now: Transport) {
-        self.connections[before as usize] -= 1;
-        self.connections[now as usize] += 1;
+    pub fn note_transport(&mut self, before: Transport, now: Transport, is_tls: bool) {
+        for (connections, count) in
+            [(&mut self.connections, 1), (&mut self.tls_connections, u64::from(is_tls))]
+        {
+            connections[before as usize] -= count;
+            connections[now as usize] += count;
+        }
     }
 
     /// Deliveries by one transport, over all its forms.
@@ -227,6 +255,9 @@ impl Counters {
         // Without `..`: a number that is added to the counters is added here.
         let Self {
             connections,
+            tls_connections,
+            tls12_handshakes,
+            tls13_handshakes,
             accepted,
             publishes,
             keyless_publishes,
@@ -245,7 +276,9 @@ impl Counters {
             turns: Turns { buckets, busy_ns },
         } = self;
         let arrays = connections.iter_mut().chain(deliveries).chain(replayed).chain(lagged).chain(buckets);
-        let arrays = arrays.chain(api_calls);
+        let arrays = arrays.chain(api_calls).chain(tls_connections);
+        let handshakes = [tls12_handshakes, tls13_handshakes].into_iter();
+        let arrays = arrays.chain(handshakes.flat_map(|Handshakes { full, resumed }| [full, resumed]));
         let singles =
             [accepted, publishes, keyless_publishes, bytes_sent, bytes_received, passed_over, log_bytes];
         arrays.chain(singles).chain([private_bytes, connection_bytes, lag_max, busy_ns, throttled])
@@ -331,7 +364,7 @@ mod tests {
             assert_eq!(transport as usize, number);
         }
         let mut counters = Counters { connections: [1, 0, 0, 0, 0, 0], ..Counters::default() };
-        counters.note_transport(Transport::Http, Transport::Sse);
+        counters.note_transport(Transport::Http, Transport::Sse, false);
         assert_eq!(counters.connections, [0, 0, 1, 0, 0, 0]);
     }
 

@@ -216,6 +216,10 @@ mod tests {
             ..Counters::default()
         };
         let snapshot = Snapshot {
+            tls: None,
+            key_fetches: None,
+            tls_failures: Vec::new(),
+            tls_waiting: 0,
             audit_lost: 0,
             handler_panics: 0,
             handlers: Vec::new(),

@@ -6,9 +6,11 @@ use std::fmt::{self, Display, Write};
 
 use crate::backend;
 use crate::pusher::webhook::Counts;
-use crate::server::metrics::counters::{ApiCall, POLICIES, TURN_BOUNDS_US, Transport, Turns};
+use crate::server::metrics::counters::{
+    ApiCall, Counters, Handshakes, POLICIES, TURN_BOUNDS_US, Transport, Turns,
+};
 use crate::server::metrics::process::ProcessFigures;
-use crate::server::metrics::snapshot::{Snapshot, VERSION};
+use crate::server::metrics::snapshot::{Snapshot, TlsFigures, VERSION};
 
 /// The media type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -32,6 +34,11 @@ pub fn render(snapshot: &Snapshot, process: &ProcessFigures) -> String {
     page.handlers(snapshot);
     let help = "Publications by keys that are missing in --audit: its file was too slow, or took nothing.";
     page.single("fanfare_audit_lost_total", Type::Counter, help, snapshot.audit_lost);
+    snapshot.key_fetches.iter().for_each(|fetches| page.key_fetches(*fetches));
+    if let Some(tls) = &snapshot.tls {
+        page.handshakes(snapshot);
+        page.certificates(tls);
+    }
     page.turns(&snapshot.counters.turns);
     page.build();
     page.process(process);
@@ -66,13 +73,13 @@ impl Page {
     fn connections(&mut self, snapshot: &Snapshot) {
         let name = "fanfare_connections";
         self.family(name, Type::Gauge, "Open connections, by transport.");
-        for transport in Transport::ALL {
-            self.labelled(
-                name,
-                "transport",
-                transport.label(),
-                snapshot.counters.connections[transport as usize],
-            );
+        let counters = &snapshot.counters;
+        let by_transport = || Transport::ALL.iter().zip(counters.connections).zip(counters.tls_connections);
+        for ((transport, all), tls) in by_transport() {
+            self.labelled(name, "transport", transport.label(), all.saturating_sub(tls));
+        }
+        for ((transport, _), tls) in by_transport().filter(|_| snapshot.tls.is_some()) {
+            self.sample(format_args!("{name}{{transport=\"{}\",tls=\"true\"}}", transport.label()), tls);
         }
         self.single(
             "fanfare_connections_accepted_total",
@@ -213,6 +220,44 @@ impl Page {
         self.single("fanfare_auth_cache_entries", Type::Gauge, help, counts.kept);
         let help = "Bytes of the decisions of the backend that are kept.";
         self.single("fanfare_auth_cache_bytes", Type::Gauge, help, counts.kept_len);
+    }
+
+    fn handshakes(&mut self, snapshot: &Snapshot) {
+        let Counters { tls12_handshakes, tls13_handshakes, .. } = snapshot.counters;
+        let name = "fanfare_tls_handshakes_total";
+        self.family(name, Type::Counter, "Complete TLS handshakes, by version and kind.");
+        for (version, Handshakes { full, resumed }) in [("1.2", tls12_handshakes), ("1.3", tls13_handshakes)]
+        {
+            for (kind, count) in [("full", full), ("resumed", resumed)] {
+                self.sample(format_args!("{name}{{version=\"{version}\",kind=\"{kind}\"}}"), count);
+            }
+        }
+        let name = "fanfare_tls_handshake_failures_total";
+        self.family(name, Type::Counter, "TLS handshakes that were begun and are not complete, by reason.");
+        for &(label, count) in &snapshot.tls_failures {
+            self.labelled(name, "reason", label, count);
+        }
+        let help = "TLS handshakes that wait for their turn.";
+        self.single("fanfare_tls_handshakes_waiting", Type::Gauge, help, snapshot.tls_waiting);
+    }
+
+    fn key_fetches(&mut self, (fetched, failed): (u64, u64)) {
+        let name = "fanfare_token_jwks_fetches_total";
+        self.family(name, Type::Counter, "Times that the keys of --token-jwks were fetched, by result.");
+        self.labelled(name, "result", "fetched", fetched);
+        self.labelled(name, "result", "failed", failed);
+    }
+
+    fn certificates(&mut self, tls: &TlsFigures) {
+        let name = "fanfare_tls_certificate_expiry_seconds";
+        self.family(name, Type::Gauge, "When each certificate ends, as time since 1970, by its first name.");
+        for (certificate, end_s) in &tls.ends {
+            self.labelled(name, "name", certificate, end_s);
+        }
+        let name = "fanfare_tls_reloads_total";
+        self.family(name, Type::Counter, "Times that certificates were read anew, by result.");
+        self.labelled(name, "result", "replaced", tls.reloads);
+        self.labelled(name, "result", "failed", tls.failures);
     }
 
     fn by_app(&mut self, snapshot: &Snapshot, name: &str, kind: Type, help: &str, of: fn(&Counts) -> u64) {

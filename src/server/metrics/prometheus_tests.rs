@@ -18,7 +18,10 @@ fn snapshot() -> Snapshot {
     let mut turns = Turns { busy_ns: 1_250_000_000, ..Turns::default() };
     (turns.buckets[0], turns.buckets[4], turns.buckets[14]) = (7, 2, 1);
     let counters = Counters {
-        connections: [1, 2, 3, 4, 5, 6],
+        connections: [1, 9, 3, 4, 5, 6],
+        tls_connections: [0, 7, 0, 0, 0, 0],
+        tls12_handshakes: Handshakes { full: 62, resumed: 63 },
+        tls13_handshakes: Handshakes { full: 64, resumed: 65 },
         accepted: 20,
         publishes: 15,
         keyless_publishes: 12,
@@ -60,6 +63,14 @@ fn snapshot() -> Snapshot {
             kept_len: 54,
             outcomes: Outcomes { allowed: 55, refused: 56, timeout: 57, unreachable: 58, bad_answer: 59 },
         }),
+        key_fetches: Some((68, 69)),
+        tls: Some(TlsFigures {
+            ends: vec![("a.test".to_owned(), 1_800_000_000), ("b\"c".to_owned(), 1_800_000_001)],
+            reloads: 60,
+            failures: 61,
+        }),
+        tls_failures: vec![("timeout", 66), ("alert", 0)],
+        tls_waiting: 67,
         uptime: std::time::Duration::ZERO,
     }
 }

@@ -62,6 +62,18 @@ pub enum Reason {
     Silent,
     /// A subscriber past `--max-lag`. It is counted by policy, not here.
     Lagged,
+    /// A TLS handshake that was not complete in time. This and the next are counted as failures of handshakes.
+    TlsTimeout,
+    /// HTTP without TLS where TLS is spoken.
+    TlsPlainHttp,
+    /// A handshake that the peer ended with an alert.
+    TlsAlert,
+    /// A handshake that breaks a rule, or asks for what is not spoken here.
+    TlsProtocol,
+    /// A handshake during which the peer went away.
+    TlsClosed,
+    /// TLS where it is not spoken.
+    TlsAtPlain,
     /// A connection of a program whose handler failed or panicked.
     Handler,
     /// Handlers of a program that took long. It refuses nothing, and is not counted here.
@@ -70,7 +82,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 31] = [
         Self::NoRoom,
         Self::Descriptors,
         Self::Memory,
@@ -94,6 +106,12 @@ impl Reason {
         Self::Command,
         Self::Silent,
         Self::Lagged,
+        Self::TlsTimeout,
+        Self::TlsPlainHttp,
+        Self::TlsAlert,
+        Self::TlsProtocol,
+        Self::TlsClosed,
+        Self::TlsAtPlain,
         Self::Handler,
         Self::SlowHandler,
     ];
@@ -123,9 +141,28 @@ impl Reason {
             Self::Pusher => "pusher",
             Self::Command => "command",
             Self::Silent => "silent",
+            Self::TlsAtPlain => "tls_at_plain_port",
             Self::Handler => "handler",
-            Self::Lagged | Self::SlowHandler => return None,
+            Self::Lagged
+            | Self::SlowHandler
+            | Self::TlsTimeout
+            | Self::TlsPlainHttp
+            | Self::TlsAlert
+            | Self::TlsProtocol
+            | Self::TlsClosed => return None,
         })
+    }
+
+    /// Its label among the failures of TLS handshakes, if it is one.
+    pub fn tls_label(self) -> Option<&'static str> {
+        match self {
+            Self::TlsTimeout => Some("timeout"),
+            Self::TlsPlainHttp => Some("plain_http"),
+            Self::TlsAlert => Some("alert"),
+            Self::TlsProtocol => Some("protocol"),
+            Self::TlsClosed => Some("closed"),
+            _ => None,
+        }
     }
 
     /// The reason for an answer with this status, if that is a refusal. 503, full or stopping, is noted where it is
@@ -187,6 +224,12 @@ impl Refusals {
         counts.filter_map(|(reason, noted)| Some((reason.label()?, noted.count)))
     }
 
+    /// The number of failed TLS handshakes by label.
+    pub fn tls_counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = Reason::ALL.iter().zip(&self.reasons);
+        counts.filter_map(|(reason, noted)| Some((reason.tls_label()?, noted.count)))
+    }
+
     /// `Some(n)` if a line is due, after n refusals for the reason that were not logged.
     fn count(&mut self, reason: Reason, count: u64, now: Millis) -> Option<u64> {
         let noted = &mut self.reasons[reason as usize];
@@ -235,10 +278,16 @@ mod tests {
             refusals.count(reason, number as u64 + 1, Millis(0));
         }
         let counts: Vec<_> = refusals.counts().collect();
-        assert_eq!(counts.len(), 23, "all but the lagging and the slow handlers");
-        assert_eq!((counts[0], counts[22]), (("no_room", 1), ("handler", 24)));
+        assert_eq!(counts.len(), 24, "all but the lagging, the handshakes and the slow handlers");
+        assert_eq!(
+            (counts[0], counts[21], counts[22], counts[23]),
+            (("no_room", 1), ("silent", 22), ("tls_at_plain_port", 29), ("handler", 30))
+        );
         let labels: std::collections::BTreeSet<_> = counts.iter().map(|(label, _)| label).collect();
         assert_eq!(labels.len(), counts.len());
+        let handshakes: Vec<_> = refusals.tls_counts().collect();
+        let labels = [("timeout", 24), ("plain_http", 25), ("alert", 26), ("protocol", 27), ("closed", 28)];
+        assert_eq!(handshakes, labels);
     }
 
     #[test]

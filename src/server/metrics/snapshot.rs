@@ -40,10 +40,29 @@ pub struct Snapshot {
     pub handler_panics: u64,
     /// Of each route of a program its pattern, the calls of its handlers, and the time that they took.
     pub handlers: Vec<(String, u64, Duration)>,
+    /// How often the keys of `--token-jwks` were fetched, and were not, if there is such a URL.
+    pub key_fetches: Option<(u64, u64)>,
+    /// Of the certificates, where an address speaks TLS.
+    pub tls: Option<TlsFigures>,
+    /// TLS handshakes that were begun and are not complete, by the label of the reason.
+    pub tls_failures: Vec<(&'static str, u64)>,
+    /// TLS handshakes that wait for their turn.
+    pub tls_waiting: u64,
     /// Lines of the audit that were not written.
     pub audit_lost: u64,
     /// Since the server was bound.
     pub uptime: Duration,
+}
+
+/// The numbers of the certificates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFigures {
+    /// A name of each certificate, and when it ends, in seconds since 1970.
+    pub ends: Vec<(String, u64)>,
+    /// How often certificates were replaced.
+    pub reloads: u64,
+    /// How often they were to be and were not, since a file was wrong.
+    pub failures: u64,
 }
 
 impl Snapshot {

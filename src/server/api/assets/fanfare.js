@@ -432,8 +432,8 @@ globalThis.fanfare = (() => {
         if (data) dismiss(channel, data.code);
       } else if (event === "fanfare:presence") {
         showMembers(channel, data);
-      } else if (channel.isOpen && (!id || isNewer(id, channel.lastId))) {
-        // What has no id is no publication, as what a channel that is watched tells of its subscribers.
+      } else if (channel.isOpen && (id ? isNewer(id, channel.lastId) : !event?.startsWith("fanfare:"))) {
+        // What has no id is no publication, as what a channel that is watched tells of its subscribers, or a notice of the future.
         channel.lastId = id ?? channel.lastId;
         tell(channel, "emit", "message", { id, event: event || undefined, data: encoding === "base64" ? bytesOf(data) : data });
       }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use ureq::Agent;
 
 use crate::pusher::webhook::{CONTENT_TYPE, KEY_HEADER, SIGNATURE_HEADER, signature};
+use crate::server::outbound::Trust;
+use crate::server::outbound::trouble::Words;
 
 /// How long a connection may take to be established.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -55,9 +57,10 @@ pub enum Failure {
     Client(Box<ureq::Error>),
 }
 
-impl Default for Client {
-    fn default() -> Self {
-        let config = Agent::config_builder()
+impl Client {
+    /// For a receiver at this URL.
+    pub fn new(url: &str, trust: &Trust) -> Self {
+        let settings = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -67,13 +70,10 @@ impl Default for Client {
             .max_idle_age(IDLE_TIME_MAX)
             .max_response_header_size(ANSWER_LEN_MAX as usize)
             .user_agent(USER_AGENT)
-            .proxy(None)
-            .build();
-        Self { agent: config.new_agent() }
+            .proxy(None);
+        Self { agent: trust.apply(settings, url).build().new_agent() }
     }
-}
 
-impl Client {
     /// Posts a signed body, and waits for the answer.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ impl fmt::Display for Failure {
             Self::Status(status) => write!(f, "it answered {status}, and 2xx means taken"),
             Self::Timeout => f.write_str("it did not answer in time"),
             Self::HostNotFound => f.write_str("its host is not found"),
-            Self::Io(error) => error.fmt(f),
+            Self::Io(error) => Words(error).fmt(f),
             Self::Client(error) => error.fmt(f),
         }
     }

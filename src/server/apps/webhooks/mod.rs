@@ -20,12 +20,14 @@ use crate::server::apps::webhooks::receiver::Receiver;
 pub use crate::server::apps::webhooks::receiver::ReceiverState;
 use crate::server::clock::{Clock, Millis, millis};
 use crate::server::lock::{lock, read, write};
+use crate::server::outbound::Trust;
 
 /// The threads of all receivers of a server.
 #[derive(Debug)]
 pub struct Senders {
     clock: Clock,
     timing: Timing,
+    trust: Trust,
     /// Also those of receivers and apps that a reload has removed, until they have ended.
     running: Mutex<Vec<Arc<Receiver>>>,
 }
@@ -58,8 +60,8 @@ struct Leaving {
 
 impl Senders {
     /// No thread yet. `clock` is the one whose times events are reported with.
-    pub fn new(clock: Clock, timing: Timing) -> Self {
-        Self { clock, timing, running: Mutex::default() }
+    pub fn new(clock: Clock, timing: Timing, trust: Trust) -> Self {
+        Self { clock, timing, trust, running: Mutex::default() }
     }
 
     /// Ends every thread: what waits is tried once, for at most this time in all, and what then still waits is dropped.
@@ -79,7 +81,8 @@ impl Senders {
         credentials: &Arc<Credentials>,
     ) -> Option<Arc<Receiver>> {
         let credentials = Arc::clone(credentials);
-        let started = Receiver::start(app_id, url, kinds, credentials, self.clock, self.timing);
+        let started =
+            Receiver::start(app_id, url, kinds, credentials, self.clock, self.timing, self.trust.clone());
         let receiver = started.inspect_err(|error| {
             tracing::error!(
                 "webhooks of app {app_id} are not sent: the system refuses a thread: {error}. Raise the limit on processes \

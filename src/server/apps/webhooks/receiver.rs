@@ -12,6 +12,7 @@ use crate::server::apps::webhooks::client::{ATTEMPT_TIME_MAX, Client, Credential
 use crate::server::apps::webhooks::trouble::{Lost, Trouble};
 use crate::server::clock::{Clock, Millis, millis, unix_ms};
 use crate::server::lock::lock;
+use crate::server::outbound::Trust;
 
 /// A receiver of an app's webhooks. The thread ends after [`Receiver::close`].
 #[derive(Debug)]
@@ -68,6 +69,7 @@ impl Receiver {
         credentials: Arc<Credentials>,
         clock: Clock,
         timing: Timing,
+        trust: Trust,
     ) -> io::Result<Arc<Self>> {
         let state = State {
             queue: WebhookQueue::new(kinds, timing, Bounds::default()),
@@ -85,7 +87,7 @@ impl Receiver {
             has_ended: Condvar::new(),
         });
         let sending = Running(Arc::clone(&receiver));
-        thread::Builder::new().name("fanfare-webhook".into()).spawn(move || sending.0.send_all())?;
+        thread::Builder::new().name("fanfare-webhook".into()).spawn(move || sending.0.send_all(&trust))?;
         Ok(receiver)
     }
 
@@ -160,8 +162,8 @@ impl Receiver {
     }
 
     /// The thread.
-    fn send_all(&self) {
-        let client = Client::default();
+    fn send_all(&self, trust: &Trust) {
+        let client = Client::new(&self.url, trust);
         while let Some(Attempt { events, credentials, within }) = self.next_attempt() {
             let body = body(unix_ms(), &events);
             self.settle(client.post(&self.url, &credentials, &body, within));

@@ -11,6 +11,7 @@ use crate::pusher::Webhook;
 use crate::pusher::webhook::signature;
 use crate::server::apps::webhooks::client::{Client, Failure};
 use crate::server::clock::unix_ms;
+use crate::server::outbound::Trust;
 
 const TIMING: Timing =
     Timing { delay_ms: 60, linger_ms: 5, pause_first_ms: 10, pause_max_ms: 40, retry_ms: 20_000 };
@@ -33,7 +34,7 @@ fn app(urls: &[&str]) -> App {
 
 fn run(settings: &App) -> Running {
     let clock = Clock::start();
-    let (webhooks, senders) = (Webhooks::default(), Senders::new(clock, TIMING));
+    let (webhooks, senders) = (Webhooks::default(), Senders::new(clock, TIMING, Trust::default()));
     webhooks.apply(settings, &senders);
     Running { webhooks, senders, clock }
 }
@@ -204,7 +205,9 @@ fn an_answer_without_end_is_taken_and_not_read() {
 fn what_is_no_answer_is_a_failed_attempt() {
     let credentials = Credentials { key: "k".into(), secret: "s".into() };
     let within = Duration::from_millis(300);
-    let post = |stub: &Stub| Client::default().post(&stub.url(), &credentials, "{}", within).unwrap_err();
+    let post = |stub: &Stub| {
+        Client::new(&stub.url(), &Trust::default()).post(&stub.url(), &credentials, "{}", within).unwrap_err()
+    };
     let start = Instant::now();
     assert!(matches!(post(&Stub::answering(&[])), Failure::Timeout), "silence");
     assert!(matches!(post(&Stub::answering(&["HTTP/1.1 200"])), Failure::Timeout), "half an answer");
@@ -221,7 +224,7 @@ fn a_stop_delivers_what_waits_without_delay() {
     let stub = Stub::answering(&[OK]);
     let clock = Clock::start();
     let timing = Timing { delay_ms: 3_600_000, linger_ms: 3_600_000, ..TIMING };
-    let (webhooks, senders) = (Webhooks::default(), Senders::new(clock, timing));
+    let (webhooks, senders) = (Webhooks::default(), Senders::new(clock, timing, Trust::default()));
     webhooks.apply(&app(&[&stub.url()]), &senders);
     let running = Running { webhooks, senders, clock };
     running.sends(1);
@@ -252,7 +255,7 @@ fn a_stop_tries_once_what_is_not_taken() {
     let stub = Stub::answering(&[FAULT, FAULT, FAULT]);
     let timing = Timing { pause_first_ms: 3_600_000, pause_max_ms: 3_600_000, ..TIMING };
     let clock = Clock::start();
-    let (webhooks, senders) = (Webhooks::default(), Senders::new(clock, timing));
+    let (webhooks, senders) = (Webhooks::default(), Senders::new(clock, timing, Trust::default()));
     webhooks.apply(&app(&[&stub.url()]), &senders);
     let running = Running { webhooks, senders, clock };
     running.sends(1);
