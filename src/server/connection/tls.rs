@@ -292,6 +292,10 @@ impl TlsLayer {
         }
         let sent = write_some(|| socket.write(self.sealed.unsent()))?;
         self.sealed.consume(sent);
+        if self.sealed.is_empty() {
+            // An idle connection owns no buffer.
+            self.sealed = Outbox::default();
+        }
         Ok(Progress { taken: 0, sent, is_whole: sent == len })
     }
 }

@@ -14,6 +14,7 @@ use super::super::handshakes::REST;
 use super::*;
 use crate::config::{Config, Tls, TlsPair};
 use crate::server::Server;
+use crate::server::handlers::program::Program;
 use crate::server::tls::ca::Ca;
 use crate::server::tls::peer_tests::{TLS13, client, client_config, sent_by};
 
@@ -37,8 +38,8 @@ impl Turned {
         let threads = 1.try_into().unwrap();
         let server = Server::bind(Config { listen: listen(), tls, threads, ..Config::default() }).unwrap();
         let (plain, tls) = (server.local_addrs()[0], server.tls_addrs()[0]);
-        let Server { mut loops, program, ticks, .. } = server;
-        let event_loop = loops.swap_remove(0).grow(Arc::new(program), ticks);
+        let program = Arc::new(Program::new(server.handle.clone()));
+        let event_loop = { server.loops }.swap_remove(0).grow(program, Vec::new());
         Self { event_loop, events: Events::with_capacity(1024), plain, tls, _files: files }
     }
 
