@@ -54,9 +54,9 @@ fn a_server_with_a_wrong_table_does_not_start_and_says_which_app_and_key_and_wha
         ("max-event = \"lots\"", 2, "[[app]] \"7\": max-event: give a size"),
         ("max-channels = 0", 1, "[[app]] \"7\": max-channels: 0 would refuse every client"),
         (
-            "webhooks = [{ url = \"https://a.example\" }]",
+            "webhooks = [{ url = \"https://u@a.example\" }]",
             1,
-            "[[app]] \"7\": webhooks: https://a.example: TLS",
+            "[[app]] \"7\": webhooks: \"https://u@a.example\": give a URL such as",
         ),
     ] {
         let (ended, said) = refusal(&table(7, lines));
