@@ -292,6 +292,7 @@ impl TlsLayer {
         }
         let sent = write_some(|| socket.write(self.sealed.unsent()))?;
         self.sealed.consume(sent);
+        self.sealed.free();
         Ok(Progress { taken: 0, sent, is_whole: sent == len })
     }
 }
