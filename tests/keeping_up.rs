@@ -146,6 +146,11 @@ fn at_32_times_max_lag_no_grace_is_given() {
     let server = start(Config { max_lag: 64 * 1024, lag_grace: 10 * PATIENCE, ..config() });
     let mut slow = stalled(server.address, "/channels/news", &[]);
     publish_all(&server.handle, "news", 100, 32 * 1024);
+    // Nothing is read before the server has looked at all of it.
+    until("it is cut off", || {
+        let draft = Draft::text("news", "is somebody there?").unwrap();
+        (server.handle.publish(draft).unwrap().subscribers == 0).then_some(())
+    });
     assert_eq!(close_frame(&mut slow).map(|frame| frame.code.into()), Some(1013));
 }
 

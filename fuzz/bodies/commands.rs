@@ -58,13 +58,13 @@ fn asked(command: &Command<'_>) -> Value {
         Command::Subscribe(all) => {
             let all = all.iter().map(|one| {
                 each(one, |wanted| {
-                    json!([name(&wanted.channel), wanted.position.map(position), wanted.presence,])
+                    json!([wanted.channel.as_str(), wanted.position.map(position), wanted.presence,])
                 })
             });
             json!({ "subscribe": all.collect::<Vec<_>>() })
         }
         Command::Unsubscribe(all) => {
-            json!({ "unsubscribe": all.iter().map(|one| each(one, |channel| json!(name(channel)))).collect::<Vec<_>>() })
+            json!({ "unsubscribe": all.iter().map(|one| each(one, |channel| json!(channel.as_str()))).collect::<Vec<_>>() })
         }
         Command::Publish(message) => {
             let data = match message.content {

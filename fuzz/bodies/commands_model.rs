@@ -82,7 +82,7 @@ fn asked(message: &Tree<'_>, channels_max: usize) -> Result<Value, Refusal> {
         "subscribe" => Ok(json!({ "subscribe": list(data, channels_max, subscription)? })),
         "unsubscribe" => Ok(json!({ "unsubscribe": list(data, channels_max, |item| {
             let name = item.text().ok_or(WHOLE)?;
-            Ok((name.clone(), is_channel(&name).then(|| json!(name))))
+            Ok((name.clone(), is_readable(&name).then(|| json!(name))))
         })? })),
         "history" => {
             let channel = channel(data)?;
@@ -112,7 +112,7 @@ fn subscription(item: &Tree<'_>) -> Result<(String, Option<Value>), Refusal> {
         Some(Node::Bool(presence)) => Some(*presence),
         Some(_) => None,
     };
-    let is_good = is_channel(&name) && item.has_only(&["channel", "since", "last", "presence"]);
+    let is_good = is_readable(&name) && item.has_only(&["channel", "since", "last", "presence"]);
     let wanted = position(item).zip(presence).filter(|_| is_good);
     Ok((name.clone(), wanted.map(|(position, presence)| json!([name, position, presence]))))
 }
@@ -201,8 +201,21 @@ fn position(object: &Tree<'_>) -> Option<Option<Value>> {
 }
 
 fn is_channel(name: &str) -> bool {
+    is_name(name) && !name.starts_with("@fanfare.")
+}
+
+fn is_name(name: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_-=@,.;".contains(c);
-    (1..=200).contains(&name.len()) && name.chars().all(is_allowed) && !name.starts_with("@fanfare.")
+    (1..=200).contains(&name.len()) && name.chars().all(is_allowed)
+}
+
+/// Whether it is the name of what may be read, by operators at least: a channel of the server too, or what one watches, which
+/// may be in a name space and a user's.
+fn is_readable(name: &str) -> bool {
+    let Some(watched) = name.strip_prefix("@fanfare.watch/") else { return is_name(name) };
+    let (space, local) =
+        watched.split_once('/').map_or((None, watched), |(space, local)| (Some(space), local));
+    space.is_none_or(is_name) && is_name(local.strip_prefix("#server-to-user-").unwrap_or(local))
 }
 
 impl<'a> Tree<'a> {

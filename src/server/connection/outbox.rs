@@ -82,13 +82,6 @@ impl Outbox {
         }
     }
 
-    /// Frees its buffer if nothing is unsent.
-    pub fn free(&mut self) {
-        if self.is_empty() {
-            self.bytes = Vec::new();
-        }
-    }
-
     /// Puts the rest of a started frame ahead of everything else. No part of the outbox can have been written since that
     /// frame was started.
     pub fn prepend(&mut self, started: &[u8]) {
