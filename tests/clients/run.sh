@@ -45,8 +45,6 @@ install_debian_packages() {
   command -v curl >/dev/null || missing+=(curl ca-certificates)
   command -v node >/dev/null || missing+=(nodejs)
   command -v npm >/dev/null || missing+=(npm)
-  command -v openssl >/dev/null || missing+=(openssl)
-  command -v certutil >/dev/null || missing+=(libnss3-tools)
   [[ -x "$CHROMIUM" ]] || missing+=(chromium)
   command -v openssl >/dev/null || missing+=(openssl)
   command -v certutil >/dev/null || missing+=(libnss3-tools)
