@@ -10,6 +10,8 @@ use std::time::Duration;
 
 #[cfg(feature = "tls")]
 use rustls::ClientConfig;
+#[cfg(feature = "tls")]
+use rustls::client::Resumption;
 
 #[cfg(feature = "tls")]
 use super::tls;
@@ -38,7 +40,8 @@ impl Connector {
     pub fn new(address: &str) -> Self {
         #[cfg(feature = "tls")]
         if let Some((address, certificate)) = address.split_once(TRUSTS) {
-            return Self { address: address.to_owned(), tls: Some(tls::client_config(certificate)) };
+            let config = tls::client_config(certificate, Resumption::disabled());
+            return Self { address: address.to_owned(), tls: Some(config) };
         }
         Self {
             address: address.to_owned(),

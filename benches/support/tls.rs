@@ -40,8 +40,8 @@ impl Certificate {
     }
 }
 
-/// A client that trusts the certificate in this file alone, and never resumes a session.
-pub fn client_config(certificate: &str) -> Arc<ClientConfig> {
+/// A client that trusts the certificate in this file alone.
+pub fn client_config(certificate: &str, resumption: Resumption) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let certificate = CertificateDer::from_pem_file(certificate).expect("the bench has written it");
     roots.add(certificate).expect("rcgen makes certificates");
@@ -49,7 +49,7 @@ pub fn client_config(certificate: &str) -> Arc<ClientConfig> {
     let versions = builder.with_protocol_versions(&[&rustls::version::TLS13]);
     let versions = versions.expect("the provider has TLS 1.3");
     let mut config = versions.with_root_certificates(roots).with_no_client_auth();
-    config.resumption = Resumption::disabled();
+    config.resumption = resumption;
     Arc::new(config)
 }
 

@@ -13,7 +13,7 @@ use crate::support::connector::TRUSTS;
 use crate::support::naive::listen_at;
 use crate::support::tls::Certificate;
 use crate::versus::rounds::{serve, serve_fanfare, serve_fanfare_at};
-use crate::{FEED, support};
+use crate::{FEED, handshakes, support};
 
 /// Who sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Contestant {
 }
 
 impl Contestant {
-    /// The role of its process.
+    /// The role of its process. `subscribers` is how many the floor waits for.
     pub fn role(self, certificate: &Certificate, subscribers: usize) -> String {
         let [cert, key] = certificate.files();
         let files = format!("{} {}", cert.display(), key.display());
@@ -53,6 +53,7 @@ pub fn run(role: &[&str]) {
         ["floor", cert, key, subscribers] => serve_floor(cert, key, subscribers),
         ["tls", cert, key] => serve_tls(cert, key),
         ["plain"] => serve_fanfare(Config::default()),
+        [handshakes::ROLE, address, visit] => handshakes::run(address, visit),
         unknown => unreachable!("the bench starts no role {unknown:?}"),
     }
 }
