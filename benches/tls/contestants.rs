@@ -4,6 +4,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::thread;
 
 use fanfare::config::{Config, Tls, TlsPair};
 
@@ -20,6 +21,8 @@ use crate::{FEED, handshakes, support};
 pub enum Contestant {
     /// A loop of one `encrypt` and one `write` a socket.
     Floor,
+    /// A loop that shakes hands, answers a request and closes, one client after the other.
+    Visits,
     /// The server of this crate with one loop. Its first subscriber publishes.
     Tls,
     /// The same without TLS.
@@ -33,6 +36,7 @@ impl Contestant {
         let files = format!("{} {}", cert.display(), key.display());
         match self {
             Self::Floor => format!("floor {files} {subscribers}"),
+            Self::Visits => format!("visits {files}"),
             Self::Tls => format!("tls {files}"),
             Self::Plain => "plain".into(),
         }
@@ -42,6 +46,7 @@ impl Contestant {
     pub fn order(self) -> &'static str {
         match self {
             Self::Floor => EXPECT,
+            Self::Visits => handshakes::ORDER,
             Self::Tls | Self::Plain => PUBLISH,
         }
     }
@@ -51,6 +56,7 @@ impl Contestant {
 pub fn run(role: &[&str]) {
     match role {
         ["floor", cert, key, subscribers] => serve_floor(cert, key, subscribers),
+        ["visits", cert, key] => serve_visits(cert, key),
         ["tls", cert, key] => serve_tls(cert, key),
         ["plain"] => serve_fanfare(Config::default()),
         [handshakes::ROLE, address, visit] => handshakes::run(address, visit),
@@ -82,4 +88,12 @@ fn serve_floor(cert: &str, key: &str, subscribers: &str) {
             }
         },
     );
+}
+
+fn serve_visits(cert: &str, key: &str) {
+    let (address, sockets) = listen_at(usize::MAX);
+    support::say(&format!("{address}{TRUSTS}{cert}"));
+    let acceptor = Acceptor::new(cert, key);
+    thread::spawn(move || sockets.for_each(|socket| acceptor.visit(socket)));
+    serve(|_| (), |()| unreachable!("nobody tells it to send"));
 }

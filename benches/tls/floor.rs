@@ -10,14 +10,17 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::UnbufferedServerConnection;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus, WriteTraffic,
 };
 
 /// The answer to the key that every client of a bench sends, which is that of RFC 6455 §1.3.
 const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// The answer to a request that closes.
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nok\n";
 
 /// Takes in clients with one certificate.
 pub struct Acceptor {
@@ -40,20 +43,33 @@ impl Acceptor {
         let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
         let versions = builder.with_protocol_versions(&[&rustls::version::TLS13]);
         let config = versions.expect("the provider has TLS 1.3").with_no_client_auth();
-        let config = config.with_single_cert(vec![cert], key).expect("they belong together");
+        let mut config = config.with_single_cert(vec![cert], key).expect("they belong together");
+        // As the server of this crate does.
+        config.ticketer = aws_lc_rs::Ticketer::new().expect("the system has random bytes");
+        config.send_tls13_tickets = 1;
         Self { config: Arc::new(config) }
     }
 
     /// Shakes hands.
     pub fn accept(&self, socket: TcpStream) -> Peer {
+        let peer = self.answer(socket, SWITCHING);
+        peer.socket.set_nonblocking(true).expect("a socket need not block");
+        peer
+    }
+
+    /// Shakes hands, answers one request and closes.
+    pub fn visit(&self, socket: TcpStream) {
+        self.answer(socket, OK).close();
+    }
+
+    fn answer(&self, socket: TcpStream, answer: &[u8]) -> Peer {
         let session = UnbufferedServerConnection::new(Arc::clone(&self.config));
         let session = session.expect("the configuration is right");
         let mut peer = Peer { socket, session, rest: Vec::new() };
         peer.hear_request();
         let mut record = Vec::new();
-        let len = peer.seal(SWITCHING, &mut record);
+        let len = peer.seal(answer, &mut record);
         peer.socket.write_all(&record[..len]).expect("the client waits for the answer");
-        peer.socket.set_nonblocking(true).expect("a socket need not block");
         peer
     }
 }
@@ -61,12 +77,29 @@ impl Acceptor {
 impl Peer {
     /// Encrypts `plain` into the front of `record`, which grows if it is too short, and returns the length.
     pub fn seal(&mut self, plain: &[u8], record: &mut Vec<u8>) -> usize {
+        self.write_traffic(record, |traffic, record| traffic.encrypt(plain, record))
+    }
+
+    fn close(mut self) {
+        let mut record = Vec::new();
+        let len = self.write_traffic(&mut record, |traffic, record| traffic.queue_close_notify(record));
+        self.socket.write_all(&record[..len]).expect("the client reads to the end");
+    }
+
+    fn write_traffic(
+        &mut self,
+        record: &mut Vec<u8>,
+        mut write: impl FnMut(
+            &mut WriteTraffic<'_, ServerConnectionData>,
+            &mut [u8],
+        ) -> Result<usize, EncryptError>,
+    ) -> usize {
         let UnbufferedStatus { state, .. } = self.session.process_tls_records(&mut self.rest);
         let Ok(ConnectionState::WriteTraffic(mut traffic)) = state else {
             unreachable!("the handshake is complete and the client says no more");
         };
         loop {
-            match traffic.encrypt(plain, record) {
+            match write(&mut traffic, record) {
                 Ok(len) => return len,
                 Err(EncryptError::InsufficientSize(InsufficientSizeError { required_size })) => {
                     record.resize(required_size, 0);

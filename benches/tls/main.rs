@@ -1,11 +1,11 @@
 //! What TLS costs: CPU time of the serving side a delivery, beside the floor and the server without TLS, and a handshake.
 //!
 //! `cargo bench --bench tls`, with a filter such as `-- fan_out` or `-- handshakes` if wanted. The tables at the end are
-//! the result: rounds of the three sides of a table alternate, so that a noisy machine disturbs all alike, and a ratio is
+//! the result: rounds of the sides of a table alternate, so that a noisy machine disturbs all alike, and a ratio is
 //! the median over the rounds. The clients speak TLS 1.3 with the suite and the key exchange that rustls prefers
 //! (AES-256-GCM, X25519MLKEM768), verify an ECDSA certificate that is made at the start, and compare every byte. The floor,
-//! in `floor`, encrypts a turn as one record and writes it, for each socket. `FANFARE_BENCH_SUBSCRIBERS=1000` sets the
-//! number of subscribers. Memory is `idle_memory`'s.
+//! in `floor`, encrypts a turn as one record and writes it, for each socket; that of handshakes is a loop that shakes hands,
+//! answers and closes. `FANFARE_BENCH_SUBSCRIBERS=1000` sets the number of subscribers. Memory is `idle_memory`'s.
 
 mod contestants;
 mod floor;
@@ -41,9 +41,10 @@ const PLAIN: usize = 2;
 const VISITS: usize = 100;
 
 /// The sides of the handshakes.
-const FULL: usize = 0;
-const WITHOUT: usize = 1;
-const RESUMED: usize = 2;
+const VISITS_FLOOR: usize = 0;
+const FULL: usize = 1;
+const WITHOUT: usize = 2;
+const RESUMED: usize = 3;
 
 const NOTE: &str = "CPU µs of the serving side a delivery of 100 bytes (medians; ratios: medians over the rounds and\n\
                     quartiles)";
@@ -54,7 +55,8 @@ const HEADS: [&str; 8] =
 const HANDSHAKES: &str = "CPU µs of the server a connection that asks once and is closed (medians; what TLS adds: medians over the\n\
                           rounds and quartiles)";
 
-const HANDSHAKES_HEADS: [&str; 6] = ["plain", "full", "resumed", "full - plain", "resumed - plain", "rounds"];
+const HANDSHAKES_HEADS: [&str; 8] =
+    ["floor", "full", "plain", "resumed", "floor/full", "full - plain", "resumed - plain", "rounds"];
 
 fn main() {
     support::run(bench, contestants::run);
@@ -104,6 +106,7 @@ fn bench_handshakes(criterion: &mut Criterion, table: &mut Table, certificate: &
         Side::with_clients(role, handshakes::ROLE, visit.to_string(), handshakes::ORDER)
     };
     let sides = [
+        ("floor", side(Contestant::Visits, Visit::Full)),
         ("full", side(Contestant::Tls, Visit::Full)),
         ("plain", side(Contestant::Plain, Visit::Plain)),
         ("resumed", side(Contestant::Tls, Visit::Resumed)),
@@ -117,9 +120,11 @@ fn bench_handshakes(criterion: &mut Criterion, table: &mut Table, certificate: &
         rounds.quartiles(|times| micros(times[side]) - micros(times[WITHOUT]))
     };
     table.add(vec![
-        rounds.micros(WITHOUT),
+        rounds.micros(VISITS_FLOOR),
         rounds.micros(FULL),
+        rounds.micros(WITHOUT),
         rounds.micros(RESUMED),
+        rounds.ratio(VISITS_FLOOR, FULL),
         added(FULL),
         added(RESUMED),
         rounds.count(),
