@@ -1,4 +1,4 @@
-//! Resident memory of the release server for each idle subscriber: WebSocket without and with compression, event
+//! Resident memory of the release server for each idle subscriber: WebSocket, plain, over TLS and with compression, event
 //! stream, long poll, Pusher clients with one channel and with 100, and clients of `/channels` with 1, 10 and 100.
 //!
 //! `cargo bench --bench idle_memory`; `FANFARE_BENCH_SUBSCRIBERS` sets how many, 10,000 without it. What is counted
@@ -18,6 +18,10 @@ use std::time::Duration;
 use fanfare::config::Config;
 
 use support::clients::{POST, PUBLISH};
+#[cfg(feature = "tls")]
+use support::connector::TRUSTS;
+#[cfg(feature = "tls")]
+use support::tls::Certificate;
 use support::{Feed, Form, Payload, Worker};
 
 /// How often it is looked whether the server has caught up with its clients.
@@ -40,6 +44,13 @@ fn measure() {
     for count in support::subscribers("10000") {
         println!("{count} that read 100 bytes a message");
         measure_with(count, Feed { payload: tick, form: Form::WEBSOCKET }, PUBLISH, &[1, 128]);
+        #[cfg(feature = "tls")]
+        {
+            println!("\n{count} that read 100 bytes a message over TLS");
+            let feed = Feed { payload: tick, form: Form::WEBSOCKET };
+            let certificate = Certificate::new();
+            measure_at(&Server::start_tls(&certificate), count, feed, PUBLISH, &[1, 128]);
+        }
         println!("\n{count} that agreed on permessage-deflate and read 1,024 bytes a message, compressed");
         measure_with(count, Feed { payload: quote, form: deflated }, PUBLISH, &[1, 128]);
         println!("\n{count} event streams that read 100 bytes a message");
@@ -63,7 +74,11 @@ fn measure() {
 
 /// `order` says how messages are published, `publications` how many at a time.
 fn measure_with(count: usize, feed: Feed, order: &str, publications: &[usize]) {
-    let server = Server::start();
+    measure_at(&Server::start(), count, feed, order, publications);
+}
+
+/// The same with a server that has no clients yet.
+fn measure_at(server: &Server, count: usize, feed: Feed, order: &str, publications: &[usize]) {
     let descriptors = server.descriptors();
     let before = server.resident_bytes();
     println!("{:<46}{before:>12} bytes", "resident, nobody connected");
@@ -99,14 +114,34 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::start_with(Self::command(), 1)
+    }
+
+    /// One whose clients speak TLS. It says the plain address first.
+    #[cfg(feature = "tls")]
+    fn start_tls(certificate: &Certificate) -> Self {
+        let [cert, key] = certificate.files();
+        let mut command = Self::command();
+        command.args(["--tls-listen", "127.0.0.1:0", "--tls-cert"]).arg(&cert).arg("--tls-key").arg(&key);
+        let mut server = Self::start_with(command, 2);
+        server.address = format!("{}{TRUSTS}{}", server.address, cert.display());
+        server
+    }
+
+    fn command() -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
         // No ping comes while it is measured: the connections are idle.
         command.args(["--listen", "127.0.0.1:0", "--idle-timeout", "1d"]);
+        command
+    }
+
+    /// `addresses` is how many it says; the last is that of its clients.
+    fn start_with(mut command: Command, addresses: usize) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().expect("the binary was built for this bench");
-        let mut line = String::new();
-        let output = process.stdout.take().expect("the output is piped");
-        BufReader::new(output).read_line(&mut line).expect("the server says where it listens");
+        let output = BufReader::new(process.stdout.take().expect("the output is piped"));
+        let line = output.lines().nth(addresses - 1).expect("the server says where it listens");
+        let line = line.expect("the server writes text");
         let address = line.trim_end().rsplit('/').next().unwrap_or_default().to_owned();
         Self { process, address }
     }

@@ -2,12 +2,9 @@
 //!
 //! Which bytes those are is decided in `feed`.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
-
 use fanfare::hub::PublicationId;
 
+use super::connector::{Connection, Connector};
 use super::feed::{Feed, Form, Subscriptions};
 use super::{orders, say};
 
@@ -20,14 +17,12 @@ pub const PUBLISH: &str = "publish";
 /// A socket that is no subscriber publishes by POST, all requests in one write.
 pub const POST: &str = "post";
 
-/// A client that waits longer than this has lost bytes: the slowest round takes some seconds.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
-
 /// Subscribes, says `ready`, and for every order such as `post K` says `done` as soon as every socket has received
 /// exactly K messages.
 pub fn run(address: &str, count: &str, feed: Feed) {
     let count: usize = count.parse().expect("the number of clients is a number");
-    let mut clients: Vec<TcpStream> = (0..count).map(|_| subscribe(address, feed.form)).collect();
+    let connector = Connector::new(address);
+    let mut clients: Vec<_> = (0..count).map(|_| subscribe(&connector, feed.form)).collect();
     let mut poster = None;
     say("ready");
     for (order, messages) in orders() {
@@ -38,7 +33,7 @@ pub fn run(address: &str, count: &str, feed: Feed) {
                 feed.frames(messages)
             }
             POST => {
-                let poster = poster.get_or_insert_with(|| connect(address));
+                let poster = poster.get_or_insert_with(|| connector.connect());
                 feed.delivered(messages, post(poster, &feed.posts(messages), messages, count))
             }
             unknown => unreachable!("the bench gives no order {unknown}"),
@@ -48,15 +43,9 @@ pub fn run(address: &str, count: &str, feed: Feed) {
     }
 }
 
-fn connect(address: &str) -> TcpStream {
-    let client = TcpStream::connect(address).expect("the server takes this many clients");
-    client.set_read_timeout(Some(SILENCE_MAX)).expect("60 s is a timeout");
-    client
-}
-
-fn subscribe(address: &str, form: Form) -> TcpStream {
-    let mut client = connect(address);
-    client.write_all(form.request(address).as_bytes()).expect("the server reads the request");
+fn subscribe(connector: &Connector, form: Form) -> Box<dyn Connection> {
+    let mut client = connector.connect();
+    client.write_all(form.request(connector.address()).as_bytes()).expect("the server reads the request");
     if let Some((begin, end)) = form.greeting() {
         let greeting = read_until(&mut client, |greeting| greeting.ends_with(end));
         assert!(greeting.starts_with(begin), "{greeting}");
@@ -70,7 +59,12 @@ fn subscribe(address: &str, form: Form) -> TcpStream {
 
 /// Publishes, and waits for the answers, which come after the publications: this process sleeps meanwhile. Gives the
 /// identifier of the first.
-fn post(poster: &mut TcpStream, requests: &[u8], messages: usize, subscribers: usize) -> PublicationId {
+fn post(
+    poster: &mut Box<dyn Connection>,
+    requests: &[u8],
+    messages: usize,
+    subscribers: usize,
+) -> PublicationId {
     poster.write_all(requests).expect("the server reads its publisher");
     let end = format!(",\"subscribers\":{subscribers}}}\n");
     let answers = read_until(poster, |answers| answers.matches(&end).count() == messages);
@@ -85,7 +79,7 @@ fn post(poster: &mut TcpStream, requests: &[u8], messages: usize, subscribers: u
 
 /// Reads `expected` from every client. It begins with the one that is written to last: this process sleeps while
 /// the server is at work, and neither wakes it up for nothing nor takes its cores away.
-fn receive(clients: &mut [TcpStream], form: Form, expected: &[u8]) {
+fn receive(clients: &mut [Box<dyn Connection>], form: Form, expected: &[u8]) {
     let mut received = vec![0; expected.len()];
     for client in clients.iter_mut().rev() {
         if form == Form::LongPoll {
@@ -101,7 +95,7 @@ fn receive(clients: &mut [TcpStream], form: Form, expected: &[u8]) {
 }
 
 /// Reads until what has come is all.
-fn read_until(client: &mut TcpStream, is_all: impl Fn(&str) -> bool) -> String {
+fn read_until(client: &mut Box<dyn Connection>, is_all: impl Fn(&str) -> bool) -> String {
     let mut text = String::new();
     let mut piece = [0; 4096];
     while !is_all(&text) {

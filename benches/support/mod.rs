@@ -4,10 +4,15 @@
 //! process may hold no more descriptors than its hard limit, often 20,000. What is measured is not known here.
 
 pub mod clients;
+#[allow(dead_code)] // two benches have servers that speak TLS
+pub mod connector;
 mod feed;
 #[allow(dead_code)] // two benches have a naive side
 pub mod naive;
 mod payload;
+#[cfg(feature = "tls")]
+#[allow(dead_code)] // two benches have a certificate
+pub mod tls;
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};

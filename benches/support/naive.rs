@@ -3,7 +3,7 @@
 //! What is sent and when is the contestant's.
 
 use std::io::ErrorKind;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, Message, WebSocket};
@@ -25,13 +25,21 @@ pub fn accept(clients: usize, read_len: usize) -> Vec<WebSocket<TcpStream>> {
 
 /// Says an address, and takes in that many clients that do not begin with a handshake.
 pub fn listen_for(clients: usize) -> impl Iterator<Item = TcpStream> {
+    let (address, sockets) = listen_at(clients);
+    say(&address.to_string());
+    sockets
+}
+
+/// The same for who says the address in a way of its own.
+pub fn listen_at(clients: usize) -> (SocketAddr, impl Iterator<Item = TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port of the loopback interface");
-    say(&listener.local_addr().expect("a listener has an address").to_string());
-    (0..clients).map(move |_| {
+    let address = listener.local_addr().expect("a listener has an address");
+    let sockets = (0..clients).map(move |_| {
         let (socket, _) = listener.accept().expect("there are descriptors enough");
         socket.set_nodelay(true).expect("TCP has no delay if told so");
         socket
-    })
+    });
+    (address, sockets)
 }
 
 /// Sends a message, and waits for a client that takes no more.

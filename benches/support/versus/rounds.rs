@@ -66,11 +66,17 @@ impl Side {
 }
 
 /// The server of this crate, with one loop.
+#[allow(dead_code)] // one bench says where TLS is spoken
 pub fn serve_fanfare(config: Config) {
+    serve_fanfare_at(config, |server| server.local_addrs()[0].to_string());
+}
+
+/// The same; `address_of` is what its clients are told to connect to.
+pub fn serve_fanfare_at(config: Config, address_of: impl FnOnce(&Server) -> String) {
     let listen = vec!["127.0.0.1:0".parse().expect("this is an address")];
     let config = Config { listen, threads: NonZeroUsize::MIN, idle_timeout: IDLE_TIMEOUT, ..config };
     let server = Server::bind(config).expect("a free port of the loopback interface");
-    say(&server.local_addrs()[0].to_string());
+    say(&address_of(&server));
     thread::spawn(move || server.run().expect("the loop goes on until the process ends"));
     serve(|_| (), |()| unreachable!("nobody tells it to send"));
 }
