@@ -81,7 +81,7 @@ export function addressFor(server) {
 export function clientOf(t, server, options = {}, key = APP.key) {
   const pusher = new Pusher(key, {
     ...addressFor(server),
-    enabledTransports: [server.isTls ? "wss" : "ws"],
+    enabledTransports: ["ws"], // with forceTLS it is wss
     ...options,
   });
   pusher.faults = hear(pusher.connection, "error");
