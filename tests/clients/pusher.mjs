@@ -67,14 +67,14 @@ function toml(value) {
 export function backendOf(server, app = {}) {
   const { id: appId, key, secret } = { ...APP, ...app };
   const { hostname: host, port } = new URL(server.http("/"));
-  return new Backend({ appId, key, secret, host, port, useTLS: server.isTls, encryptionMasterKeyBase64: MASTER_KEY, timeout: 10_000 });
+  return new Backend({ appId, key, secret, host, port, useTLS: Boolean(server.isTls), encryptionMasterKeyBase64: MASTER_KEY, timeout: 10_000 });
 }
 
 /** The options of pusher-js that say where a server is. */
 export function addressFor(server) {
   const { hostname: host, port } = new URL(server.http("/"));
   const ports = { wsPort: port, wssPort: port, httpPort: port, httpsPort: port };
-  return { cluster: "", forceTLS: server.isTls, wsHost: host, httpHost: host, ...ports };
+  return { cluster: "", forceTLS: Boolean(server.isTls), wsHost: host, httpHost: host, ...ports };
 }
 
 /** pusher-js for `APP`; over WebSocket if the options do not say otherwise. It is disconnected when the test is over. */
