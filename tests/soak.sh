@@ -73,7 +73,7 @@ write_secrets() {
 # without a key is said, and a flood of publications is not slowed down.
 start_server() {
   local flags=(--listen 127.0.0.1:0 --threads 2 --max-message 1MiB --max-lag 512KiB --lag-grace 200ms)
-  flags+=(--lag-policy 'slow-skip=skip' --lag-policy 'slow-latest=latest' --history 'tick-*=300')
+  flags+=(--lag-policy 'slow-skip=skip' --lag-policy 'slow-latest=latest' --history 'tick-*=2000')
   flags+=(--idle-timeout 5s --pong-timeout 25s --handshake-timeout 5s --body-timeout 8s --close-timeout 20s --drain 1s)
   flags+=(--config "$work/fanfare.toml" --publish-key the-key-of-the-soak --client-messages 1000000/s)
   flags+=(--client-publish chat --client-publish hostile --client-publish flooded --client-publish said-by-many)
