@@ -114,6 +114,7 @@ impl Connection {
         let has_key = cx.access.has_publishing_key(who, &channel);
         roads::check_kind(&channel, Wish::Publish, has_key, apps)
             .map_err(|sentence| FaultKind::Forbidden(sentence.to_owned()))?;
+        let judge = if cx.program.judge.is_some() { "the program" } else { "the backend" };
         match cx.access.may_publish(who, &channel) {
             Verdict::Yes => Ok(channel),
             Verdict::No(refusal) => {
@@ -122,7 +123,7 @@ impl Connection {
             }
             // A batch would wait for as many answers as it has channels.
             Verdict::Ask(_) => Err(FaultKind::NoToken(format!(
-                "Who may publish to {name} is for the backend to say, which is not asked about a batch: POST to \
+                "Who may publish to {name} is for {judge} to say, which is not asked about a batch: POST to \
                  /channels/{name}, or send a key as Authorization: Bearer KEY."
             ))),
         }
