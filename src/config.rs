@@ -18,7 +18,8 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
+#[doc(inline)]
+pub use ipnet::IpNet;
 
 pub use access::{AccessKey, AuthRule, Backend, PresenceRule, Rate, SecretDigest};
 pub use access_check::AccessFault;
@@ -31,8 +32,10 @@ pub(crate) use rules::by_channel;
 pub use rules::{DeadRule, Glob};
 pub use tls::{Tls, TlsFault, TlsPair};
 
-use crate::pusher::App;
-use crate::token::Keys;
+#[doc(inline)]
+pub use crate::pusher::{App, Webhook, WebhookEvent};
+#[doc(inline)]
+pub use crate::token::{Key, KeyFault, KeyFileError, KeyFiles, Keys};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -52,6 +55,11 @@ pub struct Config {
     pub tls: Tls,
     /// The number of event loops, each on a thread of its own. Default: the number of cores.
     pub threads: NonZeroUsize,
+    /// The most threads for the jobs of a program that has the server inside ([`Socket::work`]): they begin when there is
+    /// something for them. Jobs wait for others' answers, most of them, so 4 is no matter of cores. A server alone has no jobs.
+    ///
+    /// [`Socket::work`]: crate::app::Socket::work
+    pub workers: NonZeroUsize,
     /// The keys that publishing requires. Without one, everybody who may subscribe may publish, unless tokens or the
     /// backend decide. Names and digests differ.
     pub keys: Vec<AccessKey>,
@@ -188,6 +196,7 @@ impl Default for Config {
             metrics_listen: None,
             tls: Tls::default(),
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            workers: Self::WORKERS,
             keys: Vec::new(),
             client_publish: Vec::new(),
             auth: Vec::new(),
@@ -251,6 +260,9 @@ impl Config {
     /// The longest list of members that can be told.
     pub const PRESENCE_MEMBERS_MAX: usize = 1000;
 
+    /// How many threads the jobs of a program have at most.
+    pub const WORKERS: NonZeroUsize = NonZeroUsize::new(4).expect("it is above 0");
+
     /// How many messages a connection may send: a game of 60 frames a second does not notice.
     pub const CLIENT_MESSAGES: Rate =
         Rate { count: NonZeroU32::new(100).expect("it is above 0"), per: Duration::from_secs(1) };
@@ -288,7 +300,12 @@ impl Config {
     /// Whether nothing is configured that a publisher could be asked for.
     #[must_use]
     pub fn lets_everybody_publish(&self) -> bool {
-        self.keys.is_empty() && !self.takes_tokens() && self.backend.is_none()
+        self.keys.is_empty() && !self.takes_tokens() && self.backend.is_none() && !self.asks_somebody()
+    }
+
+    /// Whether a rule asks the backend, or the program in its place.
+    fn asks_somebody(&self) -> bool {
+        self.auth.iter().any(|(_, rule)| *rule == AuthRule::Hook)
     }
 
     /// Whether there are keys by which tokens are signed, or are to be.
@@ -320,6 +337,15 @@ impl Config {
     /// # Errors
     /// Names the flag and the remedy.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.check_for_program()?;
+        self.check_judge(false)
+    }
+
+    /// The same for a program that has the server inside, and may decide itself where a rule is [`AuthRule::Hook`].
+    ///
+    /// # Errors
+    /// As [`Config::check`].
+    pub fn check_for_program(&self) -> Result<(), ConfigError> {
         if self.addresses().next().is_none() {
             return Err(ConfigError::NoListen);
         }
@@ -342,6 +368,14 @@ impl Config {
     /// Names the flag or the key of the table, and the remedy.
     pub fn check_apps(&self, apps: &[App]) -> Result<(), ConfigError> {
         apps::check(apps, self.publication_len_max()).map_err(ConfigError::App)
+    }
+
+    /// Checks that the rules can ask whom they ask: the backend, or the program if that decides. And that it is asked, if it does.
+    ///
+    /// # Errors
+    /// Names the rule and the remedy.
+    pub fn check_judge(&self, program_decides: bool) -> Result<(), ConfigError> {
+        access_check::check_judge(&self.auth, self.proofs(), program_decides).map_err(ConfigError::Access)
     }
 
     fn check_values(&self) -> Result<(), ConfigError> {
@@ -423,11 +457,7 @@ impl Config {
 
 impl Config {
     fn check_access(&self) -> Result<(), AccessFault> {
-        let proofs = Proofs {
-            has_keys: !self.keys.is_empty(),
-            has_token_keys: self.takes_tokens(),
-            has_backend: self.backend.is_some(),
-        };
+        let proofs = self.proofs();
         access_check::check_keys(&self.keys)?;
         self.backend.as_ref().map_or(Ok(()), access_check::check_backend)?;
         self.token_jwks.as_deref().map_or(Ok(()), access_check::check_key_url)?;
@@ -445,6 +475,16 @@ impl Config {
         match self.audit.is_some() && !proofs.has_keys {
             true => Err(AccessFault::AuditWithoutKey),
             false => Ok(()),
+        }
+    }
+}
+
+impl Config {
+    fn proofs(&self) -> Proofs {
+        Proofs {
+            has_keys: !self.keys.is_empty(),
+            has_token_keys: self.takes_tokens(),
+            has_backend: self.backend.is_some(),
         }
     }
 }

@@ -64,6 +64,7 @@
 //! | publishing from anywhere, and stopping | [`Handle`] |
 //! | pages and APIs | [`Server::get`], [`Server::post`], [`Server::post_later`] |
 //! | a clock | [`Server::every`] |
+//! | who may subscribe and publish | [`Server::authorize`], at once or later |
 //! | what clients publish by themselves | [`Server::filter`] before, [`Server::tap`] after |
 //! | addresses, keys, tokens, limits | [`Config`]; the default is development mode on 127.0.0.1:8080 |
 //! | tests | [`SessionTest`](app::SessionTest) and [`Request::test`](app::Request::test); [`Server::bind`] on port 0 for a whole server |
@@ -156,7 +157,8 @@
 //! - [`config`]: what a server is configured with. It imports the settings of an app from `pusher`.
 //! - [`server`]: sockets, time, threads, randomness. It imports the nine above; none of them imports it.
 //! - [`app`]: what programs write: sessions, sockets, remotes, and the methods by which a server is told of them. It imports
-//!   `server`, which knows sessions by the traits of `server/handlers` only.
+//!   `server`, which knows sessions by the traits of `server/handlers` only, and names from `backend`, `config`, `http`, `hub`
+//!   and `ws`.
 //! - The binary is `main` with `cli` (flags, environment, files), `reload` (SIGHUP, and files that have changed), `log` (lines
 //!   to standard error) and `heap` (the allocator).
 //!
@@ -166,7 +168,8 @@
 //!  start                      binds the addresses, makes the loops, runs a thread each
 //!  event_loop                 the turn, and all that concerns many connections
 //!  connection                 one connection: its life, its outbox and subscriptions, one file a role
-//!  handlers                   what a program brings: its routes, sessions behind their types, workers, filters and taps
+//!  handlers                   what a program brings: its routes, sessions behind their types, workers, filters and taps,
+//!                             its verdicts on what clients may do
 //!  handle                     other threads' way in
 //!  shared                     what all loops share: configuration, broker, and the types below
 //!  budget, placement,         memory held for clients; connections per loop;
@@ -238,7 +241,7 @@
 //! | standing, ended | whether a connection may stay when rules, keys or revocations have changed; its identity when it may not and is closed soon |
 //! | peer, hop | the other end of a socket; whom a connection came from by the PROXY header of that, else the peer itself |
 //! | source | what an address counts as where addresses are limited: an IPv4 address, or the first 64 bits of an IPv6 one ([`peer::Source`]) |
-//! | judge, decision | the backend that is asked about channels ([`backend::Desk`]); its yes, no or fault about one |
+//! | judge, decision | the backend that is asked about channels ([`backend::Desk`]), or the program in its place ([`Server::authorize`]); its yes, no or fault about one |
 //! | question, call | what a client waits to have decided; a request to the backend, which answers one or several questions |
 //! | seat | what a connection holds under the limit of its client's address, given back when it ends ([`peer::Source`] says what is an address) |
 //! | pace, throttled | the rate at which a connection may send messages; is not read, since it has sent more than that |

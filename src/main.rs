@@ -114,6 +114,7 @@ const TLS_SOCKET: &str = "https";
 /// `--listen`. Those that are called `https` (`LISTEN_FDNAMES`) speak TLS. Returns the configuration too, with the addresses of
 /// these sockets.
 fn bind(config: Config) -> Result<(Server, Config), Box<dyn Error>> {
+    config.check_judge(false)?;
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut passed = ListenFd::from_env();
     if passed.len() == 0 {

@@ -33,6 +33,8 @@ pub use socket::Socket;
 pub use testing::SessionTest;
 
 #[doc(inline)]
+pub use crate::backend::Action;
+#[doc(inline)]
 pub use crate::http::{Response, Status};
 #[doc(inline)]
 pub use crate::hub::PublicationId;
@@ -42,6 +44,8 @@ pub use crate::server::broker::calls::Congested;
 pub use crate::server::broker::payload::{Json, NotJson, Payload};
 #[doc(inline)]
 pub use crate::server::handlers::failure::{Failure, Outcome};
+#[doc(inline)]
+pub use crate::server::handlers::judge::{Grant, Later, Verdict, VerdictReply};
 #[doc(inline)]
 pub use crate::server::handlers::link::{ConnectionId, Form};
 #[doc(inline)]

@@ -13,10 +13,13 @@ use crate::app::accept::{Accepted, IntoOutcome, IntoResponse, opened};
 use crate::app::demo::{Demo, INTERVAL};
 use crate::app::session::Session;
 use crate::app::socket::Socket;
+use crate::backend::Action;
 use crate::config::{Config, Glob};
 use crate::http::Response;
+use crate::hub::ChannelName;
 use crate::server::event_loop::ticks::Every;
 use crate::server::handlers::failure::Outcome;
+use crate::server::handlers::judge::{Judge, Verdict};
 use crate::server::handlers::message::Message;
 use crate::server::handlers::panics::OnPanic;
 use crate::server::handlers::pattern::RouteError;
@@ -24,7 +27,6 @@ use crate::server::handlers::reply::Reply;
 use crate::server::handlers::request::Request;
 use crate::server::handlers::routes::{Handler, Post};
 use crate::server::handlers::watching::{Publication, Refusal, Sender};
-use crate::server::handlers::workers::Workers;
 use crate::server::{Draft, Handle, Server, StartError};
 
 /// What a program serves.
@@ -259,9 +261,41 @@ impl Server {
         self
     }
 
-    /// How many threads [`Socket::work`] has at most: 4 if this is not called. They begin when there is something for them.
-    pub fn workers(&mut self, threads: usize) -> &mut Self {
-        self.program.workers = Workers::new(threads);
+    /// Decides who may subscribe and publish to the channels whose rule is [`AuthRule::Hook`](crate::config::AuthRule::Hook): all that
+    /// no rule of [`Config::auth`] names, unless there are keys of tokens. It is asked where a backend would be, once about each
+    /// channel: when a client comes by WebSocket, event stream, long poll or POST, with a batch too, when it names a channel at
+    /// `/channels`, when it first publishes by a WebSocket, and when a [`Grant`](crate::app::Grant) has ended. `request` is what
+    /// the client came with, for all that it asks later too; `Request::param` has nothing. It is called on the loop, and must not
+    /// block: [`Verdict::later`].
+    ///
+    /// ```no_run
+    /// # use fanfare::{Config, Server};
+    /// use fanfare::app::{Action, Grant, Verdict};
+    ///
+    /// # fn user_of(sid: &str) -> Option<String> { None }
+    /// let mut server = Server::bind(Config::default())?;
+    /// server.authorize(|request, action, channel| {
+    ///     let Some(user) = request.cookie("sid").and_then(user_of) else { return Verdict::refuse("Sign in first.") };
+    ///     match (action, channel.as_str()) {
+    ///         (Action::Publish, "news") => Verdict::refuse("News are read only."),
+    ///         (Action::Subscribe | Action::Publish, _) => Verdict::Allow(Grant::new().user(user).presence()),
+    ///     }
+    /// });
+    /// server.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A key still publishes and reads without it. A panic lets nobody in: 503, or its like, until [`OnPanic`] says otherwise. Whoever
+    /// is in stays while it panics or replies are dropped, five minutes past the end of the grant. It is not asked by speakers of
+    /// the Pusher protocol, who read no such channel but `private-` ones by their app's signatures. Where the configuration has a
+    /// backend, that is not asked. In development mode all else stays as it is: pages of this machine, the demo. A server that listens beyond loopback without a key says that it asks by its rules:
+    /// `auth: vec![(Glob::new("*"), AuthRule::Hook)]`. [`Server::run`] fails if no rule asks it.
+    pub fn authorize(
+        &mut self,
+        decide: impl Fn(&Request<'_>, Action, &ChannelName) -> Verdict + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.handle().ask_program();
+        self.program.judge = Some(Judge::new(Box::new(decide)));
         self
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::call::Action;
 use crate::hub::ChannelName;
+use crate::token::{INFO_LEN_MAX, NAME_LEN_MAX};
 
 /// How long a client is told to wait where the backend could not decide, in seconds: a restart of a backend takes as long.
 pub const RETRY_AFTER_S: u64 = 5;
@@ -61,6 +62,23 @@ pub enum Fault {
     Outdated,
     /// The server stops, or has no thread to ask with.
     Stopped,
+    /// The program that decides in the place of a backend did not.
+    Program(ProgramFault),
+}
+
+/// Why the program that decides in the place of a backend did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProgramFault {
+    /// It gave up its means to answer without an answer.
+    Unanswered,
+    /// It panicked.
+    Panicked,
+    /// As many of its answers are awaited as may be.
+    Busy,
+    /// It named a user by nothing, or by too long a name.
+    User,
+    /// What it said of the user is not JSON, or too long.
+    Info,
 }
 
 /// The sentence of a no: the backend's own, if it gave one.
@@ -84,7 +102,12 @@ impl Fault {
             Self::Timeout(_) | Self::Unreachable => true,
             // What proxies say for a server behind them.
             Self::Status(status) => matches!(status, 502..=504),
-            Self::Unreadable | Self::Busy | Self::Paused | Self::Outdated | Self::Stopped => false,
+            Self::Unreadable
+            | Self::Busy
+            | Self::Paused
+            | Self::Outdated
+            | Self::Stopped
+            | Self::Program(_) => false,
         }
     }
 }
@@ -102,8 +125,24 @@ impl fmt::Display for Fault {
             Self::Paused => write!(f, "{JUDGE} does not answer at present"),
             Self::Outdated => write!(f, "The user was revoked while the backend was asked"),
             Self::Stopped => write!(f, "This server is stopping"),
+            Self::Program(fault) => fault.fmt(f),
         }?;
         write!(f, "; try again in {RETRY_AFTER_S} s.")
+    }
+}
+
+/// The sentence without its end.
+impl fmt::Display for ProgramFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unanswered => f.write_str("The program that decides did not answer"),
+            Self::Panicked => f.write_str("The program that decides failed"),
+            Self::Busy => f.write_str("Too many answers of the program that decides are awaited"),
+            Self::User => write!(f, "The program named a user of no or more than {NAME_LEN_MAX} bytes"),
+            Self::Info => {
+                write!(f, "The program gave an info that is not JSON of at most {INFO_LEN_MAX} bytes")
+            }
+        }
     }
 }
 
@@ -136,7 +175,15 @@ mod tests {
         // RFC 6455 §5.5: 125 bytes, of which 2 are the code.
         use Fault::*;
         let sent = [Timeout(u64::MAX), Unreachable, Status(u16::MAX), Unreadable];
-        for fault in sent.into_iter().chain([Busy, Paused, Outdated, Stopped]) {
+        let of_programs = [
+            ProgramFault::Unanswered,
+            ProgramFault::Panicked,
+            ProgramFault::Busy,
+            ProgramFault::User,
+            ProgramFault::Info,
+        ];
+        let own = [Busy, Paused, Outdated, Stopped].into_iter().chain(of_programs.map(Program));
+        for fault in sent.into_iter().chain(own) {
             let sentence = fault.to_string();
             assert!(sentence.len() <= 123 && sentence.ends_with("5 s."), "{sentence}");
         }

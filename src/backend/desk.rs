@@ -62,6 +62,14 @@ impl Bounds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QuestionId(u64);
 
+impl QuestionId {
+    /// That of a question that no desk is asked. Who makes them sees to it that they differ.
+    #[must_use]
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// What becomes of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -143,9 +151,14 @@ impl Outcomes {
             Ok(reply) if reply.is_refusal() => &mut self.refused,
             Ok(_) => &mut self.allowed,
             Err(Fault::Timeout(_)) => &mut self.timeout,
-            Err(Fault::Unreachable | Fault::Busy | Fault::Paused | Fault::Outdated | Fault::Stopped) => {
-                &mut self.unreachable
-            }
+            Err(
+                Fault::Unreachable
+                | Fault::Busy
+                | Fault::Paused
+                | Fault::Outdated
+                | Fault::Stopped
+                | Fault::Program(_),
+            ) => &mut self.unreachable,
             Err(Fault::Status(_) | Fault::Unreadable) => &mut self.bad_answer,
         };
         *counter += 1;

@@ -1,4 +1,5 @@
-//! The backend of a site as a judge: what it is asked about channels, what it answers, and for how long that is kept.
+//! The backend of a site as a judge: what it is asked about channels, what it answers, and for how long that is kept. A program
+//! that decides in its place gives decisions of the same kind.
 //!
 //! Bytes and times go in, questions and decisions come out: no socket, thread or clock is known here. Threads that call the
 //! backend are `server::hook`.
@@ -23,7 +24,7 @@ mod reply;
 pub use cache::{CACHE_LEN_MAX, CACHE_MAX};
 pub use call::{Action, Call, CallId, Transport, signature};
 pub use credentials::{Credentials, CredentialsDigest, Fields};
-pub use decision::{Decision, Fault, Grant, Person, RETRY_AFTER_S, refusal};
+pub use decision::{Decision, Fault, Grant, Person, ProgramFault, RETRY_AFTER_S, refusal};
 pub use desk::{Asked, Bounds, Counts, Desk, Outcomes, QuestionId, Taken, Told};
 pub use judged::Judged;
 pub use reply::{BODY_LEN_MAX, Reply, Unreadable, read};

@@ -19,7 +19,7 @@ pub enum AuthRule {
     Open,
     /// By a signed token that names the channel.
     Token,
-    /// By the backend at [`Backend::url`].
+    /// By the backend at [`Backend::url`], or by the program that has the server inside.
     Hook,
     /// Not at all: the channel is for holders of a key.
     Key,
@@ -111,11 +111,13 @@ pub struct Backend {
 }
 
 impl Backend {
+    /// How long who is in stays by default while the backend fails, and how long while a program in its place does.
+    pub const GRACE: Duration = Duration::from_secs(300);
+
     /// A backend with the default times.
     #[must_use]
     pub fn new(url: &str) -> Self {
-        let (timeout, grace) = (Duration::from_secs(2), Duration::from_secs(300));
-        Self { url: url.to_owned(), secret: None, timeout, grace }
+        Self { url: url.to_owned(), secret: None, timeout: Duration::from_secs(2), grace: Self::GRACE }
     }
 }
 

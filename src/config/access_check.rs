@@ -55,18 +55,39 @@ pub fn check_rules(auth: &[(Glob, AuthRule)], proofs: Proofs) -> Result<(), Acce
     let lacking = |rule: AuthRule| match rule {
         AuthRule::Open => false,
         AuthRule::Token => !proofs.has_token_keys,
-        AuthRule::Hook => !proofs.has_backend,
+        // A program may be there to be asked.
+        AuthRule::Hook => false,
         AuthRule::Key => !proofs.has_keys,
     };
     if let Some((glob, rule)) = auth.iter().find(|(_, rule)| lacking(*rule)) {
         return Err(AccessFault::Lacking(glob.to_string(), *rule));
     }
-    let is_hook_by_default = !proofs.has_token_keys && !has_one_for_all(auth);
-    let is_asked = is_hook_by_default || auth.iter().any(|(_, rule)| *rule == AuthRule::Hook);
-    match proofs.has_backend && !is_asked {
+    match proofs.has_backend && !is_asked(auth, proofs) {
         true => Err(AccessFault::BackendUnasked),
         false => Ok(()),
     }
+}
+
+/// The rules, with whom there is to be asked.
+pub fn check_judge(
+    auth: &[(Glob, AuthRule)],
+    proofs: Proofs,
+    program_decides: bool,
+) -> Result<(), AccessFault> {
+    let first = auth.iter().find(|(_, rule)| *rule == AuthRule::Hook);
+    match first {
+        Some((glob, rule)) if !proofs.has_backend && !program_decides => {
+            Err(AccessFault::Lacking(glob.to_string(), *rule))
+        }
+        _ if program_decides && !is_asked(auth, proofs) => Err(AccessFault::ProgramUnasked),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a backend, or a program in its place, is asked about any channel.
+fn is_asked(auth: &[(Glob, AuthRule)], proofs: Proofs) -> bool {
+    let is_by_default = !proofs.has_token_keys && !has_one_for_all(auth);
+    is_by_default || auth.iter().any(|(_, rule)| *rule == AuthRule::Hook)
 }
 
 /// How tokens are carried and what they need.
@@ -176,6 +197,8 @@ pub enum AccessFault {
     Lacking(String, AuthRule),
     /// There is a backend, and no rule that asks it.
     BackendUnasked,
+    /// The program decides, and no rule asks it.
+    ProgramUnasked,
     /// A flag of tokens, without a key for them.
     NoTokenKey(&'static str),
     /// An audience without a character.
@@ -254,6 +277,7 @@ impl fmt::Display for AccessFault {
             }
             Self::CookieName => f.write_str(COOKIE_NAME),
             Self::BackendUnasked => f.write_str(BACKEND_UNASKED),
+            Self::ProgramUnasked => f.write_str(PROGRAM_UNASKED),
             Self::BackendTls => f.write_str(BACKEND_TLS),
             Self::BackendUrl => f.write_str(BACKEND_URL),
             Self::KeyUrlTls => f.write_str(KEY_URL_TLS),
@@ -274,6 +298,8 @@ const PROXIED_TWICE: &str =
 const COOKIE_NAME: &str =
     "--token-cookie: give the name of a cookie, such as token: letters, digits and !#$%&'*+-.^_`|~";
 const BACKEND_UNASKED: &str = "--auth-url: no rule asks the backend. Add --auth 'GLOB=hook' for the channels that it decides, or leave it out";
+const PROGRAM_UNASKED: &str = "authorize: no rule asks the program. Give Config::auth (GLOB, AuthRule::Hook) for the channels that it decides, \
+                               or leave authorize out";
 const BACKEND_TLS: &str = "--auth-url: this program was built without TLS. Build it with the cargo feature `tls`, which is on by \
                            default, or give an http:// URL";
 const BACKEND_URL: &str = "--auth-url: give a URL such as http://127.0.0.1:9000/fanfare/auth: a host, perhaps a port and a \

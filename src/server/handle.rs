@@ -85,6 +85,19 @@ impl Handle {
         self.shared.broker.tap(glob);
     }
 
+    /// Has the program decide what clients may do, where the rule is `hook`.
+    pub(crate) fn ask_program(&self) {
+        if self.shared.config.backend.is_some() {
+            tracing::warn!("the backend of the configuration is not asked: the program decides in its place");
+        }
+        self.shared.guard.ask_program();
+    }
+
+    /// Checks that there is somebody to ask for each rule that asks, and a rule for whoever is there to be asked.
+    pub(super) fn check_judge(&self, is_program_asked: bool) -> Result<(), ConfigError> {
+        self.shared.config.check_judge(is_program_asked)
+    }
+
     /// How many subscribers a channel has now, on all loops.
     #[must_use]
     pub fn subscribers(&self, channel: &ChannelName) -> u64 {
@@ -123,7 +136,8 @@ impl Handle {
     /// # Errors
     /// A value is refused. Nothing was replaced.
     pub fn reload_access(&self, config: &Config) -> Result<KeyChanges, ConfigError> {
-        config.check()?;
+        config.check_for_program()?;
+        config.check_judge(self.shared.guard.is_program_asked())?;
         Ok(self.shared.reload_access(config))
     }
 

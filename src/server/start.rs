@@ -106,7 +106,7 @@ impl Server {
         if !tls_sockets.is_empty() {
             config.tls.listen = addresses(&tls_sockets)?;
         }
-        config.check().map_err(StartError::Config)?;
+        config.check_for_program().map_err(StartError::Config)?;
         let tls = match tls_sockets.is_empty() {
             true => bind_tls(&config)?,
             false => (Some(tls_of(&config)?), listeners_of(tls_sockets)?),
@@ -115,7 +115,7 @@ impl Server {
     }
 
     pub(super) fn bind_with(config: Config, engine: Engine) -> Result<Self, StartError> {
-        config.check().map_err(StartError::Config)?;
+        config.check_for_program().map_err(StartError::Config)?;
         let mut listeners = Vec::new();
         for &address in &config.listen {
             listeners.push(bind(address).map_err(|error| StartError::Bind(address, error))?);
@@ -174,7 +174,7 @@ impl Server {
             let (shared, exchange) = (Arc::clone(&shared), Arc::clone(&exchange));
             Seed { index, shared, exchange, poll, acceptor: acceptor.take() }
         });
-        let (loops, program) = (loops.collect(), Program::new(handle.clone()));
+        let (loops, program) = (loops.collect(), Program::new(handle.clone(), shared.config.workers));
         let serves_demo = shared.config.serves_demo();
         let serves_echo = shared.config.is_development() || shared.config.echo;
         Ok(Self {
@@ -217,12 +217,14 @@ impl Server {
     /// Serves until the handle says to stop: the first loop on this thread, each other on one of its own.
     ///
     /// # Errors
-    /// A loop failed, or there is no thread for it. The others were stopped.
+    /// A loop failed, or there is no thread for it. The others were stopped. Or rules of the configuration ask the program, and it
+    /// decides nothing, or the other way round: nothing was served then.
     ///
     /// # Panics
     /// If a loop panicked. The others were stopped: no part of the server continues without it.
     pub fn run(self) -> io::Result<()> {
         let Self { mut loops, handle, program, ticks, .. } = self;
+        check_judge(&handle, &program)?;
         let program = Arc::new(program);
         let others = loops.split_off(1);
         let first = loops.pop().expect("there is at least one loop");
@@ -250,6 +252,14 @@ impl Server {
         handle.stop_callers();
         result
     }
+}
+
+/// Checks that the rules ask the program if it decides, and only then.
+fn check_judge(handle: &Handle, program: &Program) -> io::Result<()> {
+    let decides = program.judge.is_some();
+    let hint = if decides { "" } else { ". A program that decides itself calls Server::authorize" };
+    let refused = |error: ConfigError| io::Error::new(io::ErrorKind::InvalidInput, format!("{error}{hint}"));
+    handle.check_judge(decides).map_err(refused)
 }
 
 /// Stops all loops when one of them fails or panics.

@@ -7,7 +7,7 @@ use super::source::{Fault, File, assert_tidy, found, has_word, names_after, numb
 /// Who may import whom: the room, and the rooms of ours that it names. A file `src/x.rs` is a room too.
 const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("lib", &["config", "hub", "server"]),
-    ("app", &["config", "http", "hub", "server", "ws"]),
+    ("app", &["backend", "config", "http", "hub", "server", "ws"]),
     ("config", &["pusher", "token"]),
     ("http", &[]),
     ("ws", &[]),

@@ -45,6 +45,8 @@ struct Sources {
     config: Config,
     /// The keys at a URL.
     fetched: Keys,
+    /// Whether the program decides in the place of a backend.
+    is_program_asked: bool,
 }
 
 /// A revocation on its way through the loops, each of which ends the connections that it is about.
@@ -133,7 +135,11 @@ impl Guard {
         let known = Known::new(Arc::clone(access.token_keys())).with_len_max(known_len_max);
         Self {
             access: RwLock::new(Arc::new(access)),
-            sources: Mutex::new(Sources { config: config.clone(), fetched: Keys::default() }),
+            sources: Mutex::new(Sources {
+                config: config.clone(),
+                fetched: Keys::default(),
+                is_program_asked: false,
+            }),
             key_url: None,
             generation: AtomicU64::new(0),
             known: Mutex::new(known),
@@ -181,6 +187,18 @@ impl Guard {
         self.known_len.store(known.held_len(), Ordering::Relaxed);
     }
 
+    /// Has the program decide in the place of a backend.
+    pub fn ask_program(&self) {
+        let mut sources = lock(&self.sources);
+        sources.is_program_asked = true;
+        self.apply(&sources);
+    }
+
+    /// Whether the program decides in the place of a backend.
+    pub fn is_program_asked(&self) -> bool {
+        lock(&self.sources).is_program_asked
+    }
+
     /// Takes other rules.
     pub fn reload(&self, config: &Config) -> KeyChanges {
         let mut sources = lock(&self.sources);
@@ -198,6 +216,9 @@ impl Guard {
     /// Under the lock of the sources, so that the last to change them is the last to be applied.
     fn apply(&self, sources: &Sources) -> KeyChanges {
         let mut access = Access::with_fetched(&sources.config, &sources.fetched);
+        if sources.is_program_asked {
+            access = access.decided_by_program();
+        }
         access.take_usages(&read(&self.access));
         let access = Arc::new(access);
         // First, so that no token of a removed key is taken after the loops have looked at their connections.

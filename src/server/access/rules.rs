@@ -104,6 +104,15 @@ impl Access {
         }
     }
 
+    /// The same for a server whose program decides in the place of a backend.
+    pub fn decided_by_program(mut self) -> Self {
+        if !self.takes_tokens {
+            self.rule = AuthRule::Hook;
+        }
+        (self.has_backend, self.lets_everybody_publish) = (true, false);
+        self
+    }
+
     /// Whether the client may subscribe to the channel and read what is kept.
     pub fn may_subscribe(&self, who: Option<&Identity>, channel: &ChannelName) -> Verdict {
         if channel.is_reserved() {

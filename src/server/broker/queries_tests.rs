@@ -23,7 +23,7 @@ fn broker() -> (Broker, Poll) {
 
 fn publish(broker: &Broker, channel: ChannelName) {
     let draft = Draft { channel, ..Draft::text("a", "x").unwrap() };
-    broker.publish(draft, Waiter::Nobody, Millis(0));
+    let _ = broker.publish(draft, Waiter::Nobody, Millis(0));
 }
 
 fn name(text: &str) -> ChannelName {

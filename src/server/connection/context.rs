@@ -131,7 +131,7 @@ impl Context {
         let encoder = Encoder::new(&shared.config);
         let throttle = Throttle::new(shared.limits.messages());
         Self {
-            program: Arc::new(Program::new(Handle::new(Arc::clone(&shared)))),
+            program: Arc::new(Program::new(Handle::new(Arc::clone(&shared)), shared.config.workers)),
             actors: Actors::default(),
             door: Arc::new(LoopDoor { mailboxes: shared.broker.shared_mailboxes(), loop_index }),
             access: shared.access(),

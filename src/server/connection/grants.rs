@@ -1,8 +1,10 @@
-//! What a connection has by the word of its backend, and what waits for that: a request, a batch, a message, a command.
+//! What a connection has by the word of its backend, or of the program in its place, and what waits for that: a request, a
+//! batch, a message, a command.
 //!
 //! When it is asked is known to `judging` and `tenure`.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::backend::{Action, Credentials, Decision, Grant, Judged, Person, QuestionId, Transport};
@@ -20,7 +22,8 @@ const SPREAD_MS: u64 = 1_000;
 #[derive(Debug)]
 pub struct Parked {
     pub request: http::Request,
-    pub credentials: Arc<Credentials>,
+    /// What the backend was shown, if it was the one that was asked.
+    pub credentials: Option<Arc<Credentials>>,
     pub judged: Judged,
     pub asking: Asking,
     pub question: QuestionId,
@@ -29,7 +32,27 @@ pub struct Parked {
 impl Parked {
     /// The bytes of memory that it takes.
     pub fn held_len(&self) -> usize {
-        size_of::<Self>() + self.request.held_len() + self.credentials.held_len() + self.judged.held_len()
+        let credentials_len = self.credentials.as_ref().map_or(0, |credentials| credentials.held_len());
+        size_of::<Self>() + self.request.held_len() + credentials_len + self.judged.held_len()
+    }
+}
+
+/// What a client brought, as whoever decides is shown it.
+#[derive(Debug)]
+pub enum Brought {
+    /// To the backend.
+    Backend(Arc<Credentials>),
+    /// To the program: the request, and the address of the client.
+    Program(Box<http::Request>, Option<IpAddr>),
+}
+
+impl Brought {
+    /// The bytes of memory that it takes.
+    pub fn held_len(&self) -> usize {
+        match self {
+            Self::Backend(credentials) => credentials.held_len(),
+            Self::Program(request, _) => size_of::<http::Request>() + request.held_len(),
+        }
     }
 }
 
@@ -118,7 +141,7 @@ impl ParkedBatch {
 /// What a connection may by the word of its backend, and until when.
 #[derive(Debug)]
 pub struct Tenure {
-    pub credentials: Arc<Credentials>,
+    pub brought: Brought,
     pub transport: Transport,
     /// The channels that it may read.
     pub held: Vec<Held>,
@@ -166,9 +189,9 @@ pub struct Held {
 
 impl Tenure {
     /// Nothing is allowed yet.
-    pub fn new(credentials: Arc<Credentials>, transport: Transport) -> Self {
+    pub fn new(brought: Brought, transport: Transport) -> Self {
         Self {
-            credentials,
+            brought,
             transport,
             held: Vec::new(),
             publishes_until: Millis(0),
@@ -187,7 +210,7 @@ impl Tenure {
             Wished::Command(text) => size_of::<Wish>() + text.len(),
         });
         let held_len = self.held.capacity() * size_of::<Held>();
-        size_of::<Self>() + self.credentials.held_len() + held_len + wish_len
+        size_of::<Self>() + self.brought.held_len() + held_len + wish_len
     }
 
     /// Whether the client may see who is in a channel that it reads.

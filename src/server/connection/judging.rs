@@ -1,16 +1,15 @@
 //! What a connection asks of its backend: whether a request may go on, a message is published, a command is carried out.
 //!
-//! What is kept and when the backend is called is known to `server::hook`; what follows when a grant runs out, to `tenure`.
+//! Who is asked, and what is shown of the client, is in `consulting`; what follows when a grant runs out, in `tenure`.
 
 use std::sync::Arc;
 
+use super::consulting::note_program_faults;
 use super::context::Context;
 use super::grants::{Parked, Tenure, Wish, Wished};
 use super::life::{Expects, Life, Messages, WebSocket};
 use super::{Connection, Next};
-use crate::backend::{
-    Action, Asked, Credentials, Decision, Fault, Fields, Judged, Person, QuestionId, Transport,
-};
+use crate::backend::{Action, Asked, Decision, Fault, Judged, Person, QuestionId};
 use crate::commands::{self, Command, FaultKind, Request};
 use crate::http;
 use crate::hub::ChannelName;
@@ -18,14 +17,9 @@ use crate::server::access::{Identity, Refusal, Verdict};
 use crate::server::api::acceptance::{Becoming, MayPublish};
 use crate::server::api::basis::{Asking, refusal_of};
 use crate::server::api::handlers::Answer;
-use crate::server::api::params;
 use crate::server::api::payload::Sent;
-use crate::server::hook::{Question, Waiter};
 use crate::token::Right;
 use crate::ws::CloseCode;
-
-/// Several cookie fields of a request are one, joined by this (RFC 9113 §8.2.3).
-const COOKIE_SEPARATOR: &[u8] = b"; ";
 
 /// Requests.
 impl Connection {
@@ -37,10 +31,9 @@ impl Connection {
         asking: Asking,
         cx: &mut Context,
     ) {
-        let credentials = self.credentials_of(request, cx);
         let Asking { action, channels } = &asking;
-        let transport = transport_of(request);
-        match self.consult(&credentials, *action, channels, transport, cx) {
+        let (asked, credentials) = self.consult_about(request, *action, channels, cx);
+        match asked {
             Asked::Known(decisions) => {
                 judged.add(*action, channels, decisions);
                 self.answer(request, judged, cx);
@@ -61,6 +54,7 @@ impl Connection {
         decisions: Box<[Decision]>,
         cx: &mut Context,
     ) -> Next {
+        note_program_faults(&decisions, cx);
         if let Some(parked) = self.take_parked(question) {
             let Parked { request, mut judged, asking, .. } = parked;
             judged.add(asking.action, &asking.channels, decisions);
@@ -110,16 +104,17 @@ impl Connection {
         cx: &Context,
     ) {
         self.set_tenure(None);
+        let has_judge = cx.shared.hook.is_some() || cx.program.judge.is_some();
         let asks_to_publish = match answer {
             Answer::Upgrade(acceptance) => match &acceptance.becomes {
                 Becoming::Subscriber { may_publish, .. } => *may_publish == MayPublish::IfTheBackendSaysSo,
                 // It asks by its commands.
-                Becoming::Multiplex(_) => cx.shared.hook.is_some(),
+                Becoming::Multiplex(_) => has_judge,
                 Becoming::Pusher { .. } | Becoming::Refused(_) => return,
             },
             Answer::Stream(_) | Answer::Poll(_) | Answer::ReadMany(_) => false,
             // It asks by its body.
-            Answer::ReadBatch(_) => cx.shared.hook.is_some(),
+            Answer::ReadBatch(_) => has_judge,
             Answer::Respond(_)
             | Answer::Refuse(_)
             | Answer::Ask(_)
@@ -132,7 +127,7 @@ impl Connection {
         if !asks_to_publish && judged.grants().next().is_none() {
             return;
         }
-        let mut tenure = Tenure::new(self.credentials_of(request, cx), transport_of(request));
+        let mut tenure = self.begun_tenure(request, cx);
         for (action, channel, grant) in judged.grants() {
             match action {
                 Action::Subscribe => tenure.hold(channel, grant, cx.owner),
@@ -140,36 +135,6 @@ impl Connection {
             }
         }
         self.set_tenure(Some(Box::new(tenure)));
-    }
-
-    fn credentials_of(&self, request: &http::Request, cx: &Context) -> Arc<Credentials> {
-        let cookies: Vec<_> = request.headers("cookie").collect();
-        let cookie = (!cookies.is_empty()).then(|| cookies.join(COOKIE_SEPARATOR));
-        let fields = Fields {
-            cookie: cookie.as_deref(),
-            authorization: request.header("authorization"),
-            origin: request.header("origin"),
-            user_agent: request.header("user-agent"),
-        };
-        let address = self.client_address_of(request, cx);
-        let address = address.map_or_else(String::new, |address| address.to_string());
-        Arc::new(Credentials::new(fields, &address))
-    }
-
-    fn consult(
-        &self,
-        credentials: &Arc<Credentials>,
-        action: Action,
-        channels: &[ChannelName],
-        transport: Transport,
-        cx: &Context,
-    ) -> Asked {
-        let Some(hook) = &cx.shared.hook else {
-            // The rules name a backend, and none is configured.
-            return Asked::Known(channels.iter().map(|_| Decision::Fault(Fault::Unreachable)).collect());
-        };
-        let waiter = Waiter { loop_index: cx.loop_index, connection: cx.owner };
-        hook.ask(Question { credentials, action, channels, transport, waiter }, cx.now)
     }
 }
 
@@ -378,14 +343,6 @@ impl Connection {
 
 /// Messages.
 impl Connection {
-    /// Asks about channels of a connection that lasts.
-    pub(super) fn ask_for(&self, action: Action, channels: &[ChannelName], cx: &Context) -> Asked {
-        match self.tenure() {
-            Some(tenure) => self.consult(&tenure.credentials, action, channels, tenure.transport, cx),
-            None => Asked::Known(channels.iter().map(|_| Decision::Fault(Fault::Unreachable)).collect()),
-        }
-    }
-
     fn await_wish(&mut self, wish: Wish) {
         if let Some(tenure) = self.tenure_mut() {
             tenure.wish = Some(Box::new(wish));
@@ -444,15 +401,5 @@ impl Connection {
             _ => CloseCode::POLICY_VIOLATION,
         };
         self.close(code, &refusal.to_string(), cx);
-    }
-}
-
-/// How the client of a request comes.
-fn transport_of(request: &http::Request) -> Transport {
-    match request.method() {
-        "POST" => Transport::Post,
-        _ if http::is_upgrade(request) => Transport::WebSocket,
-        "GET" if params::accepts_event_stream(request) => Transport::Sse,
-        _ => Transport::LongPoll,
     }
 }

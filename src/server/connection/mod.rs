@@ -14,6 +14,7 @@ mod carried;
 mod carrier;
 mod client;
 pub mod clients;
+mod consulting;
 pub mod context;
 mod due;
 mod event_stream;

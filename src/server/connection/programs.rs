@@ -21,7 +21,7 @@ use crate::server::handlers::panics::OnPanic;
 use crate::server::handlers::pattern::{Params, is_own};
 use crate::server::handlers::reply::Reply;
 use crate::server::handlers::request;
-use crate::server::handlers::routes::{Opened, Post, Route};
+use crate::server::handlers::routes::{Opened, Post, Route, Spent};
 use crate::server::metrics::refusals::Reason;
 use crate::ws::{Inbound, Protocol};
 
@@ -220,12 +220,17 @@ impl Context {
     /// Counts calls of handlers of a route since `began`, which is a time of the server's clock, and logs them if they took
     /// long.
     pub fn note_spent(&self, route: u16, calls: u64, began: Duration) {
-        let took = self.shared.clock.elapsed().saturating_sub(began);
         if let Some(route) = self.program.routes.get(route) {
-            route.spent.note(calls, took);
+            self.note_spent_by(route.pattern(), &route.spent, calls, began);
         }
+    }
+
+    /// The same of what has this name, and whose figures these are.
+    pub fn note_spent_by(&self, name: &str, spent: &Spent, calls: u64, began: Duration) {
+        let took = self.shared.clock.elapsed().saturating_sub(began);
+        spent.note(calls, took);
         if took > SLOW {
-            let (ms, name) = (took.as_millis(), self.program.name(route));
+            let ms = took.as_millis();
             let sentence =
                 format_args!("{calls} calls of the handlers of {name} took {ms} ms; nothing else was served");
             self.note(Reason::SlowHandler, &sentence);

@@ -9,6 +9,7 @@ use super::life::Life;
 use super::watching::name_of;
 use super::{Connection, Next};
 use crate::backend::{Action, Asked, Decision};
+use crate::config::Backend;
 use crate::hub::ChannelName;
 use crate::server::access::Refusal;
 use crate::server::api::basis::refusal_of;
@@ -20,9 +21,13 @@ const RETRY_MS: u64 = 5_000;
 /// How many channels that were left are remembered, besides as many as are read: who comes back soon is not asked about.
 const UNREAD_MAX: usize = 16;
 
-/// How long who is in stays while the backend fails.
+/// How long who is in stays while the backend, or the program in its place, fails.
 fn grace_ms(cx: &Context) -> u64 {
-    cx.shared.config.backend.as_ref().map_or(0, |backend| millis(backend.grace))
+    match (&cx.shared.config.backend, &cx.program.judge) {
+        (_, Some(_)) => millis(Backend::GRACE),
+        (Some(backend), None) => millis(backend.grace),
+        (None, None) => 0,
+    }
 }
 
 /// The end of what was allowed.

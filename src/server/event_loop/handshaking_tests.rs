@@ -36,7 +36,7 @@ impl Turned {
         let threads = 1.try_into().unwrap();
         let server = Server::bind(Config { listen: listen(), tls, threads, ..Config::default() }).unwrap();
         let (plain, tls) = (server.local_addrs()[0], server.tls_addrs()[0]);
-        let program = Arc::new(Program::new(server.handle.clone()));
+        let program = Arc::new(Program::new(server.handle.clone(), Config::WORKERS));
         let event_loop = { server.loops }.swap_remove(0).grow(program, Vec::new());
         Self { event_loop, events: Events::with_capacity(1024), plain, tls, _files: files }
     }

@@ -40,7 +40,7 @@ impl Turned {
         let server = Server::bind(Config { listen, threads: 2.try_into().unwrap(), ..config }).unwrap();
         let address = server.local_addrs()[0];
         let mut loops = server.loops;
-        let program = Arc::new(Program::new(server.handle.clone()));
+        let program = Arc::new(Program::new(server.handle.clone(), Config::WORKERS));
         let event_loop = loops.swap_remove(0).grow(program, Vec::new());
         let turned = Self { event_loop, events: Events::with_capacity(16), address };
         let channel = ChannelName::new("stuck").unwrap();

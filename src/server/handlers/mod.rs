@@ -5,6 +5,7 @@
 pub mod actor;
 pub mod actors;
 pub mod failure;
+pub mod judge;
 pub mod link;
 pub mod message;
 pub mod panics;

@@ -2,8 +2,10 @@
 //!
 //! Each loop has a share of it. It knows the handle, and nothing that the handle knows leads back to it.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::judge::Judge;
 use super::panics::OnPanic;
 use super::routes::{Route, Routes};
 use super::watching::Watching;
@@ -11,9 +13,8 @@ use super::workers::Workers;
 use crate::server::handle::Handle;
 use crate::server::metrics::snapshot::Snapshot;
 
-/// The threads for work that blocks, unless the program says otherwise: jobs wait for others' answers, most of them, so the
-/// number of cores does not matter.
-const WORKERS: usize = 4;
+/// What log lines and metrics call the function that decides: a route begins with `/`.
+pub const JUDGE: &str = "authorize";
 
 /// What a program has brought.
 #[derive(Debug)]
@@ -22,18 +23,21 @@ pub struct Program {
     pub routes: Routes,
     pub workers: Workers,
     pub watching: Watching,
+    /// Who decides what clients may do, where no rule and no backend does.
+    pub judge: Option<Judge>,
     pub on_panic: OnPanic,
     panics: AtomicU64,
 }
 
 impl Program {
-    /// Nothing yet.
-    pub fn new(handle: Handle) -> Self {
+    /// Nothing yet. The workers have at most that many threads.
+    pub fn new(handle: Handle, workers: NonZeroUsize) -> Self {
         Self {
             handle,
             routes: Routes::default(),
-            workers: Workers::new(WORKERS),
+            workers: Workers::new(workers),
             watching: Watching::default(),
+            judge: None,
             on_panic: OnPanic::default(),
             panics: AtomicU64::new(0),
         }
@@ -47,9 +51,11 @@ impl Program {
     /// Fills in the numbers of its handlers.
     pub fn report(&self, snapshot: &mut Snapshot) {
         snapshot.handler_panics = self.panics.load(Ordering::Relaxed);
-        let figures = self.routes.iter().map(|route| {
-            let (calls, took) = route.spent.so_far();
-            (route.pattern().to_owned(), calls, took)
+        let routes = self.routes.iter().map(|route| (route.pattern(), &route.spent));
+        let judge = self.judge.iter().map(|judge| (JUDGE, &judge.spent));
+        let figures = routes.chain(judge).map(|(name, spent)| {
+            let (calls, took) = spent.so_far();
+            (name.to_owned(), calls, took)
         });
         snapshot.handlers = figures.collect();
     }

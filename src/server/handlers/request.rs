@@ -59,6 +59,16 @@ impl<'a> Request<'a> {
         Self { head: Cow::Borrowed(head), pattern, params: Cow::Borrowed(params), peer, identity }
     }
 
+    /// That of a client of the server's own paths, which have no pattern of the program.
+    pub(crate) fn of_client(
+        head: &'a http::Request,
+        peer: Option<IpAddr>,
+        identity: Option<&'a access::Identity>,
+    ) -> Self {
+        let params = Cow::Owned(Params::default());
+        Self { head: Cow::Borrowed(head), pattern: "", params, peer, identity }
+    }
+
     /// The method: `GET`, `HEAD` or `POST`.
     #[must_use]
     pub fn method(&self) -> &str {

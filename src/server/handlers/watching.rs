@@ -26,7 +26,7 @@ pub struct Watching {
     pub taps: Vec<(Glob, Tap)>,
 }
 
-/// Why a filter refuses a publication: a sentence for the client that made it.
+/// Why a filter refuses a publication, or [`Server::authorize`](crate::Server::authorize) a client: a sentence for that client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal(String);
 

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
@@ -38,8 +39,8 @@ struct State {
 
 impl Workers {
     /// A pool of at most that many threads, none of which has begun.
-    pub fn new(threads_max: usize) -> Self {
-        Self { threads_max: threads_max.max(1), queue: Arc::default() }
+    pub fn new(threads_max: NonZeroUsize) -> Self {
+        Self { threads_max: threads_max.get(), queue: Arc::default() }
     }
 
     /// Whether a job would be taken.
@@ -120,7 +121,7 @@ mod tests {
 
     #[test]
     fn as_many_jobs_run_at_once_as_there_are_threads() {
-        let workers = Workers::new(3);
+        let workers = Workers::new(NonZeroUsize::new(3).unwrap());
         let barrier = Arc::new(Barrier::new(3));
         let (done, results) = mpsc::channel();
         for number in 0..3 {
@@ -137,7 +138,7 @@ mod tests {
 
     #[test]
     fn no_more_jobs_wait_than_the_bound() {
-        let workers = Workers::new(1);
+        let workers = Workers::new(NonZeroUsize::MIN);
         let (release, held) = mpsc::channel::<()>();
         let (begun, has_begun) = mpsc::channel();
         workers.run(Box::new(move || {
