@@ -4,6 +4,7 @@
 
 mod access;
 mod access_check;
+mod access_checked;
 mod apps;
 mod error;
 mod host;
@@ -23,7 +24,6 @@ pub use ipnet::IpNet;
 
 pub use access::{AccessKey, AuthRule, Backend, PresenceRule, Rate, SecretDigest};
 pub use access_check::AccessFault;
-use access_check::Proofs;
 pub use apps::{AppError, AppFault};
 pub use error::ConfigError;
 pub use host::{Host, NoHost};
@@ -45,6 +45,23 @@ const DEFLATE_LEVEL_MAX: u32 = 9;
 
 /// The configuration of a [`Server`](crate::server::Server). `Config::default()` is the development mode on
 /// `127.0.0.1:8080`.
+///
+/// ```
+/// use fanfare::config::{AccessKey, App, AuthRule, Config, Glob, Key, Keys};
+///
+/// let mut token_keys = Keys::default();
+/// token_keys.push(Key::secret("2026-09", b"at least 32 bytes, by openssl rand")?)?;
+/// let config = Config {
+///     listen: vec!["0.0.0.0:80".parse()?],
+///     keys: vec![AccessKey::with_all_rights("billing", "the secret of billing")],
+///     token_keys,
+///     auth: vec![(Glob::new("news-*"), AuthRule::Open)],
+///     apps: vec![App::new("1", "app-key", "app-secret")],
+///     ..Config::default()
+/// };
+/// assert_eq!(config.check(), Ok(()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Addresses to listen on; port 0 takes a free one.
@@ -345,7 +362,7 @@ impl Config {
     ///
     /// # Errors
     /// As [`Config::check`].
-    pub fn check_for_program(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check_for_program(&self) -> Result<(), ConfigError> {
         if self.addresses().next().is_none() {
             return Err(ConfigError::NoListen);
         }
@@ -368,14 +385,6 @@ impl Config {
     /// Names the flag or the key of the table, and the remedy.
     pub fn check_apps(&self, apps: &[App]) -> Result<(), ConfigError> {
         apps::check(apps, self.publication_len_max()).map_err(ConfigError::App)
-    }
-
-    /// Checks that the rules can ask whom they ask: the backend, or the program if that decides. And that it is asked, if it does.
-    ///
-    /// # Errors
-    /// Names the rule and the remedy.
-    pub fn check_judge(&self, program_decides: bool) -> Result<(), ConfigError> {
-        access_check::check_judge(&self.auth, self.proofs(), program_decides).map_err(ConfigError::Access)
     }
 
     fn check_values(&self) -> Result<(), ConfigError> {
@@ -451,40 +460,6 @@ impl Config {
         match self.allow_origin.iter().find(|origin| !is_sent(origin)) {
             Some(origin) => Err(ConfigError::Origin(origin.clone())),
             None => Ok(()),
-        }
-    }
-}
-
-impl Config {
-    fn check_access(&self) -> Result<(), AccessFault> {
-        let proofs = self.proofs();
-        access_check::check_keys(&self.keys)?;
-        self.backend.as_ref().map_or(Ok(()), access_check::check_backend)?;
-        self.token_jwks.as_deref().map_or(Ok(()), access_check::check_key_url)?;
-        access_check::check_rules(&self.auth, proofs)?;
-        let (audience, cookie) = (self.token_audience.as_deref(), self.token_cookie.as_deref());
-        access_check::check_tokens(
-            proofs.has_token_keys,
-            audience,
-            cookie,
-            self.token_in_query,
-            &self.allow_origin,
-        )?;
-        access_check::check_presence_members(self.presence_members, Self::PRESENCE_MEMBERS_MAX)?;
-        access_check::check_proxied(&self.proxy_listen, &self.listen, !self.trust_proxy.is_empty())?;
-        match self.audit.is_some() && !proofs.has_keys {
-            true => Err(AccessFault::AuditWithoutKey),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Config {
-    fn proofs(&self) -> Proofs {
-        Proofs {
-            has_keys: !self.keys.is_empty(),
-            has_token_keys: self.takes_tokens(),
-            has_backend: self.backend.is_some(),
         }
     }
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where the types are written that the root and `app` export.
-const PLACES: [&str; 8] = [
+/// Where the types are written that the root, `app` and `config` export.
+const PLACES: [&str; 13] = [
     "src/app",
     "src/server/handlers",
     "src/server/broker/calls.rs",
@@ -18,6 +18,11 @@ const PLACES: [&str; 8] = [
     "src/server/handle.rs",
     "src/server/start.rs",
     "src/http/response.rs",
+    "src/config.rs",
+    "src/config",
+    "src/pusher/app.rs",
+    "src/token/key.rs",
+    "src/token/key_file.rs",
 ];
 
 fn read(path: &Path) -> String {
@@ -52,10 +57,11 @@ fn exported(declaration: &str) -> Vec<&str> {
     let names = path
         .split_once('{')
         .map_or_else(|| path.rsplit("::").next().unwrap(), |(_, names)| names.trim_end_matches('}'));
-    names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
+    let names = names.split(',').filter_map(|name| name.rsplit(" as ").next());
+    names.map(str::trim).filter(|name| !name.is_empty()).collect()
 }
 
-/// What a module exports: its modules that are shown, and the names of its `pub use` declarations.
+/// What a module exports: its modules that are shown, the names of its `pub use` declarations, and its own types.
 fn exports(file: &str) -> BTreeSet<String> {
     let text = read(&root().join(file));
     let mut found = BTreeSet::new();
@@ -63,6 +69,10 @@ fn exports(file: &str) -> BTreeSet<String> {
     for (is_hidden, line) in lines(&text) {
         if let Some(module) = line.strip_prefix("pub mod ").filter(|_| !is_hidden) {
             found.insert(format!("mod {}", module.trim_end_matches(';')));
+        }
+        let own = line.strip_prefix("pub struct ").or_else(|| line.strip_prefix("pub enum "));
+        if let Some(name) = own.filter(|_| !is_hidden).and_then(|rest| rest.split([' ', '<', '(']).next()) {
+            found.insert(name.to_owned());
         }
         if line.starts_with("pub use ") || !declaration.is_empty() {
             declaration += line.trim();
@@ -127,14 +137,18 @@ fn files() -> Vec<PathBuf> {
 #[test]
 fn the_library_shows_what_its_list_has_and_nothing_else() {
     let (shown, in_app) = (exports("src/lib.rs"), exports("src/app/mod.rs"));
+    // The type is one, and at the root it has its methods.
+    let in_config = &exports("src/config.rs") - &shown;
     let texts: Vec<_> = files().iter().map(|file| read(file)).collect();
     let methods: BTreeSet<_> = texts.iter().flat_map(|text| methods(text)).collect();
     let mut api: Vec<String> = shown.iter().map(|name| format!("fanfare::{name}")).collect();
     api.extend(in_app.iter().map(|name| format!("fanfare::app::{name}")));
+    api.extend(in_config.iter().map(|name| format!("fanfare::config::{name}")));
     let is_of = |method: &str, names: &BTreeSet<String>| names.contains(method.split("::").next().unwrap());
     let place = |method: &String| match () {
         () if is_of(method, &shown) => Some(format!("fanfare::{method}")),
         () if is_of(method, &in_app) => Some(format!("fanfare::app::{method}")),
+        () if is_of(method, &in_config) => Some(format!("fanfare::config::{method}")),
         () => None,
     };
     api.extend(methods.iter().filter_map(place));
@@ -160,4 +174,5 @@ fn methods_are_found_by_their_type_and_hidden_ones_and_those_of_other_traits_are
     assert_eq!(methods(text), ["Session::open", "Socket::send", "Code::new"]);
     assert_eq!(exported("pub use crate::a::{B, C};"), ["B", "C"]);
     assert_eq!(exported("pub use b::D;"), ["D"]);
+    assert_eq!(exported("pub use b::{C, d as e};"), ["C", "e"]);
 }

@@ -44,7 +44,7 @@ pub fn run(role: &str, workload: &str, sockets: &str, len: &str) {
             clients.iter().for_each(|socket| socket.set_nonblocking(true).expect("a socket need not block"));
             serve(clients, |index, socket| answer(socket, &mut buffer, &mut taken[index], request_len));
         }
-        (FLOOR, Workload::Echo | Workload::Publish) => {
+        (FLOOR, Workload::Echo | Workload::Publish | Workload::Room) => {
             let mut floor = Floor::new(sockets, len);
             serve(
                 accept(sockets, TUNGSTENITE_READ_LEN).into_iter().map(WebSocket::into_inner).collect(),
@@ -53,7 +53,7 @@ pub fn run(role: &str, workload: &str, sockets: &str, len: &str) {
                 },
             );
         }
-        (TUNGSTENITE, Workload::Echo | Workload::Publish) => {
+        (TUNGSTENITE, Workload::Echo | Workload::Publish | Workload::Room) => {
             let mut websockets = accept(sockets, TUNGSTENITE_READ_LEN);
             let handles = websockets.iter().map(|websocket| handle(websocket.get_ref())).collect();
             serve(handles, |index, _| echo_messages(&mut websockets[index]));

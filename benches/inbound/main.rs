@@ -91,7 +91,8 @@ fn heads(sides: &[Side]) -> Vec<String> {
 /// One row of the table. Who does not serve the workload is the last of the sides.
 fn measure(sides: &[Side], workload: Workload, sockets: usize, len: usize) -> Vec<String> {
     let serving: Vec<_> = sides.iter().filter(|side| side.serves(workload)).collect();
-    let mut running = Sides::start(&serving, workload, sockets, len);
+    let with_clients: Vec<_> = serving.iter().map(|side| (*side, workload)).collect();
+    let mut running = Sides::start(&with_clients, sockets, len);
     let turns = MESSAGES_MIN.div_ceil(sockets);
     // The first round finds cold caches and small socket buffers.
     running.round(turns, true);

@@ -35,6 +35,8 @@ pub enum Workload {
     Echo,
     /// It publishes it to a channel that has no subscriber but the publisher.
     Publish,
+    /// A session of a program publishes it to a channel that it has subscribed to, and nobody else.
+    Room,
     /// It comes as the body of a POST on a connection that is kept, and is published to a channel without subscribers.
     Post,
 }
@@ -62,6 +64,7 @@ impl Workload {
         match word {
             "echo" => Self::Echo,
             "publish" => Self::Publish,
+            "room" => Self::Room,
             "post" => Self::Post,
             unknown => unreachable!("the bench names no workload {unknown}"),
         }
@@ -70,6 +73,7 @@ impl Workload {
     fn path(self, index: usize) -> String {
         match self {
             Self::Echo => "/echo".into(),
+            Self::Room => format!("/rooms/inbound-{index}"),
             Self::Publish | Self::Post => format!("/channels/inbound-{index}"),
         }
     }
@@ -81,6 +85,7 @@ impl fmt::Display for Workload {
         f.pad(match self {
             Self::Echo => "echo",
             Self::Publish => "publish",
+            Self::Room => "room",
             Self::Post => "post",
         })
     }
@@ -121,7 +126,7 @@ impl Exchange {
     fn new(workload: Workload, payload: &[u8]) -> Self {
         let (mut sent, mut expected) = (Vec::new(), Vec::new());
         match workload {
-            Workload::Echo | Workload::Publish => {
+            Workload::Echo | Workload::Publish | Workload::Room => {
                 encode_masked_frame(&mut sent, true, Opcode::Text, KEY, payload);
                 encode_frame(&mut expected, Opcode::Text, payload);
             }
@@ -144,7 +149,7 @@ impl Exchange {
 
     fn receive(&mut self, client: &mut TcpStream) {
         let received = match self.workload {
-            Workload::Echo | Workload::Publish => {
+            Workload::Echo | Workload::Publish | Workload::Room => {
                 let received = &mut self.received[..self.expected.len()];
                 client.read_exact(received).expect("every message comes back");
                 &received[..]
@@ -152,7 +157,7 @@ impl Exchange {
             Workload::Post => read_answer(client, &mut self.received),
         };
         match self.workload {
-            Workload::Echo | Workload::Publish => {
+            Workload::Echo | Workload::Publish | Workload::Room => {
                 assert!(received == self.expected, "a message comes back as it was sent");
             }
             Workload::Post => assert!(received.starts_with(&self.expected), "{}", received.escape_ascii()),

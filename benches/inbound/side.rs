@@ -52,9 +52,9 @@ enum Server {
 }
 
 impl Sides {
-    /// Starts them all, and waits until every client is connected.
-    pub fn start(sides: &[&Side], workload: Workload, sockets: usize, len: usize) -> Self {
-        let start_one = |side: &&Side| {
+    /// Starts them all, each with what its clients do, and waits until every client is connected.
+    pub fn start(sides: &[(&Side, Workload)], sockets: usize, len: usize) -> Self {
+        let start_one = |(side, workload): &(&Side, Workload)| {
             let (server, address) = match side {
                 Side::Contestant(role) => {
                     let mut worker = Worker::start(&format!("{role} {workload} {sockets} {len}"));

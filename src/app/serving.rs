@@ -285,6 +285,8 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
+    /// A verdict that has not come after 30 s is missing as if its reply were dropped.
+    ///
     /// A key still publishes and reads without it. A panic lets nobody in: 503, or its like, until [`OnPanic`] says otherwise. Whoever
     /// is in stays while it panics or replies are dropped, five minutes past the end of the grant. It is not asked by speakers of
     /// the Pusher protocol, who read no such channel but `private-` ones by their app's signatures. Where the configuration has a

@@ -40,6 +40,18 @@ pub enum Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub(super) u64);
 
+/// The number of a question that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QuestionId(pub(super) u64);
+
+impl QuestionId {
+    /// That of a question that no desk is asked. Who makes them sees to it that they differ.
+    #[must_use]
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// A call to be made.
 #[derive(Clone, Debug)]
 pub struct Call {

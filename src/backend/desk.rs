@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::breaker::Breaker;
 use super::cache::{CACHE_LEN_MAX, CACHE_MAX, Cache, Key};
-use super::call::{Action, Call, CallId, Transport};
+use super::call::{Action, Call, CallId, QuestionId, Transport};
 use super::credentials::{Credentials, CredentialsDigest};
 use super::decision::{Decision, Fault};
 use super::reply::Reply;
@@ -55,18 +55,6 @@ impl Bounds {
             questions_max: 131_072,
             wait_max_ms: timeout_ms,
         }
-    }
-}
-
-/// The number of a question that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct QuestionId(u64);
-
-impl QuestionId {
-    /// That of a question that no desk is asked. Who makes them sees to it that they differ.
-    #[must_use]
-    pub fn new(number: u64) -> Self {
-        Self(number)
     }
 }
 

@@ -22,9 +22,9 @@ mod judged;
 mod reply;
 
 pub use cache::{CACHE_LEN_MAX, CACHE_MAX};
-pub use call::{Action, Call, CallId, Transport, signature};
+pub use call::{Action, Call, CallId, QuestionId, Transport, signature};
 pub use credentials::{Credentials, CredentialsDigest, Fields};
 pub use decision::{Decision, Fault, Grant, Person, ProgramFault, RETRY_AFTER_S, refusal};
-pub use desk::{Asked, Bounds, Counts, Desk, Outcomes, QuestionId, Taken, Told};
+pub use desk::{Asked, Bounds, Counts, Desk, Outcomes, Taken, Told};
 pub use judged::Judged;
 pub use reply::{BODY_LEN_MAX, Reply, Unreadable, read};

@@ -1,6 +1,6 @@
 //! Which settings of access are refused: keys, rules, tokens, the backend, presence, proxies. Each with the remedy.
 //!
-//! Each function checks the values that it is handed; `Config::check` calls them.
+//! Each function checks the values that it is handed; `access_checked` calls them.
 
 use std::collections::HashMap;
 use std::fmt;

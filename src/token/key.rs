@@ -136,18 +136,21 @@ impl Key {
     }
 
     /// What it is for.
+    #[doc(hidden)]
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
     /// Tells it from every other key.
+    #[doc(hidden)]
     #[must_use]
     pub fn id(&self) -> KeyId {
         self.id
     }
 
     /// Whether `signature` is that of `signed` by this key. How long a comparison with a digest takes tells nothing of it.
+    #[doc(hidden)]
     #[must_use]
     pub fn verify(&self, signed: &[u8], signature: &[u8]) -> bool {
         match &self.material {
@@ -180,6 +183,7 @@ impl Keys {
     }
 
     /// The keys for this algorithm, in their order.
+    #[doc(hidden)]
     pub fn of(&self, algorithm: Algorithm) -> impl Iterator<Item = &Key> {
         self.0.iter().filter(move |key| key.algorithm == algorithm)
     }
@@ -196,12 +200,14 @@ impl Keys {
     }
 
     /// Whether the key is one of these.
+    #[doc(hidden)]
     #[must_use]
     pub fn contains(&self, id: KeyId) -> bool {
         self.0.iter().any(|key| key.id == id)
     }
 
     /// The keys that are here and not in `other`: what a reload has added, or removed if it is asked of the keys before.
+    #[doc(hidden)]
     pub fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a Key> {
         self.0.iter().filter(|key| !other.contains(key.id))
     }

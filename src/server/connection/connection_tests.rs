@@ -11,7 +11,8 @@ use super::outbox::OUTBOX_HIGH;
 use super::stream::Stream;
 use super::timeouts::Due;
 use super::*;
-use crate::config::{Config, LagPolicy};
+use crate::backend::Action;
+use crate::config::{AuthRule, Config, Glob, LagPolicy};
 use crate::hub::{ChannelName, Owner, Position, WireForm};
 use crate::server::api::acceptance::Joining;
 use crate::server::api::routes::Door;
@@ -22,8 +23,12 @@ use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::mailboxes;
 use crate::server::broker::presence::Present;
 use crate::server::broker::retention::Retention;
+use crate::server::handlers::judge::{Judge, Verdict};
+use crate::server::handlers::program::Program;
+use crate::server::handlers::request::Request;
 use crate::server::outbound::Trust;
 use crate::server::shared::Shared;
+use crate::ws::{Opcode, encode_masked_frame};
 
 #[test]
 fn a_connection_at_rest_is_small() {
@@ -469,4 +474,56 @@ fn whatever_a_full_socket_cuts_a_connection_gets_each_channel_whole_but_for_what
         assert!(of(&texts, name).into_iter().eq((0..100).map(|at| text(name, at))), "{name}");
     }
     assert_eq!((of(&texts, "private").len(), texts.len()), (10, 310));
+}
+
+/// Whose rules ask the program, which keeps its replies for ever.
+fn undecided() -> (Context, Connection, std::net::TcpStream) {
+    let auth = vec![(Glob::new("*"), AuthRule::Hook)];
+    let mut cx = context(Config { auth, ..Config::default() });
+    let decide = |_: &Request<'_>, _: Action, _: &ChannelName| Verdict::later(std::mem::forget);
+    let mut program = Program::new(cx.program.handle.clone(), Config::WORKERS);
+    program.judge = Some(Judge::new(Box::new(decide)));
+    cx.program = Arc::new(program);
+    let (connection, peer) = narrow();
+    (cx, connection, peer)
+}
+
+#[test]
+fn a_request_waits_30_s_for_the_verdict_of_a_program_and_is_unavailable_then() {
+    let (mut cx, mut connection, _peer) = undecided();
+    cx.now = Millis(1_000);
+    let _ = connection.receive_requests(b"GET /channels/a HTTP/1.1\r\nHost: localhost\r\n\r\n", &mut cx);
+    assert!(connection.outbox.is_empty());
+    assert_eq!(connection.deadline(&cx).min(Millis(31_000)), connection.deadline(&cx));
+    cx.now = Millis(30_999);
+    assert_ne!(connection.due(&cx), Some(Due::Verdict));
+    cx.now = Millis(31_000);
+    assert_eq!(connection.due(&cx), Some(Due::Verdict));
+    assert!(!connection.is_excused(Due::Verdict));
+    assert_eq!(connection.expire(Due::Verdict, &mut cx), Next::Read);
+    let answer = String::from_utf8(connection.outbox.unsent().to_vec()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("did not answer; try again"), "{answer}");
+    assert_ne!(connection.due(&cx), Some(Due::Verdict), "once");
+}
+
+#[test]
+fn a_command_waits_30_s_for_the_verdict_of_a_program_and_the_next_one_for_its_own() {
+    let (mut cx, mut connection, _peer) = undecided();
+    let upgrade = "GET /channels HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Protocol: fanfare.v1.json\r\n\r\n";
+    let mut bytes = upgrade.as_bytes().to_vec();
+    for number in 1..=2 {
+        let command = format!(r#"{{"event":"fanfare:subscribe","ref":{number},"data":[{{"channel":"a"}}]}}"#);
+        encode_masked_frame(&mut bytes, true, Opcode::Text, [1; 4], command.as_bytes());
+    }
+    let _ = connection.receive_requests(&bytes, &mut cx);
+    let answers = |connection: &Connection| {
+        String::from_utf8_lossy(connection.outbox.unsent()).matches("unavailable").count()
+    };
+    assert_eq!(answers(&connection), 0);
+    cx.now = Millis(30_000);
+    assert_eq!(connection.due(&cx), Some(Due::Verdict));
+    assert_eq!(connection.expire(Due::Verdict, &mut cx), Next::Read);
+    assert_eq!(answers(&connection), 1);
 }

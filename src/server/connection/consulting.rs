@@ -6,19 +6,27 @@ use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use super::Connection;
 use super::context::Context;
 use super::grants::{Brought, Tenure};
-use crate::backend::{Action, Asked, Credentials, Decision, Fault, Fields, ProgramFault, Transport};
+use super::life::{Expects, Life};
+use super::{Connection, Next};
+use crate::backend::{
+    Action, Asked, Credentials, Decision, Fault, Fields, ProgramFault, QuestionId, Transport,
+};
 use crate::http;
 use crate::hub::ChannelName;
 use crate::server::api::params;
+use crate::server::clock::Millis;
 use crate::server::handlers::judge::{Asker, Judge};
 use crate::server::handlers::panics::{OnPanic, Said};
 use crate::server::handlers::program::JUDGE;
 use crate::server::handlers::request::Request;
 use crate::server::hook::{Question, Waiter};
 use crate::server::metrics::refusals::Reason;
+
+/// How long a verdict of the program may take, in milliseconds: as long as the body of a request, and much longer than a person
+/// waits. A backend has a time of its own (`--auth-timeout`).
+const VERDICT_TIME_MAX_MS: u64 = 30_000;
 
 /// Several cookie fields of a request are one, joined by this (RFC 9113 §8.2.3).
 const COOKIE_SEPARATOR: &[u8] = b"; ";
@@ -48,6 +56,33 @@ impl Connection {
         let credentials = self.credentials_of(request, cx);
         let asked = self.ask_backend(&credentials, action, channels, transport_of(request), cx);
         (asked, Some(credentials))
+    }
+
+    /// When the program has had its time for the verdict that is awaited, if one is.
+    pub(super) fn verdict_by(&self, cx: &Context) -> Option<Millis> {
+        cx.program.judge.as_ref()?;
+        let (_, since, _) = self.awaited_verdict()?;
+        Some(Millis(since.0.saturating_add(VERDICT_TIME_MAX_MS)))
+    }
+
+    /// The program has had its time: it has not answered.
+    pub(super) fn miss_verdict(&mut self, cx: &mut Context) -> Next {
+        let Some((question, _, len)) = self.awaited_verdict() else { return Next::Wait };
+        let decisions = vec![Decision::Fault(Fault::Program(ProgramFault::Unanswered)); len];
+        self.receive_verdict(question, decisions.into(), cx)
+    }
+
+    /// The question that has waited for longest, since when, and about how many channels it is.
+    fn awaited_verdict(&self) -> Option<(QuestionId, Millis, usize)> {
+        if let Life::Http(http) = &self.life
+            && let Expects::Judgement(parked) = &http.expects
+        {
+            return Some((parked.question, parked.since, parked.asking.channels.len()));
+        }
+        let Tenure { wish, renewal, .. } = self.tenure()?;
+        let wish = wish.as_ref().map(|wish| (wish.question, wish.since, wish.asking.channels.len()));
+        let renewal = renewal.as_ref().map(|it| (it.question, it.since, it.channels.len()));
+        wish.into_iter().chain(renewal).min_by_key(|(_, since, _)| *since)
     }
 
     /// Asks about channels of a connection that lasts.

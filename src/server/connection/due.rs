@@ -17,6 +17,7 @@ impl Connection {
         let deadline = self.deadlines.next(self.stage(), &cx.timeouts);
         let deadline = self.may_stay_until(cx).map_or(deadline, |at| at.min(deadline));
         let deadline = self.renewal_at().map_or(deadline, |at| at.min(deadline));
+        let deadline = self.verdict_by(cx).map_or(deadline, |at| at.min(deadline));
         let deadline = self.session_timer(cx).map_or(deadline, |at| at.min(deadline));
         let flush_at = self.flush_at(cx);
         // What is due already is left to the flush of this turn.
@@ -65,6 +66,9 @@ impl Connection {
         if self.renewal_at().is_some_and(|at| at <= cx.now) {
             return Some(Due::Renewal);
         }
+        if self.verdict_by(cx).is_some_and(|at| at <= cx.now) {
+            return Some(Due::Verdict);
+        }
         if self.session_timer(cx).is_some_and(|at| at <= cx.now) {
             return Some(Due::Timer);
         }
@@ -91,9 +95,13 @@ impl Connection {
                 Due::RequestTimeout | Due::Hangup | Due::CloseSilent => true,
                 // On an event stream it is a comment, which expects no answer.
                 Due::Ping => matches!(self.life, Life::WebSocket(_)),
-                Due::Timer | Due::Answer | Due::Notice | Due::Drop | Due::Unauthorized | Due::Renewal => {
-                    false
-                }
+                Due::Timer
+                | Due::Answer
+                | Due::Notice
+                | Due::Drop
+                | Due::Unauthorized
+                | Due::Renewal
+                | Due::Verdict => false,
             }
     }
 
@@ -105,6 +113,7 @@ impl Connection {
         }
         match (due, &mut self.life) {
             (Due::Renewal, _) => return self.renew(cx),
+            (Due::Verdict, _) => return self.miss_verdict(cx),
             (Due::Timer, _) => self.fire_timer(cx),
             // A peer with TLS is told that this is the end, and not a cut.
             (Due::Hangup, Life::Http(_)) if self.stream.tls().is_some() => self.finish(cx),

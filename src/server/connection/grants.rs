@@ -27,6 +27,8 @@ pub struct Parked {
     pub judged: Judged,
     pub asking: Asking,
     pub question: QuestionId,
+    /// When it was asked.
+    pub since: Millis,
 }
 
 impl Parked {
@@ -152,17 +154,28 @@ pub struct Tenure {
     /// The earliest time at which a channel is to be asked about again.
     pub ask_at: Millis,
     /// The channels that are being asked about again.
-    pub renewal: Option<(QuestionId, Vec<ChannelName>)>,
+    pub renewal: Option<Renewal>,
     /// What the client wants to be done if the backend says so. Nothing further is read until then.
     pub wish: Option<Box<Wish>>,
     /// What the backend has decided about the command that is being carried out.
     pub judged: Judged,
 }
 
+/// Channels that are being asked about again.
+#[derive(Debug)]
+pub struct Renewal {
+    pub question: QuestionId,
+    pub channels: Vec<ChannelName>,
+    /// When they were asked about.
+    pub since: Millis,
+}
+
 /// What a client wants to be done.
 #[derive(Debug)]
 pub struct Wish {
     pub question: QuestionId,
+    /// When it was asked.
+    pub since: Millis,
     pub asking: Asking,
     pub what: Wished,
 }

@@ -41,7 +41,7 @@ impl Connection {
             Asked::Waiting(question) => {
                 let Life::Http(http) = &mut self.life else { return };
                 let request = request.clone();
-                let parked = Parked { request, credentials, judged, asking, question };
+                let parked = Parked { request, credentials, judged, asking, question, since: cx.now };
                 http.expects = Expects::Judgement(Box::new(parked));
             }
         }
@@ -67,8 +67,8 @@ impl Connection {
             Err(decisions) => decisions,
         };
         let Some(tenure) = self.tenure_mut() else { return Next::Wait };
-        if let Some((_, channels)) = tenure.renewal.take_if(|(awaited, _)| *awaited == question) {
-            return self.renewed(&channels, &decisions, cx);
+        if let Some(renewal) = tenure.renewal.take_if(|renewal| renewal.question == question) {
+            return self.renewed(&renewal.channels, &decisions, cx);
         }
         let Some(wish) = tenure.wish.take_if(|wish| wish.question == question) else { return Next::Wait };
         let Wish { asking, what, .. } = *wish;
@@ -193,7 +193,7 @@ impl Connection {
         match self.ask_for(asking.action, &asking.channels, cx) {
             Asked::Known(decisions) => self.carry_out_with(request, &asking, decisions, cx),
             Asked::Waiting(question) => {
-                self.await_wish(Wish { question, asking, what: Wished::Command(text.into()) });
+                self.await_wish(Wish { question, since: cx.now, asking, what: Wished::Command(text.into()) });
             }
         }
     }
@@ -375,7 +375,7 @@ impl Connection {
             }
             Asked::Waiting(question) => {
                 let asking = Asking { action: Action::Publish, channels: vec![channel] };
-                self.await_wish(Wish { question, asking, what: Wished::Message(sent) });
+                self.await_wish(Wish { question, since: cx.now, asking, what: Wished::Message(sent) });
             }
         }
     }

@@ -4,7 +4,7 @@
 //! How a connection comes by its grants is in `judging`.
 
 use super::context::Context;
-use super::grants::spread;
+use super::grants::{Renewal, spread};
 use super::life::Life;
 use super::watching::name_of;
 use super::{Connection, Next};
@@ -66,7 +66,7 @@ impl Connection {
             Asked::Known(decisions) => self.renewed(&channels, &decisions, cx),
             Asked::Waiting(question) => {
                 if let Some(tenure) = self.tenure_mut() {
-                    tenure.renewal = Some((question, channels));
+                    tenure.renewal = Some(Renewal { question, channels, since: cx.now });
                 }
                 Next::Wait
             }

@@ -49,6 +49,8 @@ pub enum Due {
     Unauthorized,
     /// Ask the backend again whether the connection may read its channels.
     Renewal,
+    /// Go on without the verdict of the program, which has had its time.
+    Verdict,
     /// Call the timer of the session.
     Timer,
     /// Answer the long poll without publications.

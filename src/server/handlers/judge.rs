@@ -186,7 +186,8 @@ impl Grant {
 /// A JSON text without white space, if it is one and not too long.
 fn json(text: &str) -> Option<Box<str>> {
     serde_json::from_str::<serde::de::IgnoredAny>(text).ok()?;
-    Some(without_space(text).into()).filter(|json: &Box<str>| json.len() <= INFO_LEN_MAX)
+    let json = without_space(text);
+    (json.len() <= INFO_LEN_MAX).then(|| json.into())
 }
 
 fn fault(fault: ProgramFault) -> Decision {
