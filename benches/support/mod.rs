@@ -16,6 +16,7 @@ pub mod tls;
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 #[allow(unused_imports)] // one bench has clients of its own
@@ -42,8 +43,24 @@ pub struct Worker {
 impl Worker {
     /// Starts a process that plays `role`.
     pub fn start(role: &str) -> Self {
-        let program = env::current_exe().expect("a running program has a path");
-        let mut command = Command::new(program);
+        Self::start_by(Command::new(Self::program()), role)
+    }
+
+    /// The same with what the others leave of the machine, and waits until it says that it is ready.
+    #[allow(dead_code)] // one bench has a crowd
+    pub fn start_last(role: &str) -> Self {
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(Self::program());
+        let mut worker = Self::start_by(command, role);
+        assert_eq!(worker.hear(), "ready");
+        worker
+    }
+
+    fn program() -> PathBuf {
+        env::current_exe().expect("a running program has a path")
+    }
+
+    fn start_by(mut command: Command, role: &str) -> Self {
         command.env(ROLE, role).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("this program can be started once more");
         let input = process.stdin.take().expect("the input is piped");

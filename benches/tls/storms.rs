@@ -1,6 +1,7 @@
 //! What subscribers notice of a crowd that shakes hands: how late their messages are while it lasts.
 //!
-//! What the crowd does is in `crowd`, how lateness is measured in `watchers`.
+//! The crowd has the lowest priority, since it would not be on the machine of the server. What it does is in `crowd`, how
+//! lateness is measured in `watchers`.
 
 use std::env;
 use std::fmt;
@@ -85,7 +86,7 @@ fn measure(storm: Storm, certificate: &Certificate) -> Vec<String> {
         let address = server.hear();
         let mut watchers = Worker::start_ready(&format!("{} {address} {WATCHERS}", watchers::ROLE));
         let (role, order) = storm.crowd(&address);
-        let mut crowd = Worker::start_ready(&role);
+        let mut crowd = Worker::start_last(&role);
         server.tell("begin 0");
         assert_eq!(server.hear(), "begun");
         watchers.tell(watchers::BEGIN);
