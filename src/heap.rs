@@ -3,6 +3,11 @@
 //!
 //! After a block of 16 MiB was freed, glibc keeps up to 32 MiB at the end of each heap, and all memory below a block that
 //! is still used: after 1,500 bodies of up to 100 KB, 100 MiB stayed resident, with nothing held.
+//!
+//! The C code of the process, which is the cryptography, allocates from jemalloc too: the dependency replaces `malloc` and `free`
+//! (`unprefixed_malloc_on_supported_platforms`). The keys of a TLS session are such memory, and what handshakes use for a
+//! moment lies between them: after 10,000 TLS clients had gone, 24 MB stayed resident with glibc's heap beside this one, 14
+//! without. Each session takes 64 bytes more in exchange, since its two keys of 592 bytes are rounded up to 640.
 
 #[cfg(all(feature = "jemalloc", target_os = "linux", target_env = "gnu"))]
 pub use returning::return_freed;

@@ -6,7 +6,7 @@ mod log;
 mod reload;
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -185,8 +185,8 @@ fn print_addresses(lines: &[String]) -> Result<(), io::Error> {
 }
 
 /// The first SIGTERM or SIGINT stops the server with a drain, the second at once. With a lame duck, the second begins the
-/// drain and the third stops at once. Where there are files to reload, SIGHUP does that; otherwise it ends the process, as a
-/// terminal that is closed expects.
+/// drain and the third stops at once. SIGHUP has files read again. Where there are none it does nothing, unless the process
+/// belongs to a terminal: that is closed by it, and expects its processes to end.
 fn obey_signals(
     handle: Handle,
     lame_duck: Duration,
@@ -194,14 +194,20 @@ fn obey_signals(
     lines: Arc<log::Lines>,
 ) -> Result<(), io::Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    if files.is_some() {
+    let is_of_terminal = io::stdin().is_terminal() || io::stderr().is_terminal();
+    if files.is_some() || !is_of_terminal {
         signals.add_signal(SIGHUP)?;
     }
     thread::Builder::new().name("fanfare-signals".into()).spawn(move || {
         let mut is_stopping = false;
         for signal in signals.forever() {
             if signal == SIGHUP {
-                files.iter().for_each(Hangups::ask);
+                match &files {
+                    Some(files) => files.ask(),
+                    None => tracing::info!(
+                        "SIGHUP: there is nothing to read again: no --config, no file of keys or certificates, no --audit"
+                    ),
+                }
                 continue;
             }
             if !std::mem::replace(&mut is_stopping, true) {

@@ -5,9 +5,10 @@
 
 mod support;
 
-use std::fs;
-use std::process::Command;
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
 
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 use support::pusher::{Pusher, sign};
 use support::*;
@@ -177,8 +178,23 @@ fn apps_of_the_command_line_stay_whatever_the_file_says() {
 }
 
 #[test]
-fn a_hangup_without_a_file_ends_the_process_as_closing_its_terminal_does() {
-    let mut process = spawn(&mut fanfare(&[]));
+fn a_hangup_without_a_file_is_said_to_be_for_nothing_and_ends_no_process() {
+    let mut logged = spawn_logged(fanfare(&["--drain", "0s"]).stdin(Stdio::null()));
+    logged.process.signal("HUP");
+    let line = logged.line("SIGHUP");
+    assert!(line.contains("there is nothing to read again"), "{line}");
+    logged.process.signal("TERM");
+    assert!(logged.process.wait().success());
+}
+
+#[test]
+fn a_process_of_a_terminal_ends_when_that_is_closed() {
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&controller).unwrap();
+    unlockpt(&controller).unwrap();
+    let path = ptsname(&controller, Vec::new()).unwrap();
+    let terminal = File::open(path.to_str().unwrap()).unwrap();
+    let mut process = spawn(fanfare(&[]).stdin(terminal));
     process.signal("HUP");
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&process.wait()), Some(1));
 }

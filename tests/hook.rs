@@ -128,6 +128,24 @@ fn a_no_is_told_with_the_sentence_of_the_backend_and_asked_about_once_in_five_se
     assert_eq!(request(server.address, "GET", "/channels/open-a?wait=0", "", b"").status, 200);
 }
 
+/// Revokes a user with the key of `ops`, and gives the answer.
+fn revoke(server: &Running, sub: &str) -> String {
+    let body = format!(r#"{{"sub":"{sub}"}}"#);
+    request(server.address, "POST", "/revoke", "Authorization: Bearer ops-secret\r\n", body.as_bytes()).body
+}
+
+/// These WebSockets and this stream are told that their user u42 was revoked, and end.
+fn assert_revoked(clients: [Client; 2], mut events: Events) {
+    for mut client in clients {
+        let frame = close_frame(&mut client).unwrap();
+        assert_eq!(u16::from(frame.code), 4403);
+        assert!(frame.reason.starts_with("The user u42 was revoked at 20"), "{frame:?}");
+    }
+    let last = events.next().unwrap();
+    assert!(last.name == "fanfare:error" && last.data.contains(r#""code":"revoked""#), "{last:?}");
+    assert_eq!(events.next(), None);
+}
+
 #[test]
 fn revoking_a_user_ends_what_the_backend_let_in_and_the_next_request_is_for_the_backend_to_decide() {
     let mood = Mood::is(allow(&["news"], 600));
@@ -135,30 +153,18 @@ fn revoking_a_user_ends_what_the_backend_let_in_and_the_next_request_is_for_the_
     let keys = vec![AccessKey::with_all_rights("ops", "ops-secret")];
     let server = start(Config { keys, ..asking(&stub.url()) });
     let fields = [("Cookie", "sid=1"), ENVELOPES];
-    let (mut one, _) = handshake(server.address, "/channels/news", &fields).unwrap();
+    let (one, _) = handshake(server.address, "/channels/news", &fields).unwrap();
     let mut many = multiplex_with(server.address, "/channels", &fields[..1]);
     say(&mut many, r#"{"event":"fanfare:subscribe","data":[{"channel":"news"}]}"#);
     assert_eq!(next(&mut many)["event"], "fanfare:subscribed");
-    let mut events = Events::open(server.address, "/channels/news", "Cookie: sid=1\r\n").begun();
+    let events = Events::open(server.address, "/channels/news", "Cookie: sid=1\r\n").begun();
     assert_eq!(stub.count(), 1);
-    let revoke = |sub: &str| {
-        let body = format!(r#"{{"sub":"{sub}"}}"#);
-        let key = "Authorization: Bearer ops-secret\r\n";
-        request(server.address, "POST", "/revoke", key, body.as_bytes()).body
-    };
-    assert_eq!(revoke("u7"), r#"{"revoked":0}"#);
-    assert_eq!(revoke("u42"), r#"{"revoked":3}"#);
-    for client in [&mut one, &mut many] {
-        let frame = close_frame(client).unwrap();
-        assert_eq!(u16::from(frame.code), 4403);
-        assert!(frame.reason.starts_with("The user u42 was revoked at 20"), "{frame:?}");
-    }
-    let last = events.next().unwrap();
-    assert!(last.name == "fanfare:error" && last.data.contains(r#""code":"revoked""#), "{last:?}");
-    assert_eq!(events.next(), None);
+    assert_eq!(revoke(&server, "u7"), r#"{"revoked":0}"#);
+    assert_eq!(revoke(&server, "u42"), r#"{"revoked":3}"#);
+    assert_revoked([one, many], events);
     assert_eq!(poll(&server, "news", "1").status, 200, "the backend says yes still");
     assert_eq!(stub.count(), 1, "and was asked");
-    assert_eq!(revoke("u42"), r#"{"revoked":0}"#);
+    assert_eq!(revoke(&server, "u42"), r#"{"revoked":0}"#);
     mood.becomes(text(403, "Not any more."));
     assert_eq!(poll(&server, "news", "1").status, 403);
 }
@@ -187,29 +193,17 @@ fn revoking_a_user_ends_what_the_backend_let_in_as_that_one_also_with_a_token_of
     say(&mut many, r#"{"event":"fanfare:subscribe","data":[{"channel":"news"}]}"#);
     assert_eq!(next(&mut many)["event"], "fanfare:subscribed");
     let head = format!("Cookie: sid=1\r\nAuthorization: {bearer}\r\n");
-    let mut events = Events::open(server.address, "/channels/news", &head).begun();
+    let events = Events::open(server.address, "/channels/news", &head).begun();
     let mut elsewhere = multiplex_with(server.address, "/channels", &fields[..2]);
     assert_eq!(next(&mut elsewhere)["event"], "fanfare:authorized");
     say(&mut elsewhere, r#"{"event":"fanfare:subscribe","data":[{"channel":"open-a"}]}"#);
     assert_eq!(next(&mut elsewhere)["event"], "fanfare:subscribed");
-    let revoke = |sub: &str| {
-        let body = format!(r#"{{"sub":"{sub}"}}"#);
-        let key = "Authorization: Bearer ops-secret\r\n";
-        request(server.address, "POST", "/revoke", key, body.as_bytes()).body
-    };
-    assert_eq!(revoke("u8"), r#"{"revoked":0}"#);
-    assert_eq!(revoke("u42"), r#"{"revoked":3}"#);
-    for client in [&mut one, &mut many] {
-        let frame = close_frame(client).unwrap();
-        assert_eq!(u16::from(frame.code), 4403);
-        assert!(frame.reason.starts_with("The user u42 was revoked at 20"), "{frame:?}");
-    }
-    let last = events.next().unwrap();
-    assert!(last.name == "fanfare:error" && last.data.contains(r#""code":"revoked""#), "{last:?}");
-    assert_eq!(events.next(), None);
+    assert_eq!(revoke(&server, "u8"), r#"{"revoked":0}"#);
+    assert_eq!(revoke(&server, "u42"), r#"{"revoked":3}"#);
+    assert_revoked([one, many], events);
     server.handle.publish(Draft::text("open-a", "one").unwrap()).unwrap();
     assert_eq!(next(&mut elsewhere)["data"], "one", "the backend was not asked about what this one reads");
-    assert_eq!(revoke("u7"), r#"{"revoked":1}"#, "by its token");
+    assert_eq!(revoke(&server, "u7"), r#"{"revoked":1}"#, "by its token");
 }
 
 #[test]

@@ -25,13 +25,6 @@ use support::*;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
-/// A server with TLS, and the authority of its certificate.
-fn server(config: Config) -> (Authority, Running) {
-    let authority = Authority::new();
-    let server = start(authority.tls(config));
-    (authority, server)
-}
-
 fn versions(authority: &Authority) -> [Arc<ClientConfig>; 2] {
     [authority.client(&[&rustls::version::TLS13]), authority.client(&[&rustls::version::TLS12])]
 }

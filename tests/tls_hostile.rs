@@ -19,12 +19,6 @@ use support::tls::*;
 use support::*;
 use tungstenite::Message;
 
-fn server(config: Config) -> (Authority, Running) {
-    let authority = Authority::new();
-    let server = start(authority.tls(config));
-    (authority, server)
-}
-
 /// What a client of TLS 1.3 says first.
 fn hello(authority: &Authority) -> Vec<u8> {
     let mut hello = Vec::new();

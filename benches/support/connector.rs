@@ -24,9 +24,9 @@ pub const TRUSTS: char = '=';
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// A blocking connection, as its user sees it.
-pub trait Connection: Read + Write {}
+pub trait Connection: Read + Write + Send {}
 
-impl<T: Read + Write> Connection for T {}
+impl<T: Read + Write + Send> Connection for T {}
 
 /// Connects to one server.
 pub struct Connector {

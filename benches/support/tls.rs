@@ -53,10 +53,15 @@ pub fn client_config(certificate: &str, resumption: Resumption) -> Arc<ClientCon
     Arc::new(config)
 }
 
+/// A session that has not begun.
+pub fn session(config: &Arc<ClientConfig>) -> ClientConnection {
+    let name = ServerName::try_from(NAME).expect("this is a name");
+    ClientConnection::new(Arc::clone(config), name).expect("the configuration is right")
+}
+
 /// TLS over a socket; the handshake is complete.
 pub fn over(mut socket: TcpStream, config: &Arc<ClientConfig>) -> StreamOwned<ClientConnection, TcpStream> {
-    let name = ServerName::try_from(NAME).expect("this is a name");
-    let mut session = ClientConnection::new(Arc::clone(config), name).expect("the configuration is right");
+    let mut session = session(config);
     while session.is_handshaking() {
         session.complete_io(&mut socket).expect("the server has the certificate that is trusted");
     }

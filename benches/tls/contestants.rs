@@ -14,7 +14,7 @@ use crate::support::connector::TRUSTS;
 use crate::support::naive::listen_at;
 use crate::support::tls::Certificate;
 use crate::versus::rounds::{serve, serve_fanfare, serve_fanfare_at};
-use crate::{FEED, handshakes, support};
+use crate::{FEED, crowd, handshakes, support, watchers};
 
 /// Who sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub fn run(role: &[&str]) {
         ["tls", cert, key] => serve_tls(cert, key),
         ["plain"] => serve_fanfare(Config::default()),
         [handshakes::ROLE, address, visit] => handshakes::run(address, visit),
+        [watchers::ROLE, address, count] => watchers::run(address, count),
+        [crowd::ROLE, address, connected, fresh] => crowd::run(address, connected, fresh),
         unknown => unreachable!("the bench starts no role {unknown:?}"),
     }
 }

@@ -1,19 +1,24 @@
-//! What TLS costs: CPU time of the serving side a delivery, beside the floor and the server without TLS, and a handshake.
+//! What TLS costs: CPU time of the serving side a delivery, beside the floor and the server without TLS, and a handshake; and
+//! how late messages are while a crowd shakes hands.
 //!
-//! `cargo bench --bench tls`, with a filter such as `-- fan_out` or `-- handshakes` if wanted. The tables at the end are
+//! `cargo bench --bench tls`, with a filter if wanted: `-- fan_out`, `-- handshakes` or `-- storms`. The tables at the end are
 //! the result: rounds of the sides of a table alternate, so that a noisy machine disturbs all alike, and a ratio is
 //! the median over the rounds. The clients speak TLS 1.3 with the suite and the key exchange that rustls prefers
 //! (AES-256-GCM, X25519MLKEM768), verify an ECDSA certificate that is made at the start, and compare every byte. The floor,
 //! in `floor`, encrypts a turn as one record and writes it, for each socket; that of handshakes is a loop that shakes hands,
-//! answers and closes. `FANFARE_BENCH_SUBSCRIBERS=1000` sets the number of subscribers. Memory is `idle_memory`'s.
+//! answers and closes. In `storms` the crowd is a process that shares the machine's cores. `FANFARE_BENCH_SUBSCRIBERS=1000`
+//! sets the number of subscribers of a fan-out. Memory is `idle_memory`'s.
 
 mod contestants;
+mod crowd;
 mod floor;
 mod handshakes;
+mod storms;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/versus/mod.rs"]
 mod versus;
+mod watchers;
 
 use std::time::Duration;
 
@@ -68,6 +73,7 @@ fn bench() {
     versus::bench(Table::new(HANDSHAKES, &HANDSHAKES_HEADS), |criterion, table| {
         bench_handshakes(criterion, table, &certificate);
     });
+    storms::bench(&certificate);
 }
 
 fn bench_fan_out(criterion: &mut Criterion, table: &mut Table, certificate: &Certificate) {

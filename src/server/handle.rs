@@ -39,6 +39,18 @@ impl Handle {
     /// # Errors
     /// The draft is too long, or a loop's mailbox is congested: try again in a millisecond.
     pub fn publish(&self, draft: Draft) -> Result<Published, PublishError> {
+        self.admit(&draft)?;
+        let reply = Arc::new(Reply::default());
+        let waiter = Waiter::Thread(Arc::clone(&reply));
+        let receipt = match self.shared.broker.publish(draft, waiter, self.shared.clock.now()) {
+            Publishing::Done(receipt) => receipt,
+            Publishing::Awaited => reply.wait()?,
+        };
+        Ok(receipt.published)
+    }
+
+    /// Whether a draft is published now. Then it counts as published.
+    fn admit(&self, draft: &Draft) -> Result<(), PublishError> {
         let len_max = self.shared.config.publication_len_max();
         if draft.data.len() as u64 > len_max {
             return Err(PublishError::TooLong { len_max });
@@ -47,13 +59,7 @@ impl Handle {
             return Err(PublishError::Congested);
         }
         self.shared.meters.note_published();
-        let reply = Arc::new(Reply::default());
-        let waiter = Waiter::Thread(Arc::clone(&reply));
-        let receipt = match self.shared.broker.publish(draft, waiter, self.shared.clock.now()) {
-            Publishing::Done(receipt) => receipt,
-            Publishing::Awaited => reply.wait()?,
-        };
-        Ok(receipt.published)
+        Ok(())
     }
 
     /// Publishes to a channel without waiting for anything, from any thread: the payload is in the mailbox of every loop that
@@ -68,14 +74,7 @@ impl Handle {
 
     /// The same with a draft.
     pub(crate) fn publish_unawaited(&self, draft: Draft) -> Result<(), PublishError> {
-        let len_max = self.shared.config.publication_len_max();
-        if draft.data.len() as u64 > len_max {
-            return Err(PublishError::TooLong { len_max });
-        }
-        if self.shared.broker.is_congested() {
-            return Err(PublishError::Congested);
-        }
-        self.shared.meters.note_published();
+        self.admit(&draft)?;
         match self.shared.broker.publish(draft, Waiter::Nobody, self.shared.clock.now()) {
             Publishing::Done(_) | Publishing::Awaited => Ok(()),
         }

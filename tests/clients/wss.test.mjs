@@ -22,10 +22,16 @@ const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8
 const section = /\n### wss\n([^]*?)\nnginx in front/.exec(readme)[1];
 const lines = (start) => section.split("\n").filter((line) => line.startsWith(start));
 
+const browsers = new Map(); // by home folder: a browser writes to it until it is closed
+
 /** A home folder where the README's lines for an authority and a certificate were run. */
 async function home(t) {
   const folder = await mkdtemp(join(tmpdir(), "fanfare-wss-"));
-  t.after(() => rm(folder, { recursive: true, force: true }));
+  t.after(async () => {
+    await browsers.get(folder)?.close();
+    // Its last processes end a little later.
+    await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+  });
   for (const line of lines("openssl")) run(folder, line);
   return folder;
 }
@@ -40,15 +46,15 @@ function serveTls(t, folder, ...flags) {
   return serve(t, "--tls-listen", "127.0.0.1:0", ...pair, ...flags);
 }
 
-/** Chromium with this home folder; what its page logs as an error or throws is in the page's `faults`. */
-async function open(t, folder) {
+/** Chromium with this home folder, closed with it; what its page logs as an error or throws is in the page's `faults`. */
+async function open(folder) {
   const browser = await chromium.launchPersistentContext(join(folder, "profile"), {
     executablePath: process.env.CHROMIUM,
     args: FLAGS,
     env: { ...process.env, HOME: folder },
     timeout: DEADLINE_MS,
   });
-  t.after(() => browser.close());
+  browsers.set(folder, browser);
   browser.setDefaultTimeout(DEADLINE_MS);
   const page = await browser.newPage();
   page.faults = [];
@@ -69,7 +75,7 @@ test("the demo page, its WebSockets and fanfare.js work over TLS in a browser th
   await trust(folder);
   const server = await serveTls(t, folder);
   const port = server.tlsAddress.split(":")[1];
-  const page = await open(t, folder);
+  const page = await open(folder);
   await page.goto(`https://localhost:${port}/`);
   assert.equal(await page.evaluate(() => globalThis.isSecureContext && location.protocol), "https:");
   const echoed = await page.evaluate(
@@ -103,7 +109,7 @@ test("the demo page, its WebSockets and fanfare.js work over TLS in a browser th
 test("a browser that does not trust the authority opens neither the page nor a socket", async (t) => {
   const folder = await home(t);
   const server = await serveTls(t, folder);
-  const page = await open(t, folder);
+  const page = await open(folder);
   const port = server.tlsAddress.split(":")[1];
   await assert.rejects(page.goto(`https://localhost:${port}/`), /ERR_CERT_AUTHORITY_INVALID/);
 });
@@ -132,7 +138,7 @@ test("a plain WebSocket is not redirected and a page is", async (t) => {
   const folder = await home(t);
   await trust(folder);
   const server = await serveTls(t, folder, "--redirect-https");
-  const page = await open(t, folder);
+  const page = await open(folder);
   await page.goto(`http://localhost:${server.address.split(":")[1]}/`);
   assert.equal(page.url(), `https://localhost:${server.tlsAddress.split(":")[1]}/`);
   assert.deepEqual(page.faults, []);

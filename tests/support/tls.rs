@@ -16,10 +16,17 @@ use rustls::{ClientConfig, RootCertStore, StreamOwned, SupportedProtocolVersion}
 use tempfile::TempDir;
 
 use super::ca::{Ca, Leaf};
-use super::connect;
+use super::{Running, connect, start};
 
 /// The name in the certificate.
 pub const NAME: &str = "localhost";
+
+/// A server with TLS, and the authority of its certificate.
+pub fn server(config: Config) -> (Authority, Running) {
+    let authority = Authority::new();
+    let server = start(authority.tls(config));
+    (authority, server)
+}
 
 /// An authority of the test's own, and a certificate of it in files.
 pub struct Authority {

@@ -61,7 +61,7 @@ impl Broker {
         let rule = self.presence_rules.of(name)?;
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
-        let state = self.state(channels, name);
+        let state = self.state(channels, lists, name);
         let presence = self.presence(state, rule);
         let Change { id, data } = presence.begin_reading(loop_index);
         let subscribed = join(id);

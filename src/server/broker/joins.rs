@@ -109,7 +109,7 @@ impl Broker {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let kind = Kind::of(name.local());
-        let state = self.state(channels, name);
+        let state = self.state(channels, lists, name);
         if let Some(member) = joiner.member
             && state
                 .members()

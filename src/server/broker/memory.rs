@@ -10,7 +10,7 @@ use crate::hub::{Frames, Ledger};
 /// account, the histories and the mailboxes all count with it.
 pub const PUBLICATION_LEN: usize = 384;
 
-/// What a channel costs: its name, its state, its places in the table and in three lists. 200,000 with a publication
+/// What a channel costs: its name, its state, its places in the table and in four lists. 200,000 with a publication
 /// each have 1,010 bytes a channel resident.
 const CHANNEL_LEN: usize = 640;
 

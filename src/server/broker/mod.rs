@@ -21,6 +21,7 @@ pub mod joins;
 pub mod listing;
 pub mod mailbox;
 pub mod memory;
+pub mod names;
 pub mod payload;
 pub mod presence;
 pub mod presence_text;
@@ -203,7 +204,7 @@ impl Broker {
         }
         let note = |shard: &mut Shard, known| {
             let Shard { channels, lists, .. } = shard;
-            let state = self.state(channels, &channel);
+            let state = self.state(channels, lists, &channel);
             state.keys.insert(key, fingerprint, known, now, &self.account);
             lists.settle(&channel, state);
             self.note_due(shard);
@@ -236,7 +237,7 @@ impl Broker {
     pub fn deliver(&self, publication: Arc<Publication>, now: Millis) -> Published {
         let mut shard = lock(self.shard(publication.channel.as_str()));
         let Shard { channels, lists, busy, .. } = &mut *shard;
-        let state = self.state(channels, &publication.channel);
+        let state = self.state(channels, lists, &publication.channel);
         if state.epoch != publication.id.epoch {
             state.epoch = publication.id.epoch;
             state.history = History::default();
@@ -320,7 +321,7 @@ impl Broker {
     ) -> Option<T> {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, removed_epoch, .. } = &mut *shard;
-        let state = self.state(channels, name);
+        let state = self.state(channels, lists, name);
         state.history.expire(now.0, &state.limits);
         let position = self.translate(position, state.epoch, *removed_epoch);
         let newest = PublicationId { epoch: state.epoch, sequence: state.sequence };
@@ -375,7 +376,10 @@ impl Broker {
         // Nearly every publication is to a known channel, which is found without a clone of its name.
         let published = match channels.get_mut(&draft.channel) {
             Some(state) => self.publish_to(state, lists, busy, draft, now),
-            None => self.publish_to(self.state(channels, &draft.channel), lists, busy, draft, now),
+            None => {
+                let state = self.state(channels, lists, &draft.channel);
+                self.publish_to(state, lists, busy, draft, now)
+            }
         };
         self.note_due(shard);
         published
@@ -431,10 +435,12 @@ impl Broker {
     fn state<'a>(
         &self,
         channels: &'a mut HashMap<ChannelName, ChannelState>,
+        lists: &mut Lists,
         name: &ChannelName,
     ) -> &'a mut ChannelState {
         channels.entry(name.clone()).or_insert_with(|| {
             self.account.add_channel();
+            lists.names.add(name);
             let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
             let mut state = ChannelState::new(epoch, self.mailboxes.len(), self.retention.of(name.local()));
             state.is_tapped = self.tapped.has(name.local()) && name.accompanied().is_none();

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::hub::{ChannelName, PublicationId};
+use crate::hub::PublicationId;
 use crate::server::broker::Broker;
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::roads::Roads;
@@ -45,34 +45,38 @@ pub struct StateOf {
     pub bytes: u64,
 }
 
-/// The names of users' channels begin so; clients cannot name them.
-const USER_PREFIX: char = '#';
-
 impl Broker {
-    /// A page of the channels that clients know. O(channels), each lock is held for a 64th of that; the page is not one moment.
+    /// A page of the channels that clients know. O(channels of the page), and so is the time for which a lock is held; the page
+    /// is not one moment.
     pub fn page(&self, asked: &PageOf) -> Page {
+        self.select(asked).0
+    }
+
+    /// A page, and the number of names that were looked at for it.
+    fn select(&self, asked: &PageOf) -> (Page, usize) {
+        let PageOf { space, prefix, after, limit } = asked;
+        // One more than the page has says whether there are more.
         let mut first: BTreeMap<String, (u64, PublicationId)> = BTreeMap::new();
-        let mut has_more = false;
+        let mut looked_at = 0;
         for shard in &self.shards {
-            for (name, state) in &lock(shard).channels {
-                let Some(local) = local_in(name, asked.space.as_deref()) else { continue };
-                if !local.starts_with(&asked.prefix) || local <= asked.after.as_str() {
-                    continue;
+            let shard = lock(shard);
+            for name in shard.lists.names.from(space.as_deref(), prefix, after) {
+                looked_at += 1;
+                let is_full = first.len() > *limit;
+                if is_full && first.last_key_value().is_some_and(|(last, _)| name.local() >= last.as_str()) {
+                    // Those that follow in this shard are later still.
+                    break;
                 }
-                let is_full = first.len() == asked.limit;
-                if is_full && first.last_key_value().is_some_and(|(last, _)| local >= last.as_str()) {
-                    has_more = true;
-                    continue;
-                }
-                first.insert(local.to_owned(), (state.subscribers_len(), newest(state)));
-                if first.len() > asked.limit {
+                let Some(state) = shard.channels.get(name) else { unreachable!("a listed channel is known") };
+                first.insert(name.local().to_owned(), (state.subscribers_len(), newest(state)));
+                if is_full {
                     first.pop_last();
-                    has_more = true;
                 }
             }
         }
+        let has_more = first.len() > *limit;
         let channels = first.into_iter().map(|(name, (subscribers, last))| (name, subscribers, last));
-        Page { channels: channels.collect(), has_more }
+        (Page { channels: channels.take(*limit).collect(), has_more }, looked_at)
     }
 
     /// The state of a channel; `None` if it is not known.
@@ -92,8 +96,6 @@ fn newest(state: &ChannelState) -> PublicationId {
     PublicationId { epoch: state.epoch, sequence: state.sequence }
 }
 
-/// What clients call the channel, if it is one of this space that they can name.
-fn local_in<'a>(name: &'a ChannelName, space: Option<&str>) -> Option<&'a str> {
-    let is_asked = name.space() == space && !name.is_reserved() && !name.is_companion();
-    is_asked.then(|| name.local()).filter(|local| !local.starts_with(USER_PREFIX))
-}
+#[cfg(test)]
+#[path = "queries_tests.rs"]
+mod tests;

@@ -8,18 +8,19 @@ use crate::hub::ChannelName;
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::listing::{Listing, UNLISTED};
 use crate::server::broker::memory::Account;
+use crate::server::broker::names::Names;
 use crate::server::clock::Millis;
 
 /// Histories of one size class differ by a 16th at most: about an equal share. Coarser classes would take from histories
 /// below their share, finer ones would list a channel anew with each publication.
 const CLASSES_PER_DOUBLING_BITS: u32 = 4;
 
-/// Channels, and their order in three respects.
+/// Channels, and their order in four respects.
 #[derive(Debug, Default)]
 pub struct Shard {
     /// The channels by name.
     pub channels: HashMap<ChannelName, ChannelState>,
-    /// The same in the order in which they expire and are evicted.
+    /// The same in the order in which they expire and are evicted, and in that of their names.
     pub lists: Lists,
     /// Channels with publications since the counts were last taken, while publications are counted.
     pub busy: Vec<ChannelName>,
@@ -31,7 +32,7 @@ pub struct Shard {
     pub removed_epoch: u64,
 }
 
-/// Which channel is next in each respect. A channel of which nothing expires and nothing is kept is in no list.
+/// Which channel is next in each respect. A channel of which nothing expires and nothing is kept is in no list but that of names.
 #[derive(Debug, Default)]
 pub struct Lists {
     /// By the time at which to look at it again: not later than when something of it expires.
@@ -42,6 +43,8 @@ pub struct Lists {
     pub largest: Listing,
     /// The bytes of all histories.
     pub history_len: usize,
+    /// By name: all that clients can name.
+    pub names: Names,
 }
 
 impl Lists {
@@ -158,6 +161,7 @@ impl Shard {
         self.lists.due.list(name, &mut channel.listed.due, UNLISTED);
         self.lists.oldest.list(name, &mut channel.listed.oldest, UNLISTED);
         self.lists.largest.list(name, &mut channel.listed.class, UNLISTED);
+        self.lists.names.remove(name);
         self.lists.history_len -= channel.listed.history_len;
         if channel.sequence > 0 {
             self.removed_epoch = self.removed_epoch.max(channel.epoch);

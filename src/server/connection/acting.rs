@@ -32,17 +32,10 @@ const LOST: &str = "the connection was lost";
 impl Connection {
     /// The session of this connection, if it has one.
     pub(super) fn actor_id(&self) -> Option<ActorId> {
-        match &self.life {
-            Life::WebSocket(WebSocket { messages: Messages::Program(id), .. }) => *id,
-            Life::WebSocket(_)
-            | Life::Http(_)
-            | Life::LongPoll(_)
-            | Life::EventStream(_)
-            | Life::Carried(_)
-            | Life::Carrier(_)
-            | Life::Finishing
-            | Life::Lingering => None,
-        }
+        let Life::WebSocket(WebSocket { messages: Messages::Program(id), .. }) = &self.life else {
+            return None;
+        };
+        *id
     }
 
     /// Hands a message to the session. `is_last`: nothing was read after it.

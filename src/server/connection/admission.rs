@@ -160,7 +160,7 @@ impl Connection {
     pub(super) fn release_request(&mut self, cx: &mut Context) {
         leave_user(cx);
         let Life::Http(http) = &mut self.life else { return };
-        http.client = None;
+        (http.client, http.tenure) = (None, None);
         if http.is_shared {
             self.leave_seat(cx);
         }

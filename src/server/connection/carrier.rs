@@ -61,6 +61,7 @@ impl Connection {
                 | Expects::Delivery { .. }
                 | Expects::Deliveries { .. }
                 | Expects::Judgement(_)
+                | Expects::BatchJudgement { .. }
                 | Expects::ProgramBody(_)
                 | Expects::SessionBody(_) => None,
             },

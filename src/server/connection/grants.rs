@@ -1,14 +1,17 @@
-//! What a connection has by the word of its backend, or of the program in its place, and what waits for that: a request, a message, a command.
+//! What a connection has by the word of its backend, or of the program in its place, and what waits for that: a request, a
+//! batch, a message, a command.
 //!
 //! When it is asked is known to `judging` and `tenure`.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::backend::{Credentials, Grant, Judged, Person, QuestionId, Transport};
+use crate::backend::{Action, Credentials, Decision, Grant, Judged, Person, QuestionId, Transport};
 use crate::http;
 use crate::hub::ChannelName;
 use crate::server::api::basis::Asking;
+use crate::server::api::batch::Batch;
 use crate::server::api::payload::Sent;
 use crate::server::clock::Millis;
 
@@ -52,6 +55,95 @@ impl Brought {
             Self::Backend(credentials) => credentials.held_len(),
             Self::Program(request, _) => size_of::<http::Request>() + request.held_len(),
         }
+    }
+}
+
+/// The most channels of a batch that one question is about: as many as a subscriber may ask about by default. A batch with
+/// more is several questions, one after the other.
+const ASKED_MAX: usize = 100;
+
+/// A batch whose body is there, and that waits for the backend. Nothing that follows it is read meanwhile.
+///
+/// Invariants: each channel of it that the backend is to be asked about is in one of `decided`, `asked` and `unasked`; those of
+/// one action are side by side in `unasked`.
+#[derive(Debug)]
+pub struct ParkedBatch {
+    pub batch: Box<Batch>,
+    /// As it came: `--max-message` bytes at most.
+    pub body: Vec<u8>,
+    pub decided: Decided,
+    /// The question that is being asked. `None`: the batch can be published.
+    pub question: Option<QuestionId>,
+    /// When it was asked.
+    pub since: Millis,
+    /// What it is about.
+    asked: Asking,
+    unasked: Vec<(Action, ChannelName)>,
+}
+
+/// What the backend has decided about the channels of a batch.
+#[derive(Debug, Default)]
+pub struct Decided(HashMap<ChannelName, (Action, Decision)>);
+
+impl Decided {
+    /// What is decided, if it is.
+    pub fn find(&self, action: Action, channel: &ChannelName) -> Option<&Decision> {
+        self.0.get(channel).filter(|(decided, _)| *decided == action).map(|(_, decision)| decision)
+    }
+}
+
+impl ParkedBatch {
+    /// A batch with these channels to ask about, each once.
+    pub fn new(batch: Box<Batch>, body: Vec<u8>, mut unasked: Vec<(Action, ChannelName)>) -> Self {
+        unasked.sort_by_key(|(action, _)| *action);
+        let asked = Asking { action: Action::Publish, channels: Vec::new() };
+        Self { batch, body, decided: Decided::default(), question: None, since: Millis(0), asked, unasked }
+    }
+
+    /// The next question. `None`: there is nothing left to ask.
+    pub fn next_asked(&mut self) -> Option<&Asking> {
+        debug_assert!(self.question.is_none());
+        let action = self.unasked.first()?.0;
+        let same = self.unasked.iter().take(ASKED_MAX).take_while(|(other, _)| *other == action).count();
+        let channels = self.unasked.drain(..same).map(|(_, channel)| channel).collect();
+        self.asked = Asking { action, channels };
+        Some(&self.asked)
+    }
+
+    /// What is decided about the channels of a question. A backend that has failed is not asked about the others: each question
+    /// could keep the client waiting for as long.
+    pub fn decide(&mut self, decisions: Box<[Decision]>) {
+        debug_assert_eq!(self.asked.channels.len(), decisions.len());
+        self.question = None;
+        let fault = decisions.iter().find(|decision| matches!(decision, Decision::Fault(_))).cloned();
+        let Asking { action, channels } = &mut self.asked;
+        let decided = std::mem::take(channels).into_iter().zip(decisions);
+        self.decided.0.extend(decided.map(|(channel, decision)| (channel, (*action, decision))));
+        if let Some(fault) = fault {
+            let unasked = std::mem::take(&mut self.unasked).into_iter();
+            self.decided.0.extend(unasked.map(|(action, channel)| (channel, (action, fault.clone()))));
+        }
+    }
+
+    /// About how many channels the question is that is being asked.
+    pub fn asked_len(&self) -> usize {
+        self.asked.channels.len()
+    }
+
+    /// As whom the backend lets its client publish.
+    pub fn persons(&self) -> impl Iterator<Item = &Arc<Person>> {
+        self.decided.0.values().filter_map(|(_, decision)| match decision {
+            Decision::Yes(grant) => grant.person.as_ref(),
+            Decision::No(_) | Decision::Fault(_) => None,
+        })
+    }
+
+    /// The bytes of memory that it takes.
+    pub fn held_len(&self) -> usize {
+        let decided_len = self.decided.0.capacity() * size_of::<(ChannelName, (Action, Decision))>();
+        let unasked_len = self.unasked.capacity() * size_of::<(Action, ChannelName)>();
+        let asked_len = self.asked.channels.capacity() * size_of::<ChannelName>();
+        size_of::<Self>() + self.body.capacity() + decided_len + unasked_len + asked_len
     }
 }
 

@@ -87,6 +87,10 @@ impl Connection {
             if self.outbox.is_high() || has_to_wait {
                 return;
             }
+            if self.publish_judged_batch(cx) {
+                continue;
+            }
+            let Life::Http(http) = &mut self.life else { return };
             match http.reader.poll() {
                 Ok(None) => return,
                 Ok(Some(Event::Head(request))) => match self.redirected(&request, cx) {
@@ -208,6 +212,7 @@ impl Connection {
             | Expects::Delivery { .. }
             | Expects::Deliveries { .. }
             | Expects::Judgement(_)
+            | Expects::BatchJudgement { .. }
             | Expects::Session(_) => {
                 unreachable!("a body is read for what is done with it")
             }
@@ -223,7 +228,7 @@ impl Connection {
                 let response = self.call(&requested, &body, cx);
                 self.respond(&response, after, cx);
             }
-            Intent::Batch(batch) => self.publish_batch(&batch, &body, after, cx),
+            Intent::Batch(batch) => self.take_batch(batch, body, after, cx),
             Intent::Revoke => self.revoke(&body, after, cx),
         }
     }

@@ -62,6 +62,10 @@ impl Connection {
             self.answer(&request, judged, cx);
             return Next::Read;
         }
+        let decisions = match self.decide_batch(question, decisions, cx) {
+            Ok(next) => return next,
+            Err(decisions) => decisions,
+        };
         let Some(tenure) = self.tenure_mut() else { return Next::Wait };
         if let Some(renewal) = tenure.renewal.take_if(|renewal| renewal.question == question) {
             return self.renewed(&renewal.channels, &decisions, cx);
@@ -108,13 +112,14 @@ impl Connection {
                 Becoming::Pusher { .. } | Becoming::Refused(_) => return,
             },
             Answer::Stream(_) | Answer::Poll(_) | Answer::ReadMany(_) => false,
+            // It asks by its body.
+            Answer::ReadBatch(_) => cx.shared.hook.is_some(),
             Answer::Respond(_)
             | Answer::Refuse(_)
             | Answer::Ask(_)
             | Answer::Report(_)
             | Answer::Revoke
             | Answer::ReadBody(_)
-            | Answer::ReadBatch(_)
             | Answer::Call(_)
             | Answer::Session(..) => return,
         };

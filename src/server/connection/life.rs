@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::carried::Carried;
 use super::client::Client;
-use super::grants::{Parked, Tenure};
+use super::grants::{Parked, ParkedBatch, Tenure};
 use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
@@ -78,6 +78,9 @@ pub enum Expects {
     Deliveries { results: Box<Results>, first: u64, after: After },
     /// Nothing: the backend is asked about the request, and the mailbox brings the answer.
     Judgement(Box<Parked>),
+    /// Nothing: the backend is asked about a batch, and the mailbox brings the answer; or it is to be published, as soon as no
+    /// mailbox is congested.
+    BatchJudgement { parked: Box<ParkedBatch>, after: After },
     /// The body of a request of a session.
     SessionBody(Box<SessionRequest>),
     /// Nothing: the loop is to bring the request to its session.
@@ -120,6 +123,7 @@ impl Http {
             | Expects::Delivery { .. }
             | Expects::Deliveries { .. }
             | Expects::Judgement(_)
+            | Expects::BatchJudgement { .. }
             | Expects::SessionBody(_)
             | Expects::ProgramBody(_)
             | Expects::Session(_) => Stage::Body,
@@ -134,9 +138,19 @@ impl Http {
             || self.is_session_awaited()
     }
 
-    /// Whether the body of a publication is awaited, or that of what a session's client sends.
+    /// Whether the body of a publication is awaited, or that of what a session's client sends; or a batch is to be published.
     pub fn is_body_awaited(&self) -> bool {
-        matches!(self.expects, Expects::Body { .. } | Expects::SessionBody(_) | Expects::ProgramBody(_))
+        match &self.expects {
+            Expects::Body { .. } | Expects::SessionBody(_) | Expects::ProgramBody(_) => true,
+            Expects::BatchJudgement { parked, .. } => parked.question.is_none(),
+            Expects::ProxyHeader(_)
+            | Expects::Head
+            | Expects::NextRequest
+            | Expects::Delivery { .. }
+            | Expects::Deliveries { .. }
+            | Expects::Judgement(_)
+            | Expects::Session(_) => false,
+        }
     }
 
     /// Whether its request is to be brought to a session.
@@ -151,7 +165,17 @@ impl Http {
 
     /// Whether the delivery of a publication is awaited, or what the backend says of a request.
     pub fn is_outcome_awaited(&self) -> bool {
-        matches!(self.expects, Expects::Delivery { .. } | Expects::Deliveries { .. } | Expects::Judgement(_))
+        match &self.expects {
+            Expects::Delivery { .. } | Expects::Deliveries { .. } | Expects::Judgement(_) => true,
+            Expects::BatchJudgement { parked, .. } => parked.question.is_some(),
+            Expects::ProxyHeader(_)
+            | Expects::Head
+            | Expects::NextRequest
+            | Expects::Body { .. }
+            | Expects::SessionBody(_)
+            | Expects::ProgramBody(_)
+            | Expects::Session(_) => false,
+        }
     }
 
     /// The bytes of memory that the request under way takes.
@@ -159,6 +183,7 @@ impl Http {
         let body_len = match &self.expects {
             Expects::Session(request) => request.body.capacity(),
             Expects::Judgement(parked) => parked.held_len(),
+            Expects::BatchJudgement { parked, .. } => parked.held_len(),
             Expects::Deliveries { results, .. } => results.held_len(),
             Expects::ProxyHeader(reader) => reader.held_len(),
             Expects::ProgramBody(post) => post.request.held_len(),

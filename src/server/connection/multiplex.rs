@@ -41,18 +41,10 @@ impl Connection {
 
     /// The client, if it reads and publishes by commands.
     pub(super) fn multiplex(&self) -> Option<&Multiplex> {
-        match &self.life {
-            Life::WebSocket(websocket) => match websocket.client.as_deref()? {
-                Client::Multiplex(client) => Some(client),
-                Client::Pusher(_) | Client::Publisher(_) => None,
-            },
-            Life::Http(_)
-            | Life::LongPoll(_)
-            | Life::EventStream(_)
-            | Life::Carried(_)
-            | Life::Carrier(_)
-            | Life::Finishing
-            | Life::Lingering => None,
+        let Life::WebSocket(websocket) = &self.life else { return None };
+        match websocket.client.as_deref()? {
+            Client::Multiplex(client) => Some(client),
+            Client::Pusher(_) | Client::Publisher(_) => None,
         }
     }
 

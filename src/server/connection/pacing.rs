@@ -43,21 +43,13 @@ impl Connection {
         if self.identity.as_ref().is_some_and(|who| who.key_name().is_some()) {
             return false;
         }
-        match &self.life {
-            Life::WebSocket(WebSocket { messages, protocol, .. }) => match messages {
-                // After our Close frame messages are passed over.
-                Messages::Published(_) | Messages::Enveloped(_) | Messages::Commands => {
-                    protocol.state() == State::Open
-                }
-                Messages::Program(_) | Messages::Pusher => false,
-            },
-            Life::Http(_)
-            | Life::LongPoll(_)
-            | Life::EventStream(_)
-            | Life::Carried(_)
-            | Life::Carrier(_)
-            | Life::Finishing
-            | Life::Lingering => false,
+        let Life::WebSocket(WebSocket { messages, protocol, .. }) = &self.life else { return false };
+        match messages {
+            // After our Close frame messages are passed over.
+            Messages::Published(_) | Messages::Enveloped(_) | Messages::Commands => {
+                protocol.state() == State::Open
+            }
+            Messages::Program(_) | Messages::Pusher => false,
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::grants::Tenure;
+use super::grants::{ParkedBatch, Tenure};
 use super::life::{After, EventStream, Expects, Http, Life, Messages};
 use super::{Connection, Next};
 use crate::backend::Person;
@@ -156,7 +156,8 @@ impl Connection {
     /// As whom the backend let it in. Who has shown a token may be another user to the backend.
     fn persons(&self) -> impl Iterator<Item = &Person> {
         let adopted = self.identity.as_deref().and_then(Identity::person).map(|person| &**person);
-        adopted.into_iter().chain(self.tenure().into_iter().flat_map(Tenure::persons))
+        let batch = self.parked_batch().into_iter().flat_map(ParkedBatch::persons).map(|person| &**person);
+        adopted.into_iter().chain(self.tenure().into_iter().flat_map(Tenure::persons)).chain(batch)
     }
 
     /// Checks that what let the client in is still good, and that no user as whom its backend let it in is revoked by one of
@@ -217,10 +218,10 @@ impl Connection {
                     Verdict::Yes | Verdict::Ask(_) => Ok(()),
                 }
             }
-            // Each of its channels is checked when the body is there.
-            Expects::Body { intent: Intent::Batch(_), .. } | Expects::ProgramBody(_) => {
-                self.check_known(who, passes, cx)
-            }
+            // Each of its channels is checked when it is published.
+            Expects::Body { intent: Intent::Batch(_), .. }
+            | Expects::BatchJudgement { .. }
+            | Expects::ProgramBody(_) => self.check_known(who, passes, cx),
             _ => Ok(()),
         }
     }

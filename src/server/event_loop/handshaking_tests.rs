@@ -10,6 +10,7 @@ use std::time::Instant;
 use mio::Events;
 use tempfile::TempDir;
 
+use super::super::by_hand::PATIENCE;
 use super::super::handshakes::REST;
 use super::*;
 use crate::config::{Config, Tls, TlsPair};
@@ -17,9 +18,6 @@ use crate::server::Server;
 use crate::server::handlers::program::Program;
 use crate::server::tls::ca::Ca;
 use crate::server::tls::peer_tests::{TLS13, client, client_config, sent_by};
-
-/// Whoever gets this far and sees nothing has found a bug.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Turned {
     event_loop: EventLoop,
@@ -43,20 +41,12 @@ impl Turned {
         Self { event_loop, events: Events::with_capacity(1024), plain, tls, _files: files }
     }
 
-    /// Turns once, without waiting for anything.
     fn turn(&mut self) {
-        // As if it slept, and was woken.
-        let _ = self.event_loop.mailbox().may_sleep();
-        self.event_loop.mailbox().wake();
-        assert!(self.event_loop.turn(&mut self.events).unwrap());
+        self.event_loop.turn_by_hand(&mut self.events);
     }
 
     fn turn_until(&mut self, what: &str, is_so: impl Fn(&EventLoop) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !is_so(&self.event_loop) {
-            assert!(Instant::now() < deadline, "gave up waiting until {what}");
-            self.turn();
-        }
+        self.event_loop.turn_until(&mut self.events, what, is_so);
     }
 }
 

@@ -7,6 +7,8 @@ mod accept;
 pub mod acceptor;
 mod arrivals;
 mod burdens;
+#[cfg(test)]
+mod by_hand;
 mod drain;
 mod eviction;
 pub mod exchange;

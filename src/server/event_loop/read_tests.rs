@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use flate2::{Compress, Compression, FlushCompress};
 use mio::Events;
 
+use super::super::by_hand::PATIENCE;
 use super::*;
 use crate::config::Config;
 use crate::hub::{ChannelName, Position};
@@ -23,9 +24,6 @@ use crate::ws::{Opcode, encode_masked_frame};
 
 /// The longest publication: with the default of `--max-lag`.
 const LEN_MAX: usize = 1024 * 1024;
-
-/// Whoever gets this far and sees nothing has found a bug.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The index of the loop that is never turned.
 const STUCK: usize = 1;
@@ -58,20 +56,12 @@ impl Turned {
         turned
     }
 
-    /// Turns once, without waiting for anything.
     fn turn(&mut self) {
-        // As if it slept, and was woken.
-        let _ = self.event_loop.mailbox().may_sleep();
-        self.event_loop.mailbox().wake();
-        assert!(self.event_loop.turn(&mut self.events).unwrap());
+        self.event_loop.turn_by_hand(&mut self.events);
     }
 
     fn turn_until(&mut self, what: &str, is_so: impl Fn(&EventLoop) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !is_so(&self.event_loop) {
-            assert!(Instant::now() < deadline, "gave up waiting until {what}");
-            self.turn();
-        }
+        self.event_loop.turn_until(&mut self.events, what, is_so);
     }
 
     /// Congests the other loop's mailbox.

@@ -13,8 +13,7 @@ use ureq::typestate::WithBody;
 use crate::backend::{BODY_LEN_MAX, Call, Fault, Reply, Unreadable, read, signature};
 use crate::config::Backend;
 use crate::server::clock::{millis, unix_ms};
-use crate::server::outbound::Trust;
-use crate::server::outbound::trouble::Words;
+use crate::server::outbound::{Trouble, Trust, settings};
 
 /// The field with the time and the signature of a call.
 const SIGNATURE_HEADER: &str = "Fanfare-Signature";
@@ -25,7 +24,7 @@ const HEAD_LEN_MAX: usize = 32 * 1024;
 /// How long a connection is kept for the next call: less than the 5 s after which servers of Node.js close it.
 const KEPT_TIME_MAX: Duration = Duration::from_secs(3);
 
-/// A client with connections to one backend. It asks no proxy: the backend is where its URL says.
+/// A client with connections to one backend.
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
@@ -38,14 +37,8 @@ pub struct Client {
 /// Why a call failed. `Display` is for the log of the server.
 #[derive(Debug)]
 pub enum Failure {
-    /// There was no answer within this time.
-    Timeout(Duration),
-    /// There is no such host.
-    HostNotFound,
-    /// The system says why.
-    Io(io::Error),
-    /// The client says why: the answer is not HTTP, or has too long a head.
-    Client(Box<ureq::Error>),
+    /// There was no answer. A call may take so long.
+    Call { trouble: Trouble, within: Duration },
     /// The answer says neither yes nor no.
     Answer(Unreadable),
 }
@@ -53,18 +46,14 @@ pub enum Failure {
 impl Client {
     /// For that many calls at once.
     pub fn new(backend: &Backend, calls_max: usize, trust: &Trust) -> Self {
-        let settings = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
+        let settings = settings()
             .max_idle_connections(calls_max)
             .max_idle_connections_per_host(calls_max)
             .max_idle_age(KEPT_TIME_MAX)
             .max_response_header_size(HEAD_LEN_MAX)
             // What the client of this server has said, or nothing.
             .user_agent("")
-            .accept("application/json, text/plain;q=0.9")
-            .proxy(None);
+            .accept("application/json, text/plain;q=0.9");
         Self {
             agent: trust.apply(settings, &backend.url).build().new_agent(),
             url: backend.url.as_str().into(),
@@ -83,9 +72,9 @@ impl Client {
     pub fn call(&self, call: &Call) -> Result<Reply, Failure> {
         let end = Instant::now() + self.within;
         match self.attempt(call, self.within) {
-            Err(Failure::Io(error)) if is_cut(&error) => {
+            Err(Failure::Call { trouble: Trouble::Io(error), .. }) if is_cut(&error) => {
                 let left = end.saturating_duration_since(Instant::now());
-                if left.is_zero() { Err(Failure::Timeout(self.within)) } else { self.attempt(call, left) }
+                if left.is_zero() { Err(self.failure(Trouble::Timeout)) } else { self.attempt(call, left) }
             }
             outcome => outcome,
         }
@@ -94,7 +83,7 @@ impl Client {
     fn attempt(&self, call: &Call, within: Duration) -> Result<Reply, Failure> {
         let body = call.body();
         let answer = self.request(call, &body, within).send(&body);
-        let answer = answer.map_err(|error| self.failure(error))?;
+        let answer = answer.map_err(|error| self.failure(error.into()))?;
         self.read(answer)
     }
 
@@ -116,17 +105,12 @@ impl Client {
         body.into_reader()
             .take(read_len_max)
             .read_to_end(&mut bytes)
-            .map_err(|error| self.failure(error.into()))?;
+            .map_err(|error| self.failure(ureq::Error::from(error).into()))?;
         read(head.status.as_u16(), media_type, &bytes).map_err(Failure::Answer)
     }
 
-    fn failure(&self, error: ureq::Error) -> Failure {
-        match error {
-            ureq::Error::Timeout(_) => Failure::Timeout(self.within),
-            ureq::Error::HostNotFound => Failure::HostNotFound,
-            ureq::Error::Io(error) => Failure::Io(error),
-            other => Failure::Client(Box::new(other)),
-        }
+    fn failure(&self, trouble: Trouble) -> Failure {
+        Failure::Call { trouble, within: self.within }
     }
 }
 
@@ -140,9 +124,11 @@ impl Failure {
     /// What clients are told.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Timeout(within) => Fault::Timeout(millis(*within)),
-            Self::HostNotFound | Self::Io(_) => Fault::Unreachable,
-            Self::Client(_) => Fault::Unreadable,
+            Self::Call { trouble, within } => match trouble {
+                Trouble::Timeout => Fault::Timeout(millis(*within)),
+                Trouble::HostNotFound | Trouble::Io(_) => Fault::Unreachable,
+                Trouble::Client(_) => Fault::Unreadable,
+            },
             Self::Answer(unreadable) => unreadable.fault(),
         }
     }
@@ -151,10 +137,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Timeout(within) => write!(f, "it did not answer within {within:?} (--auth-timeout)"),
-            Self::HostNotFound => f.write_str("its host is not found"),
-            Self::Io(error) => Words(error).fmt(f),
-            Self::Client(error) => error.fmt(f),
+            Self::Call { trouble: Trouble::Timeout, within } => {
+                write!(f, "it did not answer within {within:?} (--auth-timeout)")
+            }
+            Self::Call { trouble, .. } => trouble.fmt(f),
             Self::Answer(unreadable) => unreadable.fmt(f),
         }
     }

@@ -3,13 +3,12 @@
 //! When it is made is not known here.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::Read;
 use std::time::Duration;
 
 use ureq::Agent;
 
-use crate::server::outbound::Trust;
-use crate::server::outbound::trouble::Words;
+use crate::server::outbound::{Trouble, Trust, USER_AGENT, settings};
 use crate::token::{KeyFileError, KeyFiles};
 
 /// How long a fetch may take, from the resolution of the name to the end of the answer. The start of the server waits for the
@@ -19,10 +18,7 @@ const TIME_MAX: Duration = Duration::from_secs(5);
 /// The longest set: the most keys there may be, each of RSA with its certificate, have a quarter of it.
 const LEN_MAX: u64 = 1024 * 1024;
 
-/// What the other server sees as the sender.
-const USER_AGENT: &str = concat!("fanfare/", env!("CARGO_PKG_VERSION"));
-
-/// A client for one URL. It asks no proxy.
+/// A client for one URL.
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
@@ -35,32 +31,22 @@ pub struct Client {
 pub enum Failure {
     /// It answered another status than 200.
     Status(u16),
-    /// There was no answer in time.
-    Timeout,
-    /// There is no such host.
-    HostNotFound,
+    /// There was no answer.
+    Call(Trouble),
     /// The answer is longer than the bound.
     TooLong,
-    /// The system, or TLS, says why.
-    Io(io::Error),
-    /// The client says why: the answer is not HTTP.
-    Client(Box<ureq::Error>),
     /// The answer is no set of keys.
     Keys(KeyFileError),
 }
 
 impl Client {
     pub fn new(url: &str, trust: &Trust) -> Self {
-        let settings = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
+        let settings = settings()
             .timeout_global(Some(TIME_MAX))
             // The next fetch is minutes away.
             .max_idle_connections(0)
             .user_agent(USER_AGENT)
-            .accept("application/jwk-set+json, application/json")
-            .proxy(None);
+            .accept("application/jwk-set+json, application/json");
         let place = url.split_once('?').map_or(url, |(place, _)| place);
         Self { agent: trust.apply(settings, url).build().new_agent(), url: url.into(), place: place.into() }
     }
@@ -91,12 +77,7 @@ impl Client {
 
 impl From<ureq::Error> for Failure {
     fn from(error: ureq::Error) -> Self {
-        match error {
-            ureq::Error::Timeout(_) => Self::Timeout,
-            ureq::Error::HostNotFound => Self::HostNotFound,
-            ureq::Error::Io(error) => Self::Io(error),
-            other => Self::Client(Box::new(other)),
-        }
+        Self::Call(error.into())
     }
 }
 
@@ -107,11 +88,9 @@ impl fmt::Display for Failure {
                 write!(f, "it answers {status}: give the URL that it redirects to")
             }
             Self::Status(status) => write!(f, "it answers {status}"),
-            Self::Timeout => write!(f, "it does not answer within {TIME_MAX:?}"),
-            Self::HostNotFound => f.write_str("its host is not found"),
+            Self::Call(Trouble::Timeout) => write!(f, "it does not answer within {TIME_MAX:?}"),
+            Self::Call(trouble) => trouble.fmt(f),
             Self::TooLong => write!(f, "the answer is longer than {LEN_MAX} bytes"),
-            Self::Io(error) => Words(error).fmt(f),
-            Self::Client(error) => error.fmt(f),
             Self::Keys(error) => match &error.kid {
                 Some(kid) => write!(f, "key {kid:?}: {}", error.fault),
                 None => error.fault.fmt(f),

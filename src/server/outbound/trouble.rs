@@ -5,9 +5,44 @@
 use std::fmt;
 use std::io;
 
-/// An error of a connection, in words for the log.
+/// Why a call brought no answer. `Display` is for the log.
 #[derive(Debug)]
-pub struct Words<'a>(pub &'a io::Error);
+pub enum Trouble {
+    /// There was no answer in time.
+    Timeout,
+    /// There is no such host.
+    HostNotFound,
+    /// The system, or TLS, says why.
+    Io(io::Error),
+    /// The client says why: the answer is not HTTP, or too long.
+    Client(Box<ureq::Error>),
+}
+
+impl From<ureq::Error> for Trouble {
+    fn from(error: ureq::Error) -> Self {
+        match error {
+            ureq::Error::Timeout(_) => Self::Timeout,
+            ureq::Error::HostNotFound => Self::HostNotFound,
+            ureq::Error::Io(error) => Self::Io(error),
+            other => Self::Client(Box::new(other)),
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("it did not answer in time"),
+            Self::HostNotFound => f.write_str("its host is not found"),
+            Self::Io(error) => Words(error).fmt(f),
+            Self::Client(error) => error.fmt(f),
+        }
+    }
+}
+
+/// An error of a connection.
+#[derive(Debug)]
+struct Words<'a>(&'a io::Error);
 
 impl fmt::Display for Words<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

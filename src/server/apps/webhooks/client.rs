@@ -9,8 +9,7 @@ use std::time::Duration;
 use ureq::Agent;
 
 use crate::pusher::webhook::{CONTENT_TYPE, KEY_HEADER, SIGNATURE_HEADER, signature};
-use crate::server::outbound::Trust;
-use crate::server::outbound::trouble::Words;
+use crate::server::outbound::{Trouble, Trust, USER_AGENT, settings};
 
 /// How long a connection may take to be established.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -24,9 +23,6 @@ const ANSWER_LEN_MAX: u64 = 16 * 1024;
 /// How long a connection is kept for the next request: less than the 5 s after which servers of Node.js close it.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(3);
 
-/// What receivers see as the sender.
-const USER_AGENT: &str = concat!("fanfare/", env!("CARGO_PKG_VERSION"));
-
 /// The public key of an app, and the secret that signs its webhooks.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Credentials {
@@ -36,7 +32,7 @@ pub struct Credentials {
     pub secret: String,
 }
 
-/// A client with one connection to one receiver. It asks no proxy: a receiver is where its URL says.
+/// A client with one connection to one receiver.
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
@@ -47,30 +43,20 @@ pub struct Client {
 pub enum Failure {
     /// The receiver answered another status than 2xx. A redirection is not followed: it is one of these.
     Status(u16),
-    /// There was no answer in time.
-    Timeout,
-    /// There is no such host.
-    HostNotFound,
-    /// The system says why.
-    Io(io::Error),
-    /// The client says why: the answer is not HTTP, or too long.
-    Client(Box<ureq::Error>),
+    /// There was no answer.
+    Call(Trouble),
 }
 
 impl Client {
     /// For a receiver at this URL.
     pub fn new(url: &str, trust: &Trust) -> Self {
-        let settings = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
+        let settings = settings()
             .timeout_connect(Some(CONNECT_TIME_MAX))
             .max_idle_connections(1)
             .max_idle_connections_per_host(1)
             .max_idle_age(IDLE_TIME_MAX)
             .max_response_header_size(ANSWER_LEN_MAX as usize)
-            .user_agent(USER_AGENT)
-            .proxy(None);
+            .user_agent(USER_AGENT);
         Self { agent: trust.apply(settings, url).build().new_agent() }
     }
 
@@ -103,12 +89,7 @@ impl Client {
 
 impl From<ureq::Error> for Failure {
     fn from(error: ureq::Error) -> Self {
-        match error {
-            ureq::Error::Timeout(_) => Self::Timeout,
-            ureq::Error::HostNotFound => Self::HostNotFound,
-            ureq::Error::Io(error) => Self::Io(error),
-            other => Self::Client(Box::new(other)),
-        }
+        Self::Call(error.into())
     }
 }
 
@@ -116,10 +97,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "it answered {status}, and 2xx means taken"),
-            Self::Timeout => f.write_str("it did not answer in time"),
-            Self::HostNotFound => f.write_str("its host is not found"),
-            Self::Io(error) => Words(error).fmt(f),
-            Self::Client(error) => error.fmt(f),
+            Self::Call(trouble) => trouble.fmt(f),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::pusher::Webhook;
 use crate::pusher::webhook::signature;
 use crate::server::apps::webhooks::client::{Client, Failure};
 use crate::server::clock::unix_ms;
-use crate::server::outbound::Trust;
+use crate::server::outbound::{Trouble, Trust};
 
 const TIMING: Timing =
     Timing { delay_ms: 60, linger_ms: 5, pause_first_ms: 10, pause_max_ms: 40, retry_ms: 20_000 };
@@ -209,12 +209,18 @@ fn what_is_no_answer_is_a_failed_attempt() {
         Client::new(&stub.url(), &Trust::default()).post(&stub.url(), &credentials, "{}", within).unwrap_err()
     };
     let start = Instant::now();
-    assert!(matches!(post(&Stub::answering(&[])), Failure::Timeout), "silence");
-    assert!(matches!(post(&Stub::answering(&["HTTP/1.1 200"])), Failure::Timeout), "half an answer");
+    assert!(matches!(post(&Stub::answering(&[])), Failure::Call(Trouble::Timeout)), "silence");
+    assert!(
+        matches!(post(&Stub::answering(&["HTTP/1.1 200"])), Failure::Call(Trouble::Timeout)),
+        "half an answer"
+    );
     assert!(start.elapsed() < WAIT_MAX);
     let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(100_000));
-    assert!(matches!(post(&Stub::answering(&[&long])), Failure::Client(_)), "a long head");
-    assert!(matches!(post(&Stub::answering(&["SSH-2.0-OpenSSH\r\n\r\n"])), Failure::Client(_)), "not HTTP");
+    assert!(matches!(post(&Stub::answering(&[&long])), Failure::Call(Trouble::Client(_))), "a long head");
+    assert!(
+        matches!(post(&Stub::answering(&["SSH-2.0-OpenSSH\r\n\r\n"])), Failure::Call(Trouble::Client(_))),
+        "not HTTP"
+    );
     let failure = post(&Stub::answering(&[FAULT]));
     assert!(matches!(failure, Failure::Status(500)) && failure.to_string().contains("500"), "{failure}");
 }
