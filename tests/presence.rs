@@ -6,11 +6,13 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fanfare::config::{AccessKey, AuthRule, Config, Glob, PresenceRule};
+use fanfare::server::Draft;
 use fanfare::token::{Key, Keys};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
@@ -473,4 +475,155 @@ fn above_the_longest_list_numbers_are_told_and_nobody_is_kept_out() {
             (Some(1), &json!(1))
         );
     }
+}
+
+/// A client that polls with a user's token, on one connection.
+struct Poller {
+    stream: TcpStream,
+    token: String,
+}
+
+impl Poller {
+    fn new(address: SocketAddr, sub: &str) -> Self {
+        Self { stream: connect(address), token: token(sub) }
+    }
+
+    fn ask(&mut self, query: &str) {
+        let authorization = bearer(&self.token);
+        let head = format!(
+            "GET /channels?{query} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n\r\n"
+        );
+        self.stream.write_all(head.as_bytes()).unwrap();
+    }
+
+    fn answer(&mut self) -> Value {
+        let answer = read_answer(&mut self.stream);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    fn poll(&mut self, query: &str) -> Value {
+        self.ask(query);
+        self.answer()
+    }
+}
+
+/// Waits until somebody polls a channel.
+fn until_polled(address: SocketAddr, channel: &str) {
+    until("a poll waits", || {
+        let path = format!("/channels/{channel}/state");
+        let answer = request(address, "GET", &path, "Authorization: Bearer secret\r\n", b"");
+        answer.body.contains(r#""long_poll":1"#).then_some(())
+    });
+}
+
+/// The identifier that an answer has of a channel in this member.
+fn id_of<'a>(answer: &'a Value, member: &str, channel: &str) -> &'a str {
+    answer[member][channel].as_str().unwrap_or_else(|| panic!("{member} of {channel} in {answer}"))
+}
+
+#[test]
+fn a_poll_without_a_cursor_gets_the_list_and_those_that_follow_get_what_changes() {
+    let server = start(told());
+    let mut ada = Poller::new(server.address, "ada");
+    let first = ada.poll("channel=news&channel=chat-7&presence=1&wait=20");
+    let id = id_of(&first, "presence", "chat-7");
+    assert_eq!(
+        first["messages"],
+        json!([{"channel": "chat-7", "event": "fanfare:presence", "data": {
+            "members": [{"sub": "ada", "info": {"name": "ADA"}, "connections": 1}],
+            "count": 1, "anonymous": 0, "since": id,
+        }}])
+    );
+    let places = [id_of(&first, "next", "news"), id_of(&first, "next", "chat-7")];
+    let query = |known: &str| {
+        format!(
+            "channel=news&since={}&channel=chat-7&since={}&presence={known}&wait=20",
+            places[0], places[1]
+        )
+    };
+    ada.ask(&query(id));
+    until_polled(server.address, "chat-7");
+    let mut bob = client(server.address, "bob");
+    assert_eq!(watch(&mut bob, "chat-7")["event"], "fanfare:subscribed");
+    let second = ada.answer();
+    let change = &second["messages"][0];
+    assert_eq!(second["messages"].as_array().unwrap().len(), 1, "{second}");
+    assert_eq!((&change["channel"], &change["event"]), (&"chat-7".into(), &"fanfare:presence".into()));
+    assert_eq!(change["id"], second["presence"]["chat-7"]);
+    let joined =
+        json!({"joined": [{"sub": "bob", "info": {"name": "BOB"}}], "left": [], "count": 2, "anonymous": 0});
+    assert_eq!((&change["data"], &second["next"]["chat-7"]), (&joined, &first["next"]["chat-7"]));
+    // Nothing has happened: it waits, until something is published elsewhere.
+    let known = id_of(&second, "presence", "chat-7").to_owned();
+    ada.ask(&query(&known));
+    server.handle.publish(Draft::text("news", "x").unwrap()).unwrap();
+    let third = ada.answer();
+    assert_eq!(third["messages"][0]["data"], "x", "{third}");
+    assert_eq!(third["messages"].as_array().unwrap().len(), 1, "{third}");
+    assert_eq!(third["presence"]["chat-7"], *known);
+    // She polls no more, and somebody joins: who comes back gets the list again.
+    let mut carol = client(server.address, "carol");
+    watch(&mut carol, "chat-7");
+    while !next(&mut bob)["data"]["joined"]
+        .as_array()
+        .is_some_and(|joined| joined.iter().any(|one| one["sub"] == "carol"))
+    {}
+    let back = ada.poll(&query(&known));
+    assert_eq!(subs(&back["messages"][0]["data"]["members"]), ["ada", "bob", "carol"], "{back}");
+    assert_ne!(back["presence"]["chat-7"], *known);
+}
+
+#[test]
+fn a_poll_that_brings_a_cursor_and_no_change_that_it_knows_is_told_what_changes_while_it_waits() {
+    let server = start(told());
+    let mut ada = Poller::new(server.address, "ada");
+    let first = ada.poll("channel=chat-7&wait=0");
+    assert_eq!(first["presence"], Value::Null, "it did not ask");
+    let query = format!("channel=chat-7&since={}&presence=1", id_of(&first, "next", "chat-7"));
+    let now = ada.poll(&format!("{query}&wait=0"));
+    assert!(now["messages"][0]["data"]["members"].is_array(), "one that does not wait gets the list: {now}");
+    ada.ask(&format!("{query}&wait=20"));
+    until_polled(server.address, "chat-7");
+    let mut bob = client(server.address, "bob");
+    watch(&mut bob, "chat-7");
+    let told = ada.answer();
+    assert_eq!(told["messages"][0]["event"], "fanfare:presence", "{told}");
+    assert_eq!(subs(&told["messages"][0]["data"]["joined"]), ["bob"], "{told}");
+}
+
+#[test]
+fn a_poll_is_told_where_it_is_not_told_who_is_there() {
+    let server = start(told());
+    let mut ada = Poller::new(server.address, "ada");
+    ada.token = token_with("ada", json!({"subscribe": ["*"], "presence": ["chat-7"]}));
+    let query = "channel=news&presence=1&channel=chat-8&presence=1&channel=count-1";
+    let now = ada.poll(&format!("{query}&wait=0"));
+    assert_eq!((&now["presence"], &now["messages"]), (&json!({"news": false, "chat-8": false}), &json!([])));
+    ada.ask(&format!("{query}&wait=20"));
+    until_polled(server.address, "news");
+    server.handle.publish(Draft::text("news", "x").unwrap()).unwrap();
+    let later = ada.answer();
+    assert_eq!(
+        (&later["presence"], &later["messages"][0]["data"]),
+        (&now["presence"], &"x".into()),
+        "{later}"
+    );
+}
+
+#[test]
+fn a_poll_of_a_channel_that_tells_only_numbers_gets_these() {
+    let server = start(told());
+    let mut ada = Poller::new(server.address, "ada");
+    let first = ada.poll("channel=count-1&presence=1&wait=20");
+    let id = id_of(&first, "presence", "count-1");
+    let state = json!({"members": null, "count": 1, "anonymous": 0, "since": id});
+    assert_eq!(first["messages"][0]["data"], state);
+    ada.ask(&format!("channel=count-1&presence={id}&wait=20"));
+    until_polled(server.address, "count-1");
+    let mut bob = client(server.address, "bob");
+    watch(&mut bob, "count-1");
+    let change = json!({"joined": null, "left": null, "count": 2, "anonymous": 0});
+    assert_eq!(ada.answer()["messages"][0]["data"], change);
+    assert_eq!(presence(server.address, "count-1"), json!({"members": null, "count": 2, "anonymous": 0}));
 }

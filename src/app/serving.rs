@@ -263,9 +263,10 @@ impl Server {
 
     /// Decides who may subscribe and publish to the channels whose rule is [`AuthRule::Hook`](crate::config::AuthRule::Hook): all that
     /// no rule of [`Config::auth`] names, unless there are keys of tokens. It is asked where a backend would be, once about each
-    /// channel: when a client comes by WebSocket, event stream, long poll or POST, when it names a channel at `/channels`, when it
-    /// first publishes by a WebSocket, and when a [`Grant`](crate::app::Grant) has ended. `request` is what the client came with, for all that it asks
-    /// later too; `Request::param` has nothing. It is called on the loop, and must not block: [`Verdict::later`].
+    /// channel: when a client comes by WebSocket, event stream, long poll or POST, with a batch too, when it names a channel at
+    /// `/channels`, when it first publishes by a WebSocket, and when a [`Grant`](crate::app::Grant) has ended. `request` is what
+    /// the client came with, for all that it asks later too; `Request::param` has nothing. It is called on the loop, and must not
+    /// block: [`Verdict::later`].
     ///
     /// ```no_run
     /// # use fanfare::{Config, Server};
@@ -287,10 +288,10 @@ impl Server {
     /// A verdict that has not come after 30 s is missing as if its reply were dropped.
     ///
     /// A key still publishes and reads without it. A panic lets nobody in: 503, or its like, until [`OnPanic`] says otherwise. Whoever
-    /// is in stays while it panics or replies are dropped, five minutes past the end of the grant. About a
-    /// batch it is asked once a channel; not by speakers of the Pusher protocol, who read no such channel but `private-` ones by
-    /// their app's signatures. Where the configuration has a backend, that is not asked. In development mode all else stays as it is: pages of this
-    /// machine, the demo. A server that listens beyond loopback without a key says that it asks by its rules:
+    /// is in stays while it panics or replies are dropped, five minutes past the end of the grant. About a batch it is asked once a
+    /// channel. It is not asked by speakers of the Pusher protocol, who read no such channel but `private-` ones by their app's
+    /// signatures. Where the configuration has a backend, that is not asked. In development mode all else stays as it is: pages of
+    /// this machine, the demo. A server that listens beyond loopback without a key says that it asks by its rules:
     /// `auth: vec![(Glob::new("*"), AuthRule::Hook)]`. [`Server::run`] fails if no rule asks it.
     pub fn authorize(
         &mut self,

@@ -265,6 +265,7 @@ pub struct ManyAnswer {
     pub elements: Vec<u8>,
     next: String,
     gaps: String,
+    presence: String,
 }
 
 impl ManyAnswer {
@@ -277,16 +278,33 @@ impl ManyAnswer {
         }
     }
 
+    /// What the client that asked for it knows, after this answer, of who is in a channel: the newest change. `None`: it is not
+    /// told.
+    pub fn presence(&mut self, name: &str, newest: Option<PublicationId>) {
+        let newest = newest.map_or_else(|| "false".to_owned(), |newest| format!("\"{newest}\""));
+        self.presence.push_str(&format!(r#","{name}":{newest}"#));
+    }
+
+    /// Adds an envelope of this client's own ahead of what comes later.
+    pub fn push(&mut self, envelope: &str) {
+        self.elements.push(b',');
+        self.elements.extend_from_slice(envelope.as_bytes());
+    }
+
     /// The whole body.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
-        let Self { elements, next, gaps } = self;
-        let mut out = Vec::with_capacity(elements.len() + next.len() + gaps.len() + 48);
+        let Self { elements, next, gaps, presence } = self;
+        let len = elements.len() + next.len() + gaps.len() + presence.len();
+        let mut out = Vec::with_capacity(len + 64);
         out.extend_from_slice(br#"{"messages":["#);
         out.extend_from_slice(elements.strip_prefix(b",").unwrap_or(elements));
         push(&mut out, format_args!("],\"next\":{{{}}}", next.strip_prefix(',').unwrap_or(next)));
         if let Some(gaps) = gaps.strip_prefix(',') {
             push(&mut out, format_args!(",\"gap\":{{{gaps}}}"));
+        }
+        if let Some(presence) = presence.strip_prefix(',') {
+            push(&mut out, format_args!(",\"presence\":{{{presence}}}"));
         }
         out.extend_from_slice(b"}\n");
         out

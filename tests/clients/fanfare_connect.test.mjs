@@ -244,6 +244,31 @@ for (const transport of ["websocket", "sse"]) {
   });
 }
 
+test("over long-poll, members come and go in the order of their pages, and who comes back has the list", async (t) => {
+  const server = await serveTokens(t, "--presence", "chat-*=members");
+  const between = await proxy(t, server);
+  const ada = await openClient(t, between, () => token({ sub: "ada" }));
+  // Whatever was told in between, this is what it comes to.
+  const sees = (members) =>
+    ada.waitForFunction((members) => `${heard["chat-7"].at(-1)?.members?.toSorted()}` === members, members, { polling: 10 });
+  await connect(ada, ["chat-7"], { hasToken: true, transports: ["long-poll"] }, { presence: true });
+  await sees("ada");
+  const bob = await openClient(t, server, () => token({ sub: "bob" }));
+  await connect(bob, ["chat-7"], { hasToken: true, transports: ["websocket"] }, { presence: true });
+  await sees("ada,bob");
+  assert.deepEqual((await heard(ada, "chat-7", 1)).at(-1).joined, ["bob"], "told as a change");
+  await bob.evaluate("connection.close()");
+  await sees("ada");
+  const before = (await heard(ada, "chat-7", 1)).length;
+  between.cut();
+  const again = (await heard(ada, "chat-7", before + 1)).at(-1);
+  assert.deepEqual(again, { count: 1, members: ["ada"], joined: [], left: [] });
+  await publish(server, "chat-7", "hi");
+  await ada.waitForFunction(() => heard["chat-7"].at(-1) === "hi", undefined, { polling: 10 });
+  const polls = between.seen.filter(({ url }) => url.startsWith("/channels?")).length;
+  assert.ok(polls <= 16, `each waits: ${polls}`);
+});
+
 test("subscriptions of a page with the same token share one socket and one call for it", async (t) => {
   const server = await serveTokens(t);
   const between = await proxy(t, server);

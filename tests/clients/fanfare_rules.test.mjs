@@ -774,6 +774,30 @@ test("by long poll: all positions in each request, gaps and messages by channel"
   assert.equal(page.timers, 0);
 });
 
+test("by long poll: who is there at first, then what changes after what is known", async () => {
+  const page = new Page();
+  const { connection } = connected(page, { transports: ["long-poll"] });
+  const [chat, ops] = ["chat", "ops"].map((name) => subscribed(connection, name, { presence: true }));
+  const asked = (chat, ops, presence, wait) =>
+    `?channel=chat&since=${chat}&presence=${presence}&channel=ops&since=${ops}&presence=1&wait=${wait}`;
+  await page.rest();
+  assert.equal(page.request.url.search, asked("", "", 1, 0));
+  const [ada, bob] = ["ada", "bob"].map((sub) => ({ sub }));
+  const next = { chat: "a-1", ops: "b-1" };
+  const list = notice("presence", "chat", { members: [ada], count: 1, anonymous: 0, since: "p-3" });
+  await page.request.json({ messages: [list], next, presence: { chat: "p-3", ops: false } });
+  assert.equal(page.request.url.search, asked("a-1", "b-1", "p-3", 25));
+  const change = { ...notice("presence", "chat", { joined: [bob], left: [], count: 2, anonymous: 0 }), id: "p-4" };
+  await page.request.json({ messages: [change], next, presence: { chat: "p-4", ops: false } });
+  assert.equal(page.request.url.search, asked("a-1", "b-1", "p-4", 25));
+  assert.deepEqual(chat.heard, [
+    { presence: { members: [ada], joined: [], left: [], count: 1, anonymous: 0 } },
+    { presence: { members: [ada, bob], joined: [bob], left: [], count: 2, anonymous: 0 } },
+  ]);
+  assert.deepEqual(ops.heard, []);
+  connection.close();
+});
+
 test("where the WebSocket does not open, the stream is tried, then the poll; publications are POSTs there", async () => {
   const page = new Page();
   const { connection } = connected(page);

@@ -4,7 +4,7 @@
 
 use crate::commands::Wanted;
 use crate::http::{self, Request, Response, Status};
-use crate::hub::{ChannelName, Position};
+use crate::hub::{ChannelName, Position, PublicationId};
 use crate::server::access::Identity;
 use crate::server::api::basis::{Basis, Denied};
 use crate::server::api::params;
@@ -25,6 +25,8 @@ pub struct Reading {
     pub channel: ChannelName,
     /// What the client asks for, under the name by which it knows the channel.
     pub wanted: Wanted,
+    /// The change whose state it knows of who is there, if it says so. A stream begins with the state in any case.
+    pub known: Option<PublicationId>,
 }
 
 /// How a request reads several channels.
@@ -66,17 +68,17 @@ pub fn subscribe(request: &Request, who: Option<&Identity>, basis: Basis<'_>) ->
         resume(&mut asked, request.header_str("last-event-id"));
     }
     let app = roads::app_of(request, basis.apps)?;
-    let readings = asked.into_iter().map(|wanted| {
+    let readings = asked.into_iter().map(|(wanted, known)| {
         let name = &wanted.channel;
         if name.is_reserved() {
             watching::check_own(name, basis.apps).map_err(Response::from)?;
             basis.access.check_admin(who)?;
-            return Ok(Reading { channel: name.clone(), wanted });
+            return Ok(Reading { channel: name.clone(), wanted, known });
         }
         let channel = roads::name_in_app(name, app.as_deref(), basis.apps).ok_or_else(roads::no_app)?;
         roads::check_kind(&channel, Wish::Subscribe, false, basis.apps)
             .map_err(|sentence| refused(name, sentence))?;
-        Ok(Reading { channel, wanted })
+        Ok(Reading { channel, wanted, known })
     });
     let readings = readings.collect::<Result<Vec<_>, Denied>>()?;
     let channels = readings.iter().map(|reading| &reading.channel).filter(|channel| !channel.is_reserved());
@@ -102,8 +104,8 @@ struct Asked {
 }
 
 /// The channels of a request in their order. The parameters of a channel follow it; all others are of the request, wherever
-/// they stand.
-fn parse(request: &Request) -> Result<Vec<Wanted>, String> {
+/// they stand. With each, the change whose state the client knows of who is there.
+fn parse(request: &Request) -> Result<Vec<(Wanted, Option<PublicationId>)>, String> {
     let mut channels: Vec<(ChannelName, Asked)> = Vec::new();
     for (name, value) in http::parameters(request.query()) {
         if name == "channel" {
@@ -141,24 +143,31 @@ fn parse(request: &Request) -> Result<Vec<Wanted>, String> {
     channels.into_iter().map(|(channel, asked)| wanted(channel, &asked)).collect()
 }
 
-fn wanted(channel: ChannelName, asked: &Asked) -> Result<Wanted, String> {
+fn wanted(channel: ChannelName, asked: &Asked) -> Result<(Wanted, Option<PublicationId>), String> {
     let position = params::position_of(asked.since.as_deref(), asked.last.as_deref())
         .map_err(|sentence| format!("Of channel {channel}: {sentence}"))?;
-    let presence = match asked.presence.as_deref() {
-        None | Some("0") => false,
-        Some("1") => true,
-        Some(_) => return Err(format!("Of channel {channel}: presence is 1, or left out.")),
+    let (presence, known) = match asked.presence.as_deref() {
+        None | Some("0") => (false, None),
+        Some("1") => (true, None),
+        Some(id) => match id.parse() {
+            Ok(id) => (true, Some(id)),
+            Err(_) => {
+                return Err(format!(
+                    "Of channel {channel}: presence is 1, what a long poll was answered for it, or left out."
+                ));
+            }
+        },
     };
-    Ok(Wanted { channel, position, presence })
+    Ok((Wanted { channel, position, presence }, known))
 }
 
 /// Where a browser goes on that reconnects to the same URL: it sends the positions that it was told last, one for each
 /// channel in the order of the URL. They are newer than what the URL says. Another number of positions is of another URL,
 /// so that none of them says anything here.
-fn resume(channels: &mut [Wanted], last_event_id: Option<&str>) {
+fn resume(channels: &mut [(Wanted, Option<PublicationId>)], last_event_id: Option<&str>) {
     let Some(ids) = last_event_id.filter(|ids| !ids.is_empty()) else { return };
     let is_of_this_url = ids.split(SEPARATOR).count() == channels.len();
-    for (wanted, id) in channels.iter_mut().zip(ids.split(SEPARATOR).chain(std::iter::repeat(""))) {
+    for ((wanted, _), id) in channels.iter_mut().zip(ids.split(SEPARATOR).chain(std::iter::repeat(""))) {
         let position = if is_of_this_url { params::position_after(id) } else { Position::Elsewhere };
         wanted.position = Some(position);
     }
@@ -168,7 +177,6 @@ fn resume(channels: &mut [Wanted], last_event_id: Option<&str>) {
 mod tests {
     use super::*;
     use crate::http::{Event, Limits, RequestReader};
-    use crate::hub::PublicationId;
 
     fn request(query: &str) -> Request {
         let mut reader = RequestReader::new(Limits::default());
@@ -181,7 +189,9 @@ mod tests {
         let channels = parse(&request(query))?;
         Ok(channels
             .into_iter()
-            .map(|Wanted { channel, position, presence }| (channel.as_str().to_owned(), position, presence))
+            .map(|(Wanted { channel, position, presence }, _)| {
+                (channel.as_str().to_owned(), position, presence)
+            })
             .collect())
     }
 
@@ -194,7 +204,7 @@ mod tests {
         let query: String = (0..count).map(|number| format!("&channel={number}&last=1")).collect();
         let mut channels = parse(&request(&query)).unwrap();
         resume(&mut channels, last_event_id);
-        channels.into_iter().map(|wanted| wanted.position).collect()
+        channels.into_iter().map(|(wanted, _)| wanted.position).collect()
     }
 
     #[test]
@@ -208,6 +218,13 @@ mod tests {
         ];
         assert_eq!(parsed(query).unwrap(), expected);
         assert_eq!(parsed("channel=a&presence=0").unwrap(), [("a".to_owned(), None, false)]);
+    }
+
+    #[test]
+    fn presence_may_say_which_change_the_client_knows() {
+        let asked = parse(&request("channel=a&presence=beef-7&channel=b&presence=1")).unwrap();
+        let known: Vec<_> = asked.into_iter().map(|(wanted, known)| (wanted.presence, known)).collect();
+        assert_eq!(known, [(true, Some(PublicationId { epoch: 0xbeef, sequence: 7 })), (true, None)]);
     }
 
     #[test]
@@ -229,7 +246,10 @@ mod tests {
             ("channel=a&presence=1&presence=1", "Channel a has presence twice."),
             ("channel=a&last=x", "Of channel a: last is a number of publications."),
             ("channel=a&last=1&since=beef-7", "Of channel a: Give since or last, not both."),
-            ("channel=a&presence=yes", "Of channel a: presence is 1, or left out."),
+            (
+                "channel=a&presence=yes",
+                "Of channel a: presence is 1, what a long poll was answered for it, or left out.",
+            ),
             (
                 "channel=a&since=7",
                 "Of channel a: since is the id of a publication, such as 8c1f5d0e7a21-7, or empty for from now on.",

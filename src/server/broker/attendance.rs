@@ -29,6 +29,37 @@ pub struct Reading<T> {
     pub data: String,
 }
 
+/// What a long poll knows of who is in a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing: it is told who is there.
+    Nothing,
+    /// The state of this change. If that is not the newest, it is told who is there.
+    Change(PublicationId),
+    /// What has been up to now, wherever from: it is told what changes.
+    Enough,
+}
+
+/// What a long poll is told of who is in a channel.
+#[derive(Debug)]
+pub struct Polled<T> {
+    /// The newest change, whose state it knows after the answer.
+    pub newest: PublicationId,
+    /// What follows.
+    pub found: Found<T>,
+}
+
+/// Who is in a channel, for one that may know it.
+#[derive(Debug)]
+pub enum Found<T> {
+    /// It is told this: who is there, as a JSON object.
+    State(String),
+    /// It knows that, and reads the companion: what the caller's function returned.
+    Reading(T),
+    /// It knows that, and does not wait.
+    Nothing,
+}
+
 impl Broker {
     /// Whether it is told in this channel who is there.
     pub fn has_presence(&self, name: &ChannelName) -> bool {
@@ -71,7 +102,37 @@ impl Broker {
         Some(Reading { subscribed, data })
     }
 
-    /// Ends what [`Broker::read_presence`] began.
+    /// The same for a long poll. `join` is called if it may know who is there; it does not read if that returns nothing.
+    /// `None` where it is not told who is there.
+    pub fn poll_presence<T>(
+        &self,
+        name: &ChannelName,
+        loop_index: usize,
+        known: Known,
+        now: Millis,
+        join: impl FnOnce(PublicationId) -> Option<T>,
+    ) -> Option<Polled<T>> {
+        let rule = self.presence_rules.of(name)?;
+        let mut shard = lock(self.shard(name.as_str()));
+        let Shard { channels, lists, .. } = &mut *shard;
+        let state = self.state(channels, lists, name);
+        let presence = self.presence(state, rule);
+        let newest = presence.begin_following(loop_index);
+        let found = match known {
+            Known::Nothing => Found::State(presence.told_state()),
+            Known::Change(id) if id != newest => Found::State(presence.told_state()),
+            Known::Change(_) | Known::Enough => join(newest).map_or(Found::Nothing, Found::Reading),
+        };
+        if !matches!(found, Found::Reading(_)) {
+            presence.end_reading(loop_index);
+        }
+        self.settle_presence(state, name, now);
+        lists.settle(name, state);
+        self.remove_if_unused(&mut shard, name, now);
+        Some(Polled { newest, found })
+    }
+
+    /// Ends what [`Broker::read_presence`] or [`Broker::poll_presence`] began.
     pub fn end_presence(&self, name: &ChannelName, loop_index: usize, now: Millis) {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;

@@ -130,6 +130,31 @@ fn a_channel_is_known_while_somebody_may_come_back_or_reads_who_comes() {
     assert_eq!((broker.channels_len(), broker.held_len(), broker.due_at()), (0, 0, None));
 }
 
+/// What a poll with this knowledge finds, whether it waits or not.
+fn poll(broker: &Broker, known: Known, may_wait: bool) -> Polled<PublicationId> {
+    broker
+        .poll_presence(&name("chat-7"), 0, known, Millis(0), |newest| may_wait.then_some(newest))
+        .expect("it is told who is there")
+}
+
+#[test]
+fn a_poll_that_knows_who_is_there_reads_what_changes_and_one_that_does_not_is_told() {
+    let (broker, _polls) = broker();
+    let first = poll(&broker, Known::Nothing, true);
+    assert!(matches!(&first.found, Found::State(data) if data.contains(r#""members":[],"#)), "{first:?}");
+    assert_eq!((broker.channels_len(), broker.held_len()), (0, 0), "it leaves nothing behind");
+    join(&broker, "chat-7", owner(0, 1), Some("a"), 0);
+    let Polled { newest, found } = poll(&broker, Known::Change(first.newest), true);
+    assert!(matches!(&found, Found::State(data) if data.contains(r#"{"sub":"a","#)), "{found:?}");
+    assert!(matches!(poll(&broker, Known::Change(newest), false).found, Found::Nothing));
+    assert_eq!(taken(&broker, 0), [], "none of them reads");
+    assert!(matches!(poll(&broker, Known::Change(newest), true).found, Found::Reading(id) if id == newest));
+    assert!(matches!(poll(&broker, Known::Enough, true).found, Found::Reading(_)));
+    join(&broker, "chat-7", owner(0, 2), Some("b"), 0);
+    assert_eq!(taken(&broker, 0).len(), 1);
+    assert!(broker.poll_presence(&name("news"), 0, Known::Nothing, Millis(0), |_| None::<()>).is_none());
+}
+
 #[test]
 fn where_no_rule_fits_nothing_is_kept_and_nothing_told() {
     let (broker, _polls) = broker();
@@ -181,6 +206,6 @@ fn who_reads_again_after_a_pause_has_another_beginning() {
     broker.end_presence(&name("chat-7"), 0, Millis(0));
     join(&broker, "chat-7", owner(0, 2), Some("b"), 0);
     let began = read(&broker, "chat-7", 0);
-    assert!(began.contains(r#""count":2,"#) && began.ends_with(r#"-1"}"#), "{began}");
+    assert!(began.contains(r#""count":2,"#) && began.ends_with(r#"-2"}"#), "{began}");
     assert_eq!(taken(&broker, 0).len(), 1);
 }

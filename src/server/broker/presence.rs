@@ -108,6 +108,10 @@ struct Told {
     readers: Box<[u64]>,
     /// The newest change.
     newest: PublicationId,
+    /// Whether somebody was told the state of the newest change, who may come back with its identifier.
+    is_shown: bool,
+    /// Whether members are others than at the newest change, of which nobody was told as nobody read.
+    has_moved: bool,
     totals: Totals,
     /// Whether they know who is there, and not only how many are. Only if there are readers.
     has_list: bool,
@@ -136,6 +140,8 @@ impl Presence {
             told: Told {
                 readers: vec![0; loops].into(),
                 newest: PublicationId { epoch, sequence: 0 },
+                is_shown: false,
+                has_moved: false,
                 totals: Totals::default(),
                 has_list: false,
                 before: BTreeMap::new(),
@@ -274,19 +280,37 @@ impl Presence {
     /// One more reader of the changes, on this loop. Returns what it is told first: the state of the newest change. The
     /// next changes follow on that.
     pub fn begin_reading(&mut self, loop_index: usize) -> Change {
+        let id = self.begin_following(loop_index);
+        Change { id, data: self.told_state() }
+    }
+
+    /// The same for one that knows the state of a change. Returns the newest: if that is the one, it has missed nothing.
+    pub fn begin_following(&mut self, loop_index: usize) -> PublicationId {
         if !self.told.has_readers() {
-            self.told.totals = self.totals();
-            self.told.has_list = self.may_list();
+            let totals = self.totals();
+            // Nobody was told of what has changed since the last reader left: it is a change by itself.
+            let is_another = self.told.has_moved || totals != self.told.totals;
+            self.told.newest.sequence += u64::from(is_another && self.told.is_shown);
+            (self.told.totals, self.told.has_list) = (totals, self.may_list());
+            (self.told.is_shown, self.told.has_moved) = (false, false);
         }
         self.told.readers[loop_index] += 1;
+        self.told.is_shown = true;
+        self.told.newest
+    }
+
+    /// What the readers know: the state of the newest change. Only while there is one.
+    pub fn told_state(&self) -> String {
         let members = self.told.has_list.then(|| self.told_members());
-        Change { id: self.told.newest, data: text::state(members, self.told.totals, Some(self.told.newest)) }
+        text::state(members, self.told.totals, Some(self.told.newest))
     }
 
     /// One reader less.
     pub fn end_reading(&mut self, loop_index: usize) {
+        let has_changed = self.has_changed();
         self.told.readers[loop_index] -= 1;
         if !self.told.has_readers() {
+            self.told.has_moved = has_changed;
             self.told.has_list = false;
             self.told.before.clear();
             self.told.due_at = None;
@@ -386,6 +410,7 @@ impl Told {
     /// Notes that somebody is different from `before`.
     fn note(&mut self, sub: Arc<str>, before: Option<Info>, list_max: usize) {
         if !self.has_list {
+            self.has_moved |= !self.has_readers();
             return;
         }
         self.before.entry(sub).or_insert(before);

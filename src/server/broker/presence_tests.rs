@@ -284,6 +284,29 @@ fn what_a_table_holds_is_counted_until_it_is_dropped() {
     assert_eq!(ledger.bytes(), 0);
 }
 
+#[test]
+fn who_comes_back_finds_the_same_change_if_nothing_has_happened_and_another_if_something_has() {
+    let mut table = table(MEMBERS, 10);
+    table.join(owner(1), named("a"));
+    assert_eq!(table.begin_reading(0).id.sequence, 0, "nobody was told anything before");
+    table.end_reading(0);
+    // A poller comes and goes, and so does a page that is loaded again.
+    table.pass(POLL, Millis(0));
+    assert_eq!(table.begin_following(0).sequence, 1, "somebody is there without a name");
+    table.end_reading(0);
+    table.pass(POLL, Millis(10));
+    table.leave(owner(1), false, Millis(10));
+    table.join(owner(2), named("a"));
+    assert_eq!(table.begin_following(0).sequence, 1);
+    table.join(owner(3), named("b"));
+    table.end_reading(0);
+    assert_eq!(table.begin_following(0).sequence, 2, "a change that nobody was told of");
+    table.end_reading(0);
+    table.join(owner(4), Present { info: Some("7"), ..named("a") });
+    assert_eq!(table.begin_following(0).sequence, 3, "another info");
+    assert!(table.told_state().contains(r#"{"sub":"a","info":7,"#), "{}", table.told_state());
+}
+
 /// Whoever reads the changes, and what it makes of them.
 #[derive(Debug)]
 struct Client {
@@ -402,6 +425,7 @@ enum Step {
     Pass { user: Option<u8>, info: Option<u8> },
     Read,
     EndReading,
+    Poll,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -415,15 +439,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (user(), info()).prop_map(|(user, info)| Step::Pass { user, info }),
         1 => Just(Step::Read),
         1 => Just(Step::EndReading),
+        2 => Just(Step::Poll),
     ];
     prop::collection::vec(step, 0..80)
 }
 
-/// A table beside its model, and clients that read the changes.
+/// A table beside its model, clients that read the changes, and one that reads until there is one.
 struct Bench {
     table: Presence,
     model: Model,
     clients: Vec<Client>,
+    poller: Option<Client>,
+    is_polling: bool,
     told_at: Option<u64>,
     list_max: usize,
 }
@@ -451,7 +478,26 @@ impl Bench {
             }
             Step::Read => self.clients.push(Client::new(&self.table.begin_reading(0))),
             Step::EndReading if self.clients.pop().is_some() => self.table.end_reading(0),
-            Step::Go(_) | Step::EndReading => {}
+            Step::Poll if !self.is_polling => self.poll(),
+            Step::Go(_) | Step::EndReading | Step::Poll => {}
+        }
+    }
+
+    /// The poller asks, and waits if it has missed nothing.
+    fn poll(&mut self) {
+        let id = self.table.begin_following(0);
+        let told = Client::new(&Change { id, data: self.table.told_state() });
+        match &self.poller {
+            Some(poller) if poller.since == id.sequence => {
+                // When it has become longer than the list, readers are told of the change by the next list.
+                assert!(told.members.is_none() || poller.members == told.members);
+                assert_eq!((&poller.count, &poller.anonymous), (&told.count, &told.anonymous));
+                self.is_polling = true;
+            }
+            Some(_) | None => {
+                self.poller = Some(told);
+                self.table.end_reading(0);
+            }
         }
     }
 
@@ -473,21 +519,25 @@ impl Bench {
         assert!(self.told_at.is_none_or(|at| now - at >= PAUSE_MS));
         self.told_at = Some(now);
         self.clients.iter_mut().for_each(|client| client.apply(&change));
+        if std::mem::take(&mut self.is_polling) {
+            self.poller.as_mut().unwrap().apply(&change);
+            self.compare_with_model(self.poller.as_ref().unwrap());
+            self.table.end_reading(0);
+        }
         self.compare_clients();
     }
 
     fn compare_clients(&self) {
+        self.clients.iter().for_each(|client| self.compare_with_model(client));
+    }
+
+    fn compare_with_model(&self, client: &Client) {
         let members = self.model.members();
-        for client in &self.clients {
-            assert_eq!(
-                client.members.as_ref(),
-                Some(&members).filter(|members| members.len() <= self.list_max)
-            );
-            assert_eq!(
-                (&client.count, &client.anonymous),
-                (&json!(members.len()), &json!(self.model.anonymous()))
-            );
-        }
+        assert_eq!(client.members.as_ref(), Some(&members).filter(|members| members.len() <= self.list_max));
+        assert_eq!(
+            (&client.count, &client.anonymous),
+            (&json!(members.len()), &json!(self.model.anonymous()))
+        );
     }
 
     fn compare(&self) {
@@ -512,7 +562,8 @@ proptest! {
         list_max in 0..5_usize,
     ) {
         let (table, model) = (table(MEMBERS, list_max), Model::default());
-        let mut bench = Bench { table, model, clients: Vec::new(), told_at: None, list_max };
+        let (clients, poller, is_polling) = (Vec::new(), None, false);
+        let mut bench = Bench { table, model, clients, poller, is_polling, told_at: None, list_max };
         for (number, step) in steps.iter().enumerate() {
             bench.step(number as u64, step);
             bench.compare();
@@ -522,6 +573,9 @@ proptest! {
         bench.step(0, &Step::Wait(LONG_PAUSE_MS));
         bench.tell();
         bench.compare_clients();
+        bench.step(0, &Step::Poll);
+        bench.compare_with_model(bench.poller.as_ref().unwrap());
+        (0..u8::from(std::mem::take(&mut bench.is_polling))).for_each(|_| bench.table.end_reading(0));
         while !bench.model.here.is_empty() {
             bench.step(0, &Step::Go(0));
         }

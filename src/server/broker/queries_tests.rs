@@ -5,7 +5,7 @@ use mio::{Poll, Token};
 use super::*;
 use crate::config::Config;
 use crate::hub::ChannelName;
-use crate::server::broker::answer::Waiter;
+use crate::server::broker::answer::{Publishing, Waiter};
 use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::mailboxes;
@@ -23,7 +23,7 @@ fn broker() -> (Broker, Poll) {
 
 fn publish(broker: &Broker, channel: ChannelName) {
     let draft = Draft { channel, ..Draft::text("a", "x").unwrap() };
-    broker.publish(draft, Waiter::Nobody, Millis(0));
+    assert!(matches!(broker.publish(draft, Waiter::Nobody, Millis(0)), Publishing::Done(_)));
 }
 
 fn name(text: &str) -> ChannelName {

@@ -16,12 +16,14 @@ use super::throttle::Throttle;
 use super::timeouts::Timeouts;
 use super::tls::Sealing;
 use crate::hub::{
-    ChannelName, Hub, Owner, Position, Publication, Resumption, Sending, Source, Subscription, WireForm,
+    ChannelName, Hub, Owner, Position, Publication, PublicationId, Resumption, Sending, Source, Subscription,
+    WireForm,
 };
 use crate::server::access::{Access, Identity, Refusal};
 use crate::server::apps::running::RunningApp;
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::arrivals::{Arrival, Departure};
+use crate::server::broker::attendance::{Known, Polled};
 use crate::server::broker::audience::Cache;
 use crate::server::broker::calls::{Call, Congested};
 use crate::server::broker::joins::{Full, Joined, Joiner, Leaver};
@@ -361,14 +363,37 @@ impl Context {
     ///
     /// Each change counts: the entry of the subscription has the policy [`LagPolicy::Close`](crate::config::LagPolicy::Close).
     pub fn join_presence(&mut self, channel: &ChannelName, form: WireForm) -> Option<(Subscription, String)> {
-        let (shared, loop_index, owner) = (Arc::clone(&self.shared), self.loop_index, self.owner);
-        let reading = shared.broker.read_presence(channel, loop_index, |newest| {
-            self.apply(usize::MAX);
-            let subscription = self.hub.subscribe(&channel.companion(), form, owner);
-            self.hub.note_newest(subscription, newest);
-            subscription
-        })?;
+        let (shared, loop_index) = (Arc::clone(&self.shared), self.loop_index);
+        let begin = |newest| self.subscribe_to_companion(channel, form, newest);
+        let reading = shared.broker.read_presence(channel, loop_index, begin)?;
         Some((reading.subscribed, reading.data))
+    }
+
+    /// The same for a long poll, that subscribes only if it need not be told who is there, and `may_wait`.
+    pub fn poll_presence(
+        &mut self,
+        channel: &ChannelName,
+        form: WireForm,
+        known: Known,
+        may_wait: bool,
+    ) -> Option<Polled<Subscription>> {
+        let (shared, loop_index, now) = (Arc::clone(&self.shared), self.loop_index, self.now);
+        shared.broker.poll_presence(channel, loop_index, known, now, |newest| {
+            may_wait.then(|| self.subscribe_to_companion(channel, form, newest))
+        })
+    }
+
+    /// Call it under the lock of the channel, whose newest change is that.
+    fn subscribe_to_companion(
+        &mut self,
+        channel: &ChannelName,
+        form: WireForm,
+        newest: PublicationId,
+    ) -> Subscription {
+        self.apply(usize::MAX);
+        let subscription = self.hub.subscribe(&channel.companion(), form, self.owner);
+        self.hub.note_newest(subscription, newest);
+        subscription
     }
 
     /// The connection that is being called, which has subscribed to the channel, has proved to be somebody else than it was

@@ -104,16 +104,17 @@ impl Connection {
         cx: &Context,
     ) {
         self.set_tenure(None);
+        let has_judge = cx.shared.hook.is_some() || cx.program.judge.is_some();
         let asks_to_publish = match answer {
             Answer::Upgrade(acceptance) => match &acceptance.becomes {
                 Becoming::Subscriber { may_publish, .. } => *may_publish == MayPublish::IfTheBackendSaysSo,
                 // It asks by its commands.
-                Becoming::Multiplex(_) => cx.shared.hook.is_some() || cx.program.judge.is_some(),
+                Becoming::Multiplex(_) => has_judge,
                 Becoming::Pusher { .. } | Becoming::Refused(_) => return,
             },
             Answer::Stream(_) | Answer::Poll(_) | Answer::ReadMany(_) => false,
             // It asks by its body.
-            Answer::ReadBatch(_) => cx.shared.hook.is_some(),
+            Answer::ReadBatch(_) => has_judge,
             Answer::Respond(_)
             | Answer::Refuse(_)
             | Answer::Ask(_)

@@ -10,6 +10,7 @@ use super::grants::{Parked, ParkedBatch, Tenure};
 use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
+use crate::hub::ChannelName;
 use crate::peer::proxy::HeaderReader;
 use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
 use crate::server::api::acceptance::MayPublish;
@@ -229,6 +230,8 @@ pub struct LongPoll {
     pub after: After,
     /// How long it waits.
     pub wait_ms: u32,
+    /// The channels of which its client wants to be told who is there, and is not.
+    pub untold: Vec<ChannelName>,
 }
 
 impl LongPoll {
@@ -239,7 +242,7 @@ impl LongPoll {
 
     /// The bytes of memory that requests under way take.
     pub fn held_len(&self) -> usize {
-        self.http.held_len()
+        self.http.held_len() + self.untold.capacity() * size_of::<ChannelName>()
     }
 
     /// Whether bytes of another request have arrived.

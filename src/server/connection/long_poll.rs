@@ -10,7 +10,7 @@ use super::subscriptions::Entry;
 
 use crate::config::LagPolicy;
 use crate::http::{Request, Response, Status};
-use crate::hub::{Hub, PublicationId, Resumption, Subscription, WireForm};
+use crate::hub::{ChannelName, Hub, PublicationId, Resumption, Subscription, WireForm};
 use crate::server::access::Refusal;
 use crate::server::api::acceptance::Polling;
 use crate::server::broker::presence::Present;
@@ -53,15 +53,21 @@ impl Connection {
             }
             Polled::Later(subscription) => {
                 self.subscriptions.insert(waiting(subscription), &cx.hub);
-                self.wait_to_answer(request, wait_ms, cx);
+                self.wait_to_answer(request, wait_ms, Vec::new(), cx);
             }
         }
     }
 
-    /// Lets a long poll wait that has subscribed.
-    pub(super) fn wait_to_answer(&mut self, request: &Request, wait_ms: u64, cx: &Context) {
+    /// Lets a long poll wait that has subscribed. Its client wants to be told who is in the channels of `untold`, and is not.
+    pub(super) fn wait_to_answer(
+        &mut self,
+        request: &Request,
+        wait_ms: u64,
+        untold: Vec<ChannelName>,
+        cx: &Context,
+    ) {
         let (after, wait_ms) = (After::of(request), u32::try_from(wait_ms).unwrap_or(u32::MAX));
-        self.wait_for_publication(|http| LongPoll { http, after, wait_ms }, cx.now);
+        self.wait_for_publication(|http| LongPoll { http, after, wait_ms, untold }, cx.now);
     }
 
     /// Whether publications have arrived for a long poll.
@@ -72,13 +78,15 @@ impl Connection {
     /// Answers a long poll that waits, with the publications that have arrived, if any. A request that arrived during the
     /// wait is next.
     pub(super) fn answer_poll(&mut self, cx: &mut Context) {
+        let Life::LongPoll(poll) = &mut self.life else { return };
+        let untold = std::mem::take(&mut poll.untold);
         let Some(after) = self.end_wait(cx.now) else { return };
         let body = match self.subscriptions.single() {
             Some(subscription) if subscription.form() == WireForm::LongPoll => {
                 let next = next_after(subscription, &cx.hub);
                 encoder::long_poll_answer(None, cx.hub.unread(subscription), next)
             }
-            Some(_) | None => self.arrived_in_many(cx).body(),
+            Some(_) | None => self.arrived_in_many(&untold, cx).body(),
         };
         self.leave_channels(cx);
         self.respond(&response(body), after, cx);

@@ -32,7 +32,7 @@ impl Connection {
     pub(super) fn begin_stream_of_many(&mut self, readings: &[Reading], cx: &mut Context) {
         self.send_stream_head(cx);
         let mut beginnings = Vec::new();
-        for Reading { channel, wanted } in readings {
+        for Reading { channel, wanted, .. } in readings {
             let who = (self.present(), wanted.presence && self.sees(channel, cx));
             let joined = join_one_of_many(channel, WireForm::NamedEventStream, wanted, None, who, cx);
             beginnings.extend(joined.texts);

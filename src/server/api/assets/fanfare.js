@@ -150,12 +150,13 @@ globalThis.fanfare = (() => {
       }
     }),
 
-    // The first poll does not wait, so that its answer says whether polling works.
+    // The first poll does not wait, so that its answer says whether polling works. `known` says who is known to be there.
     "long-poll": byHttp(async (link, group) => {
+      const known = {};
       for (let wait = 0; ; wait = POLL_SECONDS) {
         await link.live();
-        const url = `${link.urlOf(group.channels)}&wait=${wait}`;
-        const { messages, next, gap } =
+        const url = `${link.urlOf(group.channels, known)}&wait=${wait}`;
+        const { messages, next, gap, presence } =
           await ask(url, { headers: link.headers() }, CONNECT_MS_MAX + wait * 1000, group.stops);
         if (group.isStopped) return;
         const receive = (words) => group.isStopped || link.receive(words);
@@ -163,6 +164,7 @@ globalThis.fanfare = (() => {
           receive({ event: gap?.[name] ? "fanfare:gap" : "fanfare:subscribed", channel: name, data: { ...gap?.[name] } });
         }
         messages.forEach(receive);
+        Object.assign(known, presence);
         for (const [name, since] of Object.entries(next)) receive({ event: "fanfare:subscribed", channel: name, data: { since } });
         if (group.isStopped) return;
       }
@@ -637,14 +639,14 @@ globalThis.fanfare = (() => {
     }
 
     // Where from: what came last, or what is asked for at first.
-    function urlOf(channels) {
+    function urlOf(channels, known) {
       const url = new URL("channels", base);
       for (const channel of channels) {
         const { channel: name, since = "", last, presence } = wanted(channel);
         url.searchParams.append("channel", name);
         if (last) url.searchParams.append("last", `${last}`);
         else url.searchParams.append("since", since);
-        if (presence) url.searchParams.append("presence", "1");
+        if (presence) url.searchParams.append("presence", known?.[name] || "1");
       }
       return url.href;
     }
