@@ -16,7 +16,6 @@ use fanfare::app::{Action, Grant, OnPanic, Request, Verdict, VerdictReply};
 use fanfare::config::{AccessKey, AuthRule, Config, Glob, PresenceRule};
 use fanfare::{ChannelName, Server};
 use support::event_stream::Events;
-use support::long_poll::Poll;
 use support::multiplex::{fault, multiplex_with, next, say};
 use support::*;
 
@@ -426,13 +425,28 @@ fn a_server_whose_rules_ask_the_program_may_listen_beyond_loopback_and_one_witho
 }
 
 #[test]
-fn a_long_poll_that_waits_is_let_in_once_and_each_item_of_a_batch_is_decided() {
-    let (server, asked) = deciding(config(), by_cookie_later);
-    let mut poller = Poll::new(server.address, "/channels/open-x");
-    poller.ask(5);
-    assert_eq!(asked.recv_timeout(PATIENCE).unwrap().3, "open-x");
-    let fields = "Content-Type: application/json\r\nCookie: sid=reader\r\n";
-    let answer =
-        request(server.address, "POST", "/channels", fields, br#"[{"channel":"open-x","data":"hi"}]"#);
-    assert!(answer.status == 200 && answer.body.contains("Read only."), "{answer:?}");
+fn a_long_poll_that_waits_is_asked_about_once_and_a_batch_once_a_channel() {
+    for decide in [by_cookie, by_cookie_later] {
+        let (server, asked) = deciding(config(), decide);
+        let mut stream = connect(server.address);
+        let poll = get("/channels/chat?wait=20", "Cookie: sid=1\r\n");
+        stream.write_all(poll.as_bytes()).unwrap();
+        let next_asked = || asked.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(next_asked(), asked_of("/channels/chat", Action::Subscribe, "chat"));
+        until("it waits", || {
+            (server.handle.subscribers(&ChannelName::new("chat").unwrap()) == 1).then_some(())
+        });
+        let post = |cookie: &str| {
+            let fields = format!("Content-Type: application/json\r\nCookie: sid={cookie}\r\n");
+            let batch = br#"[{"channel":"chat","data":"hi"},{"channel":"chat","data":"again"}]"#;
+            request(server.address, "POST", "/channels", &fields, batch)
+        };
+        let answer = post("1");
+        assert_eq!(answer.body.matches("\"id\":").count(), 2, "{answer:?}");
+        assert_eq!(next_asked(), asked_of("/channels", Action::Publish, "chat"));
+        let answer = read_answer(&mut stream);
+        assert!(answer.status == 200 && answer.body.contains("\"hi\""), "{answer:?}");
+        let answer = post("reader");
+        assert_eq!(answer.body.matches("Read only.").count(), 2, "{answer:?}");
+    }
 }

@@ -288,9 +288,10 @@ impl Server {
     /// A verdict that has not come after 30 s is missing as if its reply were dropped.
     ///
     /// A key still publishes and reads without it. A panic lets nobody in: 503, or its like, until [`OnPanic`] says otherwise. Whoever
-    /// is in stays while it panics or replies are dropped, five minutes past the end of the grant. It is not asked by speakers of
-    /// the Pusher protocol, who read no such channel but `private-` ones by their app's signatures. Where the configuration has a
-    /// backend, that is not asked. In development mode all else stays as it is: pages of this machine, the demo. A server that listens beyond loopback without a key says that it asks by its rules:
+    /// is in stays while it panics or replies are dropped, five minutes past the end of the grant. About a batch it is asked once a
+    /// channel. It is not asked by speakers of the Pusher protocol, who read no such channel but `private-` ones by their app's
+    /// signatures. Where the configuration has a backend, that is not asked. In development mode all else stays as it is: pages of
+    /// this machine, the demo. A server that listens beyond loopback without a key says that it asks by its rules:
     /// `auth: vec![(Glob::new("*"), AuthRule::Hook)]`. [`Server::run`] fails if no rule asks it.
     pub fn authorize(
         &mut self,

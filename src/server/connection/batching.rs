@@ -109,7 +109,7 @@ impl Connection {
             match self.ask_for(asked.action, &asked.channels, cx) {
                 Asked::Known(decisions) => parked.decide(decisions),
                 Asked::Waiting(question) => {
-                    parked.question = Some(question);
+                    (parked.question, parked.since) = (Some(question), cx.now);
                     break;
                 }
             }

@@ -79,6 +79,9 @@ impl Connection {
         {
             return Some((parked.question, parked.since, parked.asking.channels.len()));
         }
+        if let Some(batch) = self.parked_batch() {
+            return batch.question.map(|question| (question, batch.since, batch.asked_len()));
+        }
         let Tenure { wish, renewal, .. } = self.tenure()?;
         let wish = wish.as_ref().map(|wish| (wish.question, wish.since, wish.asking.channels.len()));
         let renewal = renewal.as_ref().map(|it| (it.question, it.since, it.channels.len()));

@@ -74,6 +74,8 @@ pub struct ParkedBatch {
     pub decided: Decided,
     /// The question that is being asked. `None`: the batch can be published.
     pub question: Option<QuestionId>,
+    /// When it was asked.
+    pub since: Millis,
     /// What it is about.
     asked: Asking,
     unasked: Vec<(Action, ChannelName)>,
@@ -95,7 +97,7 @@ impl ParkedBatch {
     pub fn new(batch: Box<Batch>, body: Vec<u8>, mut unasked: Vec<(Action, ChannelName)>) -> Self {
         unasked.sort_by_key(|(action, _)| *action);
         let asked = Asking { action: Action::Publish, channels: Vec::new() };
-        Self { batch, body, decided: Decided::default(), question: None, asked, unasked }
+        Self { batch, body, decided: Decided::default(), question: None, since: Millis(0), asked, unasked }
     }
 
     /// The next question. `None`: there is nothing left to ask.
@@ -121,6 +123,11 @@ impl ParkedBatch {
             let unasked = std::mem::take(&mut self.unasked).into_iter();
             self.decided.0.extend(unasked.map(|(action, channel)| (channel, (action, fault.clone()))));
         }
+    }
+
+    /// About how many channels the question is that is being asked.
+    pub fn asked_len(&self) -> usize {
+        self.asked.channels.len()
     }
 
     /// As whom the backend lets its client publish.
