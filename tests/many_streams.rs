@@ -174,6 +174,36 @@ fn a_reader_that_reconnects_goes_on_in_each_channel_where_it_was_told() {
 }
 
 #[test]
+fn a_reader_is_told_its_positions_right_after_what_it_missed_and_gets_that_once_however_short_its_streams_are()
+ {
+    let server = start(Config { history: vec![(Glob::new("*"), 10)], ..config() });
+    for text in ["one", "two", "three"] {
+        publish(server.address, "news", text);
+    }
+    let mut events = open(server.address, "channel=news&last=10&channel=chat-7", "");
+    let told = std::iter::from_fn(|| Some(next(&mut events))).filter(|value| value["id"].is_string());
+    let missed: Vec<_> = told.take(3).map(|value| value["data"].clone()).collect();
+    assert_eq!(missed, ["one", "two", "three"]);
+    // The last of them: what is published now is told with the next block, a second later.
+    publish(server.address, "chat-7", "later");
+    let positions = next_positions(&mut events);
+    assert!(positions.contains("-3,") && positions.ends_with("-0"), "{positions}");
+    drop(events);
+    let again = format!("Last-Event-ID: {positions}\r\n");
+    let mut events = open(server.address, "channel=news&last=10&channel=chat-7", &again);
+    publish(server.address, "news", "four");
+    let told: Vec<_> = std::iter::from_fn(|| Some(next(&mut events)))
+        .filter(|value| value["id"].is_string())
+        .map(|value| value["data"].clone())
+        .take(2)
+        .collect();
+    assert!(
+        told.contains(&"four".into()) && told.contains(&"later".into()),
+        "and nothing of before: {told:?}"
+    );
+}
+
+#[test]
 fn positions_of_another_number_of_channels_are_a_gap_in_all() {
     let server = start(config());
     let ids = ["a", "b"].map(|channel| id_of(&publish(server.address, channel, "kept")));

@@ -254,6 +254,15 @@ impl Guard {
         std::mem::take(&mut lock(&self.passes[loop_index]))
     }
 
+    /// Checks that no revocation that the loop has still to look at is of this user. A later question to the backend about it is
+    /// the backend's to decide.
+    ///
+    /// # Errors
+    /// One is.
+    pub fn check_awaited(&self, loop_index: usize, person: &Person) -> Result<(), Refusal> {
+        lock(&self.passes[loop_index]).iter().try_for_each(|pass| pass.check_person(person))
+    }
+
     /// Checks that the client's token was not revoked.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use super::{Connection, Next};
 use crate::backend::{Action, Asked, Decision, Fault, QuestionId};
 use crate::commands::FaultKind;
 use crate::commands::batch::Item;
+use crate::http::Response;
 use crate::hub::{ChannelName, Source};
 use crate::server::access::{Identity, Refusal, Verdict};
 use crate::server::api::basis::refusal_of;
@@ -79,6 +80,11 @@ impl Connection {
             }
         };
         let ParkedBatch { batch, body, decided, .. } = &*parked;
+        if let Err(refusal) = self.check_sender(cx) {
+            cx.note_refusal(&refusal, self.identity.as_deref());
+            self.respond_unnoted(&Response::from(&refusal), after, cx);
+            return true;
+        }
         match batch.read(body) {
             Ok(items) => self.publish_items(items, batch, decided, after, cx),
             Err(response) => self.respond(&response, after, cx),

@@ -217,6 +217,10 @@ impl Connection {
                 unreachable!("a body is read for what is done with it")
             }
         };
+        if let (Intent::Publish(_) | Intent::Batch(_), Err(refusal)) = (&intent, self.check_sender(cx)) {
+            cx.note_refusal(&refusal, self.identity.as_deref());
+            return self.respond_unnoted(&Response::from(&refusal), after, cx);
+        }
         match intent {
             Intent::Publish(Publication { channel, event, media_type, key, .. }) => {
                 match payload::from_body(channel, event, media_type, body) {

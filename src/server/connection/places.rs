@@ -18,7 +18,8 @@ const NEVER: Millis = Millis(u64::MAX);
 pub struct Places {
     /// The sum of the sequences that it was told last: positions only grow, so other positions have another sum.
     told: u64,
-    told_at: Millis,
+    /// When the next block may come.
+    next_at: Millis,
     /// Whether it has been sent publications since.
     is_untold: bool,
     /// Whether it is to be told that the server is alive, and its positions with that.
@@ -26,9 +27,10 @@ pub struct Places {
 }
 
 impl Places {
-    /// The reader has been told its first positions.
-    pub fn new(sum: u64, now: Millis) -> Self {
-        Self { told: sum, told_at: now, is_untold: false, is_alive_due: false }
+    /// The reader has been told these positions. At the beginning of a stream that is ahead of what it missed, and the next
+    /// block may come at once: else a reader that goes away within a second gets all that again.
+    pub fn new(sum: u64, next_at: Millis) -> Self {
+        Self { told: sum, next_at, is_untold: false, is_alive_due: false }
     }
 
     /// Notes the sum of the positions after a write.
@@ -38,12 +40,12 @@ impl Places {
 
     /// Notes that the reader is being told its positions.
     pub fn told(&mut self, sum: u64, now: Millis) {
-        *self = Self::new(sum, now);
+        *self = Self::new(sum, Millis(now.0 + PAUSE_MS));
     }
 
     /// When the reader is to be told its positions, if at all.
     pub fn due_at(&self) -> Millis {
-        if self.is_untold { Millis(self.told_at.0 + PAUSE_MS) } else { NEVER }
+        if self.is_untold { self.next_at } else { NEVER }
     }
 
     /// Whether the reader is to be told its positions now.
@@ -63,8 +65,11 @@ mod tests {
 
     #[test]
     fn a_reader_is_told_its_positions_after_publications_and_once_a_second_at_most() {
-        let mut places = Places::new(7, Millis(5000));
+        let mut places = Places::new(6, Millis(4990));
         assert_eq!((places.due_at(), places.is_due(Millis(9000))), (NEVER, false));
+        places.note(7);
+        assert!(places.is_due(Millis(5000)), "what was missed is counted at once");
+        places.told(7, Millis(5000));
         places.note(8);
         assert_eq!(places.due_at(), Millis(6000));
         assert!(!places.is_due(Millis(5999)) && places.is_due(Millis(6000)));

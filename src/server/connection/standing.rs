@@ -226,6 +226,13 @@ impl Connection {
         }
     }
 
+    /// Checks that who has sent a body may still be known by what it showed ahead of it: the loop looks at revocations between two
+    /// reads, and this one may be of the same turn.
+    pub(super) fn check_sender(&self, cx: &Context) -> Result<(), Refusal> {
+        cx.check_known(self.identity.as_deref())?;
+        self.persons().try_for_each(|person| cx.shared.guard.check_awaited(cx.loop_index, person))
+    }
+
     fn end_now(&mut self, refusal: &Refusal, cx: &mut Context) {
         match &self.life {
             // The body that is under way is not read.

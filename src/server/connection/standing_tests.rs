@@ -7,6 +7,7 @@ use mio::{Poll, Token};
 
 use super::*;
 use crate::config::{AccessKey, Config};
+use crate::server::access::{Asker, Whom};
 use crate::server::api::routes::Door;
 use crate::server::broker::Broker;
 use crate::server::broker::engine::Engine;
@@ -64,6 +65,18 @@ fn asked(fields: &str, cx: &mut Context) -> (Connection, std::net::TcpStream) {
     let mut connection = Connection::new(Stream::new(TcpStream::from_std(socket)), cx.now, Door::Public);
     let head = format!("GET /channels/a?since= HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
     let _ = connection.receive_requests(head.as_bytes(), cx);
+    (connection, peer)
+}
+
+/// A connection of a publisher by this credential, which has sent all of its request but the last byte.
+fn publishing(path: &str, credential: &str, cx: &mut Context) -> (Connection, std::net::TcpStream) {
+    let (mut connection, peer) = asked("", cx);
+    connection.abandon_poll(cx);
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 28\r\nAuthorization: Bearer {credential}\r\n\r\n"
+    );
+    let _ = connection.receive_requests(head.as_bytes(), cx);
+    let _ = connection.receive_requests(br#"[{"channel":"a","data":"x"}"#, cx);
     (connection, peer)
 }
 
@@ -172,4 +185,26 @@ fn a_removed_key_ends_subscriptions_at_once_and_closes_within_half_a_minute() {
         assert_eq!(connection.expire(Due::Unauthorized, &mut cx), Next::Wait);
     });
     assert!(told.contains(r#""code":"bad_token""#) && told.contains("The key old was removed."), "{told}");
+}
+
+#[test]
+fn what_a_client_sends_whose_token_was_revoked_in_the_same_turn_is_not_published() {
+    for path in ["/channels/a", "/channels"] {
+        for is_revoked in [false, true] {
+            let mut cx = with_tokens();
+            let (mut connection, _peer) = publishing(path, &token(r#","publish":["a"]"#), &mut cx);
+            if is_revoked {
+                let asker = Asker { loop_index: 0, connection: 7 };
+                cx.shared.guard.revoke(Whom::Sub("u42".into()), BEGAN_S + 6, asker).unwrap();
+            }
+            let told = said(&mut connection, |connection| {
+                let _ = connection.receive_requests(b"]", &mut cx);
+            });
+            let published = cx.shared.broker.state_of("a").map_or(0, |state| state.last.sequence);
+            assert_eq!(published, u64::from(!is_revoked), "{path}: {told}");
+            let expected = if is_revoked { "HTTP/1.1 403 " } else { "HTTP/1.1 200 " };
+            assert!(told.starts_with(expected), "{told}");
+            assert_eq!(told.contains("The token of u42 was revoked at "), is_revoked, "{told}");
+        }
+    }
 }

@@ -150,9 +150,9 @@ globalThis.fanfare = (() => {
       }
     }),
 
-    // The first poll does not wait, so that its answer says whether polling works. `known` says who is known to be there.
+    // The first poll does not wait, so that its answer says whether polling works. `known`: of when it is known who is there.
     "long-poll": byHttp(async (link, group) => {
-      const known = {};
+      let known;
       for (let wait = 0; ; wait = POLL_SECONDS) {
         await link.live();
         const url = `${link.urlOf(group.channels, known)}&wait=${wait}`;
@@ -164,8 +164,8 @@ globalThis.fanfare = (() => {
           receive({ event: gap?.[name] ? "fanfare:gap" : "fanfare:subscribed", channel: name, data: { ...gap?.[name] } });
         }
         messages.forEach(receive);
-        Object.assign(known, presence);
-        for (const [name, since] of Object.entries(next)) receive({ event: "fanfare:subscribed", channel: name, data: { since } });
+        known = presence;
+        for (const { name } of group.channels) receive({ event: "fanfare:subscribed", channel: name, data: { since: next[name] } });
         if (group.isStopped) return;
       }
     }),
@@ -646,7 +646,7 @@ globalThis.fanfare = (() => {
         url.searchParams.append("channel", name);
         if (last) url.searchParams.append("last", `${last}`);
         else url.searchParams.append("since", since);
-        if (presence) url.searchParams.append("presence", known?.[name] || "1");
+        if (presence) url.searchParams.append("presence", known?.[name] || 1);
       }
       return url.href;
     }
