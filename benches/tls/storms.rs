@@ -3,6 +3,8 @@
 //! The crowd has the lowest priority, since it would not be on the machine of the server. What it does is in `crowd`, how
 //! lateness is measured in `watchers`.
 
+#![allow(clippy::print_stdout)] // the table
+
 use std::env;
 use std::fmt;
 use std::time::Duration;
