@@ -522,6 +522,8 @@ fn a_command_waits_30_s_for_the_verdict_of_a_program_and_the_next_one_for_its_ow
         String::from_utf8_lossy(connection.outbox.unsent()).matches("unavailable").count()
     };
     assert_eq!(answers(&connection), 0);
+    cx.now = Millis(29_999);
+    assert_eq!(connection.due(&cx), None, "it has asked for something in time");
     cx.now = Millis(30_000);
     assert_eq!(connection.due(&cx), Some(Due::Verdict));
     assert_eq!(connection.expire(Due::Verdict, &mut cx), Next::Read);

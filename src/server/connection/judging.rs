@@ -72,6 +72,7 @@ impl Connection {
         }
         let Some(wish) = tenure.wish.take_if(|wish| wish.question == question) else { return Next::Wait };
         let Wish { asking, what, .. } = *wish;
+        self.restart_beginning(cx);
         match what {
             Wished::Message(sent) => {
                 if let Some(decision) = decisions.first() {

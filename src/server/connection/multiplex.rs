@@ -55,9 +55,17 @@ impl Connection {
         }
     }
 
-    /// When the client has to have proved something or asked for something, if it has to.
+    /// When the client has to have proved something or asked for something, if it has to. What it has asked for may wait for
+    /// the backend: that is no delay of its own.
     pub(super) fn begin_by(&self) -> Option<Millis> {
-        self.multiplex()?.begin_by.filter(|_| self.is_open())
+        self.multiplex()?.begin_by.filter(|_| self.is_open() && !self.awaits_judgement())
+    }
+
+    /// Its time to begin, if it has not, counts from now: what it has asked for is decided.
+    pub(super) fn restart_beginning(&mut self, cx: &Context) {
+        if let Some(begin_by) = self.multiplex_mut().and_then(|client| client.begin_by.as_mut()) {
+            *begin_by = Millis(cx.now.0 + cx.timeouts.head_ms());
+        }
     }
 
     /// The client has done what it has to begin with.
