@@ -264,6 +264,8 @@ fn a_body_that_is_whole_needs_no_close_notify_behind_it() {
     stream.flush().unwrap();
     stream.sock.shutdown(Shutdown::Write).unwrap();
     assert_eq!(text(&mut reader), "whole");
+    assert!(answer_over(&mut stream).starts_with("HTTP/1.1 200 OK\r\n"));
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "by close_notify");
 }
 
 #[test]

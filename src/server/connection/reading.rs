@@ -213,11 +213,11 @@ impl Connection {
             return Next::Wait;
         }
         if self.unsent_len() == 0 || self.stream.is_handshaking() {
-            if !self.stream.tls().is_some_and(TlsLayer::owes_end) {
+            if !self.stream.tls().is_some_and(TlsLayer::is_open) {
                 self.note_broken_handshake(Reason::TlsClosed, cx);
                 return Next::Drop;
             }
-            // The peer may wait to be told that we have heard it.
+            // The peer may wait to be told that nothing more follows: else it cannot tell the end from a cut.
             self.finish(cx);
             return Next::Wait;
         }

@@ -13,7 +13,7 @@ use std::ops::Range;
 use super::outbox::Outbox;
 use crate::server::tls::Session;
 use crate::server::tls::received::{
-    Ending, Fault, FaultKind, Handshake, NotSealed, PLAIN_LEN_MAX, RECORD_LEN_MAX,
+    DECODE_ERROR, Ending, Fault, FaultKind, Handshake, NotSealed, PLAIN_LEN_MAX, RECORD_LEN_MAX,
 };
 
 /// The most that is kept of input that is not a complete record or handshake message. A record has at most 18,437 bytes; a
@@ -119,11 +119,6 @@ impl TlsLayer {
         self.course == Course::Fresh
     }
 
-    /// Whether the peer has said that it sends no more, and waits for us to say so.
-    pub fn owes_end(&self) -> bool {
-        self.course == Course::PeerDone
-    }
-
     /// Whether the keys are used up but for what ends the connection.
     pub fn is_spent(&self) -> bool {
         self.session.is_spent()
@@ -197,6 +192,9 @@ impl TlsLayer {
             let plain_len = received.plain_len;
             arrival = failed(FaultKind::Protocol, "a handshake message is too long");
             arrival.bytes = 0..plain_len;
+            if self.session.is_handshaking() {
+                self.sealed.tail().extend_from_slice(&DECODE_ERROR);
+            }
         }
         if !self.session.is_handshaking() {
             self.course = Course::Open;

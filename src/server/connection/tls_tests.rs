@@ -249,6 +249,8 @@ fn a_hello_that_does_not_end_is_refused_before_it_is_kept_as_a_whole() {
     });
     assert!(matches!(fault, Some(Ending::Failed(fault)) if fault.kind == FaultKind::Protocol));
     assert!(sent <= KEPT_LEN_MAX + 2000, "{sent}");
+    pair.write(&[]);
+    assert_eq!(pair.socket.take_written(), DECODE_ERROR);
     assert_eq!(pair.layer.kept.capacity(), 0);
     // From then on it is only read to its end.
     pair.read_all();
@@ -296,7 +298,7 @@ fn the_end_of_the_peer_is_found_at_every_read_and_answers_are_still_written() {
     pair.socket.arrived.extend_from_slice(b"garbage");
     let arrival = pair.layer.read(&mut pair.socket, &mut pair.buffer, 1000).unwrap().unwrap();
     assert_eq!((&pair.buffer[arrival.bytes], arrival.ending), (&b"request"[..], Some(Ending::PeerDone)));
-    assert!(pair.layer.owes_end());
+    assert!(pair.layer.is_open());
     for _ in 0..3 {
         let arrival = pair.layer.read(&mut pair.socket, &mut pair.buffer, 1000).unwrap().unwrap();
         assert_eq!(arrival.carried, 0);
@@ -304,7 +306,7 @@ fn the_end_of_the_peer_is_found_at_every_read_and_answers_are_still_written() {
     pair.write(&[b"answer"]);
     assert_eq!(pair.reach_client(), b"answer");
     pair.layer.end(&mut pair.socket, &mut pair.sealing).unwrap();
-    assert!(!pair.layer.owes_end());
+    assert!(!pair.layer.is_open());
 }
 
 #[test]

@@ -14,6 +14,9 @@ pub const HANDSHAKE: u8 = 0x16;
 /// The fatal alert `internal_error`, in clear (RFC 8446 §6): for a peer that is not let in.
 pub const INTERNAL_ERROR: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 80];
 
+/// The fatal alert `decode_error`, in clear: for a peer whose handshake message is longer than any has to be.
+pub const DECODE_ERROR: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 50];
+
 /// The fatal alert `protocol_version`, in clear: for a peer that speaks TLS where it is not spoken.
 pub const PROTOCOL_VERSION: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 70];
 
