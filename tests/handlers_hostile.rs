@@ -301,3 +301,83 @@ fn a_handler_of_more_than_50_ms_is_logged_with_its_route_once_in_ten_seconds_and
     let sum = figures["fanfare_handler_seconds_sum{route=\"/slow/{name}\"}"];
     assert!(sum >= f64::from(slow_ones) * 0.06, "{sum}");
 }
+
+/// An event that panics when it is dropped, with a value that does so too.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            std::panic::panic_any(Fuse);
+        }
+    }
+}
+
+struct Fuse;
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        assert!(thread::panicking(), "as asked");
+    }
+}
+
+/// A session whose values panic when they are dropped.
+struct Minefield(Sender<Remote<Minefield>>);
+
+impl Session for Minefield {
+    type Event = Bomb;
+
+    fn open(&mut self, socket: &mut Socket<'_, Self>) -> Outcome {
+        let _ = self.0.send(socket.remote());
+        Ok(())
+    }
+
+    fn message(&mut self, socket: &mut Socket<'_, Self>, message: Message<'_>) -> Outcome {
+        match message.text().unwrap_or("") {
+            "panic" => std::panic::panic_any(Fuse),
+            "job" => socket.work(|| std::panic::panic_any(Fuse), |_, _, ()| Ok(())).ok(),
+            // The connection has ended before the result comes.
+            "leave" => {
+                let _ = socket.work(|| Bomb, |_, _, _| Ok(()));
+                socket.close(CloseCode::NORMAL, "");
+                Some(())
+            }
+            other => {
+                socket.send(other);
+                Some(())
+            }
+        };
+        Ok(())
+    }
+
+    fn event(&mut self, _: &mut Socket<'_, Self>, event: Bomb) -> Outcome {
+        drop(event);
+        Ok(())
+    }
+}
+
+#[test]
+fn what_panics_when_it_is_dropped_ends_its_own_connection_at_most() {
+    let (remotes, opened) = mpsc::channel();
+    let mut server = Server::bind(one_loop()).unwrap();
+    server.websocket("/mines", move |_| Ok(Minefield(remotes.clone()))).unwrap();
+    let server = run(server);
+    let steady = Steady::begin(server.address, "ticks", WITNESSES);
+    for what in ["panic", "job", "leave"] {
+        let mut client = websocket(server.address, "/mines");
+        client.send(what.into()).unwrap();
+        let code = if what == "leave" { 1000 } else { 1011 };
+        assert_eq!(u16::from(close_frame(&mut client).unwrap().code), code, "{what}");
+        steady.more(5);
+    }
+    let mut client = websocket(server.address, "/mines");
+    let remote = opened.iter().nth(3).unwrap();
+    remote.event(Bomb).unwrap();
+    assert_eq!(u16::from(close_frame(&mut client).unwrap().code), 1011);
+    drop(client);
+    for _ in 0..10 {
+        remote.event(Bomb).unwrap();
+        steady.more(5);
+    }
+    assert!(steady.end() >= 60);
+}

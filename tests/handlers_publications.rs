@@ -57,7 +57,13 @@ fn who_is_refused_is_told_why_in_the_way_that_it_can_be_told() {
     assert_eq!((answer.status, answer.body.as_str()), (403, "Not that word.\n"));
     let answer =
         request(server.address, "POST", "/channels/chat-1", "Content-Type: text/plain\r\n", b"panic");
-    assert_eq!((answer.status, answer.body.as_str()), (403, "The server failed to handle this.\n"));
+    assert_eq!((answer.status, answer.body.as_str()), (500, "The server failed to handle this.\n"));
+    let long = vec![b'x'; 1024 * 1024];
+    let answer = request(server.address, "POST", "/channels/chat-1", "Content-Type: text/plain\r\n", &long);
+    assert_eq!((answer.status, answer.body.as_str()), (413, "A publication has at most 1048576 bytes.\n"));
+    let mut raw = websocket(server.address, "/channels/chat-1");
+    raw.send("panic".into()).unwrap();
+    assert_eq!(u16::from(close_frame(&mut raw).unwrap().code), 1011);
     let mut raw = websocket(server.address, "/channels/chat-1");
     raw.send("bad".into()).unwrap();
     let frame = close_frame(&mut raw).unwrap();
@@ -66,6 +72,9 @@ fn who_is_refused_is_told_why_in_the_way_that_it_can_be_told() {
     envelope.send(r#"{"data":"bad","ref":7}"#.into()).unwrap();
     let refused = text(&mut envelope);
     assert!(refused.contains("\"ref\":7") && refused.contains("Not that word."), "{refused}");
+    envelope.send(r#"{"data":"panic","ref":7}"#.into()).unwrap();
+    let failed = text(&mut envelope);
+    assert!(failed.contains("\"ref\":7") && failed.contains("\"code\":\"unavailable\""), "{failed}");
     envelope.send(r#"{"data":"good","ref":8}"#.into()).unwrap();
     assert!([text(&mut envelope), text(&mut envelope)].iter().any(|it| it.contains(": good")));
     let fields = "Content-Type: application/json\r\n";

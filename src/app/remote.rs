@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::app::session::Session;
 use crate::app::socket::Socket;
-use crate::server::broker::calls::{Call, CallKind, Congested};
+use crate::server::broker::calls::{self, Call, CallKind, Congested};
 use crate::server::handlers::failure::Outcome;
 use crate::server::handlers::link::Address;
 use crate::server::handlers::message::Message;
@@ -62,7 +62,7 @@ type Then<S> = dyn FnOnce(&mut S, &mut Socket<'_, S>) -> Outcome + Send;
 impl<S: Session> Parcel<S> {
     /// Hands over the result of a job, of which there are few.
     pub fn deliver(self, address: &Address) {
-        let what = CallKind::Parcel(Box::new(self), PARCEL_LEN);
+        let what = CallKind::Parcel(calls::Parcel::new(self), PARCEL_LEN);
         address.door.call_anyway(Call { connection: address.connection, what });
     }
 }
@@ -101,7 +101,7 @@ impl<S: Session> Remote<S> {
     /// As [`Remote::send`]. The event is dropped.
     pub fn event(&self, event: S::Event) -> Result<(), Congested> {
         let len = PARCEL_LEN + size_of::<S::Event>();
-        self.call(CallKind::Parcel(Box::new(Parcel::<S>::Event(event)), len))
+        self.call(CallKind::Parcel(calls::Parcel::new(Parcel::<S>::Event(event)), len))
     }
 }
 

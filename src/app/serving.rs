@@ -218,8 +218,8 @@ impl Server {
     }
 
     /// Looks at what clients publish to the channels of a glob before it has its identifier: the filter may change it, or refuse it
-    /// with a sentence for its sender. By HTTP that is 403, to speakers of envelopes a fault, and others are closed with 1008. What
-    /// the program publishes itself is not looked at, nor what comes by the HTTP API of Pusher, which has the app's secret. Several
+    /// with a sentence for its sender. By HTTP that is 403, to speakers of envelopes a fault, and others are closed with 1008. Where
+    /// it panics that is 500, `unavailable` and 1011; where it makes a publication too long, 413, `too_large` and 1009. What the program publishes itself is not looked at, nor what comes by the HTTP API of Pusher, which has the app's secret. Several
     /// filters look one after the other.
     ///
     /// ```no_run

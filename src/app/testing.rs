@@ -140,7 +140,9 @@ impl<S: Session> SessionTest<S> {
         match what {
             CallKind::Send(kind, payload) => self.record.send(kind, &payload),
             CallKind::Close(code, reason) => self.record.close(code, &reason),
-            CallKind::Parcel(parcel, _) => self.call_once(|session, link| session.parcel(link, parcel)),
+            CallKind::Parcel(parcel, _) => {
+                self.call_once(|session, link| session.parcel(link, parcel.open()))
+            }
             CallKind::Answer(_) => unreachable!("a session has no request to answer"),
         }
     }

@@ -79,6 +79,8 @@ pub enum ProgramFault {
     User,
     /// What it said of the user is not JSON, or too long.
     Info,
+    /// It named another user for another channel of the same question.
+    Users,
 }
 
 /// The sentence of a no: the backend's own, if it gave one.
@@ -142,6 +144,7 @@ impl fmt::Display for ProgramFault {
             Self::Info => {
                 write!(f, "The program gave an info that is not JSON of at most {INFO_LEN_MAX} bytes")
             }
+            Self::Users => f.write_str("The program named another user for another channel of this client"),
         }
     }
 }
@@ -181,6 +184,7 @@ mod tests {
             ProgramFault::Busy,
             ProgramFault::User,
             ProgramFault::Info,
+            ProgramFault::Users,
         ];
         let own = [Busy, Paused, Outdated, Stopped].into_iter().chain(of_programs.map(Program));
         for fault in sent.into_iter().chain(own) {

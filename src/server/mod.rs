@@ -11,6 +11,7 @@ pub(crate) mod broker;
 mod budget;
 mod clock;
 mod connection;
+mod discard;
 mod encoder;
 pub(crate) mod event_loop;
 mod excerpt;

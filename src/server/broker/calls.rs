@@ -8,6 +8,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::http::Response;
+use crate::server::discard::discard;
 use crate::ws::{CloseCode, MessageKind};
 
 /// Above this many bytes of calls that a loop has not taken, further ones are refused: as much as of publications, a turn's
@@ -28,11 +29,34 @@ pub enum CallKind {
     /// A message to its peer.
     Send(MessageKind, Bytes),
     /// An event for its session, which knows the type; and how many bytes it is counted as.
-    Parcel(Box<dyn Any + Send>, usize),
+    Parcel(Parcel, usize),
     /// Its end.
     Close(CloseCode, String),
     /// The answer to its request.
     Answer(Response),
+}
+
+/// A value of a program's own. Its connection may have ended: then it is dropped here, which is no reason for a loop to end.
+pub struct Parcel(Option<Box<dyn Any + Send>>);
+
+impl Parcel {
+    /// With this in it.
+    pub fn new(value: impl Any + Send) -> Self {
+        Self(Some(Box::new(value)))
+    }
+
+    /// What is in it.
+    pub fn open(mut self) -> Box<dyn Any + Send> {
+        self.0.take().expect("it is opened once, since that takes it")
+    }
+}
+
+impl Drop for Parcel {
+    fn drop(&mut self) {
+        if let Some(value) = self.0.take() {
+            discard(value);
+        }
+    }
 }
 
 impl Call {

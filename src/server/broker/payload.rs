@@ -2,6 +2,8 @@
 //!
 //! Where it is published, and how long it may be, is not known here.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -25,6 +27,14 @@ pub struct Json<'a, T: ?Sized>(pub &'a T);
 /// A value that has no JSON: a map whose keys are no strings, or one whose own code refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotJson;
+
+impl fmt::Display for NotJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the value has no JSON: it has a map whose keys are no strings, or its own code refuses")
+    }
+}
+
+impl std::error::Error for NotJson {}
 
 impl<T: Serialize + ?Sized> Payload for Json<'_, T> {
     fn into_parts(self) -> Result<(Content, Bytes), NotJson> {

@@ -13,6 +13,7 @@ use super::live::Live;
 use super::{Connection, Next};
 use crate::server::broker::calls::CallKind;
 use crate::server::clock::Millis;
+use crate::server::discard::discard;
 use crate::server::handlers::actor::Actor;
 use crate::server::handlers::actors::{ActorId, Ended};
 use crate::server::handlers::failure::{Failure, Outcome};
@@ -59,7 +60,7 @@ impl Connection {
         match call {
             CallKind::Answer(response) => return self.receive_reply(&response, cx),
             CallKind::Parcel(parcel, _) => {
-                self.act(false, cx, |actor, link| actor.parcel(link, parcel));
+                self.act(false, cx, |actor, link| actor.parcel(link, parcel.open()));
             }
             CallKind::Send(kind, payload) => {
                 self.act(false, cx, |_, link| {
@@ -184,8 +185,8 @@ impl Connection {
         cx.actors.forget(id);
         self.forget_actor();
         self.close(CloseCode::INTERNAL_ERROR, PANICKED, cx);
-        // What the session owns may panic again.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(actor)));
+        discard(panic);
+        discard(actor);
     }
 }
 
@@ -231,6 +232,7 @@ fn tell_closed(actor: Box<dyn Actor>, ended: &Ended, cx: &mut Context) {
             Reason::Handler,
             &format_args!("a closed connection, whose handler panicked: {}", Said(&*panic)),
         );
+        discard(panic);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::server::audit::Audited;
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
-use crate::server::handlers::watching::{Refusal, Sender};
+use crate::server::handlers::watching::{Sender, Unfit};
 use crate::server::metrics::refusals::Reason;
 
 /// Why a publication of a client was not made.
@@ -16,8 +16,8 @@ use crate::server::metrics::refusals::Reason;
 pub enum NotPut {
     /// For what its key was used for, or since there is no room for that.
     Key(KeyRefused),
-    /// A filter of the program refuses it.
-    Program(Refusal),
+    /// A filter of the program has not let it pass.
+    Program(Unfit),
 }
 
 impl Connection {
@@ -69,8 +69,8 @@ impl Connection {
     /// Has the filters of the program look at what a client publishes.
     ///
     /// # Errors
-    /// One of them refuses it, or has made it too long.
-    pub(super) fn filter(&self, draft: &mut Draft, cx: &Context) -> Result<(), Refusal> {
+    /// One of them refuses it, has made it too long, or panicked.
+    pub(super) fn filter(&self, draft: &mut Draft, cx: &Context) -> Result<(), Unfit> {
         let program = &cx.program;
         if program.watching.filters.is_empty() {
             return Ok(());
@@ -80,11 +80,8 @@ impl Connection {
             program.note_panic();
             cx.note(Reason::Handler, &format_args!("a publication, whose filter panicked: {said}"));
         })?;
-        let len_max = cx.shared.config.publication_len_max();
-        match draft.data.len() as u64 > len_max {
-            true => Err(Refusal::new(format!("A publication has at most {len_max} bytes."))),
-            false => Ok(()),
-        }
+        let (len, len_max) = (draft.data.len() as u64, cx.shared.config.publication_len_max());
+        if len > len_max { Err(Unfit::TooLong { len, len_max }) } else { Ok(()) }
     }
 
     /// What the audit says of a publication of this client, if it says anything. It may take a system call.

@@ -3,7 +3,7 @@
 //! What is asked, and what follows from the answer, is in `judging`.
 
 use std::net::IpAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use super::context::Context;
@@ -17,6 +17,7 @@ use crate::http;
 use crate::hub::ChannelName;
 use crate::server::api::params;
 use crate::server::clock::Millis;
+use crate::server::discard::discard;
 use crate::server::handlers::judge::{Asker, Judge};
 use crate::server::handlers::panics::{OnPanic, Said};
 use crate::server::handlers::program::JUDGE;
@@ -149,23 +150,20 @@ impl Connection {
             clock: cx.shared.clock,
         };
         let began = cx.shared.clock.elapsed();
-        let result = catch_unwind(AssertUnwindSafe(|| judge.ask(&request, action, channels, asker)));
+        let asked = judge.ask(&request, action, channels, asker, |panic| {
+            if cx.program.on_panic == OnPanic::Stop {
+                resume_unwind(panic);
+            }
+            cx.program.note_panic();
+            let said = Said(&*panic);
+            cx.note(Reason::Handler, &format_args!("a client, since {JUDGE} panicked: {said}"));
+            discard(panic);
+        });
         cx.note_spent_by(JUDGE, &judge.spent, channels.len() as u64, began);
-        match result {
-            Ok(asked) => {
-                if let Asked::Known(decisions) = &asked {
-                    note_program_faults(decisions, cx);
-                }
-                asked
-            }
-            Err(panic) if cx.program.on_panic == OnPanic::Stop => resume_unwind(panic),
-            Err(panic) => {
-                cx.program.note_panic();
-                let said = Said(&*panic);
-                cx.note(Reason::Handler, &format_args!("a client, since {JUDGE} panicked: {said}"));
-                all_faults(channels, Fault::Program(ProgramFault::Panicked))
-            }
+        if let Asked::Known(decisions) = &asked {
+            note_program_faults(decisions, cx);
         }
+        asked
     }
 }
 

@@ -28,6 +28,7 @@ use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
 use crate::server::clock;
+use crate::server::handlers::watching::Unfit;
 use crate::server::limits::TooMany;
 use crate::server::metrics::refusals::Reason;
 use crate::server::shared::Shared;
@@ -281,7 +282,14 @@ impl Connection {
                 http.expects = Expects::Delivery { after };
                 return;
             }
-            Err(NotPut::Program(refusal)) => Response::text(Status::FORBIDDEN, &refusal.to_string()),
+            Err(NotPut::Program(unfit)) => {
+                let status = match unfit {
+                    Unfit::Refused(_) => Status::FORBIDDEN,
+                    Unfit::TooLong { .. } => Status::CONTENT_TOO_LARGE,
+                    Unfit::Undecided => Status::INTERNAL_SERVER_ERROR,
+                };
+                Response::text(status, &unfit.to_string())
+            }
             Err(NotPut::Key(KeyRefused::Reused)) => answers::key_reused(),
             Err(NotPut::Key(KeyRefused::NoRoom)) => {
                 cx.note(Reason::Memory, &"a publication with a key: --max-memory is reached");

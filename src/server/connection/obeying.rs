@@ -18,6 +18,7 @@ use crate::server::api::watching::{NotOwn, check_own};
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
+use crate::server::handlers::watching::Unfit;
 use crate::server::metrics::refusals::Reason;
 
 /// One command as it is carried out: the `ref` that each of its answers has.
@@ -250,7 +251,9 @@ fn fault_of_own(not_own: NotOwn) -> FaultKind {
 /// What a client is told whose publication was not made.
 pub fn fault_of_put(refused: NotPut, cx: &Context) -> FaultKind {
     match refused {
-        NotPut::Program(refusal) => FaultKind::Forbidden(refusal.to_string()),
+        NotPut::Program(Unfit::Refused(refusal)) => FaultKind::Forbidden(refusal.to_string()),
+        NotPut::Program(Unfit::TooLong { len, len_max }) => FaultKind::TooLarge(len, len_max),
+        NotPut::Program(Unfit::Undecided) => FaultKind::Unavailable(Unfit::Undecided.to_string()),
         NotPut::Key(KeyRefused::Reused) => FaultKind::Conflict,
         NotPut::Key(KeyRefused::NoRoom) => {
             cx.note(Reason::Memory, &"a publication with a key: --max-memory is reached");

@@ -17,6 +17,7 @@ use crate::http::{self, Error, Request, Response, Status, Upgrade};
 use crate::server::access::Refusal;
 use crate::server::api::pages::options;
 use crate::server::api::routes::Door;
+use crate::server::discard::discard;
 use crate::server::handlers::panics::OnPanic;
 use crate::server::handlers::pattern::{Params, is_own};
 use crate::server::handlers::reply::Reply;
@@ -208,6 +209,7 @@ fn survive(route: u16, panic: Box<dyn Any + Send>, cx: &Context) -> Panicked {
         resume_unwind(panic);
     }
     note_panic(route, &*panic, cx);
+    discard(panic);
     Panicked
 }
 

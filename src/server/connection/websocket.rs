@@ -18,6 +18,7 @@ use crate::server::api::payload::{self, Sent};
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::draft::DraftError;
 use crate::server::handlers::message::ClosedBy;
+use crate::server::handlers::watching::Unfit;
 use crate::server::metrics::refusals::Reason;
 use crate::ws::{CloseCode, Error, Event, Message, Protocol, State};
 
@@ -215,10 +216,15 @@ impl Connection {
         match publishing {
             Ok(Publishing::Done(receipt)) => self.answer_command(Ok(receipt), reference, channel, cx),
             Ok(Publishing::Awaited) => self.await_outcome(Awaited { reference, channel }),
-            Err(NotPut::Program(refusal)) if !self.is_envelope() => {
+            Err(NotPut::Program(unfit)) if !self.is_envelope() => {
                 // It has no other way to be told.
-                cx.note(Reason::Policy, &refusal);
-                self.close(CloseCode::POLICY_VIOLATION, &refusal.to_string(), cx);
+                let code = match unfit {
+                    Unfit::Refused(_) => CloseCode::POLICY_VIOLATION,
+                    Unfit::TooLong { .. } => CloseCode::MESSAGE_TOO_BIG,
+                    Unfit::Undecided => CloseCode::INTERNAL_ERROR,
+                };
+                cx.note(Reason::Policy, &unfit);
+                self.close(code, &unfit.to_string(), cx);
             }
             Err(refused) => {
                 let kind = fault_of_put(refused, cx);

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::server::clock::Millis;
 use crate::server::connection::context::Context;
+use crate::server::discard::discard;
 use crate::server::handle::Handle;
 use crate::server::handlers::panics::{OnPanic, Said};
 use crate::server::metrics::refusals::Reason;
@@ -43,6 +44,7 @@ impl Every {
             }
             program.note_panic();
             cx.note(Reason::Handler, &format_args!("a tick, which panicked: {}", Said(&*panic)));
+            discard(panic);
         }
     }
 }

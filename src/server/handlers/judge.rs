@@ -3,9 +3,12 @@
 //!
 //! When it is asked is in `connection`; which channels are its to decide, in `access`.
 
+use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use super::request::Request;
@@ -15,6 +18,7 @@ use crate::backend::{self, Action, Asked, Decision, Fault, Person, ProgramFault,
 use crate::hub::ChannelName;
 use crate::server::broker::mailbox::{self, Mailbox};
 use crate::server::clock::{Clock, millis};
+use crate::server::discard::discard;
 use crate::server::lock::lock;
 use crate::token::{INFO_LEN_MAX, NAME_LEN_MAX, without_space};
 
@@ -225,7 +229,8 @@ impl VerdictReply {
 impl Drop for VerdictReply {
     fn drop(&mut self) {
         if let Some(pending) = self.0.take() {
-            pending.put(fault(ProgramFault::Unanswered));
+            let is_panic = thread::panicking();
+            pending.put(fault(if is_panic { ProgramFault::Panicked } else { ProgramFault::Unanswered }));
         }
     }
 }
@@ -240,9 +245,25 @@ impl Pending {
         mailboxes[*loop_index].verdict(mailbox::Verdict {
             connection: *connection,
             question: self.question.id,
-            decisions: complete,
+            decisions: of_one_user(complete),
         });
     }
+}
+
+/// Who asks is one user: a yes that names another than the first that names one is a fault of the program.
+fn of_one_user(mut decisions: Box<[Decision]>) -> Box<[Decision]> {
+    let user = |decision: &Decision| match decision {
+        Decision::Yes(grant) => grant.person.as_ref().and_then(|person| person.sub.clone()),
+        Decision::No(_) | Decision::Fault(_) => None,
+    };
+    if let Some(first) = decisions.iter().find_map(user) {
+        for decision in &mut decisions {
+            if user(decision).is_some_and(|user| user != first) {
+                *decision = fault(ProgramFault::Users);
+            }
+        }
+    }
+    decisions
 }
 
 impl Drop for Question {
@@ -257,30 +278,38 @@ impl Judge {
         Self { decide, spent: Spent::default(), asked: AtomicU64::new(0), waiting: Arc::default() }
     }
 
-    /// Asks about channels, one after the other. What is not decided at once comes by the mailbox of the asker's loop.
+    /// Asks about channels, one after the other. What is not decided at once comes by the mailbox of the asker's loop. A panic about
+    /// one is handed to `panicked`, and leaves that one undecided.
     pub fn ask(
         &self,
         request: &Request<'_>,
         action: Action,
         channels: &[ChannelName],
         asker: Asker,
+        mut panicked: impl FnMut(Box<dyn Any + Send>),
     ) -> Asked {
         let now_ms = asker.clock.now().0;
         let (mut decisions, mut later) = (Vec::with_capacity(channels.len()), Vec::new());
         for (at, channel) in channels.iter().enumerate() {
-            decisions.push(match (self.decide)(request, action, channel) {
-                Verdict::Allow(grant) => Some(grant.decision(now_ms)),
-                Verdict::Refuse(why) => Some(refusal(&why, action, channel)),
-                Verdict::Later(begin) => {
+            let verdict = catch_unwind(AssertUnwindSafe(|| (self.decide)(request, action, channel)));
+            decisions.push(match verdict {
+                Ok(Verdict::Allow(grant)) => Some(grant.decision(now_ms)),
+                Ok(Verdict::Refuse(why)) => Some(refusal(&why, action, channel)),
+                Ok(Verdict::Later(begin)) => {
                     later.push((at, channel, begin));
                     None
+                }
+                Err(panic) => {
+                    panicked(panic);
+                    Some(fault(ProgramFault::Panicked))
                 }
             });
         }
         let is_busy = self.waiting.load(Ordering::Relaxed) >= QUESTIONS_MAX;
         if later.is_empty() || is_busy {
+            discard(later);
             let busy = |decision: Option<Decision>| decision.unwrap_or_else(|| fault(ProgramFault::Busy));
-            return Asked::Known(decisions.into_iter().map(busy).collect());
+            return Asked::Known(of_one_user(decisions.into_iter().map(busy).collect()));
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let question = Arc::new(Question {
@@ -291,7 +320,11 @@ impl Judge {
         });
         for (at, channel, Later(begin)) in later {
             let question = Arc::clone(&question);
-            begin(VerdictReply(Some(Pending { question, at, action, channel: channel.clone() })));
+            let reply = VerdictReply(Some(Pending { question, at, action, channel: channel.clone() }));
+            // A panic drops the reply, which answers for it.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| begin(reply))) {
+                panicked(panic);
+            }
         }
         Asked::Waiting(question.id)
     }

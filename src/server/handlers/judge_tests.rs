@@ -1,5 +1,7 @@
 //! Verdicts of a program, at once and later, without sockets.
 
+use std::panic::resume_unwind;
+
 use mio::{Poll, Token};
 
 use super::*;
@@ -69,7 +71,9 @@ fn what_is_decided_at_once_is_known_in_the_order_of_the_channels_and_a_no_always
         (_, "b") => Verdict::refuse("By invitation."),
         _ => Verdict::refuse(if action == Action::Publish { " " } else { "" }),
     });
-    let ask = |action| match judge.ask(&request(), action, &names(&["a", "b", "c"]), asker()) {
+    let ask = |action| match judge
+        .ask(&request(), action, &names(&["a", "b", "c"]), asker(), |panic| resume_unwind(panic))
+    {
         Asked::Known(decisions) => decisions,
         Asked::Waiting(_) => panic!("it is decided"),
     };
@@ -101,7 +105,9 @@ fn a_question_is_told_once_when_the_last_of_its_channels_is_decided() {
     let (judge, kept) = keeping();
     let asker = asker();
     let channels = names(&["a", "now", "b", "c"]);
-    let Asked::Waiting(id) = judge.ask(&request(), Action::Subscribe, &channels, asker.clone()) else {
+    let Asked::Waiting(id) =
+        judge.ask(&request(), Action::Subscribe, &channels, asker.clone(), |panic| resume_unwind(panic))
+    else {
         panic!("it is not decided");
     };
     let mut replies = std::mem::take(&mut *lock(&kept));
@@ -127,7 +133,7 @@ fn replies_may_come_from_any_thread() {
     let (judge, kept) = keeping();
     let asker = asker();
     let channels = names(&["a", "b", "c", "d"]);
-    judge.ask(&request(), Action::Publish, &channels, asker.clone());
+    judge.ask(&request(), Action::Publish, &channels, asker.clone(), |panic| resume_unwind(panic));
     let replies = std::mem::take(&mut *lock(&kept));
     let threads: Vec<_> =
         replies.into_iter().map(|reply| std::thread::spawn(move || reply.allow(Grant::new()))).collect();
@@ -139,7 +145,8 @@ fn replies_may_come_from_any_thread() {
 fn above_the_bound_of_awaited_answers_nobody_waits_and_what_is_decided_at_once_counts() {
     let (judge, kept) = keeping();
     judge.waiting.store(QUESTIONS_MAX, Ordering::Relaxed);
-    let asked = judge.ask(&request(), Action::Subscribe, &names(&["a", "now"]), asker());
+    let asked = judge
+        .ask(&request(), Action::Subscribe, &names(&["a", "now"]), asker(), |panic| resume_unwind(panic));
     let Asked::Known(decisions) = asked else { panic!("it waits") };
     assert_eq!(decisions[0], fault(ProgramFault::Busy));
     assert!(matches!(decisions[1], Decision::Yes(_)) && lock(&kept).is_empty());
@@ -148,7 +155,45 @@ fn above_the_bound_of_awaited_answers_nobody_waits_and_what_is_decided_at_once_c
 #[test]
 fn a_question_whose_beginning_panics_waits_no_more() {
     let judge = judge(|_, _, _| Verdict::later(|_| panic!("as asked")));
-    let ask = || judge.ask(&request(), Action::Subscribe, &names(&["a", "b"]), asker());
+    let ask = || {
+        judge.ask(&request(), Action::Subscribe, &names(&["a", "b"]), asker(), |panic| resume_unwind(panic))
+    };
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(ask)).is_err());
     assert_eq!(judge.waiting.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_panic_about_one_channel_leaves_what_is_decided_of_the_others() {
+    let judge = judge(|_, _, channel| match channel.as_str() {
+        "now" => panic!("as asked"),
+        "later" => Verdict::later(|_| panic!("as asked")),
+        _ => Verdict::allow(),
+    });
+    let mut panics = 0;
+    let mut ask = |channels: &[&str], asker| {
+        judge.ask(&request(), Action::Publish, &names(channels), asker, |_| panics += 1)
+    };
+    let Asked::Known(decisions) = ask(&["a", "now", "b"], asker()) else { panic!("it waits") };
+    assert!(matches!(&*decisions, [Decision::Yes(_), Decision::Fault(_), Decision::Yes(_)]), "{decisions:?}");
+    let asker = asker();
+    assert!(matches!(ask(&["a", "later", "b"], asker.clone()), Asked::Waiting(_)));
+    let told = asker.mailboxes[0].take_verdicts().pop().unwrap();
+    let [Decision::Yes(_), missing, Decision::Yes(_)] = &*told.decisions else { panic!("{told:?}") };
+    assert_eq!(*missing, fault(ProgramFault::Panicked));
+    assert_eq!(panics, 2);
+}
+
+#[test]
+fn a_program_that_names_two_users_for_one_client_has_decided_only_about_the_first() {
+    let judge = judge(|_, _, channel| match channel.as_str() {
+        "nobody" => Verdict::allow(),
+        name => Verdict::Allow(Grant::new().user(name)),
+    });
+    let channels = names(&["nobody", "u1", "u2", "u1"]);
+    let asked = judge.ask(&request(), Action::Subscribe, &channels, asker(), |panic| resume_unwind(panic));
+    let Asked::Known(decisions) = asked else { panic!("it waits") };
+    let [Decision::Yes(_), Decision::Yes(_), other, Decision::Yes(_)] = &*decisions else {
+        panic!("{decisions:?}")
+    };
+    assert_eq!(*other, fault(ProgramFault::Users));
 }

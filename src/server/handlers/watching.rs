@@ -12,6 +12,7 @@ use crate::config::Glob;
 use crate::hub::{self, ChannelName, Content, PublicationId};
 use crate::server::access;
 use crate::server::broker::draft::Draft;
+use crate::server::discard::discard;
 
 /// Looks at what a client publishes: changes it, refuses it, or lets it be.
 pub type Filter = Box<dyn Fn(&mut Draft, &Sender<'_>) -> Result<(), Refusal> + Send + Sync>;
@@ -110,28 +111,50 @@ impl<'a> Publication<'a> {
     }
 }
 
+/// Why what a client published goes no further. `Display` is what the client is told.
+#[derive(Debug)]
+pub enum Unfit {
+    /// A filter refuses it.
+    Refused(Refusal),
+    /// A filter has made it longer than this.
+    TooLong { len: u64, len_max: u64 },
+    /// A filter panicked.
+    Undecided,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::TooLong { len_max, .. } => write!(f, "A publication has at most {len_max} bytes."),
+            Self::Undecided => f.write_str("The server failed to handle this."),
+        }
+    }
+}
+
 impl Watching {
     /// Has the filters of its channel look at a draft, one after the other.
     ///
     /// # Errors
-    /// One of them refuses it. One that panics does, and `noted` is told.
+    /// One of them refuses it, or panics, which `noted` is told.
     pub fn filter(
         &self,
         draft: &mut Draft,
         sender: &Sender<'_>,
         on_panic: OnPanic,
         noted: impl Fn(Said<'_>),
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Unfit> {
         for (glob, filter) in &self.filters {
             if !glob.matches(draft.channel_name().local()) {
                 continue;
             }
             match catch_unwind(AssertUnwindSafe(|| filter(draft, sender))) {
-                Ok(decided) => decided?,
+                Ok(decided) => decided.map_err(Unfit::Refused)?,
                 Err(panic) if on_panic == OnPanic::Stop => resume_unwind(panic),
                 Err(panic) => {
                     noted(Said(&*panic));
-                    return Err(Refusal::new("The server failed to handle this."));
+                    discard(panic);
+                    return Err(Unfit::Undecided);
                 }
             }
         }
@@ -144,7 +167,10 @@ impl Watching {
             match catch_unwind(AssertUnwindSafe(|| tap(&Publication(publication)))) {
                 Ok(()) => {}
                 Err(panic) if on_panic == OnPanic::Stop => resume_unwind(panic),
-                Err(panic) => noted(Said(&*panic)),
+                Err(panic) => {
+                    noted(Said(&*panic));
+                    discard(panic);
+                }
             }
         }
     }
