@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::app::session::Session;
 use crate::app::typed::Typed;
+use crate::config::Config;
 use crate::hub::{ChannelName, PublicationId, Published};
 use crate::server::broker::calls::{Call, CallKind, Congested};
 use crate::server::broker::draft::Draft;
@@ -20,7 +21,10 @@ use crate::ws::{CloseCode, MessageKind};
 
 /// A session without a socket. Each method calls the session as a connection would; what that sends, publishes, subscribes to,
 /// arms and closes is recorded. Jobs of [`Socket::work`](crate::app::Socket::work) are run at once, and what remotes hand over is
-/// handed over after the call.
+/// handed over after the call. There is no peer and nobody else: nothing is ever congested or refused for want of room,
+/// [`Socket::queued`](crate::app::Socket::queued) is 0, and a reason of [`Socket::close`](crate::app::Socket::close) is kept as it
+/// was given, where a Close frame has 122 bytes of it. A publication has at most 1 MiB, as with the default of
+/// [`Config`](crate::Config).
 ///
 /// ```
 /// use fanfare::ChannelName;
@@ -256,6 +260,10 @@ impl Link for Record {
     }
 
     fn publish(&mut self, draft: Draft, _: To) -> Result<Option<Published>, PublishError> {
+        let len_max = Config::default().publication_len_max();
+        if draft.payload().len() as u64 > len_max {
+            return Err(PublishError::TooLong { len_max });
+        }
         let payload = String::from_utf8_lossy(draft.payload()).into_owned();
         self.published.push((draft.channel_name().as_str().to_owned(), payload));
         let id = PublicationId { epoch: 1, sequence: self.published.len() as u64 };
@@ -335,6 +343,7 @@ mod tests {
                 }
                 Some("refuse") => return Err(Failure::close(CloseCode::POLICY_VIOLATION, "no")),
                 Some("panic") => panic!("as asked"),
+                Some("long") => socket.publish(&ChannelName::new("ticks")?, vec![b'x'; 1024 * 1024 + 1])?,
                 Some(_) | None => socket.send(message),
             }
             Ok(())
@@ -356,6 +365,14 @@ mod tests {
         let mut test = SessionTest::new(Ticker(0));
         test.open();
         test
+    }
+
+    #[test]
+    fn a_publication_that_is_too_long_fails_as_it_does_with_a_server() {
+        let mut test = opened();
+        test.message("long");
+        assert!(test.published().is_empty());
+        assert_eq!(test.close().map(|(code, _)| code), Some(CloseCode::INTERNAL_ERROR));
     }
 
     #[test]
