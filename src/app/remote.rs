@@ -126,7 +126,7 @@ impl<S: Session> Socket<'_, S> {
     }
 
     /// Runs `job` on a thread of the pool, then `then` here with what it returned, if the connection is still there: for what
-    /// would block the loop, such as a query or a file. There are [`Server::workers`](crate::Server::workers) threads. A job that
+    /// would block the loop, such as a query or a file. There are [`Config::workers`](crate::Config::workers) threads. A job that
     /// panics closes the connection, as a handler does.
     ///
     /// # Errors
