@@ -437,6 +437,7 @@ def pusher_presence():
         "first-info-stays": user(0, 1) + user(0, 3) + user(0, 0),
         "all-users": b"".join(user(number, 3) for number in range(7)),
         "name-of-its-own": user(7, 3) + b"\x03a\"b" + user(7, 1) + b"\x03a\"b" + user(7, 0) + b"\x03a\"b",
+        "called-nobody": b"\x1e\x03\x03\x01\xff\xff\xffnobody",
         "leaves-and-was-none": user(1, 0) + user(1, 3) + user(2, 0),
     }
     for name, data in cases.items():
@@ -766,6 +767,7 @@ def tls_receive():
         put("tls_receive", f"request-with-finished-{version}", case([say, 100, carry, 0, carry, 0], version, b"\7\1"))
         put("tls_receive", f"slow-socket-{version}", case(talk, version, b"\x50", room=1))
     put("tls_receive", "many-renewals", case([carry, 0, carry, 0] + [renew, 1, say, 1] * 9 + [carry, 0], 0, b"\x1b\1"))
+    put("tls_receive", "much-is-owed", case([carry, 0, carry, 0] + [owe, 255] * 12, 0, b"\x50", room=1))
     # In the hello, in the handshake, and in data.
     for at in (6, 60, 300, 420, 700, 2000):
         put("tls_receive", f"changed-{at}", case(talk, 0, b"\x20", (at, 0x40)))

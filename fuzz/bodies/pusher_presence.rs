@@ -73,7 +73,9 @@ fn check(members: &Members, connections: &[Connection]) {
         assert!(members.contains(user) && members.has_room_for(user, 0));
         assert_eq!(members.info(user), info.as_ref().map(Value::to_string).as_deref());
     }
-    assert!(members.has_room_for("nobody", ids.len() + 1) && !members.has_room_for("nobody", ids.len()));
+    // Longer than the name of any member.
+    let nobody = ids.concat() + ".";
+    assert!(members.has_room_for(&nobody, ids.len() + 1) && !members.has_room_for(&nobody, ids.len()));
     let hash: Map<String, Value> =
         connections.iter().map(|(user, info)| (user.clone(), json!(info))).collect();
     let told: Value = serde_json::from_str(&members.to_data()).expect("what a member is told is JSON");

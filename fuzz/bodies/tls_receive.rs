@@ -220,8 +220,8 @@ impl World<'_> {
     }
 
     fn finish(&mut self) {
-        // The handshake is three flights, and a slow socket has each piece of them in time.
-        for _ in 0..4000 {
+        // The handshake is three flights, and a slow socket has each piece of them in time; then what is owed, with its records.
+        for _ in 0..4000 + 2 * self.owed.len() / self.room {
             let is_quiet =
                 !self.client.wants_write() && !self.client.is_handshaking() && self.owed.is_empty();
             if self.is_over || is_quiet && self.layer.sealed_len() == 0 {
