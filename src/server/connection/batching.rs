@@ -54,31 +54,18 @@ impl Connection {
         decisions: Box<[Decision]>,
         cx: &mut Context,
     ) -> Result<Next, Box<[Decision]>> {
-        let Life::Http(http) = &mut self.life else { return Err(decisions) };
-        match std::mem::replace(&mut http.expects, Expects::Head) {
-            Expects::BatchJudgement { mut parked, after } if parked.question == Some(question) => {
-                parked.decide(decisions);
-                self.ask_about_batch(parked, after, cx);
-                Ok(if self.awaits_answer() { Next::Wait } else { Next::Read })
-            }
-            other => {
-                http.expects = other;
-                Err(decisions)
-            }
-        }
+        let Some((mut parked, after)) = self.take_batch_that_asks(Some(question)) else {
+            return Err(decisions);
+        };
+        parked.decide(decisions);
+        self.ask_about_batch(parked, after, cx);
+        Ok(if self.awaits_answer() { Next::Wait } else { Next::Read })
     }
 
     /// Publishes what the backend, and the rules at present, allow of the batch about which everything is decided. False if
     /// there is none.
     pub(super) fn publish_judged_batch(&mut self, cx: &mut Context) -> bool {
-        let Life::Http(http) = &mut self.life else { return false };
-        let (parked, after) = match std::mem::replace(&mut http.expects, Expects::Head) {
-            Expects::BatchJudgement { parked, after } if parked.question.is_none() => (parked, after),
-            other => {
-                http.expects = other;
-                return false;
-            }
-        };
+        let Some((parked, after)) = self.take_batch_that_asks(None) else { return false };
         let ParkedBatch { batch, body, decided, .. } = &*parked;
         if let Err(refusal) = self.check_sender(cx) {
             cx.note_refusal(&refusal, self.identity.as_deref());
@@ -94,19 +81,20 @@ impl Connection {
 
     /// The batch that waits for the backend, or is to be published.
     pub(super) fn parked_batch(&self) -> Option<&ParkedBatch> {
-        match &self.life {
-            Life::Http(http) => match &http.expects {
-                Expects::BatchJudgement { parked, .. } => Some(parked),
-                _ => None,
-            },
-            Life::LongPoll(_)
-            | Life::WebSocket(_)
-            | Life::EventStream(_)
-            | Life::Carried(_)
-            | Life::Carrier(_)
-            | Life::Finishing
-            | Life::Lingering => None,
+        let Life::Http(http) = &self.life else { return None };
+        match &http.expects {
+            Expects::BatchJudgement { parked, .. } => Some(parked),
+            _ => None,
         }
+    }
+
+    /// The same, taken out if this is what it waits for: a question, or nothing.
+    fn take_batch_that_asks(&mut self, question: Option<QuestionId>) -> Option<(Box<ParkedBatch>, After)> {
+        let Life::Http(http) = &mut self.life else { return None };
+        http.take_expected(|expects| match expects {
+            Expects::BatchJudgement { parked, after } if parked.question == question => Ok((parked, after)),
+            other => Err(other),
+        })
     }
 
     /// Asks about the channels of a batch, until an answer is to be awaited or there is nothing left to ask.
@@ -198,13 +186,11 @@ impl Connection {
         cx: &mut Context,
     ) -> Next {
         let Life::Http(http) = &mut self.life else { return Next::Wait };
-        let (mut results, first, after) = match std::mem::replace(&mut http.expects, Expects::Head) {
-            Expects::Deliveries { results, first, after } => (results, first, after),
-            other => {
-                http.expects = other;
-                return Next::Wait;
-            }
-        };
+        let taken = http.take_expected(|expects| match expects {
+            Expects::Deliveries { results, first, after } => Ok((results, first, after)),
+            other => Err(other),
+        });
+        let Some((mut results, first, after)) = taken else { return Next::Wait };
         if let Ok(receipt) = outcome {
             self.note_receipt(receipt, cx);
         }

@@ -91,13 +91,10 @@ impl Connection {
     /// Takes the complete request of a session. It is to be answered, or to carry the session.
     pub fn take_session_request(&mut self) -> Option<Box<SessionRequest>> {
         let Life::Http(http) = &mut self.life else { return None };
-        match std::mem::replace(&mut http.expects, Expects::Head) {
-            Expects::Session(request) => Some(request),
-            expects => {
-                http.expects = expects;
-                None
-            }
-        }
+        http.take_expected(|expects| match expects {
+            Expects::Session(request) => Ok(request),
+            other => Err(other),
+        })
     }
 
     /// Answers a post: its messages were processed, or why not.

@@ -177,11 +177,7 @@ pub(super) fn note_program_faults(decisions: &[Decision], cx: &Context) {
 }
 
 fn unreachable_judge(channels: &[ChannelName]) -> Asked {
-    all_faults(channels, Fault::Unreachable)
-}
-
-fn all_faults(channels: &[ChannelName], fault: Fault) -> Asked {
-    Asked::Known(channels.iter().map(|_| Decision::Fault(fault)).collect())
+    Asked::Known(channels.iter().map(|_| Decision::Fault(Fault::Unreachable)).collect())
 }
 
 /// How the client of a request comes.

@@ -81,7 +81,7 @@ pub struct ParkedBatch {
     unasked: Vec<(Action, ChannelName)>,
 }
 
-/// What the backend has decided about the channels of a batch.
+/// What the backend has decided about the channels of a batch: by name, since a batch may name thousands.
 #[derive(Debug, Default)]
 pub struct Decided(HashMap<ChannelName, (Action, Decision)>);
 

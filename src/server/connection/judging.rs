@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::consulting::note_program_faults;
 use super::context::Context;
 use super::grants::{Parked, Tenure, Wish, Wished};
-use super::life::{Expects, Life, Messages, WebSocket};
+use super::life::{Expects, Http, Life, Messages, WebSocket};
 use super::{Connection, Next};
 use crate::backend::{Action, Asked, Decision, Fault, Judged, Person, QuestionId};
 use crate::commands::{self, Command, FaultKind, Request};
@@ -86,14 +86,10 @@ impl Connection {
 
     fn take_parked(&mut self, question: QuestionId) -> Option<Parked> {
         let Life::Http(http) = &mut self.life else { return None };
-        match &http.expects {
-            Expects::Judgement(parked) if parked.question == question => {}
-            _ => return None,
-        }
-        match std::mem::replace(&mut http.expects, Expects::Head) {
-            Expects::Judgement(parked) => Some(*parked),
-            _ => unreachable!("it was just seen"),
-        }
+        http.take_expected(|expects| match expects {
+            Expects::Judgement(parked) if parked.question == question => Ok(*parked),
+            other => Err(other),
+        })
     }
 
     /// Notes what the request that begins something lasting was allowed by.
@@ -136,6 +132,13 @@ impl Connection {
             }
         }
         self.set_tenure(Some(Box::new(tenure)));
+    }
+}
+
+impl Http {
+    /// Takes what it expects, and then it expects the next request. What `take` gives back stays.
+    pub fn take_expected<T>(&mut self, take: impl FnOnce(Expects) -> Result<T, Expects>) -> Option<T> {
+        take(std::mem::replace(&mut self.expects, Expects::Head)).map_err(|other| self.expects = other).ok()
     }
 }
 

@@ -252,18 +252,20 @@ impl Pending {
 
 /// Who asks is one user: a yes that names another than the first that names one is a fault of the program.
 fn of_one_user(mut decisions: Box<[Decision]>) -> Box<[Decision]> {
-    let user = |decision: &Decision| match decision {
-        Decision::Yes(grant) => grant.person.as_ref().and_then(|person| person.sub.clone()),
-        Decision::No(_) | Decision::Fault(_) => None,
-    };
-    if let Some(first) = decisions.iter().find_map(user) {
-        for decision in &mut decisions {
-            if user(decision).is_some_and(|user| user != first) {
-                *decision = fault(ProgramFault::Users);
-            }
+    let first = decisions.iter().find_map(user_of).map(str::to_owned);
+    for decision in &mut decisions {
+        if user_of(decision).is_some_and(|user| Some(user) != first.as_deref()) {
+            *decision = fault(ProgramFault::Users);
         }
     }
     decisions
+}
+
+fn user_of(decision: &Decision) -> Option<&str> {
+    match decision {
+        Decision::Yes(grant) => grant.person.as_ref()?.sub.as_deref(),
+        Decision::No(_) | Decision::Fault(_) => None,
+    }
 }
 
 impl Drop for Question {
