@@ -11,6 +11,8 @@
 
 #[path = "../inbound/contestants.rs"]
 mod contestants;
+#[path = "../inbound/row.rs"]
+mod row;
 #[path = "../inbound/senders.rs"]
 mod senders;
 #[allow(dead_code)] // each group of sides knows what these do
@@ -24,13 +26,13 @@ mod table;
 
 use std::env;
 use std::num::NonZeroUsize;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fanfare::app::{Message, Outcome, Request, Session, Socket};
 use fanfare::{ChannelName, Config, Server};
 use senders::Workload;
-use side::{Side, Sides};
-use table::{Table, median_micros, quartiles};
+use side::Side;
+use table::Table;
 
 /// The role of a process that serves with handlers.
 const PROGRAM: &str = "program";
@@ -39,13 +41,6 @@ const PROGRAM: &str = "program";
 const LENS: [usize; 3] = [20, 1000, 16 * 1024];
 
 const SOCKETS: [usize; 3] = [1, 200, 2000];
-
-/// A round has at least this many messages, so that it is long against what a reading of /proc may be off.
-const MESSAGES_MIN: usize = 400;
-
-/// Rounds of a row go on for this long, and there are at least this many.
-const ROW_TIME: Duration = Duration::from_millis(1500);
-const ROUNDS_MIN: usize = 7;
 
 const NOTE: &str = "CPU µs of the serving side a message, one under way a socket (medians; ratios to the first: medians over\n\
                     the rounds and quartiles)";
@@ -106,28 +101,7 @@ fn print_group(name: &str, group: &Group<'_>, filter: &str) {
 /// One row of a table.
 fn measure(name: &str, group: &Group<'_>, sockets: usize, len: usize) -> Vec<String> {
     let sides: Vec<_> = group.iter().map(|&(_, side, workload)| (side, workload)).collect();
-    let mut running = Sides::start(&sides, sockets, len);
-    let turns = MESSAGES_MIN.div_ceil(sockets);
-    // The first round finds cold caches and small socket buffers.
-    running.round(turns, true);
-    let mut rounds: Vec<Vec<Duration>> = Vec::new();
-    let start = Instant::now();
-    while rounds.len() < ROUNDS_MIN || start.elapsed() < ROW_TIME {
-        let times = running.round(turns, rounds.len().is_multiple_of(2));
-        rounds.push(times);
-    }
-    let micros = |side: usize| median_micros(rounds.iter().map(|times| times[side]), sockets * turns);
-    let ratio = |side: usize| {
-        let ratio_of = |times: &Vec<Duration>| times[side].as_secs_f64() / times[0].as_secs_f64();
-        let [low, median, high] = quartiles(rounds.iter().map(ratio_of));
-        format!("{median:.2} ({low:.2} - {high:.2})")
-    };
-    let mut row = vec![name.to_owned(), sockets.to_string(), len.to_string()];
-    row.extend((0..group.len()).map(micros));
-    row.extend((1..group.len()).map(ratio));
-    row.push(rounds.len().to_string());
-    eprintln!("{}", row.join("  "));
-    row
+    row::measure(name, &sides, sides.len(), sockets, len)
 }
 
 /// A session that publishes what it is sent to its room, of which it is the only subscriber.
