@@ -44,10 +44,11 @@ pub struct Channel {
     attempt: u64,
     /// Whether an open of this attempt is in flight.
     is_opening: bool,
-    /// The subscribers on this node, and what Redis was told last.
+    /// The subscribers on this node, how many the last open said, and the most that Redis may believe apart from that one.
     count: u64,
+    said: u64,
     told: u64,
-    told_at: Millis,
+    said_at: Millis,
     renew_at: Millis,
     /// Since when nobody wants it.
     unwanted_at: Option<Millis>,
@@ -89,8 +90,9 @@ impl Channel {
             attempt: u64::from(serial) << u32::BITS,
             is_opening: false,
             count: 0,
+            said: 0,
             told: 0,
-            told_at: now,
+            said_at: now,
             renew_at: now,
             unwanted_at: None,
             retry_at: None,
@@ -123,9 +125,8 @@ impl Channel {
         let command_at = match self.state {
             State::Live | State::Filling(_) if self.is_opening => self.retry_at,
             State::Live | State::Filling(_) => self.retry_at.or_else(|| Some(self.report_at())),
-            State::Joining => self.retry_at,
+            State::Joining | State::Leaving => self.retry_at,
             State::Stale => None,
-            State::Leaving => return None,
         };
         let leave_at = self.quiet_at().filter(|_| !self.is_mute());
         command_at.into_iter().chain(leave_at).min()
@@ -175,15 +176,18 @@ impl Channel {
     }
 
     fn disconnected(&mut self, now: Millis, actions: &mut Vec<Action>) {
+        self.give_up_attempt();
+        self.state = State::Stale;
+        self.tick(now, actions);
+    }
+
+    /// Answers to what is in flight do not count any more. Redis may have executed it or not.
+    fn give_up_attempt(&mut self) {
         self.attempt += 1;
-        (self.is_opening, self.retry_at) = (false, None);
-        match self.state {
-            State::Leaving => actions.push(Action::Forget),
-            State::Joining | State::Live | State::Filling(_) | State::Stale => {
-                self.state = State::Stale;
-                self.tick(now, actions);
-            }
+        if std::mem::take(&mut self.is_opening) {
+            self.told = self.told.max(self.said);
         }
+        self.retry_at = None;
     }
 
     /// One write of both is a join without a hole: Redis answers in the order of execution. What comes before the answer to the
@@ -195,14 +199,13 @@ impl Channel {
 
     /// Asks anew where the channel is, while it is subscribed.
     fn rejoin(&mut self, now: Millis, actions: &mut Vec<Action>) {
-        self.attempt += 1;
+        self.give_up_attempt();
         self.state = State::Joining;
-        self.retry_at = None;
         self.open(self.count, now, actions);
     }
 
     fn open(&mut self, count: u64, now: Millis, actions: &mut Vec<Action>) {
-        (self.told, self.told_at, self.is_opening) = (count, now, true);
+        (self.said, self.said_at, self.is_opening) = (count, now, true);
         actions.push(Action::Open { attempt: self.attempt, count, known: self.position });
     }
 
@@ -216,7 +219,7 @@ impl Channel {
             }
             State::Stale => unreachable!("a lost connection ends the attempt"),
         };
-        (self.is_opening, self.refusals) = (false, 0);
+        (self.told, self.is_opening, self.refusals) = (self.said, false, 0);
         let renew_ms = self.rules.renew_ms;
         let part = if is_joining { u64::from(self.rules.phase) + 1 } else { 256 };
         self.renew_at = Millis(now.0 + renew_ms * part / 256);
@@ -367,8 +370,9 @@ impl Channel {
     fn not_opened(&mut self, now: Millis, actions: &mut Vec<Action>) {
         self.is_opening = false;
         match self.state {
-            State::Leaving => actions.push(Action::Forget),
-            State::Joining | State::Live | State::Filling(_) => self.refused(now),
+            // Other nodes count its subscribers a while longer.
+            State::Leaving if self.refusals == DOUBLINGS_MAX => actions.push(Action::Forget),
+            State::Leaving | State::Joining | State::Live | State::Filling(_) => self.refused(now),
             State::Stale => unreachable!("a lost connection ends the attempt"),
         }
     }
@@ -388,6 +392,7 @@ impl Channel {
         }
         match self.state {
             State::Joining if is_retry => self.open(self.count, now, actions),
+            State::Leaving if is_retry => self.open(0, now, actions),
             State::Live | State::Filling(_) => {
                 if !self.is_opening && (is_retry || self.report_at() <= now) {
                     self.open(self.count, now, actions);
@@ -400,13 +405,14 @@ impl Channel {
 
     /// When Redis is told next that the channel is in use here, and by how many.
     fn report_at(&self) -> Millis {
-        let counted_at = Millis(self.told_at.0 + COUNT_MS);
-        if self.count == self.told { self.renew_at } else { self.renew_at.min(counted_at) }
+        let counted_at = Millis(self.said_at.0 + COUNT_MS);
+        if self.count == self.said { self.renew_at } else { self.renew_at.min(counted_at) }
     }
 
     fn quiet_at(&self) -> Option<Millis> {
         let has_past = self.position.is_some_and(|position| position.sequence > 0);
-        Some(Millis(self.unwanted_at?.0 + if has_past { QUIET_MS } else { 0 }))
+        let unwanted_at = self.unwanted_at.filter(|_| !matches!(self.state, State::Leaving))?;
+        Some(Millis(unwanted_at.0 + if has_past { QUIET_MS } else { 0 }))
     }
 
     /// Whether Redis cannot be told yet that the subscribers have gone.
@@ -419,13 +425,11 @@ impl Channel {
     }
 
     fn leave(&mut self, now: Millis, actions: &mut Vec<Action>) {
-        match self.state {
-            State::Leaving => return,
-            State::Joining | State::Live | State::Filling(_) => actions.push(Action::Unsubscribe),
-            State::Stale => {}
+        if !matches!(self.state, State::Stale) {
+            actions.push(Action::Unsubscribe);
         }
-        self.attempt += 1;
-        self.state = State::Leaving;
+        self.give_up_attempt();
+        (self.state, self.refusals) = (State::Leaving, 0);
         if self.told == 0 {
             actions.push(Action::Forget);
         } else {

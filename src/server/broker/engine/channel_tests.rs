@@ -398,6 +398,36 @@ fn a_channel_that_nobody_wants_while_redis_is_away_is_given_up_when_redis_is_bac
 }
 
 #[test]
+fn a_channel_whose_last_word_to_redis_was_lost_or_refused_is_not_forgotten_before_it_is_said_again() {
+    let mut it = Fixture::live(3);
+    it.take(Event::Counted(5));
+    it.tick();
+    it.opened(opening(1, 3, 1));
+    it.take(Event::Unwanted);
+    it.now.0 += QUIET_MS;
+    it.take(Event::Tick);
+    assert_eq!(it.take(Event::Disconnected), []);
+    assert_eq!(it.take(Event::Connected), [it.open(0, Some(id(1, 3)))]);
+    for _ in 0..DOUBLINGS_MAX {
+        assert_eq!(it.take(Event::NotOpened(it.attempt)), []);
+        assert_eq!(it.tick(), [it.open(0, Some(id(1, 3)))]);
+    }
+    assert_eq!(it.take(Event::NotOpened(it.attempt)), [Action::Forget], "about 3 s later");
+}
+
+#[test]
+fn a_number_that_redis_may_have_heard_is_taken_back_before_the_channel_is_forgotten() {
+    let mut it = Fixture::joining();
+    it.take(Event::Counted(1));
+    it.take(Event::Disconnected);
+    it.take(Event::Connected);
+    it.take(Event::Counted(0));
+    let actions = it.take(Event::Unwanted);
+    assert_eq!(actions, [Action::Unsubscribe, it.open(0, None)]);
+    assert_eq!(it.opened(opening(1, 0, 1)), [Action::Forget]);
+}
+
+#[test]
 fn a_channel_that_is_wanted_while_redis_is_away_joins_when_it_is_back() {
     let mut actions = Vec::new();
     let mut channel = Channel::new(RULES, 7, false, Millis(0), &mut actions);

@@ -5,7 +5,6 @@
 
 #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
 pub mod channel;
-#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
 pub mod filling;
 #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
 pub mod signal;
