@@ -18,6 +18,7 @@ mod process;
 pub mod pusher;
 pub mod pusher_http;
 pub mod receiver;
+pub mod redis;
 mod server;
 mod socket;
 pub mod steady;

@@ -3,6 +3,12 @@
 //!
 //! The contract between the broker and such an engine is here; an engine is not.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
+pub mod channel;
+pub mod filling;
+#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
+pub mod signal;
+
 use std::fmt;
 use std::sync::Arc;
 
