@@ -2,4 +2,6 @@
 //!
 //! What is asked for, and what becomes of an answer, is the engine's (`broker/engine`).
 
+pub mod refusal;
 pub mod resp;
+pub mod slots;
