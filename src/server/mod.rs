@@ -51,3 +51,9 @@ pub mod bare_tls {
     pub use crate::server::tls::Session;
     pub use crate::server::tls::received::{Ending, Fault, FaultKind, Handshake, Version};
 }
+
+/// What reads the replies of Redis, without a connection: for fuzz targets. It may change at any time.
+#[doc(hidden)]
+pub mod bare_redis {
+    pub use crate::server::redis::resp::{Bounds, Decoder, Malformed, Reply};
+}
