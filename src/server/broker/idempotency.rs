@@ -52,6 +52,13 @@ impl IdempotencyKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyDigest([u8; 16]);
 
+#[cfg(test)]
+impl KeyDigest {
+    pub fn test(number: u8) -> Self {
+        Self([number; 16])
+    }
+}
+
 impl fmt::Display for KeyDigest {
     /// 32 hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,6 +7,8 @@
 pub mod channel;
 pub mod filling;
 #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
+pub mod outgoing;
+#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
 pub mod signal;
 
 use std::fmt;
