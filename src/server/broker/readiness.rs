@@ -35,6 +35,14 @@ impl Broker {
         Prepared::Awaited
     }
 
+    /// Whether there is an engine that has to be asked before channels are joined.
+    pub fn has_engine(&self) -> bool {
+        match &self.engine {
+            Engine::Local => false,
+            Engine::Remote(_) => true,
+        }
+    }
+
     /// Whether a channel can be joined now. If so, it stays engaged until it is.
     pub fn is_ready(&self, channel: &ChannelName) -> bool {
         if !self.engine.draws(channel) {
