@@ -27,6 +27,8 @@ pub mod payload;
 pub mod presence;
 pub mod presence_text;
 pub mod queries;
+pub mod reading;
+pub mod readiness;
 pub mod retention;
 pub mod roads;
 pub mod shard;
@@ -39,10 +41,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::config::Glob;
-use crate::hub::{ChannelName, History, Position, Publication, PublicationId, Published, Resumption};
+use crate::hub::{ChannelName, History, Position, Publication, PublicationId, Published};
 use crate::pusher::Kind;
 use crate::server::broker::answer::{NotPublished, PublishAnswer, Publishing, Receipt, Waiter};
-use crate::server::broker::arrivals::{Arrival, Departure, PresenceRules};
+use crate::server::broker::arrivals::PresenceRules;
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::{Engine, Ticket};
@@ -155,12 +157,12 @@ impl Broker {
 
     /// Publishes. If the answer comes later, `waiter` gets it.
     pub fn publish(&self, draft: Draft, waiter: Waiter, now: Millis) -> Publishing {
-        match &self.engine {
-            Engine::Local => {
+        match self.engine.sequencer_of(&draft.channel) {
+            None => {
                 let mut shard = lock(self.shard(draft.channel.as_str()));
                 Publishing::Done(Receipt::of_new(self.publish_in(&mut shard, draft, now)))
             }
-            Engine::Remote(sequencer) => {
+            Some(sequencer) => {
                 let ticket = Ticket { channel: draft.channel.clone(), key: None, waiter };
                 sequencer.sequence(draft, ticket);
                 Publishing::Awaited
@@ -211,13 +213,13 @@ impl Broker {
             lists.settle(&channel, state);
             self.note_due(shard);
         };
-        match &self.engine {
-            Engine::Local => {
+        match self.engine.sequencer_of(&channel) {
+            None => {
                 let published = self.publish_in(&mut shard, draft, now);
                 note(&mut shard, Known::Delivered(published));
                 Ok(Publishing::Done(Receipt::of_new(published)))
             }
-            Engine::Remote(sequencer) => {
+            Some(sequencer) => {
                 note(&mut shard, Known::Awaited(Vec::new()));
                 drop(shard);
                 sequencer.sequence(draft, Ticket { channel, key: Some(key), waiter });
@@ -286,100 +288,6 @@ impl Broker {
             }
             Waiter::Thread(reply) => reply.put(outcome),
         }
-    }
-
-    /// Joins a channel at a position. `join` runs while nobody can publish to the channel: earlier publications are in
-    /// the mailbox by then and, as far as they are kept, in the resumption; later ones are in neither. If it returns
-    /// something, one subscriber more is counted, and `report` is given their number under the same lock.
-    pub fn subscribe<T>(
-        &self,
-        name: &ChannelName,
-        arrival: Arrival<'_>,
-        position: Position,
-        now: Millis,
-        join: impl FnOnce(Resumption) -> Option<T>,
-        report: impl FnOnce(u64),
-    ) -> Option<T> {
-        self.join_at(name, arrival.owner.hub, position, now, join, |state, has_joined| {
-            if has_joined {
-                report(state.subscribers_len());
-            }
-            self.attend(state, name, arrival, has_joined, now);
-        })
-    }
-
-    /// As [`Broker::subscribe`], for a reader that is not one of the subscribers: nobody is told of it, and it is in no count.
-    pub fn watch<T>(
-        &self,
-        name: &ChannelName,
-        loop_index: usize,
-        position: Position,
-        now: Millis,
-        join: impl FnOnce(Resumption) -> Option<T>,
-    ) -> Option<T> {
-        self.join_at(name, loop_index, position, now, join, |state, has_joined| {
-            state.watchers += u64::from(has_joined);
-        })
-    }
-
-    fn join_at<T>(
-        &self,
-        name: &ChannelName,
-        loop_index: usize,
-        position: Position,
-        now: Millis,
-        join: impl FnOnce(Resumption) -> Option<T>,
-        note: impl FnOnce(&mut ChannelState, bool),
-    ) -> Option<T> {
-        let mut shard = lock(self.shard(name.as_str()));
-        let Shard { channels, lists, removed_epoch, .. } = &mut *shard;
-        let state = self.state(channels, lists, name);
-        state.history.expire(now.0, &state.limits);
-        let position = self.translate(position, state.epoch, *removed_epoch);
-        let newest = PublicationId { epoch: state.epoch, sequence: state.sequence };
-        let joined = join(state.history.resume(position, newest));
-        state.readers[loop_index] += u64::from(joined.is_some());
-        note(state, joined.is_some());
-        lists.settle(name, state);
-        self.remove_if_unused(&mut shard, name, now);
-        joined
-    }
-
-    /// Counts one subscriber less. `report` is given the number of those that are left, under the lock of the channel.
-    pub fn unsubscribe(
-        &self,
-        name: &ChannelName,
-        departure: Departure,
-        now: Millis,
-        report: impl FnOnce(u64),
-    ) {
-        self.leave_at(name, departure.owner.hub, now, |state| {
-            report(state.subscribers_len());
-            self.depart(state, name, departure, now);
-        });
-    }
-
-    /// Ends what [`Broker::watch`] began.
-    pub fn unwatch(&self, name: &ChannelName, loop_index: usize, now: Millis) {
-        self.leave_at(name, loop_index, now, |state| state.watchers -= 1);
-    }
-
-    fn leave_at(
-        &self,
-        name: &ChannelName,
-        loop_index: usize,
-        now: Millis,
-        note: impl FnOnce(&mut ChannelState),
-    ) {
-        let mut shard = lock(self.shard(name.as_str()));
-        let Shard { channels, lists, .. } = &mut *shard;
-        let state = channels.get_mut(name).expect("a channel is known while it has a subscriber");
-        state.readers[loop_index] -= 1;
-        note(state);
-        state.used_at = now;
-        state.forget_empty_audience();
-        lists.settle(name, state);
-        self.remove_if_unused(&mut shard, name, now);
     }
 
     /// Both halves under the lock of the channel's shard.

@@ -95,6 +95,8 @@ pub struct Context {
     /// Draws numbers that clients cannot guess: the digests of a counter under a random key.
     random: RandomState,
     drawn: u64,
+    /// How often it was asked whether channels can be joined.
+    join_questions: u64,
     /// Publications that the program is to be told of, when no lock is held.
     tapped: VecDeque<Arc<Publication>>,
     /// Reused buffer for what is taken from the mailbox; empty between uses.
@@ -159,6 +161,7 @@ impl Context {
             has_new_watcher: false,
             random: RandomState::new(),
             drawn: 0,
+            join_questions: 0,
             tapped: VecDeque::new(),
             taken: VecDeque::new(),
         }
@@ -207,6 +210,12 @@ impl Context {
     pub fn draw(&mut self) -> u64 {
         self.drawn += 1;
         self.random.hash_one(self.drawn)
+    }
+
+    /// The number of the next question whether channels can be joined.
+    pub fn next_join_question(&mut self) -> u64 {
+        self.join_questions += 1;
+        self.join_questions
     }
 
     /// Whether publishers have to wait, since some loop's mailbox is congested.
