@@ -27,14 +27,28 @@ pub enum Engine {
     Remote(Arc<dyn Sequencer>),
 }
 
+impl Engine {
+    /// Whether it draws the numbers of a channel, and not this process, which draws those of all channels that no other node
+    /// has: the server's own, and those that tell who is in another.
+    pub fn draws(&self, channel: &ChannelName) -> bool {
+        match self {
+            Self::Local => false,
+            Self::Remote(_) => !channel.is_reserved() && !channel.is_companion(),
+        }
+    }
+}
+
 /// An engine outside this process. For each publication that it takes:
 ///
 /// 1. It draws the number: per channel ascending by 1, or from 1 again under a new epoch.
-/// 2. It calls [`Broker::deliver`] once on each node, in the order of the numbers.
+/// 2. It calls [`Broker::deliver`] once on each node, in the order of the numbers; [`Broker::begin`] before the first of them,
+///    and [`Broker::gap`] where some will not come, or the epoch is a new one.
 /// 3. On the node that published it then calls [`Broker::settle`] once with the ticket: with what `deliver`
 ///    returned, or with why nothing was delivered. That takes less time than an idempotency key is known.
 ///
+/// [`Broker::begin`]: super::Broker::begin
 /// [`Broker::deliver`]: super::Broker::deliver
+/// [`Broker::gap`]: super::Broker::gap
 /// [`Broker::settle`]: super::Broker::settle
 pub trait Sequencer: fmt::Debug + Send + Sync {
     /// Takes a publication. Called in the order of each publisher, from its thread, without a lock of the broker; does
