@@ -318,6 +318,7 @@ mod tests {
         let config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..config };
         let server = Server::bind_with(config, Engine::Remote(engine.clone())).unwrap();
         let (address, handle) = (server.local_addrs()[0], server.handle());
+        engine.begin(&handle.shared.broker, &ChannelName::new("a").unwrap(), Millis(0));
         let serving = thread::spawn(|| server.run());
         let client = TcpStream::connect(address).unwrap();
         client.set_read_timeout(Some(WAIT_MAX)).unwrap();

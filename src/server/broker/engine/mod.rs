@@ -44,6 +44,14 @@ impl Engine {
         }
     }
 
+    /// Whether publishers should wait until it has done more of what it was given.
+    pub fn is_congested(&self) -> bool {
+        match self {
+            Self::Local => false,
+            Self::Remote(sequencer) => sequencer.is_congested(),
+        }
+    }
+
     /// Whether the numbers of a channel are drawn outside this process.
     pub fn draws(&self, channel: &ChannelName) -> bool {
         self.sequencer_of(channel).is_some()
@@ -56,7 +64,8 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// An engine outside this process. For each publication that it takes:
 ///
 /// 1. It draws the number: per channel ascending by 1, or from 1 again under a new epoch.
-/// 2. It calls [`Broker::deliver`] once on each node, in the order of the numbers.
+/// 2. It calls [`Broker::deliver`] once on each node, in the order of the numbers; [`Broker::begin`] before the first of them,
+///    and [`Broker::gap`] where some will not come, or the epoch is a new one.
 /// 3. On the node that published it then calls [`Broker::settle`] once with the ticket: with a receipt of what `deliver`
 ///    returned, or of the earlier publication that it knows under the ticket's key, or with why nothing was delivered. That
 ///    takes less time than an idempotency key is known.
@@ -69,7 +78,9 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 ///    be gone by then. A channel that is engaged when it is wanted was not when somebody looked: its waiter is told at once.
 /// 3. While nobody reads the channel, it may call [`Broker::disengage`]; who wants it again says so.
 ///
+/// [`Broker::begin`]: super::Broker::begin
 /// [`Broker::deliver`]: super::Broker::deliver
+/// [`Broker::gap`]: super::Broker::gap
 /// [`Broker::settle`]: super::Broker::settle
 /// [`Broker::engage`]: super::Broker::engage
 /// [`Broker::disengage`]: super::Broker::disengage
@@ -86,6 +97,11 @@ pub trait Sequencer: fmt::Debug + Send + Sync {
     ///
     /// [`Broker::audience_of`]: super::Broker::audience_of
     fn count_changed(&self, channel: &ChannelName);
+
+    /// Whether publishers should wait until it has done more of what it was given.
+    fn is_congested(&self) -> bool {
+        false
+    }
 
     /// How long a new subscriber is held whose channel is not engaged.
     fn join_timeout(&self) -> Duration {
