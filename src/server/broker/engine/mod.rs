@@ -7,9 +7,13 @@
 pub mod channel;
 pub mod filling;
 #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
+pub mod keys;
+#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
 pub mod outgoing;
 #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
 pub mod signal;
+#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
+pub mod stored;
 
 use std::fmt;
 use std::sync::Arc;
