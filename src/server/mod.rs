@@ -25,7 +25,6 @@ mod lock;
 mod metrics;
 mod outbound;
 mod placement;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing connects to Redis yet"))]
 mod redis;
 mod sessions;
 mod shared;

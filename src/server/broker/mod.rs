@@ -13,7 +13,6 @@ pub mod attendance;
 pub mod audience;
 pub mod calls;
 pub mod channel;
-#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
 pub mod deliveries;
 pub mod draft;
 pub mod engine;
@@ -257,7 +256,6 @@ impl Broker {
     }
 
     /// Answers the publisher of a publication that an engine took, and those who repeated it with its key meanwhile.
-    #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
     pub fn settle(&self, ticket: Ticket, outcome: Result<Receipt, NotPublished>) {
         let Ticket { channel, key, waiter } = ticket;
         self.tell(waiter, outcome);

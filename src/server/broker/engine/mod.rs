@@ -3,14 +3,13 @@
 //!
 //! The contract between the broker and such an engine is here; an engine is not.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
 pub mod channel;
 pub mod filling;
-#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
+pub mod keys;
 pub mod outgoing;
-#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
 pub mod signal;
 pub mod waiting;
+pub mod stored;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,7 +27,6 @@ pub enum Engine {
     /// By this process: a publication is numbered and delivered at once, under its channel's lock.
     Local,
     /// By something that other nodes use too: a publication is handed over, and delivered when it comes back.
-    #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
     Remote(Arc<dyn Sequencer>),
 }
 
