@@ -11,7 +11,7 @@ use crate::hub::{
 };
 use crate::server::broker::Broker;
 use crate::server::broker::channel::ChannelState;
-use crate::server::broker::draft::Draft;
+use crate::server::broker::draft::{Draft, Excluded};
 use crate::server::broker::shard::Shard;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
@@ -92,7 +92,7 @@ impl Broker {
             content: Content::Text,
             data: Default::default(),
             source: Source::Notice(happens),
-            excluded: None,
+            excluded: Excluded::Nobody,
             frame: None,
         };
         self.post(&state.readers, false, &self.publication(draft, id));

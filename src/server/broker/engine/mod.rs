@@ -117,6 +117,18 @@ pub struct Ticket {
     pub(super) waiter: Waiter,
 }
 
+impl Ticket {
+    /// Where it is published.
+    pub fn channel(&self) -> &ChannelName {
+        &self.channel
+    }
+
+    /// The key that it was published with, if any.
+    pub fn keyed(&self) -> Option<Keyed> {
+        self.key
+    }
+}
+
 #[cfg(test)]
 #[path = "held_tests.rs"]
 pub mod held;
