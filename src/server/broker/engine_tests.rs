@@ -6,7 +6,7 @@ use mio::{Poll, Token};
 
 use super::*;
 use crate::config::Config;
-use crate::hub::{Gap, Interruption, Source};
+use crate::hub::{Gap, Interruption, Resumption, Source};
 use crate::server::broker::arrivals::Arrival;
 use crate::server::broker::answer::Reply;
 use crate::server::broker::engine::held::{EPOCH, Held};
