@@ -234,6 +234,16 @@ fn random_proxy_headers_are_the_same_in_any_cut_and_as_the_protocol_says() {
     over_random_inputs("proxy_header", 4_000, bodies::proxy_header::run);
 }
 
+#[test]
+fn publications_of_the_corpus_are_what_a_reading_by_hand_says_or_are_refused() {
+    over_corpus("stored_record", bodies::stored_record::run);
+}
+
+#[test]
+fn random_publications_are_what_a_reading_by_hand_says_or_are_refused() {
+    over_random_inputs("stored_record", 4_000, bodies::stored_record::run);
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn records_of_the_corpus_give_the_same_plaintext_in_any_cut() {

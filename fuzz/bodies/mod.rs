@@ -22,6 +22,7 @@ pub mod pusher_presence;
 pub mod pusher_rest;
 pub mod pusher_session;
 pub mod request;
+pub mod stored_record;
 #[cfg(feature = "tls")]
 pub mod tls_receive;
 pub mod token;
