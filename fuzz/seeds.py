@@ -817,5 +817,47 @@ def tls_receive():
     for at in (6, 60, 300, 420, 700, 2000):
         put("tls_receive", f"changed-{at}", case(talk, 0, b"\x20", (at, 0x40)))
 
-for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, token, commands, batch, forwarded, proxy_header, redis_reply, tls_receive):
+
+def stored_record():
+    def text(text):
+        return len(text).to_bytes(4, "big") + text
+
+    def record(kinds, after=b"", payload=b"hi"):
+        return b"\1" + bytes([1, kinds]) + after + payload
+
+    owner = (3).to_bytes(8, "big") + (258).to_bytes(8, "big")
+    cases = {
+        "text": record(0x00),
+        "json": record(0x01, payload=b"{}"),
+        "binary": record(0x02, payload=b"\xff\x00"),
+        "event": record(0x04, text("\u00e9".encode())),
+        "client": record(0x2D, text(b"client-x") + text(b"1.2") + text(b"n1") + owner),
+        "user-of-another-node": record(0x35, text(b"client-x") + text(b"7") + text(b"1.2") + text(b"n2") + owner),
+        "socket": record(0x40, text(b"12.34")),
+        "socket-of-none": record(0x40, text(b"01.2")),
+        "protocol": record(0x1C, text(b"pusher_internal:member_added")),
+        "reserved-event": record(0x04, text(b"pusher:x")),
+        "event-of-201": record(0x04, text(b"e" * 201)),
+        "unused-bit": record(0x80),
+        "content-3": record(0x03),
+        "excluded-3": record(0x60),
+        "not-utf-8": record(0x00, payload=b"\xff"),
+        "length-of-4-gib": record(0x04, b"\xff\xff\xff\xff"),
+        "cut": record(0x0C, text(b"client-x") + b"\0\0"),
+        "other-version": b"\1\2\0hi",
+        "stored": b"\x0011700000000123\1\0hi",
+        "stored-version-2": b"\x0021700000000123\1\0hi",
+        "stored-time": b"\x001170000000012x\1\0hi",
+        "stored-short": b"\x00117000",
+        "message": b"\2abcdefabcdef-17 11700000000123\1\0hi",
+        "message-longest-id": b"\2ffffffffffffffff-18446744073709551615 x",
+        "message-no-id": b"\2abcdefabcdef-017 x",
+        "known": b"\3000102030405060708090a0b0c0d0e0f abcdefabcdef-17 a:1:2;b:3:4;",
+        "known-short": b"\3000102030405060708090a0b0c0d0e0f abcdefabcdef-17",
+    }
+    for name, data in cases.items():
+        put("stored_record", name, data)
+
+
+for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, token, commands, batch, forwarded, proxy_header, redis_reply, stored_record, tls_receive):
     target()

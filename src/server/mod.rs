@@ -42,6 +42,15 @@ pub use start::{Server, StartError};
 pub use tls::fault::{CertificateFault, FileFault, NoTls};
 pub use tls::news::CertificateNews;
 
+/// What publications are in Redis, without it: for fuzz targets. It may change at any time.
+#[doc(hidden)]
+pub mod bare_records {
+    pub use crate::server::broker::engine::keys::{BadKnown, Known};
+    pub use crate::server::broker::engine::signal::Record;
+    pub use crate::server::broker::engine::stored::{BadStored, Stored, pushed, read, record};
+    pub use crate::server::broker::fingerprint::Fingerprint;
+}
+
 /// What TLS is between a connection and its socket, without either: for fuzz targets. It may change at any time.
 #[cfg(feature = "tls")]
 #[doc(hidden)]
