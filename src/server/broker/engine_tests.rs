@@ -7,8 +7,8 @@ use mio::{Poll, Token};
 use super::*;
 use crate::config::Config;
 use crate::hub::Gap;
-use crate::server::broker::arrivals::Arrival;
 use crate::server::broker::answer::Reply;
+use crate::server::broker::arrivals::Arrival;
 use crate::server::broker::engine::held::{EPOCH, Held};
 use crate::server::broker::mailbox::mailboxes;
 

@@ -23,6 +23,7 @@ mod http;
 mod joining;
 mod judging;
 pub mod lag;
+mod late;
 mod life;
 mod live;
 mod long_poll;
@@ -379,6 +380,7 @@ impl Connection {
     /// request that carries a session does so no more.
     pub fn leave_channels(&mut self, cx: &mut Context) {
         self.release_session(cx);
+        self.forget_late();
         self.keep_started(cx);
         for entry in std::mem::take(&mut self.subscriptions).into_entries() {
             self.end_subscription(entry.subscription, cx);

@@ -6,12 +6,11 @@
 use super::context::Context;
 use super::grants::{Parked, Pending, Wish, Wished};
 use super::life::{Expects, Life};
-use super::watching::read_as;
 use super::{Connection, Next};
 use crate::backend::Judged;
 use crate::commands::{Command, FaultKind, Request};
 use crate::http;
-use crate::hub::{ChannelName, WireForm};
+use crate::hub::ChannelName;
 use crate::server::api::acceptance::Becoming;
 use crate::server::api::admin::Report;
 use crate::server::api::answers;
@@ -52,7 +51,8 @@ impl Context {
         self.is_leaving() || self.join_ends(since).is_none_or(|at| at <= self.now)
     }
 
-    fn join_ends(&self, since: Millis) -> Option<Millis> {
+    /// When what begins to wait then has had its time.
+    pub(super) fn join_ends(&self, since: Millis) -> Option<Millis> {
         let timeout = self.shared.broker.join_timeout()?;
         Some(Millis(since.0.saturating_add(millis(timeout).max(1))))
     }
@@ -70,13 +70,22 @@ impl Connection {
         Some((wish.pending.channels()?, wish.since))
     }
 
-    /// When the channels that are waited for have had their time, if any are.
+    /// When the channels that are waited for have had their time, or the engine is to be asked again about some, if any are.
     pub(super) fn channels_by(&self, cx: &Context) -> Option<Millis> {
         if !cx.shared.broker.has_engine() {
             return None;
         }
-        let (_, since) = self.join_question()?;
-        cx.join_ends(since)
+        let waits_until = self.join_question().and_then(|(_, since)| cx.join_ends(since));
+        waits_until.into_iter().chain(self.ask_late_at()).min()
+    }
+
+    /// It is time for what [`Connection::channels_by`] says.
+    pub(super) fn expire_channels(&mut self, cx: &mut Context) -> Next {
+        self.ask_late(cx);
+        match self.join_question().and_then(|(_, since)| cx.join_ends(since)) {
+            Some(at) if at <= cx.now => self.miss_channels(cx),
+            Some(_) | None => Next::Wait,
+        }
     }
 
     /// The channels have had their time: what waits for them is refused.
@@ -100,7 +109,10 @@ impl Connection {
             }
             return Next::Read;
         }
-        let Some(wish) = self.take_wish(|pending| pending.is_channels(question)) else { return Next::Wait };
+        let Some(wish) = self.take_wish(|pending| pending.is_channels(question)) else {
+            self.take_late(question, outcome, cx);
+            return Next::Wait;
+        };
         let Wish { since, what, .. } = *wish;
         self.restart_beginning(cx);
         match what {
@@ -236,7 +248,7 @@ impl Connection {
 
 /// The channel that is joined by who reads what is called so: who watches a channel joins that.
 fn joined_as(name: &ChannelName) -> ChannelName {
-    read_as(name, WireForm::Envelope).0
+    name.as_watched().unwrap_or_else(|| name.clone())
 }
 
 /// The channels that an answer joins or looks into.
@@ -249,9 +261,9 @@ fn channels_of(answer: &Answer) -> Vec<ChannelName> {
         },
         Answer::Stream(joining) => vec![joining.channel.clone()],
         Answer::Poll(polling) => vec![polling.channel.clone()],
-        Answer::ReadMany(
-            ReadingMany::Stream(readings) | ReadingMany::Poll(PollingMany { readings, .. }),
-        ) => readings.iter().map(|reading| joined_as(&reading.channel)).collect(),
+        Answer::ReadMany(ReadingMany::Stream(readings) | ReadingMany::Poll(PollingMany { readings, .. })) => {
+            readings.iter().map(|reading| joined_as(&reading.channel)).collect()
+        }
         Answer::Report(Report::Presence(channel) | Report::Channel(channel)) => vec![channel.clone()],
         Answer::Report(Report::Metrics | Report::Readiness | Report::Channels(_))
         | Answer::Respond(_)
