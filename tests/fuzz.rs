@@ -234,6 +234,16 @@ fn random_proxy_headers_are_the_same_in_any_cut_and_as_the_protocol_says() {
     over_random_inputs("proxy_header", 4_000, bodies::proxy_header::run);
 }
 
+#[test]
+fn replies_of_the_corpus_are_the_same_in_any_cut_and_as_a_model_reads_them() {
+    over_corpus("redis_reply", bodies::redis_reply::run);
+}
+
+#[test]
+fn random_replies_are_the_same_in_any_cut_and_as_a_model_reads_them() {
+    over_random_inputs("redis_reply", 4_000, bodies::redis_reply::run);
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn records_of_the_corpus_give_the_same_plaintext_in_any_cut() {

@@ -256,7 +256,8 @@ impl From<OwnFault> for PublishError {
 impl From<NotPublished> for PublishError {
     fn from(why: NotPublished) -> Self {
         match why {
-            NotPublished::Refused => Self::Refused,
+            // What a handle publishes has no key.
+            NotPublished::Refused | NotPublished::KeyReused => Self::Refused,
             NotPublished::Unanswered => Self::Unanswered,
         }
     }
@@ -292,6 +293,7 @@ mod tests {
 
     use super::*;
     use crate::config::{AccessKey, Config};
+    use crate::hub::PublicationId;
     use crate::server::Server;
     use crate::server::broker::engine::Engine;
     use crate::server::broker::engine::held::Held;
@@ -410,7 +412,9 @@ mod tests {
             let header = [0x81, 0x80 | message.len() as u8, 0, 0, 0, 0];
             client.write_all(&[&header[..], message.as_bytes()].concat()).unwrap();
         };
-        for (reference, outcome) in [(1, "\"id\":\"e-1\""), (3, "\"status\":503"), (5, "\"status\":504")] {
+        for (reference, outcome) in
+            [(1, "\"id\":\"e-1\""), (3, "\"status\":503"), (5, "\"status\":504"), (7, "\"status\":422")]
+        {
             send(&mut running.client, &format!(r#"{{"channel":"a","ref":{reference},"data":1}}"#));
             let next = reference + 1;
             send(
@@ -421,7 +425,8 @@ mod tests {
             match reference {
                 1 => running.release(),
                 3 => running.engine.fail(&running.handle.shared.broker, NotPublished::Refused),
-                _ => running.engine.fail(&running.handle.shared.broker, NotPublished::Unanswered),
+                5 => running.engine.fail(&running.handle.shared.broker, NotPublished::Unanswered),
+                _ => running.engine.fail(&running.handle.shared.broker, NotPublished::KeyReused),
             }
             let answers = running.read_until(&format!("\"ref\":{next}}}"));
             let at = |what: &str| answers.find(what).unwrap_or_else(|| panic!("{what} in {answers}"));
@@ -433,22 +438,24 @@ mod tests {
     #[test]
     fn a_batch_is_answered_when_the_engine_has_delivered_or_failed_all_of_it() {
         let mut running = start();
-        let body = r#"[{"channel":"a","data":1},{"channels":["b","c"],"data":2}]"#;
+        let body = r#"[{"channel":"a","data":1},{"channels":["b","c","d"],"data":2}]"#;
         let head = format!(
             "POST /channels HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         running.client.write_all(head.as_bytes()).unwrap();
         running.client.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-        running.until_held(3);
+        running.until_held(4);
         running.release();
         running.engine.fail(&running.handle.shared.broker, NotPublished::Refused);
         running.engine.fail(&running.handle.shared.broker, NotPublished::Unanswered);
+        running.engine.fail(&running.handle.shared.broker, NotPublished::KeyReused);
         let answer = running.read_until("]}\n");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         for part in [
             r#"{"results":[{"id":"e-1","subscribers":0},{"b":{"error":{"code":"unavailable","status":503,"#,
             r#""c":{"error":{"code":"unavailable","status":504,"#,
+            r#""d":{"error":{"code":"conflict","status":422,"#,
         ] {
             assert!(answer.contains(part), "{answer}");
         }
@@ -534,6 +541,27 @@ mod tests {
         running.release();
         let answer = running.read_until("\"subscribers\":0}\n");
         assert!(answer.contains("{\"id\":\"e-1\"") && !answer.contains("Replayed"), "{answer}");
+        running.stop();
+    }
+
+    #[test]
+    fn a_post_whose_key_the_engine_knows_is_answered_with_the_earlier_one_or_with_422() {
+        let mut running = start();
+        let shared = Arc::clone(&running.handle.shared);
+        running.post("Idempotency-Key: k\r\n");
+        running.until_held(1);
+        running.engine.fail(&shared.broker, NotPublished::KeyReused);
+        let answer = running.read_until("give each its own.");
+        assert!(answer.contains("HTTP/1.1 422 "), "{answer}");
+        running.read_until("\n");
+        running.post("Idempotency-Key: k\r\n");
+        running.until_held(1);
+        let id = PublicationId { epoch: 0xf, sequence: 7 };
+        running.engine.know(&shared.broker, Published { id, subscribers: 3 });
+        let answer = running.read_until("}\n");
+        assert!(answer.contains("Idempotent-Replayed: true\r\n"), "{answer}");
+        assert!(answer.ends_with("{\"id\":\"f-7\",\"subscribers\":3}\n"), "{answer}");
+        assert_eq!(shared.snapshot().counters.publishes, 0, "nothing was published now");
         running.stop();
     }
 

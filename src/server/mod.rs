@@ -27,6 +27,8 @@ mod lock;
 mod metrics;
 mod outbound;
 mod placement;
+#[cfg_attr(not(test), expect(dead_code, reason = "nothing connects to Redis yet"))]
+mod redis;
 mod sessions;
 mod shared;
 mod start;
@@ -50,4 +52,10 @@ pub mod bare_tls {
     pub use crate::server::connection::tls::{Arrival, Progress, Sealing, TlsLayer};
     pub use crate::server::tls::Session;
     pub use crate::server::tls::received::{Ending, Fault, FaultKind, Handshake, Version};
+}
+
+/// What reads the replies of Redis, without a connection: for fuzz targets. It may change at any time.
+#[doc(hidden)]
+pub mod bare_redis {
+    pub use crate::server::redis::resp::{Bounds, Decoder, Malformed, Reply};
 }

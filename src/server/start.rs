@@ -442,6 +442,7 @@ mod tests {
     use crate::config::Glob;
     use crate::hub::{ChannelName, Content, Source};
     use crate::server::Draft;
+    use crate::server::broker::draft::Excluded;
 
     /// A draft that callers outside the server cannot make: a text that is not UTF-8. Encoding it as an envelope panics.
     fn poison() -> Draft {
@@ -452,7 +453,7 @@ mod tests {
             content: Content::Text,
             data: b"\xff".as_slice().into(),
             source: Source::Publisher,
-            excluded: None,
+            excluded: Excluded::Nobody,
             frame: None,
         }
     }

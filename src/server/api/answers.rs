@@ -26,6 +26,7 @@ pub fn not_published(why: NotPublished) -> Response {
             Status::GATEWAY_TIMEOUT,
             "This may be published or not; try again with the same Idempotency-Key.",
         ),
+        NotPublished::KeyReused => key_reused(),
     }
 }
 

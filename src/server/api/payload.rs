@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::commands::Reference;
 use crate::hub::{ChannelName, Content, EventName, Source, WireForm};
-use crate::server::broker::draft::{Draft, DraftError, check_json, detail};
+use crate::server::broker::draft::{Draft, DraftError, Excluded, check_json, detail};
 use crate::server::broker::idempotency::IdempotencyKey;
 use crate::server::encoder;
 use crate::ws::{Message, MessageKind};
@@ -70,7 +70,7 @@ pub fn from_body(
         content,
         data: exact(body),
         source: Source::Publisher,
-        excluded: None,
+        excluded: Excluded::Nobody,
         frame: None,
     })
 }
@@ -100,8 +100,15 @@ pub fn from_message(channel: ChannelName, form: WireForm, message: &Message<'_>)
         let (frame, data) = encoder::plain_frame(content, payload);
         (Some(frame), data)
     };
-    let draft =
-        Draft { channel, event: None, content, data, source: Source::Publisher, excluded: None, frame };
+    let draft = Draft {
+        channel,
+        event: None,
+        content,
+        data,
+        source: Source::Publisher,
+        excluded: Excluded::Nobody,
+        frame,
+    };
     Ok(Sent { draft, reference: None, key: None })
 }
 
@@ -139,8 +146,15 @@ fn from_envelope(channel: ChannelName, payload: &[u8]) -> Result<Sent, DraftErro
     } else {
         (Content::Json, Bytes::copy_from_slice(json.as_bytes()))
     };
-    let draft =
-        Draft { channel, event, content, data, source: Source::Publisher, excluded: None, frame: None };
+    let draft = Draft {
+        channel,
+        event,
+        content,
+        data,
+        source: Source::Publisher,
+        excluded: Excluded::Nobody,
+        frame: None,
+    };
     Ok(Sent { draft, reference, key })
 }
 

@@ -18,7 +18,7 @@ use crate::server::apps::Apps;
 use crate::server::apps::running::RunningApp;
 use crate::server::broker::Broker;
 use crate::server::broker::answer::{Publishing, Waiter};
-use crate::server::broker::draft::{Draft, check_json};
+use crate::server::broker::draft::{Draft, Excluded, check_json};
 use crate::server::broker::joins::Occupation;
 use crate::server::broker::mailbox::{Order, OrderKind};
 use crate::server::clock::{self, Millis};
@@ -198,7 +198,10 @@ impl Calling<'_> {
         let is_json = check_json(trigger.data.as_bytes()).is_ok();
         let content = if is_json { Content::Json } else { Content::Text };
         let data = Bytes::from(trigger.data.clone());
-        let excluded = trigger.socket_id.and_then(|socket_id| self.app.owner_of(socket_id));
+        let excluded = match trigger.socket_id {
+            None => Excluded::Nobody,
+            Some(id) => self.app.owner_of(id).map_or(Excluded::Socket(id), Excluded::Owner),
+        };
         for name in &trigger.channels {
             let draft = Draft {
                 channel: self.app.channel(name),

@@ -47,6 +47,8 @@ pub enum NotPublished {
     Refused,
     /// The engine did not answer: it may be published. A retry with the same idempotency key is safe.
     Unanswered,
+    /// The engine knows the idempotency key from another publication: nothing was published.
+    KeyReused,
 }
 
 /// Who waits for the answer to a publication.

@@ -10,7 +10,7 @@ use crate::hub::{ChannelName, Content, EventName, PublicationId, Source};
 use crate::server::broker::Broker;
 use crate::server::broker::arrivals::{Arrival, Departure};
 use crate::server::broker::channel::ChannelState;
-use crate::server::broker::draft::Draft;
+use crate::server::broker::draft::{Draft, Excluded};
 use crate::server::broker::presence::{Change, Presence};
 use crate::server::broker::presence_text::{self, Totals};
 use crate::server::broker::shard::Shard;
@@ -220,7 +220,7 @@ impl Broker {
                 content: Content::Json,
                 data: data.into(),
                 source: Source::Publisher,
-                excluded: None,
+                excluded: Excluded::Nobody,
                 frame: None,
             };
             self.post(presence.readers(), false, &self.publication(draft, id));

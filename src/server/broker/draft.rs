@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::hub::{ChannelName, Content, EventName, InvalidChannelName, InvalidEventName, Owner, Source};
+use crate::pusher::SocketId;
 use crate::server::broker::payload::{NotJson, Payload};
 use crate::server::excerpt::Excerpt;
 use crate::ws::CloseCode;
@@ -23,9 +24,31 @@ pub struct Draft {
     /// Who made it.
     pub(in crate::server) source: Source,
     /// The one subscriber that does not get it, if any: its sender.
-    pub(in crate::server) excluded: Option<Owner>,
+    pub(in crate::server) excluded: Excluded,
     /// The WebSocket frame that `data` is a part of, if there is one.
     pub(in crate::server) frame: Option<Bytes>,
+}
+
+/// The subscriber that does not get a publication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Excluded {
+    /// All get it.
+    #[default]
+    Nobody,
+    /// A connection of this node.
+    Owner(Owner),
+    /// The connection with this identifier, which is not one of this node: another node may have it.
+    Socket(SocketId),
+}
+
+impl Excluded {
+    /// The connection of this node that it is, if it is one.
+    pub fn owner(self) -> Option<Owner> {
+        match self {
+            Self::Owner(owner) => Some(owner),
+            Self::Nobody | Self::Socket(_) => None,
+        }
+    }
 }
 
 impl Draft {
@@ -65,7 +88,7 @@ impl Draft {
         }
         let (content, data) = payload.into_parts().map_err(|NotJson| OwnFault::NotJson)?;
         let (channel, source) = (channel.clone(), Source::Publisher);
-        Ok(Self { channel, event: None, content, data, source, excluded: None, frame: None })
+        Ok(Self { channel, event: None, content, data, source, excluded: Excluded::Nobody, frame: None })
     }
 
     /// The same with an event name, which envelopes carry.
@@ -125,7 +148,7 @@ impl Draft {
             content,
             data,
             source: Source::Publisher,
-            excluded: None,
+            excluded: Excluded::Nobody,
             frame: None,
         })
     }

@@ -179,3 +179,15 @@ fn a_thread_that_publishes_waits_until_the_engine_has_delivered() {
     engine.release(&broker, NOW);
     assert_eq!(waiting.join().unwrap().unwrap().published.id.sequence, 1);
 }
+
+#[test]
+fn a_key_that_the_engine_knows_is_answered_with_the_earlier_publication_to_all_who_used_it() {
+    let (broker, engine, _polls) = broker();
+    assert_eq!(publish_once(&broker, "x", "k", 1), Ok(Publishing::Awaited));
+    assert_eq!(publish_once(&broker, "x", "k", 2), Ok(Publishing::Awaited));
+    let id = PublicationId { epoch: EPOCH, sequence: 9 };
+    engine.know(&broker, Published { id, subscribers: 4 });
+    assert_eq!(answers(&broker), [(1, 9, true), (2, 9, true)]);
+    let Ok(Publishing::Done(receipt)) = publish_once(&broker, "x", "k", 3) else { panic!() };
+    assert_eq!((receipt.published.id, receipt.is_replay), (id, true));
+}

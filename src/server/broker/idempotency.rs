@@ -3,12 +3,14 @@
 //! Each channel has its own keys, under the channel's lock. Nothing is published here.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::hub::Published;
 use crate::server::broker::answer::Waiter;
+use crate::server::broker::fingerprint::Fingerprint;
 use crate::server::broker::memory::Account;
 use crate::server::clock::Millis;
 
@@ -50,6 +52,29 @@ impl IdempotencyKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyDigest([u8; 16]);
 
+#[cfg(test)]
+impl KeyDigest {
+    pub fn test(number: u8) -> Self {
+        Self([number; 16])
+    }
+}
+
+impl fmt::Display for KeyDigest {
+    /// 32 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// A key with what is published under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keyed {
+    /// What is kept of the key.
+    pub digest: KeyDigest,
+    /// Stands for the publication when the key comes again.
+    pub fingerprint: Fingerprint,
+}
+
 /// Why nothing was published under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRefused {
@@ -74,29 +99,29 @@ pub enum Known {
 #[derive(Debug, Default)]
 pub struct IdempotencyKeys {
     /// Each with the fingerprint of its publication.
-    known: HashMap<KeyDigest, (u64, Known)>,
+    known: HashMap<KeyDigest, (Fingerprint, Known)>,
     /// The same keys in the order in which they came.
     by_age: VecDeque<(Millis, KeyDigest)>,
 }
 
 impl IdempotencyKeys {
-    /// What is known of the key, if anything. `fingerprint` stands for what is to be published.
+    /// What is known of the key, if anything.
     ///
     /// # Errors
     /// The key was used for a publication with another fingerprint.
-    pub fn find(&mut self, key: KeyDigest, fingerprint: u64) -> Result<Option<&mut Known>, KeyRefused> {
-        match self.known.get_mut(&key) {
-            Some((before, known)) if *before == fingerprint => Ok(Some(known)),
+    pub fn find(&mut self, key: Keyed) -> Result<Option<&mut Known>, KeyRefused> {
+        match self.known.get_mut(&key.digest) {
+            Some((before, known)) if *before == key.fingerprint => Ok(Some(known)),
             Some(_) => Err(KeyRefused::Reused),
             None => Ok(None),
         }
     }
 
     /// Adds a key that is not known.
-    pub fn insert(&mut self, key: KeyDigest, fingerprint: u64, known: Known, now: Millis, account: &Account) {
+    pub fn insert(&mut self, key: Keyed, known: Known, now: Millis, account: &Account) {
         account.add_key(self.is_empty());
-        self.by_age.push_back((now, key));
-        self.known.insert(key, (fingerprint, known));
+        self.by_age.push_back((now, key.digest));
+        self.known.insert(key.digest, (key.fingerprint, known));
     }
 
     /// Ends the wait for an awaited publication: the key has its answer from now on, or is unknown again if nothing was
@@ -173,6 +198,10 @@ mod tests {
         IdempotencyKey::new(text.as_bytes()).unwrap().digest()
     }
 
+    fn keyed(text: &str, fingerprint: u8) -> Keyed {
+        Keyed { digest: key(text), fingerprint: Fingerprint::test(fingerprint) }
+    }
+
     fn published(sequence: u64) -> Published {
         Published { id: PublicationId { epoch: 1, sequence }, subscribers: 2 }
     }
@@ -180,9 +209,9 @@ mod tests {
     fn found(
         keys: &mut IdempotencyKeys,
         text: &str,
-        fingerprint: u64,
+        fingerprint: u8,
     ) -> Result<Option<Published>, KeyRefused> {
-        Ok(keys.find(key(text), fingerprint)?.map(|known| match known {
+        Ok(keys.find(keyed(text, fingerprint))?.map(|known| match known {
             Known::Delivered(published) => *published,
             Known::Awaited(_) => panic!("it is awaited"),
         }))
@@ -192,7 +221,7 @@ mod tests {
     fn a_key_has_the_first_answer_for_a_minute() {
         let (mut keys, account) = (IdempotencyKeys::default(), Account::default());
         assert_eq!(found(&mut keys, "a", 1), Ok(None));
-        keys.insert(key("a"), 1, Known::Delivered(published(7)), Millis(5), &account);
+        keys.insert(keyed("a", 1), Known::Delivered(published(7)), Millis(5), &account);
         keys.expire(Millis(60_004), &account);
         assert_eq!(found(&mut keys, "a", 1), Ok(Some(published(7))));
         assert_eq!(found(&mut keys, "b", 1), Ok(None));
@@ -204,14 +233,14 @@ mod tests {
     #[test]
     fn a_key_for_something_else_is_an_error() {
         let mut keys = IdempotencyKeys::default();
-        keys.insert(key("a"), 1, Known::Delivered(published(7)), Millis(5), &Account::default());
+        keys.insert(keyed("a", 1), Known::Delivered(published(7)), Millis(5), &Account::default());
         assert_eq!(found(&mut keys, "a", 2), Err(KeyRefused::Reused));
     }
 
     #[test]
     fn an_awaited_key_has_its_answer_once_it_is_settled() {
         let (mut keys, account) = (IdempotencyKeys::default(), Account::default());
-        keys.insert(key("a"), 1, Known::Awaited(vec![Waiter::Nobody]), Millis(5), &account);
+        keys.insert(keyed("a", 1), Known::Awaited(vec![Waiter::Nobody]), Millis(5), &account);
         assert_eq!(keys.settle(key("a"), Some(published(7)), &account).len(), 1);
         assert_eq!(found(&mut keys, "a", 1), Ok(Some(published(7))));
         assert_eq!(keys.settle(key("a"), Some(published(8)), &account).len(), 0, "it is settled once");
@@ -221,10 +250,10 @@ mod tests {
     #[test]
     fn an_awaited_key_whose_publication_failed_is_unknown_and_a_later_use_has_its_whole_minute() {
         let (mut keys, account) = (IdempotencyKeys::default(), Account::default());
-        keys.insert(key("a"), 1, Known::Awaited(Vec::new()), Millis(0), &account);
+        keys.insert(keyed("a", 1), Known::Awaited(Vec::new()), Millis(0), &account);
         assert!(keys.settle(key("a"), None, &account).is_empty());
         assert_eq!((keys.is_empty(), account.held_len()), (true, 0));
-        keys.insert(key("a"), 2, Known::Delivered(published(7)), Millis(30_000), &account);
+        keys.insert(keyed("a", 2), Known::Delivered(published(7)), Millis(30_000), &account);
         keys.expire(Millis(60_000), &account);
         assert_eq!(found(&mut keys, "a", 2), Ok(Some(published(7))));
     }
@@ -234,7 +263,7 @@ mod tests {
         let (mut keys, account) = (IdempotencyKeys::default(), Account::default());
         for at in 0..10_000_u64 {
             let known = Known::Delivered(published(at));
-            keys.insert(key(&at.to_string()), 1, known, Millis(at), &account);
+            keys.insert(keyed(&at.to_string(), 1), known, Millis(at), &account);
         }
         keys.expire(Millis(KEY_WINDOW_MS + 9_989), &account);
         assert_eq!(keys.known.len(), 10);

@@ -9,7 +9,7 @@ use crate::server::broker::Broker;
 use crate::server::broker::arrivals::{Arrival, Departure};
 use crate::server::broker::audience::{Cache, Heard};
 use crate::server::broker::channel::ChannelState;
-use crate::server::broker::draft::Draft;
+use crate::server::broker::draft::{Draft, Excluded};
 use crate::server::broker::presence::Present;
 use crate::server::broker::roads::Road;
 use crate::server::broker::shard::Shard;
@@ -235,7 +235,7 @@ impl Broker {
             content: Content::Text,
             data: data.into(),
             source: Source::Protocol,
-            excluded,
+            excluded: excluded.map_or(Excluded::Nobody, Excluded::Owner),
             frame: None,
         };
         self.post(&state.readers, false, &self.publication(draft, id));

@@ -16,6 +16,7 @@ pub mod channel;
 pub mod draft;
 pub mod engine;
 pub mod eviction;
+pub mod fingerprint;
 pub mod idempotency;
 pub mod joins;
 pub mod listing;
@@ -35,7 +36,7 @@ pub mod tapped;
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -47,7 +48,8 @@ use crate::server::broker::arrivals::PresenceRules;
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::{Engine, Ticket};
-use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused, Known};
+use crate::server::broker::fingerprint::Fingerprint;
+use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused, Keyed, Known};
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::mailbox::{FIRST_LOOP, Mailbox};
 use crate::server::broker::memory::{Account, KEY_PARTS};
@@ -182,12 +184,12 @@ impl Broker {
         waiter: Waiter,
         now: Millis,
     ) -> Result<Publishing, KeyRefused> {
-        let (key, fingerprint) = (key.digest(), self.fingerprint(&draft));
+        let key = Keyed { digest: key.digest(), fingerprint: Fingerprint::of(&draft) };
         let channel = draft.channel.clone();
         let mut shard = lock(self.shard(channel.as_str()));
         if let Some(state) = shard.channels.get_mut(&channel) {
             state.keys.expire(now, &self.account);
-            match state.keys.find(key, fingerprint)? {
+            match state.keys.find(key)? {
                 Some(Known::Delivered(published)) => {
                     return Ok(Publishing::Done(Receipt::of_earlier(*published)));
                 }
@@ -207,7 +209,7 @@ impl Broker {
         let note = |shard: &mut Shard, known| {
             let Shard { channels, lists, .. } = shard;
             let state = self.state(channels, lists, &channel);
-            state.keys.insert(key, fingerprint, known, now, &self.account);
+            state.keys.insert(key, known, now, &self.account);
             lists.settle(&channel, state);
             self.note_due(shard);
         };
@@ -230,7 +232,16 @@ impl Broker {
     pub fn publication(&self, draft: Draft, id: PublicationId) -> Arc<Publication> {
         let Draft { channel, event, content, data, source, excluded, frame } = draft;
         let frames = self.account.add_publication(data.len()).with_plain(frame);
-        Arc::new(Publication { channel, id, event, content, data, source, excluded, frames })
+        Arc::new(Publication {
+            channel,
+            id,
+            event,
+            content,
+            data,
+            source,
+            excluded: excluded.owner(),
+            frames,
+        })
     }
 
     /// The second half of a publication that an engine numbered: history, then mailboxes. A number under another epoch
@@ -252,14 +263,15 @@ impl Broker {
 
     /// Answers the publisher of a publication that an engine took, and those who repeated it with its key meanwhile.
     #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
-    pub fn settle(&self, ticket: Ticket, outcome: Result<Published, NotPublished>) {
+    pub fn settle(&self, ticket: Ticket, outcome: Result<Receipt, NotPublished>) {
         let Ticket { channel, key, waiter } = ticket;
-        self.tell(waiter, outcome.map(Receipt::of_new));
+        self.tell(waiter, outcome);
+        let outcome = outcome.map(|receipt| receipt.published);
         let Some(key) = key else { return };
         let mut shard = lock(self.shard(channel.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let Some(state) = channels.get_mut(&channel) else { return };
-        let waiters = state.keys.settle(key, outcome.ok(), &self.account);
+        let waiters = state.keys.settle(key.digest, outcome.ok(), &self.account);
         lists.settle(&channel, state);
         self.note_due(&shard);
         drop(shard);
@@ -386,15 +398,6 @@ impl Broker {
 
     pub(super) fn shard(&self, name: &str) -> &Mutex<Shard> {
         &self.shards[self.hasher.hash_one(name) as usize % SHARDS]
-    }
-
-    /// Stands for a draft's content when a key comes again.
-    fn fingerprint(&self, draft: &Draft) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        draft.event.as_ref().map(|event| event.as_str()).hash(&mut hasher);
-        (draft.content as u8).hash(&mut hasher);
-        draft.data.hash(&mut hasher);
-        hasher.finish()
     }
 }
 

@@ -24,7 +24,7 @@ use crate::server::api::basis::refusal_of;
 use crate::server::api::batch::{Batch, Results};
 use crate::server::api::roads::{self, Wish};
 use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
-use crate::server::broker::draft::Draft;
+use crate::server::broker::draft::{Draft, Excluded};
 
 /// The backend.
 impl Connection {
@@ -154,7 +154,7 @@ impl Connection {
                 let (event, content, data) = (item.event.clone(), item.content, data.clone());
                 let admitted = self.admit_item(name, data.len(), batch, decided, cx);
                 let published = admitted.and_then(|channel| {
-                    let (source, excluded, frame) = (Source::Publisher, None, None);
+                    let (source, excluded, frame) = (Source::Publisher, Excluded::Nobody, None);
                     let draft = Draft { channel, event, content, data, source, excluded, frame };
                     let publishing = self.put_as(first + place as u64, draft, key.clone(), cx);
                     publishing.map_err(|refused| fault_of_put(refused, cx))

@@ -18,7 +18,7 @@ use crate::server::api::acceptance::Joining;
 use crate::server::api::routes::Door;
 use crate::server::broker::Broker;
 use crate::server::broker::answer::Waiter;
-use crate::server::broker::draft::Draft;
+use crate::server::broker::draft::{Draft, Excluded};
 use crate::server::broker::engine::Engine;
 use crate::server::broker::mailbox::mailboxes;
 use crate::server::broker::presence::Present;
@@ -168,6 +168,7 @@ fn note_unread(connection: &mut Connection, cx: &mut Context) {
 }
 
 pub fn publish(cx: &mut Context, name: &str, text: &str, excluded: Option<Owner>) {
+    let excluded = excluded.map_or(Excluded::Nobody, Excluded::Owner);
     let draft = Draft { excluded, ..Draft::text(name, text).unwrap() };
     let _ = cx.shared.broker.publish(draft, Waiter::Nobody, cx.now);
     cx.apply(usize::MAX);

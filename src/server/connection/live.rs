@@ -14,7 +14,7 @@ use super::{Connection, Next};
 use crate::hub::{ChannelName, Position, Published, WireForm};
 use crate::server::api::acceptance::{form as plain_form, is_deflated};
 use crate::server::broker::answer::{Publishing, Waiter};
-use crate::server::broker::draft::Draft;
+use crate::server::broker::draft::{Draft, Excluded};
 use crate::server::clock::{Millis, millis};
 use crate::server::handle::PublishError;
 use crate::server::handlers::actors::ActorId;
@@ -260,8 +260,8 @@ impl Connection {
             return Err(PublishError::TooLong { len_max });
         }
         draft.excluded = match to {
-            To::All => None,
-            To::Others => Some(cx.owner()),
+            To::All => Excluded::Nobody,
+            To::Others => Excluded::Owner(cx.owner()),
         };
         match cx.shared.broker.publish(draft, Waiter::Nobody, cx.now) {
             Publishing::Done(receipt) => {

@@ -207,6 +207,7 @@ pub fn fault_of_delivery(why: NotPublished) -> FaultKind {
             FaultKind::Unavailable("This is not published; try again in a second.".to_owned())
         }
         NotPublished::Unanswered => FaultKind::Unanswered,
+        NotPublished::KeyReused => FaultKind::Conflict,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::server::api::answers;
 use crate::server::api::roads::{self, Wish};
 use crate::server::api::watching::{NotOwn, check_own};
 use crate::server::broker::answer::Publishing;
-use crate::server::broker::draft::Draft;
+use crate::server::broker::draft::{Draft, Excluded};
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
 use crate::server::handlers::watching::Unfit;
 use crate::server::metrics::refusals::Reason;
@@ -150,7 +150,7 @@ impl Connection {
             return Err(FaultKind::TooLarge(len, len_max));
         }
         let data = data.into_owned().into_boxed_slice().into();
-        let (source, excluded, frame) = (Source::Publisher, None, None);
+        let (source, excluded, frame) = (Source::Publisher, Excluded::Nobody, None);
         let draft = Draft { channel, event, content, data, source, excluded, frame };
         let key = key.and_then(|key| IdempotencyKey::new(key.as_bytes()));
         let publishing = self.put(draft, key, cx).map_err(|refused| fault_of_put(refused, cx))?;

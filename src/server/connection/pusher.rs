@@ -26,7 +26,7 @@ use crate::server::access::Verdict;
 use crate::server::api::pusher::Connecting;
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::audience::{Cache, Heard};
-use crate::server::broker::draft::Draft;
+use crate::server::broker::draft::{Draft, Excluded};
 use crate::server::broker::engine::waiting::Unavailable;
 use crate::server::broker::joins::{Full, Joiner, Leaver};
 use crate::server::broker::mailbox::{Order, OrderKind};
@@ -366,7 +366,7 @@ impl Connection {
             content: Content::Json,
             data: data.to_owned().into(),
             source: Source::Client { user_id: user_id.clone(), socket_id: socket_id.clone().into() },
-            excluded: Some(cx.owner()),
+            excluded: Excluded::Owner(cx.owner()),
             frame: None,
         };
         if let Err(refusal) = self.filter(&mut draft, cx) {

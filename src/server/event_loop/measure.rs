@@ -6,7 +6,7 @@ use super::EventLoop;
 use crate::hub::{Content, Source};
 use crate::server::apps::figures::figures;
 use crate::server::broker::answer::Waiter;
-use crate::server::broker::draft::Draft;
+use crate::server::broker::draft::{Draft, Excluded};
 use crate::server::broker::mailbox::FIRST_LOOP;
 use crate::server::clock;
 use crate::server::metrics::dashboard::{self, Busiest, FIGURES_CHANNEL};
@@ -66,7 +66,7 @@ impl EventLoop {
             content: Content::Json,
             data: json.into(),
             source: Source::Publisher,
-            excluded: None,
+            excluded: Excluded::Nobody,
             frame: None,
         };
         // Not counted among the publications: no client or program made it.

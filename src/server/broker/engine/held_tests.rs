@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
 use super::*;
-use crate::hub::PublicationId;
+use crate::hub::{PublicationId, Published};
 use crate::server::broker::Broker;
-use crate::server::broker::answer::NotPublished;
+use crate::server::broker::answer::{NotPublished, Receipt};
 use crate::server::broker::engine::waiting::Unavailable;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
@@ -88,7 +88,13 @@ impl Held {
         };
         let publication = broker.publication(draft, PublicationId { epoch: EPOCH, sequence });
         let published = broker.deliver(publication, now);
-        broker.settle(ticket, Ok(published));
+        broker.settle(ticket, Ok(Receipt::of_new(published)));
+    }
+
+    /// Knows the first publication that waits by its key: it was made earlier, maybe on another node.
+    pub fn know(&self, broker: &Broker, published: Published) {
+        let (_, ticket) = lock(&self.waiting).pop_front().unwrap();
+        broker.settle(ticket, Ok(Receipt::of_earlier(published)));
     }
 
     /// Gives the first publication that waits up.

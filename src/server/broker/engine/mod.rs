@@ -7,6 +7,8 @@
 pub mod channel;
 pub mod filling;
 #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
+pub mod outgoing;
+#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
 pub mod signal;
 pub mod waiting;
 
@@ -18,7 +20,7 @@ use crate::hub::ChannelName;
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::waiting::JoinWaiter;
-use crate::server::broker::idempotency::KeyDigest;
+use crate::server::broker::idempotency::Keyed;
 
 /// Where the numbers of publications are drawn.
 #[derive(Debug)]
@@ -55,8 +57,9 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// 1. It draws the number: per channel ascending by 1, or from 1 again under a new epoch.
 /// 2. It calls [`Broker::deliver`] once on each node, in the order of the numbers.
-/// 3. On the node that published it then calls [`Broker::settle`] once with the ticket: with what `deliver`
-///    returned, or with why nothing was delivered. That takes less time than an idempotency key is known.
+/// 3. On the node that published it then calls [`Broker::settle`] once with the ticket: with a receipt of what `deliver`
+///    returned, or of the earlier publication that it knows under the ticket's key, or with why nothing was delivered. That
+///    takes less time than an idempotency key is known.
 ///
 /// A channel is engaged while the engine delivers here what is published to it. For each that is wanted:
 ///
@@ -96,7 +99,7 @@ pub trait Sequencer: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Ticket {
     pub(super) channel: ChannelName,
-    pub(super) key: Option<KeyDigest>,
+    pub(super) key: Option<Keyed>,
     pub(super) waiter: Waiter,
 }
 
