@@ -285,6 +285,10 @@ impl fmt::Display for PublishError {
 impl std::error::Error for PublishError {}
 
 #[cfg(test)]
+#[path = "interruption_tests.rs"]
+mod interruption_tests;
+
+#[cfg(test)]
 mod tests {
     use std::io::{self, Read, Write};
     use std::net::{Shutdown, TcpStream};
@@ -318,6 +322,7 @@ mod tests {
         let config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..config };
         let server = Server::bind_with(config, Engine::Remote(engine.clone())).unwrap();
         let (address, handle) = (server.local_addrs()[0], server.handle());
+        engine.begin(&handle.shared.broker, &ChannelName::new("a").unwrap(), Millis(0));
         // Where it is read, it is read at once.
         handle.shared.broker.engage(&ChannelName::new("a").unwrap());
         let serving = thread::spawn(|| server.run());

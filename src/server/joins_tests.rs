@@ -105,7 +105,9 @@ impl Running {
     }
 
     fn engage(&self, channel: &str) {
-        self.handle.shared.broker.engage(&name(channel));
+        let broker = &self.handle.shared.broker;
+        self.engine.begin(broker, &name(channel), Millis(0));
+        broker.engage(&name(channel));
     }
 
     /// Publishes, and delivers it.
@@ -544,6 +546,78 @@ fn a_session_that_ends_before_its_channel_is_ready_joins_nothing() {
     running.prepare();
     until("nobody is there", || (running.handle.connections_len() == 0).then_some(()));
     assert_eq!(running.subscribers("a").unwrap_or(0), 0);
+}
+
+/// The next events of a stream, by name and data.
+fn events(stream: &mut Events, count: usize) -> Vec<(String, String)> {
+    (0..count).map(|_| stream.next().unwrap()).map(|event| (event.name, event.data)).collect()
+}
+
+fn named(name: &str, data: &str) -> (String, String) {
+    (name.to_owned(), data.to_owned())
+}
+
+#[test]
+fn an_event_stream_whose_channel_is_not_ready_in_time_begins_without_it_and_goes_on_from_its_position() {
+    let running = start_impatient();
+    let mut stream = Events::open(running.address, "/channels/a", "Last-Event-ID: e-0\r\n");
+    assert_eq!(events(&mut stream, 1), [named("fanfare:paused", "{}")]);
+    assert_eq!((&*stream.last_id, running.subscribers("a")), ("", None), "it keeps the position that it has");
+    running.publish("a", "missed");
+    running.prepare();
+    let told = events(&mut stream, 2);
+    assert_eq!(told, [named("fanfare:resumed", "{}"), named("message", "missed")]);
+    running.publish("a", "x");
+    assert_eq!(events(&mut stream, 1), [named("message", "x")]);
+    assert_eq!((&*stream.last_id, running.subscribers("a")), ("e-2", Some(1)));
+}
+
+#[test]
+fn an_event_stream_that_the_engine_refuses_begins_at_once_and_asks_again() {
+    let running = start();
+    let mut socket = connect(running.address);
+    socket.write_all(&get("/channels/a", "Accept: text/event-stream\r\n")).unwrap();
+    running.until_wanted(&["a"]);
+    running.refuse();
+    assert!(head(&mut socket).starts_with("HTTP/1.1 200 "));
+    for _ in 0..2 {
+        // It has asked when it began, and asks a second after each refusal.
+        running.until_wanted(&["a"]);
+        running.refuse();
+    }
+    running.until_wanted(&["a"]);
+    running.prepare();
+    until("it has joined", || (running.subscribers("a") == Some(1)).then_some(()));
+}
+
+#[test]
+fn an_event_stream_of_several_channels_begins_without_them_and_is_told_of_each_by_its_name() {
+    let running = start_impatient();
+    running.engage("b");
+    let mut stream = Events::open(running.address, "/channels?channel=a&channel=b", "");
+    let notice = |event: &str, channel: &str| {
+        named("message", &format!(r#"{{"event":"fanfare:{event}","channel":"{channel}","data":{{}}}}"#))
+    };
+    assert_eq!(events(&mut stream, 2), [notice("paused", "a"), notice("paused", "b")]);
+    running.prepare();
+    assert_eq!(events(&mut stream, 2), [notice("resumed", "a"), notice("resumed", "b")]);
+    for channel in ["a", "b"] {
+        let (_, data) = events(&mut stream, 1).remove(0);
+        assert!(data.contains("fanfare:subscribed") && data.contains(&format!("\"{channel}\"")), "{data}");
+    }
+    running.publish("b", "x");
+    assert!(events(&mut stream, 1)[0].1.contains("\"x\""));
+}
+
+#[test]
+fn an_event_stream_without_its_channels_hears_that_the_server_is_alive_and_ends_with_it() {
+    let config = Config { idle_timeout: Duration::from_millis(100), ..config() };
+    let running = start_with(config, Held::with_join_timeout(SHORT));
+    let mut stream = Events::open(running.address, "/channels/a", "");
+    stream.comment();
+    stream.comment();
+    running.handle.shutdown();
+    while stream.next().is_some() {}
 }
 
 #[test]

@@ -14,7 +14,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 29] = [
     ("audit", &["lock"]),
     ("outbound", &[]),
     ("jwks", &["clock", "excerpt", "lock", "outbound"]),
-    ("encoder", &[]),
+    ("encoder", &["clock"]),
     ("metrics", &["clock", "excerpt"]),
     ("limits", &["clock", "lock", "metrics"]),
     ("broker", &["clock", "discard", "excerpt", "limits", "lock"]),

@@ -13,6 +13,8 @@ pub mod attendance;
 pub mod audience;
 pub mod calls;
 pub mod channel;
+#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
+pub mod deliveries;
 pub mod draft;
 pub mod engine;
 pub mod eviction;
@@ -41,7 +43,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::config::Glob;
-use crate::hub::{ChannelName, History, Position, Publication, PublicationId, Published};
+use crate::hub::{ChannelName, Position, Publication, PublicationId, Published};
 use crate::pusher::Kind;
 use crate::server::broker::answer::{NotPublished, PublishAnswer, Publishing, Receipt, Waiter};
 use crate::server::broker::arrivals::PresenceRules;
@@ -244,23 +246,6 @@ impl Broker {
         })
     }
 
-    /// The second half of a publication that an engine numbered: history, then mailboxes. A number under another epoch
-    /// begins the channel anew.
-    #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
-    pub fn deliver(&self, publication: Arc<Publication>, now: Millis) -> Published {
-        let mut shard = lock(self.shard(publication.channel.as_str()));
-        let Shard { channels, lists, busy, .. } = &mut *shard;
-        let state = self.state(channels, lists, &publication.channel);
-        if state.epoch != publication.id.epoch {
-            state.epoch = publication.id.epoch;
-            state.history = History::default();
-        }
-        state.sequence = publication.id.sequence;
-        let published = self.deliver_to(state, lists, busy, publication, now);
-        self.note_due(&shard);
-        published
-    }
-
     /// Answers the publisher of a publication that an engine took, and those who repeated it with its key meanwhile.
     #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
     pub fn settle(&self, ticket: Ticket, outcome: Result<Receipt, NotPublished>) {
@@ -315,16 +300,17 @@ impl Broker {
     ) -> Published {
         state.sequence += 1;
         let id = PublicationId { epoch: state.epoch, sequence: state.sequence };
-        self.deliver_to(state, lists, busy, self.publication(draft, id), now)
+        self.deliver_to(state, lists, busy, self.publication(draft, id), (now, now))
     }
 
+    /// The second half of publishing. The publication was numbered at `at`, which history counts its age from.
     fn deliver_to(
         &self,
         state: &mut ChannelState,
         lists: &mut Lists,
         busy: &mut Vec<ChannelName>,
         publication: Arc<Publication>,
-        now: Millis,
+        (at, now): (Millis, Millis),
     ) -> Published {
         state.used_at = now;
         if self.is_counting.load(Ordering::Relaxed) {
@@ -333,7 +319,7 @@ impl Broker {
             }
             state.published += 1;
         }
-        state.history.push(Arc::clone(&publication), now.0, &state.limits);
+        state.history.push(Arc::clone(&publication), at.0, now.0, &state.limits);
         self.post(&state.readers, state.is_tapped, &publication);
         if Kind::of(publication.channel.local()).is_cache {
             state.audience().cache(&publication, now);
@@ -368,7 +354,7 @@ impl Broker {
         })
     }
 
-    /// A channel without publications is removed with its last subscriber. The beginning of its earlier epoch is the
+    /// Where this process draws the numbers: a channel without publications is removed with its last subscriber. The beginning of its earlier epoch is the
     /// beginning of this one, if no epoch between them had publications.
     fn translate(&self, position: Position, epoch: u64, removed_epoch: u64) -> Position {
         match position {

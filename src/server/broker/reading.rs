@@ -58,7 +58,10 @@ impl Broker {
         let Shard { channels, lists, removed_epoch, .. } = &mut *shard;
         let state = self.state(channels, lists, name);
         state.history.expire(now.0, &state.limits);
-        let position = self.translate(position, state.epoch, *removed_epoch);
+        let position = match self.engine.draws(name) {
+            true => position,
+            false => self.translate(position, state.epoch, *removed_epoch),
+        };
         let newest = PublicationId { epoch: state.epoch, sequence: state.sequence };
         let joined = join(state.history.resume(position, newest));
         state.readers[loop_index] += u64::from(joined.is_some());

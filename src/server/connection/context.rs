@@ -16,8 +16,8 @@ use super::throttle::Throttle;
 use super::timeouts::Timeouts;
 use super::tls::Sealing;
 use crate::hub::{
-    ChannelName, Hub, Owner, Position, Publication, PublicationId, Resumption, Sending, Source, Subscription,
-    WireForm,
+    ChannelName, Hub, Interruption, Lost, Owner, Position, Publication, PublicationId, Resumption, Says,
+    Sending, Source, Subscription, WireForm,
 };
 use crate::server::access::{Access, Identity, Refusal};
 use crate::server::apps::running::RunningApp;
@@ -124,6 +124,15 @@ impl Door for LoopDoor {
 
     fn call_anyway(&self, call: Call) {
         self.mailboxes[self.loop_index].call_anyway(call);
+    }
+}
+
+/// What readers know after what is in a mailbox.
+fn says(publication: &Publication) -> Says {
+    match publication.source {
+        Source::Publisher | Source::Client { .. } => Says::Publication(Some(publication.id)),
+        Source::Notice(Interruption::Gap(gap)) => Says::Gap(Lost { gap, since: publication.id }),
+        Source::Protocol | Source::Notice(Interruption::Paused | Interruption::Resumed) => Says::Notice,
     }
 }
 
@@ -265,10 +274,10 @@ impl Context {
             let name = publication.channel.as_str();
             let excluded = publication.excluded.filter(|owner| owner.hub == *loop_index);
             let excluded = excluded.and_then(|owner| hub.subscription_of(name, owner.number));
-            let id = (publication.source != Source::Protocol).then_some(publication.id);
-            let sending = Sending { excluded, frame: publication.frames.plain(), id };
+            let says = says(&publication);
+            let sending = Sending { excluded, frame: publication.frames.plain(), says };
             hub.append_with(name, sending, |form, out| encoder.publication(&publication, form, out));
-            if is_told && id.is_some() {
+            if is_told && matches!(says, Says::Publication(_)) {
                 tapped.push_back(publication);
             }
         }

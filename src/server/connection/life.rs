@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::carried::Carried;
 use super::client::Client;
 use super::grants::{Parked, ParkedBatch, Tenure, Wish};
-use super::late::LateRead;
+use super::late::{LateRead, LateStream};
 use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
@@ -449,13 +449,16 @@ pub struct EventStream {
     pub places: Option<Box<Places>>,
     /// What it reads by the word of its backend, if that was asked.
     pub tenure: Option<Box<Tenure>>,
+    /// What it is to read, and cannot yet.
+    pub late: Option<Box<LateStream>>,
 }
 
 impl EventStream {
     /// The bytes of memory that it takes beside itself.
     pub fn held_len(&self) -> usize {
         let places_len = self.places.as_ref().map_or(0, |places| size_of_val(&**places));
-        places_len + self.tenure.as_ref().map_or(0, |tenure| tenure.held_len())
+        let late_len = self.late.as_ref().map_or(0, |late| late.held_len());
+        places_len + late_len + self.tenure.as_ref().map_or(0, |tenure| tenure.held_len())
     }
 
     /// What the peer is expected to do.

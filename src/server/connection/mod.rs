@@ -292,7 +292,8 @@ impl Connection {
         now: Millis,
     ) {
         let (awaits, tenure) = (Awaits::Nothing, self.take_tenure());
-        self.enter(Life::EventStream(EventStream { awaits, is_leaving, is_envelope, places, tenure }), now);
+        let stream = EventStream { awaits, is_leaving, is_envelope, places, tenure, late: None };
+        self.enter(Life::EventStream(stream), now);
     }
 
     /// A long poll begins to wait. `make` gets the HTTP connection, which continues after the answer.

@@ -15,7 +15,7 @@ use crate::server::api::acceptance::Becoming;
 use crate::server::api::admin::Report;
 use crate::server::api::answers;
 use crate::server::api::handlers::Answer;
-use crate::server::api::many::{PollingMany, ReadingMany};
+use crate::server::api::many::{PollingMany, Reading, ReadingMany};
 use crate::server::api::roads;
 use crate::server::broker::engine::waiting::{JoinAnswer, JoinQuestion, Prepared, Unavailable};
 use crate::server::clock::{Millis, millis};
@@ -103,10 +103,7 @@ impl Connection {
         if let Some(parked) = self.take_parked(|pending| pending.is_channels(question)) {
             let Parked { request, judged, since, .. } = parked;
             self.deadlines.restart(cx.now);
-            match outcome {
-                Ok(()) => self.answer_when_ready(&request, judged, since, cx),
-                Err(unavailable) => self.refuse_unready(&request, unavailable, cx),
-            }
+            self.answer_when_ready(&request, judged, Waited { since, is_over: outcome.is_err() }, cx);
             return Next::Read;
         }
         let Some(wish) = self.take_wish(|pending| pending.is_channels(question)) else {
@@ -136,26 +133,44 @@ impl Connection {
         request: &http::Request,
         answer: &Answer,
         judged: Judged,
-        since: Millis,
+        Waited { since, is_over }: Waited,
         cx: &mut Context,
     ) -> Option<Judged> {
         if !cx.shared.broker.has_engine() {
             return Some(judged);
         }
-        let Some(question) = cx.prepare(&channels_of(answer)) else { return Some(judged) };
-        if cx.is_join_over(since) {
-            self.refuse_unready(request, Unavailable, cx);
+        let channels = channels_of(answer);
+        if is_over || cx.is_join_over(since) {
+            let are_ready = || channels.iter().all(|channel| cx.shared.broker.is_ready(channel));
+            if is_stream(answer) && !cx.is_leaving() || are_ready() {
+                // An EventSource does not come back after a 503: its stream begins without its channels.
+                return Some(judged);
+            }
+            self.respond_to(request, &answers::unready(Unavailable), cx);
             return None;
         }
+        let question = cx.prepare(&channels);
+        let Some(question) = question else { return Some(judged) };
         let Life::Http(http) = &mut self.life else { return None };
         let (request, pending) = (request.clone(), Pending::Channels { question });
         let parked = Parked { request, credentials: None, judged, pending, since };
         http.expects = Expects::GoAhead(Box::new(parked));
         None
     }
+}
 
-    fn refuse_unready(&mut self, request: &http::Request, unavailable: Unavailable, cx: &mut Context) {
-        self.respond_to(request, &answers::unready(unavailable), cx);
+/// How long a request has waited for its channels.
+#[derive(Clone, Copy, Debug)]
+pub struct Waited {
+    since: Millis,
+    /// Whether it is not to wait any longer.
+    is_over: bool,
+}
+
+impl Waited {
+    /// Of a request that has just come.
+    pub fn not_yet(cx: &Context) -> Self {
+        Self { since: cx.now, is_over: false }
     }
 }
 
@@ -251,6 +266,15 @@ fn joined_as(name: &ChannelName) -> ChannelName {
     name.as_watched().unwrap_or_else(|| name.clone())
 }
 
+/// The channels that are joined by readings of several.
+pub fn joined_by(readings: &[Reading]) -> Vec<ChannelName> {
+    readings.iter().map(|reading| joined_as(&reading.channel)).collect()
+}
+
+fn is_stream(answer: &Answer) -> bool {
+    matches!(answer, Answer::Stream(_) | Answer::ReadMany(ReadingMany::Stream(_)))
+}
+
 /// The channels that an answer joins or looks into.
 fn channels_of(answer: &Answer) -> Vec<ChannelName> {
     match answer {
@@ -262,7 +286,7 @@ fn channels_of(answer: &Answer) -> Vec<ChannelName> {
         Answer::Stream(joining) => vec![joining.channel.clone()],
         Answer::Poll(polling) => vec![polling.channel.clone()],
         Answer::ReadMany(ReadingMany::Stream(readings) | ReadingMany::Poll(PollingMany { readings, .. })) => {
-            readings.iter().map(|reading| joined_as(&reading.channel)).collect()
+            joined_by(readings)
         }
         Answer::Report(Report::Presence(channel) | Report::Channel(channel)) => vec![channel.clone()],
         Answer::Report(Report::Metrics | Report::Readiness | Report::Channels(_))

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
 use super::*;
-use crate::hub::{PublicationId, Published};
+use crate::hub::{Gap, PublicationId, Published};
 use crate::server::broker::Broker;
 use crate::server::broker::answer::{NotPublished, Receipt};
 use crate::server::broker::engine::waiting::Unavailable;
@@ -14,14 +14,17 @@ use crate::server::lock::lock;
 /// The epoch of every channel.
 pub const EPOCH: u64 = 0xe;
 
-/// Publications and wanted channels in the order in which they came, and the newest number of each channel.
+/// Where every channel begins.
+const BEGINNING: PublicationId = PublicationId { epoch: EPOCH, sequence: 0 };
+
+/// Publications and wanted channels in the order in which they came, and the newest publication of each channel.
 #[derive(Debug)]
 pub struct Held {
     wanted: Mutex<VecDeque<(ChannelName, JoinWaiter)>>,
     counts: Mutex<Vec<ChannelName>>,
     join_timeout: Duration,
     waiting: Mutex<VecDeque<(Draft, Ticket)>>,
-    sequences: Mutex<HashMap<ChannelName, u64>>,
+    newest: Mutex<HashMap<ChannelName, PublicationId>>,
 }
 
 impl Default for Held {
@@ -39,7 +42,7 @@ impl Held {
             counts: Mutex::default(),
             join_timeout,
             waiting: Mutex::default(),
-            sequences: Mutex::default(),
+            newest: Mutex::default(),
         }
     }
 
@@ -51,6 +54,9 @@ impl Held {
     /// Engages the channel that has been wanted for longest, and lets its first waiter join.
     pub fn prepare(&self, broker: &Broker) {
         let (channel, waiter) = lock(&self.wanted).pop_front().unwrap();
+        if !lock(&self.newest).contains_key(&channel) {
+            self.begin(broker, &channel, Millis(0));
+        }
         broker.engage(&channel);
         waiter.tell(broker.mailboxes(), Ok(()));
     }
@@ -77,17 +83,26 @@ impl Held {
         lock(&self.waiting).len()
     }
 
-    /// Numbers the first publication that waits, delivers and settles it.
+    /// Begins a channel without publications.
+    pub fn begin(&self, broker: &Broker, channel: &ChannelName, now: Millis) {
+        lock(&self.newest).insert(channel.clone(), BEGINNING);
+        broker.begin(channel, BEGINNING, now);
+    }
+
+    /// Numbers the first publication that waits, delivers and settles it. Its channel begins if it has not.
     pub fn release(&self, broker: &Broker, now: Millis) {
         let (draft, ticket) = lock(&self.waiting).pop_front().unwrap();
-        let sequence = {
-            let mut sequences = lock(&self.sequences);
-            let newest = sequences.entry(draft.channel.clone()).or_default();
-            *newest += 1;
+        if !lock(&self.newest).contains_key(&draft.channel) {
+            self.begin(broker, &draft.channel, now);
+        }
+        let id = {
+            let mut newest = lock(&self.newest);
+            let newest = newest.get_mut(&draft.channel).unwrap();
+            newest.sequence += 1;
             *newest
         };
-        let publication = broker.publication(draft, PublicationId { epoch: EPOCH, sequence });
-        let published = broker.deliver(publication, now);
+        let publication = broker.publication(draft, id);
+        let published = broker.deliver(publication, now, now);
         broker.settle(ticket, Ok(Receipt::of_new(published)));
     }
 
@@ -95,6 +110,12 @@ impl Held {
     pub fn know(&self, broker: &Broker, published: Published) {
         let (_, ticket) = lock(&self.waiting).pop_front().unwrap();
         broker.settle(ticket, Ok(Receipt::of_earlier(published)));
+    }
+
+    /// The channel goes on after `since`; what is between that and the newest is lost.
+    pub fn gap(&self, broker: &Broker, channel: &ChannelName, gap: Gap, since: PublicationId, now: Millis) {
+        lock(&self.newest).insert(channel.clone(), since);
+        broker.gap(channel, gap, since, now);
     }
 
     /// Gives the first publication that waits up.

@@ -56,7 +56,8 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// An engine outside this process. For each publication that it takes:
 ///
 /// 1. It draws the number: per channel ascending by 1, or from 1 again under a new epoch.
-/// 2. It calls [`Broker::deliver`] once on each node, in the order of the numbers.
+/// 2. It calls [`Broker::deliver`] once on each node, in the order of the numbers; [`Broker::begin`] before the first of them,
+///    and [`Broker::gap`] where some will not come, or the epoch is a new one.
 /// 3. On the node that published it then calls [`Broker::settle`] once with the ticket: with a receipt of what `deliver`
 ///    returned, or of the earlier publication that it knows under the ticket's key, or with why nothing was delivered. That
 ///    takes less time than an idempotency key is known.
@@ -69,7 +70,9 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 ///    be gone by then. A channel that is engaged when it is wanted was not when somebody looked: its waiter is told at once.
 /// 3. While nobody reads the channel, it may call [`Broker::disengage`]; who wants it again says so.
 ///
+/// [`Broker::begin`]: super::Broker::begin
 /// [`Broker::deliver`]: super::Broker::deliver
+/// [`Broker::gap`]: super::Broker::gap
 /// [`Broker::settle`]: super::Broker::settle
 /// [`Broker::engage`]: super::Broker::engage
 /// [`Broker::disengage`]: super::Broker::disengage
