@@ -19,6 +19,8 @@ mod handle;
 pub(crate) mod handlers;
 mod handshakes;
 mod hook;
+#[cfg(test)]
+mod joins_tests;
 mod jwks;
 mod limits;
 mod lock;

@@ -115,10 +115,13 @@ impl Shared {
     /// # Errors
     /// The system has no thread, or Redis is there and cannot be used: the sentence.
     pub fn with_redis(self, redis: Option<Redis>, trust: &Trust) -> io::Result<(Self, Outcome)> {
-        let (Some(engine), Some(config)) = (&redis, &self.config.redis) else { return Ok((self, Outcome::Up)) };
+        let (Some(engine), Some(config)) = (&redis, &self.config.redis) else {
+            return Ok((self, Outcome::Up));
+        };
         let apps = Arc::clone(&self.apps);
         let owner_of = move |channel: &ChannelName, socket_id| apps.of_channel(channel)?.owner_of(socket_id);
-        let outcome = engine.start(config, Arc::clone(&self.broker), (self.clock, trust), Box::new(owner_of))?;
+        let outcome =
+            engine.start(config, Arc::clone(&self.broker), (self.clock, trust), Box::new(owner_of))?;
         Ok((Self { redis, ..self }, outcome))
     }
 

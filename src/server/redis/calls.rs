@@ -66,7 +66,8 @@ impl Caller<'_> {
         known: Option<PublicationId>,
         out: &mut BytesMut,
     ) {
-        let (epoch, sequence) = known.map_or_else(Default::default, |id| (format!("{:x}", id.epoch), id.sequence));
+        let (epoch, sequence) =
+            known.map_or_else(Default::default, |id| (format!("{:x}", id.epoch), id.sequence));
         let command = self.begin(out, &[channel_key], "open", 4).word(node.as_bytes()).number(count);
         drop(command.word(epoch.as_bytes()).number(sequence));
     }

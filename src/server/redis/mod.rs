@@ -114,7 +114,11 @@ impl Redis {
             tally: Arc::clone(&self.state),
             clock,
             terms,
-            topology: Topology::new(seeds, config.seeds.first().and_then(|seed| seed.master.as_deref()).map(Into::into), now),
+            topology: Topology::new(
+                seeds,
+                config.seeds.first().and_then(|seed| seed.master.as_deref()).map(Into::into),
+                now,
+            ),
             keys: KeyNames::new(&config.prefix),
             id: format!("{:012x}", random() >> 16).into(),
             owner_of,
