@@ -9,6 +9,7 @@ pub mod backend;
 #[cfg(feature = "tls")]
 pub mod ca;
 pub mod event_stream;
+pub mod hearing;
 mod http;
 mod logged;
 pub mod long_poll;
@@ -19,6 +20,8 @@ pub mod pusher;
 pub mod pusher_http;
 pub mod receiver;
 pub mod redis;
+pub mod redis_cluster;
+pub mod redis_sentinel;
 mod server;
 mod socket;
 pub mod steady;

@@ -9,6 +9,7 @@ use super::calls::{self, Caller};
 use super::line::Up;
 use super::link::Asked;
 use super::node::Node;
+use super::refusal::Reason;
 use super::topology::MasterId;
 use crate::hub::{ChannelName, Gap, Publication, PublicationId};
 use crate::server::broker::draft::{Draft, Excluded};
@@ -29,6 +30,12 @@ const READS_MAX: usize = 8;
 /// The bytes that all channels together may hold because something before them is missing.
 const HELD_LEN_MAX: usize = 64 * 1024 * 1024;
 
+/// A subscription that was refused is asked for again after this long.
+const CONNECT_MS: u64 = 500;
+
+/// But at once where the slot is said to be, this often: two masters say so of each other.
+const REFUSALS_MAX: u8 = 4;
+
 /// Channels that are told in a turn that Redis is away or back.
 const TOLD_MAX: usize = 500;
 
@@ -42,6 +49,8 @@ pub struct Joins {
     to_connect: VecDeque<ChannelName>,
     /// Those that are to be told that Redis is away.
     to_pause: VecDeque<ChannelName>,
+    /// When those that are at no master are looked at again.
+    connect_at: Option<Millis>,
     /// Reads that wait for others.
     to_read: VecDeque<(ChannelName, u64, u64, u64)>,
     opens: usize,
@@ -56,6 +65,12 @@ struct Entry {
     channel: Channel,
     /// Where it is subscribed, or is being.
     home: Option<MasterId>,
+    /// Where it is opened and read, if its slot is on its way there.
+    asking: Option<MasterId>,
+    /// How often its subscription was refused since it last was not.
+    refusals: u8,
+    /// Since when it is at no master, if it is.
+    lost_at: Millis,
     waiters: Vec<JoinWaiter>,
     /// Whether the broker has let go of it: who wants it again begins anew.
     is_let_go: bool,
@@ -69,7 +84,7 @@ struct Entry {
 impl Joins {
     /// When something is due for a channel.
     pub fn due(&self) -> Option<Millis> {
-        self.due.first().map(|&(at, _)| Millis(at))
+        self.due.first().map(|&(at, _)| Millis(at)).into_iter().chain(self.connect_at).min()
     }
 
     /// Whether another turn has something to do at once.
@@ -98,7 +113,7 @@ impl Joins {
 impl Node {
     /// Somebody waits for a channel.
     pub fn want(&mut self, name: ChannelName, waiter: JoinWaiter, now: Millis) {
-        let is_away = self.is_away(now);
+        let is_away = self.is_away(now) && self.connected_home(&name).is_none();
         let is_fresh = self.joins.entries.get(&name).is_none_or(|entry| entry.is_let_go);
         if is_fresh {
             if is_away {
@@ -137,7 +152,19 @@ impl Node {
             None => UNLISTED,
         };
         let (waiters, is_let_go, is_paused) = (Vec::new(), false, false);
-        let entry = Entry { channel, home, waiters, is_let_go, is_paused, ahead_ms: 0, listed };
+        let (asking, refusals, ahead_ms) = (None, 0, 0);
+        let entry = Entry {
+            channel,
+            home,
+            asking,
+            refusals,
+            lost_at: now,
+            waiters,
+            is_let_go,
+            is_paused,
+            ahead_ms,
+            listed,
+        };
         self.joins.entries.insert(name.clone(), entry);
         self.perform(name, actions, now);
         self.settle(name);
@@ -202,6 +229,9 @@ impl Node {
             left -= 1;
             self.take(&name, Event::Tick, now);
         }
+        if self.joins.connect_at.take_if(|at| *at <= now).is_some() {
+            self.list_homeless();
+        }
         while self.joins.opens < OPENS_MAX
             && let Some(name) = self.joins.to_connect.pop_front()
         {
@@ -230,11 +260,12 @@ impl Node {
     }
 
     fn pause_channel(&mut self, name: &ChannelName) {
-        let Some(entry) = self.joins.entries.get_mut(name) else { return };
+        // In a cluster, other masters are there.
+        let Some(entry) = self.joins.entries.get_mut(name).filter(|entry| entry.home.is_none()) else { return };
         for waiter in std::mem::take(&mut entry.waiters) {
             waiter.tell(self.broker.mailboxes(), Err(Unavailable));
         }
-        if entry.home.is_none() && entry.channel.is_ready() && !entry.is_paused {
+        if entry.channel.is_ready() && !entry.is_paused {
             entry.is_paused = true;
             self.broker.pause(name);
         }
@@ -242,6 +273,11 @@ impl Node {
 
     /// The subscriptions at a master can be used: its channels are joined, those with most readers first.
     pub fn subscriptions_up(&mut self, now: Millis) {
+        self.list_homeless();
+        self.tick_channels(now);
+    }
+
+    fn list_homeless(&mut self) {
         let mut lost: Vec<_> = self
             .joins
             .entries
@@ -251,15 +287,20 @@ impl Node {
             .collect();
         lost.sort_unstable();
         self.joins.to_connect = lost.into_iter().map(|(_, name)| name).collect();
-        self.tick_channels(now);
     }
 
     /// The subscriptions at a master are lost.
     pub fn subscriptions_lost(&mut self, master: MasterId, asked: Vec<(Asked, bool)>, now: Millis) {
         for (asked, _) in asked {
             match asked {
-                Asked::Open(..) => self.joins.opens -= 1,
-                Asked::Read(..) => self.joins.reads -= 1,
+                Asked::Open(name, attempt) => {
+                    self.joins.opens -= 1;
+                    self.lost_while_asking(master, &name, Event::NotOpened(attempt), now);
+                }
+                Asked::Read(name, attempt) => {
+                    self.joins.reads -= 1;
+                    self.lost_while_asking(master, &name, Event::NotRead(attempt), now);
+                }
                 _ => {}
             }
         }
@@ -277,9 +318,63 @@ impl Node {
     /// A channel is subscribed nowhere now.
     fn lose_home(&mut self, name: &ChannelName, now: Millis) {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
+        entry.asking = None;
         if entry.home.take().is_some() {
+            entry.lost_at = now;
             self.take(name, Event::Disconnected, now);
         }
+    }
+
+    /// What was asked of a master on the way to which the channel's slot is has no answer.
+    fn lost_while_asking(&mut self, master: MasterId, name: &ChannelName, event: Event, now: Millis) {
+        let Some(entry) = self.joins.entries.get_mut(name) else { return };
+        if entry.asking == Some(master) {
+            entry.asking = None;
+        }
+        if entry.home != Some(master) {
+            self.take(name, event, now);
+        }
+    }
+
+    /// Redis has refused something of a channel, perhaps since its slot is elsewhere, or is on its way there.
+    pub fn redirect(&mut self, master: MasterId, asked: &Asked, reason: &Reason, now: Millis) {
+        match asked {
+            Asked::Subscribe(name) => self.not_subscribed(master, name, reason, now),
+            Asked::Open(name, _) | Asked::Read(name, _) => {
+                let to = self.note_redirect(reason, now).filter(|_| matches!(reason, Reason::Ask(_)));
+                let Some(entry) = self.joins.entries.get_mut(name) else { return };
+                if entry.home == Some(master) {
+                    entry.asking = to;
+                } else if entry.asking == Some(master) {
+                    entry.asking = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A channel is subscribed.
+    pub fn subscribed(&mut self, name: &ChannelName) {
+        if let Some(entry) = self.joins.entries.get_mut(name) {
+            entry.refusals = 0;
+        }
+    }
+
+    /// A subscription was refused. It is asked for where the slot is said to be; after a while, if that was refused too.
+    fn not_subscribed(&mut self, master: MasterId, name: &ChannelName, reason: &Reason, now: Millis) {
+        let to = self.note_redirect(reason, now);
+        let Some(entry) = self.joins.entries.get_mut(name).filter(|entry| entry.home == Some(master)) else { return };
+        entry.refusals = entry.refusals.saturating_add(1);
+        let is_at_once = to.is_some_and(|to| to != master) && entry.refusals <= REFUSALS_MAX;
+        self.lose_home(name, now);
+        match is_at_once {
+            true => self.joins.to_connect.push_back(name.clone()),
+            false => self.connect_later(now),
+        }
+    }
+
+    fn connect_later(&mut self, now: Millis) {
+        self.joins.connect_at.get_or_insert(Millis(now.0 + CONNECT_MS));
     }
 
     /// Other masters may have channels than before: those that have moved are joined where they are now.
@@ -321,6 +416,8 @@ impl Node {
         if is_here && !is_confirmed {
             self.lose_home(name, now);
             self.topology.scout(now);
+            // If the map is old, this master says where the slot is now.
+            self.joins.to_connect.push_back(name.clone());
         }
     }
 
@@ -333,9 +430,12 @@ impl Node {
         }
     }
 
-    /// Redis is away: all that wait are told, and all who read.
-    pub fn tell_away(&mut self) {
-        self.joins.to_pause = self.joins.entries.keys().cloned().collect();
+    /// Redis is away, or some of its masters are: all that have waited for so long are told, and all who read.
+    pub fn tell_away(&mut self, now: Millis) {
+        let is_late = |entry: &Entry| entry.home.is_none() && now.0 >= entry.lost_at.0 + self.timeout_ms;
+        let is_untold = |entry: &Entry| !entry.is_paused || !entry.waiters.is_empty();
+        let late = self.joins.entries.iter().filter(|(_, entry)| is_late(entry) && is_untold(entry));
+        self.joins.to_pause = late.map(|(name, _)| name.clone()).collect();
     }
 }
 
@@ -470,9 +570,12 @@ impl Node {
 
     fn send_open(&mut self, name: &ChannelName, attempt: u64, count: u64, known: Option<PublicationId>) {
         let (key, limits) = (self.keys.channel(name), self.broker.limits_of(name));
-        let Some(home) = self.joins.entries.get(name).and_then(|entry| entry.home) else { return };
+        let Some((home, is_asking)) = self.asked_at(name) else { return };
         let others = self.topology.other_tokens(home);
         let Some(up) = self.topology.master(home).and_then(|master| master.subscribe.up()) else { return };
+        if is_asking {
+            up.link.ask(Asked::Asking, calls::asking);
+        }
         let caller = Caller {
             script: &up.script,
             token: &up.token,
@@ -485,6 +588,18 @@ impl Node {
         self.joins.opens += 1;
     }
 
+    /// Which master is asked about a channel, and whether its slot is on its way there.
+    fn asked_at(&mut self, name: &ChannelName) -> Option<(MasterId, bool)> {
+        let entry = self.joins.entries.get_mut(name)?;
+        if let Some(asking) = entry.asking {
+            if self.topology.master(asking).is_some_and(|master| master.subscribe.is_up()) {
+                return Some((asking, true));
+            }
+            entry.asking = None;
+        }
+        Some((entry.home?, false))
+    }
+
     fn home_up(&mut self, name: &ChannelName) -> Option<&mut Up> {
         let home = self.joins.entries.get(name)?.home?;
         self.topology.master(home)?.subscribe.up()
@@ -492,7 +607,11 @@ impl Node {
 
     fn send_read(&mut self, name: &ChannelName, attempt: u64, range: (u64, u64)) {
         let key = self.keys.channel(name);
-        let Some(up) = self.home_up(name) else { return };
+        let Some((home, is_asking)) = self.asked_at(name) else { return };
+        let Some(up) = self.topology.master(home).and_then(|master| master.subscribe.up()) else { return };
+        if is_asking {
+            up.link.ask(Asked::Asking, calls::asking);
+        }
         up.link.ask(Asked::Read(name.clone(), attempt), |out| calls::read(key.as_bytes(), range, out));
         self.joins.reads += 1;
     }

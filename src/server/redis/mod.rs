@@ -9,6 +9,7 @@ mod inbox;
 mod joins;
 mod line;
 mod link;
+mod loss;
 mod node;
 mod nodes;
 mod place;
