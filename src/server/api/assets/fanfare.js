@@ -411,6 +411,7 @@ globalThis.fanfare = (() => {
     function receive({ channel: name, id, event = "", data, encoding }) {
       if (state !== "open") opened();
       const channel = channels.get(name);
+      const isGap = event === "fanfare:gap";
       if (event === "fanfare:authorized") {
         pass.lives(data.expires_in);
         renewLater();
@@ -418,8 +419,7 @@ globalThis.fanfare = (() => {
         end(failure("The token expired.", { code: "expired", status: 401 }));
       } else if (!channel) {
         // Of the connection, or of what was unsubscribed meanwhile.
-      } else if (event === "fanfare:subscribed" || event === "fanfare:gap") {
-        const isGap = event === "fanfare:gap";
+      } else if (isGap || event === "fanfare:subscribed") {
         // A gap begins a new position, which a long poll gives after the messages only.
         if (isGap || (data.since && isNewer(data.since, channel.lastId))) channel.lastId = data.since;
         channel.failures = 0;
@@ -429,9 +429,9 @@ globalThis.fanfare = (() => {
         }
         if (isGap) tell(channel, "emit", "gap", { missed: data.missed });
       } else if (event === "fanfare:lagged") {
-        tell(channel, "emit", "gap", { missed: data.missed });
+        tell(channel, "emit", "gap", data);
       } else if (event === "fanfare:paused" || event === "fanfare:resumed") {
-        tell(channel, "emit", event.slice(8), {});
+        tell(channel, "emit", event.slice(8), data);
       } else if (event === "fanfare:unsubscribed") {
         if (data) dismiss(channel, data.code);
       } else if (event === "fanfare:presence") {
