@@ -6,6 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+<<<<<<< HEAD
+=======
+use super::hub_subscriber::{Subscriber, after};
+
+>>>>>>> dlv
 use fanfare::hub::{
     ChannelName, Gap, Hub, LogId, Lost, PublicationId, Says, Sending, Subscription, WireForm,
 };
@@ -18,6 +23,7 @@ const OWNERS: u64 = 5;
 /// Bounds under which `is_lagged` is compared.
 const LAG_BOUNDS: [u64; 3] = [0, 100, 1000];
 
+<<<<<<< HEAD
 /// A frame that a subscriber has not read to its end.
 #[derive(Debug)]
 struct Frame {
@@ -212,6 +218,8 @@ impl Subscriber {
     }
 }
 
+=======
+>>>>>>> dlv
 /// The newest publication of a channel. An epoch begins with 0.
 #[derive(Clone, Copy, Debug)]
 struct Newest(PublicationId);
@@ -538,15 +546,6 @@ impl Pair {
     fn both(&mut self, (channel, index): (usize, usize)) -> (&mut Hub, &mut Subscriber) {
         let all = self.channels.get_mut(&channel).expect("the place is a subscriber's");
         (&mut self.hub, &mut all[index])
-    }
-}
-
-/// Where a reader is that was there and has read this.
-fn after(says: Says, before: Option<PublicationId>) -> Option<PublicationId> {
-    match says {
-        Says::Publication(id) => id.or(before),
-        Says::Notice => before,
-        Says::Gap(lost) => Some(lost.since),
     }
 }
 

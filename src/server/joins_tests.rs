@@ -514,7 +514,9 @@ fn a_session_is_not_held_by_a_channel_and_joins_it_when_it_is_ready_unless_it_ha
     for channel in ["b", "a", "c"] {
         running.publish(channel, channel);
     }
-    assert_eq!((text(&mut client), text(&mut client)), ("a".to_owned(), "c".to_owned()));
+    let mut heard = [text(&mut client), text(&mut client)];
+    heard.sort_unstable();
+    assert_eq!(heard, ["a", "c"], "each channel has its own order");
     tell(&mut client, "-a");
     tell(&mut client, "a");
     assert_eq!(running.engine.wanted(), [""; 0], "it is ready");
