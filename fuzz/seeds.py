@@ -753,6 +753,44 @@ def proxy_header():
     put("proxy_header", "planned-binary", b"\3\0" + bytes([0, 0, 0, 12, 0, 0]) + v4 + get)
 
 
+def redis_reply():
+    # The bounds (0: wide, 1: narrow), cuts, then the bytes of a connection.
+    def case(data, narrow=0, cuts=b"\1\3"):
+        return bytes([narrow, len(cuts)]) + cuts + data
+
+    shard = b"%2\r\n$5\r\nslots\r\n*2\r\n:0\r\n:16383\r\n$5\r\nnodes\r\n*1\r\n%1\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
+    cases = {
+        "hello": b"%3\r\n$6\r\nserver\r\n$5\r\nredis\r\n$5\r\nproto\r\n:3\r\n$7\r\nmodules\r\n*0\r\n",
+        "subscribed-and-opened": b">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*3\r\n$1\r\ne\r\n:7\r\n_\r\n",
+        "published": b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\n\r\n\0$3\r\n:1\r\n",
+        "fields": b"*4\r\n$2\r\ne1\r\n$-1\r\n$0\r\n\r\n$3\r\nabc\r\n",
+        "shards": b"*1\r\n" + shard,
+        "errors": b"-NOSCRIPT No matching script.\r\n!9\r\nERR a\r\nb\r\n-MOVED 1 :2\r\n",
+        "scalars": b"+\r\n_\r\n*-1\r\n#t\r\n#f\r\n,-inf\r\n,1.5e3\r\n(-12345678901234567890\r\n=5\r\ntxt:a\r\n~1\r\n:-9\r\n",
+        "attributes": b"|1\r\n+a\r\n*1\r\n:0\r\n*2\r\n|0\r\n:1\r\n|1\r\n+a\r\n+b\r\n:2\r\n",
+        "depth-8": b"*1\r\n" * 8 + b":1\r\n",
+        "depth-9": b"*1\r\n" * 9 + b":1\r\n",
+        "depth-bomb": b"*1\r\n" * 500,
+        "huge-list": b"*9223372036854775807\r\n",
+        "huge-map": b"%4611686018427387904\r\n",
+        "huge-text": b"$9223372036854775807\r\n",
+        "length-overflow": b"$18446744073709551616\r\n",
+        "length-negative": b"$-2\r\n",
+        "number-overflow": b":9223372036854775808\r\n",
+        "lf-alone": b"+OK\n:1\r\n",
+        "cr-inside": b"+a\rb\r\n",
+        "text-without-end": b"$3\r\nabcd\r\n",
+        "streamed": b"$?\r\n;4\r\nabcd\r\n;0\r\n",
+        "push-inside": b"*1\r\n>1\r\n+a\r\n",
+        "http": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    }
+    for name, data in cases.items():
+        put("redis_reply", name, case(data))
+    put("redis_reply", "narrow-text", case(b"$16\r\n0123456789abcdef\r\n$17\r\n", 1))
+    put("redis_reply", "narrow-reply", case(b"*5\r\n" + b"$16\r\n0123456789abcdef\r\n" * 5, 1))
+    put("redis_reply", "narrow-attributes", case(b"|0\r\n" * 40, 1))
+
+
 def tls_receive():
     # Version, cuts, the changed byte and how, the room of the socket, then steps.
     def case(steps, version=0, cuts=b"", change=(0, 0), room=0):
@@ -814,5 +852,5 @@ def stored_record():
         put("stored_record", name, data)
 
 
-for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, token, commands, batch, forwarded, proxy_header, stored_record, tls_receive):
+for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, token, commands, batch, forwarded, proxy_header, redis_reply, stored_record, tls_receive):
     target()

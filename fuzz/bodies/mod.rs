@@ -21,6 +21,7 @@ pub mod pusher_fallback;
 pub mod pusher_presence;
 pub mod pusher_rest;
 pub mod pusher_session;
+pub mod redis_reply;
 pub mod request;
 pub mod stored_record;
 #[cfg(feature = "tls")]

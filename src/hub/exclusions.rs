@@ -88,6 +88,11 @@ impl Excluded {
         self.frames.partition_point(|frame| frame.start < offset) as u64
     }
 
+    /// Whether one of them begins at `start`.
+    pub fn has(&self, start: u64) -> bool {
+        self.frames.binary_search_by_key(&start, |frame| frame.start).is_ok()
+    }
+
     /// How many bytes they have together.
     pub fn len(&self) -> u64 {
         self.len

@@ -5,8 +5,9 @@
 use bytes::Bytes;
 
 use super::exclusions::{Excluded, Exclusions};
+use super::positions::{Lost, Positions, Says};
 use super::readers::{Reader, Readers};
-use super::{Cursor, Log, PublicationId};
+use super::{Cursor, Gap, Log, PublicationId};
 
 /// A log and its readers.
 ///
@@ -28,8 +29,7 @@ pub struct Feed {
     readers: Readers,
     exclusions: Exclusions,
     unread_by: usize,
-    /// The newest publication that was appended or, if none was, that was there before; `None` if nobody has said.
-    pub newest: Option<PublicationId>,
+    positions: Positions,
     pub is_dirty: bool,
     /// The length under which the log is listed in `longest`.
     pub listed: usize,
@@ -56,20 +56,21 @@ impl Feed {
     /// it. Nothing is encoded if nobody else reads the log.
     pub fn append(
         &mut self,
+        says: Says,
         excluded: Option<u32>,
         shared: Option<&Bytes>,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> usize {
         let receivers = self.readers.len() - usize::from(excluded.is_some());
-        if receivers == 0 {
-            return 0;
-        }
         let start = self.log.head();
-        match shared {
-            Some(frame) => self.log.append_shared(frame),
-            None => self.log.append(encode),
+        if receivers > 0 {
+            match shared {
+                Some(frame) => self.log.append_shared(frame),
+                None => self.log.append(encode),
+            }
         }
-        // A form that cannot express the publication has nothing new to read.
+        self.positions.note(says, start, &self.log, self.unread_by == 0);
+        // A form that cannot express it has nothing new to read.
         if self.log.head() == start {
             return 0;
         }
@@ -147,17 +148,49 @@ impl Feed {
         self.log.lag(self.readers.get(slot).cursor)
     }
 
-    /// How many frames the reader has not begun and will read.
-    pub fn unread_frames(&self, slot: u32) -> u64 {
+    /// How many publications the reader has not begun and will read.
+    pub fn unread_publications(&self, slot: u32) -> u64 {
         let reader = self.readers.get(slot);
-        self.log.unread_frames(reader.cursor) - self.excluded(slot, reader).map_or(0, Excluded::count)
+        let unread =
+            self.log.unread_frames(reader.cursor) - self.excluded(slot, reader).map_or(0, Excluded::count);
+        if self.positions.is_plain() {
+            return unread;
+        }
+        unread - self.positions.notices(reader.cursor.offset(), self.log.head())
     }
 
     /// The last publication that is behind the reader: that it has read or begun, skipped, or found when it joined.
     pub fn position(&self, slot: u32) -> Option<PublicationId> {
-        let PublicationId { epoch, sequence } = self.newest?;
-        let unread = self.log.unread_frames(self.readers.get(slot).cursor);
-        Some(PublicationId { epoch, sequence: sequence.saturating_sub(unread) })
+        self.positions.of(self.readers.get(slot).cursor, &self.log)
+    }
+
+    /// The newest publication that was appended or, if none was, that was there before; `None` if nobody has said.
+    pub fn newest(&self) -> Option<PublicationId> {
+        self.positions.newest()
+    }
+
+    /// Says which publication is the newest, all earlier ones having been appended.
+    pub fn note_newest(&mut self, newest: PublicationId) {
+        self.positions.note_newest(newest, &self.log, self.unread_by == 0);
+    }
+
+    /// What the reader reads next up to a gap that is not the first thing; with that which is lost before it, and the
+    /// publication that it is after then. For readers that no publication excludes.
+    pub fn unread_to_gap(&self, slot: u32) -> (Option<Gap>, &[u8], Option<PublicationId>) {
+        let reader = self.readers.get(slot);
+        debug_assert!(!reader.steps_over(), "no publication excludes it");
+        let run = self.positions.run(reader.cursor, &self.log);
+        (run.gap, self.log.bytes(run.frames), run.next)
+    }
+
+    /// How many of the bytes before the reader are no publications that it will read: frames that it steps over, and notices.
+    pub fn other_len(&self, slot: u32) -> u64 {
+        let excluded_len = self.excluded_len(slot);
+        if self.positions.is_plain() {
+            return excluded_len;
+        }
+        let offset = self.readers.get(slot).cursor.offset();
+        excluded_len + self.positions.notices_len(offset, self.log.head(), &self.log)
     }
 
     /// How many bytes the reader has to step over.
@@ -215,32 +248,30 @@ impl Feed {
         }
     }
 
-    /// Whether the reader is more than `lag_max` bytes behind the head, and that by more than one frame: a reader with
-    /// only one to read is not late, however long that is. Frames that it steps over make it late once they alone are
-    /// more than `lag_max` bytes: else a reader that does not read, but publishes, could make the log grow for ever.
+    /// Whether the reader is more than `lag_max` bytes behind the head, and that by more than one publication: a reader with
+    /// only one to read is not late, however long that is. Frames that it steps over and notices make it late once they
+    /// alone are more than `lag_max` bytes: else a reader that does not read, but publishes, could make the log grow for
+    /// ever.
     pub fn is_lagged(&self, slot: u32, lag_max: u64) -> bool {
         let reader = self.readers.get(slot);
-        match self.excluded(slot, reader) {
-            None => self.log.is_lagged(reader.cursor, lag_max),
-            Some(excluded) => {
-                let unread = u64::from(reader.cursor.is_inside_frame()) + self.unread_frames(slot);
-                self.lag(slot) > lag_max && (unread > 1 || excluded.len() > lag_max)
-            }
+        if !reader.steps_over() && self.positions.is_plain() {
+            return self.log.is_lagged(reader.cursor, lag_max);
         }
+        let unread = || u64::from(reader.cursor.is_inside_frame()) + self.unread_publications(slot);
+        self.lag(slot) > lag_max && (unread() > 1 || self.other_len(slot) > lag_max)
     }
 
-    /// Skips the oldest frames until the reader is at most `lag_max` bytes behind the head, but not the newest one: how
-    /// many that it would have read.
-    pub fn skip_oldest(&mut self, slot: u32, lag_max: u64) -> u64 {
-        let reader = self.readers.get(slot);
-        let newest = self.newest(slot, reader, lag_max);
+    /// Skips the oldest frames until the reader is at most `lag_max` bytes behind the head, but not the newest publication:
+    /// how many that it would have read, and what gaps it would have been told of.
+    pub fn skip_oldest(&mut self, slot: u32, lag_max: u64) -> (u64, Option<Lost>) {
+        let newest = self.newest_kept(slot, lag_max);
         self.skip_to(slot, self.log.first_within(lag_max, newest))
     }
 
-    /// Skips all frames but the newest: how many that the reader would have read.
-    pub fn skip_to_newest(&mut self, slot: u32, lag_max: u64) -> u64 {
-        let reader = self.readers.get(slot);
-        self.skip_to(slot, self.newest(slot, reader, lag_max))
+    /// Skips all frames before the newest publication: how many publications that the reader would have read, and what gaps
+    /// it would have been told of.
+    pub fn skip_to_newest(&mut self, slot: u32, lag_max: u64) -> (u64, Option<Lost>) {
+        self.skip_to(slot, self.newest_kept(slot, lag_max))
     }
 
     /// Trims what every reader has read. Costs a walk over the readers, unless all of them have read everything.
@@ -249,7 +280,12 @@ impl Feed {
             return;
         }
         let slowest = self.readers.iter().map(|reader| reader.cursor.offset()).min();
-        self.log.trim(slowest.unwrap_or(self.log.head()));
+        self.trim_to(slowest.unwrap_or(self.log.head()));
+    }
+
+    fn trim_to(&mut self, offset: u64) {
+        self.log.trim(offset);
+        self.positions.trim(self.log.tail());
     }
 
     /// The frame at `start`, which is the newest, excludes the reader.
@@ -269,23 +305,43 @@ impl Feed {
         if reader.steps_over() { self.exclusions.get(slot) } else { None }
     }
 
-    /// Where the newest frame begins that is not skipped: the newest that the reader is to read, unless it has more
-    /// than `lag_max` bytes to step over after that. The log would keep these for as long as the reader does not read.
-    fn newest(&self, slot: u32, reader: &Reader, lag_max: u64) -> u64 {
-        let head = self.log.head();
+    /// Where the newest frame begins that is not skipped: the newest publication that the reader is to read, unless more than
+    /// `lag_max` bytes follow it, of frames that the reader steps over and of notices. The log would keep these for as long as
+    /// the reader does not read.
+    fn newest_kept(&self, slot: u32, lag_max: u64) -> u64 {
+        let (head, reader) = (self.log.head(), self.readers.get(slot));
+        if !self.positions.is_plain() {
+            return self.newest_among_notices(slot, reader, lag_max);
+        }
         let end = self.excluded(slot, reader).map_or(head, |excluded| excluded.trailing_start(head));
         if head - end > lag_max { head } else { self.log.newest_before(end) }
     }
 
-    fn skip_to(&mut self, slot: u32, offset: u64) -> u64 {
+    /// The same where some frames are notices. O(frames) that `lag_max` bytes have after the publication.
+    fn newest_among_notices(&self, slot: u32, reader: &Reader, lag_max: u64) -> u64 {
+        let (head, excluded) = (self.log.head(), self.excluded(slot, reader));
+        let mut end = head;
+        while end > reader.cursor.offset() && head - end <= lag_max {
+            let start = self.log.newest_before(end);
+            if !self.positions.is_notice(start) && !excluded.is_some_and(|excluded| excluded.has(start)) {
+                return start;
+            }
+            end = start;
+        }
+        self.log.first_within(lag_max, head)
+    }
+
+    fn skip_to(&mut self, slot: u32, offset: u64) -> (u64, Option<Lost>) {
         let reader = self.readers.get(slot);
         let before = reader.cursor;
         let (cursor, frames) = self.log.skip_to(before, offset);
         let stepped_over =
             self.excluded(slot, reader).map_or(0, |excluded| excluded.count_before(cursor.offset()));
-        let missed = frames - stepped_over;
+        let (from, to) = (before.offset(), cursor.offset());
+        let missed = frames - stepped_over - self.positions.notices(from, to);
+        let lost = self.positions.lost(from, to);
         self.move_reader(slot, before, cursor);
-        missed
+        (missed, lost)
     }
 
     /// Whether the reader has something to read then.
@@ -309,7 +365,7 @@ impl Feed {
         self.unread_by -= 1;
         if self.unread_by == 0 {
             debug_assert!(self.exclusions.is_empty(), "readers at the head have nothing to step over");
-            self.log.trim(self.log.head());
+            self.trim_to(self.log.head());
         }
     }
 }

@@ -22,8 +22,8 @@ pub struct HistoryLimits {
 
 /// The last publications of a channel.
 ///
-/// Invariants: sequences ascend without a hole, and the last is the channel's newest unless nothing is kept;
-/// `bytes` is the sum of the payloads' lengths.
+/// Invariants: sequences ascend without a hole, and the last is the channel's newest unless nothing is kept; times do not
+/// fall; `bytes` is the sum of the payloads' lengths.
 #[derive(Debug, Default)]
 pub struct History {
     kept: VecDeque<Kept>,
@@ -68,8 +68,9 @@ pub struct Gap {
 }
 
 impl History {
-    /// Adds the channel's newest publication, and drops what exceeds the limits then.
-    pub fn push(&mut self, publication: Arc<Publication>, now_ms: u64, limits: &HistoryLimits) {
+    /// Adds the channel's newest publication, which was made at `at_ms`, and drops what exceeds the limits then: the new one
+    /// too if it is too old. It counts as made not before the one before it, and not after now.
+    pub fn push(&mut self, publication: Arc<Publication>, at_ms: u64, now_ms: u64, limits: &HistoryLimits) {
         debug_assert!(
             self.newest().is_none_or(|newest| newest + 1 == publication.id.sequence),
             "history has no hole"
@@ -78,7 +79,8 @@ impl History {
             return;
         }
         self.bytes += publication.data.len() as u64;
-        self.kept.push_back(Kept { at_ms: now_ms, publication });
+        let at_ms = self.kept.back().map_or(0, |newest| newest.at_ms).max(at_ms.min(now_ms));
+        self.kept.push_back(Kept { at_ms, publication });
         self.expire(now_ms, limits);
     }
 
@@ -124,13 +126,13 @@ impl History {
         self.bytes
     }
 
-    /// When the oldest of the kept publications was added.
+    /// When the oldest of the kept publications was made.
     #[must_use]
     pub fn oldest_ms(&self) -> Option<u64> {
         self.kept.front().map(|oldest| oldest.at_ms)
     }
 
-    /// The kept publications that were added at this time or later, oldest first.
+    /// The kept publications that were made at this time or later, oldest first.
     pub fn since(&self, at_ms: u64) -> impl Iterator<Item = &Arc<Publication>> {
         let first = self.kept.partition_point(|kept| kept.at_ms < at_ms);
         self.kept.iter().skip(first).map(|kept| &kept.publication)
@@ -195,7 +197,7 @@ mod tests {
     fn history_of(count: u64) -> History {
         let mut history = History::default();
         for sequence in 1..=count {
-            history.push(publication(sequence, 10), 0, &LIMITS);
+            history.push(publication(sequence, 10), 0, 0, &LIMITS);
         }
         history
     }
@@ -249,18 +251,18 @@ mod tests {
     #[test]
     fn history_is_bounded_by_bytes_but_for_the_newest() {
         let mut history = history_of(1);
-        history.push(publication(2, 95), 0, &LIMITS);
+        history.push(publication(2, 95), 0, 0, &LIMITS);
         assert_eq!(resumed(&history, Position::Last(9), 2).0, [2]);
-        history.push(publication(3, 101), 0, &LIMITS);
+        history.push(publication(3, 101), 0, 0, &LIMITS);
         assert_eq!(resumed(&history, Position::Last(9), 3).0, [3]);
-        history.push(publication(4, 100), 0, &LIMITS);
+        history.push(publication(4, 100), 0, 0, &LIMITS);
         assert_eq!((resumed(&history, Position::Last(9), 4).0, history.bytes), (vec![4], 100));
     }
 
     #[test]
     fn history_is_bounded_by_age() {
         let mut history = history_of(1);
-        history.push(publication(2, 10), 600, &LIMITS);
+        history.push(publication(2, 10), 600, 600, &LIMITS);
         history.expire(999, &LIMITS);
         assert_eq!(resumed(&history, Position::Last(9), 2).0, [1, 2]);
         history.expire(1000, &LIMITS);
@@ -270,10 +272,35 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_late_is_as_old_as_it_was_made_and_no_older_than_what_came_before() {
+        let mut history = History::default();
+        history.push(publication(1, 10), 500, 900, &LIMITS);
+        history.push(publication(2, 10), 400, 900, &LIMITS);
+        history.push(publication(3, 10), 2000, 900, &LIMITS);
+        assert_eq!(history.kept.iter().map(|kept| kept.at_ms).collect::<Vec<_>>(), [500, 500, 900]);
+        history.expire(1499, &LIMITS);
+        assert_eq!(resumed(&history, Position::Last(9), 3).0, [1, 2, 3]);
+        history.expire(1500, &LIMITS);
+        assert_eq!(resumed(&history, Position::Last(9), 3).0, [3]);
+    }
+
+    #[test]
+    fn what_comes_when_it_is_too_old_already_is_not_kept_nor_is_anything_before_it() {
+        let mut history = History::default();
+        history.push(publication(1, 10), 0, 900, &LIMITS);
+        history.push(publication(2, 10), 100, 1100, &LIMITS);
+        assert!(history.is_empty());
+        let gap = Some(Gap { missed: Some(2) });
+        assert_eq!(resumed(&history, Position::After(id(0)), 2), (vec![], 2, gap));
+        history.push(publication(3, 10), 1000, 1100, &LIMITS);
+        assert_eq!(resumed(&history, Position::After(id(2)), 3), (vec![3], 2, None));
+    }
+
+    #[test]
     fn a_count_or_bytes_of_0_keep_nothing() {
         for limits in [HistoryLimits { count: 0, ..LIMITS }, HistoryLimits { bytes: 0, ..LIMITS }] {
             let mut history = History::default();
-            history.push(publication(1, 10), 0, &limits);
+            history.push(publication(1, 10), 0, 0, &limits);
             assert!(history.is_empty());
         }
     }

@@ -140,6 +140,18 @@ impl Log {
         (self.frames.len() - self.frames_before(cursor.offset)) as u64
     }
 
+    /// How many frames begin at or after `from` and before `to`. Costs O(log n) in the kept frames.
+    #[must_use]
+    pub fn frames_between(&self, from: u64, to: u64) -> u64 {
+        (self.frames_before(to).saturating_sub(self.frames_before(from))) as u64
+    }
+
+    /// Where the frame ends that begins at `start`.
+    #[must_use]
+    pub fn frame_end(&self, start: u64) -> u64 {
+        self.boundary_from(start + 1)
+    }
+
     /// The cursor after `len` more bytes have been read.
     #[must_use]
     pub fn advance(&self, cursor: Cursor, len: usize) -> Cursor {

@@ -10,6 +10,7 @@ mod growth;
 mod history;
 mod log;
 mod longest;
+mod positions;
 mod publication;
 mod readers;
 mod registry;
@@ -19,9 +20,10 @@ pub use channel::{ChannelName, InvalidChannelName};
 pub use growth::growth;
 pub use history::{Gap, History, HistoryLimits, Position, Resumption};
 pub use log::{Cursor, Log};
+pub use positions::{Lost, Says};
 pub use publication::{
-    Content, EventName, Frames, InvalidEventName, InvalidPublicationId, Ledger, Owner, Publication,
-    PublicationId, Published, Source, WireForm,
+    Content, EventName, Frames, Interruption, InvalidEventName, InvalidPublicationId, Ledger, Owner,
+    Publication, PublicationId, Published, Source, WireForm,
 };
 pub use registry::{Hub, Sending};
 pub use subscription::{LogId, Subscription};

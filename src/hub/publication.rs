@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::ChannelName;
+use super::{ChannelName, Gap};
 
 /// The longest event name, in characters: what every Pusher library allows.
 pub const EVENT_NAME_LEN_MAX: usize = 200;
@@ -72,6 +72,20 @@ pub enum Source {
     /// The protocol, which tells subscribers of each other. Only the Pusher forms and the live view can express it; it has
     /// no number of its own, and is not kept.
     Protocol,
+    /// The server, which tells subscribers what happens to their channel. It has no payload, and is not kept; its identifier
+    /// is that of the publication after which it goes on.
+    Notice(Interruption),
+}
+
+/// What happens to a channel whose publications come from other nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interruption {
+    /// Publications will never come.
+    Gap(Gap),
+    /// Publications may come late, and if so without a hole.
+    Paused,
+    /// Publications come at once again, after those that were late.
+    Resumed,
 }
 
 /// An owner of subscriptions among those of several hubs.
@@ -465,6 +479,13 @@ mod tests {
         {
             assert_eq!(text.parse::<PublicationId>(), Err(InvalidPublicationId), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_publication_is_no_larger_for_what_can_happen_to_a_channel() {
+        assert!(size_of::<Interruption>() <= 16, "{}", size_of::<Interruption>());
+        assert!(size_of::<Source>() <= 40, "{}", size_of::<Source>());
+        assert!(size_of::<Publication>() <= 224, "{}", size_of::<Publication>());
     }
 
     #[test]

@@ -10,7 +10,8 @@ use slab::Slab;
 
 use super::feed::Feed;
 use super::longest::Longest;
-use super::{ChannelName, LogId, PublicationId, Subscription, WireForm};
+use super::positions::{Lost, Says};
+use super::{ChannelName, Gap, LogId, PublicationId, Subscription, WireForm};
 
 /// The local channels. A log of a form exists while it has a subscriber, a channel while it has a log.
 #[derive(Debug, Default)]
@@ -21,12 +22,14 @@ pub struct Hub {
     /// Invariant: the bytes that all logs keep.
     log_bytes: usize,
     longest: Longest,
-    /// Publications appended to logs times the readers that those had, by form.
+    /// Publications and notices appended to logs times the readers that those had, by form.
     deliveries: [u64; WireForm::ALL.len()],
     /// Publications that readers skipped.
     passed_over: u64,
     /// Of these, the ones that were not reported to their owner yet. Most subscriptions skip nothing.
     missed: BTreeMap<Subscription, u64>,
+    /// Gaps whose frames readers skipped, and that were not reported either.
+    lost: BTreeMap<Subscription, Lost>,
 }
 
 #[derive(Debug)]
@@ -35,15 +38,15 @@ struct Channel {
     feeds: [Option<Box<Feed>>; WireForm::ALL.len()],
 }
 
-/// What is special about a publication that is appended.
+/// What is special about a publication, or a notice, that is appended.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sending<'a> {
     /// A subscription to the channel that steps over the frame: that of the sender.
     pub excluded: Option<Subscription>,
     /// The frame of [`WireForm::WebSocket`], if it is made and shared: a log that is empty need not copy it.
     pub frame: Option<&'a Bytes>,
-    /// The identifier, if it has one of its own.
-    pub id: Option<PublicationId>,
+    /// What it is.
+    pub says: Says,
 }
 
 impl Hub {
@@ -64,6 +67,7 @@ impl Hub {
     pub fn unsubscribe(&mut self, subscription: Subscription) {
         let LogId { channel, form } = subscription.log;
         self.missed.remove(&subscription);
+        self.lost.remove(&subscription);
         let is_last = self.change(subscription.log, |feed| {
             feed.leave(subscription.slot);
             feed.readers_len() == 0
@@ -108,7 +112,7 @@ impl Hub {
         mut encode: impl FnMut(WireForm, &mut Vec<u8>),
     ) {
         let Some(&channel) = self.names.get(name) else { return };
-        let Sending { excluded, frame, id } = sending;
+        let Sending { excluded, frame, says } = sending;
         assert!(
             excluded.is_none_or(|excluded| excluded.log.channel == channel),
             "an excluded subscription is one of the channel"
@@ -116,11 +120,12 @@ impl Hub {
         for form in WireForm::ALL {
             let Some(feed) = &mut self.channels[channel as usize].feeds[form.index()] else { continue };
             let excluded = excluded.filter(|excluded| excluded.log.form == form);
-            feed.newest = id.or(feed.newest);
+            // The Pusher protocol knows no positions: its own events are not told from publications there.
+            let says = if form.is_pusher() { Says::default() } else { says };
             let head_before = feed.log.head();
             let shared = frame.filter(|_| form == WireForm::WebSocket);
             let slot = excluded.map(|excluded| excluded.slot);
-            let receivers = feed.append(slot, shared, |out| encode(form, out));
+            let receivers = feed.append(says, slot, shared, |out| encode(form, out));
             if receivers == 0 {
                 continue;
             }
@@ -245,14 +250,22 @@ impl Hub {
         self.reading(subscription).lag(subscription.slot)
     }
 
-    /// How many publications the subscriber has not begun to read. One that excludes it does not count.
+    /// How many publications the subscriber has not begun to read. One that excludes it does not count, nor do notices.
     #[must_use]
     pub fn unread_publications(&self, subscription: Subscription) -> u64 {
-        self.reading(subscription).unread_frames(subscription.slot)
+        self.reading(subscription).unread_publications(subscription.slot)
+    }
+
+    /// What the subscriber reads next up to a gap that is not the first thing: what is lost before it, its bytes, and the
+    /// publication that the subscriber is after then. No publication may exclude it.
+    #[must_use]
+    pub fn unread_to_gap(&self, subscription: Subscription) -> (Option<Gap>, &[u8], Option<PublicationId>) {
+        self.reading(subscription).unread_to_gap(subscription.slot)
     }
 
     /// The last publication that is behind the subscriber: the last that it has read or begun to read, skipped, or found
-    /// when it joined. `None` unless the log's publications have been [`Sending::id`]s, or [`Hub::note_newest`] was called.
+    /// when it joined; after a gap that it has read or begun, the last that was lost. `None` unless the log's publications have had
+    /// identifiers, or [`Hub::note_newest`] was called.
     #[must_use]
     pub fn position(&self, subscription: Subscription) -> Option<PublicationId> {
         self.reading(subscription).position(subscription.slot)
@@ -262,12 +275,12 @@ impl Hub {
     /// be read. `None` as for [`Hub::position`].
     #[must_use]
     pub fn newest(&self, subscription: Subscription) -> Option<PublicationId> {
-        self.reading(subscription).newest
+        self.reading(subscription).newest()
     }
 
     /// Says which publication is the newest of the channel, all earlier ones having been appended.
     pub fn note_newest(&mut self, subscription: Subscription, newest: PublicationId) {
-        self.feed_mut(subscription.log).newest = Some(newest);
+        self.feed_mut(subscription.log).note_newest(newest);
     }
 
     /// Notes that the subscriber has read `len` more bytes.
@@ -283,14 +296,14 @@ impl Hub {
         self.change(subscription.log, |feed| feed.advance_within(subscription.slot, len_max))
     }
 
-    /// How many of the bytes that the subscriber is behind are those of publications that exclude it.
+    /// How many of the bytes that the subscriber is behind are those of publications that exclude it, and of notices.
     #[must_use]
-    pub fn excluded_len(&self, subscription: Subscription) -> u64 {
-        self.reading(subscription).excluded_len(subscription.slot)
+    pub fn other_len(&self, subscription: Subscription) -> u64 {
+        self.reading(subscription).other_len(subscription.slot)
     }
 
     /// Whether the subscriber is more than `lag_max` bytes behind, and that by more than one publication, or by
-    /// publications that exclude it.
+    /// publications that exclude it and notices.
     #[must_use]
     pub fn is_lagged(&self, subscription: Subscription, lag_max: u64) -> bool {
         self.reading(subscription).is_lagged(subscription.slot, lag_max)
@@ -300,24 +313,30 @@ impl Hub {
     /// started frame must have been read to its end. The number of skipped publications is added to
     /// [`Hub::take_missed`].
     pub fn skip_oldest(&mut self, subscription: Subscription, lag_max: u64) {
-        let missed = self.change(subscription.log, |feed| feed.skip_oldest(subscription.slot, lag_max));
-        self.note_missed(subscription, missed);
+        let skipped = self.change(subscription.log, |feed| feed.skip_oldest(subscription.slot, lag_max));
+        self.note_skipped(subscription, skipped);
     }
 
     /// Skips all but the newest publication. A started frame must have been read to its end. The number of skipped
     /// publications is added to [`Hub::take_missed`].
     ///
     /// The newest is skipped too if it is followed by more than `lag_max` bytes of publications that exclude the
-    /// subscriber, for these are kept until it has read the newest. The same holds for [`Hub::skip_oldest`].
+    /// subscriber and of notices, for these are kept until it has read the newest. The same holds for [`Hub::skip_oldest`].
     pub fn skip_to_newest(&mut self, subscription: Subscription, lag_max: u64) {
-        let missed = self.change(subscription.log, |feed| feed.skip_to_newest(subscription.slot, lag_max));
-        self.note_missed(subscription, missed);
+        let skipped = self.change(subscription.log, |feed| feed.skip_to_newest(subscription.slot, lag_max));
+        self.note_skipped(subscription, skipped);
     }
 
     /// How many publications were skipped since this was last called.
     #[must_use]
     pub fn take_missed(&mut self, subscription: Subscription) -> u64 {
         self.missed.remove(&subscription).unwrap_or(0)
+    }
+
+    /// What gaps the subscriber would have been told of by the frames that were skipped since this was last called.
+    #[must_use]
+    pub fn take_lost(&mut self, subscription: Subscription) -> Option<Lost> {
+        self.lost.remove(&subscription)
     }
 
     /// Trims what every subscriber of the log has read, and notes how much is left. Costs O(subscribers).
@@ -373,10 +392,13 @@ impl Hub {
         self.passed_over
     }
 
-    fn note_missed(&mut self, subscription: Subscription, missed: u64) {
+    fn note_skipped(&mut self, subscription: Subscription, (missed, lost): (u64, Option<Lost>)) {
         self.passed_over += missed;
         if missed > 0 {
             *self.missed.entry(subscription).or_default() += missed;
+        }
+        if let Some(lost) = lost {
+            self.lost.entry(subscription).and_modify(|before| *before = before.and(lost)).or_insert(lost);
         }
     }
 

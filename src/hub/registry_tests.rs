@@ -416,7 +416,7 @@ fn a_subscriber_that_publishes_and_does_not_read_is_lagged_by_its_own_publicatio
         publish_excluding(&mut hub, sender, "own");
     }
     hub.advance(other, 18);
-    assert_eq!([sender, other].map(|one| hub.excluded_len(one)), [15, 0]);
+    assert_eq!([sender, other].map(|one| hub.other_len(one)), [15, 0]);
     assert!(!hub.is_lagged(sender, 15));
     assert!(hub.is_lagged(sender, 14), "the log keeps 18 bytes for it");
     hub.skip_to_newest(sender, 14);
@@ -473,7 +473,7 @@ fn a_subscriber_is_after_what_it_has_begun_skipped_or_found() {
     assert_eq!(hub.position(reader), None);
     hub.note_newest(reader, id(4));
     for sequence in 5..=8 {
-        let sending = Sending { id: Some(id(sequence)), ..Sending::default() };
+        let sending = Sending { says: Says::Publication(Some(id(sequence))), ..Sending::default() };
         hub.append_with("a", sending, |_, out| out.extend_from_slice(b"xy"));
     }
     assert_eq!(hub.position(reader), Some(id(4)));

@@ -132,6 +132,9 @@ errors! {
     /// This channel needs no signature, and the server's rules do not let everybody read it.
     [null "AuthError" 403] NotOpen(channel: String)
         "{channel} is not open to everybody: the server's --auth says so; use private-{channel}, with a signature of the app's"
+    /// This channel cannot be reached at this time: what all nodes of the server share is away.
+    [null "Unavailable" 503] Unavailable(channel: String)
+        "The channel {channel} cannot be reached at this time: subscribe again in a second"
     /// A limit of the app's is reached.
     [null "LimitReached" 4004] LimitReached(limit: Limit) "{limit}"
     /// The connection has subscribed to this channel already.
@@ -273,6 +276,7 @@ mod tests {
             (Error::UserInfoTooLarge(2, 1), None),
             (Error::NotTheUser(text()), None),
             (Error::NotOpen(text()), None),
+            (Error::Unavailable(text()), None),
             (Error::LimitReached(Limit::Members(100)), None),
             (Error::Existing(text()), None),
             (Error::NotSubscribed(text()), None),

@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::http::{self, StreamEvent};
-use crate::hub::{Content, Gap, Publication, PublicationId, Source, WireForm};
+use crate::hub::{Content, Gap, Interruption, Publication, PublicationId, Source, WireForm};
 use crate::pusher::event::{Data, channel_event};
 use crate::pusher::fallback;
+use crate::server::clock::millis;
 use crate::ws::{self, Deflater, Opcode, WINDOW_BITS_MAX};
 
 /// The subprotocol whose frames are envelopes.
@@ -37,6 +38,8 @@ pub const STREAM_RETRY_MS: u64 = 2000;
 pub struct Encoder {
     level: u32,
     deflate_len_min: u64,
+    /// How often the server says that it is alive, at least.
+    idle_ms: u64,
     /// By window bits, each created on first use. All but the last are for the echo: publications are compressed once for
     /// all subscribers, with the largest window.
     deflaters: [Option<Deflater>; WINDOW_BITS_MAX as usize + 1],
@@ -46,13 +49,16 @@ impl Encoder {
     /// As configured.
     pub fn new(config: &Config) -> Self {
         let (level, deflate_len_min) = (config.deflate_level, config.deflate_min);
-        Self { level, deflate_len_min, deflaters: Default::default() }
+        let idle_ms = millis(config.idle_timeout).max(1);
+        Self { level, deflate_len_min, idle_ms, deflaters: Default::default() }
     }
 
-    /// Appends the publication in `form`; nothing if the form cannot express it.
+    /// Appends the publication, or what happens to its channel, in `form`; nothing if the form cannot express it.
     pub fn publication(&mut self, publication: &Publication, form: WireForm, out: &mut Vec<u8>) {
-        if publication.source == Source::Protocol && !form.has_protocol_events() {
-            return;
+        match publication.source {
+            Source::Protocol if !form.has_protocol_events() => return,
+            Source::Notice(happens) => return self.interruption(happens, publication, form, out),
+            Source::Publisher | Source::Client { .. } | Source::Protocol => {}
         }
         let opcode = opcode(publication.content);
         let frame = match form {
@@ -118,6 +124,19 @@ impl Encoder {
         out.extend_from_slice(frame);
     }
 
+    fn interruption(&self, happens: Interruption, at: &Publication, form: WireForm, out: &mut Vec<u8>) {
+        let said = match happens {
+            // The poll is answered with its gap beside the messages: the frame has it answered, and is not a part of that.
+            Interruption::Gap(_) if form.is_long_poll() => return out.push(b','),
+            Interruption::Gap(gap) => Notice::Gap { gap, since: at.id, idle_ms: self.idle_ms },
+            Interruption::Paused => Notice::Paused,
+            Interruption::Resumed => Notice::Resumed,
+        };
+        let watched = form.is_watching().then(|| at.channel.watched());
+        let channel = watched.as_ref().map_or(at.channel.local(), |watched| watched.as_str());
+        notice(said, form, Some(channel), out);
+    }
+
     /// Appends a message for a client that inflates with this window: compressed if that makes it smaller.
     pub fn message(&mut self, opcode: Opcode, payload: &[u8], window_bits: u8, out: &mut Vec<u8>) {
         match self.deflate(payload, window_bits) {
@@ -159,6 +178,10 @@ pub enum Notice {
     Gap { gap: Gap, since: PublicationId, idle_ms: u64 },
     /// The subscriber lagged, and that number of publications was skipped.
     Lagged(u64),
+    /// Publications may come late from now on.
+    Paused,
+    /// Publications come at once again, after those that were late.
+    Resumed,
     /// The server is alive; it says so at least every `idle_ms`.
     Alive { idle_ms: u64 },
 }
@@ -169,6 +192,8 @@ impl Notice {
             Self::Subscribed { .. } => "fanfare:subscribed",
             Self::Gap { .. } => "fanfare:gap",
             Self::Lagged(_) => "fanfare:lagged",
+            Self::Paused => "fanfare:paused",
+            Self::Resumed => "fanfare:resumed",
             Self::Alive { .. } => "fanfare:alive",
         }
     }
@@ -180,20 +205,29 @@ impl Notice {
             Self::Subscribed { since, .. } => format!(r#"{{"since":"{since}"}}"#),
             Self::Gap { gap, since, .. } => format!(r#"{{"missed":{},"since":"{since}"}}"#, missed(gap)),
             Self::Lagged(missed) => format!(r#"{{"missed":{missed}}}"#),
+            Self::Paused | Self::Resumed => "{}".to_owned(),
             Self::Alive { idle_ms } => format!(r#"{{"idle":{idle_ms}}}"#),
         }
     }
 
-    /// The same as an envelope, with the name of the channel for readers of several.
+    /// The same as an envelope, with the name of the channel for readers of several. Those are told the idle time of their
+    /// connection, and not of each channel.
     pub fn envelope(self, channel: Option<&str>) -> String {
-        let event = self.event();
+        let (event, has_channel) = (self.event(), channel.is_some());
         let channel = channel.map_or_else(String::new, |name| format!(r#","channel":"{name}""#));
         let data = match self {
-            Self::Subscribed { since, idle_ms } => format!(r#"{{"since":"{since}","idle":{idle_ms}}}"#),
-            Self::Gap { gap, since, idle_ms } => {
+            Self::Subscribed { since, idle_ms } if !has_channel => {
+                format!(r#"{{"since":"{since}","idle":{idle_ms}}}"#)
+            }
+            Self::Gap { gap, since, idle_ms } if !has_channel => {
                 format!(r#"{{"missed":{},"since":"{since}","idle":{idle_ms}}}"#, missed(gap))
             }
-            Self::Lagged(_) | Self::Alive { .. } => self.data(),
+            Self::Subscribed { .. }
+            | Self::Gap { .. }
+            | Self::Lagged(_)
+            | Self::Paused
+            | Self::Resumed
+            | Self::Alive { .. } => self.data(),
         };
         format!(r#"{{"event":"{event}"{channel},"data":{data}}}"#)
     }
@@ -231,12 +265,12 @@ pub fn notice(notice: Notice, form: WireForm, channel: Option<&str>, out: &mut V
     }
 }
 
-/// The first notice of a stream also has the time before a reconnect and the client's position, which a browser sends back
-/// when it reconnects, even if no publication came.
+/// The first notice of a stream, and a gap, also has the time before a reconnect and the client's position, which a browser
+/// sends back when it reconnects, even if no publication came.
 fn stream_notice(notice: Notice, name: Option<&str>, data: &str, out: &mut Vec<u8>) {
     let since = match notice {
         Notice::Subscribed { since, .. } | Notice::Gap { since, .. } => Some(since.to_string()),
-        Notice::Lagged(_) | Notice::Alive { .. } => None,
+        Notice::Lagged(_) | Notice::Paused | Notice::Resumed | Notice::Alive { .. } => None,
     };
     let retry_ms = since.is_some().then_some(STREAM_RETRY_MS);
     // Without envelopes there is no `fanfare:subscribed`: the identifier says the same.
@@ -368,7 +402,7 @@ fn pusher_event(publication: &Publication) -> String {
     let name = publication.event.as_ref().map(|event| event.as_str());
     let user_id = match &publication.source {
         Source::Client { user_id, .. } => user_id.as_deref(),
-        Source::Publisher | Source::Protocol => None,
+        Source::Publisher | Source::Protocol | Source::Notice(_) => None,
     };
     let mut out = Vec::with_capacity(publication.data.len() + 96);
     match (publication.content, &publication.source) {
@@ -442,7 +476,8 @@ fn live_record(publication: &Publication) -> Vec<u8> {
     out.pop();
     match &publication.source {
         Source::Publisher => out.extend_from_slice(br#","source":"publisher"}"#),
-        Source::Protocol => out.extend_from_slice(br#","source":"protocol"}"#),
+        // What happens to the channel is told as a notice, which has no record.
+        Source::Protocol | Source::Notice(_) => out.extend_from_slice(br#","source":"protocol"}"#),
         Source::Client { user_id, socket_id } => {
             out.extend_from_slice(br#","source":"client","socket_id":"#);
             push_json(&mut out, &**socket_id);
@@ -672,6 +707,90 @@ mod tests {
         let mut out = Vec::new();
         notice(said, form, Some("a"), &mut out);
         String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// What is appended to a log of the form when that happens to the channel `news` of the space `7`, after `a-3`.
+    fn interrupted(happens: Interruption, form: WireForm) -> String {
+        let channel = ChannelName::new("news").unwrap().in_space("7");
+        let source = Source::Notice(happens);
+        let publication = Publication { channel, id: SINCE, source, ..Publication::test(3, "") };
+        String::from_utf8_lossy(&rendered(&publication, form)).into_owned()
+    }
+
+    const LOST: Interruption = Interruption::Gap(Gap { missed: Some(2) });
+
+    #[test]
+    fn a_gap_among_publications_is_told_as_one_at_the_beginning_is() {
+        let frame = "\u{fffd}F{\"event\":\"fanfare:gap\",\"data\":{\"missed\":2,\"since\":\"a-3\",\"idle\":30000}}";
+        for form in [WireForm::Envelope, WireForm::EnvelopeDeflate] {
+            assert_eq!(interrupted(LOST, form), frame, "{form:?}");
+        }
+        let block = "retry: 2000\nid: a-3\nevent: fanfare:gap\ndata: {\"missed\":2,\"since\":\"a-3\"}\n\n";
+        assert_eq!(interrupted(LOST, WireForm::EventStream), format!("49\r\n{block}\r\n"));
+        let data = "{\"event\":\"fanfare:gap\",\"data\":{\"missed\":null,\"since\":\"a-3\",\"idle\":30000}}";
+        let unknown = Interruption::Gap(Gap { missed: None });
+        assert_eq!(
+            interrupted(unknown, WireForm::EventStreamEnvelope),
+            format!("65\r\nretry: 2000\nid: a-3\ndata: {data}\n\n\r\n")
+        );
+    }
+
+    #[test]
+    fn readers_of_several_channels_are_told_of_which_a_gap_is_as_the_answer_to_their_command_tells_it() {
+        let told = |channel| {
+            format!(
+                "{{\"event\":\"fanfare:gap\",\"channel\":\"{channel}\",\"data\":{{\"missed\":2,\"since\":\"a-3\"}}}}"
+            )
+        };
+        for form in [WireForm::NamedEnvelope, WireForm::NamedEnvelopeDeflate] {
+            assert_eq!(interrupted(LOST, form), format!("\u{fffd}J{}", told("news")), "{form:?}");
+        }
+        let chunk = format!("52\r\ndata: {}\n\n\r\n", told("news"));
+        assert_eq!(interrupted(LOST, WireForm::NamedEventStream), chunk);
+        let watched = "@fanfare.watch/7/news";
+        assert_eq!(interrupted(LOST, WireForm::LiveView), format!("\u{fffd}[{}", told(watched)));
+        assert_eq!(
+            interrupted(LOST, WireForm::LiveViewStream),
+            format!("63\r\ndata: {}\n\n\r\n", told(watched))
+        );
+    }
+
+    #[test]
+    fn a_pause_and_its_end_are_told_without_a_position() {
+        for (happens, event) in
+            [(Interruption::Paused, "fanfare:paused"), (Interruption::Resumed, "fanfare:resumed")]
+        {
+            let said = |channel| format!("{{\"event\":\"{event}\"{channel},\"data\":{{}}}}");
+            let named = said(",\"channel\":\"news\"");
+            let framed = |text: &str| format!("\u{fffd}{}{text}", char::from(text.len() as u8));
+            let chunk = |text: &str| format!("{:x}\r\n{text}\n\n\r\n", text.len() + 2);
+            assert_eq!(interrupted(happens, WireForm::Envelope), framed(&said("")));
+            assert_eq!(interrupted(happens, WireForm::NamedEnvelope), framed(&named));
+            assert_eq!(
+                interrupted(happens, WireForm::EventStream),
+                chunk(&format!("event: {event}\ndata: {{}}"))
+            );
+            assert_eq!(
+                interrupted(happens, WireForm::EventStreamEnvelope),
+                chunk(&format!("data: {}", said("")))
+            );
+            assert_eq!(
+                interrupted(happens, WireForm::NamedEventStream),
+                chunk(&format!("data: {named}"))
+            );
+        }
+    }
+
+    #[test]
+    fn a_form_without_notices_says_nothing_of_what_happens_to_its_channel_and_a_poll_is_woken_by_a_gap() {
+        for form in WireForm::ALL {
+            let is_mute = form.is_pusher() || matches!(form, WireForm::WebSocket | WireForm::WebSocketDeflate);
+            assert_eq!(interrupted(LOST, form).is_empty(), is_mute, "{form:?}");
+            for happens in [Interruption::Paused, Interruption::Resumed] {
+                let said = interrupted(happens, form);
+                assert_eq!(said.is_empty(), is_mute || form.is_long_poll(), "{form:?}");
+            }
+        }
     }
 
     const SINCE: PublicationId = PublicationId { epoch: 0xa, sequence: 3 };

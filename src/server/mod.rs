@@ -25,6 +25,7 @@ mod lock;
 mod metrics;
 mod outbound;
 mod placement;
+mod redis;
 mod sessions;
 mod shared;
 mod start;
@@ -57,4 +58,10 @@ pub mod bare_tls {
     pub use crate::server::connection::tls::{Arrival, Progress, Sealing, TlsLayer};
     pub use crate::server::tls::Session;
     pub use crate::server::tls::received::{Ending, Fault, FaultKind, Handshake, Version};
+}
+
+/// What reads the replies of Redis, without a connection: for fuzz targets. It may change at any time.
+#[doc(hidden)]
+pub mod bare_redis {
+    pub use crate::server::redis::resp::{Bounds, Decoder, Malformed, Reply};
 }

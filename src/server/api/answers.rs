@@ -5,6 +5,7 @@
 use crate::http::{Response, Status};
 use crate::hub::Published;
 use crate::server::broker::answer::{NotPublished, Receipt};
+use crate::server::broker::engine::waiting::Unavailable;
 
 /// The answer to a publication: `{"id":…,"subscribers":N}`.
 pub fn published(receipt: Receipt) -> Response {
@@ -27,6 +28,11 @@ pub fn not_published(why: NotPublished) -> Response {
         ),
         NotPublished::KeyReused => key_reused(),
     }
+}
+
+/// The answer to a request whose channel cannot be joined at this time.
+pub fn unready(unavailable: Unavailable) -> Response {
+    Response::text(Status::SERVICE_UNAVAILABLE, &unavailable.to_string()).header("Retry-After", "1")
 }
 
 /// The answer to a key that was used for another publication.

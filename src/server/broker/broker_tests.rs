@@ -8,6 +8,7 @@ use mio::{Events, Poll, Token};
 use super::*;
 use crate::config::{Config, Glob};
 use crate::hub::Gap;
+use crate::server::broker::arrivals::{Arrival, Departure};
 use crate::server::broker::activity::SHOWN_AT_REST_MAX;
 use crate::server::broker::channel::RETENTION_MS;
 use crate::server::broker::idempotency::KEY_WINDOW_MS;

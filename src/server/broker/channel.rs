@@ -46,10 +46,23 @@ pub struct ChannelState {
     pub presence: Option<Box<Presence>>,
     /// Whether a program is told of its publications.
     pub is_tapped: bool,
+    /// How it stands with the engine of many nodes.
+    pub engagement: Engagement,
     /// When it last had a publication or lost a subscriber.
     pub used_at: Millis,
     /// Its numbers in the shard's lists.
     pub listed: Listed,
+}
+
+/// How a channel stands with an engine that many nodes share. Without one, nothing of it is ever so.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Engagement {
+    /// Whether the engine delivers here what is published to it, so that it can be joined. It is known while that is so.
+    pub is_engaged: bool,
+    /// Whether somebody was told that it can be joined since the engine last wanted to let go of it.
+    pub is_expected: bool,
+    /// Whether the engine was told that the number of subscribers has changed, and has not looked at it since.
+    pub is_count_told: bool,
 }
 
 /// The numbers under which a channel is listed.
@@ -87,6 +100,7 @@ impl ChannelState {
             audience: None,
             presence: None,
             is_tapped: false,
+            engagement: Engagement::default(),
             used_at: Millis::default(),
             listed: Listed::default(),
         }
@@ -111,7 +125,7 @@ impl ChannelState {
     pub fn is_unused(&self, now: Millis) -> bool {
         let is_over = self.sequence == 0 || now.0 >= self.used_at.0 + RETENTION_MS;
         let is_empty = self.history.is_empty() && self.keys.is_empty() && self.has_nobody();
-        !self.has_readers() && is_over && is_empty
+        !self.has_readers() && is_over && is_empty && !self.engagement.is_engaged
     }
 
     /// When something of it expires next, or the channel itself.
@@ -122,9 +136,9 @@ impl ChannelState {
         let presence = self.presence.as_ref().map(|presence| presence.due()).filter(|&due| due != UNLISTED);
         match history.into_iter().chain(keys).chain(audience).chain(presence).min() {
             Some(due) => due,
-            // Who reads the companion keeps it.
-            None if !self.has_readers() && self.presence.is_none() => self.used_at.0 + RETENTION_MS,
-            None => UNLISTED,
+            // Who reads the companion keeps it, and so does an engine of many nodes.
+            None if self.has_readers() || self.presence.is_some() || self.engagement.is_engaged => UNLISTED,
+            None => self.used_at.0 + RETENTION_MS,
         }
     }
 
@@ -141,7 +155,7 @@ impl ChannelState {
             return at.0;
         }
         let is_idle = !self.has_readers() && self.keys.is_empty() && self.has_nobody();
-        if is_idle { self.used_at.0 } else { UNLISTED }
+        if is_idle && !self.engagement.is_engaged { self.used_at.0 } else { UNLISTED }
     }
 
     /// Whether nothing is kept of its subscribers.

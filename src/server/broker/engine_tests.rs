@@ -6,7 +6,8 @@ use mio::{Poll, Token};
 
 use super::*;
 use crate::config::Config;
-use crate::hub::Gap;
+use crate::hub::{Gap, Interruption, Resumption, Source};
+use crate::server::broker::arrivals::Arrival;
 use crate::server::broker::answer::Reply;
 use crate::server::broker::engine::held::{EPOCH, Held};
 use crate::server::broker::mailbox::mailboxes;
@@ -19,7 +20,9 @@ fn broker() -> (Broker, Arc<Held>, Vec<Poll>) {
     let engine = Arc::new(Held::default());
     let retention = Retention::new(&Config::default());
     let remote = Engine::Remote(engine.clone());
-    (Broker::new(mailboxes(&polls, Token(0)).unwrap(), 100, retention, remote), engine, polls)
+    let broker = Broker::new(mailboxes(&polls, Token(0)).unwrap(), 100, retention, remote);
+    engine.begin(&broker, &name(), NOW);
+    (broker, engine, polls)
 }
 
 fn name() -> ChannelName {
@@ -156,16 +159,140 @@ fn a_channel_that_only_failed_publications_named_is_removed_in_time() {
     assert_eq!((broker.channels_len(), broker.held_len()), (0, 0));
 }
 
+fn id(epoch: u64, sequence: u64) -> PublicationId {
+    PublicationId { epoch, sequence }
+}
+
+/// What the loops have been told happens to the channel, and after which publication.
+fn interruptions(broker: &Broker, loop_index: usize) -> Vec<(Interruption, PublicationId)> {
+    let mut taken = Default::default();
+    broker.mailbox(loop_index).take_publications(usize::MAX, &mut taken);
+    let notices = taken.iter().filter_map(|publication| match publication.source {
+        Source::Notice(happens) => Some((happens, publication.id)),
+        Source::Publisher | Source::Client { .. } | Source::Protocol => None,
+    });
+    notices.collect()
+}
+
 #[test]
-fn a_number_under_another_epoch_begins_the_channel_anew() {
+fn a_channel_begins_where_the_engine_says() {
+    let (broker, _, _polls) = broker();
+    broker.begin(&name(), id(EPOCH, 41), NOW);
+    assert_eq!(kept(&broker, Position::After(id(EPOCH, 41))), (vec![], None));
+    broker.deliver(broker.publication(draft("x"), id(EPOCH, 42)), NOW, NOW);
+    assert_eq!(kept(&broker, Position::After(id(EPOCH, 41))), (vec![42], None));
+    assert_eq!(kept(&broker, Position::After(id(EPOCH, 40))), (vec![42], Some(Gap { missed: Some(1) })));
+}
+
+#[test]
+fn a_gap_forgets_what_is_kept_and_the_channel_goes_on_after_it() {
+    let (broker, engine, _polls) = broker();
+    for request in 1..=3 {
+        publish(&broker, "x", request);
+        engine.release(&broker, NOW);
+    }
+    engine.gap(&broker, &name(), Gap { missed: Some(4) }, id(EPOCH, 7), NOW);
+    assert_eq!(kept(&broker, Position::Last(9)), (vec![], None));
+    publish(&broker, "y", 4);
+    engine.release(&broker, NOW);
+    for (position, missed) in [(7, None), (3, Some(4)), (1, Some(6))] {
+        let gap = missed.map(|missed| Gap { missed: Some(missed) });
+        assert_eq!(kept(&broker, Position::After(id(EPOCH, position))), (vec![8], gap), "{position}");
+    }
+}
+
+#[test]
+fn after_a_gap_into_another_epoch_nobody_of_the_old_one_is_told_how_many_are_lost() {
     let (broker, engine, _polls) = broker();
     publish(&broker, "x", 1);
     engine.release(&broker, NOW);
-    let before = PublicationId { epoch: EPOCH, sequence: 1 };
-    let id = PublicationId { epoch: EPOCH + 1, sequence: 1 };
-    broker.deliver(broker.publication(draft("y"), id), NOW);
-    assert_eq!(kept(&broker, Position::After(before)), (vec![1], Some(Gap { missed: None })));
-    assert_eq!(kept(&broker, Position::After(id)), (vec![], None));
+    engine.gap(&broker, &name(), Gap { missed: None }, id(EPOCH + 1, 0), NOW);
+    publish(&broker, "y", 2);
+    engine.release(&broker, NOW);
+    let lost = Some(Gap { missed: None });
+    assert_eq!(kept(&broker, Position::After(id(EPOCH, 1))), (vec![1], lost));
+    assert_eq!(kept(&broker, Position::After(id(EPOCH, 0))), (vec![1], lost), "also not at its beginning");
+    assert_eq!(kept(&broker, Position::After(id(EPOCH + 1, 0))), (vec![1], None));
+}
+
+#[test]
+fn the_beginning_of_an_epoch_that_the_engine_drew_is_never_taken_for_that_of_a_later_one() {
+    let (broker, _, _polls) = broker();
+    // The epochs of a single node count up from 100: 150 would be one of a channel that was removed.
+    broker.begin(&name(), id(200, 0), NOW);
+    assert_eq!(kept(&broker, Position::After(id(150, 0))), (vec![], Some(Gap { missed: None })));
+}
+
+#[test]
+fn loops_with_readers_are_told_of_a_gap_a_pause_and_its_end_in_their_order() {
+    let (broker, engine, _polls) = broker();
+    broker.subscribe(&name(), Arrival::test(1), Position::Now, NOW, Some, |_| ());
+    broker.pause(&name());
+    engine.gap(&broker, &name(), Gap { missed: Some(2) }, id(EPOCH, 2), NOW);
+    broker.resume(&name());
+    let told = [
+        (Interruption::Paused, id(EPOCH, 0)),
+        (Interruption::Gap(Gap { missed: Some(2) }), id(EPOCH, 2)),
+        (Interruption::Resumed, id(EPOCH, 2)),
+    ];
+    assert_eq!((interruptions(&broker, 0), interruptions(&broker, 1)), (vec![], told.to_vec()));
+    assert_eq!(broker.held_len(), Broker::held_len(&self::broker().0), "what was told is not kept");
+}
+
+#[test]
+fn a_channel_that_is_not_known_is_not_begun_to_be_paused() {
+    let (broker, _, _polls) = broker();
+    broker.pause(&ChannelName::new("b").unwrap());
+    assert_eq!(broker.channels_len(), 1);
+}
+
+#[test]
+fn a_gap_makes_new_pusher_clients_miss_the_event_that_was_cached() {
+    let (broker, engine, _polls) = broker();
+    let name = ChannelName::new("cache-a").unwrap();
+    engine.begin(&broker, &name, NOW);
+    assert_eq!(broker.publish(Draft::text("cache-a", "x").unwrap(), Waiter::Nobody, NOW), Publishing::Awaited);
+    engine.release(&broker, NOW);
+    let held_len = broker.held_len();
+    engine.gap(&broker, &name, Gap { missed: Some(1) }, id(EPOCH, 2), NOW);
+    assert!(broker.held_len() < held_len, "neither the history nor the cache keeps it");
+    let cached = lock(broker.shard("cache-a")).channels[&name].audience.as_ref().and_then(|it| it.cached_at());
+    assert_eq!(cached, None);
+}
+
+#[test]
+fn what_is_delivered_late_is_as_old_as_the_engine_says_and_expires_with_that() {
+    let (broker, _, _polls) = broker();
+    let age_ms = Retention::new(&Config::default()).of("a").age_ms;
+    let now = Millis(NOW.0 + 2 * age_ms);
+    let deliver = |sequence, at| {
+        broker.deliver(broker.publication(draft("x"), id(EPOCH, sequence)), Millis(at), now);
+    };
+    broker.subscribe(&name(), Arrival::test(0), Position::Now, NOW, Some, |_| ());
+    deliver(1, NOW.0);
+    assert_eq!(taken(&broker, 0), [(1, b"x".to_vec())], "too old to be kept, and delivered");
+    deliver(2, now.0 - age_ms + 10);
+    deliver(3, now.0 - age_ms + 5);
+    deliver(4, now.0 + 1000);
+    broker.sweep(now);
+    assert_eq!(broker.due_at(), Some(Millis(now.0 + 10)));
+    broker.sweep(Millis(now.0 + 9));
+    assert_eq!(kept_at(&broker, Millis(now.0 + 9)), [2, 3, 4]);
+    broker.sweep(Millis(now.0 + 10));
+    assert_eq!(kept_at(&broker, Millis(now.0 + 10)), [4], "no time in a history is before that ahead of it");
+    broker.sweep(Millis(now.0 + age_ms));
+    assert_eq!(kept_at(&broker, Millis(now.0 + age_ms)), Vec::<u64>::new(), "nor after that at which it came");
+}
+
+/// What is kept at a time.
+fn kept_at(broker: &Broker, now: Millis) -> Vec<u64> {
+    let mut kept = Vec::new();
+    let note = |resumption: Resumption| {
+        kept = resumption.publications.iter().map(|publication| publication.id.sequence).collect();
+        None::<()>
+    };
+    broker.subscribe(&name(), Arrival::test(0), Position::Last(9), now, note, |_| ());
+    kept
 }
 
 #[test]

@@ -121,6 +121,7 @@ impl Broker {
         let subscribed = join();
         state.readers[joiner.owner.hub] += 1;
         let subscribers = state.subscribers_len();
+        self.tell_engine_count(state, name);
         let (mut is_new_member, mut members) = (false, None);
         if let Some(member) = joiner.member {
             let audience = state.audience();
@@ -151,6 +152,7 @@ impl Broker {
         let Shard { channels, lists, .. } = &mut *shard;
         let state = channels.get_mut(name).expect("a channel is known while it has a subscriber");
         state.readers[leaver.owner.hub] -= 1;
+        self.tell_engine_count(state, name);
         state.used_at = now;
         let mut is_member_gone = false;
         if let Some(user_id) = leaver.member_id {

@@ -1,5 +1,5 @@
-//! What other threads hand to a loop: publications, answers to publishers, verdicts of the backend, orders to connections and
-//! accepted sockets; and the loop's waker.
+//! What other threads hand to a loop: publications, answers to publishers and to those who join, verdicts of the backend,
+//! orders to connections and accepted sockets; and the loop's waker.
 //!
 //! A mailbox keeps the order in which it was filled; the order of publications is the broker's.
 
@@ -15,6 +15,7 @@ use crate::backend::{Decision, QuestionId};
 use crate::hub::Publication;
 use crate::server::broker::answer::PublishAnswer;
 use crate::server::broker::calls::{CALLS_LEN_MAX, Call, Congested};
+use crate::server::broker::engine::waiting::JoinAnswer;
 use crate::server::broker::memory::publication_len;
 use crate::server::limits::Seat;
 use crate::server::lock::lock;
@@ -75,6 +76,7 @@ struct Others {
     orders: Vec<Order>,
     calls: Vec<Call>,
     verdicts: Vec<Verdict>,
+    prepared: Vec<JoinAnswer>,
 }
 
 /// What the backend has decided for a connection.
@@ -199,6 +201,12 @@ impl Mailbox {
         self.wake();
     }
 
+    /// Adds the answer to one of the loop's connections whether channels can be joined, and wakes the loop.
+    pub fn answer_join(&self, answer: JoinAnswer) {
+        lock(&self.others).prepared.push(answer);
+        self.wake();
+    }
+
     /// Whether publishers have to wait until the loop has taken what is here.
     pub fn is_congested(&self) -> bool {
         self.publication_bytes.load(Ordering::Relaxed) > MAILBOX_BYTES_MAX
@@ -245,6 +253,11 @@ impl Mailbox {
     /// Takes the verdicts for the loop's connections, in the order in which they were added.
     pub fn take_verdicts(&self) -> Vec<Verdict> {
         std::mem::take(&mut lock(&self.others).verdicts)
+    }
+
+    /// Takes the answers to the loop's connections whether channels can be joined, in the order in which they were added.
+    pub fn take_prepared(&self) -> Vec<JoinAnswer> {
+        std::mem::take(&mut lock(&self.others).prepared)
     }
 
     /// Has the loop take another turn. The waker is used at most once a turn.
@@ -303,6 +316,7 @@ impl Others {
             && self.orders.is_empty()
             && self.calls.is_empty()
             && self.verdicts.is_empty()
+            && self.prepared.is_empty()
     }
 }
 

@@ -13,6 +13,7 @@ pub mod attendance;
 pub mod audience;
 pub mod calls;
 pub mod channel;
+pub mod deliveries;
 pub mod draft;
 pub mod engine;
 pub mod eviction;
@@ -27,6 +28,8 @@ pub mod payload;
 pub mod presence;
 pub mod presence_text;
 pub mod queries;
+pub mod reading;
+pub mod readiness;
 pub mod retention;
 pub mod roads;
 pub mod shard;
@@ -39,10 +42,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::config::Glob;
-use crate::hub::{ChannelName, History, Position, Publication, PublicationId, Published, Resumption};
+use crate::hub::{ChannelName, HistoryLimits, Position, Publication, PublicationId, Published};
 use crate::pusher::Kind;
 use crate::server::broker::answer::{NotPublished, PublishAnswer, Publishing, Receipt, Waiter};
-use crate::server::broker::arrivals::{Arrival, Departure, PresenceRules};
+use crate::server::broker::arrivals::PresenceRules;
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::{Engine, Ticket};
@@ -138,9 +141,19 @@ impl Broker {
         Arc::clone(&self.mailboxes)
     }
 
-    /// Whether publishers should wait until some loop has taken more of its mailbox.
+    /// Whether publishers should wait until some loop has taken more of its mailbox, or the engine has done more.
     pub fn is_congested(&self) -> bool {
+        self.is_read_late() || self.engine.is_congested()
+    }
+
+    /// Whether some loop has to take more of its mailbox before more is put there.
+    pub fn is_read_late(&self) -> bool {
         self.mailboxes.iter().any(Mailbox::is_congested)
+    }
+
+    /// How much of a channel is kept.
+    pub fn limits_of(&self, channel: &ChannelName) -> HistoryLimits {
+        self.retention.of(channel.local())
     }
 
     /// The number of known channels: those with subscribers, and those whose history or sequence is kept.
@@ -155,12 +168,12 @@ impl Broker {
 
     /// Publishes. If the answer comes later, `waiter` gets it.
     pub fn publish(&self, draft: Draft, waiter: Waiter, now: Millis) -> Publishing {
-        match &self.engine {
-            Engine::Local => {
+        match self.engine.sequencer_of(&draft.channel) {
+            None => {
                 let mut shard = lock(self.shard(draft.channel.as_str()));
                 Publishing::Done(Receipt::of_new(self.publish_in(&mut shard, draft, now)))
             }
-            Engine::Remote(sequencer) => {
+            Some(sequencer) => {
                 let ticket = Ticket { channel: draft.channel.clone(), key: None, waiter };
                 sequencer.sequence(draft, ticket);
                 Publishing::Awaited
@@ -211,13 +224,13 @@ impl Broker {
             lists.settle(&channel, state);
             self.note_due(shard);
         };
-        match &self.engine {
-            Engine::Local => {
+        match self.engine.sequencer_of(&channel) {
+            None => {
                 let published = self.publish_in(&mut shard, draft, now);
                 note(&mut shard, Known::Delivered(published));
                 Ok(Publishing::Done(Receipt::of_new(published)))
             }
-            Engine::Remote(sequencer) => {
+            Some(sequencer) => {
                 note(&mut shard, Known::Awaited(Vec::new()));
                 drop(shard);
                 sequencer.sequence(draft, Ticket { channel, key: Some(key), waiter });
@@ -242,25 +255,7 @@ impl Broker {
         })
     }
 
-    /// The second half of a publication that an engine numbered: history, then mailboxes. A number under another epoch
-    /// begins the channel anew.
-    #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
-    pub fn deliver(&self, publication: Arc<Publication>, now: Millis) -> Published {
-        let mut shard = lock(self.shard(publication.channel.as_str()));
-        let Shard { channels, lists, busy, .. } = &mut *shard;
-        let state = self.state(channels, lists, &publication.channel);
-        if state.epoch != publication.id.epoch {
-            state.epoch = publication.id.epoch;
-            state.history = History::default();
-        }
-        state.sequence = publication.id.sequence;
-        let published = self.deliver_to(state, lists, busy, publication, now);
-        self.note_due(&shard);
-        published
-    }
-
     /// Answers the publisher of a publication that an engine took, and those who repeated it with its key meanwhile.
-    #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
     pub fn settle(&self, ticket: Ticket, outcome: Result<Receipt, NotPublished>) {
         let Ticket { channel, key, waiter } = ticket;
         self.tell(waiter, outcome);
@@ -288,100 +283,6 @@ impl Broker {
         }
     }
 
-    /// Joins a channel at a position. `join` runs while nobody can publish to the channel: earlier publications are in
-    /// the mailbox by then and, as far as they are kept, in the resumption; later ones are in neither. If it returns
-    /// something, one subscriber more is counted, and `report` is given their number under the same lock.
-    pub fn subscribe<T>(
-        &self,
-        name: &ChannelName,
-        arrival: Arrival<'_>,
-        position: Position,
-        now: Millis,
-        join: impl FnOnce(Resumption) -> Option<T>,
-        report: impl FnOnce(u64),
-    ) -> Option<T> {
-        self.join_at(name, arrival.owner.hub, position, now, join, |state, has_joined| {
-            if has_joined {
-                report(state.subscribers_len());
-            }
-            self.attend(state, name, arrival, has_joined, now);
-        })
-    }
-
-    /// As [`Broker::subscribe`], for a reader that is not one of the subscribers: nobody is told of it, and it is in no count.
-    pub fn watch<T>(
-        &self,
-        name: &ChannelName,
-        loop_index: usize,
-        position: Position,
-        now: Millis,
-        join: impl FnOnce(Resumption) -> Option<T>,
-    ) -> Option<T> {
-        self.join_at(name, loop_index, position, now, join, |state, has_joined| {
-            state.watchers += u64::from(has_joined);
-        })
-    }
-
-    fn join_at<T>(
-        &self,
-        name: &ChannelName,
-        loop_index: usize,
-        position: Position,
-        now: Millis,
-        join: impl FnOnce(Resumption) -> Option<T>,
-        note: impl FnOnce(&mut ChannelState, bool),
-    ) -> Option<T> {
-        let mut shard = lock(self.shard(name.as_str()));
-        let Shard { channels, lists, removed_epoch, .. } = &mut *shard;
-        let state = self.state(channels, lists, name);
-        state.history.expire(now.0, &state.limits);
-        let position = self.translate(position, state.epoch, *removed_epoch);
-        let newest = PublicationId { epoch: state.epoch, sequence: state.sequence };
-        let joined = join(state.history.resume(position, newest));
-        state.readers[loop_index] += u64::from(joined.is_some());
-        note(state, joined.is_some());
-        lists.settle(name, state);
-        self.remove_if_unused(&mut shard, name, now);
-        joined
-    }
-
-    /// Counts one subscriber less. `report` is given the number of those that are left, under the lock of the channel.
-    pub fn unsubscribe(
-        &self,
-        name: &ChannelName,
-        departure: Departure,
-        now: Millis,
-        report: impl FnOnce(u64),
-    ) {
-        self.leave_at(name, departure.owner.hub, now, |state| {
-            report(state.subscribers_len());
-            self.depart(state, name, departure, now);
-        });
-    }
-
-    /// Ends what [`Broker::watch`] began.
-    pub fn unwatch(&self, name: &ChannelName, loop_index: usize, now: Millis) {
-        self.leave_at(name, loop_index, now, |state| state.watchers -= 1);
-    }
-
-    fn leave_at(
-        &self,
-        name: &ChannelName,
-        loop_index: usize,
-        now: Millis,
-        note: impl FnOnce(&mut ChannelState),
-    ) {
-        let mut shard = lock(self.shard(name.as_str()));
-        let Shard { channels, lists, .. } = &mut *shard;
-        let state = channels.get_mut(name).expect("a channel is known while it has a subscriber");
-        state.readers[loop_index] -= 1;
-        note(state);
-        state.used_at = now;
-        state.forget_empty_audience();
-        lists.settle(name, state);
-        self.remove_if_unused(&mut shard, name, now);
-    }
-
     /// Both halves under the lock of the channel's shard.
     fn publish_in(&self, shard: &mut Shard, draft: Draft, now: Millis) -> Published {
         let Shard { channels, lists, busy, .. } = &mut *shard;
@@ -407,16 +308,17 @@ impl Broker {
     ) -> Published {
         state.sequence += 1;
         let id = PublicationId { epoch: state.epoch, sequence: state.sequence };
-        self.deliver_to(state, lists, busy, self.publication(draft, id), now)
+        self.deliver_to(state, lists, busy, self.publication(draft, id), (now, now))
     }
 
+    /// The second half of publishing. The publication was numbered at `at`, which history counts its age from.
     fn deliver_to(
         &self,
         state: &mut ChannelState,
         lists: &mut Lists,
         busy: &mut Vec<ChannelName>,
         publication: Arc<Publication>,
-        now: Millis,
+        (at, now): (Millis, Millis),
     ) -> Published {
         state.used_at = now;
         if self.is_counting.load(Ordering::Relaxed) {
@@ -425,7 +327,7 @@ impl Broker {
             }
             state.published += 1;
         }
-        state.history.push(Arc::clone(&publication), now.0, &state.limits);
+        state.history.push(Arc::clone(&publication), at.0, now.0, &state.limits);
         self.post(&state.readers, state.is_tapped, &publication);
         if Kind::of(publication.channel.local()).is_cache {
             state.audience().cache(&publication, now);
@@ -460,7 +362,7 @@ impl Broker {
         })
     }
 
-    /// A channel without publications is removed with its last subscriber. The beginning of its earlier epoch is the
+    /// Where this process draws the numbers: a channel without publications is removed with its last subscriber. The beginning of its earlier epoch is the
     /// beginning of this one, if no epoch between them had publications.
     fn translate(&self, position: Position, epoch: u64, removed_epoch: u64) -> Position {
         match position {

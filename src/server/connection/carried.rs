@@ -7,7 +7,10 @@
 //!
 //! What is done with the lines is in `carrier`; how much a request may carry, `pusher` says.
 
+use std::collections::VecDeque;
+
 use super::client::Client;
+use super::grants::Wish;
 use super::timeouts::Stage;
 use crate::pusher::fallback::path::{SessionName, Transport};
 use crate::pusher::fallback::session::{Attached, Carriage, HEARTBEAT_MS};
@@ -27,6 +30,10 @@ pub struct Carried {
     is_busy: bool,
     /// The Pusher client that it is; none if the client was refused.
     pub client: Option<Box<Client>>,
+    /// What the client wants to be done, and what waits for a channel.
+    pub wish: Option<Box<Wish>>,
+    /// What it has posted after that.
+    pub kept: VecDeque<String>,
     /// Signs of life that the client of a stream has not answered.
     unanswered: u8,
     /// Whether its stream had no room at the end of the last stage, and has taken nothing since.
@@ -59,6 +66,8 @@ impl Carried {
             carrier: None,
             is_busy: false,
             client: None,
+            wish: None,
+            kept: VecDeque::new(),
             unanswered: 0,
             is_stuck: false,
             is_closing: false,
@@ -74,7 +83,14 @@ impl Carried {
     /// The bytes of memory that it takes beside the outbox.
     pub fn held_len(&self) -> usize {
         let client_len = self.client.as_ref().map_or(0, |client| client.held_len());
-        size_of::<Self>() + self.name.key.len() + client_len
+        let wish_len = self.wish.as_ref().map_or(0, |wish| wish.held_len());
+        size_of::<Self>() + self.name.key.len() + client_len + wish_len + self.kept_len()
+    }
+
+    /// The bytes of what was posted and waits.
+    pub fn kept_len(&self) -> usize {
+        let texts: usize = self.kept.iter().map(String::len).sum();
+        texts + self.kept.capacity() * size_of::<String>()
     }
 
     /// Within how many bytes the lines of the next write may begin.

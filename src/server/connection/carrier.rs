@@ -60,7 +60,7 @@ impl Connection {
                 | Expects::Body { .. }
                 | Expects::Delivery { .. }
                 | Expects::Deliveries { .. }
-                | Expects::Judgement(_)
+                | Expects::GoAhead(_)
                 | Expects::BatchJudgement { .. }
                 | Expects::ProgramBody(_)
                 | Expects::SessionBody(_) => None,

@@ -7,7 +7,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use super::context::Context;
-use super::grants::{Brought, Tenure};
+use super::grants::{Brought, Pending, Tenure};
 use super::life::{Expects, Life};
 use super::{Connection, Next};
 use crate::backend::{
@@ -76,16 +76,15 @@ impl Connection {
     /// The question that has waited for longest, since when, and about how many channels it is.
     fn awaited_verdict(&self) -> Option<(QuestionId, Millis, usize)> {
         if let Life::Http(http) = &self.life
-            && let Expects::Judgement(parked) = &http.expects
+            && let Expects::GoAhead(parked) = &http.expects
         {
-            return Some((parked.question, parked.since, parked.asking.channels.len()));
+            return about(&parked.pending, parked.since);
         }
         if let Some(batch) = self.parked_batch() {
             return batch.question.map(|question| (question, batch.since, batch.asked_len()));
         }
-        let Tenure { wish, renewal, .. } = self.tenure()?;
-        let wish = wish.as_ref().map(|wish| (wish.question, wish.since, wish.asking.channels.len()));
-        let renewal = renewal.as_ref().map(|it| (it.question, it.since, it.channels.len()));
+        let wish = self.wish().and_then(|wish| about(&wish.pending, wish.since));
+        let renewal = self.tenure()?.renewal.as_ref().map(|it| (it.question, it.since, it.channels.len()));
         wish.into_iter().chain(renewal).min_by_key(|(_, since, _)| *since)
     }
 
@@ -164,6 +163,14 @@ impl Connection {
             note_program_faults(decisions, cx);
         }
         asked
+    }
+}
+
+/// What is awaited, if it is a verdict: the question, since when, and about how many channels it is.
+fn about(pending: &Pending, since: Millis) -> Option<(QuestionId, Millis, usize)> {
+    match pending {
+        Pending::Verdict { question, asking } => Some((*question, since, asking.channels.len())),
+        Pending::Channels { .. } => None,
     }
 }
 

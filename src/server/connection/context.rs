@@ -16,8 +16,8 @@ use super::throttle::Throttle;
 use super::timeouts::Timeouts;
 use super::tls::Sealing;
 use crate::hub::{
-    ChannelName, Hub, Owner, Position, Publication, PublicationId, Resumption, Sending, Source, Subscription,
-    WireForm,
+    ChannelName, Hub, Interruption, Lost, Owner, Position, Publication, PublicationId, Resumption, Says,
+    Sending, Source, Subscription, WireForm,
 };
 use crate::server::access::{Access, Identity, Refusal};
 use crate::server::apps::running::RunningApp;
@@ -95,6 +95,8 @@ pub struct Context {
     /// Draws numbers that clients cannot guess: the digests of a counter under a random key.
     random: RandomState,
     drawn: u64,
+    /// How often it was asked whether channels can be joined.
+    join_questions: u64,
     /// Publications that the program is to be told of, when no lock is held.
     tapped: VecDeque<Arc<Publication>>,
     /// Reused buffer for what is taken from the mailbox; empty between uses.
@@ -122,6 +124,15 @@ impl Door for LoopDoor {
 
     fn call_anyway(&self, call: Call) {
         self.mailboxes[self.loop_index].call_anyway(call);
+    }
+}
+
+/// What readers know after what is in a mailbox.
+fn says(publication: &Publication) -> Says {
+    match publication.source {
+        Source::Publisher | Source::Client { .. } => Says::Publication(Some(publication.id)),
+        Source::Notice(Interruption::Gap(gap)) => Says::Gap(Lost { gap, since: publication.id }),
+        Source::Protocol | Source::Notice(Interruption::Paused | Interruption::Resumed) => Says::Notice,
     }
 }
 
@@ -159,6 +170,7 @@ impl Context {
             has_new_watcher: false,
             random: RandomState::new(),
             drawn: 0,
+            join_questions: 0,
             tapped: VecDeque::new(),
             taken: VecDeque::new(),
         }
@@ -209,6 +221,12 @@ impl Context {
         self.random.hash_one(self.drawn)
     }
 
+    /// The number of the next question whether channels can be joined.
+    pub fn next_join_question(&mut self) -> u64 {
+        self.join_questions += 1;
+        self.join_questions
+    }
+
     /// Whether publishers have to wait, since some loop's mailbox is congested.
     pub fn is_congested(&self) -> bool {
         self.shared.broker.is_congested()
@@ -256,10 +274,10 @@ impl Context {
             let name = publication.channel.as_str();
             let excluded = publication.excluded.filter(|owner| owner.hub == *loop_index);
             let excluded = excluded.and_then(|owner| hub.subscription_of(name, owner.number));
-            let id = (publication.source != Source::Protocol).then_some(publication.id);
-            let sending = Sending { excluded, frame: publication.frames.plain(), id };
+            let says = says(&publication);
+            let sending = Sending { excluded, frame: publication.frames.plain(), says };
             hub.append_with(name, sending, |form, out| encoder.publication(&publication, form, out));
-            if is_told && id.is_some() {
+            if is_told && matches!(says, Says::Publication(_)) {
                 tapped.push_back(publication);
             }
         }

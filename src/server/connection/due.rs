@@ -18,6 +18,7 @@ impl Connection {
         let deadline = self.may_stay_until(cx).map_or(deadline, |at| at.min(deadline));
         let deadline = self.renewal_at().map_or(deadline, |at| at.min(deadline));
         let deadline = self.verdict_by(cx).map_or(deadline, |at| at.min(deadline));
+        let deadline = self.channels_by(cx).map_or(deadline, |at| at.min(deadline));
         let deadline = self.session_timer(cx).map_or(deadline, |at| at.min(deadline));
         let flush_at = self.flush_at(cx);
         // What is due already is left to the flush of this turn.
@@ -69,6 +70,9 @@ impl Connection {
         if self.verdict_by(cx).is_some_and(|at| at <= cx.now) {
             return Some(Due::Verdict);
         }
+        if self.channels_by(cx).is_some_and(|at| at <= cx.now) {
+            return Some(Due::Channels);
+        }
         if self.session_timer(cx).is_some_and(|at| at <= cx.now) {
             return Some(Due::Timer);
         }
@@ -101,7 +105,8 @@ impl Connection {
                 | Due::Drop
                 | Due::Unauthorized
                 | Due::Renewal
-                | Due::Verdict => false,
+                | Due::Verdict
+                | Due::Channels => false,
             }
     }
 
@@ -114,6 +119,7 @@ impl Connection {
         match (due, &mut self.life) {
             (Due::Renewal, _) => return self.renew(cx),
             (Due::Verdict, _) => return self.miss_verdict(cx),
+            (Due::Channels, _) => return self.miss_channels(cx),
             (Due::Timer, _) => self.fire_timer(cx),
             // A peer with TLS is told that this is the end, and not a cut.
             (Due::Hangup, Life::Http(_)) if self.stream.tls().is_some() => self.finish(cx),

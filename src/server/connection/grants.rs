@@ -1,7 +1,7 @@
-//! What a connection has by the word of its backend, or of the program in its place, and what waits for that: a request, a
-//! batch, a message, a command.
+//! What a connection has by the word of its backend, or of the program in its place, and what waits for that, or for channels that
+//! cannot be joined yet: a request, a batch, a message, a command.
 //!
-//! When it is asked is known to `judging` and `tenure`.
+//! When it is asked is known to `judging` and `tenure`, and which channels are waited for to `preparing`.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::backend::{Action, Credentials, Decision, Grant, Judged, Person, QuestionId, Transport};
 use crate::http;
 use crate::hub::ChannelName;
+use crate::pusher;
 use crate::server::api::basis::Asking;
 use crate::server::api::batch::Batch;
 use crate::server::api::payload::Sent;
@@ -18,17 +19,45 @@ use crate::server::clock::Millis;
 /// Connections that were allowed something until the same moment ask again spread over this time.
 const SPREAD_MS: u64 = 1_000;
 
-/// A request that waits for the backend. Nothing that follows it is read meanwhile.
+/// A request that waits. Nothing that follows it is read meanwhile.
 #[derive(Debug)]
 pub struct Parked {
     pub request: http::Request,
     /// What the backend was shown, if it was the one that was asked.
     pub credentials: Option<Arc<Credentials>>,
     pub judged: Judged,
-    pub asking: Asking,
-    pub question: QuestionId,
-    /// When it was asked.
+    pub pending: Pending,
+    /// Since when it waits for that.
     pub since: Millis,
+}
+
+/// What is waited for.
+#[derive(Debug)]
+pub enum Pending {
+    /// What the backend decides.
+    Verdict { question: QuestionId, asking: Asking },
+    /// Channels that cannot be joined yet; the number of the question about them.
+    Channels { question: u64 },
+}
+
+impl Pending {
+    /// Whether it is what the backend decides about this.
+    pub fn is_verdict(&self, about: QuestionId) -> bool {
+        matches!(self, Self::Verdict { question, .. } if *question == about)
+    }
+
+    /// Whether it is the channels of this question.
+    pub fn is_channels(&self, of: u64) -> bool {
+        matches!(self, Self::Channels { question } if *question == of)
+    }
+
+    /// The question about channels, if it is that.
+    pub fn channels(&self) -> Option<u64> {
+        match self {
+            Self::Channels { question } => Some(*question),
+            Self::Verdict { .. } => None,
+        }
+    }
 }
 
 impl Parked {
@@ -162,8 +191,6 @@ pub struct Tenure {
     pub ask_at: Millis,
     /// The channels that are being asked about again.
     pub renewal: Option<Renewal>,
-    /// What the client wants to be done if the backend says so. Nothing further is read until then.
-    pub wish: Option<Box<Wish>>,
     /// What the backend has decided about the command that is being carried out.
     pub judged: Judged,
 }
@@ -177,23 +204,41 @@ pub struct Renewal {
     pub since: Millis,
 }
 
-/// What a client wants to be done.
+/// What a client wants to be done, and what that waits for. Nothing further of the client is carried out meanwhile.
 #[derive(Debug)]
 pub struct Wish {
-    pub question: QuestionId,
-    /// When it was asked.
+    pub pending: Pending,
+    /// Since when it waits for that.
     pub since: Millis,
-    pub asking: Asking,
     pub what: Wished,
 }
 
-/// The same, as it came.
+/// What a client wants to be done, as it came.
 #[derive(Debug)]
 pub enum Wished {
     /// A message is to be published to the one channel.
     Message(Sent),
     /// A command is to be carried out: its text.
     Command(Box<str>),
+    /// A Pusher client is to join a channel, in a presence channel as this member. Its signature was right.
+    Subscription { name: pusher::Name, member: Option<pusher::Member> },
+}
+
+impl Wish {
+    /// The bytes of memory that it takes.
+    pub fn held_len(&self) -> usize {
+        let what_len = match &self.what {
+            Wished::Message(sent) => sent.draft.data.len(),
+            Wished::Command(text) => text.len(),
+            Wished::Subscription { name, member } => {
+                let member_len = member.as_ref().map_or(0, |member| {
+                    member.user_id.len() + member.user_info.as_ref().map_or(0, |info| info.len())
+                });
+                name.as_str().len() + member_len
+            }
+        };
+        size_of::<Self>() + what_len
+    }
 }
 
 /// A channel that may be read.
@@ -218,19 +263,14 @@ impl Tenure {
             publisher: None,
             ask_at: Millis(u64::MAX),
             renewal: None,
-            wish: None,
             judged: Judged::default(),
         }
     }
 
     /// The bytes of memory that it takes.
     pub fn held_len(&self) -> usize {
-        let wish_len = self.wish.as_ref().map_or(0, |wish| match &wish.what {
-            Wished::Message(sent) => size_of::<Wish>() + sent.draft.data.len(),
-            Wished::Command(text) => size_of::<Wish>() + text.len(),
-        });
         let held_len = self.held.capacity() * size_of::<Held>();
-        size_of::<Self>() + self.brought.held_len() + held_len + wish_len
+        size_of::<Self>() + self.brought.held_len() + held_len
     }
 
     /// Whether the client may see who is in a channel that it reads.

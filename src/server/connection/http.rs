@@ -27,7 +27,7 @@ use crate::server::api::routes::Door;
 use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
-use crate::server::clock;
+use crate::server::clock::{self, Millis};
 use crate::server::handlers::watching::Unfit;
 use crate::server::limits::TooMany;
 use crate::server::metrics::refusals::Reason;
@@ -106,12 +106,23 @@ impl Connection {
 
     /// Answers a request, or asks the backend about it. `judged`: what the backend has said of it.
     pub(super) fn answer(&mut self, request: &Request, judged: Judged, cx: &mut Context) {
-        if self.answer_program(request, cx) {
-            return;
+        if !self.answer_program(request, cx) {
+            self.answer_when_ready(request, judged, cx.now, cx);
         }
+    }
+
+    /// The same for what is not the program's. A request that joins channels which cannot be joined yet waits, since that time.
+    pub(super) fn answer_when_ready(
+        &mut self,
+        request: &Request,
+        judged: Judged,
+        since: Millis,
+        cx: &mut Context,
+    ) {
         let answer = self.decide(request, &judged, cx);
         self.begin_tenure(request, &answer, &judged, cx);
         self.note_origin(request, cx);
+        let Some(judged) = self.park_unready(request, &answer, judged, since, cx) else { return };
         if let Err(too_many) = self.admit(request, &answer, cx) {
             return self.refuse_too_many(&too_many, After::of(request), cx);
         }
@@ -212,7 +223,7 @@ impl Connection {
             | Expects::NextRequest
             | Expects::Delivery { .. }
             | Expects::Deliveries { .. }
-            | Expects::Judgement(_)
+            | Expects::GoAhead(_)
             | Expects::BatchJudgement { .. }
             | Expects::Session(_) => {
                 unreachable!("a body is read for what is done with it")
@@ -492,7 +503,7 @@ fn report_on(report: Report, cx: &mut Context) -> Response {
             cx.program.report(&mut snapshot);
             admin::metrics(&snapshot, &cx.shared.meters.process.figures())
         }
-        Report::Readiness => admin::readiness(cx.shared.stop() != Stop::No),
+        Report::Readiness => admin::readiness(cx.shared.stop() != Stop::No, cx.shared.is_redis_away()),
         Report::Presence(channel) => admin::presence(&channel, cx.presence_of(&channel)),
         Report::Channels(asked) => queries::page(&cx.shared.broker.page(&asked)),
         Report::Channel(channel) => queries::state(&channel, cx.shared.broker.state_of(channel.as_str())),

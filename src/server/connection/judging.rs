@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::consulting::note_program_faults;
 use super::context::Context;
-use super::grants::{Parked, Tenure, Wish, Wished};
+use super::grants::{Parked, Pending, Tenure, Wish, Wished};
 use super::life::{Expects, Http, Life, Messages, WebSocket};
 use super::{Connection, Next};
 use crate::backend::{Action, Asked, Decision, Fault, Judged, Person, QuestionId};
@@ -41,8 +41,9 @@ impl Connection {
             Asked::Waiting(question) => {
                 let Life::Http(http) = &mut self.life else { return };
                 let request = request.clone();
-                let parked = Parked { request, credentials, judged, asking, question, since: cx.now };
-                http.expects = Expects::Judgement(Box::new(parked));
+                let pending = Pending::Verdict { question, asking };
+                let parked = Parked { request, credentials, judged, pending, since: cx.now };
+                http.expects = Expects::GoAhead(Box::new(parked));
             }
         }
     }
@@ -55,8 +56,10 @@ impl Connection {
         cx: &mut Context,
     ) -> Next {
         note_program_faults(&decisions, cx);
-        if let Some(parked) = self.take_parked(question) {
-            let Parked { request, mut judged, asking, .. } = parked;
+        if let Some(parked) = self.take_parked(|pending| pending.is_verdict(question)) {
+            let Parked { request, mut judged, pending: Pending::Verdict { asking, .. }, .. } = parked else {
+                unreachable!("it is what was asked for")
+            };
             judged.add(asking.action, &asking.channels, decisions);
             self.deadlines.restart(cx.now);
             self.answer(&request, judged, cx);
@@ -66,12 +69,13 @@ impl Connection {
             Ok(next) => return next,
             Err(decisions) => decisions,
         };
-        let Some(tenure) = self.tenure_mut() else { return Next::Wait };
-        if let Some(renewal) = tenure.renewal.take_if(|renewal| renewal.question == question) {
+        if let Some(tenure) = self.tenure_mut()
+            && let Some(renewal) = tenure.renewal.take_if(|renewal| renewal.question == question)
+        {
             return self.renewed(&renewal.channels, &decisions, cx);
         }
-        let Some(wish) = tenure.wish.take_if(|wish| wish.question == question) else { return Next::Wait };
-        let Wish { asking, what, .. } = *wish;
+        let Some(wish) = self.take_wish(|pending| pending.is_verdict(question)) else { return Next::Wait };
+        let Wish { pending: Pending::Verdict { asking, .. }, what, .. } = *wish else { return Next::Wait };
         self.restart_beginning(cx);
         match what {
             Wished::Message(sent) => {
@@ -80,14 +84,16 @@ impl Connection {
                 }
             }
             Wished::Command(text) => self.carry_out_judged(&text, &asking, decisions, cx),
+            Wished::Subscription { .. } => unreachable!("the backend is not asked about Pusher clients"),
         }
         Next::Read
     }
 
-    fn take_parked(&mut self, question: QuestionId) -> Option<Parked> {
+    /// Takes the request that is parked for this.
+    pub(super) fn take_parked(&mut self, is_it: impl FnOnce(&Pending) -> bool) -> Option<Parked> {
         let Life::Http(http) = &mut self.life else { return None };
         http.take_expected(|expects| match expects {
-            Expects::Judgement(parked) if parked.question == question => Ok(*parked),
+            Expects::GoAhead(parked) if is_it(&parked.pending) => Ok(*parked),
             other => Err(other),
         })
     }
@@ -192,12 +198,13 @@ impl Connection {
     /// Carries out a command, once the backend has decided what of it is to be asked. `text` is the command as it came.
     pub(super) fn carry_out_if(&mut self, request: Request<'_>, text: &str, cx: &mut Context) {
         let Some(asking) = self.asking_of(&request.command, cx) else {
-            return self.carry_out(request, cx);
+            return self.carry_out_when_ready(request, text, cx.now, cx);
         };
         match self.ask_for(asking.action, &asking.channels, cx) {
-            Asked::Known(decisions) => self.carry_out_with(request, &asking, decisions, cx),
+            Asked::Known(decisions) => self.carry_out_with((request, text), &asking, decisions, cx),
             Asked::Waiting(question) => {
-                self.await_wish(Wish { question, since: cx.now, asking, what: Wished::Command(text.into()) });
+                let pending = Pending::Verdict { question, asking };
+                self.await_wish(Wish { pending, since: cx.now, what: Wished::Command(text.into()) });
             }
         }
     }
@@ -213,14 +220,14 @@ impl Connection {
             return;
         }
         match self.parse_command(text, cx) {
-            Ok(request) => self.carry_out_with(request, asking, decisions, cx),
+            Ok(request) => self.carry_out_with((request, text), asking, decisions, cx),
             Err(fault) => self.refuse_command(&fault, cx),
         }
     }
 
     fn carry_out_with(
         &mut self,
-        request: Request<'_>,
+        (request, text): (Request<'_>, &str),
         asking: &Asking,
         decisions: Box<[Decision]>,
         cx: &mut Context,
@@ -233,7 +240,11 @@ impl Connection {
         if let Some(person) = tenure.judged.person().cloned() {
             self.adopt(&person, cx);
         }
-        self.carry_out(request, cx);
+        self.carry_out_when_ready(request, text, cx.now, cx);
+    }
+
+    /// A command is carried out: what was decided for it holds for no other.
+    pub(super) fn forget_judged(&mut self) {
         if let Some(tenure) = self.tenure_mut() {
             tenure.judged = Judged::default();
         }
@@ -347,15 +358,53 @@ impl Connection {
 
 /// Messages.
 impl Connection {
-    fn await_wish(&mut self, wish: Wish) {
-        if let Some(tenure) = self.tenure_mut() {
-            tenure.wish = Some(Box::new(wish));
+    /// What the client wants to be done waits, and no further message is read until then.
+    pub(super) fn await_wish(&mut self, wish: Wish) {
+        match &mut self.life {
+            Life::WebSocket(websocket) => {
+                websocket.aside.get_or_insert_default().wish = Some(Box::new(wish));
+            }
+            Life::Carried(session) => session.wish = Some(Box::new(wish)),
+            Life::Http(_)
+            | Life::LongPoll(_)
+            | Life::EventStream(_)
+            | Life::Carrier(_)
+            | Life::Finishing
+            | Life::Lingering => {}
         }
     }
 
-    /// Whether a message or command waits for the backend, so that no further one is read.
-    pub(super) fn awaits_judgement(&self) -> bool {
-        self.tenure().is_some_and(|tenure| tenure.wish.is_some())
+    /// What the client wants to be done, and what waits.
+    pub(super) fn wish(&self) -> Option<&Wish> {
+        match &self.life {
+            Life::WebSocket(websocket) => websocket.aside.as_ref()?.wish.as_deref(),
+            Life::Carried(session) => session.wish.as_deref(),
+            Life::Http(_)
+            | Life::LongPoll(_)
+            | Life::EventStream(_)
+            | Life::Carrier(_)
+            | Life::Finishing
+            | Life::Lingering => None,
+        }
+    }
+
+    /// Takes what waits for this.
+    pub(super) fn take_wish(&mut self, is_it: impl FnOnce(&Pending) -> bool) -> Option<Box<Wish>> {
+        match &mut self.life {
+            Life::WebSocket(websocket) => websocket.take_wish(|wish| is_it(&wish.pending)),
+            Life::Carried(session) => session.wish.take_if(|wish| is_it(&wish.pending)),
+            Life::Http(_)
+            | Life::LongPoll(_)
+            | Life::EventStream(_)
+            | Life::Carrier(_)
+            | Life::Finishing
+            | Life::Lingering => None,
+        }
+    }
+
+    /// Whether a message or command waits for the backend or for channels, so that no further one is read.
+    pub(super) fn awaits_go_ahead(&self) -> bool {
+        self.wish().is_some()
     }
 
     /// Publishes a message of a subscriber, if it need not be asked about; otherwise once the backend has said yes.
@@ -379,7 +428,8 @@ impl Connection {
             }
             Asked::Waiting(question) => {
                 let asking = Asking { action: Action::Publish, channels: vec![channel] };
-                self.await_wish(Wish { question, since: cx.now, asking, what: Wished::Message(sent) });
+                let pending = Pending::Verdict { question, asking };
+                self.await_wish(Wish { pending, since: cx.now, what: Wished::Message(sent) });
             }
         }
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::carried::Carried;
 use super::client::Client;
-use super::grants::{Parked, ParkedBatch, Tenure};
+use super::grants::{Parked, ParkedBatch, Tenure, Wish};
 use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
@@ -77,8 +77,8 @@ pub enum Expects {
     Delivery { after: After },
     /// Nothing: publications of its batch are being delivered, and the mailbox brings the outcomes, by numbers from `first`.
     Deliveries { results: Box<Results>, first: u64, after: After },
-    /// Nothing: the backend is asked about the request, and the mailbox brings the answer.
-    Judgement(Box<Parked>),
+    /// Nothing: the backend is asked about the request, or its channels cannot be joined yet, and the mailbox brings the answer.
+    GoAhead(Box<Parked>),
     /// Nothing: the backend is asked about a batch, and the mailbox brings the answer; or it is to be published, as soon as no
     /// mailbox is congested.
     BatchJudgement { parked: Box<ParkedBatch>, after: After },
@@ -123,7 +123,7 @@ impl Http {
             Expects::Body { .. }
             | Expects::Delivery { .. }
             | Expects::Deliveries { .. }
-            | Expects::Judgement(_)
+            | Expects::GoAhead(_)
             | Expects::BatchJudgement { .. }
             | Expects::SessionBody(_)
             | Expects::ProgramBody(_)
@@ -149,7 +149,7 @@ impl Http {
             | Expects::NextRequest
             | Expects::Delivery { .. }
             | Expects::Deliveries { .. }
-            | Expects::Judgement(_)
+            | Expects::GoAhead(_)
             | Expects::Session(_) => false,
         }
     }
@@ -164,10 +164,10 @@ impl Http {
         matches!(self.expects, Expects::ProxyHeader(_))
     }
 
-    /// Whether the delivery of a publication is awaited, or what the backend says of a request.
+    /// Whether the delivery of a publication is awaited, or the backend or channels for a request.
     pub fn is_outcome_awaited(&self) -> bool {
         match &self.expects {
-            Expects::Delivery { .. } | Expects::Deliveries { .. } | Expects::Judgement(_) => true,
+            Expects::Delivery { .. } | Expects::Deliveries { .. } | Expects::GoAhead(_) => true,
             Expects::BatchJudgement { parked, .. } => parked.question.is_some(),
             Expects::ProxyHeader(_)
             | Expects::Head
@@ -183,7 +183,7 @@ impl Http {
     pub fn held_len(&self) -> usize {
         let body_len = match &self.expects {
             Expects::Session(request) => request.body.capacity(),
-            Expects::Judgement(parked) => parked.held_len(),
+            Expects::GoAhead(parked) => parked.held_len(),
             Expects::BatchJudgement { parked, .. } => parked.held_len(),
             Expects::Deliveries { results, .. } => results.held_len(),
             Expects::ProxyHeader(reader) => reader.held_len(),
@@ -285,12 +285,19 @@ pub struct Aside {
     pub rest: Option<Rest>,
     /// What it may by the word of its backend, if that was asked.
     pub tenure: Option<Box<Tenure>>,
+    /// What its client wants to be done, and what waits for the backend or for channels. Nothing further is read until then.
+    pub wish: Option<Box<Wish>>,
 }
 
 impl Aside {
     fn held_len(&self) -> usize {
         let rest_len = self.rest.as_ref().map_or(0, Rest::held_len);
-        size_of::<Self>() + rest_len + self.tenure.as_ref().map_or(0, |tenure| tenure.held_len())
+        let wish_len = self.wish.as_ref().map_or(0, |wish| wish.held_len());
+        size_of::<Self>() + rest_len + wish_len + self.tenure.as_ref().map_or(0, |tenure| tenure.held_len())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rest.is_none() && self.tenure.is_none() && self.wish.is_none()
     }
 }
 
@@ -388,8 +395,19 @@ impl WebSocket {
     /// Takes the input that was read but not processed.
     pub fn take_rest(&mut self) -> Option<Rest> {
         let rest = self.aside.as_mut()?.rest.take();
-        self.aside = self.aside.take().filter(|aside| aside.tenure.is_some());
+        self.forget_empty_aside();
         rest
+    }
+
+    /// Takes what its client wants to be done, if it waits for that.
+    pub fn take_wish(&mut self, is_it: impl FnOnce(&Wish) -> bool) -> Option<Box<Wish>> {
+        let wish = self.aside.as_mut()?.wish.take_if(|wish| is_it(wish));
+        self.forget_empty_aside();
+        wish
+    }
+
+    fn forget_empty_aside(&mut self) {
+        self.aside = self.aside.take().filter(|aside| !aside.is_empty());
     }
 
     /// Keeps input that is not processed yet.

@@ -10,7 +10,7 @@ use super::subscriptions::Entry;
 
 use crate::config::LagPolicy;
 use crate::http::{Request, Response, Status};
-use crate::hub::{ChannelName, Hub, PublicationId, Resumption, Subscription, WireForm};
+use crate::hub::{ChannelName, Gap, Hub, PublicationId, Resumption, Subscription, WireForm};
 use crate::server::access::Refusal;
 use crate::server::api::acceptance::Polling;
 use crate::server::broker::presence::Present;
@@ -83,8 +83,8 @@ impl Connection {
         let Some(after) = self.end_wait(cx.now) else { return };
         let body = match self.subscriptions.single() {
             Some(subscription) if subscription.form() == WireForm::LongPoll => {
-                let next = next_after(subscription, &cx.hub);
-                encoder::long_poll_answer(None, cx.hub.unread(subscription), next)
+                let (gap, elements, next) = arrived(subscription, &cx.hub);
+                encoder::long_poll_answer(gap, elements, next)
             }
             Some(_) | None => self.arrived_in_many(&untold, cx).body(),
         };
@@ -111,9 +111,11 @@ pub fn waiting(subscription: Subscription) -> Entry {
     Entry::new(subscription, LagPolicy::Close, None)
 }
 
-/// Where a long poll goes on after all that has arrived.
-pub fn next_after(subscription: Subscription, hub: &Hub) -> PublicationId {
-    hub.newest(subscription).expect("it was noted when the channel was joined")
+/// What has arrived for a long poll: what is lost before it, its elements, and where the client goes on. What comes after a
+/// gap is for the next poll, which is told of that; so no client takes what came before it for what came after.
+pub fn arrived(subscription: Subscription, hub: &Hub) -> (Option<Gap>, &[u8], PublicationId) {
+    let (gap, elements, next) = hub.unread_to_gap(subscription);
+    (gap, elements, next.expect("it was noted when the channel was joined"))
 }
 
 /// The answer to a long poll that is not to wait. What does not fit into it is for the next poll.

@@ -5,7 +5,7 @@
 use super::Connection;
 use super::context::Context;
 use super::joining::subscribe_at;
-use super::long_poll::{elements_of, next_after, response, waiting};
+use super::long_poll::{arrived, elements_of, response, waiting};
 use super::watching::{name_of, read_as};
 use crate::commands::answer;
 use crate::http::Request;
@@ -120,11 +120,12 @@ impl Connection {
         let mut answer = ManyAnswer::default();
         for entry in self.subscriptions.entries() {
             let subscription = entry.subscription;
-            cx.hub.unread_runs(subscription).for_each(|run| answer.elements.extend_from_slice(run));
-            let (name, next) = (name_of(subscription, &cx.hub), next_after(subscription, &cx.hub));
+            let name = name_of(subscription, &cx.hub);
+            let (gap, elements, next) = arrived(subscription, &cx.hub);
+            answer.elements.extend_from_slice(elements);
             match name.is_companion() {
                 true => answer.presence(name.local(), Some(next)),
-                false => answer.channel(name.local(), None, next),
+                false => answer.channel(name.local(), gap, next),
             }
         }
         untold.iter().for_each(|name| answer.presence(name.local(), None));

@@ -18,7 +18,7 @@ use super::Connection;
 use super::context::Context;
 use super::joining::join_one_of_many;
 use super::life::{EventStream, Life};
-use super::places::Places;
+use super::places::{Places, digest};
 use super::subscriptions::Subscriptions;
 use crate::http::{self, StreamEvent};
 use crate::hub::{Hub, PublicationId, WireForm};
@@ -46,7 +46,7 @@ impl Connection {
             let event = StreamEvent { retry_ms: retry_ms.take(), id: id.take(), name: None, data };
             http::encode_event(self.outbox.tail(), &event);
         }
-        let places = Places::new(sum(&positions), cx.now);
+        let places = Places::new(digest(positions.iter().copied()), cx.now);
         self.become_event_stream(cx.is_leaving(), true, Some(Box::new(places)), cx.now);
         self.expect_acknowledgement(cx);
     }
@@ -93,7 +93,7 @@ impl Connection {
         else {
             return false;
         };
-        places.note(positions(subscriptions, &cx.hub).map(|id| id.sequence).sum());
+        places.note(digest(positions(subscriptions, &cx.hub)));
         places.is_due(cx.now)
     }
 
@@ -112,7 +112,7 @@ impl Connection {
         let Some(places) = self.places_mut() else { return };
         let alive = Notice::Alive { idle_ms: cx.timeouts.idle_ms() };
         let data = (places.is_alive_due && is_quiet).then(|| alive.envelope(None));
-        places.told(sum(&positions), cx.now);
+        places.told(digest(positions.iter().copied()), cx.now);
         let ids = joined(&positions);
         let event = StreamEvent {
             id: Some(&ids),
@@ -149,10 +149,6 @@ impl Connection {
 fn positions<'a>(subscriptions: &'a Subscriptions, hub: &'a Hub) -> impl Iterator<Item = PublicationId> + 'a {
     let entries = subscriptions.entries().iter();
     entries.filter(|entry| !hub.channel(entry.subscription).is_companion()).map(|entry| entry.position(hub))
-}
-
-fn sum(positions: &[PublicationId]) -> u64 {
-    positions.iter().map(|id| id.sequence).sum()
 }
 
 /// The positions as one identifier, in the order of the URL.

@@ -36,6 +36,7 @@ mod over_tls;
 mod pacing;
 mod pipe;
 mod places;
+mod preparing;
 mod programs;
 mod pusher;
 pub mod reading;
@@ -432,6 +433,9 @@ impl Connection {
     /// The server stops: a subscriber is closed once its unsent bytes are sent, and a request under way is answered.
     pub fn say_goodbye(&mut self, cx: &mut Context) -> Next {
         self.tell_stopping(cx);
+        if matches!(self.life, Life::Http(_)) && self.join_question().is_some() {
+            return self.miss_channels(cx);
+        }
         match &mut self.life {
             // The flush of this turn checks whether it has unsent bytes.
             Life::WebSocket(WebSocket { is_leaving, .. })

@@ -56,9 +56,9 @@ impl Connection {
     }
 
     /// When the client has to have proved something or asked for something, if it has to. What it has asked for may wait for
-    /// the backend: that is no delay of its own.
+    /// the backend or for channels: that is no delay of its own.
     pub(super) fn begin_by(&self) -> Option<Millis> {
-        self.multiplex()?.begin_by.filter(|_| self.is_open() && !self.awaits_judgement())
+        self.multiplex()?.begin_by.filter(|_| self.is_open() && !self.awaits_go_ahead())
     }
 
     /// Its time to begin, if it has not, counts from now: what it has asked for is decided.

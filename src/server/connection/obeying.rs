@@ -49,7 +49,10 @@ impl Connection {
             Command::Presence { channel } => {
                 let name = channel.as_str().to_owned();
                 let found = self.channel_of(&channel, Wish::Subscribe, cx);
-                let done = found.and_then(|found| self.tell_presence(&channel, &found, reference, cx));
+                let done = found.and_then(|found| {
+                    cx.check_ready(&found)?;
+                    self.tell_presence(&channel, &found, reference, cx)
+                });
                 self.settle(done, reference, name, cx);
             }
             Command::Authorize { token } => self.authorize(&token, reference, cx),
@@ -102,6 +105,7 @@ impl Connection {
         if self.is_subscribed_out(subscriptions_max, cx) {
             return Err(FaultKind::TooManySubscriptions(subscriptions_max));
         }
+        cx.check_ready(&channel)?;
         self.hold_judged(&channel, cx);
         self.join_channel_of_many(&channel, &wanted, reference, cx);
         Ok(())
@@ -166,6 +170,7 @@ impl Connection {
         cx: &mut Context,
     ) -> Result<(), FaultKind> {
         let channel = self.channel_of(name, Wish::Subscribe, cx)?;
+        cx.check_ready(&channel)?;
         let mut found = None;
         cx.under_lock(
             &channel,
@@ -203,7 +208,12 @@ impl Connection {
 /// Rights.
 impl Connection {
     /// The channel that the client means by a name, where it is open to the client.
-    fn channel_of(&self, name: &ChannelName, wish: Wish, cx: &Context) -> Result<ChannelName, FaultKind> {
+    pub(super) fn channel_of(
+        &self,
+        name: &ChannelName,
+        wish: Wish,
+        cx: &Context,
+    ) -> Result<ChannelName, FaultKind> {
         let (channel, who) = (self.internal_name(name, cx)?, self.identity.as_deref());
         if channel.is_reserved() {
             check_own(&channel, &cx.shared.apps).map_err(fault_of_own)?;

@@ -5,6 +5,7 @@
 //! A publication's bytes are the same for all readers of its channel, so they cannot have the positions of one reader in all
 //! of its channels. Those are in blocks of the reader's own, at most one a second.
 
+use crate::hub::PublicationId;
 use crate::server::clock::Millis;
 
 /// The shortest time between two blocks. It is what an EventSource may get twice after it has reconnected by itself.
@@ -13,10 +14,20 @@ const PAUSE_MS: u64 = 1000;
 /// A time that is never reached.
 const NEVER: Millis = Millis(u64::MAX);
 
+/// What tells positions from those of another time: the sum of their sequences, which only grow; and, since a sequence begins
+/// anew with its epoch, of their epochs, which are random, each as far apart from the next as no sequence gets.
+pub fn digest(positions: impl Iterator<Item = PublicationId>) -> u64 {
+    /// An odd number, so that no two epochs become one: 2^64 by the golden ratio.
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    positions.fold(0, |sum, PublicationId { epoch, sequence }| {
+        sum.wrapping_add(epoch.wrapping_mul(SPREAD)).wrapping_add(sequence)
+    })
+}
+
 /// What the reader was told.
 #[derive(Debug)]
 pub struct Places {
-    /// The sum of the sequences that it was told last: positions only grow, so other positions have another sum.
+    /// The digest of the positions that it was told last.
     told: u64,
     /// When the next block may come.
     next_at: Millis,
@@ -29,18 +40,18 @@ pub struct Places {
 impl Places {
     /// The reader has been told these positions. At the beginning of a stream that is ahead of what it missed, and the next
     /// block may come at once: else a reader that goes away within a second gets all that again.
-    pub fn new(sum: u64, next_at: Millis) -> Self {
-        Self { told: sum, next_at, is_untold: false, is_alive_due: false }
+    pub fn new(digest: u64, next_at: Millis) -> Self {
+        Self { told: digest, next_at, is_untold: false, is_alive_due: false }
     }
 
-    /// Notes the sum of the positions after a write.
-    pub fn note(&mut self, sum: u64) {
-        self.is_untold = sum != self.told;
+    /// Notes the digest of the positions after a write.
+    pub fn note(&mut self, digest: u64) {
+        self.is_untold = digest != self.told;
     }
 
     /// Notes that the reader is being told its positions.
-    pub fn told(&mut self, sum: u64, now: Millis) {
-        *self = Self::new(sum, Millis(now.0 + PAUSE_MS));
+    pub fn told(&mut self, digest: u64, now: Millis) {
+        *self = Self::new(digest, Millis(now.0 + PAUSE_MS));
     }
 
     /// When the reader is to be told its positions, if at all.
@@ -77,6 +88,18 @@ mod tests {
         assert!(!places.is_due(Millis(8000)), "nothing is new");
         places.note(9);
         assert!(places.is_due(Millis(8000)), "it was told nothing for a second");
+    }
+
+    #[test]
+    fn positions_in_another_epoch_have_another_digest_whatever_the_sequences() {
+        let of = |ids: [(u64, u64); 2]| {
+            digest(ids.into_iter().map(|(epoch, sequence)| PublicationId { epoch, sequence }))
+        };
+        let before = of([(0xa, 7), (0xb, 3)]);
+        assert_eq!(before, of([(0xa, 7), (0xb, 3)]));
+        for after in [[(0xa, 8), (0xb, 3)], [(0xc, 7), (0xb, 3)], [(0xc, 0), (0xb, 3)], [(0xa, 7), (0xc, 3)]] {
+            assert_ne!(of(after), before, "{after:?}");
+        }
     }
 
     #[test]

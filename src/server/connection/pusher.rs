@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use super::client::{Client, PusherClient, SignedIn};
 use super::context::Context;
+use super::grants::{Wish, Wished};
 use super::life::Life;
+use super::preparing::Wait;
 use super::replay::Replay;
 use super::subscriptions::Entry;
 use super::timeouts::Stage;
@@ -25,6 +27,7 @@ use crate::server::api::pusher::Connecting;
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::audience::{Cache, Heard};
 use crate::server::broker::draft::{Draft, Excluded};
+use crate::server::broker::engine::waiting::Unavailable;
 use crate::server::broker::joins::{Full, Joiner, Leaver};
 use crate::server::broker::mailbox::{Order, OrderKind};
 use crate::server::clock::{self, Millis};
@@ -226,13 +229,62 @@ impl Connection {
         match command {
             Command::None => {}
             Command::Refused(error) => note_refused(&error, client, cx),
-            Command::Subscribe { name, member } => self.join_channel(name, member, client, settings, cx),
+            Command::Subscribe { name, member } => {
+                self.join_when_ready((name, member), cx.now, client, settings, cx);
+            }
             Command::Unsubscribe { name } => self.quit_channel(&name, client, cx),
             Command::Publish(event) => self.publish_event(event, client, cx),
             Command::SignIn(user) => self.sign_in(user, client, settings, cx),
             Command::Close(error) => return Some(error),
         }
         None
+    }
+
+    /// Joins a channel once that can be joined, which may have been waited for since then.
+    fn join_when_ready(
+        &mut self,
+        (name, member): (Name, Option<Member>),
+        since: Millis,
+        client: &mut PusherClient,
+        settings: &App,
+        cx: &mut Context,
+    ) {
+        let channel = client.place.channel(&name);
+        if name.kind().access == Access::Public && cx.access.may_subscribe(None, &channel) != Verdict::Yes {
+            return self.refuse_joining(&name, &Error::NotOpen(name.as_str().to_owned()), client, cx);
+        }
+        match self.await_channel(&channel, since, cx) {
+            Wait::Over => {
+                self.refuse_joining(&name, &Error::Unavailable(name.as_str().to_owned()), client, cx);
+            }
+            Wait::For(pending) => {
+                self.await_wish(Wish { pending, since, what: Wished::Subscription { name, member } });
+            }
+            Wait::Nothing => self.join_channel(name, member, client, settings, cx),
+        }
+    }
+
+    /// The channel that a client is to join can be joined, or cannot.
+    pub(super) fn join_prepared(
+        &mut self,
+        (name, member): (Name, Option<Member>),
+        since: Millis,
+        outcome: Result<(), Unavailable>,
+        cx: &mut Context,
+    ) {
+        if !self.is_open() {
+            return;
+        }
+        let Some(mut boxed) = self.take_client() else { return };
+        let client = boxed.pusher_mut().expect("only such clients are taken");
+        let settings = client.place.settings();
+        match outcome {
+            Ok(()) => self.join_when_ready((name, member), since, client, &settings, cx),
+            Err(Unavailable) => {
+                self.refuse_joining(&name, &Error::Unavailable(name.as_str().to_owned()), client, cx);
+            }
+        }
+        self.put_client(boxed);
     }
 
     fn join_channel(
@@ -244,9 +296,6 @@ impl Connection {
         cx: &mut Context,
     ) {
         let (channel, form, owner) = (client.place.channel(&name), client.form, cx.owner());
-        if name.kind().access == Access::Public && cx.access.may_subscribe(None, &channel) != Verdict::Yes {
-            return self.refuse_joining(&name, &Error::NotOpen(name.as_str().to_owned()), client, cx);
-        }
         let policy = cx.shared.config.lag_policy(channel.local());
         let user_id = member.as_ref().map(|member| &*member.user_id);
         let (members_max, user) = (settings.max_members, client.known_as(user_id));

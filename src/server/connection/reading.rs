@@ -249,7 +249,7 @@ impl Connection {
         self.unsent_len() > OUTBOX_HIGH
             || self.asks_ahead()
             || self.awaits_outcome()
-            || self.awaits_judgement()
+            || self.awaits_go_ahead()
     }
 
     /// Whether a request has arrived while the one before it waits: for the delivery of its publication, for the backend, or

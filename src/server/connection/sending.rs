@@ -17,7 +17,7 @@ use super::watching::name_of;
 use super::writing::{Writer, write_one, write_outbox, write_several};
 use super::{Connection, Input, Next};
 use crate::config::LagPolicy;
-use crate::hub::{Hub, Subscription};
+use crate::hub::{Hub, Lost, Subscription};
 use crate::server::encoder::{self, Notice};
 use crate::server::metrics::refusals::Reason;
 use crate::ws::CloseCode;
@@ -178,7 +178,7 @@ impl Connection {
     }
 
     fn refill(&mut self, cx: &mut Context) -> bool {
-        let Context { hub, encoder, .. } = cx;
+        let Context { hub, encoder, timeouts, .. } = cx;
         let mut is_whole = true;
         self.subscriptions.for_each_listed(|entry| {
             let Entry { subscription, replay, .. } = entry;
@@ -189,7 +189,7 @@ impl Connection {
                 }
                 *replay = None;
             }
-            tell_skipped(*subscription, hub, &mut self.outbox);
+            tell_skipped(*subscription, hub, timeouts.idle_ms(), &mut self.outbox);
         });
         is_whole
     }
@@ -197,7 +197,7 @@ impl Connection {
     /// Tells the reader of several channels what it has skipped since it was last told.
     pub(super) fn tell_skipped(&mut self, cx: &mut Context) {
         for entry in self.subscriptions.listed().filter(|entry| entry.replay.is_none()) {
-            tell_skipped(entry.subscription, &mut cx.hub, &mut self.outbox);
+            tell_skipped(entry.subscription, &mut cx.hub, cx.timeouts.idle_ms(), &mut self.outbox);
         }
     }
 
@@ -425,31 +425,34 @@ impl Connection {
 #[derive(Default)]
 struct Lag {
     bytes: u64,
-    /// Those of publications that exclude it.
-    excluded: u64,
+    /// Those of publications that exclude it, and of notices.
+    others: u64,
     publications: u64,
 }
 
 impl Lag {
     fn add(&mut self, entry: &Entry, hub: &Hub) {
         self.bytes += hub.lag(entry.subscription);
-        self.excluded += hub.excluded_len(entry.subscription);
+        self.others += hub.other_len(entry.subscription);
         self.publications += hub.unread_publications(entry.subscription);
     }
 
     /// Whether it is more than this many bytes, and that by more than one publication, since a single one may have any
-    /// length, or by publications that exclude the connection, which the logs keep for it all the same.
+    /// length, or by publications that exclude the connection, which the logs keep for it all the same, and notices.
     fn is_past(&self, bound: u64) -> bool {
-        self.bytes > bound && (self.publications > 1 || self.excluded > bound)
+        self.bytes > bound && (self.publications > 1 || self.others > bound)
     }
 }
 
-/// Tells a subscriber how many publications it has skipped since it was last told, if it has.
-fn tell_skipped(subscription: Subscription, hub: &mut Hub, outbox: &mut Outbox) {
+/// Tells a subscriber how many publications it has skipped since it was last told, if it has, and what was lost before those
+/// could come to this node.
+fn tell_skipped(subscription: Subscription, hub: &mut Hub, idle_ms: u64, outbox: &mut Outbox) {
     let skipped = hub.take_missed(subscription);
-    if skipped > 0 {
+    let lagged = (skipped > 0).then_some(Notice::Lagged(skipped));
+    let gap = hub.take_lost(subscription).map(|Lost { gap, since }| Notice::Gap { gap, since, idle_ms });
+    for notice in lagged.into_iter().chain(gap) {
         let name = name_of(subscription, hub);
-        encoder::notice(Notice::Lagged(skipped), subscription.form(), Some(name.local()), outbox.tail());
+        encoder::notice(notice, subscription.form(), Some(name.local()), outbox.tail());
     }
 }
 

@@ -51,6 +51,8 @@ pub enum Due {
     Renewal,
     /// Go on without the verdict of the program, which has had its time.
     Verdict,
+    /// Go on without channels that were waited for, which have had their time.
+    Channels,
     /// Call the timer of the session.
     Timer,
     /// Answer the long poll without publications.

@@ -44,6 +44,7 @@ use timers::Timers;
 
 use crate::server::broker::answer::PublishAnswer;
 use crate::server::broker::calls::Call;
+use crate::server::broker::engine::waiting::JoinAnswer;
 use crate::server::broker::mailbox::{Mailbox, Order, OrderKind, Verdict};
 use crate::server::clock::Millis;
 use crate::server::connection::context::Context;
@@ -241,6 +242,11 @@ impl EventLoop {
         for verdict in self.mailbox().take_verdicts() {
             self.bring(verdict);
         }
+        if self.context.shared.broker.has_engine() {
+            for answer in self.mailbox().take_prepared() {
+                self.let_join(answer);
+            }
+        }
         for call in self.mailbox().take_calls() {
             self.hand_over(call);
         }
@@ -256,6 +262,15 @@ impl EventLoop {
         let key = Key::from_u64(verdict.connection);
         let Some((connection, cx)) = self.with(key) else { return };
         let next = connection.receive_verdict(verdict.question, verdict.decisions, cx);
+        self.touched.push(key);
+        self.settle(key, next);
+    }
+
+    /// Tells a connection whether the channels that it waits for can be joined. It may have been dropped in the meantime.
+    fn let_join(&mut self, answer: JoinAnswer) {
+        let key = Key::from_u64(answer.connection);
+        let Some((connection, cx)) = self.with(key) else { return };
+        let next = connection.receive_join_answer(answer, cx);
         self.touched.push(key);
         self.settle(key, next);
     }

@@ -77,6 +77,7 @@ pub fn record(draft: &Draft, node: &str) -> Bytes {
         Source::Client { user_id: None, .. } => SOURCE_CLIENT,
         Source::Client { user_id: Some(_), .. } => SOURCE_USER,
         Source::Protocol => SOURCE_PROTOCOL,
+        Source::Notice(_) => unreachable!("a notice is told by each node itself"),
     };
     kinds |= match excluded {
         Excluded::Nobody => EXCLUDED_NOBODY,
@@ -113,7 +114,7 @@ fn texts_len(draft: &Draft, node: &str) -> usize {
     let event = draft.event.as_ref().map_or(0, |event| text_len(event.as_str()));
     let source = match &draft.source {
         Source::Client { user_id, socket_id } => user_id.as_deref().map_or(0, text_len) + text_len(socket_id),
-        Source::Publisher | Source::Protocol => 0,
+        Source::Publisher | Source::Protocol | Source::Notice(_) => 0,
     };
     let excluded = match draft.excluded {
         Excluded::Nobody => 0,
@@ -152,7 +153,7 @@ pub fn read(stored: &[u8], channel: &ChannelName, node: &str) -> Result<Stored, 
     let source = reader.source(kinds)?;
     let event = event.map(|name| match source {
         Source::Publisher | Source::Client { .. } => EventName::new(name),
-        Source::Protocol => EventName::of_any(name),
+        Source::Protocol | Source::Notice(_) => EventName::of_any(name),
     });
     let event = event.transpose().map_err(BadStored::Event)?;
     let excluded = reader.excluded(kinds, node)?;

@@ -1,0 +1,120 @@
+//! Which channels can be joined, where an engine of many nodes has to be asked first: it engages those that are wanted, and lets
+//! go of those that nobody reads.
+//!
+//! Where the numbers of a channel are drawn here, it can be joined at any time, and that takes no lock. What waits meanwhile is
+//! parked by its connection.
+
+use std::time::Duration;
+
+use crate::hub::ChannelName;
+use crate::server::broker::Broker;
+use crate::server::broker::channel::ChannelState;
+use crate::server::broker::engine::waiting::{JoinQuestion, JoinWaiter, Prepared};
+use crate::server::broker::engine::Engine;
+use crate::server::broker::shard::Shard;
+use crate::server::clock::Millis;
+use crate::server::lock::lock;
+
+/// For connections.
+impl Broker {
+    /// Whether channels can be joined now. Otherwise the engine is told that they are wanted, and `question` is answered later.
+    /// Between the answer and the joining, a channel stays engaged.
+    pub fn prepare<'a>(
+        &self,
+        channels: impl IntoIterator<Item = &'a ChannelName>,
+        question: JoinQuestion,
+    ) -> Prepared {
+        let Engine::Remote(sequencer) = &self.engine else { return Prepared::Ready };
+        let unready: Vec<_> = channels.into_iter().filter(|channel| !self.is_ready(channel)).collect();
+        if unready.is_empty() {
+            return Prepared::Ready;
+        }
+        for (channel, waiter) in unready.iter().zip(JoinWaiter::of(question, unready.len())) {
+            sequencer.want(channel, waiter);
+        }
+        Prepared::Awaited
+    }
+
+    /// Whether there is an engine that has to be asked before channels are joined.
+    pub fn has_engine(&self) -> bool {
+        match &self.engine {
+            Engine::Local => false,
+            Engine::Remote(_) => true,
+        }
+    }
+
+    /// Whether a channel can be joined now. If so, it stays engaged until it is.
+    pub fn is_ready(&self, channel: &ChannelName) -> bool {
+        if !self.engine.draws(channel) {
+            return true;
+        }
+        let mut shard = lock(self.shard(channel.as_str()));
+        let Some(state) = shard.channels.get_mut(channel) else { return false };
+        state.engagement.is_expected = true;
+        state.engagement.is_engaged
+    }
+
+    /// How long a new subscriber is held whose channel is not ready; `None` where all are at any time.
+    pub fn join_timeout(&self) -> Option<Duration> {
+        match &self.engine {
+            Engine::Local => None,
+            Engine::Remote(sequencer) => Some(sequencer.join_timeout()),
+        }
+    }
+
+    /// Tells the engine that the number of subscribers of a channel has changed, or whether anybody reads it, unless it was told
+    /// and has not looked. Call it under the lock of the channel.
+    pub(super) fn tell_engine_count(&self, state: &mut ChannelState, channel: &ChannelName) {
+        let Engine::Remote(sequencer) = &self.engine else { return };
+        if state.engagement.is_engaged && !std::mem::replace(&mut state.engagement.is_count_told, true) {
+            sequencer.count_changed(channel);
+        }
+    }
+}
+
+/// For the engine.
+impl Broker {
+    /// The engine delivers here what is published to a channel from now on, and its history and position are those of the engine:
+    /// it can be joined. It stays known until [`Broker::disengage`]. The waiters are told after this.
+    pub fn engage(&self, channel: &ChannelName) {
+        let mut shard = lock(self.shard(channel.as_str()));
+        let Shard { channels, lists, .. } = &mut *shard;
+        let state = self.state(channels, lists, channel);
+        state.engagement.is_engaged = true;
+        // The waiters come next.
+        state.engagement.is_expected = true;
+        lists.settle(channel, state);
+        if state.has_readers() {
+            // They have joined before: it was let go of, or is engaged anew.
+            self.tell_engine_count(state, channel);
+        }
+    }
+
+    /// The engine wants to let go of a channel. False if it stays engaged: somebody reads it, or was told since this was last asked
+    /// that it can be joined, and may be about to. Ask again when as much time has passed as a channel without readers is kept.
+    #[must_use]
+    pub fn disengage(&self, channel: &ChannelName, now: Millis) -> bool {
+        let mut shard = lock(self.shard(channel.as_str()));
+        let Shard { channels, lists, .. } = &mut *shard;
+        let Some(state) = channels.get_mut(channel) else { return true };
+        if state.has_readers() || std::mem::replace(&mut state.engagement.is_expected, false) {
+            return false;
+        }
+        state.engagement = Default::default();
+        lists.settle(channel, state);
+        self.remove_if_unused(&mut shard, channel, now);
+        true
+    }
+
+    /// The subscribers of a channel on this node, and whether anybody reads it. The engine is told of the next change.
+    pub fn audience_of(&self, channel: &ChannelName) -> (u64, bool) {
+        let mut shard = lock(self.shard(channel.as_str()));
+        let Some(state) = shard.channels.get_mut(channel) else { return (0, false) };
+        state.engagement.is_count_told = false;
+        (state.subscribers_len(), state.has_readers())
+    }
+}
+
+#[cfg(test)]
+#[path = "readiness_tests.rs"]
+mod tests;

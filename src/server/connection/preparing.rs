@@ -1,0 +1,266 @@
+//! What waits until its channels can be joined, where an engine of many nodes has to be asked first: a request, a command or a
+//! subscription is parked as it came, and is carried out again from there once they can, or refused.
+//!
+//! Which channels those are is known to the broker. What waits for the backend is in `judging`, and is parked in the same places.
+
+use super::context::Context;
+use super::grants::{Parked, Pending, Wish, Wished};
+use super::life::{Expects, Life};
+use super::watching::read_as;
+use super::{Connection, Next};
+use crate::backend::Judged;
+use crate::commands::{Command, FaultKind, Request};
+use crate::http;
+use crate::hub::{ChannelName, WireForm};
+use crate::server::api::acceptance::Becoming;
+use crate::server::api::admin::Report;
+use crate::server::api::answers;
+use crate::server::api::handlers::Answer;
+use crate::server::api::many::{PollingMany, ReadingMany};
+use crate::server::api::roads;
+use crate::server::broker::engine::waiting::{JoinAnswer, JoinQuestion, Prepared, Unavailable};
+use crate::server::clock::{Millis, millis};
+
+impl Context {
+    /// Whether channels can be joined now by the connection that is being called. Otherwise the number of the question, which the
+    /// mailbox brings the answer to.
+    pub fn prepare(&mut self, channels: &[ChannelName]) -> Option<u64> {
+        if !self.shared.broker.has_engine() || channels.is_empty() {
+            return None;
+        }
+        let number = self.next_join_question();
+        let question = JoinQuestion { loop_index: self.loop_index, connection: self.owner, number };
+        match self.shared.broker.prepare(channels, question) {
+            Prepared::Ready => None,
+            Prepared::Awaited => Some(number),
+        }
+    }
+
+    /// Checks that what a client reads under a name can be joined now: what was waited for may have had its time.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn check_ready(&self, channel: &ChannelName) -> Result<(), FaultKind> {
+        match self.shared.broker.has_engine() && !self.shared.broker.is_ready(&joined_as(channel)) {
+            true => Err(FaultKind::Unavailable(Unavailable.to_string())),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether what has waited since then has had its time.
+    fn is_join_over(&self, since: Millis) -> bool {
+        self.is_leaving() || self.join_ends(since).is_none_or(|at| at <= self.now)
+    }
+
+    fn join_ends(&self, since: Millis) -> Option<Millis> {
+        let timeout = self.shared.broker.join_timeout()?;
+        Some(Millis(since.0.saturating_add(millis(timeout).max(1))))
+    }
+}
+
+/// What is waited for.
+impl Connection {
+    /// The question about channels that something of this connection waits for, and since when.
+    pub(super) fn join_question(&self) -> Option<(u64, Millis)> {
+        if let Life::Http(http) = &self.life {
+            let Expects::GoAhead(parked) = &http.expects else { return None };
+            return Some((parked.pending.channels()?, parked.since));
+        }
+        let wish = self.wish()?;
+        Some((wish.pending.channels()?, wish.since))
+    }
+
+    /// When the channels that are waited for have had their time, if any are.
+    pub(super) fn channels_by(&self, cx: &Context) -> Option<Millis> {
+        if !cx.shared.broker.has_engine() {
+            return None;
+        }
+        let (_, since) = self.join_question()?;
+        cx.join_ends(since)
+    }
+
+    /// The channels have had their time: what waits for them is refused.
+    pub(super) fn miss_channels(&mut self, cx: &mut Context) -> Next {
+        let Some((question, _)) = self.join_question() else { return Next::Wait };
+        self.go_on(question, Err(Unavailable), cx)
+    }
+
+    /// The channels of a question can be joined, or one of them cannot. The connection may wait for nothing by now.
+    pub fn receive_join_answer(&mut self, answer: JoinAnswer, cx: &mut Context) -> Next {
+        self.go_on(answer.question, answer.outcome, cx)
+    }
+
+    fn go_on(&mut self, question: u64, outcome: Result<(), Unavailable>, cx: &mut Context) -> Next {
+        if let Some(parked) = self.take_parked(|pending| pending.is_channels(question)) {
+            let Parked { request, judged, since, .. } = parked;
+            self.deadlines.restart(cx.now);
+            match outcome {
+                Ok(()) => self.answer_when_ready(&request, judged, since, cx),
+                Err(unavailable) => self.refuse_unready(&request, unavailable, cx),
+            }
+            return Next::Read;
+        }
+        let Some(wish) = self.take_wish(|pending| pending.is_channels(question)) else { return Next::Wait };
+        let Wish { since, what, .. } = *wish;
+        self.restart_beginning(cx);
+        match what {
+            Wished::Command(text) => self.carry_out_prepared(&text, since, outcome, cx),
+            Wished::Subscription { name, member } => {
+                self.join_prepared((name, member), since, outcome, cx);
+                self.receive_kept(cx);
+            }
+            Wished::Message(_) => unreachable!("who publishes joins nothing"),
+        }
+        Next::Read
+    }
+}
+
+/// Requests.
+impl Connection {
+    /// Parks a request whose answer joins channels that cannot be joined yet, or refuses it if it has waited for its time. What the
+    /// backend has said of it comes back if it can be answered now.
+    pub(super) fn park_unready(
+        &mut self,
+        request: &http::Request,
+        answer: &Answer,
+        judged: Judged,
+        since: Millis,
+        cx: &mut Context,
+    ) -> Option<Judged> {
+        if !cx.shared.broker.has_engine() {
+            return Some(judged);
+        }
+        let Some(question) = cx.prepare(&channels_of(answer)) else { return Some(judged) };
+        if cx.is_join_over(since) {
+            self.refuse_unready(request, Unavailable, cx);
+            return None;
+        }
+        let Life::Http(http) = &mut self.life else { return None };
+        let (request, pending) = (request.clone(), Pending::Channels { question });
+        let parked = Parked { request, credentials: None, judged, pending, since };
+        http.expects = Expects::GoAhead(Box::new(parked));
+        None
+    }
+
+    fn refuse_unready(&mut self, request: &http::Request, unavailable: Unavailable, cx: &mut Context) {
+        self.respond_to(request, &answers::unready(unavailable), cx);
+    }
+}
+
+/// Commands.
+impl Connection {
+    /// Carries out a command, once its channels can be joined. `text` is the command as it came, which may have waited since then.
+    pub(super) fn carry_out_when_ready(
+        &mut self,
+        request: Request<'_>,
+        text: &str,
+        since: Millis,
+        cx: &mut Context,
+    ) {
+        if cx.shared.broker.has_engine() {
+            let channels = self.channels_to_join(&request.command, cx);
+            if let Some(question) = cx.prepare(&channels)
+                && !cx.is_join_over(since)
+            {
+                let pending = Pending::Channels { question };
+                return self.await_wish(Wish { pending, since, what: Wished::Command(text.into()) });
+            }
+        }
+        self.carry_out(request, cx);
+        self.forget_judged();
+    }
+
+    fn carry_out_prepared(
+        &mut self,
+        text: &str,
+        since: Millis,
+        outcome: Result<(), Unavailable>,
+        cx: &mut Context,
+    ) {
+        if !self.is_open() {
+            return;
+        }
+        match (self.parse_command(text, cx), outcome) {
+            (Ok(request), Ok(())) => self.carry_out_when_ready(request, text, since, cx),
+            // Of its channels, those are joined that can be.
+            (Ok(request), Err(Unavailable)) => {
+                self.carry_out(request, cx);
+                self.forget_judged();
+            }
+            (Err(fault), _) => self.refuse_command(&fault, cx),
+        }
+    }
+
+    /// The channels that a command joins or looks into, where the client may.
+    fn channels_to_join(&self, command: &Command<'_>, cx: &Context) -> Vec<ChannelName> {
+        let open = |name| self.channel_of(name, roads::Wish::Subscribe, cx).ok();
+        match command {
+            Command::Subscribe(_) if self.is_subscribed_out(cx.shared.config.client_subscriptions, cx) => {
+                Vec::new()
+            }
+            Command::Subscribe(channels) => {
+                let named = channels.iter().filter_map(|wanted| open(&wanted.as_ref().ok()?.channel));
+                let new = named.filter(|channel| self.subscription_to(channel, cx).is_none());
+                new.map(|channel| joined_as(&channel)).collect()
+            }
+            Command::History { channel, .. } | Command::Presence { channel } => {
+                open(channel).map(|channel| joined_as(&channel)).into_iter().collect()
+            }
+            Command::Unsubscribe(_) | Command::Publish(_) | Command::Authorize { .. } => Vec::new(),
+        }
+    }
+}
+
+/// What a subscription of a Pusher client waits for.
+#[derive(Debug)]
+pub enum Wait {
+    /// Nothing: its channel can be joined.
+    Nothing,
+    /// This.
+    For(Pending),
+    /// Nothing any more: it has had its time.
+    Over,
+}
+
+/// Subscriptions of Pusher clients.
+impl Connection {
+    /// Whether a channel can be joined that may have been waited for since then.
+    pub(super) fn await_channel(&self, channel: &ChannelName, since: Millis, cx: &mut Context) -> Wait {
+        match cx.prepare(std::slice::from_ref(channel)) {
+            None => Wait::Nothing,
+            Some(_) if cx.is_join_over(since) => Wait::Over,
+            Some(question) => Wait::For(Pending::Channels { question }),
+        }
+    }
+}
+
+/// The channel that is joined by who reads what is called so: who watches a channel joins that.
+fn joined_as(name: &ChannelName) -> ChannelName {
+    read_as(name, WireForm::Envelope).0
+}
+
+/// The channels that an answer joins or looks into.
+fn channels_of(answer: &Answer) -> Vec<ChannelName> {
+    match answer {
+        Answer::Upgrade(acceptance) => match &acceptance.becomes {
+            Becoming::Subscriber { joining, .. } => vec![joining.channel.clone()],
+            // They join by what they send.
+            Becoming::Multiplex(_) | Becoming::Pusher { .. } | Becoming::Refused(_) => Vec::new(),
+        },
+        Answer::Stream(joining) => vec![joining.channel.clone()],
+        Answer::Poll(polling) => vec![polling.channel.clone()],
+        Answer::ReadMany(
+            ReadingMany::Stream(readings) | ReadingMany::Poll(PollingMany { readings, .. }),
+        ) => readings.iter().map(|reading| joined_as(&reading.channel)).collect(),
+        Answer::Report(Report::Presence(channel) | Report::Channel(channel)) => vec![channel.clone()],
+        Answer::Report(Report::Metrics | Report::Readiness | Report::Channels(_))
+        | Answer::Respond(_)
+        | Answer::Refuse(_)
+        | Answer::Ask(_)
+        | Answer::ReadBody(_)
+        | Answer::ReadBatch(_)
+        | Answer::Revoke
+        | Answer::Call(_)
+        | Answer::Session(..) => Vec::new(),
+    }
+}
