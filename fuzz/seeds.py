@@ -266,6 +266,13 @@ def hub():
         "excluded-and-skipping": b"S00S00P09X090P09X090R03O0@M0L0M0AN10M1",
         "excluded-own-pile-up": b"S00S00P05X0z0X0z0AR1\x9fN01M0A",
         "excluded-leaves": b"S00S00P05X050U0S00P05AR09R19",
+        "gap-ahead-of-a-reader": b"S01P05G057P05R09R09A",
+        "gap-into-another-epoch": b"S01P05G055P05R03F0R09",
+        "gaps-one-after-the-other": b"S01P05R09G054G057G050P05G052P05R03",
+        "gap-that-is-skipped": b"S01P09G094P09G095P09R03O0@M0",
+        "gap-without-a-frame": b"S01S01P05R09G014P05S01R09R19A",
+        "gap-between-excluded": b"S01S01P05X050G054X050P05O0@M0R19",
+        "notices-after-the-newest": b"S01P09P09G090L0M0N04M0G0z0G0z0N09M0",
         "several-subscriptions-of-an-owner": b"S00S10S20S30S01S00S10P05P15DW0:DW0;A",
     }
     for name, data in cases.items():

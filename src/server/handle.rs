@@ -286,6 +286,10 @@ impl fmt::Display for PublishError {
 impl std::error::Error for PublishError {}
 
 #[cfg(test)]
+#[path = "interruption_tests.rs"]
+mod interruption_tests;
+
+#[cfg(test)]
 mod tests {
     use std::io::{self, Read, Write};
     use std::net::{Shutdown, TcpStream};

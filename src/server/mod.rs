@@ -60,8 +60,10 @@ pub mod bare_tls {
     pub use crate::server::tls::received::{Ending, Fault, FaultKind, Handshake, Version};
 }
 
-/// What reads the replies of Redis, without a connection: for fuzz targets. It may change at any time.
+/// What reads the replies of Redis, without a connection: for fuzz targets, and tests with a real one. It may change at any time.
 #[doc(hidden)]
 pub mod bare_redis {
-    pub use crate::server::redis::resp::{Bounds, Decoder, Malformed, Reply};
+    pub use crate::server::redis::refusal::{Fate, Reason, Refusal};
+    pub use crate::server::redis::resp::{Bounds, Command, Decoder, Malformed, Reply};
+    pub use crate::server::redis::slots::{Address, SLOTS, Slots, slot};
 }
