@@ -38,13 +38,13 @@ use waiting::{PATIENCE, until};
 use websockets::{Client, close_frame, envelopes, handshake, text, upgrade_request, websocket};
 
 use super::Handle;
-use crate::app::{Message, Outcome, Socket};
 use crate::config::{AccessKey, AuthRule, Config, Glob, PresenceRule};
 use crate::hub::ChannelName;
 use crate::server::Server;
 use crate::server::broker::engine::Engine;
 use crate::server::broker::engine::held::Held;
 use crate::server::clock::Millis;
+use crate::server::handlers::failure::Outcome;
 
 /// Shorter than any test waits, and longer than it takes to see that something waits.
 const SHORT: Duration = Duration::from_millis(150);
@@ -481,7 +481,7 @@ fn a_session_over_http_that_posts_on_and_on_while_it_waits_is_closed() {
 fn start_program() -> Running {
     let engine = Arc::new(Held::default());
     let mut server = Server::bind_with(config(), Engine::Remote(engine.clone())).unwrap();
-    let obey = |socket: &mut Socket<'_, _>, message: Message<'_>| -> Outcome {
+    let added = server.websocket_fn("/session", |socket, message| -> Outcome {
         let said = message.text().unwrap();
         match said.strip_prefix('-') {
             Some(left) => socket.unsubscribe(&name(left)),
@@ -489,8 +489,8 @@ fn start_program() -> Running {
         }
         socket.send("ok");
         Ok(())
-    };
-    server.websocket_fn("/session", obey).unwrap();
+    });
+    added.unwrap();
     run(server, engine)
 }
 
