@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:?usage: fuzz/run.sh SECONDS [TARGET…]}
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(frames mask utf8 request upgrade hub extension deflated event_stream pusher_session pusher_presence pusher_rest pusher_fallback token commands batch forwarded proxy_header redis_reply tls_receive)
+[ ${#targets[@]} -gt 0 ] || targets=(frames mask utf8 request upgrade hub extension deflated event_stream pusher_session pusher_presence pusher_rest pusher_fallback token commands batch forwarded proxy_header redis_reply stored_record tls_receive)
 
 command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
 

@@ -266,6 +266,13 @@ def hub():
         "excluded-and-skipping": b"S00S00P09X090P09X090R03O0@M0L0M0AN10M1",
         "excluded-own-pile-up": b"S00S00P05X0z0X0z0AR1\x9fN01M0A",
         "excluded-leaves": b"S00S00P05X050U0S00P05AR09R19",
+        "gap-ahead-of-a-reader": b"S01P05G057P05R09R09A",
+        "gap-into-another-epoch": b"S01P05G055P05R03F0R09",
+        "gaps-one-after-the-other": b"S01P05R09G054G057G050P05G052P05R03",
+        "gap-that-is-skipped": b"S01P09G094P09G095P09R03O0@M0",
+        "gap-without-a-frame": b"S01S01P05R09G014P05S01R09R19A",
+        "gap-between-excluded": b"S01S01P05X050G054X050P05O0@M0R19",
+        "notices-after-the-newest": b"S01P09P09G090L0M0N04M0G0z0G0z0N09M0",
         "several-subscriptions-of-an-owner": b"S00S10S20S30S01S00S10P05P15DW0:DW0;A",
     }
     for name, data in cases.items():
@@ -810,5 +817,47 @@ def tls_receive():
     for at in (6, 60, 300, 420, 700, 2000):
         put("tls_receive", f"changed-{at}", case(talk, 0, b"\x20", (at, 0x40)))
 
-for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, token, commands, batch, forwarded, proxy_header, redis_reply, tls_receive):
+
+def stored_record():
+    def text(text):
+        return len(text).to_bytes(4, "big") + text
+
+    def record(kinds, after=b"", payload=b"hi"):
+        return b"\1" + bytes([1, kinds]) + after + payload
+
+    owner = (3).to_bytes(8, "big") + (258).to_bytes(8, "big")
+    cases = {
+        "text": record(0x00),
+        "json": record(0x01, payload=b"{}"),
+        "binary": record(0x02, payload=b"\xff\x00"),
+        "event": record(0x04, text("\u00e9".encode())),
+        "client": record(0x2D, text(b"client-x") + text(b"1.2") + text(b"n1") + owner),
+        "user-of-another-node": record(0x35, text(b"client-x") + text(b"7") + text(b"1.2") + text(b"n2") + owner),
+        "socket": record(0x40, text(b"12.34")),
+        "socket-of-none": record(0x40, text(b"01.2")),
+        "protocol": record(0x1C, text(b"pusher_internal:member_added")),
+        "reserved-event": record(0x04, text(b"pusher:x")),
+        "event-of-201": record(0x04, text(b"e" * 201)),
+        "unused-bit": record(0x80),
+        "content-3": record(0x03),
+        "excluded-3": record(0x60),
+        "not-utf-8": record(0x00, payload=b"\xff"),
+        "length-of-4-gib": record(0x04, b"\xff\xff\xff\xff"),
+        "cut": record(0x0C, text(b"client-x") + b"\0\0"),
+        "other-version": b"\1\2\0hi",
+        "stored": b"\x0011700000000123\1\0hi",
+        "stored-version-2": b"\x0021700000000123\1\0hi",
+        "stored-time": b"\x001170000000012x\1\0hi",
+        "stored-short": b"\x00117000",
+        "message": b"\2abcdefabcdef-17 11700000000123\1\0hi",
+        "message-longest-id": b"\2ffffffffffffffff-18446744073709551615 x",
+        "message-no-id": b"\2abcdefabcdef-017 x",
+        "known": b"\3000102030405060708090a0b0c0d0e0f abcdefabcdef-17 a:1:2;b:3:4;",
+        "known-short": b"\3000102030405060708090a0b0c0d0e0f abcdefabcdef-17",
+    }
+    for name, data in cases.items():
+        put("stored_record", name, data)
+
+
+for target in (frames, mask, utf8, request, upgrade, hub, extension, deflated, event_stream, pusher_session, pusher_presence, pusher_rest, pusher_fallback, token, commands, batch, forwarded, proxy_header, redis_reply, stored_record, tls_receive):
     target()

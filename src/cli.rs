@@ -12,6 +12,7 @@ mod changes;
 mod file;
 mod key_files;
 mod key_table;
+mod redis;
 mod table;
 mod tls;
 mod toml_text;
@@ -29,6 +30,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use ipnet::IpNet;
 
+use self::redis::RedisArgs;
 use access::AccessArgs;
 pub use again::{Reload, Reread};
 pub use changes::changes;
@@ -102,6 +104,9 @@ pub struct Args {
 
     #[command(flatten)]
     access: AccessArgs,
+
+    #[command(flatten)]
+    redis: RedisArgs,
 
     /// Serve /echo outside development mode
     ///
@@ -384,7 +389,7 @@ impl Args {
     fn read_keys(&mut self) -> Result<(), String> {
         let reader = std::mem::take(&mut self.read.reader);
         self.read = key_files::read(reader, self.access.publish_keys.as_deref(), &self.access.token_key)?;
-        self.access.fault().map_or(Ok(()), Err)
+        self.access.fault().or(self.redis.fault()).map_or(Ok(()), Err)
     }
 
     /// What to do instead of serving.
@@ -407,6 +412,7 @@ impl Args {
             metrics_listen: self.metrics_listen,
             ca_file: self.tls.ca_file.clone(),
             tls: self.tls.into_tls(),
+            redis: self.redis.into_redis(),
             trust_proxy: self.trust_proxy,
             threads: self.threads.unwrap_or_else(|| Config::default().threads),
             echo: self.echo,

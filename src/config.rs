@@ -9,6 +9,7 @@ mod apps;
 mod error;
 mod host;
 mod origin;
+mod redis;
 mod rules;
 mod standing;
 mod tls;
@@ -22,6 +23,7 @@ use std::time::Duration;
 #[doc(inline)]
 pub use ipnet::IpNet;
 
+pub use self::redis::{NoRedisAddress, Redis, RedisAddress, RedisFault, RedisServer};
 pub use access::{AccessKey, AuthRule, Backend, PresenceRule, Rate, SecretDigest};
 pub use access_check::AccessFault;
 pub use apps::{AppError, AppFault};
@@ -70,6 +72,8 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     /// TLS, at addresses of its own. With such an address, `listen` may be empty.
     pub tls: Tls,
+    /// Redis, if several servers are to share their channels.
+    pub redis: Option<Redis>,
     /// The number of event loops, each on a thread of its own. Default: the number of cores.
     pub threads: NonZeroUsize,
     /// The most threads for the jobs of a program that has the server inside ([`Socket::work`]): they begin when there is
@@ -212,6 +216,7 @@ impl Default for Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
             metrics_listen: None,
             tls: Tls::default(),
+            redis: None,
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             workers: Self::WORKERS,
             keys: Vec::new(),
@@ -370,6 +375,7 @@ impl Config {
         if self.ca_file.is_some() && !cfg!(feature = "tls") {
             return Err(ConfigError::Tls(TlsFault::NotBuilt("--ca-file")));
         }
+        self.redis.as_ref().map_or(Ok(()), Redis::check).map_err(ConfigError::Redis)?;
         let exposed = self.addresses().find(|(_, address)| !address.ip().is_loopback());
         match exposed {
             Some((flag, address)) if self.lets_everybody_publish() && !self.insecure => {

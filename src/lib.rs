@@ -181,6 +181,7 @@
 //!  jwks                       the keys of tokens at a URL, fetched again and again
 //!  tls                        certificates, and which a client gets; sessions over buffers of their callers
 //!  apps                       the running Pusher apps: settings, counters, users, webhooks, reload
+//!  redis                      what Redis says and is told, as bytes; which server has which key
 //!  broker, encoder            order, history, mailboxes; publications to frames
 //!  outbound                   whom calls to https:// URLs trust, and what is said when TLS fails
 //!  limits, metrics            connections by address and user, trusted proxies; counters and their formats
@@ -224,6 +225,9 @@
 //! | engine, node | what draws the numbers of publications; one server of several that share an engine |
 //! | engaged, ready | a channel whose publications the engine delivers to this node; it can be joined (`broker/readiness.rs`). What joins another waits, as it came, until it is (`connection/preparing.rs`); a session or a begun event stream joins late (`connection/late.rs`) |
 //! | filling, held | asking an engine for publications that did not come; those that came after them, which wait (`broker/engine/channel.rs`) |
+//! | reply, push | what Redis answers; what it says without being asked (`server/redis/resp.rs`) |
+//! | fate | what may be done about a command that Redis has refused (`server/redis/refusal.rs`) |
+//! | slot, seed | one of the 16,384 parts of a cluster's keys; a server of Redis that is asked which others there are |
 //! | command, fault | what a message of a client of `/channels` asks for; what is wrong with one, or with one channel of it |
 //! | app | a name space of channels with a key, secrets, settings and counters ([`pusher::App`], `server/apps/running.rs`) |
 //! | default app | the first app configured: its channels are those under `/channels/`. Those of another are in its space, `7/prices` |

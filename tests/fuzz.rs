@@ -244,6 +244,16 @@ fn random_replies_are_the_same_in_any_cut_and_as_a_model_reads_them() {
     over_random_inputs("redis_reply", 4_000, bodies::redis_reply::run);
 }
 
+#[test]
+fn publications_of_the_corpus_are_what_a_reading_by_hand_says_or_are_refused() {
+    over_corpus("stored_record", bodies::stored_record::run);
+}
+
+#[test]
+fn random_publications_are_what_a_reading_by_hand_says_or_are_refused() {
+    over_random_inputs("stored_record", 4_000, bodies::stored_record::run);
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn records_of_the_corpus_give_the_same_plaintext_in_any_cut() {

@@ -10,12 +10,13 @@
 //! | `U` subscriber | unsubscribe |
 //! | `P` channel len | publish |
 //! | `X` channel len subscriber | publish to all but one subscriber of the channel |
+//! | `G` channel len kind | append what is no publication: a notice, or a gap in the same epoch or into the next |
 //! | `R` subscriber len | read that many bytes, frames in part too |
 //! | `F` subscriber | finish the frame that was begun |
 //! | `O` subscriber len | finish it, then skip the oldest until at most this many bytes are left |
 //! | `L` subscriber | finish it, then skip all but the last |
 //! | `N` subscriber len | the same, and the last too if more than this many bytes to step over follow it |
-//! | `M` subscriber | ask how many were skipped |
+//! | `M` subscriber | ask how many were skipped, and what gaps among them |
 //! | `D` | take a log that has something new |
 //! | `T` log | trim a log that was taken, gone or not |
 //! | `W` log leaving | walk over a log that was taken from the last place to the first, of each eight those leave that the number's bits say |
@@ -26,7 +27,7 @@ use arbitrary::Unstructured;
 use super::hub_model::{CHANNELS, Pair};
 use super::input::byte;
 
-const LETTERS: &[u8] = b"SUPRFOLMDTAWXN";
+const LETTERS: &[u8] = b"SUPRFOLMDTAWXNG";
 
 /// Enough to come and go in; what one run does is then quick.
 const OPERATIONS_MAX: usize = 300;
@@ -69,6 +70,15 @@ fn operate(pair: &mut Pair, input: &mut Unstructured) {
             let len = payload_len(input);
             let len = if pair.waiting_len() < WAITING_LEN_MAX { len } else { len % 200 };
             pair.publish_excluding(channel, len, number(input));
+        }
+        b'G' => {
+            let channel = number(input) % CHANNELS.len();
+            let len = payload_len(input);
+            pair.interrupt(
+                channel,
+                if pair.waiting_len() < WAITING_LEN_MAX { len } else { len % 200 },
+                number(input),
+            );
         }
         b'D' => pair.take_dirty(),
         b'T' => pair.trim(number(input)),

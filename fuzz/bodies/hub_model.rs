@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use fanfare::hub::{ChannelName, Hub, LogId, Subscription, WireForm};
+use fanfare::hub::{
+    ChannelName, Gap, Hub, LogId, Lost, PublicationId, Says, Sending, Subscription, WireForm,
+};
 
 pub const CHANNELS: [&str; 4] = ["news", "prices", "a", "z"];
 
@@ -22,6 +24,20 @@ struct Frame {
     bytes: Vec<u8>,
     /// Whether the subscriber steps over it.
     is_excluded: bool,
+    says: Says,
+}
+
+impl Frame {
+    fn is_publication(&self) -> bool {
+        matches!(self.says, Says::Publication(_))
+    }
+
+    fn lost(&self) -> Option<Lost> {
+        match self.says {
+            Says::Gap(lost) => Some(lost),
+            Says::Publication(_) | Says::Notice => None,
+        }
+    }
 }
 
 /// What a subscriber must receive.
@@ -35,23 +51,49 @@ struct Subscriber {
     /// How many bytes of the first have been read.
     read_len: usize,
     missed: u64,
+    lost: Option<Lost>,
+    /// The last publication that it has begun, skipped, stepped over, or found.
+    position: Option<PublicationId>,
 }
 
 impl Subscriber {
-    fn push(&mut self, bytes: Vec<u8>, is_excluded: bool) {
-        self.waiting.push_back(Frame { bytes, is_excluded });
+    /// There is something new. It has no frame where there are no bytes, and then nobody has to read it.
+    fn push(&mut self, bytes: Vec<u8>, is_excluded: bool, says: Says) {
+        self.waiting.push_back(Frame { bytes, is_excluded, says });
         self.step_over();
     }
 
     fn step_over(&mut self) {
-        while self.waiting.front().is_some_and(|frame| frame.is_excluded) {
+        while self.waiting.front().is_some_and(|frame| frame.is_excluded || frame.bytes.is_empty()) {
+            self.pass();
             self.waiting.pop_front();
         }
     }
 
+    /// The first frame is behind it, or is begun.
+    fn pass(&mut self) {
+        let Some(frame) = self.waiting.front() else { return };
+        self.position = after(frame.says, self.position);
+    }
+
     /// The frames that it will read.
     fn readable(&self) -> impl Iterator<Item = &Frame> {
-        self.waiting.iter().filter(|frame| !frame.is_excluded)
+        self.waiting.iter().filter(|frame| !frame.is_excluded && !frame.bytes.is_empty())
+    }
+
+    /// The publications that it will read, the one that it has begun included, whatever that is.
+    fn to_read(&self) -> usize {
+        let begun = usize::from(self.read_len > 0);
+        begun + self.readable().skip(begun).filter(|frame| frame.is_publication()).count()
+    }
+
+    /// The bytes of frames that it steps over, and of notices that it has not begun.
+    fn others_len(&self) -> usize {
+        let frames = self.waiting.iter().skip(usize::from(self.read_len > 0));
+        frames
+            .filter(|frame| frame.is_excluded || !frame.is_publication())
+            .map(|frame| frame.bytes.len())
+            .sum()
     }
 
     /// What it will read, divided where it steps over frames.
@@ -59,7 +101,7 @@ impl Subscriber {
         let mut runs = vec![Vec::new()];
         for frame in &self.waiting {
             match runs.last_mut() {
-                Some(run) if !frame.is_excluded => run.extend(&frame.bytes),
+                Some(run) if !frame.is_excluded || frame.bytes.is_empty() => run.extend(&frame.bytes),
                 Some(run) if run.is_empty() => {}
                 _ => runs.push(Vec::new()),
             }
@@ -87,24 +129,55 @@ impl Subscriber {
         self.waiting.iter().map(|frame| frame.bytes.len()).sum()
     }
 
-    /// The bytes at the end of the log that it will step over.
-    fn excluded_at_end(&self) -> usize {
-        let at_end = self.waiting.iter().rev().take_while(|frame| frame.is_excluded);
-        at_end.map(|frame| frame.bytes.len()).sum()
-    }
-
     fn unread_publications(&self) -> usize {
-        self.readable().count() - usize::from(self.read_len > 0)
+        self.to_read() - usize::from(self.read_len > 0)
     }
 
     fn is_lagged(&self, lag_max: u64) -> bool {
-        self.lag() as u64 > lag_max && self.may_skip(lag_max)
+        self.lag() as u64 > lag_max && (self.to_read() > 1 || self.others_len() as u64 > lag_max)
     }
 
-    /// Whether it has more to read than the newest, or has the log keep too much after that.
-    fn may_skip(&self, lag_max: u64) -> bool {
-        let unread = self.readable().count();
-        unread > 1 || unread == 1 && self.excluded_at_end() as u64 > lag_max
+    /// How many frames are skipped at least for `lag_max` bytes to be left at most.
+    fn beyond(&self, lag_max: u64) -> usize {
+        let mut left = self.kept_for() as u64;
+        let too_many = |frame: &&Frame| {
+            let is_too_many = left > lag_max;
+            left -= frame.bytes.len() as u64;
+            is_too_many
+        };
+        self.waiting.iter().take_while(too_many).count()
+    }
+
+    /// How many frames come before the newest publication that is kept: the newest that it will read, unless more than this
+    /// many bytes follow it.
+    fn before_newest(&self, lag_max: u64) -> usize {
+        let mut after = 0;
+        for (index, frame) in self.waiting.iter().enumerate().rev() {
+            if after > lag_max {
+                break;
+            }
+            if !frame.bytes.is_empty() && !frame.is_excluded && frame.is_publication() {
+                return index;
+            }
+            after += frame.bytes.len() as u64;
+        }
+        self.beyond(lag_max)
+    }
+
+    /// What it reads up to the next gap: what the gaps lost that come first, the bytes, and where it is then.
+    fn to_gap(&self) -> (Option<Gap>, Vec<u8>, Option<PublicationId>) {
+        let (mut lost, mut bytes, mut position) = (None::<Lost>, Vec::new(), self.position);
+        let mut read_len = self.read_len;
+        for frame in &self.waiting {
+            match frame.lost().filter(|_| !frame.bytes.is_empty() && read_len == 0) {
+                Some(found) if bytes.is_empty() => lost = Some(lost.map_or(found, |lost| lost.and(found))),
+                Some(_) => break,
+                None => bytes.extend(&frame.bytes[read_len..]),
+            }
+            read_len = 0;
+            position = after(frame.says, position);
+        }
+        (lost.map(|lost| lost.gap), bytes, position)
     }
 
     fn advance(&mut self, len: usize) {
@@ -113,16 +186,39 @@ impl Subscriber {
             && self.read_len >= frame.bytes.len()
         {
             self.read_len -= frame.bytes.len();
+            self.pass();
             self.waiting.pop_front();
             self.step_over();
         }
+        if self.read_len > 0 {
+            self.pass();
+        }
     }
 
-    fn skip_one(&mut self) {
+    fn skip(&mut self, count: usize) {
         assert_eq!(self.read_len, 0, "a started frame is finished first");
-        self.waiting.pop_front().expect("there is one to skip");
-        self.missed += 1;
+        for _ in 0..count {
+            self.pass();
+            let frame = self.waiting.pop_front().expect("there is one to skip");
+            if frame.is_excluded || frame.bytes.is_empty() {
+                continue;
+            }
+            self.missed += u64::from(frame.is_publication());
+            if let Some(lost) = frame.lost() {
+                self.lost = Some(self.lost.map_or(lost, |before| before.and(lost)));
+            }
+        }
         self.step_over();
+    }
+}
+
+/// The newest publication of a channel. An epoch begins with 0.
+#[derive(Clone, Copy, Debug)]
+struct Newest(PublicationId);
+
+impl Default for Newest {
+    fn default() -> Self {
+        Self(PublicationId { epoch: 1, sequence: 0 })
     }
 }
 
@@ -130,6 +226,8 @@ impl Subscriber {
 #[derive(Debug, Default)]
 pub struct Pair {
     hub: Hub,
+    /// The newest publication of each channel.
+    newest: [Newest; CHANNELS.len()],
     channels: BTreeMap<usize, Vec<Subscriber>>,
     /// Logs with something new, by channel and form.
     dirty: BTreeSet<(usize, WireForm)>,
@@ -168,8 +266,11 @@ impl Pair {
         let subscription = self.hub.subscribe(&name(channel), form, owner);
         assert_eq!(subscription.form(), form);
         assert_eq!(self.hub.channel(subscription).as_str(), CHANNELS[channel]);
-        let waiting = VecDeque::new();
-        let subscriber = Subscriber { subscription, owner, form, waiting, read_len: 0, missed: 0 };
+        let Newest(newest) = self.newest[channel];
+        self.hub.note_newest(subscription, newest);
+        let (waiting, position) = (VecDeque::new(), Some(newest));
+        let subscriber =
+            Subscriber { subscription, owner, form, waiting, read_len: 0, missed: 0, lost: None, position };
         self.channels.entry(channel).or_default().push(subscriber);
     }
 
@@ -193,37 +294,65 @@ impl Pair {
     }
 
     pub fn publish(&mut self, channel: usize, len: usize) {
-        self.append(channel, len, None);
+        self.append(channel, len, self.next(channel), None);
     }
 
     /// Publishes to all subscribers of the channel but one.
     pub fn publish_excluding(&mut self, channel: usize, len: usize, number: usize) {
         let all = self.channels.get(&channel).map_or(&[][..], |all| &all[..]);
         let excluded = all.get(number % all.len().max(1)).map(|subscriber| subscriber.subscription);
-        self.append(channel, len, excluded);
+        self.append(channel, len, self.next(channel), excluded);
     }
 
-    fn append(&mut self, channel: usize, len: usize, excluded: Option<Subscription>) {
+    /// Appends what is no publication, of a kind.
+    pub fn interrupt(&mut self, channel: usize, len: usize, kind: usize) {
+        let Newest(PublicationId { epoch, sequence }) = self.newest[channel];
+        let lost = kind as u64 / 3;
+        let says = match kind % 3 {
+            0 => Says::Notice,
+            1 => {
+                let since = PublicationId { epoch, sequence: sequence + lost };
+                Says::Gap(Lost { gap: Gap { missed: Some(lost) }, since })
+            }
+            _ => {
+                let since = PublicationId { epoch: epoch + 1, sequence: lost };
+                Says::Gap(Lost { gap: Gap { missed: None }, since })
+            }
+        };
+        self.append(channel, len, says, None);
+    }
+
+    fn next(&self, channel: usize) -> Says {
+        let Newest(PublicationId { epoch, sequence }) = self.newest[channel];
+        Says::Publication(Some(PublicationId { epoch, sequence: sequence + 1 }))
+    }
+
+    fn append(&mut self, channel: usize, len: usize, says: Says, excluded: Option<Subscription>) {
         let number = self.published;
         self.published += 1;
         let mut encoded = Vec::new();
-        self.hub.append_excluding(CHANNELS[channel], excluded, |form, out| {
+        let sending = Sending { excluded, frame: None, says };
+        self.hub.append_with(CHANNELS[channel], sending, |form, out| {
             encoded.push(form);
             out.extend(frame(number, form, len));
         });
+        let Newest(newest) = self.newest[channel];
+        self.newest[channel] = Newest(after(says, Some(newest)).expect("there was one before"));
         let subscribers = self.channels.get_mut(&channel).map_or(&mut [][..], |all| &mut all[..]);
         let receivers = subscribers.iter().filter(|subscriber| Some(subscriber.subscription) != excluded);
         let forms: BTreeSet<WireForm> = receivers.map(|subscriber| subscriber.form).collect();
         assert_eq!(encoded, forms.iter().copied().collect::<Vec<_>>(), "once for each form that is read");
-        for subscriber in subscribers.iter_mut().filter(|subscriber| forms.contains(&subscriber.form)) {
+        for subscriber in subscribers.iter_mut() {
             let form = subscriber.form;
-            let frame = frame(number, form, len);
+            let frame = if forms.contains(&form) { frame(number, form, len) } else { Vec::new() };
+            // The Pusher forms know no positions, and no notices but their own.
+            let says = if form.is_pusher() { Says::default() } else { says };
+            let is_excluded = !frame.is_empty() && Some(subscriber.subscription) == excluded;
             if !frame.is_empty() {
-                let is_excluded = Some(subscriber.subscription) == excluded;
-                subscriber.push(frame, is_excluded);
                 self.deliveries[form.index()] += u64::from(!is_excluded);
                 self.dirty.insert((channel, form));
             }
+            subscriber.push(frame, is_excluded, says);
         }
     }
 
@@ -242,6 +371,11 @@ impl Pair {
         let expected = subscriber.runs();
         assert_eq!(hub.unread_runs(subscriber.subscription).collect::<Vec<_>>(), expected);
         assert_eq!(hub.unread(subscriber.subscription), expected.first().map_or(&[][..], |run| run));
+        let is_excluded = subscriber.waiting.iter().any(|frame| frame.is_excluded);
+        if !is_excluded && !subscriber.form.is_pusher() {
+            let (gap, bytes, next) = hub.unread_to_gap(subscriber.subscription);
+            assert_eq!((gap, bytes.to_vec(), next), subscriber.to_gap());
+        }
     }
 
     /// Reads run after run.
@@ -266,17 +400,13 @@ impl Pair {
     }
 
     pub fn skip_oldest(&mut self, at: (usize, usize), lag_max: u64) {
-        self.skip(
-            at,
-            lag_max,
-            |hub, subscription| hub.skip_oldest(subscription, lag_max),
-            Subscriber::is_lagged,
-        );
+        let oldest = |hub: &mut Hub, subscription| hub.skip_oldest(subscription, lag_max);
+        self.skip(at, lag_max, oldest, |it| it.beyond(lag_max).min(it.before_newest(lag_max)));
     }
 
     pub fn skip_to_newest(&mut self, at: (usize, usize), lag_max: u64) {
         let to_newest = |hub: &mut Hub, subscription| hub.skip_to_newest(subscription, lag_max);
-        self.skip(at, lag_max, to_newest, Subscriber::may_skip);
+        self.skip(at, lag_max, to_newest, |it| it.before_newest(lag_max));
     }
 
     fn skip(
@@ -284,15 +414,13 @@ impl Pair {
         at: (usize, usize),
         lag_max: u64,
         to: impl FnOnce(&mut Hub, Subscription),
-        goes_on: impl Fn(&Subscriber, u64) -> bool,
+        count: impl Fn(&Subscriber) -> usize,
     ) {
         self.finish(at);
         let (hub, subscriber) = self.both(at);
         to(hub, subscriber.subscription);
         let missed_before = subscriber.missed;
-        while goes_on(subscriber, lag_max) {
-            subscriber.skip_one();
-        }
+        subscriber.skip(count(subscriber));
         let skipped = subscriber.missed - missed_before;
         assert!(!hub.is_lagged(subscriber.subscription, lag_max));
         self.skipped += skipped;
@@ -302,6 +430,7 @@ impl Pair {
     pub fn take_missed(&mut self, at: (usize, usize)) {
         let (hub, subscriber) = self.both(at);
         assert_eq!(hub.take_missed(subscriber.subscription), std::mem::take(&mut subscriber.missed));
+        assert_eq!(hub.take_lost(subscriber.subscription), subscriber.lost.take());
     }
 
     pub fn take_dirty(&mut self) {
@@ -361,6 +490,9 @@ impl Pair {
             assert_eq!(self.hub.started(subscriber.subscription), subscriber.started());
             let unread_publications = self.hub.unread_publications(subscriber.subscription);
             assert_eq!(unread_publications, subscriber.unread_publications() as u64);
+            if !subscriber.form.is_pusher() {
+                assert_eq!(self.hub.position(subscriber.subscription), subscriber.position);
+            }
             for bound in LAG_BOUNDS {
                 let is_lagged = self.hub.is_lagged(subscriber.subscription, bound);
                 assert_eq!(is_lagged, subscriber.is_lagged(bound), "{bound}");
@@ -406,6 +538,15 @@ impl Pair {
     fn both(&mut self, (channel, index): (usize, usize)) -> (&mut Hub, &mut Subscriber) {
         let all = self.channels.get_mut(&channel).expect("the place is a subscriber's");
         (&mut self.hub, &mut all[index])
+    }
+}
+
+/// Where a reader is that was there and has read this.
+fn after(says: Says, before: Option<PublicationId>) -> Option<PublicationId> {
+    match says {
+        Says::Publication(id) => id.or(before),
+        Says::Notice => before,
+        Says::Gap(lost) => Some(lost.since),
     }
 }
 

@@ -23,6 +23,7 @@ pub mod pusher_rest;
 pub mod pusher_session;
 pub mod redis_reply;
 pub mod request;
+pub mod stored_record;
 #[cfg(feature = "tls")]
 pub mod tls_receive;
 pub mod token;

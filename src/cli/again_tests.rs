@@ -73,6 +73,18 @@ fn a_file_that_is_read_again_gives_its_apps_and_names_what_needs_a_restart() {
 }
 
 #[test]
+fn redis_is_that_of_the_start_until_a_restart_and_its_flags_are_named_without_values() {
+    let before = "redis = 'redis://:hidden@a'\npublish-key = 'one'\n";
+    let after = "redis = 'redis://:hidden@b'\nredis-prefix = 'shop'\npublish-key = 'two'\n";
+    let mut started = started_with(before, &[]);
+    let reread = started.after(&[("c.toml", after)]).unwrap();
+    assert_eq!(reread.needs_restart, ["redis", "redis-prefix"]);
+    assert_eq!(reread.access.unwrap().redis, started.running.redis);
+    let error = started.after(&[("c.toml", "redis = 'redis://:hidden%@b'\n")]).unwrap_err();
+    assert!(error.contains("--redis <URL>") && !error.contains("hidden"), "{error}");
+}
+
+#[test]
 fn a_file_with_a_fault_is_not_read_again_and_the_fault_is_on_one_line() {
     for (after, words) in [
         ("", "it is empty"),

@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use fanfare::config::{AccessKey, AuthRule, Backend, PresenceRule, Rate};
+use fanfare::config::{AccessKey, AuthRule, Backend, PresenceRule, Rate, Redis, RedisAddress};
 use fanfare::pusher::App;
 
 use super::*;
@@ -46,6 +46,7 @@ fn the_short_help_has_one_line_a_flag_in_80_columns_under_headings() {
         "Tokens",
         "Backend",
         "Presence",
+        "Redis",
         "Limits",
         "Compression",
         "Subscribers",
@@ -53,7 +54,7 @@ fn the_short_help_has_one_line_a_flag_in_80_columns_under_headings() {
     ] {
         assert_eq!(help.matches(&format!("\n{heading}:\n")).count(), 1, "{heading}: {help}");
     }
-    assert!(help.lines().count() <= 95, "{help}");
+    assert!(help.lines().count() <= 101, "{help}");
 }
 
 #[test]
@@ -427,5 +428,58 @@ fn a_key_is_made_without_reading_any_file_and_needs_a_name() {
     ] {
         let error = parse_task(words).unwrap_err();
         assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn redis_has_seeds_between_commas_or_one_a_flag_and_defaults_for_the_rest() {
+    let seed = |text: &str| text.parse::<RedisAddress>().unwrap();
+    assert_eq!(parse(&[]).unwrap().redis, None);
+    let one = parse(&["--redis", "redis://u:p%2Cw@[::1]:7/2"]).unwrap();
+    assert_eq!(one.redis, Some(Redis::new(seed("redis://u:p%2Cw@[::1]:7/2"))));
+    let expected = Redis {
+        seeds: ["redis://a", "redis://b", "redis://c"].map(seed).to_vec(),
+        prefix: "shop".into(),
+        timeout: Duration::from_millis(1500),
+        trust_failover: true,
+    };
+    let others = ["--redis-prefix", "shop", "--redis-timeout", "1500ms", "--redis-trust-failover"];
+    let words = [&["--redis", "redis://a,redis://b", "--redis", "redis://c"][..], &others].concat();
+    assert_eq!(parse(&words).unwrap().redis, Some(expected.clone()));
+    let file = "redis = ['redis://a', 'redis://b', 'redis://c']\nredis-prefix = 'shop'\nredis-timeout = '1500ms'\n\
+                redis-trust-failover = true\n";
+    assert_eq!(parse_with_file(file, &[]).unwrap().redis, Some(expected));
+}
+
+#[test]
+fn a_flag_for_redis_without_one_is_refused() {
+    for words in [&["--redis-prefix", "a"][..], &["--redis-timeout", "1s"], &["--redis-trust-failover"]] {
+        let said = parse(words).unwrap_err();
+        assert!(
+            said.contains(&format!("{} is for a Redis", words[0])) && said.contains("--redis URL"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn what_is_said_of_a_wrong_address_of_redis_does_not_quote_its_password() {
+    for value in [
+        "redis://:hidden%@a",
+        "redis://u:hidden,word@a",
+        "redis://u:hidden#@a",
+        "http://u:hidden@a",
+        "redis://hidden@a",
+    ] {
+        for said in [
+            parse(&["--redis", value]).unwrap_err(),
+            parse_with_file(&format!("redis = '{value}'"), &[]).unwrap_err(),
+            parse_with_file(&format!("redis = ['redis://a', '{value}']"), &[]).unwrap_err(),
+        ] {
+            assert!(
+                said.contains("--redis <URL>") && !said.contains("hidden") && !said.contains("word@"),
+                "{said}"
+            );
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use super::access_check::AccessFault;
 use super::apps::AppError;
 use super::origin::normalise;
+use super::redis::RedisFault;
 use super::rules::DeadRule;
 use super::tls::TlsFault;
 
@@ -20,6 +21,8 @@ pub enum ConfigError {
     Exposed(&'static str, SocketAddr),
     /// A setting of TLS.
     Tls(TlsFault),
+    /// A setting of Redis.
+    Redis(RedisFault),
     /// An exception from a key that is not set.
     ClientPublishWithoutKey,
     /// A compression level that does not exist.
@@ -41,6 +44,7 @@ impl fmt::Display for ConfigError {
         match self {
             Self::NoListen => f.write_str("--listen: give at least one address, such as 127.0.0.1:8080"),
             Self::Tls(fault) => fault.fmt(f),
+            Self::Redis(fault) => fault.fmt(f),
             Self::Exposed(flag, address) => write!(
                 f,
                 "{flag} {address}: other machines can reach this address, and without a key everybody could publish. \

@@ -245,14 +245,22 @@ impl EventName {
     /// # Errors
     /// Says which rule the name breaks.
     pub fn new(name: &str) -> Result<Self, InvalidEventName> {
+        if RESERVED_EVENT_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+            return Self::of_any(name).and(Err(InvalidEventName::Reserved));
+        }
+        Self::of_any(name)
+    }
+
+    /// The same for a name that may be one of the server's own, as another server of ours has published it.
+    ///
+    /// # Errors
+    /// Says which of the other rules the name breaks.
+    pub(crate) fn of_any(name: &str) -> Result<Self, InvalidEventName> {
         if name.is_empty() || name.chars().count() > EVENT_NAME_LEN_MAX {
             return Err(InvalidEventName::Length);
         }
         if name.chars().any(char::is_control) {
             return Err(InvalidEventName::ControlCharacter);
-        }
-        if RESERVED_EVENT_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-            return Err(InvalidEventName::Reserved);
         }
         Ok(Self(name.into()))
     }

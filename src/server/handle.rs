@@ -191,6 +191,7 @@ impl Handle {
     pub(super) fn stop_callers(&self) {
         self.shared.stop_webhooks();
         self.shared.stop_hook();
+        self.shared.stop_redis();
         self.shared.stop_key_url();
         self.shared.stop_audit();
     }
@@ -320,7 +321,7 @@ mod tests {
     fn start_with(config: Config) -> Running {
         let engine = Arc::new(Held::default());
         let config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..config };
-        let server = Server::bind_with(config, Engine::Remote(engine.clone())).unwrap();
+        let server = Server::bind_with(config, Engine::Remote(engine.clone()), None).unwrap();
         let (address, handle) = (server.local_addrs()[0], server.handle());
         engine.begin(&handle.shared.broker, &ChannelName::new("a").unwrap(), Millis(0));
         // Where it is read, it is read at once.

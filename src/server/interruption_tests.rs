@@ -39,7 +39,7 @@ fn start() -> Running {
         apps: vec![Config::development_app()],
         ..Config::default()
     };
-    let server = Server::bind_with(config, Engine::Remote(engine.clone())).unwrap();
+    let server = Server::bind_with(config, Engine::Remote(engine.clone()), None).unwrap();
     let (address, handle) = (server.local_addrs()[0], server.handle());
     for channel in ["news", "chat"] {
         engine.begin(&handle.shared.broker, &name(channel), Millis(0));

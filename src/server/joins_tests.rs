@@ -78,7 +78,7 @@ fn config() -> Config {
 
 fn start_with(config: Config, engine: Held) -> Running {
     let engine = Arc::new(engine);
-    run(Server::bind_with(config, Engine::Remote(engine.clone())).unwrap(), engine)
+    run(Server::bind_with(config, Engine::Remote(engine.clone()), None).unwrap(), engine)
 }
 
 fn run(server: Server, engine: Arc<Held>) -> Running {
@@ -480,7 +480,7 @@ fn a_session_over_http_that_posts_on_and_on_while_it_waits_is_closed() {
 /// A server whose program subscribes to the channel of each message, or leaves it if there is a `-` ahead, and answers `ok`.
 fn start_program() -> Running {
     let engine = Arc::new(Held::default());
-    let mut server = Server::bind_with(config(), Engine::Remote(engine.clone())).unwrap();
+    let mut server = Server::bind_with(config(), Engine::Remote(engine.clone()), None).unwrap();
     let added = server.websocket_fn("/session", |socket, message| -> Outcome {
         let said = message.text().unwrap();
         match said.strip_prefix('-') {

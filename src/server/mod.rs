@@ -27,7 +27,6 @@ mod lock;
 mod metrics;
 mod outbound;
 mod placement;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing connects to Redis yet"))]
 mod redis;
 mod sessions;
 mod shared;
@@ -45,6 +44,15 @@ pub use start::{Server, StartError};
 pub use tls::fault::{CertificateFault, FileFault, NoTls};
 pub use tls::news::CertificateNews;
 
+/// What publications are in Redis, without it: for fuzz targets. It may change at any time.
+#[doc(hidden)]
+pub mod bare_records {
+    pub use crate::server::broker::engine::keys::{BadKnown, Known};
+    pub use crate::server::broker::engine::signal::Record;
+    pub use crate::server::broker::engine::stored::{BadStored, Stored, pushed, read, record};
+    pub use crate::server::broker::fingerprint::Fingerprint;
+}
+
 /// What TLS is between a connection and its socket, without either: for fuzz targets. It may change at any time.
 #[cfg(feature = "tls")]
 #[doc(hidden)]
@@ -54,8 +62,10 @@ pub mod bare_tls {
     pub use crate::server::tls::received::{Ending, Fault, FaultKind, Handshake, Version};
 }
 
-/// What reads the replies of Redis, without a connection: for fuzz targets. It may change at any time.
+/// What reads the replies of Redis, without a connection: for fuzz targets, and tests with a real one. It may change at any time.
 #[doc(hidden)]
 pub mod bare_redis {
-    pub use crate::server::redis::resp::{Bounds, Decoder, Malformed, Reply};
+    pub use crate::server::redis::refusal::{Fate, Reason, Refusal};
+    pub use crate::server::redis::resp::{Bounds, Command, Decoder, Malformed, Reply};
+    pub use crate::server::redis::slots::{Address, SLOTS, Slots, slot};
 }

@@ -4,10 +4,12 @@
 //! Connections and logs are not here: each belongs to one loop.
 
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::hub::ChannelName;
 use crate::pusher::App;
 use crate::server::access::{Access, Asker, Guard, KeyChanges, Refusal, Whom};
 use crate::server::api::handlers::Handlers;
@@ -27,6 +29,7 @@ use crate::server::metrics::refusals::{Reason, Refusals};
 use crate::server::metrics::snapshot::{Meters, Snapshot};
 use crate::server::outbound::Trust;
 use crate::server::placement::Placement;
+use crate::server::redis::{Outcome, Redis};
 use crate::server::sessions::Sessions;
 use crate::server::stopping::{Stop, Stopping};
 use crate::server::tls::{Session, Tls};
@@ -39,8 +42,8 @@ pub struct Shared {
     pub handlers: Handlers,
     /// The rules of access, and what proofs are good at present.
     pub guard: Guard,
-    pub broker: Broker,
-    pub apps: Apps,
+    pub broker: Arc<Broker>,
+    pub apps: Arc<Apps>,
     pub meters: Meters,
     pub clock: Clock,
     pub placement: Placement,
@@ -51,6 +54,8 @@ pub struct Shared {
     pub budget: Budget,
     /// Where publications by keys are written down, if they are.
     pub audit: Option<Audit>,
+    /// The engine of many nodes, if there is one.
+    pub redis: Option<Redis>,
     /// The backend that decides, if there is one.
     pub hook: Option<Hook>,
     /// Certificates and the configuration of sessions, where an address speaks TLS.
@@ -71,6 +76,7 @@ impl Shared {
         let (loops, clock) = (broker.mailboxes().len(), Clock::start());
         let apps = Apps::new(&config.apps_or_development(&config.apps), loops);
         apps.start_webhooks(clock, trust);
+        let apps = Arc::new(apps);
         let hook = config
             .backend
             .as_ref()
@@ -87,6 +93,7 @@ impl Shared {
             sessions: Sessions::default(),
             budget: Budget::new(loops, config.max_memory),
             hook,
+            redis: None,
             audit: None,
             tls: None,
             redirect_port: None,
@@ -94,13 +101,28 @@ impl Shared {
             refusals: Mutex::default(),
             stopping: Stopping::new(loops),
             config,
-            broker,
+            broker: Arc::new(broker),
         }
     }
 
     /// The same with the file where publications by keys are written down.
     pub fn with_audit(self, audit: Option<Audit>) -> Self {
         Self { audit, ..self }
+    }
+
+    /// The same with the engine that the broker was made with, whose thread starts now.
+    ///
+    /// # Errors
+    /// The system has no thread, or Redis is there and cannot be used: the sentence.
+    pub fn with_redis(self, redis: Option<Redis>, trust: &Trust) -> io::Result<(Self, Outcome)> {
+        let (Some(engine), Some(config)) = (&redis, &self.config.redis) else {
+            return Ok((self, Outcome::Up));
+        };
+        let apps = Arc::clone(&self.apps);
+        let owner_of = move |channel: &ChannelName, socket_id| apps.of_channel(channel)?.owner_of(socket_id);
+        let outcome =
+            engine.start(config, Arc::clone(&self.broker), (self.clock, trust), Box::new(owner_of))?;
+        Ok((Self { redis, ..self }, outcome))
     }
 
     /// The same with what addresses that speak TLS need. The first of them has this port.
@@ -163,6 +185,7 @@ impl Shared {
             channels: self.broker.channels_len().saturating_sub(own) as u64,
             webhooks: self.apps.webhook_counts(),
             backend: self.hook.as_ref().map(Hook::counts),
+            redis: self.redis.as_ref().map(|redis| redis.state().figures()),
             tls: self.tls.as_ref().map(Tls::figures),
             key_fetches: self.guard.key_url().map(|key_url| {
                 let counts = key_url.counts();
@@ -278,6 +301,16 @@ impl Shared {
             let within = if self.stop() == Stop::Now { Duration::ZERO } else { self.config.close_timeout };
             hook.stop(within);
         }
+    }
+
+    /// Ends the engine of many nodes, once nothing is published any more.
+    pub fn stop_redis(&self) {
+        self.redis.iter().for_each(Redis::stop);
+    }
+
+    /// Whether Redis has been away for longer than anybody is to wait.
+    pub fn is_redis_away(&self) -> bool {
+        self.redis.as_ref().is_some_and(|redis| redis.is_away(self.clock.now()))
     }
 
     /// Ends the fetching of keys.

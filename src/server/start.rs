@@ -28,6 +28,7 @@ use crate::server::event_loop::{OPERATORS_MAX, WAKER};
 use crate::server::handle::Handle;
 use crate::server::handlers::program::Program;
 use crate::server::outbound::{CaFault, Trust};
+use crate::server::redis::{Outcome, Redis};
 use crate::server::shared::Shared;
 use crate::server::tls::Tls;
 use crate::server::tls::fault::NoTls;
@@ -86,7 +87,8 @@ impl Server {
     /// # Errors
     /// A value of the configuration is refused, or the system refuses an address or a descriptor.
     pub(crate) fn bind_bare(config: Config) -> Result<Self, StartError> {
-        Self::bind_with(config, Engine::Local)
+        let (engine, redis) = engine_of(&config)?;
+        Self::bind_with(config, engine, redis)
     }
 
     /// Serves sockets that something else listens on, without routes of a program. `config.listen` becomes what they are bound
@@ -111,24 +113,29 @@ impl Server {
             true => bind_tls(&config)?,
             false => (Some(tls_of(&config)?), listeners_of(tls_sockets)?),
         };
-        Self::serve_with(config, listeners_of(sockets)?, tls, Engine::Local)
+        let engine = engine_of(&config)?;
+        Self::serve_with(config, listeners_of(sockets)?, tls, engine)
     }
 
-    pub(super) fn bind_with(config: Config, engine: Engine) -> Result<Self, StartError> {
+    pub(super) fn bind_with(
+        config: Config,
+        engine: Engine,
+        redis: Option<Redis>,
+    ) -> Result<Self, StartError> {
         config.check_for_program().map_err(StartError::Config)?;
         let mut listeners = Vec::new();
         for &address in &config.listen {
             listeners.push(bind(address).map_err(|error| StartError::Bind(address, error))?);
         }
         let tls = bind_tls(&config)?;
-        Self::serve_with(config, listeners, tls, engine)
+        Self::serve_with(config, listeners, tls, (engine, redis))
     }
 
     fn serve_with(
         config: Config,
         listeners: Vec<TcpListener>,
         (tls, tls_listeners): (Option<Tls>, Vec<TcpListener>),
-        engine: Engine,
+        (engine, redis): (Engine, Option<Redis>),
     ) -> Result<Self, StartError> {
         let trust = trust(&config)?;
         let connections_max = connections_max(&config)?;
@@ -149,6 +156,10 @@ impl Server {
             None => None,
         };
         let shared = Shared::new(config, broker, connections_max, &trust).with_audit(audit);
+        let (shared, outcome) = shared.with_redis(redis, &trust)?;
+        if let Outcome::Unfit(sentence) = outcome {
+            return Err(StartError::Redis(sentence));
+        }
         let shared = Arc::new(shared.with_tls(tls, tls_addrs.first().map(SocketAddr::port)));
         if let Some(key_url) = shared.guard.key_url() {
             let shared = Arc::downgrade(&shared);
@@ -304,6 +315,8 @@ pub enum StartError {
     Tls(NoTls),
     /// The address of the metrics, which cannot be listened on.
     BindMetrics(SocketAddr, io::Error),
+    /// Redis, which is there and cannot be used: where it is, why, and what to do.
+    Redis(String),
     /// The file of certificate authorities.
     CaFile(PathBuf, CaFault),
     /// The file of the audit, which cannot be opened.
@@ -337,6 +350,7 @@ impl fmt::Display for StartError {
             Self::BindMetrics(address, error) => {
                 write!(f, "--metrics-listen {address}: {error}. {BIND_REMEDY}")
             }
+            Self::Redis(sentence) => write!(f, "--redis {sentence}"),
             Self::CaFile(path, fault) => write!(f, "--ca-file {}: {fault}", path.display()),
             Self::Audit(path, error) => write!(
                 f,
@@ -361,6 +375,12 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// What draws the numbers of publications.
+fn engine_of(config: &Config) -> io::Result<(Engine, Option<Redis>)> {
+    let redis = config.redis.as_ref().map(Redis::new).transpose()?;
+    Ok((redis.as_ref().map_or(Engine::Local, Redis::engine), redis))
+}
 
 /// The certificates, and the sockets that speak TLS; neither where none is asked for.
 fn bind_tls(config: &Config) -> Result<(Option<Tls>, Vec<TcpListener>), StartError> {

@@ -21,7 +21,7 @@ function connected(page, options = {}) {
 function subscribed(on, name, options) {
   const heard = [];
   const subscription = on.subscribe(name, ({ data }) => heard.push(data), options);
-  for (const kind of ["gap", "presence"]) subscription.on(kind, (value) => heard.push({ [kind]: value }));
+  for (const kind of ["gap", "paused", "resumed", "presence"]) subscription.on(kind, (value) => heard.push({ [kind]: value }));
   subscription.on("error", ({ code, status }) => heard.push({ error: { code, status } }));
   return { subscription, heard };
 }
@@ -94,6 +94,20 @@ test("a gap is told of its channel alone, and begins a new position there", asyn
   await page.socket.say(notice("lagged", "chat", { missed: 4 }), message("chat", "a-9"));
   assert.deepEqual(news.heard, [{ gap: { missed: null } }, "b-2"]);
   assert.deepEqual(chat.heard, ["a-2", { gap: { missed: 4 } }, "a-9"]);
+  connection.close();
+});
+
+test("a pause and its end are told of their channel alone, and change no position", async () => {
+  const page = new Page();
+  const { connection } = connected(page);
+  const [news, chat] = [subscribed(connection, "news"), subscribed(connection, "chat")];
+  await page.rest();
+  await accept(page);
+  await page.socket.say(message("news", "a-2"), notice("paused", "news", {}));
+  assert.equal(news.subscription.lastId, "a-2");
+  await page.socket.say(notice("gap", "news", { missed: 2, since: "a-4" }), message("news", "a-5"), notice("resumed", "news", {}));
+  assert.deepEqual(news.heard, ["a-2", { paused: {} }, { gap: { missed: 2 } }, "a-5", { resumed: {} }]);
+  assert.deepEqual([news.subscription.lastId, news.subscription.state, chat.heard], ["a-5", "open", []]);
   connection.close();
 });
 

@@ -481,7 +481,7 @@ fn a_watchlist_has_each_user_once_and_is_empty_where_the_app_has_none() {
     let mut client = Client::new();
     let data = r#"{"id":"1","watchlist":["a",2,"a","2"]}"#;
     let Command::SignIn(user) = client.signs_in(data).1 else { panic!() };
-    assert_eq!(user.watchlist, ["a".into(), "2".into()]);
+    assert_eq!(user.watchlist, [Box::from("a"), Box::from("2")]);
     let mut client = Client::new();
     client.app.watchlist = false;
     let Command::SignIn(user) = client.signs_in(r#"{"id":"1","watchlist":5}"#).1 else { panic!() };

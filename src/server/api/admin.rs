@@ -30,10 +30,14 @@ pub fn metrics(snapshot: &Snapshot, process: &ProcessFigures) -> Response {
 }
 
 /// The answer at `/readyz`.
-pub fn readiness(is_stopping: bool) -> Response {
-    match is_stopping {
-        false => Response::text(Status::OK, "ready"),
-        true => Response::text(Status::SERVICE_UNAVAILABLE, "The server is stopping."),
+pub fn readiness(is_stopping: bool, is_redis_away: bool) -> Response {
+    match (is_stopping, is_redis_away) {
+        (true, _) => Response::text(Status::SERVICE_UNAVAILABLE, "The server is stopping."),
+        (false, true) => Response::text(
+            Status::SERVICE_UNAVAILABLE,
+            "Redis cannot be reached: nothing is published, and channels that this node does not have cannot be joined.",
+        ),
+        (false, false) => Response::text(Status::OK, "ready"),
     }
 }
 

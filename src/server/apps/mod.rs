@@ -291,10 +291,10 @@ mod tests {
         apps.start_webhooks(Clock::start(), &Trust::default());
         assert_eq!((reports(&first), reports(&second)), (true, false));
         let counted = || apps.webhook_counts().into_iter().map(|(id, _)| id).collect::<Vec<_>>();
-        assert_eq!(counted(), ["1".into()]);
+        assert_eq!(counted(), [Box::from("1")]);
         apps.reload(vec![with_webhook("2", "b"), with_webhook("3", "c")]);
         assert!(!reports(&first) && reports(&second) && reports(&apps.by_id("3").unwrap()));
-        assert_eq!(counted(), ["2".into(), "3".into()]);
+        assert_eq!(counted(), [Box::from("2"), Box::from("3")]);
         apps.stop_webhooks(Duration::ZERO);
     }
 }

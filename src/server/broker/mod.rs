@@ -13,7 +13,6 @@ pub mod attendance;
 pub mod audience;
 pub mod calls;
 pub mod channel;
-#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
 pub mod deliveries;
 pub mod draft;
 pub mod engine;
@@ -43,7 +42,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::config::Glob;
-use crate::hub::{ChannelName, Position, Publication, PublicationId, Published};
+use crate::hub::{ChannelName, HistoryLimits, Position, Publication, PublicationId, Published};
 use crate::pusher::Kind;
 use crate::server::broker::answer::{NotPublished, PublishAnswer, Publishing, Receipt, Waiter};
 use crate::server::broker::arrivals::PresenceRules;
@@ -142,9 +141,19 @@ impl Broker {
         Arc::clone(&self.mailboxes)
     }
 
-    /// Whether publishers should wait until some loop has taken more of its mailbox.
+    /// Whether publishers should wait until some loop has taken more of its mailbox, or the engine has done more.
     pub fn is_congested(&self) -> bool {
+        self.is_read_late() || self.engine.is_congested()
+    }
+
+    /// Whether some loop has to take more of its mailbox before more is put there.
+    pub fn is_read_late(&self) -> bool {
         self.mailboxes.iter().any(Mailbox::is_congested)
+    }
+
+    /// How much of a channel is kept.
+    pub fn limits_of(&self, channel: &ChannelName) -> HistoryLimits {
+        self.retention.of(channel.local())
     }
 
     /// The number of known channels: those with subscribers, and those whose history or sequence is kept.
@@ -247,7 +256,6 @@ impl Broker {
     }
 
     /// Answers the publisher of a publication that an engine took, and those who repeated it with its key meanwhile.
-    #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
     pub fn settle(&self, ticket: Ticket, outcome: Result<Receipt, NotPublished>) {
         let Ticket { channel, key, waiter } = ticket;
         self.tell(waiter, outcome);

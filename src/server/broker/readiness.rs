@@ -73,7 +73,6 @@ impl Broker {
 }
 
 /// For the engine.
-#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
 impl Broker {
     /// The engine delivers here what is published to a channel from now on, and its history and position are those of the engine:
     /// it can be joined. It stays known until [`Broker::disengage`]. The waiters are told after this.

@@ -48,7 +48,7 @@ pub fn context(config: Config) -> Context {
 }
 
 /// A connection whose socket has small kernel buffers, and the peer's end of it.
-fn narrow() -> (Connection, std::net::TcpStream) {
+pub fn narrow() -> (Connection, std::net::TcpStream) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, _) = listener.accept().unwrap();
@@ -175,7 +175,11 @@ pub fn publish(cx: &mut Context, name: &str, text: &str, excluded: Option<Owner>
 }
 
 /// Flushes until the peer has everything, and returns the payloads of its frames: texts, or the code of a Close frame.
-fn received(connection: &mut Connection, peer: &mut std::net::TcpStream, cx: &mut Context) -> Vec<String> {
+pub fn received(
+    connection: &mut Connection,
+    peer: &mut std::net::TcpStream,
+    cx: &mut Context,
+) -> Vec<String> {
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
     loop {
         connection.stream.note_room();

@@ -479,3 +479,7 @@ mod tests;
 #[cfg(test)]
 #[path = "several_tests.rs"]
 mod several_tests;
+
+#[cfg(test)]
+#[path = "interrupted_tests.rs"]
+mod interrupted_tests;

@@ -17,7 +17,7 @@ pub fn report_on(report: Report, cx: &mut Context) -> Response {
             cx.program.report(&mut snapshot);
             admin::metrics(&snapshot, &cx.shared.meters.process.figures())
         }
-        Report::Readiness => admin::readiness(cx.shared.stop() != Stop::No),
+        Report::Readiness => admin::readiness(cx.shared.stop() != Stop::No, cx.shared.is_redis_away()),
         Report::Presence(channel) => admin::presence(&channel, cx.presence_of(&channel)),
         Report::Channels(asked) => queries::page(&cx.shared.broker.page(&asked)),
         Report::Channel(channel) => queries::state(&channel, cx.shared.broker.state_of(channel.as_str())),

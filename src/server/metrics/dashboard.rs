@@ -217,6 +217,7 @@ mod tests {
         };
         let snapshot = Snapshot {
             tls: None,
+            redis: None,
             key_fetches: None,
             tls_failures: Vec::new(),
             tls_waiting: 0,

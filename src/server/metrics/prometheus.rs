@@ -10,7 +10,7 @@ use crate::server::metrics::counters::{
     ApiCall, Counters, Handshakes, POLICIES, TURN_BOUNDS_US, Transport, Turns,
 };
 use crate::server::metrics::process::ProcessFigures;
-use crate::server::metrics::snapshot::{Snapshot, TlsFigures, VERSION};
+use crate::server::metrics::snapshot::{RedisFigures, Snapshot, TlsFigures, VERSION};
 
 /// The media type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -35,6 +35,7 @@ pub fn render(snapshot: &Snapshot, process: &ProcessFigures) -> String {
     let help = "Publications by keys that are missing in --audit: its file was too slow, or took nothing.";
     page.single("fanfare_audit_lost_total", Type::Counter, help, snapshot.audit_lost);
     snapshot.key_fetches.iter().for_each(|fetches| page.key_fetches(*fetches));
+    snapshot.redis.iter().for_each(|redis| page.redis(redis));
     if let Some(tls) = &snapshot.tls {
         page.handshakes(snapshot);
         page.certificates(tls);
@@ -220,6 +221,43 @@ impl Page {
         self.single("fanfare_auth_cache_entries", Type::Gauge, help, counts.kept);
         let help = "Bytes of the decisions of the backend that are kept.";
         self.single("fanfare_auth_cache_bytes", Type::Gauge, help, counts.kept_len);
+    }
+
+    fn redis(&mut self, redis: &RedisFigures) {
+        let help = "Whether Redis is there and all connections to it are up.";
+        self.single("fanfare_redis_up", Type::Gauge, help, u8::from(redis.is_up));
+        let name = "fanfare_redis_commands_total";
+        self.family(name, Type::Counter, "Publications by way of Redis, by what became of them.");
+        redis.commands.iter().for_each(|&(result, count)| self.labelled(name, "result", result, count));
+        let name = "fanfare_redis_command_duration_seconds";
+        self.family(name, Type::Summary, "The time from a call that publishes to its answer.");
+        self.sample(format_args!("{name}_sum"), redis.call_time.as_secs_f64());
+        self.sample(format_args!("{name}_count"), redis.calls);
+        let name = "fanfare_redis_batch_records";
+        self.family(name, Type::Summary, "The publications of a call.");
+        self.sample(format_args!("{name}_sum"), redis.records);
+        self.sample(format_args!("{name}_count"), redis.calls);
+        let name = "fanfare_redis_reconnects_total";
+        self.family(name, Type::Counter, "Lost connections to Redis, by what they are for and the reason.");
+        for (connection, reason, count) in &redis.reconnects {
+            let labels = format_args!("{name}{{connection=\"{connection}\",reason=\"{reason}\"}}");
+            self.sample(labels, count);
+        }
+        let name = "fanfare_redis_resyncs_total";
+        let help =
+            "Times that publications of a channel were missing, by what was done: read, or told as a gap.";
+        self.family(name, Type::Counter, help);
+        redis.resyncs.iter().for_each(|&(result, count)| self.labelled(name, "result", result, count));
+        let help = "Commands that were sent to another master than they belong to.";
+        self.single("fanfare_redis_redirects_total", Type::Counter, help, redis.redirects);
+        let help = "Found in Redis, and no publication: skipped.";
+        self.single("fanfare_redis_unreadable_total", Type::Counter, help, redis.unreadable);
+        let help = "Bytes of publications that wait for Redis.";
+        self.single("fanfare_redis_queue_bytes", Type::Gauge, help, redis.queue_bytes);
+        let help = "Channels that this node has.";
+        self.single("fanfare_redis_channels", Type::Gauge, help, redis.channels);
+        let help = "Nodes that live, this one among them.";
+        self.single("fanfare_nodes", Type::Gauge, help, redis.nodes);
     }
 
     fn handshakes(&mut self, snapshot: &Snapshot) {

@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub webhooks: Vec<(Box<str>, Counts)>,
     /// What was asked of the backend that decides, if there is one.
     pub backend: Option<backend::Counts>,
+    /// Of Redis, if channels span several nodes.
+    pub redis: Option<RedisFigures>,
     /// How often the keys of `--token-jwks` were fetched, and were not, if there is such a URL.
     pub key_fetches: Option<(u64, u64)>,
     /// Of the certificates, where an address speaks TLS.
@@ -63,6 +65,33 @@ pub struct TlsFigures {
     pub reloads: u64,
     /// How often they were to be and were not, since a file was wrong.
     pub failures: u64,
+}
+
+/// The numbers of the engine of many nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RedisFigures {
+    /// Whether all connections are up.
+    pub is_up: bool,
+    /// Publications by what became of them.
+    pub commands: Vec<(&'static str, u64)>,
+    /// Lost connections by what they are for, and why.
+    pub reconnects: Vec<(&'static str, &'static str, u64)>,
+    /// Times that something was missing of a channel, by what was done about it.
+    pub resyncs: Vec<(&'static str, u64)>,
+    /// Calls that were answered, the publications in them, and the time from call to answer.
+    pub calls: u64,
+    pub records: u64,
+    pub call_time: Duration,
+    /// Commands that were sent to another server than they belong to.
+    pub redirects: u64,
+    /// What was found in Redis and is no publication.
+    pub unreadable: u64,
+    /// Bytes of publications that wait for Redis.
+    pub queue_bytes: u64,
+    /// Channels that this node has.
+    pub channels: u64,
+    /// Nodes that live, this one among them.
+    pub nodes: u64,
 }
 
 impl Snapshot {

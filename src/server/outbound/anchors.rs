@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 
 use super::ca_fault::CaFault;
@@ -36,9 +37,26 @@ impl Anchors {
         Ok(Self { own, all: OnceLock::new() })
     }
 
+    /// How a client speaks TLS that calls no URL.
+    pub fn client_config(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        // What cannot be an authority is passed over, as for URLs.
+        roots.add_parsable_certificates(
+            self.all().iter().map(|certificate| certificate.der().to_vec().into()),
+        );
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions();
+        let builder = builder.expect("the provider has what TLS 1.2 and 1.3 need");
+        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    }
+
+    fn all(&self) -> &Arc<Vec<Certificate<'static>>> {
+        self.all.get_or_init(|| Arc::new(with_those_of_the_system(&self.own)))
+    }
+
     /// How a client speaks TLS.
     pub fn client_tls(&self) -> TlsConfig {
-        let all = self.all.get_or_init(|| Arc::new(with_those_of_the_system(&self.own)));
+        let all = self.all();
         TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))

@@ -35,6 +35,12 @@ impl Trust {
         Ok(Self {})
     }
 
+    /// How a client speaks TLS that is no caller of URLs.
+    #[cfg(feature = "tls")]
+    pub fn client_config(&self) -> std::sync::Arc<rustls::ClientConfig> {
+        self.anchors.client_config()
+    }
+
     /// The settings of a client that calls this URL, with what TLS needs.
     pub fn apply(&self, settings: ConfigBuilder<AgentScope>, url: &str) -> ConfigBuilder<AgentScope> {
         #[cfg(feature = "tls")]

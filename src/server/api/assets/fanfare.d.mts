@@ -72,6 +72,10 @@ export interface Presence {
 export interface SubscriptionEvents<T = any> {
   message: Message<T>;
   gap: Gap;
+  /** Messages may come late from now on: the server has lost its connection to the other servers. Not told by long polls. */
+  paused: {};
+  /** Messages come at once again, after those that were late. */
+  resumed: {};
   presence: Presence;
   state: StateChange<SubscriptionState>;
   /** A refusal. If the state is `closed` next, it is final; else it is tried again. */

@@ -316,7 +316,7 @@ globalThis.fanfare = (() => {
         channels.set(name, channel);
         queueMicrotask(sync);
       }
-      const handlers = { message: [onMessage], gap: [], presence: [], state: [], error: [] };
+      const handlers = { message: [onMessage], gap: [], paused: [], resumed: [], presence: [], state: [], error: [] };
       const emit = emitter(handlers);
       /** @type {Types.SubscriptionState} */
       let own;
@@ -430,6 +430,8 @@ globalThis.fanfare = (() => {
         if (isGap) tell(channel, "emit", "gap", { missed: data.missed });
       } else if (event === "fanfare:lagged") {
         tell(channel, "emit", "gap", { missed: data.missed });
+      } else if (event === "fanfare:paused" || event === "fanfare:resumed") {
+        tell(channel, "emit", event.slice(8), {});
       } else if (event === "fanfare:unsubscribed") {
         if (data) dismiss(channel, data.code);
       } else if (event === "fanfare:presence") {

@@ -110,6 +110,24 @@ impl Channel {
         self.is_ready
     }
 
+    /// Whether nothing is missing.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(self.state, State::Live)
+    }
+
+    /// Whether nobody has wanted it for so long that it is left, as soon as Redis can be told.
+    #[must_use]
+    pub fn is_quiet(&self, now: Millis) -> bool {
+        self.quiet_at().is_some_and(|at| at <= now)
+    }
+
+    /// The subscribers on this node, as they were counted last.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The bytes that are held because something before them is missing.
     #[must_use]
     pub fn held_len(&self) -> usize {
@@ -418,10 +436,6 @@ impl Channel {
     /// Whether Redis cannot be told yet that the subscribers have gone.
     fn is_mute(&self) -> bool {
         matches!(self.state, State::Stale) && self.told > 0
-    }
-
-    fn is_quiet(&self, now: Millis) -> bool {
-        self.quiet_at().is_some_and(|at| at <= now)
     }
 
     fn leave(&mut self, now: Millis, actions: &mut Vec<Action>) {

@@ -3,13 +3,12 @@
 //!
 //! The contract between the broker and such an engine is here; an engine is not.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
 pub mod channel;
 pub mod filling;
-#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
+pub mod keys;
 pub mod outgoing;
-#[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
 pub mod signal;
+pub mod stored;
 pub mod waiting;
 
 use std::fmt;
@@ -28,7 +27,6 @@ pub enum Engine {
     /// By this process: a publication is numbered and delivered at once, under its channel's lock.
     Local,
     /// By something that other nodes use too: a publication is handed over, and delivered when it comes back.
-    #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
     Remote(Arc<dyn Sequencer>),
 }
 
@@ -41,6 +39,14 @@ impl Engine {
             Self::Remote(sequencer) => {
                 (!channel.is_reserved() && !channel.is_companion()).then_some(sequencer)
             }
+        }
+    }
+
+    /// Whether publishers should wait until it has done more of what it was given.
+    pub fn is_congested(&self) -> bool {
+        match self {
+            Self::Local => false,
+            Self::Remote(sequencer) => sequencer.is_congested(),
         }
     }
 
@@ -90,6 +96,11 @@ pub trait Sequencer: fmt::Debug + Send + Sync {
     /// [`Broker::audience_of`]: super::Broker::audience_of
     fn count_changed(&self, channel: &ChannelName);
 
+    /// Whether publishers should wait until it has done more of what it was given.
+    fn is_congested(&self) -> bool {
+        false
+    }
+
     /// How long a new subscriber is held whose channel is not engaged.
     fn join_timeout(&self) -> Duration {
         JOIN_TIMEOUT
@@ -104,6 +115,18 @@ pub struct Ticket {
     pub(super) channel: ChannelName,
     pub(super) key: Option<Keyed>,
     pub(super) waiter: Waiter,
+}
+
+impl Ticket {
+    /// Where it is published.
+    pub fn channel(&self) -> &ChannelName {
+        &self.channel
+    }
+
+    /// The key that it was published with, if any.
+    pub fn keyed(&self) -> Option<Keyed> {
+        self.key
+    }
 }
 
 #[cfg(test)]

@@ -87,7 +87,8 @@ struct Made {
     deadline: u64,
     /// The latest deadline of its channel until then.
     deadline_max: u64,
-    was_taken: bool,
+    /// Whether a call with it was written that was not answered.
+    was_cut: bool,
     outcome: Option<Result<Numbered, NotPublished>>,
     executions: usize,
 }
@@ -164,8 +165,8 @@ impl World {
             deadline: Millis(deadline),
         };
         self.outgoing.add(ChannelName::new(CHANNELS[channel]).unwrap(), item);
-        let (was_taken, outcome, executions) = (false, None, 0);
-        self.made.push(Made { channel, key, deadline, deadline_max, was_taken, outcome, executions });
+        let (was_cut, outcome, executions) = (false, None, 0);
+        self.made.push(Made { channel, key, deadline, deadline_max, was_cut, outcome, executions });
     }
 
     fn take(&mut self) {
@@ -194,7 +195,6 @@ impl World {
         assert_eq!(call.key.map(|key| key.digest), key.map(|(key, _)| KeyDigest::test(key)));
         for &ticket in &tickets {
             assert!(tickets.len() == 1 || self.made[ticket].key.is_none(), "one with a key goes alone");
-            self.made[ticket].was_taken = true;
         }
         self.flights[channel] = Some(Flight { tickets, reply: None });
     }
@@ -275,6 +275,7 @@ impl World {
             }
             (None, CutAt::Amid) | (Some(_), _) => true,
         };
+        flight.tickets.iter().for_each(|&ticket| self.made[ticket].was_cut |= was_written);
         let settled = self.outgoing.cut(CHANNELS[channel], was_written);
         self.settle(settled);
         self.returned[channel] = Some(flight.tickets);
@@ -297,7 +298,9 @@ impl World {
         for Settled { ticket, outcome } in settled {
             let made = &mut self.made[ticket];
             assert_eq!(made.outcome.replace(outcome), None, "{ticket} is settled twice");
-            let Made { channel, key, was_taken, executions, .. } = *made;
+            let Made { channel, key, was_cut, executions, .. } = *made;
+            let flight = self.flights[channel].as_ref();
+            let is_in_flight = flight.is_some_and(|flight| flight.tickets.contains(&ticket));
             match outcome {
                 Ok(Numbered { id, is_replay }) => {
                     let (there, _) = self.redis[channel].executed[id.sequence as usize - 1];
@@ -305,13 +308,18 @@ impl World {
                     assert!(there == ticket || key.is_some() && self.made[there].key == key);
                     assert!(!is_replay || executions == 0 && there != ticket, "{ticket} is no replay");
                     assert!(there != ticket || executions == 1);
+                    assert!(there == ticket || is_replay || was_cut, "{ticket} is a replay");
                 }
-                Err(NotPublished::Unanswered) => assert!(was_taken, "{ticket} was never sent"),
+                Err(NotPublished::Unanswered) => {
+                    assert!(was_cut || is_in_flight, "{ticket} is surely not published");
+                }
                 Err(NotPublished::KeyReused) => {
                     let (key, fingerprint) = key.unwrap();
                     assert_ne!(self.redis[channel].keys[&key].0, fingerprint);
                 }
-                Err(NotPublished::Refused) => {}
+                Err(NotPublished::Refused) => {
+                    assert!(!was_cut && !is_in_flight, "{ticket} may be published");
+                }
             }
         }
     }

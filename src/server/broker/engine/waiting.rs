@@ -44,7 +44,6 @@ impl JoinWaiter {
     }
 
     /// The channel is ready, or cannot be joined: the connection is told when all are ready, or when the first is not.
-    #[cfg_attr(not(test), expect(dead_code, reason = "there is no engine of many nodes yet"))]
     pub fn tell(self, mailboxes: &[Mailbox], outcome: Result<(), Unavailable>) {
         let JoinQuestion { loop_index, connection, number } = self.question;
         let is_decided = match outcome {

@@ -1,0 +1,147 @@
+//! The commands of a channel, as bytes: the calls of the script, subscriptions and reads.
+//!
+//! When they are written, and over which connection, is not known here.
+
+use bytes::{Bytes, BytesMut};
+
+use super::resp::Command;
+use crate::hub::{HistoryLimits, PublicationId};
+
+/// A channel is kept by Redis this long after its last use, at least: long enough for a client that was away to come back.
+const TTL_MS_MIN: u64 = 600_000;
+
+/// And this much longer than its publications are.
+const TTL_MARGIN_MS: u64 = 60_000;
+
+/// How long Redis keeps a channel with these limits that nobody uses.
+pub fn ttl_ms(limits: &HistoryLimits) -> u64 {
+    TTL_MS_MIN.max(limits.age_ms.saturating_add(TTL_MARGIN_MS))
+}
+
+/// What each call of the script says first.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// What the script is called.
+    pub script: &'a str,
+    /// The token of the master that executes it.
+    pub token: &'a str,
+    /// Those of the other masters, with commas between.
+    pub others: &'a str,
+    /// The epoch that begins if one has to.
+    pub fresh_epoch: &'a str,
+    pub ttl_ms: u64,
+}
+
+impl Caller<'_> {
+    fn begin<'a>(&self, out: &'a mut BytesMut, keys: &[&[u8]], operation: &str, words: usize) -> Command<'a> {
+        let command = Command::new(out, 8 + keys.len() + words).word(b"EVALSHA").word(self.script.as_bytes());
+        let command = command.number(keys.len() as u64);
+        let command = keys.iter().fold(command, |command, key| command.word(key));
+        let command = command.word(operation.as_bytes()).word(self.token.as_bytes());
+        command.word(self.others.as_bytes()).word(self.fresh_epoch.as_bytes()).number(self.ttl_ms)
+    }
+
+    /// Publishes records. With a key, where that is kept, and the fingerprint.
+    pub fn publish(
+        &self,
+        channel_key: &[u8],
+        key: Option<(&[u8], &str)>,
+        (limits, is_sharded): (&HistoryLimits, bool),
+        records: &[Bytes],
+        out: &mut BytesMut,
+    ) {
+        let keys: Vec<&[u8]> = std::iter::once(channel_key).chain(key.map(|(key, _)| key)).collect();
+        let command = self.begin(out, &keys, "publish", 4 + records.len());
+        let command = command.number(limits.count as u64).number(limits.bytes);
+        let command = command.word(if is_sharded { b"SPUBLISH" } else { b"PUBLISH" });
+        let command = command.word(key.map_or("", |(_, fingerprint)| fingerprint).as_bytes());
+        drop(records.iter().fold(command, |command, record| command.word(record)));
+    }
+
+    /// Says that this node has a channel, by how many subscribers and up to which publication.
+    pub fn open(
+        &self,
+        channel_key: &[u8],
+        (node, count): (&str, u64),
+        known: Option<PublicationId>,
+        out: &mut BytesMut,
+    ) {
+        let (epoch, sequence) =
+            known.map_or_else(Default::default, |id| (format!("{:x}", id.epoch), id.sequence));
+        let command = self.begin(out, &[channel_key], "open", 4).word(node.as_bytes()).number(count);
+        drop(command.word(epoch.as_bytes()).number(sequence));
+    }
+}
+
+/// Subscribes to a channel.
+pub fn subscribe(channel_key: &[u8], is_sharded: bool, out: &mut BytesMut) {
+    let name: &[u8] = if is_sharded { b"SSUBSCRIBE" } else { b"SUBSCRIBE" };
+    drop(Command::new(out, 2).word(name).word(channel_key));
+}
+
+/// Ends that.
+pub fn unsubscribe(channel_key: &[u8], is_sharded: bool, out: &mut BytesMut) {
+    let name: &[u8] = if is_sharded { b"SUNSUBSCRIBE" } else { b"UNSUBSCRIBE" };
+    drop(Command::new(out, 2).word(name).word(channel_key));
+}
+
+/// Asks for the epoch of a channel, its oldest publication, and those from `from` to `to`.
+pub fn read(channel_key: &[u8], (from, to): (u64, u64), out: &mut BytesMut) {
+    let words = usize::try_from(to - from + 1).expect("a read asks for a few publications");
+    let command = Command::new(out, 4 + words).word(b"HMGET").word(channel_key).word(b"e").word(b"o");
+    drop((from..=to).fold(command, |command, sequence| command.number(sequence)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(write: impl FnOnce(&mut BytesMut)) -> Vec<String> {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        let text = String::from_utf8(out.to_vec()).unwrap();
+        let mut lines = text.split("\r\n");
+        let announced: usize = lines.next().unwrap()[1..].parse().unwrap();
+        let words: Vec<_> = lines.skip(1).step_by(2).map(str::to_owned).collect();
+        assert_eq!(words.len(), announced);
+        words
+    }
+
+    const CALLER: Caller<'_> =
+        Caller { script: "sha", token: "t", others: "u,v", fresh_epoch: "abc", ttl_ms: 600_000 };
+    const LIMITS: HistoryLimits = HistoryLimits { count: 100, bytes: 5000, age_ms: 300_000 };
+
+    #[test]
+    fn a_publication_is_a_call_of_the_script_with_one_key_or_two() {
+        let records = [Bytes::from("x"), Bytes::from("y")];
+        let told = words(|out| CALLER.publish(b"p:{c}", None, (&LIMITS, false), &records, out));
+        let expected = "EVALSHA sha 1 p:{c} publish t u,v abc 600000 100 5000 PUBLISH  x y";
+        assert_eq!(told.join(" "), expected);
+        let key = Some((b"p:{c}:k:1".as_slice(), "f"));
+        let told = words(|out| CALLER.publish(b"p:{c}", key, (&LIMITS, true), &records[..1], out));
+        let expected = "EVALSHA sha 2 p:{c} p:{c}:k:1 publish t u,v abc 600000 100 5000 SPUBLISH f x";
+        assert_eq!(told.join(" "), expected);
+    }
+
+    #[test]
+    fn a_channel_is_opened_with_what_the_node_has_of_it() {
+        let known = PublicationId { epoch: 0xabc, sequence: 7 };
+        let told = words(|out| CALLER.open(b"p:{c}", ("n", 3), Some(known), out));
+        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 3 abc 7");
+        let told = words(|out| CALLER.open(b"p:{c}", ("n", 0), None, out));
+        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 0  0");
+    }
+
+    #[test]
+    fn a_read_names_each_publication() {
+        assert_eq!(words(|out| read(b"c", (8, 10), out)).join(" "), "HMGET c e o 8 9 10");
+        assert_eq!(words(|out| subscribe(b"c", true, out)).join(" "), "SSUBSCRIBE c");
+        assert_eq!(words(|out| unsubscribe(b"c", false, out)).join(" "), "UNSUBSCRIBE c");
+    }
+
+    #[test]
+    fn a_channel_is_kept_longer_than_its_publications() {
+        assert_eq!(ttl_ms(&LIMITS), 600_000);
+        assert_eq!(ttl_ms(&HistoryLimits { age_ms: 3_600_000, ..LIMITS }), 3_660_000);
+    }
+}

@@ -1,0 +1,472 @@
+//! The thread that talks to Redis: a turn takes what has arrived, does what was ordered and what is due, and writes.
+//!
+//! It is the only one that calls the engine's methods of the broker. No lock is held while another is taken.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::{Events, Poll, Token};
+
+use super::inbox::{Inbox, Order};
+use super::joins::Joins;
+use super::line::{self, Line, Loss, Purpose, Terms};
+use super::link::{Asked, Heard};
+use super::nodes::{BEAT_MS, BYE, Nodes};
+use super::publishing::read_epoch;
+use super::refusal::{Fate, Refusal};
+use super::resp::{Command, Reply};
+use super::state::{Outcome, State};
+use super::topology::{MasterId, News, Topology};
+use super::trouble::Trouble;
+use crate::hub::{ChannelName, Owner, PublicationId};
+use crate::pusher::SocketId;
+use crate::server::broker::Broker;
+use crate::server::broker::engine::keys::KeyNames;
+use crate::server::broker::engine::outgoing::Outgoing;
+use crate::server::broker::engine::signal::{Opening, Reading};
+use crate::server::broker::engine::{Ticket, stored};
+use crate::server::clock::{Clock, Millis};
+
+/// What one call of the system reads at most.
+const READ_LEN: usize = 64 * 1024;
+
+/// While the loops have more than they can take, nothing is read of the subscriptions, and it is looked at again after this.
+const CONGESTED_TIME: Duration = Duration::from_millis(2);
+
+/// The thread waits for this long at most.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// At its end, it waits this long for answers to what was published.
+const END_MS: u64 = 2_000;
+
+/// Whose a socket identifier of Pusher is.
+pub type OwnerOf = Box<dyn Fn(&ChannelName, SocketId) -> Option<Owner> + Send>;
+
+/// The thread's state.
+pub struct Node {
+    pub broker: Arc<Broker>,
+    pub inbox: Arc<Inbox>,
+    pub tally: Arc<State>,
+    pub clock: Clock,
+    pub terms: Terms,
+    pub topology: Topology,
+    pub keys: KeyNames,
+    pub id: Box<str>,
+    pub owner_of: OwnerOf,
+    pub joins: Joins,
+    pub outgoing: Outgoing<Ticket>,
+    /// Where the next call of a channel goes, whose slot is on its way to another master.
+    pub redirects: HashMap<ChannelName, MasterId>,
+    pub nodes: Nodes,
+    pub trouble: Trouble,
+    pub timeout_ms: u64,
+    pub poll: Poll,
+    /// Where it is heard which nodes live.
+    pub nodes_home: Option<MasterId>,
+    pub beat_at: Millis,
+    /// Since when Redis is away, if it is.
+    pub away_since: Option<Millis>,
+    pub is_away_told: bool,
+    /// By when the thread ends.
+    pub end_by: Option<Millis>,
+}
+
+impl Node {
+    /// Runs until it is told to stop.
+    ///
+    /// # Errors
+    /// The system's poll fails.
+    pub fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(256);
+        let mut scratch = vec![0; READ_LEN];
+        loop {
+            self.wait(&mut events)?;
+            let now = self.clock.now();
+            let mut news = Vec::new();
+            for event in &events {
+                let ready = (event.is_readable() || event.is_read_closed(), event.is_writable());
+                let terms = &self.terms;
+                self.topology.with_line(event.token(), terms, &mut news, now, |line| {
+                    line.note_event(ready, terms, now)
+                });
+            }
+            self.topology.tick(&self.terms, &mut news, now);
+            self.follow_news(&mut news, now);
+            self.obey(now);
+            self.read_lines(&mut scratch, now);
+            self.tick(now);
+            self.make_calls(now);
+            self.write_lines(now);
+            if self.has_ended(now) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let is_congested = self.broker.is_read_late();
+        let is_ready =
+            !self.inbox.may_sleep() || self.topology.is_ready(!is_congested) || self.joins.is_ready();
+        let due =
+            [Some(self.topology.due(&self.terms)), self.joins.due(), self.outgoing.due(), Some(self.beat_at)];
+        let timeout = match (is_ready, due.into_iter().flatten().chain(self.end_by).min()) {
+            (true, _) => Duration::ZERO,
+            (false, due) => due.map_or(WAIT_MAX, |at| self.clock.until(at)).min(WAIT_MAX),
+        };
+        let timeout = if is_congested { timeout.min(CONGESTED_TIME) } else { timeout };
+        match self.poll.poll(events, Some(timeout)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => {
+                self.inbox.is_up();
+                Ok(())
+            }
+        }
+    }
+
+    fn obey(&mut self, now: Millis) {
+        for order in self.inbox.take(self.outgoing.bytes()) {
+            match order {
+                Order::Publish(draft, ticket) => self.publish(&draft, ticket, now),
+                Order::Want(channel, waiter) => self.want(channel, waiter, now),
+                Order::Count(channel) => self.count(&channel, now),
+                Order::Resolved(line, found) => {
+                    let (terms, mut news) = (&self.terms, Vec::new());
+                    self.topology.with_line(Token(line), terms, &mut news, now, |line| {
+                        line.resolved(found, terms, now)
+                    });
+                    self.follow_news(&mut news, now);
+                }
+                Order::Stop => self.end_by = Some(Millis(now.0 + END_MS)),
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Millis) {
+        self.tick_channels(now);
+        if self.beat_at <= now {
+            self.beat_at = Millis(now.0 + BEAT_MS);
+            self.nodes.expire(now);
+            self.tell_nodes("");
+        }
+        if self.is_away(now) && !self.is_away_told {
+            self.is_away_told = true;
+            self.tell_away();
+        }
+        self.tally.note_turn(self.outgoing.bytes(), self.joins.len(), self.nodes.len());
+    }
+
+    /// Whether Redis has been away for so long that nobody is to wait for it.
+    pub fn is_away(&self, now: Millis) -> bool {
+        self.away_since.is_some_and(|since| now.0 >= since.0 + self.timeout_ms)
+    }
+
+    /// Whether the thread is to end, and nothing waits for an answer any more.
+    fn has_ended(&mut self, now: Millis) -> bool {
+        let Some(end_by) = self.end_by else { return false };
+        if self.outgoing.waiting_len() > 0 && now < end_by {
+            return false;
+        }
+        self.tell_nodes(BYE);
+        self.write_lines(now);
+        true
+    }
+
+    /// Says to the other nodes that this one lives.
+    fn tell_nodes(&mut self, what: &str) {
+        let text = format!("{}{what}", self.id);
+        let channel = self.keys.nodes().as_bytes();
+        let mut masters = self.topology.masters();
+        if let Some(up) = masters.find_map(|(_, master)| master.publish.up()) {
+            let command =
+                |out: &mut _| drop(Command::new(out, 3).word(b"PUBLISH").word(channel).word(text.as_bytes()));
+            up.link.ask(Asked::TellNodes, command);
+        }
+    }
+}
+
+/// Lines.
+impl Node {
+    fn read_lines(&mut self, scratch: &mut [u8], now: Millis) {
+        let is_congested = self.broker.is_read_late();
+        for token in self.topology.tokens() {
+            let (terms, mut news) = (&self.terms, Vec::new());
+            self.topology.with_line(token, terms, &mut news, now, |line| {
+                if is_congested && line.purpose() == Purpose::Subscribe && line.is_up() {
+                    return None;
+                }
+                line.read(scratch);
+                line.greet(terms, now)
+            });
+            self.follow_news(&mut news, now);
+            self.hear(token, now);
+        }
+    }
+
+    /// Takes all that was heard on a line.
+    fn hear(&mut self, token: Token, now: Millis) {
+        loop {
+            let (terms, mut news, mut heard) = (&self.terms, Vec::new(), None);
+            self.topology.with_line(token, terms, &mut news, now, |line| match line.up()?.link.next() {
+                Ok(next) => {
+                    heard = next;
+                    None
+                }
+                Err(broken) => Some(line.lose(Loss::Broken(broken), terms, now)),
+            });
+            self.follow_news(&mut news, now);
+            match heard {
+                None => return,
+                Some(Heard::Push(parts)) => self.heard_push(token, &parts, now),
+                Some(Heard::Answer(asked, reply)) => self.heard_answer(token, asked, reply, now),
+            }
+        }
+    }
+
+    fn heard_push(&mut self, token: Token, parts: &[Reply], now: Millis) {
+        let Some((master, _)) = self.topology.whose(token) else { return };
+        let text = |at: usize| parts.get(at).and_then(Reply::as_text);
+        let (Some(kind), Some(channel)) = (text(0), text(1)) else { return };
+        match kind {
+            b"message" | b"smessage" => {
+                let Some(Reply::Text(payload)) = parts.get(2) else { return };
+                let Some(name) = self.keys.channel_of(channel) else {
+                    if channel == self.keys.nodes().as_bytes() && !payload.starts_with(self.id.as_bytes()) {
+                        self.nodes.heard(payload, now);
+                    }
+                    return;
+                };
+                match stored::pushed(payload) {
+                    Ok(record) => self.pushed(master, name, record, now),
+                    Err(bad) => {
+                        self.tally.note_unreadable();
+                        self.trouble.note_unreadable(name, &bad, now);
+                    }
+                }
+            }
+            b"unsubscribe" | b"sunsubscribe" => {
+                let name = self.keys.channel_of(channel).and_then(|name| self.joins.name(name));
+                if let Some(name) = name {
+                    self.unsubscribed(master, &name, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn heard_answer(&mut self, token: Token, asked: Asked, reply: Reply, now: Millis) {
+        let Some((master, _)) = self.topology.whose(token) else {
+            return self.scout_heard(token, &asked, &reply, now);
+        };
+        if let Reply::Error(error) = &reply
+            && !matches!(asked, Asked::Info | Asked::Publish(..))
+        {
+            let refusal = self.refusal(master, error);
+            self.note_refused(master, &asked, &refusal, now);
+        }
+        match asked {
+            Asked::Info => {
+                let (terms, mut news) = (&self.terms, Vec::new());
+                self.topology
+                    .with_line(token, terms, &mut news, now, |line| line.note_role(&reply, terms, now));
+                self.follow_news(&mut news, now);
+                self.compare_tokens(master, now);
+            }
+            Asked::Publish(channel, records, since) => {
+                if !matches!(reply, Reply::Error(_)) {
+                    self.tally.note_call(records, since.elapsed());
+                }
+                self.called(master, &channel, &reply, now);
+            }
+            Asked::Open(channel, attempt) => self.opened(&channel, attempt, read_opening(&reply), now),
+            Asked::Read(channel, attempt) => self.heard_read(&channel, attempt, &reply, now),
+            _ => {}
+        }
+    }
+
+    fn scout_heard(&mut self, token: Token, asked: &Asked, reply: &Reply, now: Millis) {
+        let mut news = Vec::new();
+        if *asked == Asked::Ping {
+            let pong = |line: &mut Line| {
+                line.note_pong(now);
+                None
+            };
+            return self.topology.with_line(token, &self.terms, &mut news, now, pong);
+        }
+        self.topology.scout_heard(asked, reply, &self.terms, &mut news, now);
+        self.follow_news(&mut news, now);
+    }
+
+    fn heard_read(&mut self, channel: &ChannelName, attempt: u64, reply: &Reply, now: Millis) {
+        self.read(channel, attempt, read_reading(reply), now);
+    }
+
+    /// Both connections of a master lead to the same process: else the one that hears is on another server than the one that
+    /// publishes, and hears nothing.
+    fn compare_tokens(&mut self, id: MasterId, now: Millis) {
+        let Some(master) = self.topology.master(id) else { return };
+        let is_same = match (master.publish.up(), master.subscribe.up()) {
+            (Some(publish), Some(subscribe)) => {
+                publish.is_answered() != subscribe.is_answered() || publish.token == subscribe.token
+            }
+            _ => true,
+        };
+        if !is_same {
+            let (token, terms, mut news) = (master.subscribe.token(), &self.terms, Vec::new());
+            let lose = |line: &mut Line| Some(line.lose(Loss::NotMaster, terms, now));
+            self.topology.with_line(token, terms, &mut news, now, lose);
+            self.follow_news(&mut news, now);
+        }
+    }
+
+    fn write_lines(&mut self, now: Millis) {
+        let mut news = Vec::new();
+        for token in self.topology.tokens() {
+            let terms = &self.terms;
+            self.topology.with_line(token, terms, &mut news, now, |line| line.write(terms, now));
+        }
+        self.follow_news(&mut news, now);
+    }
+}
+
+/// What changes.
+impl Node {
+    fn follow_news(&mut self, news: &mut Vec<News>, now: Millis) {
+        for news in std::mem::take(news) {
+            match news {
+                News::Up(id, purpose) => self.line_up(id, purpose, now),
+                News::Lost(id, purpose, asked, loss) => self.line_lost(id, purpose, asked, &loss, now),
+                News::Moved => self.rehome(now),
+                News::Unknown(place, loss) => {
+                    self.trouble.note_lost(&place, &loss, now);
+                    self.tally.note_first(Outcome::of(&place, &loss));
+                }
+            }
+            self.note_whether_up(now);
+        }
+    }
+
+    fn line_up(&mut self, id: MasterId, purpose: Purpose, now: Millis) {
+        if purpose != Purpose::Subscribe {
+            return;
+        }
+        if self.nodes_home.is_none() {
+            self.listen_to_nodes(id);
+        }
+        self.subscriptions_up(now);
+    }
+
+    fn listen_to_nodes(&mut self, id: MasterId) {
+        let channel = self.keys.nodes().as_bytes();
+        if let Some(up) = self.topology.master(id).and_then(|master| master.subscribe.up()) {
+            self.nodes_home = Some(id);
+            let command = |out: &mut _| drop(Command::new(out, 2).word(b"SUBSCRIBE").word(channel));
+            up.link.ask(Asked::SubscribeNodes, command);
+        }
+    }
+
+    fn line_lost(
+        &mut self,
+        id: MasterId,
+        purpose: Purpose,
+        asked: Vec<(Asked, bool)>,
+        loss: &Loss,
+        now: Millis,
+    ) {
+        self.tally.note_lost(purpose, loss);
+        if let Some(place) = self.topology.master(id).map(|master| master.place().clone()) {
+            self.trouble.note_lost(&place, loss, now);
+            self.tally.note_first(Outcome::of(&place, loss));
+        }
+        match purpose {
+            Purpose::Publish => self.calls_lost(asked),
+            Purpose::Subscribe => self.subscriptions_lost(id, asked, now),
+            Purpose::Scout => {}
+        }
+        if purpose == Purpose::Subscribe && self.nodes_home == Some(id) {
+            self.nodes_home = None;
+            let mut others = self.topology.masters();
+            let other = others.find_map(|(id, master)| master.subscribe.is_up().then_some(id));
+            drop(others);
+            other.into_iter().for_each(|other| self.listen_to_nodes(other));
+        }
+    }
+
+    fn note_whether_up(&mut self, now: Millis) {
+        match (self.topology.is_up(), self.away_since) {
+            (true, Some(_)) => {
+                self.away_since = None;
+                self.is_away_told = false;
+                self.nodes.excuse(now);
+                self.note_up();
+            }
+            (false, None) => {
+                self.away_since = Some(now);
+                self.tally.note_away(now);
+            }
+            (true, None) | (false, Some(_)) => {}
+        }
+    }
+}
+
+impl Node {
+    fn note_up(&mut self) {
+        let places: Vec<_> = self.topology.masters().map(|(_, master)| master.place().to_string()).collect();
+        self.trouble.note_up(&places.join(", "));
+        self.tally.note_up();
+    }
+
+    fn note_refused(&mut self, master: MasterId, asked: &Asked, refusal: &Refusal, now: Millis) {
+        match refusal.fate() {
+            Fate::LoadScript => self.load_script(master),
+            Fate::AgainAtMaster | Fate::Elsewhere => self.topology.scout(now),
+            Fate::Again => {}
+            Fate::Never | Fate::Unknown => {
+                let what = match asked {
+                    Asked::Open(channel, _) | Asked::Read(channel, _) | Asked::Subscribe(channel) => {
+                        format!("to let this node have channel {channel}")
+                    }
+                    other => format!("{other:?}"),
+                };
+                self.trouble.note_refused(&what, refusal, now);
+            }
+        }
+    }
+
+    /// Has Redis know the script again: it was restarted, or has forgotten it.
+    pub fn load_script(&mut self, master: MasterId) {
+        let Some(master) = self.topology.master(master) else { return };
+        for line in [&mut master.publish, &mut master.subscribe] {
+            if let Some(up) = line.up()
+                && !up.link.awaits(&Asked::Load)
+            {
+                up.link.ask(Asked::Load, |out| line::load(self.terms.script, out));
+            }
+        }
+    }
+}
+
+/// What an open has found, and Redis's time.
+fn read_opening(reply: &Reply) -> Option<(Opening, u64)> {
+    let Reply::List(parts) = reply else { return None };
+    let epoch = read_epoch(parts.first()?.as_text()?)?;
+    let number = |at: usize| parts.get(at).and_then(Reply::as_number);
+    let newest = PublicationId { epoch, sequence: number(1)? };
+    Some((Opening { newest, oldest: number(2)? }, number(3)?))
+}
+
+/// What a read has found.
+fn read_reading(reply: &Reply) -> Option<Reading> {
+    let Reply::List(parts) = reply else { return None };
+    let epoch = parts.first()?.as_text().and_then(read_epoch);
+    let oldest = parts.get(1)?.as_number().unwrap_or(0);
+    let stored = parts.get(2..)?.iter().map(|part| match part {
+        // A slice of the read buffer, which `stored::read` copies.
+        Reply::Text(text) => Some(text.clone()),
+        Reply::Error(_) | Reply::Number(_) | Reply::Nil | Reply::List(_) | Reply::Map(_) | Reply::Push(_) => {
+            None
+        }
+    });
+    Some(Reading { epoch, oldest, stored: stored.collect() })
+}

@@ -1,0 +1,215 @@
+//! What is published by way of Redis: calls of the script, and what becomes of each.
+//!
+//! What waits, and in which order, is `broker::engine::outgoing`'s.
+
+use std::time::Instant;
+
+use super::calls::{Caller, ttl_ms};
+use super::link::Asked;
+use super::node::Node;
+use super::refusal::{Fate, Reason, Refusal};
+use super::resp::{Command, Reply};
+use super::topology::MasterId;
+use crate::hub::{ChannelName, PublicationId, Published};
+use crate::server::broker::answer::Receipt;
+use crate::server::broker::draft::Draft;
+use crate::server::broker::engine::keys::{BadKnown, Known, subscribers_elsewhere};
+use crate::server::broker::engine::outgoing::{Call, Item, Settled};
+use crate::server::broker::engine::{Ticket, stored};
+use crate::server::clock::Millis;
+
+/// A call that was refused for now is made again after this long: the time of a key's migration.
+const AGAIN_MS: u64 = 20;
+
+/// A call whose master is away is made again after this long, if it is back.
+const AWAY_MS: u64 = 20;
+
+impl Node {
+    /// Takes a publication.
+    pub fn publish(&mut self, draft: &Draft, ticket: Ticket, now: Millis) {
+        let record = stored::record(draft, &self.id);
+        let key = ticket.keyed();
+        let deadline = Millis(now.0 + self.timeout_ms);
+        self.outgoing.add(draft.channel.clone(), Item { record, key, ticket, deadline });
+    }
+
+    /// Makes the calls that can be made, and gives up what has waited too long.
+    pub fn make_calls(&mut self, now: Millis) {
+        let expired = self.outgoing.expire(now);
+        self.settle_all(expired);
+        while self.has_room()
+            && let Some(call) = self.outgoing.next_call()
+        {
+            self.make_call(&call, now);
+        }
+    }
+
+    /// Whether masters take more.
+    fn has_room(&mut self) -> bool {
+        self.topology.masters().all(|(_, master)| master.publish.up().is_none_or(|up| up.link.has_room()))
+    }
+
+    fn make_call(&mut self, call: &Call, now: Millis) {
+        let name = call.channel.as_str();
+        let redirect = self.redirects.remove(name);
+        let home = redirect.or_else(|| self.topology.home_of(self.keys.channel(&call.channel).as_bytes()));
+        let is_asking = redirect.is_some();
+        let limits = self.broker.limits_of(&call.channel);
+        let (key, is_sharded) = (self.keys.channel(&call.channel), self.topology.is_sharded());
+        let others = home.map(|home| self.topology.other_tokens(home)).unwrap_or_default();
+        let Some(up) =
+            home.and_then(|home| self.topology.master(home)).and_then(|master| master.publish.up())
+        else {
+            return self.outgoing.again(name, Millis(now.0 + AWAY_MS));
+        };
+        let caller = Caller {
+            script: &up.script,
+            token: &up.token,
+            others: &others,
+            fresh_epoch: &super::fresh_epoch(),
+            ttl_ms: ttl_ms(&limits),
+        };
+        if is_asking {
+            up.link.ask(Asked::Asking, |out| drop(Command::new(out, 1).word(b"ASKING")));
+        }
+        let keyed =
+            call.key.map(|keyed| (self.keys.key(&call.channel, keyed.digest), keyed.fingerprint.to_string()));
+        let keyed = keyed.as_ref().map(|(key, fingerprint)| (key.as_bytes(), fingerprint.as_str()));
+        let write =
+            |out: &mut _| caller.publish(key.as_bytes(), keyed, (&limits, is_sharded), &call.records, out);
+        let records = call.records.len() as u64;
+        up.link.ask(Asked::Publish(call.channel.clone(), records, Instant::now()), write);
+    }
+
+    /// The answer to a call.
+    pub fn called(&mut self, master: MasterId, channel: &ChannelName, reply: &Reply, now: Millis) {
+        let (name, mut others) = (channel.as_str(), 0);
+        let settled = match reply {
+            Reply::List(parts) => match read_numbers(parts) {
+                Some((first, last)) => {
+                    others = self.others(parts.get(3).and_then(Reply::as_text).unwrap_or_default(), now);
+                    self.outgoing.answered(name, first, last)
+                }
+                // What it means is not known, nor what it has done.
+                None => self.outgoing.cut(name, true),
+            },
+            Reply::Text(text) => match Known::read(text) {
+                Ok(Known { fingerprint, id, nodes }) => {
+                    others = self.others(nodes, now);
+                    self.outgoing.known(name, fingerprint, id)
+                }
+                Err(BadKnown) => self.outgoing.cut(name, true),
+            },
+            Reply::Error(error) => return self.refused(master, channel, error, now),
+            Reply::Number(_) | Reply::Nil | Reply::Map(_) | Reply::Push(_) => self.outgoing.cut(name, true),
+        };
+        self.settle_with(settled, others);
+    }
+
+    /// The subscribers of other nodes that live, of a text of subscribers by node.
+    fn others(&self, nodes: &[u8], now: Millis) -> u64 {
+        subscribers_elsewhere(nodes, &self.id, |node| self.nodes.lives(node, now))
+    }
+
+    fn refused(&mut self, master: MasterId, channel: &ChannelName, error: &[u8], now: Millis) {
+        let name = channel.as_str();
+        let refusal = self.refusal(master, error);
+        let what = format!("to publish to channel {channel}");
+        match refusal.fate() {
+            Fate::Never | Fate::Unknown => self.trouble.note_refused(&what, &refusal, now),
+            Fate::Elsewhere => self.tally.note_redirect(),
+            Fate::LoadScript | Fate::Again | Fate::AgainAtMaster => {}
+        }
+        match refusal.fate() {
+            Fate::LoadScript => {
+                self.load_script(master);
+                self.outgoing.elsewhere(name);
+            }
+            Fate::Again => self.outgoing.again(name, Millis(now.0 + AGAIN_MS)),
+            Fate::AgainAtMaster => {
+                self.topology.scout(now);
+                self.outgoing.again(name, Millis(now.0 + AGAIN_MS));
+            }
+            Fate::Elsewhere => {
+                self.follow(channel, &refusal.reason, now);
+                self.outgoing.elsewhere(name);
+            }
+            Fate::Never => {
+                let settled = self.outgoing.refused(name);
+                self.settle_all(settled);
+            }
+            Fate::Unknown => {
+                let settled = self.outgoing.cut(name, true);
+                self.settle_all(settled);
+            }
+        }
+    }
+
+    /// What Redis has refused at a master.
+    pub fn refusal(&mut self, master: MasterId, error: &[u8]) -> Refusal {
+        let place = self.topology.master(master).map(|master| master.place().clone());
+        Refusal::of(error, place.as_ref().map_or("", |place| place.host()))
+    }
+
+    /// Goes where a slot is said to be.
+    fn follow(&mut self, channel: &ChannelName, reason: &Reason, now: Millis) {
+        match reason {
+            Reason::Moved(redirect) => {
+                self.topology.note_moved(redirect.slot, &redirect.address);
+                self.topology.scout(now);
+            }
+            Reason::Ask(redirect) => {
+                let place = super::topology::place_of(&redirect.address);
+                match self.topology.id_at(&place) {
+                    Some(id) => {
+                        self.redirects.insert(channel.clone(), id);
+                    }
+                    None => self.topology.scout(now),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The connection to publish at a master is lost.
+    pub fn calls_lost(&mut self, asked: Vec<(Asked, bool)>) {
+        for (asked, was_written) in asked {
+            if let Asked::Publish(channel, ..) = asked {
+                let settled = self.outgoing.cut(channel.as_str(), was_written);
+                self.settle_all(settled);
+            }
+        }
+    }
+
+    fn settle_all(&mut self, settled: Vec<Settled<Ticket>>) {
+        self.settle_with(settled, 0);
+    }
+
+    /// Tells publishers what has become of their publications. At other nodes there are this many subscribers.
+    fn settle_with(&mut self, settled: Vec<Settled<Ticket>>, others: u64) {
+        for Settled { ticket, outcome } in settled {
+            let outcome = outcome.map(|numbered| {
+                let own = self.broker.subscribers_len(ticket.channel().as_str()).unwrap_or(0);
+                let subscribers = own + others;
+                let published = Published { id: numbered.id, subscribers };
+                match numbered.is_replay {
+                    true => Receipt::of_earlier(published),
+                    false => Receipt::of_new(published),
+                }
+            });
+            self.tally.note_outcome(outcome.err());
+            self.broker.settle(ticket, outcome);
+        }
+    }
+}
+
+/// The first identifier and the last sequence.
+fn read_numbers(parts: &[Reply]) -> Option<(PublicationId, u64)> {
+    let epoch = read_epoch(parts.first()?.as_text()?)?;
+    Some((PublicationId { epoch, sequence: parts.get(1)?.as_number()? }, parts.get(2)?.as_number()?))
+}
+
+/// An epoch, as Redis has it.
+pub fn read_epoch(text: &[u8]) -> Option<u64> {
+    u64::from_str_radix(str::from_utf8(text).ok()?, 16).ok()
+}
