@@ -11,8 +11,7 @@ use crate::server::broker::answer::{Publishing, Waiter};
 use crate::server::broker::arrivals::{Arrival, Departure};
 use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::held::Held;
-use crate::server::broker::engine::waiting::{JoinAnswer, Unavailable};
-use crate::server::broker::mailbox::mailboxes;
+use crate::server::broker::mailbox::{JoinAnswer, Unavailable, mailboxes};
 use crate::server::broker::retention::Retention;
 
 const NOW: Millis = Millis(1_000);

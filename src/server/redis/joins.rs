@@ -15,8 +15,9 @@ use crate::server::broker::draft::{Draft, Excluded};
 use crate::server::broker::engine::channel::Channel;
 use crate::server::broker::engine::signal::{Action, Event, Opening, Reading, Record, Rules};
 use crate::server::broker::engine::stored::{self, BadStored};
-use crate::server::broker::engine::waiting::{JoinWaiter, Unavailable};
+use crate::server::broker::engine::waiting::JoinWaiter;
 use crate::server::broker::listing::{Listing, UNLISTED};
+use crate::server::broker::mailbox::Unavailable;
 use crate::server::clock::Millis;
 
 /// Channels whose joining is in flight at a master: so many commands are a few milliseconds of Redis, in which it serves nobody

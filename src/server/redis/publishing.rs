@@ -98,7 +98,8 @@ impl Node {
                     others = self.others(nodes, now);
                     self.outgoing.known(name, fingerprint, id)
                 }
-                Err(BadKnown) => self.outgoing.cut(name, true),
+                // Nothing was executed, and the same would be found again.
+                Err(BadKnown) => self.outgoing.refused(name),
             },
             Reply::Error(error) => return self.refused(master, channel, error, now),
             Reply::Number(_) | Reply::Nil | Reply::Map(_) | Reply::Push(_) => self.outgoing.cut(name, true),
