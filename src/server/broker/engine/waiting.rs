@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::server::broker::mailbox::{JoinAnswer, Mailbox, Unavailable};
+pub use crate::server::broker::mailbox::Unavailable;
+use crate::server::broker::mailbox::{JoinAnswer, Mailbox};
 
 /// A question of a connection: whether channels can be joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
