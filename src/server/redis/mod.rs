@@ -3,13 +3,16 @@
 //! The conversation is here; the states of a channel, what waits to be published and what is stored are
 //! `broker::engine`'s, which knows no socket.
 
+mod answers;
 mod calls;
+mod entries;
 mod greeting;
 mod inbox;
 mod joins;
 mod line;
 mod link;
 mod loss;
+mod names;
 mod node;
 mod nodes;
 mod place;
