@@ -281,6 +281,7 @@ impl Node {
             }
             Asked::Open(channel, attempt) => self.opened(&channel, attempt, read_opening(&reply), now),
             Asked::Read(channel, attempt) => self.heard_read(&channel, attempt, &reply, now),
+            Asked::Newest(channel) => self.heard_newest(&channel, &reply, now),
             _ => {}
         }
     }
@@ -424,7 +425,10 @@ impl Node {
             Fate::Again => {}
             Fate::Never | Fate::Unknown => {
                 let what = match asked {
-                    Asked::Open(channel, _) | Asked::Read(channel, _) | Asked::Subscribe(channel) => {
+                    Asked::Open(channel, _)
+                    | Asked::Read(channel, _)
+                    | Asked::Newest(channel)
+                    | Asked::Subscribe(channel) => {
                         format!("to let this node have channel {channel}")
                     }
                     other => format!("{other:?}"),
