@@ -46,7 +46,11 @@ fn subscribers_of_three_nodes_get_the_same_of_eight_publishers_and_go_on_at_anot
     for told in told {
         let texts = told.iter().filter(|told| matches!(told, Told::Publication(..))).count();
         let gaps: Vec<_> = told.iter().filter(|told| matches!(told, Told::Gap(..))).collect();
-        assert_eq!((texts, gaps), (count + 1, vec![]), "nothing is missing, and nobody is told that something is");
+        assert_eq!(
+            (texts, gaps),
+            (count + 1, vec![]),
+            "nothing is missing, and nobody is told that something is"
+        );
     }
 }
 

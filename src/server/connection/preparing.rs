@@ -318,7 +318,9 @@ fn is_stream(answer: &Answer) -> bool {
 fn sought_by(answer: &Answer) -> Vec<Sought> {
     match answer {
         Answer::Upgrade(acceptance) => match &acceptance.becomes {
-            Becoming::Subscriber { joining, .. } => vec![Sought::at(joining.channel.clone(), joining.position)],
+            Becoming::Subscriber { joining, .. } => {
+                vec![Sought::at(joining.channel.clone(), joining.position)]
+            }
             // They join by what they send.
             Becoming::Multiplex(_) | Becoming::Pusher { .. } | Becoming::Refused(_) => Vec::new(),
         },
@@ -327,7 +329,9 @@ fn sought_by(answer: &Answer) -> Vec<Sought> {
         Answer::ReadMany(ReadingMany::Stream(readings) | ReadingMany::Poll(PollingMany { readings, .. })) => {
             sought_by_readings(readings)
         }
-        Answer::Report(Report::Presence(channel) | Report::Channel(channel)) => vec![Sought::anywhere(channel.clone())],
+        Answer::Report(Report::Presence(channel) | Report::Channel(channel)) => {
+            vec![Sought::anywhere(channel.clone())]
+        }
         Answer::Report(Report::Metrics | Report::Readiness | Report::Channels(_))
         | Answer::Respond(_)
         | Answer::Refuse(_)

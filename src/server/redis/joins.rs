@@ -306,6 +306,9 @@ impl Node {
             .map(|(name, _)| name.clone())
             .collect();
         names.iter().for_each(|name| self.lose_home(name, now));
+        if self.is_away_told {
+            self.joins.to_pause.extend(names);
+        }
     }
 
     /// A channel is subscribed nowhere now.

@@ -314,9 +314,13 @@ impl Node {
             _ => true,
         };
         if !is_same {
-            let (token, terms, mut news) = (master.subscribe.token(), &self.terms, Vec::new());
-            let lose = |line: &mut Line| Some(line.lose(Loss::NotMaster, terms, now));
-            self.topology.with_line(token, terms, &mut news, now, lose);
+            // Which of them is where it should be cannot be told.
+            let (tokens, mut news) = ([master.publish.token(), master.subscribe.token()], Vec::new());
+            for token in tokens {
+                let terms = &self.terms;
+                let lose = |line: &mut Line| Some(line.lose(Loss::NotMaster, terms, now));
+                self.topology.with_line(token, terms, &mut news, now, lose);
+            }
             self.follow_news(&mut news, now);
         }
     }
@@ -349,7 +353,10 @@ impl Node {
     }
 
     fn line_up(&mut self, id: MasterId, purpose: Purpose, now: Millis) {
-        if purpose != Purpose::Subscribe {
+        // Before anything is opened at another server than the one that draws the numbers.
+        self.compare_tokens(id, now);
+        let is_up = self.topology.master(id).is_some_and(|master| master.subscribe.is_up());
+        if purpose != Purpose::Subscribe || !is_up {
             return;
         }
         if self.nodes_home.is_none() {

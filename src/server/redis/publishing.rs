@@ -47,7 +47,8 @@ impl Node {
 
     /// Whether masters take more. While none is there nothing is tried: what waits is called for when one has come.
     fn has_room(&mut self) -> bool {
-        let mut rooms = self.topology.masters().filter_map(|(_, master)| Some(master.publish.up()?.link.has_room()));
+        let mut rooms =
+            self.topology.masters().filter_map(|(_, master)| Some(master.publish.up()?.link.has_room()));
         rooms.next().is_some_and(|first| first && rooms.all(|room| room))
     }
 
