@@ -30,7 +30,10 @@ fn channels_of_all_masters_are_published_subscribed_and_resumed_on_two_nodes() {
     let nodes = [node(&[seed(&cluster, 0)], TIMEOUT), node(&[seed(&cluster, 2)], TIMEOUT)];
     for master in 0..3 {
         let channel = cluster.channel_at(master, "c");
-        let ears = [Ear::open(nodes[0].address, &channel, "since="), Ear::open(nodes[1].address, &channel, "since=")];
+        let ears = [
+            Ear::open(nodes[0].address, &channel, "since="),
+            Ear::open(nodes[1].address, &channel, "since="),
+        ];
         let mut ledger = Ledger::default();
         for (at, name) in ["a", "b", "c", "d"].into_iter().enumerate() {
             let id = published(nodes[at % 2].address, &channel, name);

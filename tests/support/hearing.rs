@@ -79,7 +79,9 @@ impl Ear {
                     Ok(Message::Text(text)) => heard(&text),
                     Ok(Message::Close(_)) => Some(Heard::Closed),
                     Ok(_) => None,
-                    Err(tungstenite::Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => None,
+                    Err(tungstenite::Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                        None
+                    }
                     Err(_) => return into.lock().unwrap().push(Heard::Closed),
                 };
                 into.lock().unwrap().extend(said);
@@ -161,8 +163,14 @@ impl Ledger {
                 Heard::Gap(None, since) => at = Some(since.clone()),
                 Heard::Gap(Some(missed), since) => {
                     if let Some(at) = &at {
-                        assert_eq!(at.epoch, since.epoch, "a gap of {missed} leads to another epoch: {log:?}");
-                        assert!(at.sequence + missed >= since.sequence, "more is missing than {missed}: {log:?}");
+                        assert_eq!(
+                            at.epoch, since.epoch,
+                            "a gap of {missed} leads to another epoch: {log:?}"
+                        );
+                        assert!(
+                            at.sequence + missed >= since.sequence,
+                            "more is missing than {missed}: {log:?}"
+                        );
                     }
                     at = Some(since.clone());
                 }

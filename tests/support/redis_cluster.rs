@@ -27,12 +27,18 @@ impl Cluster {
     }
 
     /// The same, with these settings besides.
-    pub fn start_with(masters: usize, replica_of: &[usize], timeout_ms: u64, settings: &[&str]) -> Option<Self> {
+    pub fn start_with(
+        masters: usize,
+        replica_of: &[usize],
+        timeout_ms: u64,
+        settings: &[&str],
+    ) -> Option<Self> {
         let timeout = timeout_ms.to_string();
         let servers: Option<Vec<_>> = (0..masters + replica_of.len())
             .map(|_| {
                 let bus = free_port().to_string();
-                let own = ["--cluster-enabled", "yes", "--cluster-node-timeout", &timeout, "--cluster-port", &bus];
+                let own =
+                    ["--cluster-enabled", "yes", "--cluster-node-timeout", &timeout, "--cluster-port", &bus];
                 let quick = ["--repl-diskless-sync-delay", "0", "--cluster-allow-replica-migration", "no"];
                 let server = Redis::start(&[&own[..], &quick, settings].concat())?;
                 Some((server, bus))
@@ -77,7 +83,9 @@ impl Cluster {
         for replica in &self.servers[self.masters..] {
             let mut connection = replica.connect();
             until("the replica has what its master has", || {
-                said::<String>(&mut connection, "INFO replication").contains("master_link_status:up").then_some(())
+                said::<String>(&mut connection, "INFO replication")
+                    .contains("master_link_status:up")
+                    .then_some(())
             });
         }
         for server in &self.servers {

@@ -81,7 +81,8 @@ impl Watched {
         let watch = |_| Sentinel::start(&[(NAME, servers[0].port)], 2, down_after_ms, "");
         let sentinels: Vec<_> = (0..3).map(watch).collect();
         for sentinel in &sentinels {
-            let mut connection = Client::open(("127.0.0.1", sentinel.port)).unwrap().get_connection().unwrap();
+            let mut connection =
+                Client::open(("127.0.0.1", sentinel.port)).unwrap().get_connection().unwrap();
             until("every Sentinel knows the others and the replicas", || {
                 let info: String = said(&mut connection, "INFO sentinel");
                 let known = format!("slaves={replicas},sentinels=3");

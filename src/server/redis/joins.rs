@@ -2,14 +2,13 @@
 //!
 //! What follows from what is in `broker::engine::channel`; how commands look as bytes, in `calls`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::calls::{self, Caller};
 use super::entries::{Entry, OPENS_MAX, READS_MAX, TOLD_MAX};
-use super::line::Up;
 use super::link::Asked;
 use super::node::Node;
-use super::refusal::Reason;
 use super::topology::MasterId;
 use crate::hub::{ChannelName, Gap, Publication, PublicationId};
 use crate::server::broker::draft::{Draft, Excluded};
@@ -20,12 +19,6 @@ use crate::server::broker::engine::waiting::JoinWaiter;
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::mailbox::Unavailable;
 use crate::server::clock::Millis;
-
-/// A subscription that was refused is asked for again after this long.
-const CONNECT_MS: u64 = 500;
-
-/// But at once where the slot is said to be, this often: two masters say so of each other.
-const REFUSALS_MAX: u8 = 4;
 
 /// Orders of the server.
 impl Node {
@@ -41,12 +34,16 @@ impl Node {
         }
         let Some(entry) = self.joins.entries.get_mut(&name) else { return };
         if entry.channel.is_ready() {
-            return waiter.tell(self.broker.mailboxes(), Ok(()));
+            // Without a connection, nobody can say whether what its reader has exists.
+            return match waiter.is_ahead() && entry.home.is_some() {
+                true => self.ask_newest(&name, waiter),
+                false => waiter.tell(self.broker.mailboxes(), Ok(())),
+            };
         }
         if is_away {
             return waiter.tell(self.broker.mailboxes(), Err(Unavailable));
         }
-        entry.waiters.push(waiter);
+        entry.waiters.push_back((Millis(now.0 + self.timeout_ms), waiter));
         self.take(&name, Event::Wanted, now);
     }
 
@@ -69,7 +66,7 @@ impl Node {
             }
             None => UNLISTED,
         };
-        let (waiters, is_let_go, is_paused) = (Vec::new(), false, false);
+        let (waiters, is_let_go, is_paused) = (VecDeque::new(), false, false);
         let (asking, refusals, ahead_ms) = (None, 0, 0);
         let entry = Entry {
             channel,
@@ -78,6 +75,7 @@ impl Node {
             refusals,
             lost_at: now,
             waiters,
+            ahead: None,
             is_let_go,
             is_paused,
             ahead_ms,
@@ -85,13 +83,7 @@ impl Node {
         };
         self.joins.entries.insert(name.clone(), entry);
         self.perform(name, actions, now);
-        self.settle(name);
-    }
-
-    /// The master that has the channel, if its subscriptions can be used now.
-    fn connected_home(&mut self, name: &ChannelName) -> Option<MasterId> {
-        let home = self.topology.home_of(self.keys.channel(name).as_bytes())?;
-        self.topology.master(home)?.subscribe.is_up().then_some(home)
+        self.settle(name, now);
     }
 
     /// The subscribers of a channel have changed.
@@ -108,7 +100,7 @@ impl Node {
 /// Events.
 impl Node {
     /// Something happens to a channel.
-    fn take(&mut self, name: &ChannelName, event: Event, now: Millis) {
+    pub fn take(&mut self, name: &ChannelName, event: Event, now: Millis) {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
         let mut actions = Vec::new();
         if entry.channel.is_quiet(now) && !entry.is_let_go {
@@ -128,14 +120,34 @@ impl Node {
         entry.channel.take(event, now, &mut actions);
         self.joins.held_len = self.joins.held_len + entry.channel.held_len() - held_before;
         self.perform(name, actions, now);
-        self.settle(name);
+        self.settle(name, now);
     }
 
-    /// Lists when something is due for a channel.
-    fn settle(&mut self, name: &ChannelName) {
+    /// Tells who has waited long enough, and lists when something is due for a channel.
+    pub fn settle(&mut self, name: &ChannelName, now: Millis) {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
-        let due = entry.channel.due().map_or(UNLISTED, |at| at.0);
-        self.joins.due.list(name, &mut entry.listed, due);
+        let mailboxes = self.broker.mailboxes();
+        if let Some(ahead) = &mut entry.ahead {
+            let told: Vec<_> = match (entry.home.is_some(), entry.channel.is_live()) {
+                (true, true) => ahead.take_answered(),
+                (true, false) => Vec::new(),
+                // Nobody can say now whether what their readers have exists.
+                (false, _) => ahead.take_all().collect(),
+            };
+            told.into_iter().for_each(|waiter| waiter.tell(mailboxes, Ok(())));
+            entry.ahead.take_if(|ahead| ahead.is_empty());
+        }
+        let has_waited = !entry.waiters.is_empty();
+        while let Some((_, waiter)) = entry.waiters.pop_front_if(|(until, _)| *until <= now) {
+            waiter.tell(mailboxes, Err(Unavailable));
+        }
+        if has_waited && entry.waiters.is_empty() && !entry.channel.is_ready() {
+            // Nobody waits for it any more, nor reads it. It is left by a tick.
+            entry.channel.take(Event::Unwanted, now, &mut Vec::new());
+        }
+        let waits_until = entry.waiters.front().map(|&(until, _)| until);
+        let due = entry.channel.due().into_iter().chain(waits_until).min();
+        self.joins.due.list(name, &mut entry.listed, due.map_or(UNLISTED, |at| at.0));
     }
 
     /// What is due for channels, joins, reads and tidings, as far as there is room for it.
@@ -162,180 +174,22 @@ impl Node {
         }
         for _ in 0..TOLD_MAX {
             let Some(name) = self.joins.to_pause.pop_front() else { break };
-            self.pause_channel(&name);
+            self.pause_channel(&name, now);
         }
     }
 
-    fn connect_channel(&mut self, name: &ChannelName, now: Millis) {
-        let home = self.connected_home(name);
+    /// Redis is away: who waits for a channel waits no longer, and who reads it is told.
+    fn pause_channel(&mut self, name: &ChannelName, now: Millis) {
+        // In a cluster, other masters are there.
         let Some(entry) = self.joins.entries.get_mut(name).filter(|entry| entry.home.is_none()) else {
             return;
         };
-        if home.is_some() {
-            entry.home = home;
-            self.take(name, Event::Connected, now);
-        }
-    }
-
-    fn pause_channel(&mut self, name: &ChannelName) {
-        // In a cluster, other masters are there.
-        let Some(entry) = self.joins.entries.get_mut(name).filter(|entry| entry.home.is_none()) else { return };
-        for waiter in std::mem::take(&mut entry.waiters) {
-            waiter.tell(self.broker.mailboxes(), Err(Unavailable));
-        }
+        entry.waiters.iter_mut().for_each(|(until, _)| *until = now);
+        self.settle(name, now);
+        let Some(entry) = self.joins.entries.get_mut(name) else { return };
         if entry.channel.is_ready() && !entry.is_paused {
             entry.is_paused = true;
             self.broker.pause(name);
-        }
-    }
-
-    /// The subscriptions at a master can be used: its channels are joined, those with most readers first.
-    pub fn subscriptions_up(&mut self, now: Millis) {
-        self.list_homeless();
-        self.tick_channels(now);
-    }
-
-    fn list_homeless(&mut self) {
-        let mut lost: Vec<_> = self
-            .joins
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.home.is_none())
-            .map(|(name, entry)| (std::cmp::Reverse(entry.channel.count()), name.clone()))
-            .collect();
-        lost.sort_unstable();
-        self.joins.to_connect = lost.into_iter().map(|(_, name)| name).collect();
-    }
-
-    /// The subscriptions at a master are lost.
-    pub fn subscriptions_lost(&mut self, master: MasterId, asked: Vec<(Asked, bool)>, now: Millis) {
-        for (asked, _) in asked {
-            match asked {
-                Asked::Open(name, attempt) => {
-                    self.joins.opens -= 1;
-                    self.lost_while_asking(master, &name, Event::NotOpened(attempt), now);
-                }
-                Asked::Read(name, attempt) => {
-                    self.joins.reads -= 1;
-                    self.lost_while_asking(master, &name, Event::NotRead(attempt), now);
-                }
-                _ => {}
-            }
-        }
-        let of_master = |entry: &&mut Entry| entry.home == Some(master);
-        let names: Vec<_> = self
-            .joins
-            .entries
-            .iter_mut()
-            .filter(|(_, entry)| of_master(&entry))
-            .map(|(name, _)| name.clone())
-            .collect();
-        names.iter().for_each(|name| self.lose_home(name, now));
-    }
-
-    /// A channel is subscribed nowhere now.
-    fn lose_home(&mut self, name: &ChannelName, now: Millis) {
-        let Some(entry) = self.joins.entries.get_mut(name) else { return };
-        entry.asking = None;
-        if entry.home.take().is_some() {
-            entry.lost_at = now;
-            self.take(name, Event::Disconnected, now);
-        }
-    }
-
-    /// What was asked of a master on the way to which the channel's slot is has no answer.
-    fn lost_while_asking(&mut self, master: MasterId, name: &ChannelName, event: Event, now: Millis) {
-        let Some(entry) = self.joins.entries.get_mut(name) else { return };
-        if entry.asking == Some(master) {
-            entry.asking = None;
-        }
-        if entry.home != Some(master) {
-            self.take(name, event, now);
-        }
-    }
-
-    /// Redis has refused something of a channel, perhaps since its slot is elsewhere, or is on its way there.
-    pub fn redirect(&mut self, master: MasterId, asked: &Asked, reason: &Reason, now: Millis) {
-        match asked {
-            Asked::Subscribe(name) => self.not_subscribed(master, name, reason, now),
-            Asked::Open(name, _) | Asked::Read(name, _) => {
-                let to = self.note_redirect(reason, now).filter(|_| matches!(reason, Reason::Ask(_)));
-                let Some(entry) = self.joins.entries.get_mut(name) else { return };
-                if entry.home == Some(master) {
-                    entry.asking = to;
-                } else if entry.asking == Some(master) {
-                    entry.asking = None;
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A channel is subscribed.
-    pub fn subscribed(&mut self, name: &ChannelName) {
-        if let Some(entry) = self.joins.entries.get_mut(name) {
-            entry.refusals = 0;
-        }
-    }
-
-    /// A subscription was refused. It is asked for where the slot is said to be; after a while, if that was refused too.
-    fn not_subscribed(&mut self, master: MasterId, name: &ChannelName, reason: &Reason, now: Millis) {
-        let to = self.note_redirect(reason, now);
-        let Some(entry) = self.joins.entries.get_mut(name).filter(|entry| entry.home == Some(master)) else { return };
-        entry.refusals = entry.refusals.saturating_add(1);
-        let is_at_once = to.is_some_and(|to| to != master) && entry.refusals <= REFUSALS_MAX;
-        self.lose_home(name, now);
-        match is_at_once {
-            true => self.joins.to_connect.push_back(name.clone()),
-            false => self.connect_later(now),
-        }
-    }
-
-    fn connect_later(&mut self, now: Millis) {
-        self.joins.connect_at.get_or_insert(Millis(now.0 + CONNECT_MS));
-    }
-
-    /// Other masters may have channels than before: those that have moved are joined where they are now.
-    pub fn rehome(&mut self, now: Millis) {
-        let names: Vec<_> = self.joins.entries.keys().cloned().collect();
-        for name in &names {
-            let home = self.topology.home_of(self.keys.channel(name).as_bytes());
-            let before = self.joins.entries.get(name).and_then(|entry| entry.home);
-            if before.is_some() && before != home {
-                self.leave_home(name, now);
-            }
-        }
-        self.subscriptions_up(now);
-    }
-
-    /// A channel is not at this master any more, and the connection to it is.
-    fn leave_home(&mut self, name: &ChannelName, now: Millis) {
-        let home = self.joins.entries.get(name).and_then(|entry| entry.home);
-        self.lose_home(name, now);
-        let key = self.keys.channel(name);
-        let is_sharded = self.topology.is_sharded();
-        if let Some(up) =
-            home.and_then(|home| self.topology.master(home)).and_then(|master| master.subscribe.up())
-        {
-            up.link.unsubscribe(name.clone(), |out| calls::unsubscribe(key.as_bytes(), is_sharded, out));
-        }
-    }
-
-    /// Redis has ended a subscription, unless it confirms that we have.
-    pub fn unsubscribed(&mut self, master: MasterId, name: &ChannelName, now: Millis) {
-        let is_here = self.joins.entries.get(name).is_some_and(|entry| entry.home == Some(master));
-        let subscribes = Asked::Subscribe(name.clone());
-        let is_coming = |up: &Up| up.link.awaits(&subscribes);
-        let is_confirmed = self
-            .topology
-            .master(master)
-            .and_then(|master| master.subscribe.up())
-            .is_some_and(|up| is_coming(up) || up.link.awaits(&Asked::Unsubscribe(name.clone())));
-        if is_here && !is_confirmed {
-            self.lose_home(name, now);
-            self.topology.scout(now);
-            // If the map is old, this master says where the slot is now.
-            self.joins.to_connect.push_back(name.clone());
         }
     }
 
@@ -418,7 +272,7 @@ impl Node {
     fn ready(&mut self, name: &ChannelName) {
         self.broker.engage(name);
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
-        for waiter in std::mem::take(&mut entry.waiters) {
+        for (_, waiter) in std::mem::take(&mut entry.waiters) {
             waiter.tell(self.broker.mailboxes(), Ok(()));
         }
     }
@@ -504,23 +358,6 @@ impl Node {
         let asked = Asked::Open(name.clone(), attempt);
         up.link.ask(asked, |out| caller.open(key.as_bytes(), (&self.id, count), known, out));
         self.joins.opens += 1;
-    }
-
-    /// Which master is asked about a channel, and whether its slot is on its way there.
-    fn asked_at(&mut self, name: &ChannelName) -> Option<(MasterId, bool)> {
-        let entry = self.joins.entries.get_mut(name)?;
-        if let Some(asking) = entry.asking {
-            if self.topology.master(asking).is_some_and(|master| master.subscribe.is_up()) {
-                return Some((asking, true));
-            }
-            entry.asking = None;
-        }
-        Some((entry.home?, false))
-    }
-
-    fn home_up(&mut self, name: &ChannelName) -> Option<&mut Up> {
-        let home = self.joins.entries.get(name)?.home?;
-        self.topology.master(home)?.subscribe.up()
     }
 
     fn send_read(&mut self, name: &ChannelName, attempt: u64, range: (u64, u64)) {

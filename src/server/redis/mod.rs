@@ -3,10 +3,12 @@
 //! The conversation is here; the states of a channel, what waits to be published and what is stored are
 //! `broker::engine`'s, which knows no socket.
 
+mod ahead;
 mod answers;
 mod calls;
 mod entries;
 mod greeting;
+mod homes;
 mod inbox;
 mod joins;
 mod line;

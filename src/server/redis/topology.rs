@@ -157,7 +157,8 @@ impl Topology {
     /// lost nothing. Where this one was promoted, what it has of the master that it followed may be late, so that one's is left
     /// out, though it may be alive for another moment.
     pub fn other_tokens(&mut self, id: MasterId) -> String {
-        let followed = self.master(id).and_then(|master| master.publish.up()).and_then(|up| up.followed.clone());
+        let followed =
+            self.master(id).and_then(|master| master.publish.up()).and_then(|up| up.followed.clone());
         let others = self.masters.iter_mut().filter(|(other, _)| *other != id);
         let tokens = others.filter_map(|(_, master)| Some(&master.publish.up()?.token));
         let tokens = tokens.filter(|token| followed.as_ref() != Some(*token));
