@@ -85,6 +85,11 @@ pub fn unsubscribe(channel_key: &[u8], is_sharded: bool, out: &mut BytesMut) {
     drop(Command::new(out, 2).word(name).word(channel_key));
 }
 
+/// Asks for the epoch of a channel and its newest publication.
+pub fn newest(channel_key: &[u8], out: &mut BytesMut) {
+    drop(Command::new(out, 4).word(b"HMGET").word(channel_key).word(b"e").word(b"s"));
+}
+
 /// Asks for the epoch of a channel, its oldest publication, and those from `from` to `to`.
 pub fn read(channel_key: &[u8], (from, to): (u64, u64), out: &mut BytesMut) {
     let words = usize::try_from(to - from + 1).expect("a read asks for a few publications");
@@ -134,6 +139,7 @@ mod tests {
 
     #[test]
     fn a_read_names_each_publication() {
+        assert_eq!(words(|out| newest(b"c", out)).join(" "), "HMGET c e s");
         assert_eq!(words(|out| read(b"c", (8, 10), out)).join(" "), "HMGET c e o 8 9 10");
         assert_eq!(words(|out| subscribe(b"c", true, out)).join(" "), "SSUBSCRIBE c");
         assert_eq!(words(|out| unsubscribe(b"c", false, out)).join(" "), "UNSUBSCRIBE c");

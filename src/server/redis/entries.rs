@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::ahead::Ahead;
 use super::topology::MasterId;
 use crate::hub::ChannelName;
 use crate::server::broker::engine::channel::Channel;
@@ -48,7 +49,10 @@ pub struct Entry {
     pub channel: Channel,
     /// Where it is subscribed, or is being.
     pub home: Option<MasterId>,
-    pub waiters: Vec<JoinWaiter>,
+    /// Who waits until it is ready, and until when; the first the longest.
+    pub waiters: VecDeque<(Millis, JoinWaiter)>,
+    /// Who waits until it has what Redis has, though it is ready.
+    pub ahead: Option<Box<Ahead>>,
     /// Whether the broker has let go of it: who wants it again begins anew.
     pub is_let_go: bool,
     /// Whether its readers were told that Redis is away.
@@ -79,6 +83,11 @@ impl Joins {
     /// How many channels there are.
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Who waits until a channel that is ready has what Redis has.
+    pub fn ahead_of(&mut self, name: &ChannelName) -> Option<&mut Ahead> {
+        Some(&mut **self.entries.get_mut(name)?.ahead.get_or_insert_default())
     }
 
     /// The bytes that may still be held.

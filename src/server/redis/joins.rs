@@ -2,6 +2,7 @@
 //!
 //! What follows from what is in `broker::engine::channel`; how commands look as bytes, in `calls`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::calls::{self, Caller};
@@ -34,12 +35,16 @@ impl Node {
         }
         let Some(entry) = self.joins.entries.get_mut(&name) else { return };
         if entry.channel.is_ready() {
-            return waiter.tell(self.broker.mailboxes(), Ok(()));
+            // Without a connection, nobody can say whether what its reader has exists.
+            return match waiter.is_ahead() && entry.home.is_some() {
+                true => self.ask_newest(&name, waiter),
+                false => waiter.tell(self.broker.mailboxes(), Ok(())),
+            };
         }
         if is_away {
             return waiter.tell(self.broker.mailboxes(), Err(Unavailable));
         }
-        entry.waiters.push(waiter);
+        entry.waiters.push_back((Millis(now.0 + self.timeout_ms), waiter));
         self.take(&name, Event::Wanted, now);
     }
 
@@ -62,11 +67,11 @@ impl Node {
             }
             None => UNLISTED,
         };
-        let (waiters, is_let_go, is_paused) = (Vec::new(), false, false);
-        let entry = Entry { channel, home, waiters, is_let_go, is_paused, ahead_ms: 0, listed };
+        let (waiters, is_let_go, is_paused) = (VecDeque::new(), false, false);
+        let entry = Entry { channel, home, waiters, ahead: None, is_let_go, is_paused, ahead_ms: 0, listed };
         self.joins.entries.insert(name.clone(), entry);
         self.perform(name, actions, now);
-        self.settle(name);
+        self.settle(name, now);
     }
 
     /// The master that has the channel, if its subscriptions can be used now.
@@ -89,7 +94,7 @@ impl Node {
 /// Events.
 impl Node {
     /// Something happens to a channel.
-    fn take(&mut self, name: &ChannelName, event: Event, now: Millis) {
+    pub fn take(&mut self, name: &ChannelName, event: Event, now: Millis) {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
         let mut actions = Vec::new();
         if entry.channel.is_quiet(now) && !entry.is_let_go {
@@ -109,14 +114,34 @@ impl Node {
         entry.channel.take(event, now, &mut actions);
         self.joins.held_len = self.joins.held_len + entry.channel.held_len() - held_before;
         self.perform(name, actions, now);
-        self.settle(name);
+        self.settle(name, now);
     }
 
-    /// Lists when something is due for a channel.
-    fn settle(&mut self, name: &ChannelName) {
+    /// Tells who has waited long enough, and lists when something is due for a channel.
+    pub fn settle(&mut self, name: &ChannelName, now: Millis) {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
-        let due = entry.channel.due().map_or(UNLISTED, |at| at.0);
-        self.joins.due.list(name, &mut entry.listed, due);
+        let mailboxes = self.broker.mailboxes();
+        if let Some(ahead) = &mut entry.ahead {
+            let told: Vec<_> = match (entry.home.is_some(), entry.channel.is_live()) {
+                (true, true) => ahead.take_answered(),
+                (true, false) => Vec::new(),
+                // Nobody can say now whether what their readers have exists.
+                (false, _) => ahead.take_all().collect(),
+            };
+            told.into_iter().for_each(|waiter| waiter.tell(mailboxes, Ok(())));
+            entry.ahead.take_if(|ahead| ahead.is_empty());
+        }
+        let has_waited = !entry.waiters.is_empty();
+        while let Some((_, waiter)) = entry.waiters.pop_front_if(|(until, _)| *until <= now) {
+            waiter.tell(mailboxes, Err(Unavailable));
+        }
+        if has_waited && entry.waiters.is_empty() && !entry.channel.is_ready() {
+            // Nobody waits for it any more, nor reads it. It is left by a tick.
+            entry.channel.take(Event::Unwanted, now, &mut Vec::new());
+        }
+        let waits_until = entry.waiters.front().map(|&(until, _)| until);
+        let due = entry.channel.due().into_iter().chain(waits_until).min();
+        self.joins.due.list(name, &mut entry.listed, due.map_or(UNLISTED, |at| at.0));
     }
 
     /// What is due for channels, joins, reads and tidings, as far as there is room for it.
@@ -140,7 +165,7 @@ impl Node {
         }
         for _ in 0..TOLD_MAX {
             let Some(name) = self.joins.to_pause.pop_front() else { break };
-            self.pause_channel(&name);
+            self.pause_channel(&name, now);
         }
     }
 
@@ -155,11 +180,12 @@ impl Node {
         }
     }
 
-    fn pause_channel(&mut self, name: &ChannelName) {
+    /// Redis is away: who waits for a channel waits no longer, and who reads it is told.
+    fn pause_channel(&mut self, name: &ChannelName, now: Millis) {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
-        for waiter in std::mem::take(&mut entry.waiters) {
-            waiter.tell(self.broker.mailboxes(), Err(Unavailable));
-        }
+        entry.waiters.iter_mut().for_each(|(until, _)| *until = now);
+        self.settle(name, now);
+        let Some(entry) = self.joins.entries.get_mut(name) else { return };
         if entry.home.is_none() && entry.channel.is_ready() && !entry.is_paused {
             entry.is_paused = true;
             self.broker.pause(name);
@@ -198,6 +224,9 @@ impl Node {
             .map(|(name, _)| name.clone())
             .collect();
         names.iter().for_each(|name| self.lose_home(name, now));
+        if self.is_away_told {
+            self.joins.to_pause.extend(names);
+        }
     }
 
     /// A channel is subscribed nowhere now.
@@ -326,7 +355,7 @@ impl Node {
     fn ready(&mut self, name: &ChannelName) {
         self.broker.engage(name);
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
-        for waiter in std::mem::take(&mut entry.waiters) {
+        for (_, waiter) in std::mem::take(&mut entry.waiters) {
             waiter.tell(self.broker.mailboxes(), Ok(()));
         }
     }
@@ -411,7 +440,8 @@ impl Node {
         self.joins.opens += 1;
     }
 
-    fn home_up(&mut self, name: &ChannelName) -> Option<&mut Up> {
+    /// The connection that a channel is subscribed by.
+    pub fn home_up(&mut self, name: &ChannelName) -> Option<&mut Up> {
         let home = self.joins.entries.get(name)?.home?;
         self.topology.master(home)?.subscribe.up()
     }

@@ -141,7 +141,9 @@ impl fmt::Display for Loss {
         match self {
             Self::Broken(broken) => broken.fmt(f),
             Self::Timeout => f.write_str("it did not answer within --redis-timeout"),
-            Self::NotMaster => f.write_str("it is a replica, and no master"),
+            Self::NotMaster => {
+                f.write_str("it is no master, or another one than the one that draws the numbers")
+            }
             Self::Unfit(unfit) => unfit.fmt(f),
             Self::Name(error) => write!(f, "its name has no address: {error}"),
         }

@@ -39,6 +39,8 @@ pub enum Asked {
     Publish(ChannelName, u64, Instant),
     /// A call of the script that opens, and the attempt.
     Open(ChannelName, u64),
+    /// HMGET of how far a channel is.
+    Newest(ChannelName),
     /// HMGET of publications, and the attempt.
     Read(ChannelName, u64),
     /// SUBSCRIBE or SSUBSCRIBE.

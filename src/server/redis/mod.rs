@@ -3,6 +3,7 @@
 //! The conversation is here; the states of a channel, what waits to be published and what is stored are
 //! `broker::engine`'s, which knows no socket.
 
+mod ahead;
 mod answers;
 mod calls;
 mod entries;

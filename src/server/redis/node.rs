@@ -280,6 +280,7 @@ impl Node {
             }
             Asked::Open(channel, attempt) => self.opened(&channel, attempt, read_opening(&reply), now),
             Asked::Read(channel, attempt) => self.heard_read(&channel, attempt, &reply, now),
+            Asked::Newest(channel) => self.heard_newest(&channel, &reply, now),
             _ => {}
         }
     }
@@ -312,9 +313,13 @@ impl Node {
             _ => true,
         };
         if !is_same {
-            let (token, terms, mut news) = (master.subscribe.token(), &self.terms, Vec::new());
-            let lose = |line: &mut Line| Some(line.lose(Loss::NotMaster, terms, now));
-            self.topology.with_line(token, terms, &mut news, now, lose);
+            // Which of them is where it should be cannot be told.
+            let (tokens, mut news) = ([master.publish.token(), master.subscribe.token()], Vec::new());
+            for token in tokens {
+                let terms = &self.terms;
+                let lose = |line: &mut Line| Some(line.lose(Loss::NotMaster, terms, now));
+                self.topology.with_line(token, terms, &mut news, now, lose);
+            }
             self.follow_news(&mut news, now);
         }
     }
@@ -347,7 +352,10 @@ impl Node {
     }
 
     fn line_up(&mut self, id: MasterId, purpose: Purpose, now: Millis) {
-        if purpose != Purpose::Subscribe {
+        // Before anything is opened at another server than the one that draws the numbers.
+        self.compare_tokens(id, now);
+        let is_up = self.topology.master(id).is_some_and(|master| master.subscribe.is_up());
+        if purpose != Purpose::Subscribe || !is_up {
             return;
         }
         if self.nodes_home.is_none() {
@@ -423,7 +431,10 @@ impl Node {
             Fate::Again => {}
             Fate::Never | Fate::Unknown => {
                 let what = match asked {
-                    Asked::Open(channel, _) | Asked::Read(channel, _) | Asked::Subscribe(channel) => {
+                    Asked::Open(channel, _)
+                    | Asked::Read(channel, _)
+                    | Asked::Newest(channel)
+                    | Asked::Subscribe(channel) => {
                         format!("to let this node have channel {channel}")
                     }
                     other => format!("{other:?}"),

@@ -30,7 +30,8 @@ impl Node {
     pub fn publish(&mut self, draft: &Draft, ticket: Ticket, now: Millis) {
         let record = stored::record(draft, &self.id);
         let key = ticket.keyed();
-        let deadline = Millis(now.0 + self.timeout_ms);
+        // Who comes when all are told that it is away is told so too.
+        let deadline = if self.is_away(now) { now } else { Millis(now.0 + self.timeout_ms) };
         self.outgoing.add(draft.channel.clone(), Item { record, key, ticket, deadline });
     }
 
@@ -45,9 +46,11 @@ impl Node {
         }
     }
 
-    /// Whether masters take more.
+    /// Whether masters take more. While none is there nothing is tried: what waits is called for when one has come.
     fn has_room(&mut self) -> bool {
-        self.topology.masters().all(|(_, master)| master.publish.up().is_none_or(|up| up.link.has_room()))
+        let mut rooms =
+            self.topology.masters().filter_map(|(_, master)| Some(master.publish.up()?.link.has_room()));
+        rooms.next().is_some_and(|first| first && rooms.all(|room| room))
     }
 
     fn make_call(&mut self, call: &Call, now: Millis) {

@@ -154,9 +154,9 @@ impl Channel {
     pub fn take(&mut self, event: Event, now: Millis, actions: &mut Vec<Action>) {
         match event {
             Event::Wanted => self.wanted(now, actions),
+            // It is left by a tick, ahead of which nobody may join it any more.
             Event::Unwanted => {
                 self.unwanted_at.get_or_insert(now);
-                self.tick(now, actions);
             }
             Event::Counted(count) => self.count = count,
             Event::Connected => self.connected(now, actions),
@@ -164,6 +164,7 @@ impl Channel {
             Event::Pushed(record, room) => self.pushed(record, room, now, actions),
             Event::Opened(attempt, opening) if attempt == self.attempt => self.opened(opening, now, actions),
             Event::NotOpened(attempt) if attempt == self.attempt => self.not_opened(now, actions),
+            Event::Known(newest) => self.known(newest, now, actions),
             Event::Read(attempt, reading) if attempt == self.attempt => self.read(reading, now, actions),
             Event::NotRead(attempt) if attempt == self.attempt => {
                 if let State::Filling(filling) = &mut self.state {
@@ -343,6 +344,17 @@ impl Channel {
             return self.rejoin(now, actions);
         }
         self.advance(actions);
+    }
+
+    /// What Redis has and this node has not was not pushed, or is about to be read.
+    fn known(&mut self, newest: PublicationId, now: Millis, actions: &mut Vec<Action>) {
+        let is_subscribed = matches!(self.state, State::Live | State::Filling(_));
+        match self.position.filter(|_| is_subscribed) {
+            Some(position) if position.epoch != newest.epoch => self.rejoin(now, actions),
+            Some(position) if position.sequence < newest.sequence => self.fill(newest.sequence, actions),
+            // Of an earlier connection, or nothing is missing.
+            Some(_) | None => {}
+        }
     }
 
     fn pushed(&mut self, record: Record, room: usize, now: Millis, actions: &mut Vec<Action>) {

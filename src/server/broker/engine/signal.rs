@@ -54,6 +54,8 @@ pub enum Event {
     Opened(u64, Opening),
     /// An open was refused.
     NotOpened(u64),
+    /// Redis has said how far it is, and what came before that was taken.
+    Known(PublicationId),
     /// A read has been answered.
     Read(u64, Reading),
     /// A read was refused.
