@@ -19,6 +19,7 @@ mod handle;
 pub(crate) mod handlers;
 mod handshakes;
 mod hook;
+mod hosting;
 mod jwks;
 mod limits;
 mod lock;

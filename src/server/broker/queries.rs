@@ -35,8 +35,10 @@ pub struct Page {
 /// The state of one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateOf {
-    /// Its subscribers by road.
+    /// Its subscribers on this node by road.
     pub roads: Roads,
+    /// Those of other nodes, where there may be some.
+    pub elsewhere: Option<u64>,
     /// The oldest publication that is kept.
     pub first: Option<PublicationId>,
     /// The newest publication; with the sequence 0 if there was none.
@@ -68,7 +70,7 @@ impl Broker {
                     break;
                 }
                 let Some(state) = shard.channels.get(name) else { unreachable!("a listed channel is known") };
-                first.insert(name.local().to_owned(), (state.subscribers_len(), newest(state)));
+                first.insert(name.local().to_owned(), (state.subscribers_everywhere(), newest(state)));
                 if is_full {
                     first.pop_last();
                 }
@@ -85,6 +87,7 @@ impl Broker {
         let state = shard.channels.get(name)?;
         Some(StateOf {
             roads: state.roads,
+            elsewhere: state.engagement.is_engaged.then_some(state.engagement.elsewhere),
             first: state.history.first(),
             last: newest(state),
             bytes: state.history.bytes(),

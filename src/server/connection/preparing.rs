@@ -253,6 +253,7 @@ fn channels_of(answer: &Answer) -> Vec<ChannelName> {
             ReadingMany::Stream(readings) | ReadingMany::Poll(PollingMany { readings, .. }),
         ) => readings.iter().map(|reading| joined_as(&reading.channel)).collect(),
         Answer::Report(Report::Presence(channel) | Report::Channel(channel)) => vec![channel.clone()],
+        Answer::Call(requested) => requested.looks_into().into_iter().collect(),
         Answer::Report(Report::Metrics | Report::Readiness | Report::Channels(_))
         | Answer::Respond(_)
         | Answer::Refuse(_)
@@ -260,7 +261,6 @@ fn channels_of(answer: &Answer) -> Vec<ChannelName> {
         | Answer::ReadBody(_)
         | Answer::ReadBatch(_)
         | Answer::Revoke
-        | Answer::Call(_)
         | Answer::Session(..) => Vec::new(),
     }
 }

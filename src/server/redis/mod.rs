@@ -4,7 +4,9 @@
 //! `broker::engine`'s, which knows no socket.
 
 mod calls;
+mod counts;
 mod greeting;
+mod host;
 mod inbox;
 mod joins;
 mod line;
@@ -35,7 +37,7 @@ use greeting::Login;
 use inbox::{Inbox, Order};
 use line::Terms;
 use node::Node;
-pub use node::OwnerOf;
+pub use host::Host;
 use place::Place;
 pub use state::{Outcome, State};
 use topology::{Topology, WAKER};
@@ -102,7 +104,7 @@ impl Redis {
         config: &config::Redis,
         broker: Arc<Broker>,
         (clock, trust): (Clock, &Trust),
-        owner_of: OwnerOf,
+        host: Box<dyn Host>,
     ) -> io::Result<Outcome> {
         let Some(poll) = lock(&self.poll).take() else { return Ok(Outcome::Away) };
         let now = clock.now();
@@ -117,11 +119,12 @@ impl Redis {
             topology: Topology::new(seeds, config.seeds.first().and_then(|seed| seed.master.as_deref()).map(Into::into), now),
             keys: KeyNames::new(&config.prefix),
             id: format!("{:012x}", random() >> 16).into(),
-            owner_of,
+            host,
             joins: Default::default(),
             outgoing: Default::default(),
             redirects: Default::default(),
             nodes: Default::default(),
+            counts: Default::default(),
             trouble: Default::default(),
             timeout_ms: millis(config.timeout),
             poll,
