@@ -50,7 +50,11 @@ fn the_number_of_subscribers_is_the_sum_over_all_nodes_wherever_it_is_told() {
         assert_eq!(told["channels"]["news"]["subscription_count"], 4, "{told}");
     }
     let state = get(a.address, "/channels/news/state");
-    assert_eq!((&state["subscribers"]["websocket"], &state["subscribers"]["other_nodes"]), (&json!(1), &json!(3)), "{state}");
+    assert_eq!(
+        (&state["subscribers"]["websocket"], &state["subscribers"]["other_nodes"]),
+        (&json!(1), &json!(3)),
+        "{state}"
+    );
     drop(at_b);
     wait_for_subscribers(&a, "news", 1);
     wait_for_subscribers(&b, "news", 1);
@@ -78,7 +82,8 @@ fn pusher_clients_are_told_of_subscribers_that_come_and_go_at_other_nodes() {
     let [a, b] = nodes(&redis, &with_app());
     let mut client = Pusher::connect(a.address);
     client.subscribe("news");
-    let mut count = || client.expect("pusher_internal:subscription_count").1["subscription_count"].as_u64().unwrap();
+    let mut count =
+        || client.expect("pusher_internal:subscription_count").1["subscription_count"].as_u64().unwrap();
     assert_eq!(count(), 1);
     let mut other = Pusher::connect(b.address);
     other.subscribe("news");

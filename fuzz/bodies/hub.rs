@@ -74,7 +74,11 @@ fn operate(pair: &mut Pair, input: &mut Unstructured) {
         b'G' => {
             let channel = number(input) % CHANNELS.len();
             let len = payload_len(input);
-            pair.interrupt(channel, if pair.waiting_len() < WAITING_LEN_MAX { len } else { len % 200 }, number(input));
+            pair.interrupt(
+                channel,
+                if pair.waiting_len() < WAITING_LEN_MAX { len } else { len % 200 },
+                number(input),
+            );
         }
         b'D' => pair.take_dirty(),
         b'T' => pair.trim(number(input)),

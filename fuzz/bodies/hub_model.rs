@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use fanfare::hub::{ChannelName, Gap, Hub, LogId, Lost, PublicationId, Says, Sending, Subscription, WireForm};
+use fanfare::hub::{
+    ChannelName, Gap, Hub, LogId, Lost, PublicationId, Says, Sending, Subscription, WireForm,
+};
 
 pub const CHANNELS: [&str; 4] = ["news", "prices", "a", "z"];
 
@@ -88,7 +90,10 @@ impl Subscriber {
     /// The bytes of frames that it steps over, and of notices that it has not begun.
     fn others_len(&self) -> usize {
         let frames = self.waiting.iter().skip(usize::from(self.read_len > 0));
-        frames.filter(|frame| frame.is_excluded || !frame.is_publication()).map(|frame| frame.bytes.len()).sum()
+        frames
+            .filter(|frame| frame.is_excluded || !frame.is_publication())
+            .map(|frame| frame.bytes.len())
+            .sum()
     }
 
     /// What it will read, divided where it steps over frames.

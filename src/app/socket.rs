@@ -59,6 +59,9 @@ impl<'a, S> Socket<'a, S> {
     /// Sends the peer what is published to a channel from now on: each payload as it is, binary or text. The session is not
     /// called for these. A channel that it reads already stays as it is.
     ///
+    /// Where many nodes share an engine, it may have to be asked for the channel first. Nothing waits for that: the channel is
+    /// joined as soon as it can be, and what is published before is not sent. On one node it is joined when this returns.
+    ///
     /// # Errors
     /// The channel is one of the server's own.
     pub fn subscribe(&mut self, channel: &ChannelName) -> Outcome {

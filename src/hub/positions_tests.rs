@@ -31,7 +31,8 @@ struct Model(Vec<(u64, u64, Says)>);
 impl Model {
     /// The last publication that is behind a reader that has read everything before `offset`.
     fn position(&self, first: PublicationId, offset: u64) -> PublicationId {
-        let read = self.0.iter().filter(|&&(start, len, _)| if len > 0 { start < offset } else { start <= offset });
+        let read =
+            self.0.iter().filter(|&&(start, len, _)| if len > 0 { start < offset } else { start <= offset });
         read.fold(first, |position, (_, _, says)| match says {
             Says::Publication(id) => id.unwrap_or(position),
             Says::Notice => position,
@@ -91,7 +92,8 @@ fn what_is_trimmed_changes_no_position_and_leaves_no_mark_behind() {
         let (mut positions, mut log) = (Positions::default(), Log::default());
         positions.note_newest(id(EPOCH, 4), &log, true);
         for place in 0..4 {
-            let (says, len) = KINDS[kinds / KINDS.len().pow(place) % KINDS.len()](positions.newest().unwrap());
+            let (says, len) =
+                KINDS[kinds / KINDS.len().pow(place) % KINDS.len()](positions.newest().unwrap());
             let start = log.head();
             log.append(|out| out.extend(vec![b'x'; len]));
             positions.note(says, start, &log, start == 0);

@@ -721,7 +721,8 @@ mod tests {
 
     #[test]
     fn a_gap_among_publications_is_told_as_one_at_the_beginning_is() {
-        let frame = "\u{fffd}F{\"event\":\"fanfare:gap\",\"data\":{\"missed\":2,\"since\":\"a-3\",\"idle\":30000}}";
+        let frame =
+            "\u{fffd}F{\"event\":\"fanfare:gap\",\"data\":{\"missed\":2,\"since\":\"a-3\",\"idle\":30000}}";
         for form in [WireForm::Envelope, WireForm::EnvelopeDeflate] {
             assert_eq!(interrupted(LOST, form), frame, "{form:?}");
         }
@@ -774,17 +775,15 @@ mod tests {
                 interrupted(happens, WireForm::EventStreamEnvelope),
                 chunk(&format!("data: {}", said("")))
             );
-            assert_eq!(
-                interrupted(happens, WireForm::NamedEventStream),
-                chunk(&format!("data: {named}"))
-            );
+            assert_eq!(interrupted(happens, WireForm::NamedEventStream), chunk(&format!("data: {named}")));
         }
     }
 
     #[test]
     fn a_form_without_notices_says_nothing_of_what_happens_to_its_channel_and_a_poll_is_woken_by_a_gap() {
         for form in WireForm::ALL {
-            let is_mute = form.is_pusher() || matches!(form, WireForm::WebSocket | WireForm::WebSocketDeflate);
+            let is_mute =
+                form.is_pusher() || matches!(form, WireForm::WebSocket | WireForm::WebSocketDeflate);
             assert_eq!(interrupted(LOST, form).is_empty(), is_mute, "{form:?}");
             for happens in [Interruption::Paused, Interruption::Resumed] {
                 let said = interrupted(happens, form);

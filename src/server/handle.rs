@@ -25,7 +25,7 @@ use crate::server::tls::news::CertificateNews;
 /// any thread, and none keeps the server running.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Handle {
@@ -325,6 +325,8 @@ mod tests {
         let server = Server::bind_with(config, Engine::Remote(engine.clone()), None).unwrap();
         let (address, handle) = (server.local_addrs()[0], server.handle());
         engine.begin(&handle.shared.broker, &ChannelName::new("a").unwrap(), Millis(0));
+        // Where it is read, it is read at once.
+        handle.shared.broker.engage(&ChannelName::new("a").unwrap());
         let serving = thread::spawn(|| server.run());
         let client = TcpStream::connect(address).unwrap();
         client.set_read_timeout(Some(WAIT_MAX)).unwrap();

@@ -31,7 +31,7 @@ struct Running {
     serving: JoinHandle<io::Result<()>>,
 }
 
-/// A server whose engine has begun the channels `news` and `chat`.
+/// A server whose engine has begun the channels `news` and `chat`, and engaged them.
 fn start() -> Running {
     let engine = Arc::new(Held::default());
     let config = Config {
@@ -39,10 +39,11 @@ fn start() -> Running {
         apps: vec![Config::development_app()],
         ..Config::default()
     };
-    let server = Server::bind_with(config, Engine::Remote(engine.clone())).unwrap();
+    let server = Server::bind_with(config, Engine::Remote(engine.clone()), None).unwrap();
     let (address, handle) = (server.local_addrs()[0], server.handle());
     for channel in ["news", "chat"] {
         engine.begin(&handle.shared.broker, &name(channel), Millis(0));
+        handle.shared.broker.engage(&name(channel));
     }
     let serving = thread::spawn(|| server.run());
     Running { engine, handle, address, serving }
@@ -201,7 +202,8 @@ fn an_event_stream_hears_the_same_and_has_the_new_position_with_the_gap() {
         assert_eq!(enveloped.read(&mut byte).unwrap(), 1, "it ended after {text:?}");
         text.push(char::from(byte[0]));
     }
-    let blocks: Vec<_> = text.lines().filter(|line| line.starts_with("id: ") || line.starts_with("data: ")).collect();
+    let blocks: Vec<_> =
+        text.lines().filter(|line| line.starts_with("id: ") || line.starts_with("data: ")).collect();
     let expected = [
         "id: e-1",
         r#"data: {"id":"e-1","data":"x"}"#,
@@ -250,8 +252,15 @@ fn a_poll_of_several_channels_is_answered_with_the_gap_of_one() {
 fn a_client_of_several_channels_hears_the_same_with_the_name_and_is_told_its_new_position() {
     let running = start();
     let mut client = running.websocket("/channels", Some(ENVELOPE_SUBPROTOCOL));
-    client.send(Message::text(r#"{"event":"fanfare:subscribe","data":[{"channel":"news"},{"channel":"chat"}]}"#)).unwrap();
-    assert_eq!(texts(&mut client, 2)[1], r#"{"event":"fanfare:subscribed","channel":"chat","data":{"since":"e-0"}}"#);
+    client
+        .send(Message::text(
+            r#"{"event":"fanfare:subscribe","data":[{"channel":"news"},{"channel":"chat"}]}"#,
+        ))
+        .unwrap();
+    assert_eq!(
+        texts(&mut client, 2)[1],
+        r#"{"event":"fanfare:subscribed","channel":"chat","data":{"since":"e-0"}}"#
+    );
     let mut stream = running.get("/channels?channel=news&channel=chat", "Accept: text/event-stream\r\n");
     let begun = streamed(&mut stream, "\"chat\",\"data\":{\"since\":\"e-0\"}}\n\n\r\n");
     assert!(begun.starts_with("retry: 2000\nid: e-0,e-0\n"), "{begun}");

@@ -20,6 +20,8 @@ pub(crate) mod handlers;
 mod handshakes;
 mod hook;
 mod hosting;
+#[cfg(test)]
+mod joins_tests;
 mod jwks;
 mod limits;
 mod lock;

@@ -118,7 +118,11 @@ impl Server {
         Self::serve_with(config, listeners_of(sockets)?, tls, engine)
     }
 
-    pub(super) fn bind_with(config: Config, engine: Engine, redis: Option<Redis>) -> Result<Self, StartError> {
+    pub(super) fn bind_with(
+        config: Config,
+        engine: Engine,
+        redis: Option<Redis>,
+    ) -> Result<Self, StartError> {
         config.check_for_program().map_err(StartError::Config)?;
         let mut listeners = Vec::new();
         for &address in &config.listen {
@@ -134,9 +138,6 @@ impl Server {
         (tls, tls_listeners): (Option<Tls>, Vec<TcpListener>),
         (engine, redis): (Engine, Option<Redis>),
     ) -> Result<Self, StartError> {
-        if config.redis.is_some() && matches!(engine, Engine::Local) {
-            return Err(StartError::NoEngine);
-        }
         let trust = trust(&config)?;
         let connections_max = connections_max(&config)?;
         let metrics = config
@@ -320,8 +321,6 @@ pub enum StartError {
     Redis(String),
     /// The file of certificate authorities.
     CaFile(PathBuf, CaFault),
-    /// A Redis is configured, and this version does not connect to it: servers that were to share channels would not.
-    NoEngine,
     /// The file of the audit, which cannot be opened.
     Audit(PathBuf, io::Error),
     /// The limit on descriptors leaves no room for connections.
@@ -355,9 +354,6 @@ impl fmt::Display for StartError {
             }
             Self::Redis(sentence) => write!(f, "--redis {sentence}"),
             Self::CaFile(path, fault) => write!(f, "--ca-file {}: {fault}", path.display()),
-            Self::NoEngine => f.write_str(
-                "--redis: this version does not share channels by Redis yet. Leave it out, and run one server",
-            ),
             Self::Audit(path, error) => write!(
                 f,
                 "--audit {}: {error}. Give a file that the server may write, in a directory that is there",
@@ -498,15 +494,6 @@ mod tests {
             let name = "a".repeat(len);
             assert_eq!(takes(&name).is_ok(), ChannelName::new(&name).is_ok(), "{len}");
         }
-    }
-
-    #[test]
-    fn a_redis_that_would_not_be_used_is_refused_at_start() {
-        let redis = crate::config::Redis::new("redis://:hidden@127.0.0.1".parse().unwrap());
-        let listen = vec!["127.0.0.1:0".parse().unwrap()];
-        let refused = Server::bind(Config { listen, redis: Some(redis), ..Config::default() }).unwrap_err();
-        assert!(matches!(refused, StartError::NoEngine));
-        assert!(refused.to_string().starts_with("--redis: "), "{refused}");
     }
 
     #[test]

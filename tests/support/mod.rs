@@ -15,7 +15,9 @@ mod logged;
 pub mod long_poll;
 pub mod metrics;
 pub mod multiplex;
+pub mod nodes;
 mod process;
+pub mod proxy;
 pub mod pusher;
 pub mod pusher_http;
 pub mod receiver;
@@ -29,6 +31,7 @@ pub mod tls;
 pub mod tls_front;
 mod waiting;
 mod websocket;
+pub mod witness;
 
 pub use http::*;
 pub use logged::*;

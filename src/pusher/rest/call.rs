@@ -124,7 +124,11 @@ impl Endpoint {
     pub fn looks_into(&self) -> Option<Name> {
         match self {
             Self::Channel(channel) | Self::Users(channel) | Self::Stats(channel) => name(channel).ok(),
-            Self::Events | Self::BatchEvents | Self::Channels | Self::Terminate(_) | Self::ChannelEvents(_) => None,
+            Self::Events
+            | Self::BatchEvents
+            | Self::Channels
+            | Self::Terminate(_)
+            | Self::ChannelEvents(_) => None,
         }
     }
 

@@ -7,8 +7,8 @@ use mio::{Poll, Token};
 use super::*;
 use crate::config::Config;
 use crate::hub::{Gap, Interruption, Resumption, Source};
-use crate::server::broker::arrivals::Arrival;
 use crate::server::broker::answer::Reply;
+use crate::server::broker::arrivals::Arrival;
 use crate::server::broker::engine::held::{EPOCH, Held};
 use crate::server::broker::mailbox::mailboxes;
 
@@ -251,12 +251,16 @@ fn a_gap_makes_new_pusher_clients_miss_the_event_that_was_cached() {
     let (broker, engine, _polls) = broker();
     let name = ChannelName::new("cache-a").unwrap();
     engine.begin(&broker, &name, NOW);
-    assert_eq!(broker.publish(Draft::text("cache-a", "x").unwrap(), Waiter::Nobody, NOW), Publishing::Awaited);
+    assert_eq!(
+        broker.publish(Draft::text("cache-a", "x").unwrap(), Waiter::Nobody, NOW),
+        Publishing::Awaited
+    );
     engine.release(&broker, NOW);
     let held_len = broker.held_len();
     engine.gap(&broker, &name, Gap { missed: Some(1) }, id(EPOCH, 2), NOW);
     assert!(broker.held_len() < held_len, "neither the history nor the cache keeps it");
-    let cached = lock(broker.shard("cache-a")).channels[&name].audience.as_ref().and_then(|it| it.cached_at());
+    let cached =
+        lock(broker.shard("cache-a")).channels[&name].audience.as_ref().and_then(|it| it.cached_at());
     assert_eq!(cached, None);
 }
 
@@ -281,7 +285,11 @@ fn what_is_delivered_late_is_as_old_as_the_engine_says_and_expires_with_that() {
     broker.sweep(Millis(now.0 + 10));
     assert_eq!(kept_at(&broker, Millis(now.0 + 10)), [4], "no time in a history is before that ahead of it");
     broker.sweep(Millis(now.0 + age_ms));
-    assert_eq!(kept_at(&broker, Millis(now.0 + age_ms)), Vec::<u64>::new(), "nor after that at which it came");
+    assert_eq!(
+        kept_at(&broker, Millis(now.0 + age_ms)),
+        Vec::<u64>::new(),
+        "nor after that at which it came"
+    );
 }
 
 /// What is kept at a time.

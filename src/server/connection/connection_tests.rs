@@ -175,7 +175,11 @@ pub fn publish(cx: &mut Context, name: &str, text: &str, excluded: Option<Owner>
 }
 
 /// Flushes until the peer has everything, and returns the payloads of its frames: texts, or the code of a Close frame.
-pub fn received(connection: &mut Connection, peer: &mut std::net::TcpStream, cx: &mut Context) -> Vec<String> {
+pub fn received(
+    connection: &mut Connection,
+    peer: &mut std::net::TcpStream,
+    cx: &mut Context,
+) -> Vec<String> {
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
     loop {
         connection.stream.note_room();

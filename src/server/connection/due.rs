@@ -119,7 +119,7 @@ impl Connection {
         match (due, &mut self.life) {
             (Due::Renewal, _) => return self.renew(cx),
             (Due::Verdict, _) => return self.miss_verdict(cx),
-            (Due::Channels, _) => return self.miss_channels(cx),
+            (Due::Channels, _) => return self.expire_channels(cx),
             (Due::Timer, _) => self.fire_timer(cx),
             // A peer with TLS is told that this is the end, and not a cut.
             (Due::Hangup, Life::Http(_)) if self.stream.tls().is_some() => self.finish(cx),

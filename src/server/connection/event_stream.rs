@@ -2,16 +2,22 @@
 //!
 //! Events are encoded by `encoder`. What the peer sends is ignored.
 
+use std::slice;
+
 use super::Connection;
 use super::context::Context;
 use super::joining::join;
+use super::late::Streaming;
 use crate::http;
 use crate::server::api::acceptance::Joining;
 
 impl Connection {
-    /// Answers a request with an event stream.
-    pub(super) fn begin_stream(&mut self, joining: &Joining, cx: &mut Context) {
-        let joined = join(joining, self.present(), cx);
+    /// Answers a request with an event stream, of a channel that may not be ready although it was waited for.
+    pub(super) fn begin_stream(&mut self, joining: Joining, cx: &mut Context) {
+        if let Some(question) = cx.prepare(slice::from_ref(&joining.channel)) {
+            return self.begin_stream_late(Streaming::One(joining), question, cx);
+        }
+        let joined = join(&joining, self.present(), cx);
         self.send_stream_head(cx);
         self.become_event_stream(cx.is_leaving(), joining.form.is_envelope(), None, cx.now);
         self.begin(joined, &cx.hub);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::auditing::NotPut;
 use super::context::Context;
 use super::life::{After, Expects, Life};
+use super::preparing::Waited;
 use super::{Connection, Next};
 use crate::backend::Judged;
 use crate::http::{CONTINUE, encode_stream_head};
@@ -27,7 +28,7 @@ use crate::server::api::routes::Door;
 use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
 use crate::server::broker::draft::Draft;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused};
-use crate::server::clock::{self, Millis};
+use crate::server::clock;
 use crate::server::handlers::watching::Unfit;
 use crate::server::limits::TooMany;
 use crate::server::metrics::refusals::Reason;
@@ -107,22 +108,22 @@ impl Connection {
     /// Answers a request, or asks the backend about it. `judged`: what the backend has said of it.
     pub(super) fn answer(&mut self, request: &Request, judged: Judged, cx: &mut Context) {
         if !self.answer_program(request, cx) {
-            self.answer_when_ready(request, judged, cx.now, cx);
+            self.answer_when_ready(request, judged, Waited::not_yet(cx), cx);
         }
     }
 
-    /// The same for what is not the program's. A request that joins channels which cannot be joined yet waits, since that time.
+    /// The same for what is not the program's. A request that joins channels which cannot be joined yet waits, unless it has.
     pub(super) fn answer_when_ready(
         &mut self,
         request: &Request,
         judged: Judged,
-        since: Millis,
+        waited: Waited,
         cx: &mut Context,
     ) {
         let answer = self.decide(request, &judged, cx);
         self.begin_tenure(request, &answer, &judged, cx);
         self.note_origin(request, cx);
-        let Some(judged) = self.park_unready(request, &answer, judged, since, cx) else { return };
+        let Some(judged) = self.park_unready(request, &answer, judged, waited, cx) else { return };
         if let Err(too_many) = self.admit(request, &answer, cx) {
             return self.refuse_too_many(&too_many, After::of(request), cx);
         }
@@ -144,9 +145,9 @@ impl Connection {
                 let response = self.call(&requested, b"", cx);
                 self.respond_to(request, &response, cx);
             }
-            Answer::Stream(joining) => self.begin_stream(&joining, cx),
+            Answer::Stream(joining) => self.begin_stream(joining, cx),
             Answer::Poll(polling) => self.poll_channel(request, &polling, cx),
-            Answer::ReadMany(ReadingMany::Stream(readings)) => self.begin_stream_of_many(&readings, cx),
+            Answer::ReadMany(ReadingMany::Stream(readings)) => self.begin_stream_of_many(readings, cx),
             Answer::ReadMany(ReadingMany::Poll(polling)) => self.poll_channels(request, &polling, cx),
             Answer::Upgrade(acceptance) => self.upgrade(acceptance, cx),
             Answer::Session(name, purpose) => self.await_session(request, name, purpose, cx),

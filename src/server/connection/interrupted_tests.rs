@@ -187,7 +187,8 @@ fn a_subscriber_whose_replay_is_not_sent_yet_goes_on_in_it_though_a_gap_has_come
     cx.shared.broker.begin(&channel("a"), PublicationId { epoch: 0xe, sequence: 0 }, cx.now);
     publish(&mut cx, "a", &"x".repeat(100_000), None);
     publish(&mut cx, "a", "z", None);
-    let (connection, _peer) = opened("/channels?channel=a&since=e-0", "Accept: text/event-stream\r\n", &mut cx);
+    let (connection, _peer) =
+        opened("/channels?channel=a&since=e-0", "Accept: text/event-stream\r\n", &mut cx);
     gap(&mut cx, None, AFTER);
     let subscription = connection.subscription_to(&channel("a"), &cx).unwrap();
     assert_eq!(connection.position_in(subscription, &cx).to_string(), "e-0");

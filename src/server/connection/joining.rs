@@ -17,6 +17,7 @@ use super::watching::read_as;
 use crate::commands::answer::{self, Beginning};
 use crate::commands::{Reference, Wanted};
 use crate::config::LagPolicy;
+use crate::http;
 use crate::hub::{ChannelName, Hub, Position, Publication, Resumption, Subscription, WireForm};
 use crate::server::api::acceptance::Joining;
 use crate::server::broker::presence::Present;
@@ -144,6 +145,7 @@ impl Connection {
                 let notice = Notice::Alive { idle_ms: cx.timeouts.idle_ms() };
                 encoder::notice(notice, entry.subscription.form(), None, self.outbox.tail());
             }
+            None if self.is_late_stream() => http::encode_comment(self.outbox.tail(), ""),
             None => self.say_alive_to_multiplex(cx),
         }
     }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::carried::Carried;
 use super::client::Client;
 use super::grants::{Parked, ParkedBatch, Tenure, Wish};
+use super::late::{LateRead, LateStream};
 use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
@@ -287,17 +288,24 @@ pub struct Aside {
     pub tenure: Option<Box<Tenure>>,
     /// What its client wants to be done, and what waits for the backend or for channels. Nothing further is read until then.
     pub wish: Option<Box<Wish>>,
+    /// The channels that its session wants to read, and that cannot be joined yet.
+    pub late: Vec<LateRead>,
 }
 
 impl Aside {
     fn held_len(&self) -> usize {
         let rest_len = self.rest.as_ref().map_or(0, Rest::held_len);
         let wish_len = self.wish.as_ref().map_or(0, |wish| wish.held_len());
-        size_of::<Self>() + rest_len + wish_len + self.tenure.as_ref().map_or(0, |tenure| tenure.held_len())
+        let late_len = self.late.capacity() * size_of::<LateRead>();
+        size_of::<Self>()
+            + rest_len
+            + wish_len
+            + late_len
+            + self.tenure.as_ref().map_or(0, |tenure| tenure.held_len())
     }
 
     fn is_empty(&self) -> bool {
-        self.rest.is_none() && self.tenure.is_none() && self.wish.is_none()
+        self.rest.is_none() && self.tenure.is_none() && self.wish.is_none() && self.late.is_empty()
     }
 }
 
@@ -406,7 +414,8 @@ impl WebSocket {
         wish
     }
 
-    fn forget_empty_aside(&mut self) {
+    /// Drops what it has beside it, if that is nothing.
+    pub fn forget_empty_aside(&mut self) {
         self.aside = self.aside.take().filter(|aside| !aside.is_empty());
     }
 
@@ -440,13 +449,16 @@ pub struct EventStream {
     pub places: Option<Box<Places>>,
     /// What it reads by the word of its backend, if that was asked.
     pub tenure: Option<Box<Tenure>>,
+    /// What it is to read, and cannot yet.
+    pub late: Option<Box<LateStream>>,
 }
 
 impl EventStream {
     /// The bytes of memory that it takes beside itself.
     pub fn held_len(&self) -> usize {
         let places_len = self.places.as_ref().map_or(0, |places| size_of_val(&**places));
-        places_len + self.tenure.as_ref().map_or(0, |tenure| tenure.held_len())
+        let late_len = self.late.as_ref().map_or(0, |late| late.held_len());
+        places_len + late_len + self.tenure.as_ref().map_or(0, |tenure| tenure.held_len())
     }
 
     /// What the peer is expected to do.

@@ -110,12 +110,12 @@ impl Link for Live<'_> {
         if channel.is_reserved() {
             return Err(PublishError::Reserved.into());
         }
-        self.inside(|connection, cx| connection.read_for_session(channel, form, cx));
+        self.inside(|connection, cx| connection.begin_reading(channel, form, cx));
         Ok(())
     }
 
     fn unsubscribe(&mut self, channel: &ChannelName) {
-        self.inside(|connection, cx| connection.end_reading(channel, cx));
+        self.inside(|connection, cx| connection.stop_reading(channel, cx));
     }
 
     fn publish(&mut self, draft: Draft, to: To) -> Result<Option<Published>, PublishError> {
@@ -224,12 +224,16 @@ impl Connection {
         out.truncate(end - HEADER_LEN_MAX + header_len);
     }
 
-    /// Reads a channel, from what is published after this on. It may read it already.
-    fn read_for_session(&mut self, channel: &ChannelName, form: Form, cx: &mut Context) {
-        let Life::WebSocket(websocket) = &self.life else { return };
-        if !websocket.is_open() || self.subscription_to(channel, cx).is_some() {
-            return;
+    /// Reads a channel, from what is published after it was joined: at once, or when it can be. It may read it already.
+    fn begin_reading(&mut self, channel: &ChannelName, form: Form, cx: &mut Context) {
+        if self.is_open() && self.subscription_to(channel, cx).is_none() {
+            self.read_late(channel, form, cx);
         }
+    }
+
+    /// Reads a channel that can be joined, from what is published after this on.
+    pub(super) fn read_for_session(&mut self, channel: &ChannelName, form: Form, cx: &mut Context) {
+        let Life::WebSocket(websocket) = &self.life else { return };
         let form = match form {
             Form::Raw => plain_form(false, websocket.deflate),
             Form::Envelope if is_deflated(websocket.deflate) => WireForm::NamedEnvelopeDeflate,

@@ -17,8 +17,10 @@
 use super::Connection;
 use super::context::Context;
 use super::joining::join_one_of_many;
+use super::late::Streaming;
 use super::life::{EventStream, Life};
 use super::places::{Places, digest};
+use super::preparing::joined_by;
 use super::subscriptions::Subscriptions;
 use crate::http::{self, StreamEvent};
 use crate::hub::{Hub, PublicationId, WireForm};
@@ -28,9 +30,20 @@ use crate::server::encoder::{Notice, STREAM_RETRY_MS};
 
 /// The beginning of the stream.
 impl Connection {
-    /// Answers a request with an event stream of several channels. Each is told where it begins, then what was missed.
-    pub(super) fn begin_stream_of_many(&mut self, readings: &[Reading], cx: &mut Context) {
+    /// Answers a request with an event stream of several channels, which may not be ready although they were waited for. Of each
+    /// is told where it begins, then what was missed.
+    pub(super) fn begin_stream_of_many(&mut self, readings: Vec<Reading>, cx: &mut Context) {
+        if let Some(question) = cx.prepare(&joined_by(&readings)) {
+            return self.begin_stream_late(Streaming::Many(readings), question, cx);
+        }
         self.send_stream_head(cx);
+        let places = self.join_all(&readings, cx);
+        self.become_event_stream(cx.is_leaving(), true, Some(Box::new(places)), cx.now);
+        self.expect_acknowledgement(cx);
+    }
+
+    /// Joins the channels of a stream, and tells its reader where each begins.
+    pub(super) fn join_all(&mut self, readings: &[Reading], cx: &mut Context) -> Places {
         let mut beginnings = Vec::new();
         for Reading { channel, wanted, .. } in readings {
             let who = (self.present(), wanted.presence && self.sees(channel, cx));
@@ -46,9 +59,7 @@ impl Connection {
             let event = StreamEvent { retry_ms: retry_ms.take(), id: id.take(), name: None, data };
             http::encode_event(self.outbox.tail(), &event);
         }
-        let places = Places::new(digest(positions.iter().copied()), cx.now);
-        self.become_event_stream(cx.is_leaving(), true, Some(Box::new(places)), cx.now);
-        self.expect_acknowledgement(cx);
+        Places::new(digest(positions.iter().copied()), cx.now)
     }
 }
 

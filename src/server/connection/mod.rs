@@ -23,6 +23,7 @@ mod http;
 mod joining;
 mod judging;
 pub mod lag;
+mod late;
 mod life;
 mod live;
 mod long_poll;
@@ -291,7 +292,8 @@ impl Connection {
         now: Millis,
     ) {
         let (awaits, tenure) = (Awaits::Nothing, self.take_tenure());
-        self.enter(Life::EventStream(EventStream { awaits, is_leaving, is_envelope, places, tenure }), now);
+        let stream = EventStream { awaits, is_leaving, is_envelope, places, tenure, late: None };
+        self.enter(Life::EventStream(stream), now);
     }
 
     /// A long poll begins to wait. `make` gets the HTTP connection, which continues after the answer.
@@ -379,6 +381,7 @@ impl Connection {
     /// request that carries a session does so no more.
     pub fn leave_channels(&mut self, cx: &mut Context) {
         self.release_session(cx);
+        self.forget_late();
         self.keep_started(cx);
         for entry in std::mem::take(&mut self.subscriptions).into_entries() {
             self.end_subscription(entry.subscription, cx);

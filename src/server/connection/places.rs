@@ -97,7 +97,8 @@ mod tests {
         };
         let before = of([(0xa, 7), (0xb, 3)]);
         assert_eq!(before, of([(0xa, 7), (0xb, 3)]));
-        for after in [[(0xa, 8), (0xb, 3)], [(0xc, 7), (0xb, 3)], [(0xc, 0), (0xb, 3)], [(0xa, 7), (0xc, 3)]] {
+        for after in [[(0xa, 8), (0xb, 3)], [(0xc, 7), (0xb, 3)], [(0xc, 0), (0xb, 3)], [(0xa, 7), (0xc, 3)]]
+        {
             assert_ne!(of(after), before, "{after:?}");
         }
     }

@@ -6,17 +6,16 @@
 use super::context::Context;
 use super::grants::{Parked, Pending, Wish, Wished};
 use super::life::{Expects, Life};
-use super::watching::read_as;
 use super::{Connection, Next};
 use crate::backend::Judged;
 use crate::commands::{Command, FaultKind, Request};
 use crate::http;
-use crate::hub::{ChannelName, WireForm};
+use crate::hub::ChannelName;
 use crate::server::api::acceptance::Becoming;
 use crate::server::api::admin::Report;
 use crate::server::api::answers;
 use crate::server::api::handlers::Answer;
-use crate::server::api::many::{PollingMany, ReadingMany};
+use crate::server::api::many::{PollingMany, Reading, ReadingMany};
 use crate::server::api::roads;
 use crate::server::broker::engine::waiting::{JoinAnswer, JoinQuestion, Prepared, Unavailable};
 use crate::server::clock::{Millis, millis};
@@ -52,7 +51,8 @@ impl Context {
         self.is_leaving() || self.join_ends(since).is_none_or(|at| at <= self.now)
     }
 
-    fn join_ends(&self, since: Millis) -> Option<Millis> {
+    /// When what begins to wait then has had its time.
+    pub(super) fn join_ends(&self, since: Millis) -> Option<Millis> {
         let timeout = self.shared.broker.join_timeout()?;
         Some(Millis(since.0.saturating_add(millis(timeout).max(1))))
     }
@@ -70,13 +70,22 @@ impl Connection {
         Some((wish.pending.channels()?, wish.since))
     }
 
-    /// When the channels that are waited for have had their time, if any are.
+    /// When the channels that are waited for have had their time, or the engine is to be asked again about some, if any are.
     pub(super) fn channels_by(&self, cx: &Context) -> Option<Millis> {
         if !cx.shared.broker.has_engine() {
             return None;
         }
-        let (_, since) = self.join_question()?;
-        cx.join_ends(since)
+        let waits_until = self.join_question().and_then(|(_, since)| cx.join_ends(since));
+        waits_until.into_iter().chain(self.ask_late_at()).min()
+    }
+
+    /// It is time for what [`Connection::channels_by`] says.
+    pub(super) fn expire_channels(&mut self, cx: &mut Context) -> Next {
+        self.ask_late(cx);
+        match self.join_question().and_then(|(_, since)| cx.join_ends(since)) {
+            Some(at) if at <= cx.now => self.miss_channels(cx),
+            Some(_) | None => Next::Wait,
+        }
     }
 
     /// The channels have had their time: what waits for them is refused.
@@ -94,13 +103,13 @@ impl Connection {
         if let Some(parked) = self.take_parked(|pending| pending.is_channels(question)) {
             let Parked { request, judged, since, .. } = parked;
             self.deadlines.restart(cx.now);
-            match outcome {
-                Ok(()) => self.answer_when_ready(&request, judged, since, cx),
-                Err(unavailable) => self.refuse_unready(&request, unavailable, cx),
-            }
+            self.answer_when_ready(&request, judged, Waited { since, is_over: outcome.is_err() }, cx);
             return Next::Read;
         }
-        let Some(wish) = self.take_wish(|pending| pending.is_channels(question)) else { return Next::Wait };
+        let Some(wish) = self.take_wish(|pending| pending.is_channels(question)) else {
+            self.take_late(question, outcome, cx);
+            return Next::Wait;
+        };
         let Wish { since, what, .. } = *wish;
         self.restart_beginning(cx);
         match what {
@@ -124,26 +133,44 @@ impl Connection {
         request: &http::Request,
         answer: &Answer,
         judged: Judged,
-        since: Millis,
+        Waited { since, is_over }: Waited,
         cx: &mut Context,
     ) -> Option<Judged> {
         if !cx.shared.broker.has_engine() {
             return Some(judged);
         }
-        let Some(question) = cx.prepare(&channels_of(answer)) else { return Some(judged) };
-        if cx.is_join_over(since) {
-            self.refuse_unready(request, Unavailable, cx);
+        let channels = channels_of(answer);
+        if is_over || cx.is_join_over(since) {
+            let are_ready = || channels.iter().all(|channel| cx.shared.broker.is_ready(channel));
+            if is_stream(answer) && !cx.is_leaving() || are_ready() {
+                // An EventSource does not come back after a 503: its stream begins without its channels.
+                return Some(judged);
+            }
+            self.respond_to(request, &answers::unready(Unavailable), cx);
             return None;
         }
+        let question = cx.prepare(&channels);
+        let Some(question) = question else { return Some(judged) };
         let Life::Http(http) = &mut self.life else { return None };
         let (request, pending) = (request.clone(), Pending::Channels { question });
         let parked = Parked { request, credentials: None, judged, pending, since };
         http.expects = Expects::GoAhead(Box::new(parked));
         None
     }
+}
 
-    fn refuse_unready(&mut self, request: &http::Request, unavailable: Unavailable, cx: &mut Context) {
-        self.respond_to(request, &answers::unready(unavailable), cx);
+/// How long a request has waited for its channels.
+#[derive(Clone, Copy, Debug)]
+pub struct Waited {
+    since: Millis,
+    /// Whether it is not to wait any longer.
+    is_over: bool,
+}
+
+impl Waited {
+    /// Of a request that has just come.
+    pub fn not_yet(cx: &Context) -> Self {
+        Self { since: cx.now, is_over: false }
     }
 }
 
@@ -236,7 +263,16 @@ impl Connection {
 
 /// The channel that is joined by who reads what is called so: who watches a channel joins that.
 fn joined_as(name: &ChannelName) -> ChannelName {
-    read_as(name, WireForm::Envelope).0
+    name.as_watched().unwrap_or_else(|| name.clone())
+}
+
+/// The channels that are joined by readings of several.
+pub fn joined_by(readings: &[Reading]) -> Vec<ChannelName> {
+    readings.iter().map(|reading| joined_as(&reading.channel)).collect()
+}
+
+fn is_stream(answer: &Answer) -> bool {
+    matches!(answer, Answer::Stream(_) | Answer::ReadMany(ReadingMany::Stream(_)))
 }
 
 /// The channels that an answer joins or looks into.
@@ -249,9 +285,9 @@ fn channels_of(answer: &Answer) -> Vec<ChannelName> {
         },
         Answer::Stream(joining) => vec![joining.channel.clone()],
         Answer::Poll(polling) => vec![polling.channel.clone()],
-        Answer::ReadMany(
-            ReadingMany::Stream(readings) | ReadingMany::Poll(PollingMany { readings, .. }),
-        ) => readings.iter().map(|reading| joined_as(&reading.channel)).collect(),
+        Answer::ReadMany(ReadingMany::Stream(readings) | ReadingMany::Poll(PollingMany { readings, .. })) => {
+            joined_by(readings)
+        }
         Answer::Report(Report::Presence(channel) | Report::Channel(channel)) => vec![channel.clone()],
         Answer::Call(requested) => requested.looks_into().into_iter().collect(),
         Answer::Report(Report::Metrics | Report::Readiness | Report::Channels(_))

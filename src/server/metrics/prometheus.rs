@@ -244,7 +244,8 @@ impl Page {
             self.sample(labels, count);
         }
         let name = "fanfare_redis_resyncs_total";
-        let help = "Times that publications of a channel were missing, by what was done: read, or told as a gap.";
+        let help =
+            "Times that publications of a channel were missing, by what was done: read, or told as a gap.";
         self.family(name, Type::Counter, help);
         redis.resyncs.iter().for_each(|&(result, count)| self.labelled(name, "result", result, count));
         let help = "Commands that were sent to another master than they belong to.";

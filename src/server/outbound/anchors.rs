@@ -41,7 +41,9 @@ impl Anchors {
     pub fn client_config(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         // What cannot be an authority is passed over, as for URLs.
-        roots.add_parsable_certificates(self.all().iter().map(|certificate| certificate.der().to_vec().into()));
+        roots.add_parsable_certificates(
+            self.all().iter().map(|certificate| certificate.der().to_vec().into()),
+        );
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
         let builder = builder.with_safe_default_protocol_versions();
         let builder = builder.expect("the provider has what TLS 1.2 and 1.3 need");

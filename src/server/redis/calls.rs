@@ -67,7 +67,8 @@ impl Caller<'_> {
         (dead, is_sharded): (&str, bool),
         out: &mut BytesMut,
     ) {
-        let (epoch, sequence) = known.map_or_else(Default::default, |id| (format!("{:x}", id.epoch), id.sequence));
+        let (epoch, sequence) =
+            known.map_or_else(Default::default, |id| (format!("{:x}", id.epoch), id.sequence));
         let command = self.begin(out, &[channel_key], "open", 6).word(node.as_bytes()).number(count);
         let command = command.word(epoch.as_bytes()).number(sequence).word(send_word(is_sharded));
         drop(command.word(dead.as_bytes()));

@@ -49,7 +49,10 @@ fn a_server_that_cannot_be_used_is_refused_with_the_remedy() {
         (hello_of("redis", "6.2.14", "standalone", "master"), "7.0 or later"),
         (hello_of("redis", "7.0.0", "other", "master"), "mode that is not known: other"),
         (Reply::Nil, "Is it a Redis server?"),
-        (error("NOAUTH HELLO must be called with the client already authenticated"), "redis://:PASSWORD@HOST"),
+        (
+            error("NOAUTH HELLO must be called with the client already authenticated"),
+            "redis://:PASSWORD@HOST",
+        ),
         (error("WRONGPASS invalid username-password pair or user is disabled."), "USER:PASSWORD"),
         (error("NOPROTO unsupported protocol version"), "RESP3"),
         (error("ERR unknown command 'HELLO', with args beginning with: '3'"), "7.0 or later"),
@@ -84,7 +87,8 @@ fn where_no_token_is_to_be_had_the_server_is_used_only_if_failovers_are_trusted(
 #[test]
 fn what_is_refused_at_the_beginning_is_told_with_its_words() {
     assert_eq!(read_done(&text("OK"), "the database"), Ok(()));
-    let Err(Unfit::ForGood(sentence)) = read_done(&error("ERR DB index is out of range"), "the database") else {
+    let Err(Unfit::ForGood(sentence)) = read_done(&error("ERR DB index is out of range"), "the database")
+    else {
         panic!()
     };
     assert_eq!(sentence, "it refuses the database: ERR DB index is out of range");

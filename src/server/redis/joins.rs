@@ -226,7 +226,9 @@ impl Node {
 
     fn connect_channel(&mut self, name: &ChannelName, now: Millis) {
         let home = self.connected_home(name);
-        let Some(entry) = self.joins.entries.get_mut(name).filter(|entry| entry.home.is_none()) else { return };
+        let Some(entry) = self.joins.entries.get_mut(name).filter(|entry| entry.home.is_none()) else {
+            return;
+        };
         if home.is_some() {
             entry.home = home;
             self.take(name, Event::Connected, now);
@@ -305,7 +307,9 @@ impl Node {
         self.lose_home(name, now);
         let key = self.keys.channel(name);
         let is_sharded = self.topology.is_sharded();
-        if let Some(up) = home.and_then(|home| self.topology.master(home)).and_then(|master| master.subscribe.up()) {
+        if let Some(up) =
+            home.and_then(|home| self.topology.master(home)).and_then(|master| master.subscribe.up())
+        {
             up.link.unsubscribe(name.clone(), |out| calls::unsubscribe(key.as_bytes(), is_sharded, out));
         }
     }
@@ -315,9 +319,11 @@ impl Node {
         let is_here = self.joins.entries.get(name).is_some_and(|entry| entry.home == Some(master));
         let subscribes = Asked::Subscribe(name.clone());
         let is_coming = |up: &Up| up.link.awaits(&subscribes);
-        let is_confirmed = self.topology.master(master).and_then(|master| master.subscribe.up()).is_some_and(|up| {
-            is_coming(up) || up.link.awaits(&Asked::Unsubscribe(name.clone()))
-        });
+        let is_confirmed = self
+            .topology
+            .master(master)
+            .and_then(|master| master.subscribe.up())
+            .is_some_and(|up| is_coming(up) || up.link.awaits(&Asked::Unsubscribe(name.clone())));
         if is_here && !is_confirmed {
             self.lose_home(name, now);
             self.topology.scout(now);
@@ -370,9 +376,11 @@ impl Node {
                 Action::Unsubscribe => self.send_unsubscribe(name),
                 Action::Open { attempt, count, known } => self.send_open(name, attempt, count, known),
                 Action::Read { attempt, from, to } if self.joins.reads < READS_MAX => {
+                    self.note_filling(name);
                     self.send_read(name, attempt, (from, to));
                 }
                 Action::Read { attempt, from, to } => {
+                    self.note_filling(name);
                     self.joins.to_read.push_back((name.clone(), attempt, from, to));
                 }
                 Action::Begin(id) => self.broker.begin(name, id, now),
@@ -386,6 +394,13 @@ impl Node {
             }
         }
         self.resume_if_live(name);
+    }
+
+    /// Something that readers miss is read.
+    fn note_filling(&self, name: &ChannelName) {
+        if self.joins.entries.get(name).is_some_and(|entry| entry.channel.is_ready()) {
+            self.tally.note_filled();
+        }
     }
 
     fn ready(&mut self, name: &ChannelName) {
@@ -416,7 +431,8 @@ impl Node {
         match stored::read(&record.stored, name, &self.id) {
             Ok(kept) => {
                 // Redis's clock may be set back or ahead.
-                let at = kept.at_ms.cast_signed().saturating_sub(entry.ahead_ms).clamp(0, now.0.cast_signed());
+                let at =
+                    kept.at_ms.cast_signed().saturating_sub(entry.ahead_ms).clamp(0, now.0.cast_signed());
                 let publication = self.publication(kept.draft, record.id);
                 self.broker.deliver(publication, Millis(at.cast_unsigned()), now);
             }

@@ -253,18 +253,11 @@ impl Line {
             };
             self.addresses.push(address);
         }
-        self.connect(terms, now).err().map(|error| {
-            self.lose(Loss::Broken(Broken::Io(error)), terms, now)
-        })
+        self.connect(terms, now).err().map(|error| self.lose(Loss::Broken(Broken::Io(error)), terms, now))
     }
 
     /// The outcome of resolving its name.
-    pub fn resolved(
-        &mut self,
-        found: Resolved,
-        terms: &Terms,
-        now: Millis,
-    ) -> Option<Change> {
+    pub fn resolved(&mut self, found: Resolved, terms: &Terms, now: Millis) -> Option<Change> {
         if !matches!(self.stage, Stage::Resolving(_)) {
             return None;
         }
@@ -352,7 +345,8 @@ impl Line {
     }
 
     fn rise(&mut self, token: Box<str>, now: Millis) {
-        let Stage::Greeting(link, greeting, _) = std::mem::replace(&mut self.stage, Stage::Waiting(now)) else {
+        let Stage::Greeting(link, greeting, _) = std::mem::replace(&mut self.stage, Stage::Waiting(now))
+        else {
             unreachable!("it was greeted")
         };
         let Greeting { mode, script } = greeting;
@@ -375,12 +369,7 @@ impl Line {
     }
 
     /// The answer to INFO of a connection in use.
-    pub fn note_role(
-        &mut self,
-        reply: &Reply,
-        terms: &Terms,
-        now: Millis,
-    ) -> Option<Change> {
+    pub fn note_role(&mut self, reply: &Reply, terms: &Terms, now: Millis) -> Option<Change> {
         let up = self.up()?;
         up.note_alive(now);
         match greeting::read_role(reply, terms.trust) {
@@ -469,7 +458,9 @@ impl Greeting {
                 }
                 if terms.database > 0 {
                     let database = u64::from(terms.database);
-                    link.ask(Asked::Select, |out| drop(Command::new(out, 2).word(b"SELECT").number(database)));
+                    link.ask(Asked::Select, |out| {
+                        drop(Command::new(out, 2).word(b"SELECT").number(database))
+                    });
                 }
                 link.ask(Asked::Load, |out| load(terms.script, out));
                 link.ask(Asked::Info, info);

@@ -257,10 +257,9 @@ impl Link {
             return Ok(Heard::Push(parts));
         }
         match self.asked.pop_front() {
-            Some(InFlight {
-                asked: asked @ (Asked::Subscribe(_) | Asked::SubscribeNodes),
-                ..
-            }) => Ok(Heard::Answer(asked, Reply::Push(parts))),
+            Some(InFlight { asked: asked @ (Asked::Subscribe(_) | Asked::SubscribeNodes), .. }) => {
+                Ok(Heard::Answer(asked, Reply::Push(parts)))
+            }
             _ => Err(Broken::OutOfStep),
         }
     }

@@ -34,10 +34,10 @@ use std::time::Duration;
 use mio::{Poll, Waker};
 
 use greeting::Login;
+pub use host::Host;
 use inbox::{Inbox, Order};
 use line::Terms;
 use node::Node;
-pub use host::Host;
 use place::Place;
 pub use state::{Outcome, State};
 use topology::{Topology, WAKER};
@@ -116,7 +116,11 @@ impl Redis {
             tally: Arc::clone(&self.state),
             clock,
             terms,
-            topology: Topology::new(seeds, config.seeds.first().and_then(|seed| seed.master.as_deref()).map(Into::into), now),
+            topology: Topology::new(
+                seeds,
+                config.seeds.first().and_then(|seed| seed.master.as_deref()).map(Into::into),
+                now,
+            ),
             keys: KeyNames::new(&config.prefix),
             id: format!("{:012x}", random() >> 16).into(),
             host,

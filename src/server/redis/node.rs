@@ -24,9 +24,9 @@ use super::topology::{MasterId, News, Topology};
 use super::trouble::Trouble;
 use crate::hub::{ChannelName, PublicationId};
 use crate::server::broker::Broker;
+use crate::server::broker::engine::keys::KeyNames;
 use crate::server::broker::engine::outgoing::Outgoing;
 use crate::server::broker::engine::signal::{Opening, Reading};
-use crate::server::broker::engine::keys::KeyNames;
 use crate::server::broker::engine::{Ticket, stored};
 use crate::server::clock::{Clock, Millis};
 
@@ -106,10 +106,10 @@ impl Node {
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let is_congested = self.broker.is_read_late();
-        let is_ready = !self.inbox.may_sleep()
-            || self.topology.is_ready(!is_congested)
-            || self.joins.is_ready();
-        let due = [Some(self.topology.due(&self.terms)), self.joins.due(), self.outgoing.due(), Some(self.beat_at)];
+        let is_ready =
+            !self.inbox.may_sleep() || self.topology.is_ready(!is_congested) || self.joins.is_ready();
+        let due =
+            [Some(self.topology.due(&self.terms)), self.joins.due(), self.outgoing.due(), Some(self.beat_at)];
         let timeout = match (is_ready, due.into_iter().flatten().chain(self.end_by).min()) {
             (true, _) => Duration::ZERO,
             (false, due) => due.map_or(WAIT_MAX, |at| self.clock.until(at)).min(WAIT_MAX),
@@ -191,7 +191,8 @@ impl Node {
         let channel = self.keys.nodes().as_bytes();
         let mut masters = self.topology.masters();
         if let Some(up) = masters.find_map(|(_, master)| master.publish.up()) {
-            let command = |out: &mut _| drop(Command::new(out, 3).word(b"PUBLISH").word(channel).word(text.as_bytes()));
+            let command =
+                |out: &mut _| drop(Command::new(out, 3).word(b"PUBLISH").word(channel).word(text.as_bytes()));
             up.link.ask(Asked::TellNodes, command);
         }
     }
@@ -282,7 +283,8 @@ impl Node {
         match asked {
             Asked::Info => {
                 let (terms, mut news) = (&self.terms, Vec::new());
-                self.topology.with_line(token, terms, &mut news, now, |line| line.note_role(&reply, terms, now));
+                self.topology
+                    .with_line(token, terms, &mut news, now, |line| line.note_role(&reply, terms, now));
                 self.follow_news(&mut news, now);
                 self.compare_tokens(master, now);
             }
@@ -484,7 +486,9 @@ fn read_reading(reply: &Reply) -> Option<Reading> {
     let stored = parts.get(2..)?.iter().map(|part| match part {
         // A slice of the read buffer, which `stored::read` copies.
         Reply::Text(text) => Some(text.clone()),
-        Reply::Error(_) | Reply::Number(_) | Reply::Nil | Reply::List(_) | Reply::Map(_) | Reply::Push(_) => None,
+        Reply::Error(_) | Reply::Number(_) | Reply::Nil | Reply::List(_) | Reply::Map(_) | Reply::Push(_) => {
+            None
+        }
     });
     Some(Reading { epoch, oldest, stored: stored.collect() })
 }

@@ -13,8 +13,8 @@ use super::topology::MasterId;
 use crate::hub::{ChannelName, PublicationId, Published};
 use crate::server::broker::answer::Receipt;
 use crate::server::broker::draft::Draft;
-use crate::server::broker::engine::outgoing::{Call, Item, Settled};
 use crate::server::broker::engine::keys::{BadKnown, Known};
+use crate::server::broker::engine::outgoing::{Call, Item, Settled};
 use crate::server::broker::engine::{Ticket, stored};
 use crate::server::clock::Millis;
 
@@ -57,7 +57,9 @@ impl Node {
         let limits = self.broker.limits_of(&call.channel);
         let (key, is_sharded) = (self.keys.channel(&call.channel), self.topology.is_sharded());
         let others = home.map(|home| self.topology.other_tokens(home)).unwrap_or_default();
-        let Some(up) = home.and_then(|home| self.topology.master(home)).and_then(|master| master.publish.up()) else {
+        let Some(up) =
+            home.and_then(|home| self.topology.master(home)).and_then(|master| master.publish.up())
+        else {
             return self.outgoing.again(name, Millis(now.0 + AWAY_MS));
         };
         let caller = Caller {
@@ -70,11 +72,11 @@ impl Node {
         if is_asking {
             up.link.ask(Asked::Asking, |out| drop(Command::new(out, 1).word(b"ASKING")));
         }
-        let keyed = call.key.map(|keyed| {
-            (self.keys.key(&call.channel, keyed.digest), keyed.fingerprint.to_string())
-        });
+        let keyed =
+            call.key.map(|keyed| (self.keys.key(&call.channel, keyed.digest), keyed.fingerprint.to_string()));
         let keyed = keyed.as_ref().map(|(key, fingerprint)| (key.as_bytes(), fingerprint.as_str()));
-        let write = |out: &mut _| caller.publish(key.as_bytes(), keyed, (&limits, is_sharded), &call.records, out);
+        let write =
+            |out: &mut _| caller.publish(key.as_bytes(), keyed, (&limits, is_sharded), &call.records, out);
         let records = call.records.len() as u64;
         up.link.ask(Asked::Publish(call.channel.clone(), records, Instant::now()), write);
     }

@@ -50,7 +50,9 @@ pub fn read_only_name(reply: &Reply) -> Result<Box<str>, Unfit> {
 
 fn refused(reply: &Reply) -> Unfit {
     match reply {
-        Reply::Error(error) => Unfit::ForNow(format!("it refuses to say: {}", String::from_utf8_lossy(error))),
+        Reply::Error(error) => {
+            Unfit::ForNow(format!("it refuses to say: {}", String::from_utf8_lossy(error)))
+        }
         _ => Unfit::ForNow("it does not answer as a Sentinel does".into()),
     }
 }
@@ -79,7 +81,8 @@ mod tests {
     #[test]
     fn a_master_without_a_name_is_found_if_it_is_the_only_one() {
         assert_eq!(read_only_name(&Reply::List(vec![master("m")])), Ok("m".into()));
-        let Err(Unfit::ForGood(sentence)) = read_only_name(&Reply::List(vec![master("a"), master("b")])) else {
+        let Err(Unfit::ForGood(sentence)) = read_only_name(&Reply::List(vec![master("a"), master("b")]))
+        else {
             panic!()
         };
         assert!(sentence.ends_with("one of a, b"), "{sentence}");

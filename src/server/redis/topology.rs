@@ -163,9 +163,10 @@ impl Topology {
 
     /// Whether another turn has something to do without an event.
     pub fn is_ready(&mut self, may_read: bool) -> bool {
-        self.masters.iter_mut().any(|(_, master)| {
-            master.publish.is_ready() || may_read && master.subscribe.is_ready()
-        }) || self.scout.as_mut().is_some_and(Line::is_ready)
+        self.masters
+            .iter_mut()
+            .any(|(_, master)| master.publish.is_ready() || may_read && master.subscribe.is_ready())
+            || self.scout.as_mut().is_some_and(Line::is_ready)
     }
 
     /// Whose the line with a token is; `None` for the scout, and if there is none.
@@ -303,7 +304,14 @@ impl Topology {
     }
 
     /// The answer to something that the scout has asked.
-    pub fn scout_heard(&mut self, asked: &Asked, reply: &Reply, terms: &Terms, news: &mut Vec<News>, now: Millis) {
+    pub fn scout_heard(
+        &mut self,
+        asked: &Asked,
+        reply: &Reply,
+        terms: &Terms,
+        news: &mut Vec<News>,
+        now: Millis,
+    ) {
         let heard = match asked {
             Asked::Slots => self.heard_slots(reply, terms, news, now),
             Asked::Master => self.heard_master(reply, terms, news, now),
@@ -319,7 +327,13 @@ impl Topology {
         }
     }
 
-    fn heard_master(&mut self, reply: &Reply, terms: &Terms, news: &mut Vec<News>, now: Millis) -> Result<(), Unfit> {
+    fn heard_master(
+        &mut self,
+        reply: &Reply,
+        terms: &Terms,
+        news: &mut Vec<News>,
+        now: Millis,
+    ) -> Result<(), Unfit> {
         let name = self.master_name.as_deref().unwrap_or_default();
         let place = sentinel::read_master(reply, name)?;
         self.scout_at = Some(Millis(now.0 + SENTINEL_MS));
@@ -333,7 +347,13 @@ impl Topology {
         Ok(())
     }
 
-    fn heard_slots(&mut self, reply: &Reply, terms: &Terms, news: &mut Vec<News>, now: Millis) -> Result<(), Unfit> {
+    fn heard_slots(
+        &mut self,
+        reply: &Reply,
+        terms: &Terms,
+        news: &mut Vec<News>,
+        now: Millis,
+    ) -> Result<(), Unfit> {
         let Some(Place::Tcp(host, _)) = self.scout.as_ref().map(|scout| scout.place().clone()) else {
             return Ok(());
         };
@@ -354,11 +374,14 @@ impl Topology {
 
     /// These are the masters from now on: connections to others are given up.
     fn adopt(&mut self, places: Vec<Place>, terms: &Terms, news: &mut Vec<News>, now: Millis) {
-        let (kept, gone): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.masters).into_iter().partition(|(_, master)| places.contains(master.place()));
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.masters)
+            .into_iter()
+            .partition(|(_, master)| places.contains(master.place()));
         self.masters = kept;
         for (id, master) in gone {
-            for (purpose, line) in [(Purpose::Publish, master.publish), (Purpose::Subscribe, master.subscribe)] {
+            for (purpose, line) in
+                [(Purpose::Publish, master.publish), (Purpose::Subscribe, master.subscribe)]
+            {
                 news.push(News::Lost(id, purpose, line.end(terms), Loss::NotMaster));
             }
         }

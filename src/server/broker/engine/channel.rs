@@ -154,9 +154,9 @@ impl Channel {
     pub fn take(&mut self, event: Event, now: Millis, actions: &mut Vec<Action>) {
         match event {
             Event::Wanted => self.wanted(now, actions),
+            // It is left by a tick, ahead of which nobody may join it any more.
             Event::Unwanted => {
                 self.unwanted_at.get_or_insert(now);
-                self.tick(now, actions);
             }
             Event::Counted(count) => self.count = count,
             Event::Connected => self.connected(now, actions),

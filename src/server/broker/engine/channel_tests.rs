@@ -353,10 +353,11 @@ fn a_channel_that_nobody_wants_stays_for_a_minute_and_is_given_up_then() {
 
 #[test]
 fn a_channel_without_publications_is_given_up_at_once_even_while_it_joins() {
-    let mut it = Fixture::joining();
-    assert_eq!(it.take(Event::Unwanted), [Action::Unsubscribe, Action::Forget]);
-    let mut it = Fixture::live(0);
-    assert_eq!(it.take(Event::Unwanted), [Action::Unsubscribe, Action::Forget]);
+    for mut it in [Fixture::joining(), Fixture::live(0)] {
+        assert_eq!(it.take(Event::Unwanted), [], "somebody may join until it is left");
+        assert_eq!(it.channel.due(), Some(it.now));
+        assert_eq!(it.take(Event::Tick), [Action::Unsubscribe, Action::Forget]);
+    }
 }
 
 #[test]
@@ -422,7 +423,8 @@ fn a_number_that_redis_may_have_heard_is_taken_back_before_the_channel_is_forgot
     it.take(Event::Disconnected);
     it.take(Event::Connected);
     it.take(Event::Counted(0));
-    let actions = it.take(Event::Unwanted);
+    it.take(Event::Unwanted);
+    let actions = it.take(Event::Tick);
     assert_eq!(actions, [Action::Unsubscribe, it.open(0, None)]);
     assert_eq!(it.opened(opening(1, 0, 1)), [Action::Forget]);
 }
@@ -437,5 +439,6 @@ fn a_channel_that_is_wanted_while_redis_is_away_joins_when_it_is_back() {
     actions.clear();
     channel.take(Event::Disconnected, Millis(9), &mut actions);
     channel.take(Event::Unwanted, Millis(9), &mut actions);
+    channel.take(Event::Tick, Millis(9), &mut actions);
     assert_eq!(actions, [Action::Forget]);
 }

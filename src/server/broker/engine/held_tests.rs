@@ -17,7 +17,7 @@ pub const EPOCH: u64 = 0xe;
 /// Where every channel begins.
 const BEGINNING: PublicationId = PublicationId { epoch: EPOCH, sequence: 0 };
 
-/// Publications and wanted channels in the order in which they came, and the newest of each channel.
+/// Publications and wanted channels in the order in which they came, and the newest publication of each channel.
 #[derive(Debug)]
 pub struct Held {
     wanted: Mutex<VecDeque<(ChannelName, JoinWaiter)>>,
@@ -54,6 +54,9 @@ impl Held {
     /// Engages the channel that has been wanted for longest, and lets its first waiter join.
     pub fn prepare(&self, broker: &Broker) {
         let (channel, waiter) = lock(&self.wanted).pop_front().unwrap();
+        if !lock(&self.newest).contains_key(&channel) {
+            self.begin(broker, &channel, Millis(0));
+        }
         broker.engage(&channel);
         waiter.tell(broker.mailboxes(), Ok(()));
     }

@@ -8,8 +8,8 @@ pub mod filling;
 pub mod keys;
 pub mod outgoing;
 pub mod signal;
-pub mod waiting;
 pub mod stored;
+pub mod waiting;
 
 use std::fmt;
 use std::sync::Arc;
