@@ -9,6 +9,7 @@ pub mod backend;
 #[cfg(feature = "tls")]
 pub mod ca;
 pub mod event_stream;
+pub mod fleet;
 mod http;
 mod logged;
 pub mod long_poll;

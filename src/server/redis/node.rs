@@ -10,7 +10,9 @@ use std::time::Duration;
 use mio::{Events, Poll, Token};
 
 use super::answers::{read_opening, read_reading};
+use super::counts::{COUNTS, Counts};
 use super::entries::Joins;
+use super::host::Host;
 use super::inbox::{Inbox, Order};
 use super::line::{self, Line, Loss, Purpose, Terms};
 use super::link::{Asked, Heard};
@@ -20,8 +22,7 @@ use super::resp::{Command, Reply};
 use super::state::{Outcome, State};
 use super::topology::{MasterId, News, Topology};
 use super::trouble::Trouble;
-use crate::hub::{ChannelName, Owner};
-use crate::pusher::SocketId;
+use crate::hub::ChannelName;
 use crate::server::broker::Broker;
 use crate::server::broker::engine::keys::KeyNames;
 use crate::server::broker::engine::outgoing::Outgoing;
@@ -40,9 +41,6 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 /// At its end, it waits this long for answers to what was published.
 const END_MS: u64 = 2_000;
 
-/// Whose a socket identifier of Pusher is.
-pub type OwnerOf = Box<dyn Fn(&ChannelName, SocketId) -> Option<Owner> + Send>;
-
 /// The thread's state.
 pub struct Node {
     pub broker: Arc<Broker>,
@@ -53,12 +51,13 @@ pub struct Node {
     pub topology: Topology,
     pub keys: KeyNames,
     pub id: Box<str>,
-    pub owner_of: OwnerOf,
+    pub host: Box<dyn Host>,
     pub joins: Joins,
     pub outgoing: Outgoing<Ticket>,
     /// Where the next call of a channel goes, whose slot is on its way to another master.
     pub redirects: HashMap<ChannelName, MasterId>,
     pub nodes: Nodes,
+    pub counts: Counts,
     pub trouble: Trouble,
     pub timeout_ms: u64,
     pub poll: Poll,
@@ -146,7 +145,7 @@ impl Node {
         self.tick_channels(now);
         if self.beat_at <= now {
             self.beat_at = Millis(now.0 + BEAT_MS);
-            self.nodes.expire(now);
+            self.look_at_nodes(now);
             self.tell_nodes("");
         }
         if self.is_away(now) && !self.is_away_told {
@@ -154,6 +153,19 @@ impl Node {
             self.tell_away();
         }
         self.tally.note_turn(self.outgoing.bytes(), self.joins.len(), self.nodes.len());
+    }
+
+    /// While Redis is away, no node is heard.
+    fn look_at_nodes(&mut self, now: Millis) {
+        if self.away_since.is_none() && self.nodes.expire(now) {
+            self.recount(now);
+        }
+    }
+
+    fn heard_node(&mut self, text: &[u8], now: Millis) {
+        if self.nodes.heard(text, now) {
+            self.recount(now);
+        }
     }
 
     /// Whether Redis has been away for so long that nobody is to wait for it.
@@ -232,10 +244,13 @@ impl Node {
                 let Some(Reply::Text(payload)) = parts.get(2) else { return };
                 let Some(name) = self.keys.channel_of(channel) else {
                     if channel == self.keys.nodes().as_bytes() && !payload.starts_with(self.id.as_bytes()) {
-                        self.nodes.heard(payload, now);
+                        self.heard_node(payload, now);
                     }
                     return;
                 };
+                if let Some(text) = payload.strip_prefix(COUNTS) {
+                    return self.heard_counts(name, text, now);
+                }
                 match stored::pushed(payload) {
                     Ok(record) => self.pushed(master, name, record, now),
                     Err(bad) => {
@@ -278,7 +293,14 @@ impl Node {
                 }
                 self.called(master, &channel, &reply, now);
             }
-            Asked::Open(channel, attempt) => self.opened(&channel, attempt, read_opening(&reply), now),
+            Asked::Open(channel, attempt) => {
+                self.opened(&channel, attempt, read_opening(&reply), now);
+                if let Reply::List(parts) = &reply
+                    && let Some(nodes) = parts.get(4).and_then(Reply::as_text)
+                {
+                    self.note_counts(&channel, nodes, now);
+                }
+            }
             Asked::Read(channel, attempt) => self.heard_read(&channel, attempt, &reply, now),
             Asked::Newest(channel) => self.heard_newest(&channel, &reply, now),
             _ => {}
