@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::hub::ChannelName;
 use crate::pusher::App;
 use crate::server::access::{Access, Asker, Guard, KeyChanges, Refusal, Whom};
 use crate::server::api::handlers::Handlers;
@@ -29,7 +28,7 @@ use crate::server::metrics::refusals::{Reason, Refusals};
 use crate::server::metrics::snapshot::{Meters, Snapshot};
 use crate::server::outbound::Trust;
 use crate::server::placement::Placement;
-use crate::server::redis::{Outcome, Redis};
+use crate::server::redis::{Host, Outcome, Redis};
 use crate::server::sessions::Sessions;
 use crate::server::stopping::{Stop, Stopping};
 use crate::server::tls::{Session, Tls};
@@ -110,19 +109,18 @@ impl Shared {
         Self { audit, ..self }
     }
 
-    /// The same with the engine that the broker was made with, whose thread starts now.
+    /// The same with the engine that the broker was made with.
+    pub fn with_redis(self, redis: Option<Redis>) -> Self {
+        Self { redis, ..self }
+    }
+
+    /// Starts the thread of the engine, if there is one, which works for `host`. Returns how the first attempt to reach Redis went.
     ///
     /// # Errors
-    /// The system has no thread, or Redis is there and cannot be used: the sentence.
-    pub fn with_redis(self, redis: Option<Redis>, trust: &Trust) -> io::Result<(Self, Outcome)> {
-        let (Some(engine), Some(config)) = (&redis, &self.config.redis) else {
-            return Ok((self, Outcome::Up));
-        };
-        let apps = Arc::clone(&self.apps);
-        let owner_of = move |channel: &ChannelName, socket_id| apps.of_channel(channel)?.owner_of(socket_id);
-        let outcome =
-            engine.start(config, Arc::clone(&self.broker), (self.clock, trust), Box::new(owner_of))?;
-        Ok((Self { redis, ..self }, outcome))
+    /// The system has no thread, or the authorities of TLS are not to be read.
+    pub fn start_redis(&self, trust: &Trust, host: Box<dyn Host>) -> io::Result<Outcome> {
+        let (Some(engine), Some(config)) = (&self.redis, &self.config.redis) else { return Ok(Outcome::Up) };
+        engine.start(config, Arc::clone(&self.broker), (self.clock, trust), host)
     }
 
     /// The same with what addresses that speak TLS need. The first of them has this port.

@@ -9,6 +9,7 @@ pub mod backend;
 #[cfg(feature = "tls")]
 pub mod ca;
 pub mod event_stream;
+pub mod fleet;
 pub mod hearing;
 mod http;
 mod logged;

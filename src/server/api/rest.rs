@@ -90,6 +90,11 @@ impl Requested {
         }
     }
 
+    /// The channel that its answer tells the state of, if it does.
+    pub fn looks_into(&self) -> Option<ChannelName> {
+        self.request.endpoint().looks_into().map(|name| self.app.channel(&name))
+    }
+
     /// How long its body may be, in bytes; 0 for a GET.
     pub fn body_len_max(&self) -> u64 {
         self.request.endpoint().body_len_max(&self.app.settings())

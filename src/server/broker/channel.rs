@@ -61,6 +61,8 @@ pub struct Engagement {
     pub is_engaged: bool,
     /// Whether somebody was told that it can be joined since the engine last wanted to let go of it.
     pub is_expected: bool,
+    /// Its subscribers at other nodes.
+    pub elsewhere: u64,
     /// Whether the engine was told that the number of subscribers has changed, and has not looked at it since.
     pub is_count_told: bool,
 }
@@ -104,6 +106,11 @@ impl ChannelState {
             used_at: Millis::default(),
             listed: Listed::default(),
         }
+    }
+
+    /// The number of subscribers at all nodes, as the others were counted last.
+    pub fn subscribers_everywhere(&self) -> u64 {
+        self.subscribers_len().saturating_add(self.engagement.elsewhere)
     }
 
     /// The number of subscribers on all loops.

@@ -144,6 +144,14 @@ impl Broker {
         true
     }
 
+    /// A channel has this many subscribers at other nodes. True if that is another number than before.
+    #[must_use]
+    pub fn set_elsewhere(&self, channel: &ChannelName, subscribers: u64) -> bool {
+        let mut shard = lock(self.shard(channel.as_str()));
+        let Some(state) = shard.channels.get_mut(channel) else { return false };
+        std::mem::replace(&mut state.engagement.elsewhere, subscribers) != subscribers
+    }
+
     /// The subscribers of a channel on this node, and whether anybody reads it. The engine is told of the next change.
     pub fn audience_of(&self, channel: &ChannelName) -> (u64, bool) {
         let mut shard = lock(self.shard(channel.as_str()));

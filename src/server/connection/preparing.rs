@@ -333,6 +333,7 @@ fn sought_by(answer: &Answer) -> Vec<Sought> {
         Answer::Report(Report::Presence(channel) | Report::Channel(channel)) => {
             vec![Sought::anywhere(channel.clone())]
         }
+        Answer::Call(requested) => requested.looks_into().into_iter().map(Sought::anywhere).collect(),
         Answer::Report(Report::Metrics | Report::Readiness | Report::Channels(_))
         | Answer::Respond(_)
         | Answer::Refuse(_)
@@ -340,7 +341,6 @@ fn sought_by(answer: &Answer) -> Vec<Sought> {
         | Answer::ReadBody(_)
         | Answer::ReadBatch(_)
         | Answer::Revoke
-        | Answer::Call(_)
         | Answer::Session(..) => Vec::new(),
     }
 }

@@ -53,24 +53,31 @@ impl Caller<'_> {
         let keys: Vec<&[u8]> = std::iter::once(channel_key).chain(key.map(|(key, _)| key)).collect();
         let command = self.begin(out, &keys, "publish", 4 + records.len());
         let command = command.number(limits.count as u64).number(limits.bytes);
-        let command = command.word(if is_sharded { b"SPUBLISH" } else { b"PUBLISH" });
+        let command = command.word(send_word(is_sharded));
         let command = command.word(key.map_or("", |(_, fingerprint)| fingerprint).as_bytes());
         drop(records.iter().fold(command, |command, record| command.word(record)));
     }
 
-    /// Says that this node has a channel, by how many subscribers and up to which publication.
+    /// Says that this node has a channel, by how many subscribers and up to which publication, and which nodes are dead.
     pub fn open(
         &self,
         channel_key: &[u8],
         (node, count): (&str, u64),
         known: Option<PublicationId>,
+        (dead, is_sharded): (&str, bool),
         out: &mut BytesMut,
     ) {
         let (epoch, sequence) =
             known.map_or_else(Default::default, |id| (format!("{:x}", id.epoch), id.sequence));
-        let command = self.begin(out, &[channel_key], "open", 4).word(node.as_bytes()).number(count);
-        drop(command.word(epoch.as_bytes()).number(sequence));
+        let command = self.begin(out, &[channel_key], "open", 6).word(node.as_bytes()).number(count);
+        let command = command.word(epoch.as_bytes()).number(sequence).word(send_word(is_sharded));
+        drop(command.word(dead.as_bytes()));
     }
+}
+
+/// What a message to those that have a channel is sent by.
+fn send_word(is_sharded: bool) -> &'static [u8] {
+    if is_sharded { b"SPUBLISH" } else { b"PUBLISH" }
 }
 
 /// Subscribes to a channel.
@@ -136,10 +143,10 @@ mod tests {
     #[test]
     fn a_channel_is_opened_with_what_the_node_has_of_it() {
         let known = PublicationId { epoch: 0xabc, sequence: 7 };
-        let told = words(|out| CALLER.open(b"p:{c}", ("n", 3), Some(known), out));
-        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 3 abc 7");
-        let told = words(|out| CALLER.open(b"p:{c}", ("n", 0), None, out));
-        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 0  0");
+        let told = words(|out| CALLER.open(b"p:{c}", ("n", 3), Some(known), ("d,f", false), out));
+        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 3 abc 7 PUBLISH d,f");
+        let told = words(|out| CALLER.open(b"p:{c}", ("n", 0), None, ("", true), out));
+        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 0  0 SPUBLISH ");
     }
 
     #[test]

@@ -99,6 +99,11 @@ impl Node {
 
 /// Events.
 impl Node {
+    /// Redis is told again that a channel is in use here.
+    pub fn renew(&mut self, name: &ChannelName, now: Millis) {
+        self.take(name, Event::Renew, now);
+    }
+
     /// Something happens to a channel.
     pub fn take(&mut self, name: &ChannelName, event: Event, now: Millis) {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
@@ -107,6 +112,7 @@ impl Node {
             // It may leave now. Nobody may join from here on; if somebody has, it stays.
             if self.broker.disengage(name, now) {
                 entry.is_let_go = true;
+                self.counts.forget(name);
                 entry.channel.take(Event::Tick, now, &mut actions);
             } else {
                 entry.channel.take(Event::Wanted, now, &mut actions);
@@ -316,7 +322,7 @@ impl Node {
     /// A publication with its number. Who is left out by a name that all nodes know is looked for here.
     fn publication(&self, mut draft: Draft, id: PublicationId) -> Arc<Publication> {
         if let Excluded::Socket(socket_id) = draft.excluded {
-            let owner = (self.owner_of)(&draft.channel, socket_id);
+            let owner = self.host.owner_of(&draft.channel, socket_id);
             draft.excluded = owner.map_or(Excluded::Nobody, Excluded::Owner);
         }
         self.broker.publication(draft, id)
@@ -343,11 +349,12 @@ impl Node {
     fn send_open(&mut self, name: &ChannelName, attempt: u64, count: u64, known: Option<PublicationId>) {
         let (key, limits) = (self.keys.channel(name), self.broker.limits_of(name));
         let Some((home, is_asking)) = self.asked_at(name) else { return };
-        let others = self.topology.other_tokens(home);
+        let (others, is_sharded) = (self.topology.other_tokens(home), self.topology.is_sharded());
         let Some(up) = self.topology.master(home).and_then(|master| master.subscribe.up()) else { return };
         if is_asking {
             up.link.ask(Asked::Asking, calls::asking);
         }
+        let place = (self.nodes.dead(), is_sharded);
         let caller = Caller {
             script: &up.script,
             token: &up.token,
@@ -356,7 +363,7 @@ impl Node {
             ttl_ms: calls::ttl_ms(&limits),
         };
         let asked = Asked::Open(name.clone(), attempt);
-        up.link.ask(asked, |out| caller.open(key.as_bytes(), (&self.id, count), known, out));
+        up.link.ask(asked, |out| caller.open(key.as_bytes(), (&self.id, count), known, place, out));
         self.joins.opens += 1;
     }
 

@@ -6,9 +6,11 @@
 mod ahead;
 mod answers;
 mod calls;
+mod counts;
 mod entries;
 mod greeting;
 mod homes;
+mod host;
 mod inbox;
 mod joins;
 mod line;
@@ -38,10 +40,10 @@ use std::time::Duration;
 use mio::{Poll, Waker};
 
 use greeting::Login;
+pub use host::Host;
 use inbox::{Inbox, Order};
 use line::Terms;
 use node::Node;
-pub use node::OwnerOf;
 use place::Place;
 pub use state::{Outcome, State};
 use topology::{Topology, WAKER};
@@ -108,7 +110,7 @@ impl Redis {
         config: &config::Redis,
         broker: Arc<Broker>,
         (clock, trust): (Clock, &Trust),
-        owner_of: OwnerOf,
+        host: Box<dyn Host>,
     ) -> io::Result<Outcome> {
         let Some(poll) = lock(&self.poll).take() else { return Ok(Outcome::Away) };
         let now = clock.now();
@@ -127,11 +129,12 @@ impl Redis {
             ),
             keys: KeyNames::new(&config.prefix),
             id: format!("{:012x}", random() >> 16).into(),
-            owner_of,
+            host,
             joins: Default::default(),
             outgoing: Default::default(),
             redirects: Default::default(),
             nodes: Default::default(),
+            counts: Default::default(),
             trouble: Default::default(),
             timeout_ms: millis(config.timeout),
             poll,

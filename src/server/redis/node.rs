@@ -10,7 +10,9 @@ use std::time::Duration;
 use mio::{Events, Poll, Token};
 
 use super::answers::{read_opening, read_reading};
+use super::counts::{COUNTS, Counts};
 use super::entries::Joins;
+use super::host::Host;
 use super::inbox::{Inbox, Order};
 use super::line::{self, Line, Purpose, Terms};
 use super::link::{Asked, Heard};
@@ -22,8 +24,7 @@ use super::resp::{Command, Reply};
 use super::state::{Outcome, State};
 use super::topology::{MasterId, News, Topology};
 use super::trouble::Trouble;
-use crate::hub::{ChannelName, Owner};
-use crate::pusher::SocketId;
+use crate::hub::ChannelName;
 use crate::server::broker::Broker;
 use crate::server::broker::engine::keys::KeyNames;
 use crate::server::broker::engine::outgoing::Outgoing;
@@ -42,9 +43,6 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 /// At its end, it waits this long for answers to what was published.
 const END_MS: u64 = 2_000;
 
-/// Whose a socket identifier of Pusher is.
-pub type OwnerOf = Box<dyn Fn(&ChannelName, SocketId) -> Option<Owner> + Send>;
-
 /// The thread's state.
 pub struct Node {
     pub broker: Arc<Broker>,
@@ -55,12 +53,13 @@ pub struct Node {
     pub topology: Topology,
     pub keys: KeyNames,
     pub id: Box<str>,
-    pub owner_of: OwnerOf,
+    pub host: Box<dyn Host>,
     pub joins: Joins,
     pub outgoing: Outgoing<Ticket>,
     /// The channels whose calls were sent elsewhere, until one is answered.
     pub redirects: HashMap<ChannelName, Redirected>,
     pub nodes: Nodes,
+    pub counts: Counts,
     pub trouble: Trouble,
     pub timeout_ms: u64,
     pub poll: Poll,
@@ -148,7 +147,7 @@ impl Node {
         self.tick_channels(now);
         if self.beat_at <= now {
             self.beat_at = Millis(now.0 + BEAT_MS);
-            self.nodes.expire(now);
+            self.look_at_nodes(now);
             self.tell_nodes("");
             // One master of a cluster may be lost after another.
             self.is_away_told = false;
@@ -158,6 +157,19 @@ impl Node {
             self.tell_away(now);
         }
         self.tally.note_turn(self.outgoing.bytes(), self.joins.len(), self.nodes.len());
+    }
+
+    /// While Redis is away, no node is heard.
+    fn look_at_nodes(&mut self, now: Millis) {
+        if self.away_since.is_none() && self.nodes.expire(now) {
+            self.recount(now);
+        }
+    }
+
+    fn heard_node(&mut self, text: &[u8], now: Millis) {
+        if self.nodes.heard(text, now) {
+            self.recount(now);
+        }
     }
 
     /// Whether Redis has been away for so long that nobody is to wait for it.
@@ -236,10 +248,13 @@ impl Node {
                 let Some(Reply::Text(payload)) = parts.get(2) else { return };
                 let Some(name) = self.keys.channel_of(channel) else {
                     if channel == self.keys.nodes().as_bytes() && !payload.starts_with(self.id.as_bytes()) {
-                        self.nodes.heard(payload, now);
+                        self.heard_node(payload, now);
                     }
                     return;
                 };
+                if let Some(text) = payload.strip_prefix(COUNTS) {
+                    return self.heard_counts(name, text, now);
+                }
                 match stored::pushed(payload) {
                     Ok(record) => self.pushed(master, name, record, now),
                     Err(bad) => {
@@ -284,7 +299,14 @@ impl Node {
                 self.called(master, &channel, &reply, now);
             }
             Asked::Subscribe(channel) if !matches!(reply, Reply::Error(_)) => self.subscribed(&channel),
-            Asked::Open(channel, attempt) => self.opened(&channel, attempt, read_opening(&reply), now),
+            Asked::Open(channel, attempt) => {
+                self.opened(&channel, attempt, read_opening(&reply), now);
+                if let Reply::List(parts) = &reply
+                    && let Some(nodes) = parts.get(4).and_then(Reply::as_text)
+                {
+                    self.note_counts(&channel, nodes, now);
+                }
+            }
             Asked::Read(channel, attempt) => self.heard_read(&channel, attempt, &reply, now),
             Asked::Newest(channel) => self.heard_newest(&channel, &reply, now),
             _ => {}

@@ -14,7 +14,7 @@ use super::topology::{MasterId, place_of};
 use crate::hub::{ChannelName, Published};
 use crate::server::broker::answer::Receipt;
 use crate::server::broker::draft::Draft;
-use crate::server::broker::engine::keys::{BadKnown, Known, subscribers_elsewhere};
+use crate::server::broker::engine::keys::{BadKnown, Known};
 use crate::server::broker::engine::outgoing::{Call, Item, Settled};
 use crate::server::broker::engine::{Ticket, stored};
 use crate::server::clock::Millis;
@@ -102,7 +102,7 @@ impl Node {
         let settled = match reply {
             Reply::List(parts) => match read_numbers(parts) {
                 Some((first, last)) => {
-                    others = self.others(parts.get(3).and_then(Reply::as_text).unwrap_or_default(), now);
+                    others = self.elsewhere(parts.get(3).and_then(Reply::as_text).unwrap_or_default());
                     self.outgoing.answered(name, first, last)
                 }
                 // What it means is not known, nor what it has done.
@@ -110,7 +110,7 @@ impl Node {
             },
             Reply::Text(text) => match Known::read(text) {
                 Ok(Known { fingerprint, id, nodes }) => {
-                    others = self.others(nodes, now);
+                    others = self.elsewhere(nodes);
                     self.outgoing.known(name, fingerprint, id)
                 }
                 // Nothing was executed, and the same would be found again.
@@ -120,11 +120,6 @@ impl Node {
             Reply::Number(_) | Reply::Nil | Reply::Map(_) | Reply::Push(_) => self.outgoing.cut(name, true),
         };
         self.settle_with(settled, others);
-    }
-
-    /// The subscribers of other nodes that live, of a text of subscribers by node.
-    fn others(&self, nodes: &[u8], now: Millis) -> u64 {
-        subscribers_elsewhere(nodes, &self.id, |node| self.nodes.lives(node, now))
     }
 
     fn refused(&mut self, master: MasterId, channel: &ChannelName, error: &[u8], now: Millis) {

@@ -174,6 +174,10 @@ impl Channel {
             }
             // Of an attempt that was given up.
             Event::Opened(..) | Event::NotOpened(_) | Event::Read(..) | Event::NotRead(_) => {}
+            Event::Renew => {
+                self.renew_at = self.renew_at.min(now);
+                self.tick(now, actions);
+            }
             Event::Tick => self.tick(now, actions),
         }
     }
@@ -435,7 +439,11 @@ impl Channel {
 
     /// When Redis is told next that the channel is in use here, and by how many.
     fn report_at(&self) -> Millis {
-        let counted_at = Millis(self.said_at.0 + COUNT_MS);
+        let counted_at = match self.said {
+            // Where nobody was, the first one is told at once: that is what others ask for.
+            0 => self.said_at,
+            _ => Millis(self.said_at.0 + COUNT_MS),
+        };
         if self.count == self.said { self.renew_at } else { self.renew_at.min(counted_at) }
     }
 

@@ -60,6 +60,8 @@ pub enum Event {
     Read(u64, Reading),
     /// A read was refused.
     NotRead(u64),
+    /// Redis is to be told again that it is in use: something that a node has left there is to be swept.
+    Renew,
     /// It is [`Channel::due`](super::channel::Channel::due).
     Tick,
 }
