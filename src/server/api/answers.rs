@@ -5,7 +5,7 @@
 use crate::http::{Response, Status};
 use crate::hub::Published;
 use crate::server::broker::answer::{NotPublished, Receipt};
-use crate::server::broker::engine::waiting::Unavailable;
+use crate::server::broker::mailbox::Unavailable;
 
 /// The answer to a publication: `{"id":…,"subscribers":N}`.
 pub fn published(receipt: Receipt) -> Response {

@@ -128,6 +128,12 @@ impl ChannelState {
         !self.has_readers() && is_over && is_empty && !self.engagement.is_engaged
     }
 
+    /// Whether it is known for the engine of many nodes alone: somebody has looked into it, and found nothing.
+    pub fn is_only_engaged(&self) -> bool {
+        let is_empty = self.sequence == 0 && self.keys.is_empty() && self.has_nobody();
+        self.engagement.is_engaged && is_empty && !self.has_readers()
+    }
+
     /// When something of it expires next, or the channel itself.
     pub fn due(&self) -> u64 {
         let history = self.history.oldest_ms().map(|at_ms| at_ms.saturating_add(self.limits.age_ms));

@@ -68,6 +68,9 @@ impl Broker {
                     break;
                 }
                 let Some(state) = shard.channels.get(name) else { unreachable!("a listed channel is known") };
+                if state.is_only_engaged() {
+                    continue;
+                }
                 first.insert(name.local().to_owned(), (state.subscribers_len(), newest(state)));
                 if is_full {
                     first.pop_last();
@@ -82,7 +85,7 @@ impl Broker {
     /// The state of a channel; `None` if it is not known.
     pub fn state_of(&self, name: &str) -> Option<StateOf> {
         let shard = lock(self.shard(name));
-        let state = shard.channels.get(name)?;
+        let state = shard.channels.get(name).filter(|state| !state.is_only_engaged())?;
         Some(StateOf {
             roads: state.roads,
             first: state.history.first(),

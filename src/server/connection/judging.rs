@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
+use super::awaiting::{Parked, Pending, Wish, Wished};
 use super::consulting::note_program_faults;
 use super::context::Context;
-use super::grants::{Parked, Pending, Tenure, Wish, Wished};
+use super::grants::Tenure;
 use super::life::{Expects, Http, Life, Messages, WebSocket};
 use super::preparing::Waited;
 use super::{Connection, Next};

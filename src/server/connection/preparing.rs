@@ -3,8 +3,8 @@
 //!
 //! Which channels those are is known to the broker. What waits for the backend is in `judging`, and is parked in the same places.
 
+use super::awaiting::{Parked, Pending, Wish, Wished};
 use super::context::Context;
-use super::grants::{Parked, Pending, Wish, Wished};
 use super::life::{Expects, Life};
 use super::{Connection, Next};
 use crate::backend::Judged;
@@ -17,7 +17,8 @@ use crate::server::api::answers;
 use crate::server::api::handlers::Answer;
 use crate::server::api::many::{PollingMany, Reading, ReadingMany};
 use crate::server::api::roads;
-use crate::server::broker::engine::waiting::{JoinAnswer, JoinQuestion, Prepared, Sought, Unavailable};
+use crate::server::broker::engine::waiting::{JoinQuestion, Prepared, Sought};
+use crate::server::broker::mailbox::{JoinAnswer, Unavailable};
 use crate::server::clock::{Millis, millis};
 
 impl Context {

@@ -4,11 +4,12 @@
 
 use std::borrow::Cow;
 
+use super::aside::Rest;
 use super::auditing::NotPut;
 use super::client::Awaited;
 use super::context::Context;
 use super::joining::join;
-use super::life::{Awaits, Life, Messages, Rest, WebSocket};
+use super::life::{Awaits, Life, Messages, WebSocket};
 use super::obeying::fault_of_put;
 use super::{Connection, Next};
 use crate::commands::Fault;

@@ -44,8 +44,7 @@ use timers::Timers;
 
 use crate::server::broker::answer::PublishAnswer;
 use crate::server::broker::calls::Call;
-use crate::server::broker::engine::waiting::JoinAnswer;
-use crate::server::broker::mailbox::{Mailbox, Order, OrderKind, Verdict};
+use crate::server::broker::mailbox::{JoinAnswer, Mailbox, Order, OrderKind, Verdict};
 use crate::server::clock::Millis;
 use crate::server::connection::context::Context;
 use crate::server::connection::reading::READ_BUFFER_LEN;

@@ -4,10 +4,10 @@
 //! Redis says how far a channel is over the connection that publications come by, so that those before its answer have come.
 //! How what is missing then is read is `joins`'.
 
+use super::answers::read_epoch;
 use super::calls;
 use super::link::Asked;
 use super::node::Node;
-use super::publishing::read_epoch;
 use super::resp::Reply;
 use crate::hub::{ChannelName, PublicationId};
 use crate::server::broker::engine::signal::Event;

@@ -4,12 +4,15 @@
 //! `broker::engine`'s, which knows no socket.
 
 mod ahead;
+mod answers;
 mod calls;
+mod entries;
 mod greeting;
 mod inbox;
 mod joins;
 mod line;
 mod link;
+mod names;
 mod node;
 mod nodes;
 mod place;

@@ -9,23 +9,22 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 
+use super::answers::{read_opening, read_reading};
+use super::entries::Joins;
 use super::inbox::{Inbox, Order};
-use super::joins::Joins;
 use super::line::{self, Line, Loss, Purpose, Terms};
 use super::link::{Asked, Heard};
 use super::nodes::{BEAT_MS, BYE, Nodes};
-use super::publishing::read_epoch;
 use super::refusal::{Fate, Refusal};
 use super::resp::{Command, Reply};
 use super::state::{Outcome, State};
 use super::topology::{MasterId, News, Topology};
 use super::trouble::Trouble;
-use crate::hub::{ChannelName, Owner, PublicationId};
+use crate::hub::{ChannelName, Owner};
 use crate::pusher::SocketId;
 use crate::server::broker::Broker;
 use crate::server::broker::engine::keys::KeyNames;
 use crate::server::broker::engine::outgoing::Outgoing;
-use crate::server::broker::engine::signal::{Opening, Reading};
 use crate::server::broker::engine::{Ticket, stored};
 use crate::server::clock::{Clock, Millis};
 
@@ -456,28 +455,4 @@ impl Node {
             }
         }
     }
-}
-
-/// What an open has found, and Redis's time.
-fn read_opening(reply: &Reply) -> Option<(Opening, u64)> {
-    let Reply::List(parts) = reply else { return None };
-    let epoch = read_epoch(parts.first()?.as_text()?)?;
-    let number = |at: usize| parts.get(at).and_then(Reply::as_number);
-    let newest = PublicationId { epoch, sequence: number(1)? };
-    Some((Opening { newest, oldest: number(2)? }, number(3)?))
-}
-
-/// What a read has found.
-fn read_reading(reply: &Reply) -> Option<Reading> {
-    let Reply::List(parts) = reply else { return None };
-    let epoch = parts.first()?.as_text().and_then(read_epoch);
-    let oldest = parts.get(1)?.as_number().unwrap_or(0);
-    let stored = parts.get(2..)?.iter().map(|part| match part {
-        // A slice of the read buffer, which `stored::read` copies.
-        Reply::Text(text) => Some(text.clone()),
-        Reply::Error(_) | Reply::Number(_) | Reply::Nil | Reply::List(_) | Reply::Map(_) | Reply::Push(_) => {
-            None
-        }
-    });
-    Some(Reading { epoch, oldest, stored: stored.collect() })
 }

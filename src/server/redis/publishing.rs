@@ -4,13 +4,14 @@
 
 use std::time::Instant;
 
+use super::answers::read_numbers;
 use super::calls::{Caller, ttl_ms};
 use super::link::Asked;
 use super::node::Node;
 use super::refusal::{Fate, Reason, Refusal};
 use super::resp::{Command, Reply};
 use super::topology::MasterId;
-use crate::hub::{ChannelName, PublicationId, Published};
+use crate::hub::{ChannelName, Published};
 use crate::server::broker::answer::Receipt;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::keys::{BadKnown, Known, subscribers_elsewhere};
@@ -102,7 +103,8 @@ impl Node {
                     others = self.others(nodes, now);
                     self.outgoing.known(name, fingerprint, id)
                 }
-                Err(BadKnown) => self.outgoing.cut(name, true),
+                // Nothing was executed, and the same would be found again.
+                Err(BadKnown) => self.outgoing.refused(name),
             },
             Reply::Error(error) => return self.refused(master, channel, error, now),
             Reply::Number(_) | Reply::Nil | Reply::Map(_) | Reply::Push(_) => self.outgoing.cut(name, true),
@@ -205,15 +207,4 @@ impl Node {
             self.broker.settle(ticket, outcome);
         }
     }
-}
-
-/// The first identifier and the last sequence.
-fn read_numbers(parts: &[Reply]) -> Option<(PublicationId, u64)> {
-    let epoch = read_epoch(parts.first()?.as_text()?)?;
-    Some((PublicationId { epoch, sequence: parts.get(1)?.as_number()? }, parts.get(2)?.as_number()?))
-}
-
-/// An epoch, as Redis has it.
-pub fn read_epoch(text: &[u8]) -> Option<u64> {
-    u64::from_str_radix(str::from_utf8(text).ok()?, 16).ok()
 }

@@ -2,12 +2,12 @@
 //!
 //! What waits is known to the connection; which channels are ready, to the broker.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::hub::{ChannelName, Position, PublicationId};
-use crate::server::broker::mailbox::Mailbox;
+pub use crate::server::broker::mailbox::Unavailable;
+use crate::server::broker::mailbox::{JoinAnswer, Mailbox};
 
 /// A question of a connection: whether channels can be joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,27 +28,6 @@ pub enum Prepared {
     Ready,
     /// The mailbox of the loop gets a [`JoinAnswer`] when they can, or when one of them cannot.
     Awaited,
-}
-
-/// A channel cannot be joined: the engine of many nodes cannot be reached, or does not answer in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unavailable;
-
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("The channel cannot be reached at this time; try again in a second.")
-    }
-}
-
-/// The answer to a question, for the loop of its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JoinAnswer {
-    /// The connection's key as a number. The connection may have been closed meanwhile.
-    pub connection: u64,
-    /// Which question this answers. The connection may wait for another one by now, or for none.
-    pub question: u64,
-    /// Whether all channels were ready, or one of them was refused. Look again: that may have changed.
-    pub outcome: Result<(), Unavailable>,
 }
 
 /// A channel that is to be joined.
