@@ -68,7 +68,10 @@ fn a_redis_that_stops_for_longer_is_away_and_what_was_sent_to_it_is_unknown() {
     let asked_at = Instant::now();
     let unknown = post(scene.nodes[0].address, "alone", "", "one");
     assert_eq!(unknown.status, 504, "{unknown:?}");
-    assert_eq!(unknown.body.trim_end(), "This may be published or not; try again with the same Idempotency-Key.");
+    assert_eq!(
+        unknown.body.trim_end(),
+        "This may be published or not; try again with the same Idempotency-Key."
+    );
     assert!(asked_at.elapsed() < TIMEOUT * 3);
     hears_pause_and_resumption(&scene, || {
         let refused = post(scene.nodes[0].address, "alone", "", "two");
@@ -76,7 +79,11 @@ fn a_redis_that_stops_for_longer_is_away_and_what_was_sent_to_it_is_unknown() {
         assert!(refused.head.contains("\r\nRetry-After: 1\r\n"), "{refused:?}");
         assert_eq!(refused.body.trim_end(), "This is not published; try again in a second.");
         let unready = request(scene.nodes[0].address, "GET", "/channels/new?wait=0", "", b"");
-        assert_eq!((unready.status, unready.head.contains("\r\nRetry-After: 1\r\n")), (503, true), "{unready:?}");
+        assert_eq!(
+            (unready.status, unready.head.contains("\r\nRetry-After: 1\r\n")),
+            (503, true),
+            "{unready:?}"
+        );
         redis.signal("CONT");
     });
     let (told, _) = scene.end();
@@ -93,7 +100,11 @@ fn who_publishes_by_a_websocket_is_told_the_same_by_its_close() {
     redis.signal("STOP");
     clients[0].send(Message::text(r#"{"data":"second"}"#)).unwrap();
     let close = close_frame(&mut clients[0]).unwrap();
-    assert_eq!((close.code, close.reason.contains("may be published")), (CloseCode::Again, true), "{close:?}");
+    assert_eq!(
+        (close.code, close.reason.contains("may be published")),
+        (CloseCode::Again, true),
+        "{close:?}"
+    );
     redis.kill();
     wait_for_readiness(node.address, 503);
     clients[1].send(Message::text(r#"{"data":"third"}"#)).unwrap();
@@ -186,4 +197,27 @@ fn a_subscriber_connection_that_leads_to_another_master_opens_nothing_there() {
     scene.more(50);
     let (told, _) = scene.end();
     assert_whole(&told);
+}
+
+#[test]
+fn who_sends_several_publications_by_a_websocket_gets_the_answer_to_the_one_it_asked_about() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let node = start(by_redis(redis.port));
+    let mut client = envelopes(node.address, "c");
+    for number in 0..50 {
+        client.write(Message::text(format!("{{\"data\":\"a{number}\"}}"))).unwrap();
+        client.write(Message::text(format!("{{\"data\":\"b{number}\",\"ref\":{number}}}"))).unwrap();
+        client.flush().unwrap();
+        let mut ids = Vec::new();
+        while ids.len() < 2 {
+            let value: serde_json::Value = serde_json::from_str(&text(&mut client)).unwrap();
+            if value["event"] == "fanfare:published" {
+                assert_eq!(value["ref"], number);
+                ids.push(value["data"]["id"].clone());
+            } else if value["data"] == format!("b{number}") {
+                ids.push(value["id"].clone());
+            }
+        }
+        assert_eq!(ids[0], ids[1], "of b{number}");
+    }
 }

@@ -9,8 +9,8 @@ mod support;
 
 use support::metrics::Scraper;
 use support::nodes::*;
-use support::scene::*;
 use support::redis::{Memory, Redis};
+use support::scene::*;
 use support::witness::*;
 use support::*;
 
