@@ -22,6 +22,7 @@ pub mod pusher;
 pub mod pusher_http;
 pub mod receiver;
 pub mod redis;
+pub mod scene;
 mod server;
 mod socket;
 pub mod steady;

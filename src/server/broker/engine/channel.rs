@@ -52,6 +52,8 @@ pub struct Channel {
     renew_at: Millis,
     /// Since when nobody wants it.
     unwanted_at: Option<Millis>,
+    /// Whether somebody may be about to join it though nobody wants it.
+    is_expected: bool,
     /// When what was refused is asked again, and how often it was refused.
     retry_at: Option<Millis>,
     refusals: u32,
@@ -95,6 +97,7 @@ impl Channel {
             said_at: now,
             renew_at: now,
             unwanted_at: None,
+            is_expected: false,
             retry_at: None,
             refusals: 0,
         };
@@ -158,6 +161,7 @@ impl Channel {
             Event::Unwanted => {
                 self.unwanted_at.get_or_insert(now);
             }
+            Event::Expected => (self.unwanted_at, self.is_expected) = (Some(now), true),
             Event::Counted(count) => self.count = count,
             Event::Connected => self.connected(now, actions),
             Event::Disconnected => self.disconnected(now, actions),
@@ -183,7 +187,7 @@ impl Channel {
     }
 
     fn wanted(&mut self, now: Millis, actions: &mut Vec<Action>) {
-        self.unwanted_at = None;
+        (self.unwanted_at, self.is_expected) = (None, false);
         match self.state {
             State::Leaving => self.subscribe(now, actions),
             State::Joining | State::Live | State::Filling(_) | State::Stale => {}
@@ -450,7 +454,7 @@ impl Channel {
     fn quiet_at(&self) -> Option<Millis> {
         let has_past = self.position.is_some_and(|position| position.sequence > 0);
         let unwanted_at = self.unwanted_at.filter(|_| !matches!(self.state, State::Leaving))?;
-        Some(Millis(unwanted_at.0 + if has_past { QUIET_MS } else { 0 }))
+        Some(Millis(unwanted_at.0 + if has_past || self.is_expected { QUIET_MS } else { 0 }))
     }
 
     /// Whether Redis cannot be told yet that the subscribers have gone.
