@@ -86,6 +86,11 @@ pub fn subscribe(channel_key: &[u8], is_sharded: bool, out: &mut BytesMut) {
     drop(Command::new(out, 2).word(name).word(channel_key));
 }
 
+/// The next command is for a slot that is on its way to this master.
+pub fn asking(out: &mut BytesMut) {
+    drop(Command::new(out, 1).word(b"ASKING"));
+}
+
 /// Ends that.
 pub fn unsubscribe(channel_key: &[u8], is_sharded: bool, out: &mut BytesMut) {
     let name: &[u8] = if is_sharded { b"SUNSUBSCRIBE" } else { b"UNSUBSCRIBE" };

@@ -35,6 +35,8 @@ pub struct Joins {
     pub to_connect: VecDeque<ChannelName>,
     /// Those that are to be told that Redis is away.
     pub to_pause: VecDeque<ChannelName>,
+    /// When those that are at no master are looked at again.
+    pub connect_at: Option<Millis>,
     /// Reads that wait for others.
     pub to_read: VecDeque<(ChannelName, u64, u64, u64)>,
     pub opens: usize,
@@ -49,6 +51,12 @@ pub struct Entry {
     pub channel: Channel,
     /// Where it is subscribed, or is being.
     pub home: Option<MasterId>,
+    /// Where it is opened and read, if its slot is on its way there.
+    pub asking: Option<MasterId>,
+    /// How often its subscription was refused since it last was not.
+    pub refusals: u8,
+    /// Since when it is at no master, if it is.
+    pub lost_at: Millis,
     /// Who waits until it is ready, and until when; the first the longest.
     pub waiters: VecDeque<(Millis, JoinWaiter)>,
     /// Who waits until it has what Redis has, though it is ready.
@@ -65,7 +73,7 @@ pub struct Entry {
 impl Joins {
     /// When something is due for a channel.
     pub fn due(&self) -> Option<Millis> {
-        self.due.first().map(|&(at, _)| Millis(at))
+        self.due.first().map(|&(at, _)| Millis(at)).into_iter().chain(self.connect_at).min()
     }
 
     /// Whether another turn has something to do at once.

@@ -14,9 +14,11 @@ use super::counts::{COUNTS, Counts};
 use super::entries::Joins;
 use super::host::Host;
 use super::inbox::{Inbox, Order};
-use super::line::{self, Line, Loss, Purpose, Terms};
+use super::line::{self, Line, Purpose, Terms};
 use super::link::{Asked, Heard};
+use super::loss::Loss;
 use super::nodes::{BEAT_MS, BYE, Nodes};
+use super::publishing::Redirected;
 use super::refusal::{Fate, Refusal};
 use super::resp::{Command, Reply};
 use super::state::{Outcome, State};
@@ -54,8 +56,8 @@ pub struct Node {
     pub host: Box<dyn Host>,
     pub joins: Joins,
     pub outgoing: Outgoing<Ticket>,
-    /// Where the next call of a channel goes, whose slot is on its way to another master.
-    pub redirects: HashMap<ChannelName, MasterId>,
+    /// The channels whose calls were sent elsewhere, until one is answered.
+    pub redirects: HashMap<ChannelName, Redirected>,
     pub nodes: Nodes,
     pub counts: Counts,
     pub trouble: Trouble,
@@ -147,10 +149,12 @@ impl Node {
             self.beat_at = Millis(now.0 + BEAT_MS);
             self.look_at_nodes(now);
             self.tell_nodes("");
+            // One master of a cluster may be lost after another.
+            self.is_away_told = false;
         }
         if self.is_away(now) && !self.is_away_told {
             self.is_away_told = true;
-            self.tell_away();
+            self.tell_away(now);
         }
         self.tally.note_turn(self.outgoing.bytes(), self.joins.len(), self.nodes.len());
     }
@@ -278,6 +282,7 @@ impl Node {
         {
             let refusal = self.refusal(master, error);
             self.note_refused(master, &asked, &refusal, now);
+            self.redirect(master, &asked, &refusal.reason, now);
         }
         match asked {
             Asked::Info => {
@@ -293,6 +298,7 @@ impl Node {
                 }
                 self.called(master, &channel, &reply, now);
             }
+            Asked::Subscribe(channel) if !matches!(reply, Reply::Error(_)) => self.subscribed(&channel),
             Asked::Open(channel, attempt) => {
                 self.opened(&channel, attempt, read_opening(&reply), now);
                 if let Reply::List(parts) = &reply
@@ -364,9 +370,13 @@ impl Node {
                 News::Up(id, purpose) => self.line_up(id, purpose, now),
                 News::Lost(id, purpose, asked, loss) => self.line_lost(id, purpose, asked, &loss, now),
                 News::Moved => self.rehome(now),
-                News::Unknown(place, loss) => {
+                News::Unknown(place, loss, is_last) => {
                     self.trouble.note_lost(&place, &loss, now);
-                    self.tally.note_first(Outcome::of(&place, &loss));
+                    match Outcome::of(&place, &loss) {
+                        // Another seed may be there.
+                        Outcome::Away if !is_last => {}
+                        outcome => self.tally.note_first(outcome),
+                    }
                 }
             }
             self.note_whether_up(now);
@@ -423,17 +433,16 @@ impl Node {
     }
 
     fn note_whether_up(&mut self, now: Millis) {
-        match (self.topology.is_up(), self.away_since) {
+        let is_up = self.topology.is_up();
+        self.tally.note_reach(is_up, self.topology.is_reachable(), now);
+        match (is_up, self.away_since) {
             (true, Some(_)) => {
                 self.away_since = None;
                 self.is_away_told = false;
                 self.nodes.excuse(now);
                 self.note_up();
             }
-            (false, None) => {
-                self.away_since = Some(now);
-                self.tally.note_away(now);
-            }
+            (false, None) => self.away_since = Some(now),
             (true, None) | (false, Some(_)) => {}
         }
     }
@@ -443,7 +452,7 @@ impl Node {
     fn note_up(&mut self) {
         let places: Vec<_> = self.topology.masters().map(|(_, master)| master.place().to_string()).collect();
         self.trouble.note_up(&places.join(", "));
-        self.tally.note_up();
+        self.tally.note_first(Outcome::Up);
     }
 
     fn note_refused(&mut self, master: MasterId, asked: &Asked, refusal: &Refusal, now: Millis) {
