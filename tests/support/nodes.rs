@@ -93,7 +93,8 @@ impl Publisher {
         let answered = Arc::new(Mutex::new(0));
         let count = Arc::clone(&answered);
         let thread = thread::spawn(move || {
-            let mut run = Run { nodes, channel, keys, node: 0, stream: None, published: Published::default() };
+            let mut run =
+                Run { nodes, channel, keys, node: 0, stream: None, published: Published::default() };
             for number in 0.. {
                 run.publish(&format!("{name}-{number}"));
                 *count.lock().unwrap() = run.published.ids.len();

@@ -46,7 +46,8 @@ impl Proxy {
             cut_after: None,
             is_closed: false,
         };
-        let shared = Arc::new(Shared { rules: Mutex::new(rules), changed: Condvar::new(), streams: Mutex::default() });
+        let shared =
+            Arc::new(Shared { rules: Mutex::new(rules), changed: Condvar::new(), streams: Mutex::default() });
         let address = listener.local_addr().unwrap();
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {

@@ -145,7 +145,9 @@ impl Witness {
 
     /// All that it has heard, once it has heard the end.
     pub fn end(self) -> Vec<Told> {
-        self.hears("the end", |told| told.iter().any(|told| matches!(told, Told::Publication(_, text) if text == END)));
+        self.hears("the end", |told| {
+            told.iter().any(|told| matches!(told, Told::Publication(_, text) if text == END))
+        });
         self.thread.join().unwrap();
         let told = self.log.told.lock().unwrap();
         told.clone()
@@ -212,10 +214,9 @@ fn read_envelope(text: &str) -> Option<Told> {
         Some("fanfare:paused") => Some(Told::Paused),
         Some("fanfare:resumed") => Some(Told::Resumed),
         Some("fanfare:alive") => None,
-        _ => Some(Told::Publication(
-            Id::of(value["id"].as_str().unwrap()),
-            data.as_str().unwrap().to_owned(),
-        )),
+        _ => {
+            Some(Told::Publication(Id::of(value["id"].as_str().unwrap()), data.as_str().unwrap().to_owned()))
+        }
     }
 }
 
@@ -272,19 +273,32 @@ impl Oracle {
             let context = || format!("{:?}", &told[at.saturating_sub(4)..=at]);
             match one {
                 Told::Subscribed(id) => {
-                    assert!(position.is_none_or(|position| position == *id), "it goes on where it was: {}", context());
+                    assert!(
+                        position.is_none_or(|position| position == *id),
+                        "it goes on where it was: {}",
+                        context()
+                    );
                     position = Some(id.clone());
                 }
                 Told::Publication(id, text) => {
                     let before = position.expect("it was told where it begins");
-                    assert_eq!((&before.epoch, before.sequence + 1), (&id.epoch, id.sequence), "no hole: {}", context());
+                    assert_eq!(
+                        (&before.epoch, before.sequence + 1),
+                        (&id.epoch, id.sequence),
+                        "no hole: {}",
+                        context()
+                    );
                     self.note(id, text);
                     position = Some(id.clone());
                 }
                 Told::Gap(Some(missed), id) => {
                     let before = position.expect("it was told where it begins");
                     let is_covered = before.epoch == id.epoch && before.sequence + missed >= id.sequence;
-                    assert!(is_covered && before.sequence < id.sequence, "a gap covers its hole: {}", context());
+                    assert!(
+                        is_covered && before.sequence < id.sequence,
+                        "a gap covers its hole: {}",
+                        context()
+                    );
                     position = Some(id.clone());
                 }
                 Told::Gap(None, id) => position = Some(id.clone()),
@@ -311,7 +325,12 @@ impl Oracle {
 }
 
 /// Ends witnesses by a publication at this node, and judges all. Returns what each was told.
-pub fn judge_all(node: SocketAddr, channel: &str, witnesses: Vec<Witness>, published: &[Published]) -> Vec<Vec<Told>> {
+pub fn judge_all(
+    node: SocketAddr,
+    channel: &str,
+    witnesses: Vec<Witness>,
+    published: &[Published],
+) -> Vec<Vec<Told>> {
     let deadline = Instant::now() + PATIENCE;
     while super::nodes::post(node, channel, "", END).status != 200 {
         assert!(Instant::now() < deadline, "the end cannot be published");

@@ -10,6 +10,7 @@ use crate::hub::ChannelName;
 use crate::server::broker::Broker;
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::engine::Engine;
+use crate::server::broker::engine::tidings::Tiding;
 use crate::server::broker::engine::waiting::{JoinQuestion, JoinWaiter, Prepared};
 use crate::server::broker::shard::Shard;
 use crate::server::clock::Millis;
@@ -52,6 +53,14 @@ impl Broker {
         let Some(state) = shard.channels.get_mut(channel) else { return false };
         state.engagement.is_expected = true;
         state.engagement.is_engaged
+    }
+
+    /// Has all other nodes do this too, if there are any: at once, or when the engine is there again.
+    pub fn tell_nodes(&self, tiding: Tiding) {
+        match &self.engine {
+            Engine::Local => {}
+            Engine::Remote(sequencer) => sequencer.tell(tiding),
+        }
     }
 
     /// How long a new subscriber is held whose channel is not ready; `None` where all are at any time.

@@ -21,6 +21,7 @@ mod sentinel;
 pub mod slots;
 mod socket;
 mod state;
+mod telling;
 #[cfg(feature = "tls")]
 mod tls;
 mod topology;
@@ -129,6 +130,7 @@ impl Redis {
             redirects: Default::default(),
             nodes: Default::default(),
             counts: Default::default(),
+            telling: Default::default(),
             trouble: Default::default(),
             timeout_ms: millis(config.timeout),
             poll,
