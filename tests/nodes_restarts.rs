@@ -7,71 +7,12 @@
 
 mod support;
 
-use std::time::Duration;
-
 use support::metrics::Scraper;
 use support::nodes::*;
 use support::redis::{Memory, Redis};
+use support::scene::*;
 use support::witness::*;
 use support::*;
-
-/// Two nodes with a witness each by both transports, and a publisher at each that repeats what it does not know by its key.
-struct Scene {
-    nodes: Vec<Running>,
-    witnesses: Vec<Witness>,
-    publishers: Vec<Publisher>,
-}
-
-impl Scene {
-    fn begin(port: u16, keys: Keys) -> Self {
-        Self::of(nodes(port, 2), keys)
-    }
-
-    fn of(nodes: Vec<Running>, keys: Keys) -> Self {
-        let mut witnesses = Vec::new();
-        for node in &nodes {
-            for by in [By::WebSocket, By::EventStream] {
-                witnesses.push(Witness::start(&[node.address], "c", by, usize::MAX));
-            }
-        }
-        let pace = Duration::from_millis(2);
-        let publisher = |(number, node): (usize, &Running)| {
-            Publisher::start(&[node.address], "c", &format!("p{number}"), keys, pace)
-        };
-        let publishers: Vec<_> = nodes.iter().enumerate().map(publisher).collect();
-        let scene = Self { nodes, witnesses, publishers };
-        scene.more(20);
-        scene
-    }
-
-    /// Waits until both publishers have published this many more.
-    fn more(&self, count: usize) {
-        self.publishers.iter().for_each(|publisher| publisher.more(count));
-    }
-
-    /// Ends all. What each witness was told, and what became of what was published.
-    fn end(self) -> (Vec<Vec<Told>>, Vec<Published>) {
-        self.more(20);
-        let published: Vec<_> = self.publishers.into_iter().map(Publisher::end).collect();
-        let told = judge_all(self.nodes[0].address, "c", self.witnesses, &published);
-        (told, published)
-    }
-}
-
-fn gaps(told: &[Told]) -> Vec<Option<u64>> {
-    told.iter()
-        .filter_map(|told| if let Told::Gap(missed, _) = told { Some(*missed) } else { None })
-        .collect()
-}
-
-fn epochs(told: &[Told]) -> usize {
-    let mut epochs: Vec<_> = told
-        .iter()
-        .filter_map(|told| if let Told::Publication(id, _) = told { Some(&id.epoch) } else { None })
-        .collect();
-    epochs.dedup();
-    epochs.len()
-}
 
 /// Kills Redis under load, waits until nodes and subscribers know, and lets it come back.
 fn kill_and_come_back(redis: &mut Redis, scene: &Scene, memory: Memory) {

@@ -25,6 +25,7 @@ pub mod receiver;
 pub mod redis;
 pub mod redis_cluster;
 pub mod redis_sentinel;
+pub mod scene;
 mod server;
 mod socket;
 pub mod steady;

@@ -10,6 +10,7 @@ use crate::hub::{ChannelName, PublicationId};
 use crate::server::broker::Broker;
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::engine::Engine;
+use crate::server::broker::engine::tidings::Tiding;
 use crate::server::broker::engine::waiting::{JoinQuestion, JoinWaiter, Prepared, Sought};
 use crate::server::broker::shard::Shard;
 use crate::server::clock::Millis;
@@ -89,6 +90,14 @@ impl Broker {
             _ if !state.engagement.is_engaged => Readiness::Unready,
             Some(after) if after.epoch != state.epoch || after.sequence > state.sequence => Readiness::Behind,
             Some(_) | None => Readiness::Ready,
+        }
+    }
+
+    /// Has all other nodes do this too, if there are any: at once, or when the engine is there again.
+    pub fn tell_nodes(&self, tiding: Tiding) {
+        match &self.engine {
+            Engine::Local => {}
+            Engine::Remote(sequencer) => sequencer.tell(tiding),
         }
     }
 

@@ -115,11 +115,9 @@ impl Node {
                 self.counts.forget(name);
                 entry.channel.take(Event::Tick, now, &mut actions);
             } else {
-                entry.channel.take(Event::Wanted, now, &mut actions);
                 let (_, has_readers) = self.broker.audience_of(name);
-                if !has_readers {
-                    entry.channel.take(Event::Unwanted, now, &mut actions);
-                }
+                let event = if has_readers { Event::Wanted } else { Event::Expected };
+                entry.channel.take(event, now, &mut actions);
             }
         }
         let held_before = entry.channel.held_len();

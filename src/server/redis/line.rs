@@ -146,6 +146,13 @@ impl Line {
         &self.place
     }
 
+    /// Another connection to its place has come up: it is dialled at once, if it waits for that.
+    pub fn hurry(&mut self, now: Millis) {
+        if let Stage::Waiting(at) = &mut self.stage {
+            *at = now.min(*at);
+        }
+    }
+
     /// The connection, if it is in use.
     pub fn up(&mut self) -> Option<&mut Up> {
         match &mut self.stage {

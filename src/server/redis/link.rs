@@ -14,6 +14,7 @@ use super::distrust;
 use super::resp::{Bounds, Command, Decoder, Malformed, Reply};
 use super::socket::{Progress, Socket};
 use crate::hub::ChannelName;
+use crate::server::broker::engine::tidings::Tiding;
 use crate::server::outbound::Words;
 
 /// What is read of a connection in a turn at most: others have their turn too.
@@ -53,6 +54,14 @@ pub enum Asked {
     SubscribeNodes,
     /// PUBLISH to the other nodes.
     TellNodes,
+    /// PUBLISH of a tiding to the other nodes.
+    Tell(Tiding),
+    /// ZADD of a tiding that is kept.
+    Keep(Tiding),
+    /// What bounds those that are kept.
+    Forget,
+    /// ZRANGE: what is kept.
+    Kept,
     /// ECHO of a number: that the UNSUBSCRIBE ahead of it is done.
     Echo(u64),
     /// The map of a cluster.

@@ -28,6 +28,7 @@ mod sentinel;
 pub mod slots;
 mod socket;
 mod state;
+mod telling;
 #[cfg(feature = "tls")]
 mod tls;
 mod topology;
@@ -136,6 +137,7 @@ impl Redis {
             redirects: Default::default(),
             nodes: Default::default(),
             counts: Default::default(),
+            telling: Default::default(),
             trouble: Default::default(),
             timeout_ms: millis(config.timeout),
             poll,

@@ -41,8 +41,9 @@ impl Node {
     pub fn publish(&mut self, draft: &Draft, ticket: Ticket, now: Millis) {
         let record = stored::record(draft, &self.id);
         let key = ticket.keyed();
-        // Who comes when all are told that it is away is told so too.
-        let deadline = if self.is_away(now) { now } else { Millis(now.0 + self.timeout_ms) };
+        // Who comes when all others were told that Redis is away is told so too.
+        let is_away = self.is_away(now) && !self.topology.masters().any(|(_, master)| master.publish.is_up());
+        let deadline = if is_away { now } else { Millis(now.0 + self.timeout_ms) };
         self.outgoing.add(draft.channel.clone(), Item { record, key, ticket, deadline });
     }
 

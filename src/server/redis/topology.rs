@@ -297,7 +297,12 @@ impl Topology {
         now: Millis,
     ) {
         match (whose, change) {
-            (Some((id, purpose)), Change::Up) => news.push(News::Up(id, purpose)),
+            (Some((id, purpose)), Change::Up) => {
+                if let Some(Master { publish, subscribe }) = self.master(id) {
+                    [publish, subscribe].into_iter().for_each(|line| line.hurry(now));
+                }
+                news.push(News::Up(id, purpose));
+            }
             (Some((id, purpose)), Change::Lost(asked, loss)) => {
                 news.push(News::Lost(id, purpose, asked, loss));
                 self.scout(now);

@@ -20,6 +20,9 @@ pub const READ_MAX: u64 = 64;
 /// A channel that nobody wants stays subscribed this long: a client between two long polls, or one that reconnects, finds it.
 pub const QUIET_MS: u64 = 60_000;
 
+/// One without publications is left sooner, once whoever was told that it can be joined has joined it.
+pub const EMPTY_QUIET_MS: u64 = 1_000;
+
 /// The number of subscribers is told this long after it was last told, so it is at most about 2 s old at other nodes.
 pub const COUNT_MS: u64 = 2_000;
 
@@ -52,6 +55,8 @@ pub struct Channel {
     renew_at: Millis,
     /// Since when nobody wants it.
     unwanted_at: Option<Millis>,
+    /// Whether somebody may be about to join it though nobody wants it.
+    is_expected: bool,
     /// When what was refused is asked again, and how often it was refused.
     retry_at: Option<Millis>,
     refusals: u32,
@@ -95,6 +100,7 @@ impl Channel {
             said_at: now,
             renew_at: now,
             unwanted_at: None,
+            is_expected: false,
             retry_at: None,
             refusals: 0,
         };
@@ -158,6 +164,7 @@ impl Channel {
             Event::Unwanted => {
                 self.unwanted_at.get_or_insert(now);
             }
+            Event::Expected => (self.unwanted_at, self.is_expected) = (Some(now), true),
             Event::Counted(count) => self.count = count,
             Event::Connected => self.connected(now, actions),
             Event::Disconnected => self.disconnected(now, actions),
@@ -183,7 +190,7 @@ impl Channel {
     }
 
     fn wanted(&mut self, now: Millis, actions: &mut Vec<Action>) {
-        self.unwanted_at = None;
+        (self.unwanted_at, self.is_expected) = (None, false);
         match self.state {
             State::Leaving => self.subscribe(now, actions),
             State::Joining | State::Live | State::Filling(_) | State::Stale => {}
@@ -450,7 +457,12 @@ impl Channel {
     fn quiet_at(&self) -> Option<Millis> {
         let has_past = self.position.is_some_and(|position| position.sequence > 0);
         let unwanted_at = self.unwanted_at.filter(|_| !matches!(self.state, State::Leaving))?;
-        Some(Millis(unwanted_at.0 + if has_past { QUIET_MS } else { 0 }))
+        let quiet_ms = match (has_past || self.is_expected, self.is_ready) {
+            (true, _) => QUIET_MS,
+            (false, true) => EMPTY_QUIET_MS,
+            (false, false) => 0,
+        };
+        Some(Millis(unwanted_at.0 + quiet_ms))
     }
 
     /// Whether Redis cannot be told yet that the subscribers have gone.
