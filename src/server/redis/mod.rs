@@ -7,6 +7,7 @@ mod ahead;
 mod answers;
 mod calls;
 mod counts;
+mod distrust;
 mod entries;
 mod greeting;
 mod homes;
