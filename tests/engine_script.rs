@@ -48,8 +48,8 @@ struct Publish<'a> {
 /// Epoch, first and last sequence, subscribers by node.
 type Answer = (String, u64, u64, String);
 
-/// Epoch, newest and oldest sequence, time, subscribers by node.
-type Opened = (String, u64, u64, i64, String);
+/// Epoch, newest and oldest sequence, time, subscribers by node, and how many they were before.
+type Opened = (String, u64, u64, i64, String, u64);
 
 fn publish<'a>(records: &[&'a str]) -> Publish<'a> {
     Publish {
@@ -324,7 +324,7 @@ fn the_expiry_is_set_again_by_a_publication_once_a_quarter_of_it_is_over_and_by_
 #[test]
 fn a_node_that_opens_a_channel_learns_where_it_is_and_what_time_redis_has() {
     let Some(mut world) = World::new(&[]) else { return };
-    let (epoch, newest, oldest, time, _) = world.open(TOKEN, "a00000000009", "n1", "0", ("", 0));
+    let (epoch, newest, oldest, time, ..) = world.open(TOKEN, "a00000000009", "n1", "0", ("", 0));
     assert_eq!((epoch.as_str(), newest, oldest), ("a00000000009", 0, 1));
     let (seconds, _): (i64, i64) = world.ask("TIME");
     assert!((time / 1000).abs_diff(seconds) <= PATIENCE.as_secs());
@@ -396,6 +396,32 @@ fn a_redis_that_does_not_know_the_script_says_so_and_has_changed_nothing() {
     world.ask::<String>("SCRIPT FLUSH");
     assert_eq!(code(world.try_publish::<Answer>(&publish(&["x"])).unwrap_err()), "NOSCRIPT");
     assert_eq!(world.all().len(), 0);
+}
+
+#[test]
+fn the_nodes_of_a_channel_are_told_of_other_numbers_of_subscribers_and_of_no_others() {
+    let Some(mut world) = World::new(&[]) else { return };
+    let mut listener = world.redis.connect();
+    listener.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut heard = listener.as_pubsub();
+    heard.subscribe("{c}").unwrap();
+    let ttl = TTL_MS.to_string();
+    let mut open = |node, count, dead| {
+        let words =
+            ["open", TOKEN, "", "a00000000001", &ttl, node, count, "a00000000001", "0", "PUBLISH", dead];
+        world.call::<Opened>(&["{c}"], &words).unwrap()
+    };
+    // Nobody yet, two, as before, a second node, a dead one that a third finds.
+    let befores = [("n1", "0", ""), ("n1", "2", ""), ("n1", "2", ""), ("n2", "1", ""), ("n3", "0", "n0,n1")];
+    let befores = befores.map(|(node, count, dead)| open(node, count, dead).5);
+    assert_eq!(befores, [0, 0, 2, 2, 3]);
+    assert_eq!(open("n2", "0", "n0,n1").5, 1);
+    let mut next = || {
+        let told: String = heard.get_message().unwrap().get_payload().unwrap();
+        let nodes = told.strip_prefix("n ").unwrap().split_terminator(';');
+        nodes.map(|node| node.rsplit_once(':').unwrap().0.to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!([next(), next(), next(), next()], ["n1:2", "n1:2 n2:1", "n2:1", ""]);
 }
 
 /// A cluster of one master that has all slots.

@@ -98,10 +98,11 @@ impl Handle {
         self.shared.config.check_judge(is_program_asked)
     }
 
-    /// How many subscribers a channel has now, on all loops.
+    /// How many subscribers a channel has now, on all loops; with [`Config::redis`] those of other nodes too, as they were up to
+    /// two seconds ago, if this node has the channel: after a subscriber of its own, or somebody who asked for its state.
     #[must_use]
     pub fn subscribers(&self, channel: &ChannelName) -> u64 {
-        self.shared.broker.subscribers_len(channel.as_str()).unwrap_or(0)
+        self.shared.broker.subscribers_everywhere(channel.as_str())
     }
 
     /// Replaces the configured apps, as if the server had been started with these. Connections of an app that is no longer

@@ -164,7 +164,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>, &'static [&'static str], u16)> {
         ("an event stream of two", get("/channels?channel=a&channel=b", stream), both, 200),
         ("what is kept of two", get("/channels?channel=a&channel=b&wait=0", ""), both, 200),
         ("who is there", get("/channels/a/presence", ""), &["a"], 200),
-        ("its state", get("/channels/a/state", ""), &["a"], 200),
+        ("its state, which is none", get("/channels/a/state", ""), &["a"], 404),
     ]
 }
 

@@ -19,6 +19,7 @@ mod handle;
 pub(crate) mod handlers;
 mod handshakes;
 mod hook;
+mod hosting;
 #[cfg(test)]
 mod joins_tests;
 mod jwks;

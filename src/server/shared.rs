@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::hub::ChannelName;
 use crate::pusher::App;
 use crate::server::access::{Access, Asker, Guard, KeyChanges, Refusal, Whom};
 use crate::server::api::handlers::Handlers;
 use crate::server::apps::{Apps, Reloaded};
 use crate::server::audit::Audit;
 use crate::server::broker::Broker;
+use crate::server::broker::engine::tidings::Tiding;
 use crate::server::broker::mailbox::{FIRST_LOOP, Opening};
 use crate::server::budget::Budget;
 use crate::server::clock::{self, Clock, Millis};
@@ -29,7 +29,7 @@ use crate::server::metrics::refusals::{Reason, Refusals};
 use crate::server::metrics::snapshot::{Meters, Snapshot};
 use crate::server::outbound::Trust;
 use crate::server::placement::Placement;
-use crate::server::redis::{Outcome, Redis};
+use crate::server::redis::{Host, Outcome, Redis};
 use crate::server::sessions::Sessions;
 use crate::server::stopping::{Stop, Stopping};
 use crate::server::tls::{Session, Tls};
@@ -110,19 +110,18 @@ impl Shared {
         Self { audit, ..self }
     }
 
-    /// The same with the engine that the broker was made with, whose thread starts now.
+    /// The same with the engine that the broker was made with.
+    pub fn with_redis(self, redis: Option<Redis>) -> Self {
+        Self { redis, ..self }
+    }
+
+    /// Starts the thread of the engine, if there is one, which works for `host`. Returns how the first attempt to reach Redis went.
     ///
     /// # Errors
-    /// The system has no thread, or Redis is there and cannot be used: the sentence.
-    pub fn with_redis(self, redis: Option<Redis>, trust: &Trust) -> io::Result<(Self, Outcome)> {
-        let (Some(engine), Some(config)) = (&redis, &self.config.redis) else {
-            return Ok((self, Outcome::Up));
-        };
-        let apps = Arc::clone(&self.apps);
-        let owner_of = move |channel: &ChannelName, socket_id| apps.of_channel(channel)?.owner_of(socket_id);
-        let outcome =
-            engine.start(config, Arc::clone(&self.broker), (self.clock, trust), Box::new(owner_of))?;
-        Ok((Self { redis, ..self }, outcome))
+    /// The system has no thread, or the authorities of TLS are not to be read.
+    pub fn start_redis(&self, trust: &Trust, host: Box<dyn Host>) -> io::Result<Outcome> {
+        let (Some(engine), Some(config)) = (&self.redis, &self.config.redis) else { return Ok(Outcome::Up) };
+        engine.start(config, Arc::clone(&self.broker), (self.clock, trust), host)
     }
 
     /// The same with what addresses that speak TLS need. The first of them has this port.
@@ -233,15 +232,31 @@ impl Shared {
         changes
     }
 
-    /// Revokes tokens, and forgets what the backend has said of the user. The loops end the connections that live by them, and `asker` is told how many.
+    /// Revokes tokens on all nodes, and forgets what the backend has said of the user. The loops end the connections that live by
+    /// them, and `asker` is told how many of this node they were.
     ///
     /// # Errors
     /// There is no room for another revocation.
     pub fn revoke(&self, whom: Whom, asker: Asker) -> Result<(), Refusal> {
+        let at_s = clock::unix_ms() / 1000;
+        let tiding = match whom.clone() {
+            Whom::Sub(sub) => Tiding::UserRevoked { sub, at_s },
+            Whom::Jti(jti) => Tiding::TokenRevoked { jti, at_s },
+        };
+        self.revoke_here(whom, at_s, Some(asker))?;
+        self.broker.tell_nodes(tiding);
+        Ok(())
+    }
+
+    /// The same on this node only.
+    ///
+    /// # Errors
+    /// There is no room for another revocation.
+    pub fn revoke_here(&self, whom: Whom, at_s: u64, asker: Option<Asker>) -> Result<(), Refusal> {
         if let (Whom::Sub(sub), Some(hook)) = (&whom, &self.hook) {
             hook.forget_user(sub);
         }
-        self.guard.revoke(whom, clock::unix_ms() / 1000, asker)?;
+        self.guard.revoke(whom, at_s, asker)?;
         self.wake_all();
         Ok(())
     }

@@ -27,6 +27,7 @@ use crate::server::event_loop::ticks::Every;
 use crate::server::event_loop::{OPERATORS_MAX, WAKER};
 use crate::server::handle::Handle;
 use crate::server::handlers::program::Program;
+use crate::server::hosting::Hosting;
 use crate::server::outbound::{CaFault, Trust};
 use crate::server::redis::{Outcome, Redis};
 use crate::server::shared::Shared;
@@ -156,11 +157,12 @@ impl Server {
             None => None,
         };
         let shared = Shared::new(config, broker, connections_max, &trust).with_audit(audit);
-        let (shared, outcome) = shared.with_redis(redis, &trust)?;
-        if let Outcome::Unfit(sentence) = outcome {
+        let shared = shared.with_redis(redis).with_tls(tls, tls_addrs.first().map(SocketAddr::port));
+        let shared = Arc::new(shared);
+        let host = Box::new(Hosting::new(Arc::downgrade(&shared)));
+        if let Outcome::Unfit(sentence) = shared.start_redis(&trust, host)? {
             return Err(StartError::Redis(sentence));
         }
-        let shared = Arc::new(shared.with_tls(tls, tls_addrs.first().map(SocketAddr::port)));
         if let Some(key_url) = shared.guard.key_url() {
             let shared = Arc::downgrade(&shared);
             key_url.start(move |keys| {

@@ -119,6 +119,19 @@ impl Endpoint {
         }
     }
 
+    /// The channel whose state is asked for, if it is one's.
+    #[must_use]
+    pub fn looks_into(&self) -> Option<Name> {
+        match self {
+            Self::Channel(channel) | Self::Users(channel) | Self::Stats(channel) => name(channel).ok(),
+            Self::Events
+            | Self::BatchEvents
+            | Self::Channels
+            | Self::Terminate(_)
+            | Self::ChannelEvents(_) => None,
+        }
+    }
+
     /// Why a body longer than [`Endpoint::body_len_max`] is refused.
     #[must_use]
     pub fn body_too_long(&self, app: &App) -> Invalid {

@@ -55,7 +55,7 @@ pub fn page(page: &Page) -> Response {
 
 /// The answer to a request for the state of a channel.
 pub fn state(channel: &ChannelName, state: Option<StateOf>) -> Response {
-    let Some(StateOf { roads, first, last, bytes }) = state else {
+    let Some(StateOf { roads, elsewhere, first, last, bytes }) = state else {
         let sentence = format!("Channel {} has neither subscribers nor publications now.", channel.local());
         return Response::text(Status::NOT_FOUND, &sentence);
     };
@@ -63,6 +63,9 @@ pub fn state(channel: &ChannelName, state: Option<StateOf>) -> Response {
     for (at, road) in Road::ALL.into_iter().enumerate() {
         let comma = if at == 0 { "" } else { "," };
         push(&mut body, format_args!(r#"{comma}"{}":{}"#, road.label(), roads.of(road)));
+    }
+    if let Some(elsewhere) = elsewhere {
+        push(&mut body, format_args!(r#","other_nodes":{elsewhere}"#));
     }
     let first = first.map_or_else(|| "null".to_owned(), |first: PublicationId| format!(r#""{first}""#));
     push(&mut body, format_args!("}},\"first\":{first},\"last\":\"{last}\",\"bytes\":{bytes}}}\n"));

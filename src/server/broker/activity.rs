@@ -24,7 +24,7 @@ impl Broker {
             let Shard { channels, busy, .. } = &mut *lock(shard);
             let busy = std::mem::take(busy);
             let mut show_one = |name: &ChannelName, channel: &mut ChannelState| {
-                show(name, std::mem::take(&mut channel.published), channel.subscribers_len());
+                show(name, std::mem::take(&mut channel.published), channel.subscribers_everywhere());
             };
             if are_all_shown {
                 channels.iter_mut().for_each(|(name, channel)| show_one(name, channel));
@@ -52,7 +52,12 @@ impl Broker {
         }
     }
 
-    /// The number of a channel's subscribers; `None` if the channel is not known.
+    /// The number of a channel's subscribers at all nodes, as the others were counted last; 0 if it is not known here.
+    pub fn subscribers_everywhere(&self, name: &str) -> u64 {
+        lock(self.shard(name)).channels.get(name).map_or(0, ChannelState::subscribers_everywhere)
+    }
+
+    /// The number of a channel's subscribers on this node; `None` if the channel is not known.
     pub fn subscribers_len(&self, name: &str) -> Option<u64> {
         lock(self.shard(name)).channels.get(name).map(ChannelState::subscribers_len)
     }

@@ -61,6 +61,8 @@ pub struct Engagement {
     pub is_engaged: bool,
     /// Whether somebody was told that it can be joined since the engine last wanted to let go of it.
     pub is_expected: bool,
+    /// Its subscribers at other nodes.
+    pub elsewhere: u64,
     /// Whether the engine was told that the number of subscribers has changed, and has not looked at it since.
     pub is_count_told: bool,
 }
@@ -106,6 +108,11 @@ impl ChannelState {
         }
     }
 
+    /// The number of subscribers at all nodes, as the others were counted last.
+    pub fn subscribers_everywhere(&self) -> u64 {
+        self.subscribers_len().saturating_add(self.engagement.elsewhere)
+    }
+
     /// The number of subscribers on all loops.
     pub fn subscribers_len(&self) -> u64 {
         self.readers.iter().sum::<u64>() - self.watchers
@@ -126,6 +133,12 @@ impl ChannelState {
         let is_over = self.sequence == 0 || now.0 >= self.used_at.0 + RETENTION_MS;
         let is_empty = self.history.is_empty() && self.keys.is_empty() && self.has_nobody();
         !self.has_readers() && is_over && is_empty && !self.engagement.is_engaged
+    }
+
+    /// Whether it is known for the engine of many nodes alone: somebody has looked into it, and found nothing.
+    pub fn is_only_engaged(&self) -> bool {
+        let is_empty = self.sequence == 0 && self.keys.is_empty() && self.has_nobody();
+        self.engagement.is_engaged && is_empty && !self.has_readers()
     }
 
     /// When something of it expires next, or the channel itself.

@@ -83,7 +83,7 @@ pub struct Left {
 /// A channel's figures as the HTTP API tells them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Occupation {
-    /// Subscribers by whichever road.
+    /// Subscribers by whichever road, at all nodes.
     pub subscribers: u64,
     /// Users, in a presence channel.
     pub users: u64,
@@ -181,7 +181,7 @@ impl Broker {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let Some(state) = channels.get_mut(name) else { return };
-        let subscribers = state.subscribers_len();
+        let subscribers = state.subscribers_everywhere();
         if state.audience().count.is_to_be_told(subscribers, now) {
             let data = event::subscription_count_data(subscribers);
             self.tell_audience(state, name, SUBSCRIPTION_COUNT, data, None);
@@ -194,7 +194,7 @@ impl Broker {
     pub fn occupation(&self, name: &str, now: Millis) -> Option<Occupation> {
         let mut shard = lock(self.shard(name));
         let state = shard.channels.get_mut(name)?;
-        let subscribers = state.subscribers_len();
+        let subscribers = state.subscribers_everywhere();
         let users = state.members().map_or(0, |members| members.len() as u64);
         let cached = state.audience.as_mut().and_then(|audience| audience.cached(now));
         Some(Occupation { subscribers, users, cached })
@@ -211,7 +211,7 @@ impl Broker {
     pub fn show_occupied(&self, mut show: impl FnMut(&ChannelName, u64, u64)) {
         for shard in &self.shards {
             for (name, state) in &lock(shard).channels {
-                let subscribers = state.subscribers_len();
+                let subscribers = state.subscribers_everywhere();
                 if subscribers > 0 {
                     show(name, subscribers, state.members().map_or(0, |members| members.len() as u64));
                 }

@@ -35,8 +35,10 @@ pub struct Page {
 /// The state of one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateOf {
-    /// Its subscribers by road.
+    /// Its subscribers on this node by road.
     pub roads: Roads,
+    /// Those of other nodes, where there may be some.
+    pub elsewhere: Option<u64>,
     /// The oldest publication that is kept.
     pub first: Option<PublicationId>,
     /// The newest publication; with the sequence 0 if there was none.
@@ -68,7 +70,10 @@ impl Broker {
                     break;
                 }
                 let Some(state) = shard.channels.get(name) else { unreachable!("a listed channel is known") };
-                first.insert(name.local().to_owned(), (state.subscribers_len(), newest(state)));
+                if state.is_only_engaged() {
+                    continue;
+                }
+                first.insert(name.local().to_owned(), (state.subscribers_everywhere(), newest(state)));
                 if is_full {
                     first.pop_last();
                 }
@@ -82,9 +87,10 @@ impl Broker {
     /// The state of a channel; `None` if it is not known.
     pub fn state_of(&self, name: &str) -> Option<StateOf> {
         let shard = lock(self.shard(name));
-        let state = shard.channels.get(name)?;
+        let state = shard.channels.get(name).filter(|state| !state.is_only_engaged())?;
         Some(StateOf {
             roads: state.roads,
+            elsewhere: state.engagement.is_engaged.then_some(state.engagement.elsewhere),
             first: state.history.first(),
             last: newest(state),
             bytes: state.history.bytes(),

@@ -12,6 +12,7 @@ use crate::server::broker::arrivals::{Arrival, Departure};
 use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::held::Held;
 use crate::server::broker::mailbox::{JoinAnswer, Unavailable, mailboxes};
+use crate::server::broker::queries::PageOf;
 use crate::server::broker::retention::Retention;
 
 const NOW: Millis = Millis(1_000);
@@ -123,6 +124,16 @@ fn a_channel_with_readers_or_with_somebody_about_to_join_is_not_let_go_of() {
     assert_eq!(prepare(&broker, &["a"], 2), Prepared::Ready);
     assert!(!broker.disengage(&name("a"), NOW), "the connection joins next");
     assert!(broker.disengage(&name("a"), NOW));
+}
+
+#[test]
+fn a_channel_that_was_only_looked_into_is_shown_to_nobody() {
+    let (broker, _engine, _poll) = broker();
+    let asked = PageOf { space: None, prefix: String::new(), after: String::new(), limit: 10 };
+    broker.engage(&name("a"));
+    assert_eq!((broker.state_of("a"), broker.page(&asked).channels.len()), (None, 0));
+    join(&broker, "a");
+    assert!(broker.state_of("a").is_some() && broker.page(&asked).channels.len() == 1);
 }
 
 #[test]

@@ -320,8 +320,11 @@ impl Connection {
         outcome: Result<Receipt, NotPublished>,
         cx: &mut Context,
     ) -> Next {
-        if self.awaits_outcome() {
+        if self.awaits_outcome_of(request) {
             return self.receive_command_outcome(outcome, cx);
+        }
+        if let Life::WebSocket(_) = self.life {
+            return self.receive_outcome_of_message(outcome, cx);
         }
         if self.awaits_outcomes() {
             return self.receive_outcome_of_batch(request, outcome, cx);

@@ -37,7 +37,7 @@ pub fn read_numbers(parts: &[Reply]) -> Option<(PublicationId, u64)> {
 }
 
 /// An epoch, as Redis has it.
-fn read_epoch(text: &[u8]) -> Option<u64> {
+pub fn read_epoch(text: &[u8]) -> Option<u64> {
     u64::from_str_radix(str::from_utf8(text).ok()?, 16).ok()
 }
 

@@ -53,24 +53,31 @@ impl Caller<'_> {
         let keys: Vec<&[u8]> = std::iter::once(channel_key).chain(key.map(|(key, _)| key)).collect();
         let command = self.begin(out, &keys, "publish", 4 + records.len());
         let command = command.number(limits.count as u64).number(limits.bytes);
-        let command = command.word(if is_sharded { b"SPUBLISH" } else { b"PUBLISH" });
+        let command = command.word(send_word(is_sharded));
         let command = command.word(key.map_or("", |(_, fingerprint)| fingerprint).as_bytes());
         drop(records.iter().fold(command, |command, record| command.word(record)));
     }
 
-    /// Says that this node has a channel, by how many subscribers and up to which publication.
+    /// Says that this node has a channel, by how many subscribers and up to which publication, and which nodes are dead.
     pub fn open(
         &self,
         channel_key: &[u8],
         (node, count): (&str, u64),
         known: Option<PublicationId>,
+        (dead, is_sharded): (&str, bool),
         out: &mut BytesMut,
     ) {
         let (epoch, sequence) =
             known.map_or_else(Default::default, |id| (format!("{:x}", id.epoch), id.sequence));
-        let command = self.begin(out, &[channel_key], "open", 4).word(node.as_bytes()).number(count);
-        drop(command.word(epoch.as_bytes()).number(sequence));
+        let command = self.begin(out, &[channel_key], "open", 6).word(node.as_bytes()).number(count);
+        let command = command.word(epoch.as_bytes()).number(sequence).word(send_word(is_sharded));
+        drop(command.word(dead.as_bytes()));
     }
+}
+
+/// What a message to those that have a channel is sent by.
+fn send_word(is_sharded: bool) -> &'static [u8] {
+    if is_sharded { b"SPUBLISH" } else { b"PUBLISH" }
 }
 
 /// Subscribes to a channel.
@@ -79,10 +86,20 @@ pub fn subscribe(channel_key: &[u8], is_sharded: bool, out: &mut BytesMut) {
     drop(Command::new(out, 2).word(name).word(channel_key));
 }
 
+/// The next command is for a slot that is on its way to this master.
+pub fn asking(out: &mut BytesMut) {
+    drop(Command::new(out, 1).word(b"ASKING"));
+}
+
 /// Ends that.
 pub fn unsubscribe(channel_key: &[u8], is_sharded: bool, out: &mut BytesMut) {
     let name: &[u8] = if is_sharded { b"SUNSUBSCRIBE" } else { b"UNSUBSCRIBE" };
     drop(Command::new(out, 2).word(name).word(channel_key));
+}
+
+/// Asks for the epoch of a channel and its newest publication.
+pub fn newest(channel_key: &[u8], out: &mut BytesMut) {
+    drop(Command::new(out, 4).word(b"HMGET").word(channel_key).word(b"e").word(b"s"));
 }
 
 /// Asks for the epoch of a channel, its oldest publication, and those from `from` to `to`.
@@ -126,14 +143,15 @@ mod tests {
     #[test]
     fn a_channel_is_opened_with_what_the_node_has_of_it() {
         let known = PublicationId { epoch: 0xabc, sequence: 7 };
-        let told = words(|out| CALLER.open(b"p:{c}", ("n", 3), Some(known), out));
-        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 3 abc 7");
-        let told = words(|out| CALLER.open(b"p:{c}", ("n", 0), None, out));
-        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 0  0");
+        let told = words(|out| CALLER.open(b"p:{c}", ("n", 3), Some(known), ("d,f", false), out));
+        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 3 abc 7 PUBLISH d,f");
+        let told = words(|out| CALLER.open(b"p:{c}", ("n", 0), None, ("", true), out));
+        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 0  0 SPUBLISH ");
     }
 
     #[test]
     fn a_read_names_each_publication() {
+        assert_eq!(words(|out| newest(b"c", out)).join(" "), "HMGET c e s");
         assert_eq!(words(|out| read(b"c", (8, 10), out)).join(" "), "HMGET c e o 8 9 10");
         assert_eq!(words(|out| subscribe(b"c", true, out)).join(" "), "SSUBSCRIBE c");
         assert_eq!(words(|out| unsubscribe(b"c", false, out)).join(" "), "UNSUBSCRIBE c");

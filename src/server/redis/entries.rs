@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::ahead::Ahead;
 use super::topology::MasterId;
 use crate::hub::ChannelName;
 use crate::server::broker::engine::channel::Channel;
@@ -34,6 +35,8 @@ pub struct Joins {
     pub to_connect: VecDeque<ChannelName>,
     /// Those that are to be told that Redis is away.
     pub to_pause: VecDeque<ChannelName>,
+    /// When those that are at no master are looked at again.
+    pub connect_at: Option<Millis>,
     /// Reads that wait for others.
     pub to_read: VecDeque<(ChannelName, u64, u64, u64)>,
     pub opens: usize,
@@ -48,7 +51,16 @@ pub struct Entry {
     pub channel: Channel,
     /// Where it is subscribed, or is being.
     pub home: Option<MasterId>,
-    pub waiters: Vec<JoinWaiter>,
+    /// Where it is opened and read, if its slot is on its way there.
+    pub asking: Option<MasterId>,
+    /// How often its subscription was refused since it last was not.
+    pub refusals: u8,
+    /// Since when it is at no master, if it is.
+    pub lost_at: Millis,
+    /// Who waits until it is ready, and until when; the first the longest.
+    pub waiters: VecDeque<(Millis, JoinWaiter)>,
+    /// Who waits until it has what Redis has, though it is ready.
+    pub ahead: Option<Box<Ahead>>,
     /// Whether the broker has let go of it: who wants it again begins anew.
     pub is_let_go: bool,
     /// Whether its readers were told that Redis is away.
@@ -61,7 +73,7 @@ pub struct Entry {
 impl Joins {
     /// When something is due for a channel.
     pub fn due(&self) -> Option<Millis> {
-        self.due.first().map(|&(at, _)| Millis(at))
+        self.due.first().map(|&(at, _)| Millis(at)).into_iter().chain(self.connect_at).min()
     }
 
     /// Whether another turn has something to do at once.
@@ -79,6 +91,11 @@ impl Joins {
     /// How many channels there are.
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Who waits until a channel that is ready has what Redis has.
+    pub fn ahead_of(&mut self, name: &ChannelName) -> Option<&mut Ahead> {
+        Some(&mut **self.entries.get_mut(name)?.ahead.get_or_insert_default())
     }
 
     /// The bytes that may still be held.

@@ -13,6 +13,7 @@ use mio::{Registry, Token};
 use super::resp::{Bounds, Command, Decoder, Malformed, Reply};
 use super::socket::{Progress, Socket};
 use crate::hub::ChannelName;
+use crate::server::broker::engine::tidings::Tiding;
 
 /// What is read of a connection in a turn at most: others have their turn too.
 const TURN_LEN: usize = 256 * 1024;
@@ -39,6 +40,8 @@ pub enum Asked {
     Publish(ChannelName, u64, Instant),
     /// A call of the script that opens, and the attempt.
     Open(ChannelName, u64),
+    /// HMGET of how far a channel is.
+    Newest(ChannelName),
     /// HMGET of publications, and the attempt.
     Read(ChannelName, u64),
     /// SUBSCRIBE or SSUBSCRIBE.
@@ -49,6 +52,14 @@ pub enum Asked {
     SubscribeNodes,
     /// PUBLISH to the other nodes.
     TellNodes,
+    /// PUBLISH of a tiding to the other nodes.
+    Tell(Tiding),
+    /// ZADD of a tiding that is kept.
+    Keep(Tiding),
+    /// What bounds those that are kept.
+    Forget,
+    /// ZRANGE: what is kept.
+    Kept,
     /// ECHO of a number: that the UNSUBSCRIBE ahead of it is done.
     Echo(u64),
     /// The map of a cluster.

@@ -3,14 +3,19 @@
 //! The conversation is here; the states of a channel, what waits to be published and what is stored are
 //! `broker::engine`'s, which knows no socket.
 
+mod ahead;
 mod answers;
 mod calls;
+mod counts;
 mod entries;
 mod greeting;
+mod homes;
+mod host;
 mod inbox;
 mod joins;
 mod line;
 mod link;
+mod loss;
 mod names;
 mod node;
 mod nodes;
@@ -22,6 +27,7 @@ mod sentinel;
 pub mod slots;
 mod socket;
 mod state;
+mod telling;
 #[cfg(feature = "tls")]
 mod tls;
 mod topology;
@@ -35,10 +41,10 @@ use std::time::Duration;
 use mio::{Poll, Waker};
 
 use greeting::Login;
+pub use host::Host;
 use inbox::{Inbox, Order};
 use line::Terms;
 use node::Node;
-pub use node::OwnerOf;
 use place::Place;
 pub use state::{Outcome, State};
 use topology::{Topology, WAKER};
@@ -105,7 +111,7 @@ impl Redis {
         config: &config::Redis,
         broker: Arc<Broker>,
         (clock, trust): (Clock, &Trust),
-        owner_of: OwnerOf,
+        host: Box<dyn Host>,
     ) -> io::Result<Outcome> {
         let Some(poll) = lock(&self.poll).take() else { return Ok(Outcome::Away) };
         let now = clock.now();
@@ -124,11 +130,13 @@ impl Redis {
             ),
             keys: KeyNames::new(&config.prefix),
             id: format!("{:012x}", random() >> 16).into(),
-            owner_of,
+            host,
             joins: Default::default(),
             outgoing: Default::default(),
             redirects: Default::default(),
             nodes: Default::default(),
+            counts: Default::default(),
+            telling: Default::default(),
             trouble: Default::default(),
             timeout_ms: millis(config.timeout),
             poll,

@@ -10,18 +10,22 @@ use std::time::Duration;
 use mio::{Events, Poll, Token};
 
 use super::answers::{read_opening, read_reading};
+use super::counts::{COUNTS, Counts};
 use super::entries::Joins;
+use super::host::Host;
 use super::inbox::{Inbox, Order};
-use super::line::{self, Line, Loss, Purpose, Terms};
+use super::line::{self, Line, Purpose, Terms};
 use super::link::{Asked, Heard};
+use super::loss::Loss;
 use super::nodes::{BEAT_MS, BYE, Nodes};
+use super::publishing::Redirected;
 use super::refusal::{Fate, Refusal};
 use super::resp::{Command, Reply};
 use super::state::{Outcome, State};
+use super::telling::Telling;
 use super::topology::{MasterId, News, Topology};
 use super::trouble::Trouble;
-use crate::hub::{ChannelName, Owner};
-use crate::pusher::SocketId;
+use crate::hub::ChannelName;
 use crate::server::broker::Broker;
 use crate::server::broker::engine::keys::KeyNames;
 use crate::server::broker::engine::outgoing::Outgoing;
@@ -40,9 +44,6 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 /// At its end, it waits this long for answers to what was published.
 const END_MS: u64 = 2_000;
 
-/// Whose a socket identifier of Pusher is.
-pub type OwnerOf = Box<dyn Fn(&ChannelName, SocketId) -> Option<Owner> + Send>;
-
 /// The thread's state.
 pub struct Node {
     pub broker: Arc<Broker>,
@@ -53,12 +54,14 @@ pub struct Node {
     pub topology: Topology,
     pub keys: KeyNames,
     pub id: Box<str>,
-    pub owner_of: OwnerOf,
+    pub host: Box<dyn Host>,
     pub joins: Joins,
     pub outgoing: Outgoing<Ticket>,
-    /// Where the next call of a channel goes, whose slot is on its way to another master.
-    pub redirects: HashMap<ChannelName, MasterId>,
+    /// The channels whose calls were sent elsewhere, until one is answered.
+    pub redirects: HashMap<ChannelName, Redirected>,
     pub nodes: Nodes,
+    pub counts: Counts,
+    pub telling: Telling,
     pub trouble: Trouble,
     pub timeout_ms: u64,
     pub poll: Poll,
@@ -97,6 +100,7 @@ impl Node {
             self.read_lines(&mut scratch, now);
             self.tick(now);
             self.make_calls(now);
+            self.tell_waiting();
             self.write_lines(now);
             if self.has_ended(now) {
                 return Ok(());
@@ -130,6 +134,7 @@ impl Node {
                 Order::Publish(draft, ticket) => self.publish(&draft, ticket, now),
                 Order::Want(channel, waiter) => self.want(channel, waiter, now),
                 Order::Count(channel) => self.count(&channel, now),
+                Order::Tell(tiding) => self.tell(tiding),
                 Order::Resolved(line, found) => {
                     let (terms, mut news) = (&self.terms, Vec::new());
                     self.topology.with_line(Token(line), terms, &mut news, now, |line| {
@@ -146,14 +151,23 @@ impl Node {
         self.tick_channels(now);
         if self.beat_at <= now {
             self.beat_at = Millis(now.0 + BEAT_MS);
-            self.nodes.expire(now);
+            self.look_at_nodes(now);
             self.tell_nodes("");
+            // One master of a cluster may be lost after another.
+            self.is_away_told = false;
         }
         if self.is_away(now) && !self.is_away_told {
             self.is_away_told = true;
-            self.tell_away();
+            self.tell_away(now);
         }
         self.tally.note_turn(self.outgoing.bytes(), self.joins.len(), self.nodes.len());
+    }
+
+    /// While Redis is away, no node is heard.
+    fn look_at_nodes(&mut self, now: Millis) {
+        if self.away_since.is_none() && self.nodes.expire(now) {
+            self.recount(now);
+        }
     }
 
     /// Whether Redis has been away for so long that nobody is to wait for it.
@@ -232,10 +246,13 @@ impl Node {
                 let Some(Reply::Text(payload)) = parts.get(2) else { return };
                 let Some(name) = self.keys.channel_of(channel) else {
                     if channel == self.keys.nodes().as_bytes() && !payload.starts_with(self.id.as_bytes()) {
-                        self.nodes.heard(payload, now);
+                        self.heard_node(payload, now);
                     }
                     return;
                 };
+                if let Some(text) = payload.strip_prefix(COUNTS) {
+                    return self.heard_counts(name, text, now);
+                }
                 match stored::pushed(payload) {
                     Ok(record) => self.pushed(master, name, record, now),
                     Err(bad) => {
@@ -263,6 +280,7 @@ impl Node {
         {
             let refusal = self.refusal(master, error);
             self.note_refused(master, &asked, &refusal, now);
+            self.redirect(master, &asked, &refusal.reason, now);
         }
         match asked {
             Asked::Info => {
@@ -278,8 +296,18 @@ impl Node {
                 }
                 self.called(master, &channel, &reply, now);
             }
-            Asked::Open(channel, attempt) => self.opened(&channel, attempt, read_opening(&reply), now),
+            Asked::Subscribe(channel) if !matches!(reply, Reply::Error(_)) => self.subscribed(&channel),
+            Asked::Open(channel, attempt) => {
+                self.opened(&channel, attempt, read_opening(&reply), now);
+                if let Reply::List(parts) = &reply
+                    && let Some(nodes) = parts.get(4).and_then(Reply::as_text)
+                {
+                    self.note_counts(&channel, nodes, now);
+                }
+            }
+            Asked::Kept => self.heard_kept(&reply),
             Asked::Read(channel, attempt) => self.heard_read(&channel, attempt, &reply, now),
+            Asked::Newest(channel) => self.heard_newest(&channel, &reply, now),
             _ => {}
         }
     }
@@ -312,9 +340,13 @@ impl Node {
             _ => true,
         };
         if !is_same {
-            let (token, terms, mut news) = (master.subscribe.token(), &self.terms, Vec::new());
-            let lose = |line: &mut Line| Some(line.lose(Loss::NotMaster, terms, now));
-            self.topology.with_line(token, terms, &mut news, now, lose);
+            // Which of them is where it should be cannot be told.
+            let (tokens, mut news) = ([master.publish.token(), master.subscribe.token()], Vec::new());
+            for token in tokens {
+                let terms = &self.terms;
+                let lose = |line: &mut Line| Some(line.lose(Loss::NotMaster, terms, now));
+                self.topology.with_line(token, terms, &mut news, now, lose);
+            }
             self.follow_news(&mut news, now);
         }
     }
@@ -337,9 +369,13 @@ impl Node {
                 News::Up(id, purpose) => self.line_up(id, purpose, now),
                 News::Lost(id, purpose, asked, loss) => self.line_lost(id, purpose, asked, &loss, now),
                 News::Moved => self.rehome(now),
-                News::Unknown(place, loss) => {
+                News::Unknown(place, loss, is_last) => {
                     self.trouble.note_lost(&place, &loss, now);
-                    self.tally.note_first(Outcome::of(&place, &loss));
+                    match Outcome::of(&place, &loss) {
+                        // Another seed may be there.
+                        Outcome::Away if !is_last => {}
+                        outcome => self.tally.note_first(outcome),
+                    }
                 }
             }
             self.note_whether_up(now);
@@ -347,7 +383,10 @@ impl Node {
     }
 
     fn line_up(&mut self, id: MasterId, purpose: Purpose, now: Millis) {
-        if purpose != Purpose::Subscribe {
+        // Before anything is opened at another server than the one that draws the numbers.
+        self.compare_tokens(id, now);
+        let is_up = self.topology.master(id).is_some_and(|master| master.subscribe.is_up());
+        if purpose != Purpose::Subscribe || !is_up {
             return;
         }
         if self.nodes_home.is_none() {
@@ -360,6 +399,7 @@ impl Node {
         let channel = self.keys.nodes().as_bytes();
         if let Some(up) = self.topology.master(id).and_then(|master| master.subscribe.up()) {
             self.nodes_home = Some(id);
+            self.telling.begin();
             let command = |out: &mut _| drop(Command::new(out, 2).word(b"SUBSCRIBE").word(channel));
             up.link.ask(Asked::SubscribeNodes, command);
         }
@@ -379,7 +419,10 @@ impl Node {
             self.tally.note_first(Outcome::of(&place, loss));
         }
         match purpose {
-            Purpose::Publish => self.calls_lost(asked),
+            Purpose::Publish => {
+                self.tell_again(&asked);
+                self.calls_lost(asked);
+            }
             Purpose::Subscribe => self.subscriptions_lost(id, asked, now),
             Purpose::Scout => {}
         }
@@ -393,17 +436,16 @@ impl Node {
     }
 
     fn note_whether_up(&mut self, now: Millis) {
-        match (self.topology.is_up(), self.away_since) {
+        let is_up = self.topology.is_up();
+        self.tally.note_reach(is_up, self.topology.is_reachable(), now);
+        match (is_up, self.away_since) {
             (true, Some(_)) => {
                 self.away_since = None;
                 self.is_away_told = false;
                 self.nodes.excuse(now);
                 self.note_up();
             }
-            (false, None) => {
-                self.away_since = Some(now);
-                self.tally.note_away(now);
-            }
+            (false, None) => self.away_since = Some(now),
             (true, None) | (false, Some(_)) => {}
         }
     }
@@ -413,7 +455,7 @@ impl Node {
     fn note_up(&mut self) {
         let places: Vec<_> = self.topology.masters().map(|(_, master)| master.place().to_string()).collect();
         self.trouble.note_up(&places.join(", "));
-        self.tally.note_up();
+        self.tally.note_first(Outcome::Up);
     }
 
     fn note_refused(&mut self, master: MasterId, asked: &Asked, refusal: &Refusal, now: Millis) {
@@ -423,7 +465,10 @@ impl Node {
             Fate::Again => {}
             Fate::Never | Fate::Unknown => {
                 let what = match asked {
-                    Asked::Open(channel, _) | Asked::Read(channel, _) | Asked::Subscribe(channel) => {
+                    Asked::Open(channel, _)
+                    | Asked::Read(channel, _)
+                    | Asked::Newest(channel)
+                    | Asked::Subscribe(channel) => {
                         format!("to let this node have channel {channel}")
                     }
                     other => format!("{other:?}"),

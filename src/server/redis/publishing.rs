@@ -5,16 +5,16 @@
 use std::time::Instant;
 
 use super::answers::read_numbers;
-use super::calls::{Caller, ttl_ms};
+use super::calls::{self, Caller, ttl_ms};
 use super::link::Asked;
 use super::node::Node;
 use super::refusal::{Fate, Reason, Refusal};
-use super::resp::{Command, Reply};
-use super::topology::MasterId;
+use super::resp::Reply;
+use super::topology::{MasterId, place_of};
 use crate::hub::{ChannelName, Published};
 use crate::server::broker::answer::Receipt;
 use crate::server::broker::draft::Draft;
-use crate::server::broker::engine::keys::{BadKnown, Known, subscribers_elsewhere};
+use crate::server::broker::engine::keys::{BadKnown, Known};
 use crate::server::broker::engine::outgoing::{Call, Item, Settled};
 use crate::server::broker::engine::{Ticket, stored};
 use crate::server::clock::Millis;
@@ -22,15 +22,28 @@ use crate::server::clock::Millis;
 /// A call that was refused for now is made again after this long: the time of a key's migration.
 const AGAIN_MS: u64 = 20;
 
+/// A call that was sent elsewhere this often goes there after a while: two masters send it to each other.
+const HOPS_MAX: u8 = 4;
+
 /// A call whose master is away is made again after this long, if it is back.
 const AWAY_MS: u64 = 20;
+
+/// A channel whose call was sent elsewhere.
+#[derive(Debug, Default)]
+pub struct Redirected {
+    /// Where it goes next, if its slot is on its way there.
+    to: Option<MasterId>,
+    hops: u8,
+}
 
 impl Node {
     /// Takes a publication.
     pub fn publish(&mut self, draft: &Draft, ticket: Ticket, now: Millis) {
         let record = stored::record(draft, &self.id);
         let key = ticket.keyed();
-        let deadline = Millis(now.0 + self.timeout_ms);
+        // Who comes when all others were told that Redis is away is told so too.
+        let is_away = self.is_away(now) && !self.topology.masters().any(|(_, master)| master.publish.is_up());
+        let deadline = if is_away { now } else { Millis(now.0 + self.timeout_ms) };
         self.outgoing.add(draft.channel.clone(), Item { record, key, ticket, deadline });
     }
 
@@ -45,14 +58,16 @@ impl Node {
         }
     }
 
-    /// Whether masters take more.
+    /// Whether masters take more. While none is there nothing is tried: what waits is called for when one has come.
     fn has_room(&mut self) -> bool {
-        self.topology.masters().all(|(_, master)| master.publish.up().is_none_or(|up| up.link.has_room()))
+        let mut rooms =
+            self.topology.masters().filter_map(|(_, master)| Some(master.publish.up()?.link.has_room()));
+        rooms.next().is_some_and(|first| first && rooms.all(|room| room))
     }
 
     fn make_call(&mut self, call: &Call, now: Millis) {
         let name = call.channel.as_str();
-        let redirect = self.redirects.remove(name);
+        let redirect = self.redirects.get_mut(name).and_then(|redirected| redirected.to.take());
         let home = redirect.or_else(|| self.topology.home_of(self.keys.channel(&call.channel).as_bytes()));
         let is_asking = redirect.is_some();
         let limits = self.broker.limits_of(&call.channel);
@@ -71,7 +86,7 @@ impl Node {
             ttl_ms: ttl_ms(&limits),
         };
         if is_asking {
-            up.link.ask(Asked::Asking, |out| drop(Command::new(out, 1).word(b"ASKING")));
+            up.link.ask(Asked::Asking, calls::asking);
         }
         let keyed =
             call.key.map(|keyed| (self.keys.key(&call.channel, keyed.digest), keyed.fingerprint.to_string()));
@@ -88,7 +103,7 @@ impl Node {
         let settled = match reply {
             Reply::List(parts) => match read_numbers(parts) {
                 Some((first, last)) => {
-                    others = self.others(parts.get(3).and_then(Reply::as_text).unwrap_or_default(), now);
+                    others = self.elsewhere(parts.get(3).and_then(Reply::as_text).unwrap_or_default());
                     self.outgoing.answered(name, first, last)
                 }
                 // What it means is not known, nor what it has done.
@@ -96,7 +111,7 @@ impl Node {
             },
             Reply::Text(text) => match Known::read(text) {
                 Ok(Known { fingerprint, id, nodes }) => {
-                    others = self.others(nodes, now);
+                    others = self.elsewhere(nodes);
                     self.outgoing.known(name, fingerprint, id)
                 }
                 // Nothing was executed, and the same would be found again.
@@ -106,11 +121,6 @@ impl Node {
             Reply::Number(_) | Reply::Nil | Reply::Map(_) | Reply::Push(_) => self.outgoing.cut(name, true),
         };
         self.settle_with(settled, others);
-    }
-
-    /// The subscribers of other nodes that live, of a text of subscribers by node.
-    fn others(&self, nodes: &[u8], now: Millis) -> u64 {
-        subscribers_elsewhere(nodes, &self.id, |node| self.nodes.lives(node, now))
     }
 
     fn refused(&mut self, master: MasterId, channel: &ChannelName, error: &[u8], now: Millis) {
@@ -132,10 +142,10 @@ impl Node {
                 self.topology.scout(now);
                 self.outgoing.again(name, Millis(now.0 + AGAIN_MS));
             }
-            Fate::Elsewhere => {
-                self.follow(channel, &refusal.reason, now);
-                self.outgoing.elsewhere(name);
-            }
+            Fate::Elsewhere => match self.follow(channel, &refusal.reason, now) {
+                true => self.outgoing.elsewhere(name),
+                false => self.outgoing.again(name, Millis(now.0 + AGAIN_MS)),
+            },
             Fate::Never => {
                 let settled = self.outgoing.refused(name);
                 self.settle_all(settled);
@@ -153,24 +163,31 @@ impl Node {
         Refusal::of(error, place.as_ref().map_or("", |place| place.host()))
     }
 
-    /// Goes where a slot is said to be.
-    fn follow(&mut self, channel: &ChannelName, reason: &Reason, now: Millis) {
-        match reason {
+    /// Goes where a slot is said to be; false if not at once.
+    fn follow(&mut self, channel: &ChannelName, reason: &Reason, now: Millis) -> bool {
+        let to = self.note_redirect(reason, now);
+        let redirected = self.redirects.entry(channel.clone()).or_default();
+        redirected.hops = redirected.hops.saturating_add(1);
+        redirected.to = to.filter(|_| matches!(reason, Reason::Ask(_)));
+        to.is_some() && redirected.hops <= HOPS_MAX
+    }
+
+    /// Takes note of where a slot is said to be: that master, if it is known.
+    pub fn note_redirect(&mut self, reason: &Reason, now: Millis) -> Option<MasterId> {
+        let redirect = match reason {
             Reason::Moved(redirect) => {
                 self.topology.note_moved(redirect.slot, &redirect.address);
                 self.topology.scout(now);
+                redirect
             }
-            Reason::Ask(redirect) => {
-                let place = super::topology::place_of(&redirect.address);
-                match self.topology.id_at(&place) {
-                    Some(id) => {
-                        self.redirects.insert(channel.clone(), id);
-                    }
-                    None => self.topology.scout(now),
-                }
-            }
-            _ => {}
+            Reason::Ask(redirect) => redirect,
+            _ => return None,
+        };
+        let id = self.topology.id_at(&place_of(&redirect.address));
+        if id.is_none() {
+            self.topology.scout(now);
         }
+        id
     }
 
     /// The connection to publish at a master is lost.
@@ -190,6 +207,9 @@ impl Node {
     /// Tells publishers what has become of their publications. At other nodes there are this many subscribers.
     fn settle_with(&mut self, settled: Vec<Settled<Ticket>>, others: u64) {
         for Settled { ticket, outcome } in settled {
+            if !self.redirects.is_empty() {
+                self.redirects.remove(ticket.channel().as_str());
+            }
             let outcome = outcome.map(|numbered| {
                 let own = self.broker.subscribers_len(ticket.channel().as_str()).unwrap_or(0);
                 let subscribers = own + others;

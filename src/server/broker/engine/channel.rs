@@ -20,6 +20,9 @@ pub const READ_MAX: u64 = 64;
 /// A channel that nobody wants stays subscribed this long: a client between two long polls, or one that reconnects, finds it.
 pub const QUIET_MS: u64 = 60_000;
 
+/// One without publications is left sooner, once whoever was told that it can be joined has joined it.
+pub const EMPTY_QUIET_MS: u64 = 1_000;
+
 /// The number of subscribers is told this long after it was last told, so it is at most about 2 s old at other nodes.
 pub const COUNT_MS: u64 = 2_000;
 
@@ -52,6 +55,8 @@ pub struct Channel {
     renew_at: Millis,
     /// Since when nobody wants it.
     unwanted_at: Option<Millis>,
+    /// Whether somebody may be about to join it though nobody wants it.
+    is_expected: bool,
     /// When what was refused is asked again, and how often it was refused.
     retry_at: Option<Millis>,
     refusals: u32,
@@ -95,6 +100,7 @@ impl Channel {
             said_at: now,
             renew_at: now,
             unwanted_at: None,
+            is_expected: false,
             retry_at: None,
             refusals: 0,
         };
@@ -154,16 +160,18 @@ impl Channel {
     pub fn take(&mut self, event: Event, now: Millis, actions: &mut Vec<Action>) {
         match event {
             Event::Wanted => self.wanted(now, actions),
+            // It is left by a tick, ahead of which nobody may join it any more.
             Event::Unwanted => {
                 self.unwanted_at.get_or_insert(now);
-                self.tick(now, actions);
             }
+            Event::Expected => (self.unwanted_at, self.is_expected) = (Some(now), true),
             Event::Counted(count) => self.count = count,
             Event::Connected => self.connected(now, actions),
             Event::Disconnected => self.disconnected(now, actions),
             Event::Pushed(record, room) => self.pushed(record, room, now, actions),
             Event::Opened(attempt, opening) if attempt == self.attempt => self.opened(opening, now, actions),
             Event::NotOpened(attempt) if attempt == self.attempt => self.not_opened(now, actions),
+            Event::Known(newest) => self.known(newest, now, actions),
             Event::Read(attempt, reading) if attempt == self.attempt => self.read(reading, now, actions),
             Event::NotRead(attempt) if attempt == self.attempt => {
                 if let State::Filling(filling) = &mut self.state {
@@ -173,12 +181,16 @@ impl Channel {
             }
             // Of an attempt that was given up.
             Event::Opened(..) | Event::NotOpened(_) | Event::Read(..) | Event::NotRead(_) => {}
+            Event::Renew => {
+                self.renew_at = self.renew_at.min(now);
+                self.tick(now, actions);
+            }
             Event::Tick => self.tick(now, actions),
         }
     }
 
     fn wanted(&mut self, now: Millis, actions: &mut Vec<Action>) {
-        self.unwanted_at = None;
+        (self.unwanted_at, self.is_expected) = (None, false);
         match self.state {
             State::Leaving => self.subscribe(now, actions),
             State::Joining | State::Live | State::Filling(_) | State::Stale => {}
@@ -345,6 +357,17 @@ impl Channel {
         self.advance(actions);
     }
 
+    /// What Redis has and this node has not was not pushed, or is about to be read.
+    fn known(&mut self, newest: PublicationId, now: Millis, actions: &mut Vec<Action>) {
+        let is_subscribed = matches!(self.state, State::Live | State::Filling(_));
+        match self.position.filter(|_| is_subscribed) {
+            Some(position) if position.epoch != newest.epoch => self.rejoin(now, actions),
+            Some(position) if position.sequence < newest.sequence => self.fill(newest.sequence, actions),
+            // Of an earlier connection, or nothing is missing.
+            Some(_) | None => {}
+        }
+    }
+
     fn pushed(&mut self, record: Record, room: usize, now: Millis, actions: &mut Vec<Action>) {
         let is_subscribed = matches!(self.state, State::Live | State::Filling(_));
         let Some(position) = self.position.filter(|_| is_subscribed) else { return };
@@ -423,14 +446,23 @@ impl Channel {
 
     /// When Redis is told next that the channel is in use here, and by how many.
     fn report_at(&self) -> Millis {
-        let counted_at = Millis(self.said_at.0 + COUNT_MS);
+        let counted_at = match self.said {
+            // Where nobody was, the first one is told at once: that is what others ask for.
+            0 => self.said_at,
+            _ => Millis(self.said_at.0 + COUNT_MS),
+        };
         if self.count == self.said { self.renew_at } else { self.renew_at.min(counted_at) }
     }
 
     fn quiet_at(&self) -> Option<Millis> {
         let has_past = self.position.is_some_and(|position| position.sequence > 0);
         let unwanted_at = self.unwanted_at.filter(|_| !matches!(self.state, State::Leaving))?;
-        Some(Millis(unwanted_at.0 + if has_past { QUIET_MS } else { 0 }))
+        let quiet_ms = match (has_past || self.is_expected, self.is_ready) {
+            (true, _) => QUIET_MS,
+            (false, true) => EMPTY_QUIET_MS,
+            (false, false) => 0,
+        };
+        Some(Millis(unwanted_at.0 + quiet_ms))
     }
 
     /// Whether Redis cannot be told yet that the subscribers have gone.

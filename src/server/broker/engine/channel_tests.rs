@@ -290,10 +290,13 @@ fn a_renewal_finds_the_last_publication_that_was_lost() {
 fn a_changed_number_of_subscribers_is_told_2_s_after_it_was_last_told() {
     let mut it = Fixture::live(3);
     it.take(Event::Counted(5));
+    assert_eq!(it.take(Event::Tick), [it.open(5, Some(id(1, 3)))], "the first ones at once");
+    it.opened(opening(1, 3, 1));
+    let told_at = it.now.0;
     it.now.0 += 100;
     it.take(Event::Counted(7));
     assert_eq!(it.tick(), [it.open(7, Some(id(1, 3)))]);
-    assert_eq!(it.now.0, 1_000 + COUNT_MS);
+    assert_eq!(it.now.0, told_at + COUNT_MS);
     it.opened(opening(1, 3, 1));
     assert_eq!(it.channel.due(), Some(Millis(it.now.0 + 256_000)));
 }
@@ -352,11 +355,14 @@ fn a_channel_that_nobody_wants_stays_for_a_minute_and_is_given_up_then() {
 }
 
 #[test]
-fn a_channel_without_publications_is_given_up_at_once_even_while_it_joins() {
-    let mut it = Fixture::joining();
-    assert_eq!(it.take(Event::Unwanted), [Action::Unsubscribe, Action::Forget]);
-    let mut it = Fixture::live(0);
-    assert_eq!(it.take(Event::Unwanted), [Action::Unsubscribe, Action::Forget]);
+fn a_channel_without_publications_is_given_up_a_second_after_its_last_subscriber_and_at_once_while_it_joins()
+{
+    for (mut it, quiet_ms) in [(Fixture::joining(), 0), (Fixture::live(0), EMPTY_QUIET_MS)] {
+        assert_eq!(it.take(Event::Unwanted), [], "somebody may join until it is left");
+        it.now.0 += quiet_ms;
+        assert_eq!(it.channel.due(), Some(it.now));
+        assert_eq!(it.take(Event::Tick), [Action::Unsubscribe, Action::Forget]);
+    }
 }
 
 #[test]
@@ -422,7 +428,8 @@ fn a_number_that_redis_may_have_heard_is_taken_back_before_the_channel_is_forgot
     it.take(Event::Disconnected);
     it.take(Event::Connected);
     it.take(Event::Counted(0));
-    let actions = it.take(Event::Unwanted);
+    it.take(Event::Unwanted);
+    let actions = it.take(Event::Tick);
     assert_eq!(actions, [Action::Unsubscribe, it.open(0, None)]);
     assert_eq!(it.opened(opening(1, 0, 1)), [Action::Forget]);
 }
@@ -437,5 +444,27 @@ fn a_channel_that_is_wanted_while_redis_is_away_joins_when_it_is_back() {
     actions.clear();
     channel.take(Event::Disconnected, Millis(9), &mut actions);
     channel.take(Event::Unwanted, Millis(9), &mut actions);
+    channel.take(Event::Tick, Millis(9), &mut actions);
     assert_eq!(actions, [Action::Forget]);
+}
+
+#[test]
+fn a_channel_that_somebody_may_be_about_to_join_is_kept_as_long_as_one_with_a_past() {
+    let mut it = Fixture::live(0);
+    it.take(Event::Unwanted);
+    assert_eq!(it.take(Event::Expected), []);
+    assert_eq!(it.take(Event::Tick), []);
+    assert_eq!(it.channel.due(), Some(Millis(it.now.0 + QUIET_MS)));
+    assert_eq!(it.tick(), [Action::Unsubscribe, Action::Forget]);
+}
+
+#[test]
+fn what_redis_has_and_was_not_pushed_is_read() {
+    let mut it = Fixture::live(3);
+    assert_eq!(it.take(Event::Known(id(1, 3))), [], "nothing is missing");
+    assert_eq!(it.take(Event::Known(id(1, 5))), [it.asks(4, 5)]);
+    assert!(!it.channel.is_live());
+    let mut it = Fixture::live(3);
+    let known = Some(id(1, 3));
+    assert_eq!(it.take(Event::Known(id(2, 1))), [it.open(0, known)], "another epoch");
 }

@@ -44,7 +44,8 @@ local renew_at = tonumber(found[6]) or 0
 local function begin()
   redis.call('DEL', channel)
   epoch, newest, oldest, bytes, renew_at = fresh, 0, 1, 0, 0
-  redis.call('HSET', channel, 'e', epoch, 's', '0', 'r', token, 'o', '1', 'b', '0')
+  -- Who reads it is no part of what is lost.
+  redis.call('HSET', channel, 'e', epoch, 's', '0', 'r', token, 'o', '1', 'b', '0', 'n', nodes)
 end
 
 local function renew()
@@ -112,18 +113,24 @@ if operation == 'publish' then
   return { epoch, first, newest, nodes }
 end
 
--- open: node, its subscribers, the epoch and the sequence that it has.
--- Returns epoch, newest and oldest sequence, the time, and n.
+-- open: node, its subscribers, the epoch and the sequence that it has, PUBLISH or SPUBLISH, nodes that are known to be dead.
+-- Returns epoch, newest and oldest sequence, the time, n, and how many subscribers n said that there were. The nodes that have the
+-- channel are told of another n, by a message that begins with n: what they know of each other is as old as their last opens.
 local node, count, epoch_known, newest_known = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
+local send, dead = ARGV[10], ',' .. (ARGV[11] or '') .. ','
 if epoch == epoch_known and newest < newest_known then
   -- This Redis has gone back: its next sequences would be those of other publications.
   begin()
-  nodes = ''
 end
-local left = {}
+local left, before, own, has_changed = {}, 0, '0', false
 for other, subscribers, until_then in string.gmatch(nodes, '([^:;]+):(%d+):(%d+);') do
-  if other ~= node and tonumber(until_then) > now then
+  before = before + subscribers
+  if other == node then
+    own = subscribers
+  elseif tonumber(until_then) > now and not string.find(dead, ',' .. other .. ',', 1, true) then
     left[#left + 1] = other .. ':' .. subscribers .. ':' .. until_then .. ';'
+  else
+    has_changed = true
   end
 end
 if count ~= '0' then
@@ -132,4 +139,7 @@ end
 nodes = table.concat(left)
 redis.call('HSET', channel, 'n', nodes)
 renew()
-return { epoch, newest, oldest, now, nodes }
+if send and (has_changed or own ~= count) then
+  redis.call(send, channel, 'n ' .. nodes)
+end
+return { epoch, newest, oldest, now, nodes, before }

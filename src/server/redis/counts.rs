@@ -1,0 +1,86 @@
+//! How many subscribers the channels of this node have at other nodes: what these said last, without those that are dead.
+//!
+//! Each says its own by an open, within two seconds of a change, and Redis tells the nodes that have the channel. What is done with
+//! the sum is the broker's and the host's.
+
+use std::collections::HashMap;
+
+use super::node::Node;
+use crate::hub::ChannelName;
+use crate::server::broker::engine::keys::subscribers_elsewhere;
+use crate::server::clock::Millis;
+
+/// What the message begins with by which a channel's subscribers by node are told: no identifier of a publication does.
+pub const COUNTS: &[u8] = b"n ";
+
+/// What nodes have said of channels, by the text `NODE:COUNT:UNTIL;…`; only where there is another node.
+#[derive(Debug, Default)]
+pub struct Counts {
+    texts: HashMap<ChannelName, Box<[u8]>>,
+}
+
+impl Counts {
+    /// A channel is forgotten.
+    pub fn forget(&mut self, name: &ChannelName) {
+        self.texts.remove(name);
+        if self.texts.len() < self.texts.capacity() / 4 {
+            self.texts.shrink_to_fit();
+        }
+    }
+}
+
+impl Node {
+    /// The nodes that have a channel were told what each of them has.
+    pub fn heard_counts(&mut self, name: &str, text: &[u8], now: Millis) {
+        if let Some(name) = self.joins.name(name) {
+            self.note_counts(&name, text, now);
+        }
+    }
+
+    /// Redis has this text of subscribers by node for a channel of this node.
+    pub fn note_counts(&mut self, name: &ChannelName, text: &[u8], now: Millis) {
+        if text.is_empty() {
+            if self.counts.texts.contains_key(name) {
+                self.counts.forget(name);
+                self.tell_elsewhere(name, 0, now);
+            }
+            return;
+        }
+        match self.counts.texts.get_mut(name) {
+            Some(before) if **before == *text => return,
+            Some(before) => *before = text.into(),
+            None => drop(self.counts.texts.insert(name.clone(), text.into())),
+        }
+        self.tell_elsewhere(name, self.elsewhere(text), now);
+    }
+
+    /// The subscribers at other nodes that live, of a text of subscribers by node.
+    pub fn elsewhere(&self, text: &[u8]) -> u64 {
+        subscribers_elsewhere(text, &self.id, |node| self.nodes.lives(node))
+    }
+
+    /// Other nodes live than before: what they have counts, or does not any more. O(channels). Those that dead nodes had are opened
+    /// anew, which sweeps what these have left.
+    pub fn recount(&mut self, now: Millis) {
+        let (mut changed, mut left) = (Vec::new(), Vec::new());
+        for (name, text) in &self.counts.texts {
+            changed.push((name.clone(), self.elsewhere(text)));
+            if nodes_of(text).any(|node| self.nodes.is_dead(node)) {
+                left.push(name.clone());
+            }
+        }
+        changed.into_iter().for_each(|(name, elsewhere)| self.tell_elsewhere(&name, elsewhere, now));
+        left.into_iter().for_each(|name| self.renew(&name, now));
+    }
+
+    fn tell_elsewhere(&self, name: &ChannelName, elsewhere: u64, now: Millis) {
+        if self.broker.set_elsewhere(name, elsewhere) {
+            self.host.recounted(name, now);
+        }
+    }
+}
+
+fn nodes_of(text: &[u8]) -> impl Iterator<Item = &str> {
+    let entries = text.split(|&byte| byte == b';');
+    entries.filter_map(|entry| str::from_utf8(entry).ok()?.split_once(':').map(|(node, _)| node))
+}

@@ -1,0 +1,20 @@
+//! What the thread that talks to Redis asks of the server that it works for, and tells it, besides the broker.
+//!
+//! Who answers is not known here.
+
+use crate::hub::{ChannelName, Owner};
+use crate::pusher::SocketId;
+use crate::server::broker::engine::tidings::Tiding;
+use crate::server::clock::Millis;
+
+/// The server. Called from the engine's thread, without a lock of the broker.
+pub trait Host: Send {
+    /// Whose a socket identifier of Pusher is.
+    fn owner_of(&self, channel: &ChannelName, socket_id: SocketId) -> Option<Owner>;
+
+    /// Another node tells what all are to do. It may be told more than once.
+    fn told(&self, tiding: Tiding);
+
+    /// A channel has more or fewer subscribers at other nodes than before.
+    fn recounted(&self, channel: &ChannelName, now: Millis);
+}
