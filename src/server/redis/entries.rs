@@ -98,6 +98,11 @@ impl Joins {
         Some(&mut **self.entries.get_mut(name)?.ahead.get_or_insert_default())
     }
 
+    /// Whether readers have joined a channel, or may.
+    pub fn is_ready_here(&self, name: &ChannelName) -> bool {
+        self.entries.get(name).is_some_and(|entry| entry.channel.is_ready())
+    }
+
     /// The bytes that may still be held.
     pub fn room(&self) -> usize {
         HELD_LEN_MAX.saturating_sub(self.held_len)

@@ -42,6 +42,10 @@ pub enum Asked {
     Publish(ChannelName, u64, Instant),
     /// A call of the script that opens, and the attempt.
     Open(ChannelName, u64),
+    /// HMGET of where a channel is, where an open was refused, and the attempt.
+    Peek(ChannelName, u64),
+    /// PEXPIRE of a channel.
+    Prolong,
     /// HMGET of how far a channel is.
     Newest(ChannelName),
     /// HMGET of publications, and the attempt.

@@ -23,6 +23,7 @@ mod nodes;
 mod place;
 mod publishing;
 pub mod refusal;
+mod refused;
 pub mod resp;
 mod sentinel;
 pub mod slots;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 
-use super::answers::{read_opening, read_reading};
+use super::answers::read_reading;
 use super::counts::{COUNTS, Counts};
 use super::entries::Joins;
 use super::host::Host;
@@ -297,15 +297,10 @@ impl Node {
                 self.called(master, &channel, &reply, now);
             }
             Asked::Subscribe(channel) if !matches!(reply, Reply::Error(_)) => self.subscribed(&channel),
-            Asked::Open(channel, attempt) => {
-                self.opened(&channel, attempt, read_opening(&reply), now);
-                if let Reply::List(parts) = &reply
-                    && let Some(nodes) = parts.get(4).and_then(Reply::as_text)
-                {
-                    self.note_counts(&channel, nodes, now);
-                }
-            }
             Asked::Kept => self.heard_kept(&reply),
+            Asked::SubscribeNodes => self.heard_nodes(master, &reply, now),
+            Asked::Open(channel, attempt) => self.heard_open(master, &channel, attempt, &reply, now),
+            Asked::Peek(channel, attempt) => self.peeked(master, &channel, attempt, &reply, now),
             Asked::Read(channel, attempt) => self.heard_read(&channel, attempt, &reply, now),
             Asked::Newest(channel) => self.heard_newest(&channel, &reply, now),
             _ => {}
@@ -363,7 +358,7 @@ impl Node {
 
 /// What changes.
 impl Node {
-    fn follow_news(&mut self, news: &mut Vec<News>, now: Millis) {
+    pub fn follow_news(&mut self, news: &mut Vec<News>, now: Millis) {
         for news in std::mem::take(news) {
             match news {
                 News::Up(id, purpose) => self.line_up(id, purpose, now),
@@ -455,7 +450,6 @@ impl Node {
     fn note_up(&mut self) {
         let places: Vec<_> = self.topology.masters().map(|(_, master)| master.place().to_string()).collect();
         self.trouble.note_up(&places.join(", "));
-        self.tally.note_first(Outcome::Up);
     }
 
     fn note_refused(&mut self, master: MasterId, asked: &Asked, refusal: &Refusal, now: Millis) {
