@@ -10,11 +10,10 @@ use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use ::redis::RedisResult;
 use fanfare::Server;
 use support::hearing::*;
 use support::proxy::Proxy;
-use support::redis::{Memory, Redis, ask, free_port};
+use support::redis::{Memory, Redis, free_port};
 use support::redis_cluster::said;
 use support::redis_sentinel::{NAME, Sentinel, Watched, follow};
 use support::*;
@@ -53,11 +52,7 @@ fn a_failover_is_followed_with_a_gap_and_the_old_master_is_not_believed_when_it_
     }
     // It says that it is a master, until a Sentinel has told it.
     watched.servers[0].start_again(Memory::Kept);
-    until("it is made a replica", || {
-        // A Sentinel that does so ends its connections.
-        let info: RedisResult<String> = ask(&mut watched.servers[0].connect(), &[b"INFO", b"replication"]);
-        info.is_ok_and(|info| info.contains("role:slave")).then_some(())
-    });
+    watched.wait_for_replica(0);
     let last = goes_on(nodes[0].address, "news", "last");
     assert_eq!(last.epoch, after.epoch);
     let mut ledger = Ledger::default();
