@@ -93,6 +93,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 30] = [
             "event_loop",
             "handle",
             "handlers",
+            "hosting",
             "outbound",
             "redis",
             "shared",
