@@ -115,9 +115,12 @@ fn who_publishes_by_a_websocket_is_told_the_same_by_its_close() {
 #[test]
 fn a_slow_way_to_redis_makes_everything_later_and_nothing_else() {
     let Some(redis) = Redis::start(&[]) else { return };
-    let (proxy, nodes) = proxied(&redis);
+    let proxy = Proxy::to(redis.port);
+    let mut config = by_redis(proxy.address.port());
+    config.redis.as_mut().unwrap().timeout = PATIENCE / 4;
+    let nodes = vec![start(config.clone()), start(config)];
     let scene = Scene::of(nodes, Keys::Without);
-    proxy.delay(TIMEOUT / 5);
+    proxy.delay(Duration::from_millis(200));
     scene.more(4);
     let late = Witness::start(&[scene.nodes[0].address], "other", By::EventStream, usize::MAX);
     assert_eq!(late.told().len(), 1);

@@ -9,8 +9,8 @@ use super::answers::{read_epoch, read_opening};
 use super::calls;
 use super::greeting::Unfit;
 use super::line::Line;
-use super::loss::Loss;
 use super::link::Asked;
+use super::loss::Loss;
 use super::node::Node;
 use super::refusal::{Fate, Reason, Refusal};
 use super::resp::{Command, Reply};
@@ -22,7 +22,14 @@ use crate::server::clock::Millis;
 
 impl Node {
     /// The answer to an open.
-    pub fn heard_open(&mut self, master: MasterId, name: &ChannelName, attempt: u64, reply: &Reply, now: Millis) {
+    pub fn heard_open(
+        &mut self,
+        master: MasterId,
+        name: &ChannelName,
+        attempt: u64,
+        reply: &Reply,
+        now: Millis,
+    ) {
         if let Reply::Error(error) = reply {
             let refusal = self.refusal(master, error);
             return self.open_refused(name, attempt, &refusal, now);
@@ -68,8 +75,10 @@ impl Node {
     /// The answer to that. It counts if the channel is of the master that answers: else a new epoch has to begin, for which there
     /// is no room.
     pub fn peeked(&mut self, master: MasterId, name: &ChannelName, attempt: u64, reply: &Reply, now: Millis) {
-        let token = self.topology.master(master).and_then(|master| master.subscribe.up()).map(|up| up.token.clone());
-        let opening = read_peek(reply).filter(|(_, of)| token.as_deref().is_some_and(|token| token.as_bytes() == *of));
+        let token =
+            self.topology.master(master).and_then(|master| master.subscribe.up()).map(|up| up.token.clone());
+        let opening =
+            read_peek(reply).filter(|(_, of)| token.as_deref().is_some_and(|token| token.as_bytes() == *of));
         match opening {
             Some((opening, _)) => self.reopened(name, attempt, opening, now),
             None => self.opened(name, attempt, None, now),
