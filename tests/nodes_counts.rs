@@ -72,7 +72,7 @@ fn a_node_that_has_no_subscriber_of_a_channel_tells_how_many_the_others_have() {
     });
     let state = get(b.address, "/channels/news/state");
     assert_eq!(state["subscribers"]["other_nodes"], 1, "{state}");
-    let published = publish(b.address, "news", "x");
+    let published = request(b.address, "POST", "/channels/news", "Authorization: Bearer secret\r\n", b"x");
     assert!(published.body.contains("\"subscribers\":1"), "{published:?}");
 }
 

@@ -6,6 +6,8 @@ use std::sync::Weak;
 
 use crate::hub::{ChannelName, Owner};
 use crate::pusher::SocketId;
+use crate::server::access::Whom;
+use crate::server::broker::engine::tidings::Tiding;
 use crate::server::clock::Millis;
 use crate::server::redis::Host;
 use crate::server::shared::Shared;
@@ -26,10 +28,33 @@ impl Host for Hosting {
         self.0.upgrade()?.apps.of_channel(channel)?.owner_of(socket_id)
     }
 
+    fn told(&self, tiding: Tiding) {
+        let Some(shared) = self.0.upgrade() else { return };
+        match tiding {
+            Tiding::UserRevoked { sub, at_s } => revoke(&shared, Whom::Sub(sub), at_s),
+            Tiding::TokenRevoked { jti, at_s } => revoke(&shared, Whom::Jti(jti), at_s),
+            Tiding::Terminate { app, user } => {
+                if let Some(app) = shared.apps.by_id(&app) {
+                    app.terminate(&user, &shared.broker);
+                }
+            }
+        }
+    }
+
     fn recounted(&self, channel: &ChannelName, now: Millis) {
         let Some(shared) = self.0.upgrade() else { return };
         if shared.apps.of_channel(channel).is_some_and(|app| app.tells_count(channel)) {
             shared.broker.tell_count(channel, now);
         }
+    }
+}
+
+/// What another node has revoked. It is told again whenever this node begins to listen: what is known costs nothing.
+fn revoke(shared: &Shared, whom: Whom, at_s: u64) {
+    if shared.guard.has_revoked(&whom, at_s) {
+        return;
+    }
+    if let Err(refusal) = shared.revoke_here(whom, at_s, None) {
+        tracing::error!("what another node has revoked is not revoked here: {refusal}");
     }
 }

@@ -15,6 +15,7 @@ use crate::server::api::handlers::Handlers;
 use crate::server::apps::{Apps, Reloaded};
 use crate::server::audit::Audit;
 use crate::server::broker::Broker;
+use crate::server::broker::engine::tidings::Tiding;
 use crate::server::broker::mailbox::{FIRST_LOOP, Opening};
 use crate::server::budget::Budget;
 use crate::server::clock::{self, Clock, Millis};
@@ -231,15 +232,31 @@ impl Shared {
         changes
     }
 
-    /// Revokes tokens, and forgets what the backend has said of the user. The loops end the connections that live by them, and `asker` is told how many.
+    /// Revokes tokens on all nodes, and forgets what the backend has said of the user. The loops end the connections that live by
+    /// them, and `asker` is told how many of this node they were.
     ///
     /// # Errors
     /// There is no room for another revocation.
     pub fn revoke(&self, whom: Whom, asker: Asker) -> Result<(), Refusal> {
+        let at_s = clock::unix_ms() / 1000;
+        let tiding = match whom.clone() {
+            Whom::Sub(sub) => Tiding::UserRevoked { sub, at_s },
+            Whom::Jti(jti) => Tiding::TokenRevoked { jti, at_s },
+        };
+        self.revoke_here(whom, at_s, Some(asker))?;
+        self.broker.tell_nodes(tiding);
+        Ok(())
+    }
+
+    /// The same on this node only.
+    ///
+    /// # Errors
+    /// There is no room for another revocation.
+    pub fn revoke_here(&self, whom: Whom, at_s: u64, asker: Option<Asker>) -> Result<(), Refusal> {
         if let (Whom::Sub(sub), Some(hook)) = (&whom, &self.hook) {
             hook.forget_user(sub);
         }
-        self.guard.revoke(whom, clock::unix_ms() / 1000, asker)?;
+        self.guard.revoke(whom, at_s, asker)?;
         self.wake_all();
         Ok(())
     }

@@ -16,6 +16,8 @@ const SLOTS: u16 = 16_384;
 pub struct Cluster {
     pub servers: Vec<Redis>,
     pub ids: Vec<String>,
+    /// Those of TLS, if there are any.
+    pub tls_ports: Vec<u16>,
     masters: usize,
 }
 
@@ -33,27 +35,44 @@ impl Cluster {
         timeout_ms: u64,
         settings: &[&str],
     ) -> Option<Self> {
+        Self::start_on(masters, replica_of, timeout_ms, settings, Vec::new())
+    }
+
+    /// Masters that listen to TLS too. The settings say where the certificate is.
+    pub fn start_by_tls(masters: usize, timeout_ms: u64, settings: &[&str]) -> Option<Self> {
+        Self::start_on(masters, &[], timeout_ms, settings, (0..masters).map(|_| free_port()).collect())
+    }
+
+    fn start_on(
+        masters: usize,
+        replica_of: &[usize],
+        timeout_ms: u64,
+        settings: &[&str],
+        tls_ports: Vec<u16>,
+    ) -> Option<Self> {
         let timeout = timeout_ms.to_string();
         let servers: Option<Vec<_>> = (0..masters + replica_of.len())
-            .map(|_| {
+            .map(|at| {
                 let bus = free_port().to_string();
+                let tls = tls_ports.get(at).copied().unwrap_or(0).to_string();
                 let own =
                     ["--cluster-enabled", "yes", "--cluster-node-timeout", &timeout, "--cluster-port", &bus];
                 let quick = ["--repl-diskless-sync-delay", "0", "--cluster-allow-replica-migration", "no"];
-                let server = Redis::start(&[&own[..], &quick, settings].concat())?;
+                let server = Redis::start(&[&own[..], &quick, &["--tls-port", &tls], settings].concat())?;
                 Some((server, bus))
             })
             .collect();
         let (servers, buses): (Vec<_>, Vec<_>) = servers?.into_iter().unzip();
         let ids = servers.iter().map(|server| said(&mut server.connect(), "CLUSTER MYID")).collect();
-        let cluster = Self { servers, ids, masters };
+        let cluster = Self { servers, ids, tls_ports, masters };
         for at in 0..masters {
             let (first, last) = (cluster.part(at), cluster.part(at + 1) - 1);
             cluster.tell(at, &format!("CLUSTER ADDSLOTSRANGE {first} {last}"));
             cluster.tell(at, &format!("CLUSTER SET-CONFIG-EPOCH {}", at + 1));
         }
-        for (server, bus) in cluster.servers.iter().zip(&buses).skip(1) {
-            cluster.tell(0, &format!("CLUSTER MEET 127.0.0.1 {} {bus}", server.port));
+        for (at, bus) in buses.iter().enumerate().skip(1) {
+            let port = cluster.tls_ports.get(at).copied().unwrap_or(cluster.servers[at].port);
+            cluster.tell(0, &format!("CLUSTER MEET 127.0.0.1 {port} {bus}"));
         }
         cluster.wait_until_whole();
         for (at, &master) in replica_of.iter().enumerate() {

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use ::redis::Client;
 use tempfile::TempDir;
 
-use super::redis::{Redis, free_port};
+use super::redis::{Redis, ask, free_port};
 use super::redis_cluster::said;
 use super::until;
 
@@ -94,9 +94,11 @@ impl Watched {
 
     /// Waits until the server at `at` says that it is a master.
     pub fn wait_for_master(&self, at: usize) {
-        let mut connection = self.servers[at].connect();
         until("it is the master", || {
-            said::<String>(&mut connection, "INFO replication").contains("role:master").then_some(())
+            // A Sentinel that promotes it ends its connections.
+            let mut connection = self.servers[at].connect();
+            let info: String = ask(&mut connection, &[b"INFO", b"replication"]).unwrap_or_default();
+            info.contains("role:master").then_some(())
         });
     }
 }

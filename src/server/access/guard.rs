@@ -55,8 +55,8 @@ pub struct Pass {
     whom: Whom,
     /// In seconds since 1970.
     at_s: u64,
-    /// Who is told how many they were.
-    pub asker: Asker,
+    /// Who is told how many they were, if it was asked for here.
+    pub asker: Option<Asker>,
     ended: AtomicUsize,
     loops_left: AtomicUsize,
 }
@@ -236,7 +236,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`Refusal::RevocationsFull`].
-    pub fn revoke(&self, whom: Whom, now_s: u64, asker: Asker) -> Result<(), Refusal> {
+    pub fn revoke(&self, whom: Whom, now_s: u64, asker: Option<Asker>) -> Result<(), Refusal> {
         if !write(&self.revoked).add(&whom, now_s) {
             return Err(Refusal::RevocationsFull);
         }
@@ -247,6 +247,11 @@ impl Guard {
         }
         self.generation.fetch_add(1, Ordering::Release);
         Ok(())
+    }
+
+    /// Whether a revocation of this time, or a later one of the same, is known.
+    pub fn has_revoked(&self, whom: &Whom, at_s: u64) -> bool {
+        read(&self.revoked).has(whom, at_s)
     }
 
     /// The revocations that a loop has not looked at. It looks at them and says so by [`Pass::finish`].

@@ -70,6 +70,15 @@ impl Revoked {
         true
     }
 
+    /// Whether this one is known, of that time or a later one.
+    pub fn has(&self, whom: &Whom, at_s: u64) -> bool {
+        let (table, name) = match whom {
+            Whom::Sub(sub) => (&self.subs, sub),
+            Whom::Jti(jti) => (&self.jtis, jti),
+        };
+        table.get(name).is_some_and(|known_s| *known_s >= at_s)
+    }
+
     /// Checks that a token is not revoked. One that is issued in the [`LEEWAY_S`] seconds after a revocation of its user is.
     ///
     /// # Errors

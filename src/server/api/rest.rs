@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::http::{Response, Status};
-use crate::hub::{ChannelName, Content, Owner, Source};
+use crate::hub::{ChannelName, Content, Source};
 use crate::pusher::rest::answer::{self, Attributes, Cached};
 use crate::pusher::rest::{AppOf, Authenticated, Call, Head, Info, Refused, Trigger, Unauthorized};
 use crate::pusher::{Access, Kind, Name};
@@ -19,8 +19,8 @@ use crate::server::apps::running::RunningApp;
 use crate::server::broker::Broker;
 use crate::server::broker::answer::{Publishing, Waiter};
 use crate::server::broker::draft::{Draft, Excluded, check_json};
+use crate::server::broker::engine::tidings::Tiding;
 use crate::server::broker::joins::Occupation;
-use crate::server::broker::mailbox::{Order, OrderKind};
 use crate::server::clock::{self, Millis};
 use crate::server::metrics::counters::ApiCall;
 
@@ -285,11 +285,9 @@ impl Calling<'_> {
     }
 
     fn terminate(&self, user: &str) {
-        let connections = self.app.users().connections(user).to_vec();
-        for Owner { hub, number } in connections {
-            let order = Order { connection: number, what: OrderKind::Terminate };
-            self.scene.broker.mailbox(hub).order(order);
-        }
+        let broker = self.scene.broker;
+        self.app.terminate(user, broker);
+        broker.tell_nodes(Tiding::Terminate { app: self.app.id().into(), user: user.into() });
     }
 }
 

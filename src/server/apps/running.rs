@@ -15,6 +15,8 @@ use crate::server::apps::rate::Rate;
 use crate::server::apps::refused::{Refused, RefusedList};
 use crate::server::apps::users::Users;
 use crate::server::apps::webhooks::Webhooks;
+use crate::server::broker::Broker;
+use crate::server::broker::mailbox::{Order, OrderKind};
 use crate::server::clock::Millis;
 use crate::server::lock::{lock, read, write};
 
@@ -132,6 +134,14 @@ impl RunningApp {
     /// The connection with this identifier, while it is open.
     pub fn owner_of(&self, socket_id: SocketId) -> Option<Owner> {
         lock(&self.sockets).get(&socket_id).copied()
+    }
+
+    /// Ends the connections of a user that has signed in, on this node.
+    pub fn terminate(&self, user: &str, broker: &Broker) {
+        let connections = self.users().connections(user).to_vec();
+        for Owner { hub, number } in connections {
+            broker.mailbox(hub).order(Order { connection: number, what: OrderKind::Terminate });
+        }
     }
 
     /// How many connections there are. More than allowed, if a reload has lowered the limit: they stay.

@@ -10,6 +10,7 @@ use crate::hub::{ChannelName, PublicationId};
 use crate::server::broker::Broker;
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::engine::Engine;
+use crate::server::broker::engine::tidings::Tiding;
 use crate::server::broker::engine::waiting::{JoinQuestion, JoinWaiter, Prepared, Sought};
 use crate::server::broker::shard::Shard;
 use crate::server::clock::Millis;
@@ -92,6 +93,14 @@ impl Broker {
         }
     }
 
+    /// Has all other nodes do this too, if there are any: at once, or when the engine is there again.
+    pub fn tell_nodes(&self, tiding: Tiding) {
+        match &self.engine {
+            Engine::Local => {}
+            Engine::Remote(sequencer) => sequencer.tell(tiding),
+        }
+    }
+
     /// How long a new subscriber is held whose channel is not ready; `None` where all are at any time.
     pub fn join_timeout(&self) -> Option<Duration> {
         match &self.engine {
@@ -138,7 +147,7 @@ impl Broker {
         if state.has_readers() || std::mem::replace(&mut state.engagement.is_expected, false) {
             return false;
         }
-        state.engagement = Default::default();
+        (state.engagement, state.elsewhere) = Default::default();
         lists.settle(channel, state);
         self.remove_if_unused(&mut shard, channel, now);
         true
@@ -149,7 +158,8 @@ impl Broker {
     pub fn set_elsewhere(&self, channel: &ChannelName, subscribers: u64) -> bool {
         let mut shard = lock(self.shard(channel.as_str()));
         let Some(state) = shard.channels.get_mut(channel) else { return false };
-        std::mem::replace(&mut state.engagement.elsewhere, subscribers) != subscribers
+        let subscribers = u32::try_from(subscribers).unwrap_or(u32::MAX);
+        std::mem::replace(&mut state.elsewhere, subscribers) != subscribers
     }
 
     /// The subscribers of a channel on this node, and whether anybody reads it. The engine is told of the next change.

@@ -195,7 +195,7 @@ fn what_a_client_sends_whose_token_was_revoked_in_the_same_turn_is_not_published
             let (mut connection, _peer) = publishing(path, &token(r#","publish":["a"]"#), &mut cx);
             if is_revoked {
                 let asker = Asker { loop_index: 0, connection: 7 };
-                cx.shared.guard.revoke(Whom::Sub("u42".into()), BEGAN_S + 6, asker).unwrap();
+                cx.shared.guard.revoke(Whom::Sub("u42".into()), BEGAN_S + 6, Some(asker)).unwrap();
             }
             let told = said(&mut connection, |connection| {
                 let _ = connection.receive_requests(b"]", &mut cx);

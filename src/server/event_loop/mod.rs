@@ -42,6 +42,7 @@ use mio::{Events, Poll, Token};
 use read_queue::ReadQueue;
 use timers::Timers;
 
+use crate::server::access::Asker;
 use crate::server::broker::answer::PublishAnswer;
 use crate::server::broker::calls::Call;
 use crate::server::broker::mailbox::{JoinAnswer, Mailbox, Order, OrderKind, Verdict};
@@ -335,9 +336,11 @@ impl EventLoop {
             self.settle(key, next);
         }
         for (pass, ended) in passes.iter().zip(ended) {
-            if let Some(ended) = pass.finish(ended) {
-                let order = Order { connection: pass.asker.connection, what: OrderKind::Revoked(ended) };
-                self.context.shared.broker.mailbox(pass.asker.loop_index).order(order);
+            if let Some(ended) = pass.finish(ended)
+                && let Some(Asker { loop_index, connection }) = pass.asker
+            {
+                let order = Order { connection, what: OrderKind::Revoked(ended) };
+                self.context.shared.broker.mailbox(loop_index).order(order);
             }
         }
     }

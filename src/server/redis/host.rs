@@ -4,12 +4,16 @@
 
 use crate::hub::{ChannelName, Owner};
 use crate::pusher::SocketId;
+use crate::server::broker::engine::tidings::Tiding;
 use crate::server::clock::Millis;
 
 /// The server. Called from the engine's thread, without a lock of the broker.
 pub trait Host: Send {
     /// Whose a socket identifier of Pusher is.
     fn owner_of(&self, channel: &ChannelName, socket_id: SocketId) -> Option<Owner>;
+
+    /// Another node tells what all are to do. It may be told more than once.
+    fn told(&self, tiding: Tiding);
 
     /// A channel has more or fewer subscribers at other nodes than before.
     fn recounted(&self, channel: &ChannelName, now: Millis);

@@ -11,6 +11,7 @@ use mio::Waker;
 use super::place::Resolved;
 use crate::hub::ChannelName;
 use crate::server::broker::draft::Draft;
+use crate::server::broker::engine::tidings::Tiding;
 use crate::server::broker::engine::waiting::JoinWaiter;
 use crate::server::broker::engine::{Sequencer, Ticket};
 use crate::server::lock::lock;
@@ -31,6 +32,8 @@ pub enum Order {
     Want(ChannelName, JoinWaiter),
     /// A channel has other subscribers than before.
     Count(ChannelName),
+    /// Tell the other nodes.
+    Tell(Tiding),
     /// The name of the line with this number was resolved.
     Resolved(usize, Resolved),
     /// Publish what waits, tell the other nodes, and end.
@@ -110,7 +113,7 @@ impl Inbox {
 fn len_of(order: &Order) -> usize {
     match order {
         Order::Publish(draft, _) => draft.data.len() + PUBLICATION_LEN,
-        Order::Want(..) | Order::Count(_) | Order::Resolved(..) | Order::Stop => 0,
+        Order::Want(..) | Order::Count(_) | Order::Tell(_) | Order::Resolved(..) | Order::Stop => 0,
     }
 }
 
@@ -125,6 +128,10 @@ impl Sequencer for Inbox {
 
     fn count_changed(&self, channel: &ChannelName) {
         self.put(Order::Count(channel.clone()));
+    }
+
+    fn tell(&self, tiding: Tiding) {
+        self.put(Order::Tell(tiding));
     }
 
     fn join_timeout(&self) -> Duration {

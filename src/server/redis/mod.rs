@@ -7,6 +7,7 @@ mod ahead;
 mod answers;
 mod calls;
 mod counts;
+mod distrust;
 mod entries;
 mod greeting;
 mod homes;
@@ -28,6 +29,7 @@ mod sentinel;
 pub mod slots;
 mod socket;
 mod state;
+mod telling;
 #[cfg(feature = "tls")]
 mod tls;
 mod topology;
@@ -136,6 +138,7 @@ impl Redis {
             redirects: Default::default(),
             nodes: Default::default(),
             counts: Default::default(),
+            telling: Default::default(),
             trouble: Default::default(),
             timeout_ms: millis(config.timeout),
             poll,

@@ -22,6 +22,7 @@ use super::publishing::Redirected;
 use super::refusal::{Fate, Refusal};
 use super::resp::{Command, Reply};
 use super::state::{Outcome, State};
+use super::telling::Telling;
 use super::topology::{MasterId, News, Topology};
 use super::trouble::Trouble;
 use crate::hub::ChannelName;
@@ -60,6 +61,7 @@ pub struct Node {
     pub redirects: HashMap<ChannelName, Redirected>,
     pub nodes: Nodes,
     pub counts: Counts,
+    pub telling: Telling,
     pub trouble: Trouble,
     pub timeout_ms: u64,
     pub poll: Poll,
@@ -98,6 +100,7 @@ impl Node {
             self.read_lines(&mut scratch, now);
             self.tick(now);
             self.make_calls(now);
+            self.tell_waiting();
             self.write_lines(now);
             if self.has_ended(now) {
                 return Ok(());
@@ -131,6 +134,7 @@ impl Node {
                 Order::Publish(draft, ticket) => self.publish(&draft, ticket, now),
                 Order::Want(channel, waiter) => self.want(channel, waiter, now),
                 Order::Count(channel) => self.count(&channel, now),
+                Order::Tell(tiding) => self.tell(tiding),
                 Order::Resolved(line, found) => {
                     let (terms, mut news) = (&self.terms, Vec::new());
                     self.topology.with_line(Token(line), terms, &mut news, now, |line| {
@@ -162,12 +166,6 @@ impl Node {
     /// While Redis is away, no node is heard.
     fn look_at_nodes(&mut self, now: Millis) {
         if self.away_since.is_none() && self.nodes.expire(now) {
-            self.recount(now);
-        }
-    }
-
-    fn heard_node(&mut self, text: &[u8], now: Millis) {
-        if self.nodes.heard(text, now) {
             self.recount(now);
         }
     }
@@ -299,6 +297,7 @@ impl Node {
                 self.called(master, &channel, &reply, now);
             }
             Asked::Subscribe(channel) if !matches!(reply, Reply::Error(_)) => self.subscribed(&channel),
+            Asked::Kept => self.heard_kept(&reply),
             Asked::SubscribeNodes => self.heard_nodes(master, &reply, now),
             Asked::Open(channel, attempt) => self.heard_open(master, &channel, attempt, &reply, now),
             Asked::Peek(channel, attempt) => self.peeked(master, &channel, attempt, &reply, now),
@@ -395,6 +394,7 @@ impl Node {
         let channel = self.keys.nodes().as_bytes();
         if let Some(up) = self.topology.master(id).and_then(|master| master.subscribe.up()) {
             self.nodes_home = Some(id);
+            self.telling.begin();
             let command = |out: &mut _| drop(Command::new(out, 2).word(b"SUBSCRIBE").word(channel));
             up.link.ask(Asked::SubscribeNodes, command);
         }
@@ -414,7 +414,10 @@ impl Node {
             self.tally.note_first(Outcome::of(&place, loss));
         }
         match purpose {
-            Purpose::Publish => self.calls_lost(asked),
+            Purpose::Publish => {
+                self.tell_again(&asked);
+                self.calls_lost(asked);
+            }
             Purpose::Subscribe => self.subscriptions_lost(id, asked, now),
             Purpose::Scout => {}
         }

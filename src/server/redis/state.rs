@@ -35,6 +35,7 @@ impl Outcome {
     pub fn of(place: &Place, loss: &Loss) -> Self {
         match loss {
             Loss::Unfit(Unfit::ForGood(sentence)) => Self::Unfit(format!("{place}: {sentence}")),
+            Loss::Broken(broken) if broken.is_distrust() => Self::Unfit(format!("{place}: {broken}")),
             Loss::Unfit(Unfit::ForNow(_))
             | Loss::Broken(_)
             | Loss::Timeout

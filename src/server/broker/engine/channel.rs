@@ -30,6 +30,9 @@ const READ_PART: u8 = 4;
 /// A channel that nobody wants stays subscribed this long: a client between two long polls, or one that reconnects, finds it.
 pub const QUIET_MS: u64 = 60_000;
 
+/// One without publications is left sooner, once whoever was told that it can be joined has joined it.
+pub const EMPTY_QUIET_MS: u64 = 1_000;
+
 /// The number of subscribers is told this long after it was last told, so it is at most about 2 s old at other nodes.
 pub const COUNT_MS: u64 = 2_000;
 
@@ -473,7 +476,12 @@ impl Channel {
     fn quiet_at(&self) -> Option<Millis> {
         let has_past = self.position.is_some_and(|position| position.sequence > 0);
         let unwanted_at = self.unwanted_at.filter(|_| !matches!(self.state, State::Leaving))?;
-        Some(Millis(unwanted_at.0 + if has_past || self.is_expected { QUIET_MS } else { 0 }))
+        let quiet_ms = match (has_past || self.is_expected, self.is_ready) {
+            (true, _) => QUIET_MS,
+            (false, true) => EMPTY_QUIET_MS,
+            (false, false) => 0,
+        };
+        Some(Millis(unwanted_at.0 + quiet_ms))
     }
 
     /// Whether Redis cannot be told yet that the subscribers have gone.

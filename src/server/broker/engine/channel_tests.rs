@@ -290,10 +290,13 @@ fn a_renewal_finds_the_last_publication_that_was_lost() {
 fn a_changed_number_of_subscribers_is_told_2_s_after_it_was_last_told() {
     let mut it = Fixture::live(3);
     it.take(Event::Counted(5));
+    assert_eq!(it.take(Event::Tick), [it.open(5, Some(id(1, 3)))], "the first ones at once");
+    it.opened(opening(1, 3, 1));
+    let told_at = it.now.0;
     it.now.0 += 100;
     it.take(Event::Counted(7));
     assert_eq!(it.tick(), [it.open(7, Some(id(1, 3)))]);
-    assert_eq!(it.now.0, 1_000 + COUNT_MS);
+    assert_eq!(it.now.0, told_at + COUNT_MS);
     it.opened(opening(1, 3, 1));
     assert_eq!(it.channel.due(), Some(Millis(it.now.0 + 256_000)));
 }
@@ -352,9 +355,11 @@ fn a_channel_that_nobody_wants_stays_for_a_minute_and_is_given_up_then() {
 }
 
 #[test]
-fn a_channel_without_publications_is_given_up_at_once_even_while_it_joins() {
-    for mut it in [Fixture::joining(), Fixture::live(0)] {
+fn a_channel_without_publications_is_given_up_a_second_after_its_last_subscriber_and_at_once_while_it_joins()
+{
+    for (mut it, quiet_ms) in [(Fixture::joining(), 0), (Fixture::live(0), EMPTY_QUIET_MS)] {
         assert_eq!(it.take(Event::Unwanted), [], "somebody may join until it is left");
+        it.now.0 += quiet_ms;
         assert_eq!(it.channel.due(), Some(it.now));
         assert_eq!(it.take(Event::Tick), [Action::Unsubscribe, Action::Forget]);
     }

@@ -7,6 +7,7 @@ use super::*;
 use crate::hub::{Gap, PublicationId, Published};
 use crate::server::broker::Broker;
 use crate::server::broker::answer::{NotPublished, Receipt};
+use crate::server::broker::engine::tidings::Tiding;
 use crate::server::broker::mailbox::Unavailable;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
@@ -137,6 +138,8 @@ impl Sequencer for Held {
     fn count_changed(&self, channel: &ChannelName) {
         lock(&self.counts).push(channel.clone());
     }
+
+    fn tell(&self, _: Tiding) {}
 
     fn join_timeout(&self) -> Duration {
         self.join_timeout

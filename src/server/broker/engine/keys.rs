@@ -15,13 +15,18 @@ pub struct KeyNames {
     /// What stands before a channel's name: `PREFIX:{`.
     opening: Box<str>,
     nodes: Box<str>,
+    revoked: Box<str>,
 }
 
 impl KeyNames {
     /// The names that begin with `prefix`.
     pub fn new(prefix: &str) -> Self {
         debug_assert!(!prefix.contains(['{', '}']), "the configuration has checked it");
-        Self { opening: format!("{prefix}:{{").into(), nodes: format!("{prefix}:nodes").into() }
+        Self {
+            opening: format!("{prefix}:{{").into(),
+            nodes: format!("{prefix}:nodes").into(),
+            revoked: format!("{prefix}:revoked").into(),
+        }
     }
 
     /// The hash of a channel, and its channel in Redis: `PREFIX:{CHANNEL}`. In a cluster, the braces have all keys of a channel in
@@ -35,7 +40,12 @@ impl KeyNames {
         format!("{}{channel}}}:k:{key}", self.opening)
     }
 
-    /// The channel in Redis on which nodes say that they live: `PREFIX:nodes`.
+    /// Where revocations are kept for nodes that do not hear of them: `PREFIX:revoked`.
+    pub fn revoked(&self) -> &str {
+        &self.revoked
+    }
+
+    /// The channel in Redis on which nodes say that they live, and tell each other: `PREFIX:nodes`.
     pub fn nodes(&self) -> &str {
         &self.nodes
     }

@@ -9,6 +9,7 @@ pub mod keys;
 pub mod outgoing;
 pub mod signal;
 pub mod stored;
+pub mod tidings;
 pub mod waiting;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use crate::hub::ChannelName;
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::draft::Draft;
+use crate::server::broker::engine::tidings::Tiding;
 use crate::server::broker::engine::waiting::JoinWaiter;
 use crate::server::broker::idempotency::Keyed;
 
@@ -95,6 +97,9 @@ pub trait Sequencer: fmt::Debug + Send + Sync {
     ///
     /// [`Broker::audience_of`]: super::Broker::audience_of
     fn count_changed(&self, channel: &ChannelName);
+
+    /// All other nodes are to do this. Called without a lock of the broker; only notes it, and wakes the engine.
+    fn tell(&self, tiding: Tiding);
 
     /// Whether publishers should wait until it has done more of what it was given.
     fn is_congested(&self) -> bool {

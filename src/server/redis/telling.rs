@@ -1,0 +1,141 @@
+//! What this node tells the others besides publications, and hears of them: on the channel of the nodes, once each. What has to reach
+//! those that do not listen just then is kept in a sorted set too, by its time, which a node reads whenever it begins to listen.
+//!
+//! What follows from it is the host's.
+
+use std::collections::VecDeque;
+
+use super::link::Asked;
+use super::node::Node;
+use super::resp::{Command, Reply};
+use super::topology::MasterId;
+use crate::server::broker::engine::tidings::Tiding;
+use crate::server::clock::{Millis, unix_ms};
+
+/// The most tidings that wait while Redis is away. More revocations than that a day no node takes.
+const WAITING_MAX: usize = 10_000;
+
+/// How long revocations are kept, in seconds: longer than a token lives, with what clocks may differ by.
+const KEPT_S: u64 = 25 * 60 * 60;
+
+/// The most that are read: see [`WAITING_MAX`].
+const READ_MAX: u64 = 10_000;
+
+/// What waits to be told.
+#[derive(Debug, Default)]
+pub struct Telling {
+    waiting: VecDeque<Tiding>,
+    /// Whether what is kept is still to be read.
+    is_to_read: bool,
+}
+
+impl Telling {
+    /// This node begins to listen: what is kept is to be read.
+    pub fn begin(&mut self) {
+        self.is_to_read = true;
+    }
+}
+
+impl Node {
+    /// Tells the other nodes, as soon as Redis is there. The latest are told if too many wait.
+    pub fn tell(&mut self, tiding: Tiding) {
+        if self.telling.waiting.len() == WAITING_MAX {
+            self.telling.waiting.pop_front();
+        }
+        self.telling.waiting.push_back(tiding);
+    }
+
+    /// Tells what waits, where there is a connection for it.
+    pub fn tell_waiting(&mut self) {
+        if self.telling.is_to_read && self.ask_kept() {
+            self.telling.is_to_read = false;
+        }
+        while let Some(tiding) = self.telling.waiting.pop_front() {
+            if !self.send_tiding(&tiding) {
+                return self.telling.waiting.push_front(tiding);
+            }
+        }
+    }
+
+    fn kept_home(&self) -> Option<MasterId> {
+        self.topology.home_of(self.keys.revoked().as_bytes())
+    }
+
+    fn ask_kept(&mut self) -> bool {
+        let Some(home) = self.kept_home() else { return false };
+        let key = self.keys.revoked().as_bytes();
+        let Some(up) = self.topology.master(home).and_then(|master| master.publish.up()) else {
+            return false;
+        };
+        // The latest first.
+        let command = |out: &mut _| {
+            let command = Command::new(out, 5).word(b"ZRANGE").word(key).number(0);
+            drop(command.number(READ_MAX - 1).word(b"REV"));
+        };
+        up.link.ask(Asked::Kept, command);
+        true
+    }
+
+    fn send_tiding(&mut self, tiding: &Tiding) -> bool {
+        let Some(home) = self.kept_home() else { return false };
+        let (key, channel) = (self.keys.revoked().as_bytes(), self.keys.nodes().as_bytes());
+        let Some(up) = self.topology.master(home).and_then(|master| master.publish.up()) else {
+            return false;
+        };
+        let text = tiding.to_text();
+        if let Some(at_s) = tiding.remembered_at_s() {
+            let add = |out: &mut _| {
+                drop(Command::new(out, 4).word(b"ZADD").word(key).number(at_s).word(text.as_bytes()));
+            };
+            up.link.ask(Asked::Keep(tiding.clone()), add);
+            let forget = |out: &mut _| {
+                let command = Command::new(out, 4).word(b"ZREMRANGEBYSCORE").word(key).word(b"-inf");
+                drop(command.number(at_s.saturating_sub(KEPT_S)));
+            };
+            up.link.ask(Asked::Forget, forget);
+            let expire =
+                |out: &mut _| drop(Command::new(out, 3).word(b"PEXPIRE").word(key).number(KEPT_S * 1000));
+            up.link.ask(Asked::Forget, expire);
+        }
+        let message = format!("{} {text}", self.id);
+        let publish = |out: &mut _| {
+            drop(Command::new(out, 3).word(b"PUBLISH").word(channel).word(message.as_bytes()));
+        };
+        up.link.ask(Asked::Tell(tiding.clone()), publish);
+        true
+    }
+
+    /// Commands that were in flight when their connection was lost: what was to be told is told again. It does no harm twice.
+    pub fn tell_again(&mut self, asked: &[(Asked, bool)]) {
+        for (asked, _) in asked {
+            match asked {
+                Asked::Tell(tiding) => self.tell(tiding.clone()),
+                Asked::Kept => self.telling.begin(),
+                _ => {}
+            }
+        }
+    }
+
+    /// A message on the channel of the nodes.
+    pub fn heard_node(&mut self, text: &[u8], now: Millis) {
+        let tiding = str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.split_once(' '))
+            .and_then(|(_, rest)| Tiding::read(rest));
+        match tiding {
+            Some(tiding) => self.host.told(tiding),
+            None if self.nodes.heard(text, now) => self.recount(now),
+            None => {}
+        }
+    }
+
+    /// What is kept of what nodes were told.
+    pub fn heard_kept(&mut self, reply: &Reply) {
+        let Reply::List(parts) = reply else { return };
+        let now_s = unix_ms() / 1000;
+        let texts = parts.iter().filter_map(|part| str::from_utf8(part.as_text()?).ok());
+        let kept = texts.filter_map(Tiding::read);
+        kept.filter(|tiding| tiding.remembered_at_s().is_some_and(|at_s| at_s + KEPT_S > now_s))
+            .for_each(|tiding| self.host.told(tiding));
+    }
+}
