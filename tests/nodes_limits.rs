@@ -180,3 +180,46 @@ fn publishers_that_wait_while_redis_is_away_hold_no_more_than_sixteen_mebibytes(
     until("it is back", || (scraper.value("fanfare_redis_up") == 1.0).then_some(()));
     assert_eq!(post(node.address, "c", "", "last").status, 200);
 }
+
+#[test]
+fn a_redis_without_the_replicas_that_it_wants_refuses_publications_and_harms_nobody_who_reads() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let nodes = nodes(redis.port, 1);
+    let witness = Witness::start(&[nodes[0].address], "c", By::WebSocket, usize::MAX);
+    assert_eq!(post(nodes[0].address, "c", "", "first").status, 200);
+    let _: String = redis.ask("CONFIG SET min-replicas-to-write 1");
+    let refused = post(nodes[0].address, "c", "", "second");
+    assert_eq!(refused.status, 503, "{refused:?}");
+    let _: i64 = redis.ask("CLIENT KILL TYPE pubsub");
+    let mut scraper = support::metrics::Scraper::new(nodes[0].address);
+    let lost = "fanfare_redis_reconnects_total{connection=\"subscribe\",reason=\"broken\"}";
+    until("the connection is lost", || (scraper.value(lost) >= 1.0).then_some(()));
+    until("the node is back", || (scraper.value("fanfare_redis_up") == 1.0).then_some(()));
+    let polled = request(nodes[0].address, "GET", "/channels/c?since=&wait=0", "", b"");
+    assert_eq!(polled.status, 200, "{polled:?}");
+    let _: String = redis.ask("CONFIG SET min-replicas-to-write 0");
+    let told = judge_all(nodes[0].address, "c", vec![witness], &[]);
+    assert_eq!((gaps(&told[0]), told[0].len()), (vec![], 3));
+}
+
+#[test]
+fn a_redis_that_is_busy_with_a_script_is_waited_for() {
+    let Some(redis) = Redis::start(&["--busy-reply-threshold", "50"]) else { return };
+    let scene = Scene::begin(redis.port, Keys::Without);
+    let mut looping = redis.connect();
+    let spins = std::thread::spawn(move || {
+        let spin: Result<(), _> = support::redis::ask(&mut looping, &[b"EVAL", b"while true do end", b"0"]);
+        spin.unwrap_err();
+    });
+    std::thread::park_timeout(TIMEOUT / 4);
+    until("the script is killed", || {
+        let killed: Result<String, _> = support::redis::ask(&mut redis.connect(), &[b"SCRIPT", b"KILL"]);
+        killed.ok()
+    });
+    spins.join().unwrap();
+    let (told, published) = scene.end();
+    for told in told {
+        assert_eq!((gaps(&told), epochs(&told)), (vec![], 1));
+    }
+    assert!(published.iter().all(|published| published.unknown.is_empty()));
+}

@@ -163,3 +163,23 @@ fn connections_that_redis_cuts_under_load_come_back_and_nothing_is_missing() {
     let (told, _) = scene.end();
     assert!(told.iter().all(|told| gaps(told).is_empty() && epochs(told) == 1), "it is all filled");
 }
+
+#[test]
+fn a_redis_that_is_demoted_is_away_until_it_is_a_master_again_in_a_new_epoch() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let Some(other) = Redis::start(&[]) else { return };
+    let scene = Scene::begin(redis.port, Keys::With);
+    let _: String = redis.ask(&format!("REPLICAOF 127.0.0.1 {}", other.port));
+    for node in &scene.nodes {
+        wait_for_readiness(node.address, 503);
+        assert_eq!(post(node.address, "new", "", "x").status, 503);
+    }
+    let _: String = redis.ask("REPLICAOF NO ONE");
+    for node in &scene.nodes {
+        wait_for_readiness(node.address, 200);
+    }
+    let (told, _) = scene.end();
+    for told in told {
+        assert_eq!((gaps(&told), epochs(&told)), (vec![None], 2));
+    }
+}
