@@ -41,6 +41,15 @@ impl Host for Hosting {
         }
     }
 
+    fn member_changed(&self, channel: &ChannelName, user_id: &str, is_there: bool, now: Millis) {
+        let Some(shared) = self.0.upgrade() else { return };
+        let Some(app) = shared.apps.of_channel(channel) else { return };
+        match is_there {
+            true => app.note_member(channel, user_id, now),
+            false => app.note_member_gone(channel, user_id, now),
+        }
+    }
+
     fn recounted(&self, channel: &ChannelName, now: Millis) {
         let Some(shared) = self.0.upgrade() else { return };
         if shared.apps.of_channel(channel).is_some_and(|app| app.tells_count(channel)) {

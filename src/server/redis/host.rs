@@ -15,6 +15,10 @@ pub trait Host: Send {
     /// Another node tells what all are to do. It may be told more than once.
     fn told(&self, tiding: Tiding);
 
+    /// A user has become a member of a presence channel by what this node did, or by what another one did that has died, or is not a
+    /// member any more: it was at no node before, or is at none now.
+    fn member_changed(&self, channel: &ChannelName, user_id: &str, is_there: bool, now: Millis);
+
     /// A channel has more or fewer subscribers at other nodes than before.
     fn recounted(&self, channel: &ChannelName, now: Millis);
 }

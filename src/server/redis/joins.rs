@@ -176,6 +176,7 @@ impl Node {
             if self.broker.disengage(name, now) {
                 entry.is_let_go = true;
                 self.counts.forget(name);
+                self.rosters.forget(name);
                 entry.channel.take(Event::Tick, now, &mut actions);
             } else {
                 entry.channel.take(Event::Wanted, now, &mut actions);
@@ -284,6 +285,7 @@ impl Node {
     fn lose_home(&mut self, name: &ChannelName, now: Millis) {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
         if entry.home.take().is_some() {
+            self.rosters.miss(name);
             self.take(name, Event::Disconnected, now);
         }
     }
@@ -403,7 +405,11 @@ impl Node {
         }
     }
 
-    fn ready(&mut self, name: &ChannelName) {
+    /// Requests may join a channel, once it is known who is in it where that is told.
+    pub fn ready(&mut self, name: &ChannelName) {
+        if self.is_ready_held(name) {
+            return;
+        }
         self.broker.engage(name);
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
         for waiter in std::mem::take(&mut entry.waiters) {
@@ -492,7 +498,8 @@ impl Node {
         self.joins.opens += 1;
     }
 
-    fn home_up(&mut self, name: &ChannelName) -> Option<&mut Up> {
+    /// The connection on which a channel is subscribed.
+    pub fn home_up(&mut self, name: &ChannelName) -> Option<&mut Up> {
         let home = self.joins.entries.get(name)?.home?;
         self.topology.master(home)?.subscribe.up()
     }

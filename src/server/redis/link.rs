@@ -58,6 +58,10 @@ pub enum Asked {
     Forget,
     /// ZRANGE: what is kept.
     Kept,
+    /// A call of the script that says who is in a channel.
+    Members(ChannelName),
+    /// HGETALL: who is in a channel.
+    Look(ChannelName),
     /// ECHO of a number: that the UNSUBSCRIBE ahead of it is done.
     Echo(u64),
     /// The map of a cluster.

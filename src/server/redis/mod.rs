@@ -17,6 +17,7 @@ mod place;
 mod publishing;
 pub mod refusal;
 pub mod resp;
+mod rosters;
 mod sentinel;
 pub mod slots;
 mod socket;
@@ -130,6 +131,7 @@ impl Redis {
             redirects: Default::default(),
             nodes: Default::default(),
             counts: Default::default(),
+            rosters: Default::default(),
             telling: Default::default(),
             trouble: Default::default(),
             timeout_ms: millis(config.timeout),

@@ -19,6 +19,7 @@ use super::nodes::{BEAT_MS, BYE, Nodes};
 use super::publishing::read_epoch;
 use super::refusal::{Fate, Refusal};
 use super::resp::{Command, Reply};
+use super::rosters::{NEWS, Rosters};
 use super::state::{Outcome, State};
 use super::telling::Telling;
 use super::topology::{MasterId, News, Topology};
@@ -60,6 +61,7 @@ pub struct Node {
     pub redirects: HashMap<ChannelName, MasterId>,
     pub nodes: Nodes,
     pub counts: Counts,
+    pub rosters: Rosters,
     pub telling: Telling,
     pub trouble: Trouble,
     pub timeout_ms: u64,
@@ -112,7 +114,7 @@ impl Node {
         let is_ready =
             !self.inbox.may_sleep() || self.topology.is_ready(!is_congested) || self.joins.is_ready();
         let due =
-            [Some(self.topology.due(&self.terms)), self.joins.due(), self.outgoing.due(), Some(self.beat_at)];
+            [Some(self.topology.due(&self.terms)), self.joins.due(), self.rosters.due(), self.outgoing.due(), Some(self.beat_at)];
         let timeout = match (is_ready, due.into_iter().flatten().chain(self.end_by).min()) {
             (true, _) => Duration::ZERO,
             (false, due) => due.map_or(WAIT_MAX, |at| self.clock.until(at)).min(WAIT_MAX),
@@ -133,6 +135,7 @@ impl Node {
                 Order::Publish(draft, ticket) => self.publish(&draft, ticket, now),
                 Order::Want(channel, waiter) => self.want(channel, waiter, now),
                 Order::Count(channel) => self.count(&channel, now),
+                Order::Members(channel) => self.members_changed(&channel, now),
                 Order::Tell(tiding) => self.tell(tiding),
                 Order::Resolved(line, found) => {
                     let (terms, mut news) = (&self.terms, Vec::new());
@@ -148,6 +151,7 @@ impl Node {
 
     fn tick(&mut self, now: Millis) {
         self.tick_channels(now);
+        self.tick_rosters(now);
         if self.beat_at <= now {
             self.beat_at = Millis(now.0 + BEAT_MS);
             self.look_at_nodes(now);
@@ -250,6 +254,9 @@ impl Node {
                 if let Some(text) = payload.strip_prefix(COUNTS) {
                     return self.heard_counts(name, text, now);
                 }
+                if let Some(text) = payload.strip_prefix(NEWS) {
+                    return self.heard_news(name, text, now);
+                }
                 match stored::pushed(payload) {
                     Ok(record) => self.pushed(master, name, record, now),
                     Err(bad) => {
@@ -294,6 +301,7 @@ impl Node {
             }
             Asked::Open(channel, attempt) => {
                 self.opened(&channel, attempt, read_opening(&reply), now);
+                self.roster_opened(&channel, now);
                 if let Reply::List(parts) = &reply
                     && let Some(nodes) = parts.get(4).and_then(Reply::as_text)
                 {
@@ -301,6 +309,8 @@ impl Node {
                 }
             }
             Asked::Kept => self.heard_kept(&reply),
+            Asked::Members(channel) => self.heard_members(&channel, &reply, now),
+            Asked::Look(channel) => self.heard_look(&channel, &reply, now),
             Asked::Read(channel, attempt) => self.heard_read(&channel, attempt, &reply, now),
             _ => {}
         }
@@ -404,9 +414,13 @@ impl Node {
         match purpose {
             Purpose::Publish => {
                 self.tell_again(&asked);
+                self.rosters_lost(&asked, now);
                 self.calls_lost(asked);
             }
-            Purpose::Subscribe => self.subscriptions_lost(id, asked, now),
+            Purpose::Subscribe => {
+                self.rosters_lost(&asked, now);
+                self.subscriptions_lost(id, asked, now);
+            }
             Purpose::Scout => {}
         }
         if purpose == Purpose::Subscribe && self.nodes_home == Some(id) {
