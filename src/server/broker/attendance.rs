@@ -211,8 +211,7 @@ impl Broker {
     ) -> &'a mut Presence {
         state.presence.get_or_insert_with(|| {
             let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
-            let mut presence =
-                Presence::new(rule, self.presence_rules.list_max, epoch, self.mailboxes.len());
+            let mut presence = Presence::new(rule, self.presence_rules.list_max, epoch, self.mailboxes.len());
             if self.engine.draws(name) {
                 presence.share();
             }

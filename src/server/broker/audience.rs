@@ -120,7 +120,11 @@ impl Audience {
     /// Whether it can be forgotten.
     pub fn is_empty(&self) -> bool {
         let has_nothing_due = self.count.due_at.is_none() && self.left.is_empty();
-        self.members.is_empty() && self.untold.is_empty() && self.present.is_empty() && self.cached.is_none() && has_nothing_due
+        self.members.is_empty()
+            && self.untold.is_empty()
+            && self.present.is_empty()
+            && self.cached.is_none()
+            && has_nothing_due
     }
 
     /// Counts what it holds now, in the count that `ledger` is.

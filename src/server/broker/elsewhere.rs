@@ -135,7 +135,13 @@ impl Broker {
         self.remove_if_unused(&mut shard, name, now);
     }
 
-    fn note_member_elsewhere(&self, state: &mut ChannelState, name: &ChannelName, user_id: &str, record: &Record) {
+    fn note_member_elsewhere(
+        &self,
+        state: &mut ChannelState,
+        name: &ChannelName,
+        user_id: &str,
+        record: &Record,
+    ) {
         let members = &mut state.audience().members;
         let told = match &record.here {
             Some((_, info)) => {

@@ -132,6 +132,9 @@ impl Broker {
             }
         }
         let cache = if kind.is_cache { state.look_up(joiner.user, now) } else { Cache::None };
+        if let (Cache::Miss { is_first: true }, Some(sequencer)) = (&cache, self.engine.sequencer_of(name)) {
+            sequencer.cache_missed(name);
+        }
         if is_new_member && let Some(member) = joiner.member {
             let data = event::member_added_data(member);
             self.tell_audience(state, name, MEMBER_ADDED, data, Some(joiner.owner));

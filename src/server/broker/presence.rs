@@ -517,7 +517,9 @@ impl Presence {
             (Whose::Unnamed, elsewhere) => {
                 self.unnamed_elsewhere = elsewhere.as_ref().map_or(0, |(count, _)| *count);
             }
-            (Whose::User(sub), Some((connections, info))) => self.enter_elsewhere(sub, *connections, info.as_deref()),
+            (Whose::User(sub), Some((connections, info))) => {
+                self.enter_elsewhere(sub, *connections, info.as_deref())
+            }
             (Whose::User(sub), None) => self.exit_elsewhere(sub),
             (Whose::Member(_), _) => {}
         }

@@ -109,7 +109,10 @@ impl Broker {
         let mut shard = lock(self.shard(channel.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let Some(state) = channels.get_mut(channel) else { return true };
-        if state.has_readers() || state.is_anybody_here() || std::mem::replace(&mut state.engagement.is_expected, false) {
+        if state.has_readers()
+            || state.is_anybody_here()
+            || std::mem::replace(&mut state.engagement.is_expected, false)
+        {
             return false;
         }
         state.engagement = Default::default();

@@ -62,6 +62,8 @@ pub enum Asked {
     Members(ChannelName),
     /// HGETALL: who is in a channel.
     Look(ChannelName),
+    /// SET where there is none: that a cache channel was reported as empty.
+    Miss(ChannelName),
     /// ECHO of a number: that the UNSUBSCRIBE ahead of it is done.
     Echo(u64),
     /// The map of a cluster.

@@ -113,8 +113,13 @@ impl Node {
         let is_congested = self.broker.is_read_late();
         let is_ready =
             !self.inbox.may_sleep() || self.topology.is_ready(!is_congested) || self.joins.is_ready();
-        let due =
-            [Some(self.topology.due(&self.terms)), self.joins.due(), self.rosters.due(), self.outgoing.due(), Some(self.beat_at)];
+        let due = [
+            Some(self.topology.due(&self.terms)),
+            self.joins.due(),
+            self.rosters.due(),
+            self.outgoing.due(),
+            Some(self.beat_at),
+        ];
         let timeout = match (is_ready, due.into_iter().flatten().chain(self.end_by).min()) {
             (true, _) => Duration::ZERO,
             (false, due) => due.map_or(WAIT_MAX, |at| self.clock.until(at)).min(WAIT_MAX),
@@ -136,6 +141,7 @@ impl Node {
                 Order::Want(channel, waiter) => self.want(channel, waiter, now),
                 Order::Count(channel) => self.count(&channel, now),
                 Order::Members(channel) => self.members_changed(&channel, now),
+                Order::Missed(channel) => self.missed(channel),
                 Order::Tell(tiding) => self.tell(tiding),
                 Order::Resolved(line, found) => {
                     let (terms, mut news) = (&self.terms, Vec::new());
@@ -144,7 +150,10 @@ impl Node {
                     });
                     self.follow_news(&mut news, now);
                 }
-                Order::Stop => self.end_by = Some(Millis(now.0 + END_MS)),
+                Order::Stop => {
+                    self.end_by = Some(Millis(now.0 + END_MS));
+                    self.leave_rosters(now);
+                }
             }
         }
     }
@@ -179,7 +188,7 @@ impl Node {
     /// Whether the thread is to end, and nothing waits for an answer any more.
     fn has_ended(&mut self, now: Millis) -> bool {
         let Some(end_by) = self.end_by else { return false };
-        if self.outgoing.waiting_len() > 0 && now < end_by {
+        if (self.outgoing.waiting_len() > 0 || self.rosters.are_leaving()) && now < end_by {
             return false;
         }
         self.tell_nodes(BYE);
@@ -302,15 +311,12 @@ impl Node {
             Asked::Open(channel, attempt) => {
                 self.opened(&channel, attempt, read_opening(&reply), now);
                 self.roster_opened(&channel, now);
-                if let Reply::List(parts) = &reply
-                    && let Some(nodes) = parts.get(4).and_then(Reply::as_text)
-                {
-                    self.note_counts(&channel, nodes, now);
-                }
+                self.heard_open(&channel, &reply, now);
             }
             Asked::Kept => self.heard_kept(&reply),
             Asked::Members(channel) => self.heard_members(&channel, &reply, now),
             Asked::Look(channel) => self.heard_look(&channel, &reply, now),
+            Asked::Miss(channel) if matches!(reply, Reply::Text(_)) => self.host.cache_missed(&channel, now),
             Asked::Read(channel, attempt) => self.heard_read(&channel, attempt, &reply, now),
             _ => {}
         }

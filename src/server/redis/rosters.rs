@@ -15,6 +15,7 @@ use super::link::Asked;
 use super::node::Node;
 use super::resp::Reply;
 use crate::hub::ChannelName;
+use crate::server::broker::elsewhere::News;
 use crate::server::broker::engine::records::{self, Record};
 use crate::server::broker::listing::{Listing, UNLISTED};
 use crate::server::clock::Millis;
@@ -55,8 +56,11 @@ struct Roster {
     is_looking: bool,
     /// Whether messages may be missing.
     has_missed: bool,
-    /// Whether a call is in flight.
+    /// Whether a call is in flight, and whether that says all.
     is_telling: bool,
+    was_whole: bool,
+    /// Whether this node ends, and nobody is here any more.
+    is_leaving: bool,
     /// Whether the broker has something to say.
     has_news: bool,
     /// Whether all is to be said, so that what Redis has besides is gone.
@@ -93,6 +97,11 @@ impl Rosters {
         }
     }
 
+    /// Whether Redis does not know yet of all channels that nobody is here any more.
+    pub fn are_leaving(&self) -> bool {
+        self.entries.values().any(|roster| roster.is_leaving && (roster.is_telling || roster.has_said))
+    }
+
     fn settle(&mut self, name: &ChannelName) {
         let Some(roster) = self.entries.get_mut(name) else { return };
         let due = roster.due().map_or(UNLISTED, |at| at.0);
@@ -109,6 +118,8 @@ impl Roster {
             is_looking: false,
             has_missed: false,
             is_telling: false,
+            was_whole: false,
+            is_leaving: false,
             has_news: false,
             is_whole: false,
             waiting: VecDeque::new(),
@@ -209,7 +220,8 @@ impl Node {
     fn say(&mut self, name: &ChannelName, now: Millis) {
         let Some(roster) = self.rosters.entries.get_mut(name) else { return };
         let is_held = roster.is_telling || roster.again_at.is_some() || roster.holds_ready;
-        let is_due = roster.has_news || roster.is_whole || !roster.waiting.is_empty() || roster.renew_at <= now;
+        let is_due =
+            roster.has_news || roster.is_whole || !roster.waiting.is_empty() || roster.renew_at <= now;
         if !is_held && is_due {
             self.call_members(name, now);
         }
@@ -220,8 +232,10 @@ impl Node {
         let (members_key, key) = (self.keys.members(name), self.keys.channel(name));
         let Some(roster) = self.rosters.entries.get_mut(name) else { return };
         let home = self.topology.home_of(key.as_bytes());
-        let (others, is_sharded) =
-            (home.map(|home| self.topology.other_tokens(home)).unwrap_or_default(), self.topology.is_sharded());
+        let (others, is_sharded) = (
+            home.map(|home| self.topology.other_tokens(home)).unwrap_or_default(),
+            self.topology.is_sharded(),
+        );
         let master = home.and_then(|home| self.topology.master(home));
         let Some(up) = master.and_then(|master| master.publish.up()) else {
             (roster.again_at, roster.is_whole) = (Some(Millis(now.0 + AGAIN_MS)), true);
@@ -229,7 +243,10 @@ impl Node {
         };
         let mut is_whole = false;
         if roster.waiting.is_empty() {
-            let news = self.broker.take_news(name, roster.is_whole, now);
+            let news = match roster.is_leaving {
+                false => self.broker.take_news(name, roster.is_whole, now),
+                true => News { is_whole: true, ..News::default() },
+            };
             is_whole = news.is_whole;
             roster.waiting = news.records.into();
             roster.is_anybody_here = news.is_anybody_here;
@@ -240,16 +257,29 @@ impl Node {
         let records: Vec<Record> = roster.waiting.drain(..len).collect();
         let live_ms = if roster.is_anybody_here { LIVE_MS } else { 0 };
         let teller = Teller { node: &self.id, live_ms, is_whole };
-        let caller = Caller {
-            script: &up.script,
-            token: &up.token,
-            others: &others,
-            fresh_epoch: "",
-            ttl_ms: 0,
-        };
+        let caller =
+            Caller { script: &up.script, token: &up.token, others: &others, fresh_epoch: "", ttl_ms: 0 };
         let names = (members_key.as_bytes(), key.as_bytes());
-        up.link.ask(Asked::Members(name.clone()), |out| caller.members(names, teller, is_sharded, &records, out));
-        (roster.is_telling, roster.renew_at) = (true, Millis(now.0 + RENEW_MS));
+        up.link.ask(Asked::Members(name.clone()), |out| {
+            caller.members(names, teller, is_sharded, &records, out)
+        });
+        (roster.is_telling, roster.was_whole, roster.renew_at) = (true, is_whole, Millis(now.0 + RENEW_MS));
+    }
+}
+
+/// The end.
+impl Node {
+    /// This node ends: nobody is here any more.
+    pub fn leave_rosters(&mut self, now: Millis) {
+        let said = self.rosters.entries.iter().filter(|(_, roster)| roster.has_said || roster.is_telling);
+        let names: Vec<_> = said.map(|(name, _)| name.clone()).collect();
+        for name in &names {
+            if let Some(roster) = self.rosters.entries.get_mut(name) {
+                (roster.is_leaving, roster.is_whole) = (true, true);
+                roster.waiting.clear();
+            }
+            self.say(name, now);
+        }
     }
 }
 
@@ -258,16 +288,18 @@ impl Node {
     /// The answer to what was said.
     pub fn heard_members(&mut self, name: &ChannelName, reply: &Reply, now: Millis) {
         let Some((was_known, came, gone)) = read_answer(reply) else { return self.not_told(name, now) };
-        for (users, is_there) in [(came, true), (gone, false)] {
-            users.iter().for_each(|user_id| self.host.member_changed(name, user_id, is_there, now));
-        }
         let Some(roster) = self.rosters.entries.get_mut(name) else { return };
         let has_said = std::mem::replace(&mut roster.has_said, roster.is_anybody_here);
         roster.is_telling = false;
-        if has_said && !was_known {
-            // Redis has forgotten all.
-            roster.is_whole = true;
+        let is_forgotten = has_said && !was_known;
+        if is_forgotten {
+            // Redis has forgotten all. Who was there before has not come.
+            (roster.is_whole, roster.look_at) = (!roster.was_whole, Some(Millis(now.0 + LOOK_MS)));
             roster.waiting.clear();
+        }
+        let came = if is_forgotten { Vec::new() } else { came };
+        for (users, is_there) in [(came, true), (gone, false)] {
+            users.iter().for_each(|user_id| self.host.member_changed(name, user_id, is_there, now));
         }
         self.say(name, now);
     }
@@ -287,10 +319,12 @@ impl Node {
         let Some(roster) = self.rosters.entries.get_mut(name) else { return };
         roster.is_looking = false;
         let texts = || fields.iter().filter_map(|(field, value)| Some((field.as_text()?, value.as_text()?)));
-        let version = texts().find_map(|(field, value)| (field == b"v").then(|| str::from_utf8(value).ok()?.parse().ok())?);
+        let version = texts()
+            .find_map(|(field, value)| (field == b"v").then(|| str::from_utf8(value).ok()?.parse().ok())?);
         roster.version = Some(version.unwrap_or(0));
         let is_held = std::mem::take(&mut roster.holds_ready);
-        let records = texts().filter_map(|(field, value)| Record::elsewhere(field, value, &self.id)).collect();
+        let records =
+            texts().filter_map(|(field, value)| Record::elsewhere(field, value, &self.id)).collect();
         self.broker.note_elsewhere(name, records, true, now);
         if is_held {
             self.ready(name);
@@ -318,7 +352,14 @@ impl Node {
             roster.look_at.get_or_insert(Millis(now.0 + LOOK_MS));
         }
         let changed = fields.iter().filter_map(|(field, value)| Record::changed(field, value, &self.id));
-        let changed = changed.collect();
+        let changed: Vec<_> = changed.collect();
+        for (field, value) in &fields {
+            if let (Some((b'm', user_id)), false) = (field.split_first(), value.is_empty())
+                && let Ok(user_id) = str::from_utf8(user_id)
+            {
+                self.host.is_member(&name, user_id, now);
+            }
+        }
         self.broker.note_elsewhere(&name, changed, false, now);
         self.rosters.settle(&name);
     }

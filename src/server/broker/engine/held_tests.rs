@@ -141,6 +141,8 @@ impl Sequencer for Held {
 
     fn members_changed(&self, _: &ChannelName) {}
 
+    fn cache_missed(&self, _: &ChannelName) {}
+
     fn tell(&self, _: Tiding) {}
 
     fn join_timeout(&self) -> Duration {

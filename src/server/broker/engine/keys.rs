@@ -40,6 +40,11 @@ impl KeyNames {
         format!("{}{channel}}}:u", self.opening)
     }
 
+    /// Where it is kept that a cache channel was reported as empty: `PREFIX:{CHANNEL}:m`.
+    pub fn miss(&self, channel: &ChannelName) -> String {
+        format!("{}{channel}}}:m", self.opening)
+    }
+
     /// Where an idempotency key of a channel is kept: `PREFIX:{CHANNEL}:k:DIGEST`.
     pub fn key(&self, channel: &ChannelName, key: KeyDigest) -> String {
         format!("{}{channel}}}:k:{key}", self.opening)

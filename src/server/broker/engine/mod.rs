@@ -105,6 +105,10 @@ pub trait Sequencer: fmt::Debug + Send + Sync {
     /// [`Broker::take_news`]: super::Broker::take_news
     fn members_changed(&self, channel: &ChannelName);
 
+    /// A cache channel has had no event for a new subscriber, for the first time on this node since it is empty. Called as
+    /// [`Sequencer::count_changed`] is.
+    fn cache_missed(&self, channel: &ChannelName);
+
     /// All other nodes are to do this. Called without a lock of the broker; only notes it, and wakes the engine.
     fn tell(&self, tiding: Tiding);
 

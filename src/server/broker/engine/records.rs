@@ -133,7 +133,10 @@ mod tests {
 
     #[test]
     fn news_have_fields_and_values_with_their_lengths() {
-        assert_eq!(read_news(b"7 2:mx5:a:1; 2:my0:"), Some((7, vec![(&b"mx"[..], &b"a:1; "[..]), (b"my", b"")])));
+        assert_eq!(
+            read_news(b"7 2:mx5:a:1; 2:my0:"),
+            Some((7, vec![(&b"mx"[..], &b"a:1; "[..]), (b"my", b"")]))
+        );
         assert_eq!(read_news(b"7 "), Some((7, vec![])));
         for text in ["", "7", "x ", "7 2:mx", "7 2:mx9:a", "7 9:mx1:a", "7 :mx1:a", "7 mx"] {
             assert_eq!(read_news(text.as_bytes()), None, "{text}");
