@@ -109,6 +109,7 @@ impl Node {
         entry.asking = None;
         if entry.home.take().is_some() {
             entry.lost_at = now;
+            self.rosters.miss(name);
             self.take(name, Event::Disconnected, now);
         }
     }

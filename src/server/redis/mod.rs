@@ -25,6 +25,7 @@ mod publishing;
 pub mod refusal;
 mod refused;
 pub mod resp;
+mod rosters;
 mod sentinel;
 pub mod slots;
 mod socket;
@@ -138,6 +139,7 @@ impl Redis {
             redirects: Default::default(),
             nodes: Default::default(),
             counts: Default::default(),
+            rosters: Default::default(),
             telling: Default::default(),
             trouble: Default::default(),
             timeout_ms: millis(config.timeout),

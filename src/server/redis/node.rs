@@ -21,6 +21,7 @@ use super::nodes::{BEAT_MS, BYE, Nodes};
 use super::publishing::Redirected;
 use super::refusal::{Fate, Refusal};
 use super::resp::{Command, Reply};
+use super::rosters::{NEWS, Rosters};
 use super::state::{Outcome, State};
 use super::telling::Telling;
 use super::topology::{MasterId, News, Topology};
@@ -61,6 +62,7 @@ pub struct Node {
     pub redirects: HashMap<ChannelName, Redirected>,
     pub nodes: Nodes,
     pub counts: Counts,
+    pub rosters: Rosters,
     pub telling: Telling,
     pub trouble: Trouble,
     pub timeout_ms: u64,
@@ -114,8 +116,13 @@ impl Node {
         let is_congested = self.broker.is_read_late();
         let is_ready =
             !self.inbox.may_sleep() || self.topology.is_ready(!is_congested) || self.joins.is_ready();
-        let due =
-            [Some(self.topology.due(&self.terms)), self.joins.due(), self.outgoing.due(), Some(self.beat_at)];
+        let due = [
+            Some(self.topology.due(&self.terms)),
+            self.joins.due(),
+            self.rosters.due(),
+            self.outgoing.due(),
+            Some(self.beat_at),
+        ];
         let timeout = match (is_ready, due.into_iter().flatten().chain(self.end_by).min()) {
             (true, _) => Duration::ZERO,
             (false, due) => due.map_or(WAIT_MAX, |at| self.clock.until(at)).min(WAIT_MAX),
@@ -136,6 +143,8 @@ impl Node {
                 Order::Publish(draft, ticket) => self.publish(&draft, ticket, now),
                 Order::Want(channel, waiter) => self.want(channel, waiter, now),
                 Order::Count(channel) => self.count(&channel, now),
+                Order::Members(channel) => self.members_changed(&channel, now),
+                Order::Missed(channel) => self.missed(channel),
                 Order::Tell(tiding) => self.tell(tiding),
                 Order::Resolved(line, found) => {
                     let (terms, mut news) = (&self.terms, Vec::new());
@@ -144,13 +153,17 @@ impl Node {
                     });
                     self.follow_news(&mut news, now);
                 }
-                Order::Stop => self.end_by = Some(Millis(now.0 + END_MS)),
+                Order::Stop => {
+                    self.end_by = Some(Millis(now.0 + END_MS));
+                    self.leave_rosters(now);
+                }
             }
         }
     }
 
     fn tick(&mut self, now: Millis) {
         self.tick_channels(now);
+        self.tick_rosters(now);
         if self.beat_at <= now {
             self.beat_at = Millis(now.0 + BEAT_MS);
             self.look_at_nodes(now);
@@ -180,7 +193,7 @@ impl Node {
     /// Whether the thread is to end, and nothing waits for an answer any more.
     fn has_ended(&mut self, now: Millis) -> bool {
         let Some(end_by) = self.end_by else { return false };
-        if self.outgoing.waiting_len() > 0 && now < end_by {
+        if (self.outgoing.waiting_len() > 0 || self.rosters.are_leaving()) && now < end_by {
             return false;
         }
         self.tell_nodes(BYE);
@@ -256,6 +269,9 @@ impl Node {
                 if let Some(text) = payload.strip_prefix(COUNTS) {
                     return self.heard_counts(name, text, now);
                 }
+                if let Some(text) = payload.strip_prefix(NEWS) {
+                    return self.heard_news(name, text, now);
+                }
                 match stored::pushed(payload) {
                     Ok(record) => self.pushed(master, name, record, now),
                     Err(bad) => {
@@ -304,6 +320,9 @@ impl Node {
             Asked::SubscribeNodes => self.heard_nodes(master, &reply, now),
             Asked::Open(channel, attempt) => self.heard_open(master, &channel, attempt, &reply, now),
             Asked::Peek(channel, attempt) => self.peeked(master, &channel, attempt, &reply, now),
+            Asked::Members(channel) => self.heard_members(&channel, &reply, now),
+            Asked::Look(channel) => self.heard_look(&channel, &reply, now),
+            Asked::Miss(channel) if matches!(reply, Reply::Text(_)) => self.host.cache_missed(&channel, now),
             Asked::Read(channel, attempt) => self.heard_read(&channel, attempt, &reply, now),
             Asked::Newest(channel) => self.heard_newest(&channel, &reply, now),
             _ => {}
@@ -419,9 +438,13 @@ impl Node {
         match purpose {
             Purpose::Publish => {
                 self.tell_again(&asked);
+                self.rosters_lost(&asked, now);
                 self.calls_lost(asked);
             }
-            Purpose::Subscribe => self.subscriptions_lost(id, asked, now),
+            Purpose::Subscribe => {
+                self.rosters_lost(&asked, now);
+                self.subscriptions_lost(id, asked, now);
+            }
             Purpose::Scout => {}
         }
         if purpose == Purpose::Subscribe && self.nodes_home == Some(id) {

@@ -35,11 +35,8 @@ impl Node {
             return self.open_refused(name, attempt, &refusal, now);
         }
         self.opened(name, attempt, read_opening(reply), now);
-        if let Reply::List(parts) = reply
-            && let Some(nodes) = parts.get(4).and_then(Reply::as_text)
-        {
-            self.note_counts(name, nodes, now);
-        }
+        self.roster_opened(name, now);
+        self.note_opened(name, reply, now);
     }
 
     /// An open was refused.
