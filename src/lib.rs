@@ -223,6 +223,7 @@
 //! | share, slice | how much of one connection is read in a turn; how much of the mailbox is applied in a turn |
 //! | the first loop | loop 0, which accepts sockets and does what is done once for the whole server (`FIRST_LOOP`) |
 //! | engine, node | what draws the numbers of publications; one server of several that share an engine |
+//! | engaged, ready | a channel whose publications the engine delivers to this node; it can be joined (`broker/readiness.rs`). What joins another waits, as it came, until it is (`connection/preparing.rs`); a session or a begun event stream joins late (`connection/late.rs`) |
 //! | filling, held | asking an engine for publications that did not come; those that came after them, which wait (`broker/engine/channel.rs`) |
 //! | reply, push | what Redis answers; what it says without being asked (`server/redis/resp.rs`) |
 //! | fate | what may be done about a command that Redis has refused (`server/redis/refusal.rs`) |

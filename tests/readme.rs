@@ -69,6 +69,8 @@ fn every_command_is_one_that_a_test_runs() {
                 assert!(in_repository("tests/clients/wss.test.mjs").contains("certutil -d"), "{line}");
                 assert!(is_suite("wss"), "{line}");
             }
+            // Below, with the nodes that it is for.
+            ["redis-server", ..] => {}
             ["cargo", "test"] => assert!(in_repository(".ci/run").contains("cargo test")),
             // Some have parts, which are measured by themselves.
             ["cargo", "bench", "--bench", name] | ["cargo", "bench", "--bench", name, "--", _] => {
@@ -121,7 +123,9 @@ fn the_curls_for_the_other_transports_and_for_a_retry_do_what_the_readme_says() 
     reading.kill().unwrap();
     reading.wait().unwrap();
     assert_eq!(run_against(&process, curl("last=10")).matches("\"data\":\"hello\"").count(), 1);
-    let others = lines.iter().filter(|line| line.starts_with("curl") && !line.ends_with("/channels/prices"));
+    let is_elsewhere =
+        |line: &&String| line.ends_with("/channels/prices") || line.ends_with("/channels/scores");
+    let others = lines.iter().filter(|line| line.starts_with("curl") && !is_elsewhere(line));
     assert_eq!(others.count(), 6, "each is run by a test here, that of the prices by tests/clients");
 }
 
@@ -138,6 +142,41 @@ fn the_server_for_others_starts_with_the_flags_of_the_readme_and_its_curl_publis
     run_against(&process, curl);
     assert_eq!(text(&mut subscriber), "hello");
     assert_eq!(request(process.address, "POST", "/channels/news", "", b"x").status, 401);
+}
+
+#[test]
+fn the_lines_for_many_nodes_have_a_subscriber_of_one_hear_what_is_published_to_the_other() {
+    let lines: Vec<_> =
+        blocks("sh").into_iter().skip_while(|line| !line.starts_with("redis-server")).take(5).collect();
+    let [server, first, second, subscribe, publish] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!(server, "redis-server --port 6379 --save ''", "as support::redis starts it");
+    let Some(redis) = support::redis::Redis::start(&[]) else { return };
+    let start = |line: &str, port: &str| {
+        let flags = line.strip_prefix("cargo run --release -- ").unwrap();
+        let flags = flags.replace(port, "0").replace("6379", &redis.port.to_string());
+        assert!(flags.starts_with("--listen 127.0.0.1:0 "), "loopback only in every test");
+        let binary = env!("CARGO_BIN_EXE_fanfare");
+        spawn(Command::new("sh").args(["-c", &format!("exec {binary} {flags}")]))
+    };
+    let (one, other) = (start(first, "8081"), start(second, "8082"));
+    let line = subscribe.replace("127.0.0.1:8081", &one.address.to_string());
+    let mut reading = Command::new("sh")
+        .args(["-c", &format!("exec {line} -sS --max-time 20")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut events = BufReader::new(reading.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(events.next().unwrap(), "retry: 2000", "it is subscribed");
+    // The nodes tell each other of their subscribers within two seconds.
+    let line = publish.replace("127.0.0.1:8082", "127.0.0.1:8080");
+    let answer = until("the subscriber of the other node is counted", || {
+        let answer = run_against(&other, &line);
+        answer.contains("\"subscribers\":1").then_some(answer)
+    });
+    assert!(answer.starts_with("{\"id\":"), "{answer}");
+    assert!(events.any(|line| line == "data: 2:1"));
+    reading.kill().unwrap();
+    reading.wait().unwrap();
 }
 
 /// The lines of the section on wss that begin with these words.
@@ -345,8 +384,9 @@ fn every_endpoint_and_every_webhook_of_pusher_is_in_the_readmes_table() {
 
 #[test]
 fn the_metrics_of_the_readme_are_those_that_the_server_has() {
-    // All that it has: with keys, with TLS, and with a URL where nobody listens.
+    // All that it has: with keys, with TLS, and with a URL and a Redis where nobody listens.
     let mut flags = vec!["--publish-key", "secret", "--token-jwks", "http://127.0.0.1:9/"];
+    flags.extend(["--redis", "redis://127.0.0.1:9"]);
     let folder = tempfile::tempdir().unwrap();
     #[cfg(feature = "tls")]
     let files = support::ca::Ca::new().leaf(&["a.test"]).write(folder.path(), "a");

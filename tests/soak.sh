@@ -4,6 +4,7 @@
 #   tests/soak.sh                three minutes
 #   tests/soak.sh --minutes N    as long as you like; hours are fine
 #   tests/soak.sh --tls …        all of it over TLS
+#   tests/soak.sh --nodes 3 …    several nodes of one Redis, which is killed, stopped and cut off: see below
 #   FANFARE=FILE tests/soak.sh   that binary, not a fresh build
 #
 # Tickers, subscribers in every form, chat, clients that come and go, paused and paced ones under each lag policy, hostile
@@ -15,6 +16,12 @@
 # nobody was refused or closed without a reason, every offence was answered as it has to be, resident memory did not grow
 # (median of the last quarter against the second: at most 10 %, or 4 MiB, or 8 MiB in the first ten minutes, while
 # histories are filled), every descriptor came back, and the server stopped on SIGTERM with status 0.
+#
+# With --nodes, so many servers share a Redis that this starts. Publishers try again at the next node under the same key, readers
+# stay at a node or go from one to the next with their place; Redis cuts its clients off, stops for 2 s, forgets the script or a
+# channel, is killed and comes back empty after 1 s and after 8 s, and a node stops for 2 s: tests/soak/nodes.mjs. Exits 0 if
+# every reader heard every publication once and in order, or was told what is missing, no identifier had two payloads on any
+# nodes, nothing was refused while Redis was well, and all nodes stopped on SIGTERM with status 0.
 #
 # Needs Linux (/proc) and what tests/clients/run.sh needs, which it installs. Loopback only, on a free port. Takes
 # a half a core. CARGO_TARGET_DIR is honoured.
@@ -30,9 +37,11 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 binary="${FANFARE:-}"
 work="$(mktemp -d)"
 source "$root/tests/authority.sh"
+source "$root/tests/debian.sh"
 server_pid=""
 reader_pid=""
 backend_pid=""
+node_pids=()
 
 cleanup() {
   if [[ -n "$backend_pid" ]]; then
@@ -44,6 +53,10 @@ cleanup() {
   if [[ -n "$server_pid" ]]; then
     kill -KILL "$server_pid" 2>/dev/null || true
     wait "$server_pid" 2>/dev/null || true
+  fi
+  if ((${#node_pids[@]} > 0)); then
+    kill -CONT "${node_pids[@]}" 2>/dev/null || true
+    kill -KILL "${node_pids[@]}" 2>/dev/null || true
   fi
   rm -rf "$work"
 }
@@ -125,21 +138,86 @@ stop_server() {
   echo "soak: the server stopped with status 0"
 }
 
+# A port of the address that Redis has for itself; it is listened on when the nodes run already.
+free_redis_port() {
+  node -e 'const s = require("node:net").createServer().listen(0, "127.0.0.2", () => { console.log(s.address().port); s.close(); })'
+}
+
+# Starts a node, and adds its address and process to `nodes`.
+start_node() {
+  local name="node-$1" line
+  local flags=(--listen 127.0.0.1:0 --threads 1 --publish-key the-key-of-the-soak --client-publish 'nodes-*' --client-publish hostile --auth '*=open')
+  flags+=(--redis "redis://127.0.0.2:$redis_port" --redis-timeout 5s)
+  flags+=(--history 'nodes-*=2000' --history-bytes 4MiB --client-messages 1000000/s)
+  flags+=(--idle-timeout 5s --pong-timeout 25s --handshake-timeout 5s --body-timeout 8s --close-timeout 20s --drain 1s)
+  mkfifo "$work/$name"
+  "$binary" "${flags[@]}" >"$work/$name" 2>"$work/$name.log" &
+  node_pids+=("$!")
+  exec {said}<"$work/$name"
+  if ! read -r -t "$READY_SECONDS_MAX" -u "$said" line || [[ "$line" != "listening on http://"* ]]; then
+    cat "$work/$name.log" >&2
+    fail "node $1 did not say where it listens"
+  fi
+  nodes+=("${line#listening on http://}" "$!")
+}
+
+stop_nodes() {
+  local at status watchdog
+  for at in "${!node_pids[@]}"; do
+    status=0
+    (sleep "$STOP_SECONDS_MAX" && kill -KILL "${node_pids[at]}") 2>/dev/null &
+    watchdog=$!
+    kill -TERM "${node_pids[at]}" 2>/dev/null || true
+    wait "${node_pids[at]}" || status=$?
+    kill "$watchdog" 2>/dev/null || true
+    if ((status != 0)) || grep -q panicked "$work/node-$at.log"; then
+      tail -n 20 "$work/node-$at.log" >&2
+      fail "node $at ended with status $status after SIGTERM"
+    fi
+  done
+  node_pids=()
+  echo "soak: all nodes stopped with status 0"
+}
+
+soak_nodes() {
+  local count="$1" minutes="$2" status=0 nodes=() redis_port said at
+  command -v redis-server >/dev/null || install_debian soak redis-server
+  redis_port="$(free_redis_port)"
+  for ((at = 0; at < count; at++)); do
+    start_node "$at"
+  done
+  timeout --kill-after=10 "$((minutes * 60 + SETTLE_SECONDS_MAX))" \
+    node "$root/tests/soak/nodes.mjs" "$redis_port" "$minutes" "${nodes[@]}" || status=$?
+  if ((status != 0)); then
+    tail -n 20 "$work"/node-*.log >&2
+  fi
+  stop_nodes
+  ((status == 0)) || fail "failed with status $status (124: not done in time)"
+  echo "soak: passed"
+}
+
 main() {
-  local minutes=3 status=0 line said scheme address backend_port
+  local minutes=3 count="" status=0 line said scheme address backend_port
   if [[ "${1:-}" == --tls ]]; then
     tls=yes
     shift
+  elif [[ "${1:-}" == --nodes && "${2:-}" =~ ^[2-9]$ ]]; then
+    count="$2"
+    shift 2
   fi
   if (($# == 2)) && [[ "$1" == --minutes && "$2" =~ ^[1-9][0-9]{0,4}$ ]]; then
     minutes="$2"
   elif (($# > 0)); then
-    fail "usage: tests/soak.sh [--tls] [--minutes N]"
+    fail "usage: tests/soak.sh [--tls | --nodes 2…9] [--minutes N]"
   fi
   "$root/tests/clients/run.sh" --install
   if [[ -z "$binary" ]]; then
     (cd "$root" && cargo build --release --quiet)
     binary="${CARGO_TARGET_DIR:-$root/target}/release/fanfare"
+  fi
+  if [[ -n "$count" ]]; then
+    soak_nodes "$count" "$minutes"
+    return
   fi
   if [[ -n "$tls" ]]; then
     make_authority "$work"

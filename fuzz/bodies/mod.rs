@@ -38,6 +38,7 @@ mod extension_model;
 mod frames_model;
 mod frames_plan;
 mod hub_model;
+mod hub_subscriber;
 mod input;
 mod pusher_rest_model;
 mod pusher_session_model;

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::gap::Gap;
 use super::{Publication, PublicationId};
 
 /// How much of a channel is kept.
@@ -58,13 +59,6 @@ pub struct Resumption {
     pub gap: Option<Gap>,
     /// The kept publications after `since`, oldest first.
     pub publications: VecDeque<Arc<Publication>>,
-}
-
-/// Publications after the position that are not kept any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// How many, if known: not if the position is of another epoch.
-    pub missed: Option<u64>,
 }
 
 impl History {

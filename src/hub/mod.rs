@@ -6,6 +6,7 @@
 mod channel;
 mod exclusions;
 mod feed;
+mod gap;
 mod growth;
 mod history;
 mod log;
@@ -17,13 +18,14 @@ mod registry;
 mod subscription;
 
 pub use channel::{ChannelName, InvalidChannelName};
+pub use gap::{Gap, Interruption};
 pub use growth::growth;
-pub use history::{Gap, History, HistoryLimits, Position, Resumption};
+pub use history::{History, HistoryLimits, Position, Resumption};
 pub use log::{Cursor, Log};
 pub use positions::{Lost, Says};
 pub use publication::{
-    Content, EventName, Frames, Interruption, InvalidEventName, InvalidPublicationId, Ledger, Owner,
-    Publication, PublicationId, Published, Source, WireForm,
+    Content, EventName, Frames, InvalidEventName, InvalidPublicationId, Ledger, Owner, Publication,
+    PublicationId, Published, Source, WireForm,
 };
 pub use registry::{Hub, Sending};
 pub use subscription::{LogId, Subscription};

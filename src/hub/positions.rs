@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 
-use super::{Cursor, Gap, Log, PublicationId};
+use super::gap::Gap;
+use super::{Cursor, Log, PublicationId};
 
 /// The newest publication of a log, from which positions are counted back, a frame for each.
 ///

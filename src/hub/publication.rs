@@ -9,7 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::{ChannelName, Gap};
+use super::ChannelName;
+use super::gap::Interruption;
 
 /// The longest event name, in characters: what every Pusher library allows.
 pub const EVENT_NAME_LEN_MAX: usize = 200;
@@ -75,17 +76,6 @@ pub enum Source {
     /// The server, which tells subscribers what happens to their channel. It has no payload, and is not kept; its identifier
     /// is that of the publication after which it goes on.
     Notice(Interruption),
-}
-
-/// What happens to a channel whose publications come from other nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interruption {
-    /// Publications will never come.
-    Gap(Gap),
-    /// Publications may come late, and if so without a hole.
-    Paused,
-    /// Publications come at once again, after those that were late.
-    Resumed,
 }
 
 /// An owner of subscriptions among those of several hubs.

@@ -21,7 +21,7 @@ shopt -s nullglob
 readonly INSTALL_SECONDS_MAX=300
 # The longest first: they decide how long all take.
 readonly SUITES=(
-  fanfare_js fanfare_connect pages pusher_web access cross_origin eventsource chromium
+  nodes fanfare_js fanfare_connect pages pusher_web access cross_origin eventsource chromium
   ws websockets fanfare_rules types token_page wss readme
   pusher_js pusher_connection pusher_http pusher_roads laravel_echo pusher pusher_clients
 )
@@ -56,6 +56,7 @@ install_debian_packages() {
   [[ -x "$CHROMIUM" ]] || missing+=(chromium)
   command -v openssl >/dev/null || missing+=(openssl)
   command -v certutil >/dev/null || missing+=(libnss3-tools)
+  command -v redis-server >/dev/null || missing+=(redis-server)
   install_debian clients "${missing[@]}"
 }
 

@@ -31,13 +31,14 @@ export async function settle(world, ledger, forms, count) {
   return readers;
 }
 
-/** Connections that say nothing and hear nothing but pings and that the server is there. */
-export async function idle(world, count) {
+/** Connections that say nothing and hear nothing but pings and that the server is there; and these notices, if any. */
+export async function idle(world, count, notices = []) {
   const pings = [];
   for (let i = 0; i < count; i++) {
     const form = FORMS[i % FORMS.length];
     const onMessage = (data) => {
-      if (form.isEnvelope && JSON.parse(data).event === "fanfare:alive") return world.report.count("notices of a silent channel");
+      const event = form.isEnvelope ? JSON.parse(data).event : undefined;
+      if (event === "fanfare:alive" || notices.includes(event)) return world.report.count("notices of a silent channel");
       world.report.fault("altered", `idle ${i} was sent a message`);
     };
     const client = await world.subscribe(`idle ${i}`, "/channels/idle", form, onMessage);

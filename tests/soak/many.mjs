@@ -20,6 +20,7 @@ export class Socket {
   #answers = new Map();
   #ref = 0;
   #readers = new Map();
+  #noticed = new Set();
   #onEnd;
 
   /** `onEnd(channel, data)` hears of subscriptions that the server ends. */
@@ -41,9 +42,10 @@ export class Socket {
     return this.open({ ...form, mayClose });
   }
 
-  /** Hands on what comes of a channel: `take(envelope, text)`. */
-  onChannel(channel, take) {
+  /** Hands on what comes of a channel: `take(envelope, text)`; gaps and pauses too if they may come. */
+  onChannel(channel, take, { withNotices = false } = {}) {
     this.#readers.set(channel, take);
+    if (withNotices) this.#noticed.add(channel);
   }
 
   /** Sends a command. Gives its answers, of which there are `count`. */
@@ -98,7 +100,7 @@ export class Socket {
     if (event === "fanfare:unsubscribed" && this.#onEnd) return this.#onEnd(channel, envelope.data);
     if (event === "fanfare:alive" || event === "fanfare:authorized") return this.#world.report.count(`many: ${event}`);
     if (event === "fanfare:error") this.lastError = envelope.data;
-    const isNotice = event?.startsWith("fanfare:") && event !== "fanfare:lagged";
+    const isNotice = event?.startsWith("fanfare:") && event !== "fanfare:lagged" && !this.#noticed.has(channel);
     const take = isNotice ? undefined : this.#readers.get(channel);
     if (!this.#isJudged) return undefined;
     if (take) return take(envelope, text);

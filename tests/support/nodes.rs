@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use fanfare::config::{Config, Redis as RedisConfig};
+use fanfare::config::{Config, Glob, Redis as RedisConfig};
 use serde_json::Value;
 
 use super::witness::Id;
@@ -23,7 +23,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(1);
 /// A publisher that was refused tries again after this.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A configuration that shares channels by the Redis at this port.
+/// A configuration that shares channels by the Redis at this port, and keeps all that a test publishes.
 pub fn by_redis(port: u16) -> Config {
     by_url(&format!("redis://127.0.0.1:{port}"))
 }
@@ -31,7 +31,9 @@ pub fn by_redis(port: u16) -> Config {
 /// The same by its address.
 pub fn by_url(url: &str) -> Config {
     let redis = RedisConfig { timeout: TIMEOUT, ..RedisConfig::new(url.parse().unwrap()) };
-    Config { redis: Some(redis), threads: NonZeroUsize::MIN, ..config() }
+    let every = || Glob::new("*");
+    let (history, history_bytes) = (vec![(every(), 100_000)], vec![(every(), 64 << 20)]);
+    Config { redis: Some(redis), threads: NonZeroUsize::MIN, history, history_bytes, ..config() }
 }
 
 /// That many nodes on the Redis at this port.

@@ -13,6 +13,8 @@ use std::time::Duration;
 struct Rules {
     /// Where new connections lead.
     target: SocketAddr,
+    /// The port that so many new connections lead to instead.
+    astray: Option<(u16, usize)>,
     /// Each chunk is passed on after this time.
     delay: Duration,
     /// Nothing is passed on, and nothing is closed.
@@ -41,6 +43,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let rules = Rules {
             target: SocketAddr::from(([127, 0, 0, 1], port)),
+            astray: None,
             delay: Duration::ZERO,
             is_stalled: false,
             cut_after: None,
@@ -78,9 +81,14 @@ impl Proxy {
         self.shared.rules.lock().unwrap().cut_after.is_none()
     }
 
-    /// New connections lead to this port.
-    pub fn lead_to(&self, port: u16) {
-        self.change(|rules| rules.target.set_port(port));
+    /// That many new connections lead to this port, and later ones where they did.
+    pub fn lead_astray(&self, port: u16, count: usize) {
+        self.change(|rules| rules.astray = Some((port, count)));
+    }
+
+    /// Whether some of those connections have not been made.
+    pub fn leads_astray(&self) -> bool {
+        self.shared.rules.lock().unwrap().astray.is_some()
     }
 
     /// Closes new connections, or takes them again.
@@ -101,7 +109,11 @@ impl Proxy {
 
 impl Shared {
     fn serve(self: &Arc<Self>, client: TcpStream) {
-        let Rules { target, is_closed, .. } = self.rules.lock().unwrap().clone();
+        let Rules { mut target, astray, is_closed, .. } = self.rules.lock().unwrap().clone();
+        if let Some((port, count)) = astray {
+            target.set_port(port);
+            self.rules.lock().unwrap().astray = (count > 1).then_some((port, count - 1));
+        }
         if is_closed {
             return;
         }

@@ -47,6 +47,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 29] = [
             "metrics",
             "outbound",
             "placement",
+            "redis",
             "sessions",
             "stopping",
             "tls",
@@ -81,7 +82,21 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 29] = [
             "tls",
         ],
     ),
-    ("start", &["audit", "broker", "clock", "event_loop", "handle", "handlers", "outbound", "shared", "tls"]),
+    (
+        "start",
+        &[
+            "audit",
+            "broker",
+            "clock",
+            "event_loop",
+            "handle",
+            "handlers",
+            "outbound",
+            "redis",
+            "shared",
+            "tls",
+        ],
+    ),
     ("mod", &[]), // the exports of the server: nobody inside names them
 ];
 

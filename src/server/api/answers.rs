@@ -5,7 +5,7 @@
 use crate::http::{Response, Status};
 use crate::hub::Published;
 use crate::server::broker::answer::{NotPublished, Receipt};
-use crate::server::broker::engine::waiting::Unavailable;
+use crate::server::broker::mailbox::Unavailable;
 
 /// The answer to a publication: `{"id":…,"subscribers":N}`.
 pub fn published(receipt: Receipt) -> Response {
@@ -19,14 +19,19 @@ pub fn published(receipt: Receipt) -> Response {
 pub fn not_published(why: NotPublished) -> Response {
     match why {
         NotPublished::Refused => {
-            Response::text(Status::SERVICE_UNAVAILABLE, "This is not published; try again in a second.")
-                .header("Retry-After", "1")
+            Response::text(Status::SERVICE_UNAVAILABLE, sentence(why)).header("Retry-After", "1")
         }
-        NotPublished::Unanswered => Response::text(
-            Status::GATEWAY_TIMEOUT,
-            "This may be published or not; try again with the same Idempotency-Key.",
-        ),
+        NotPublished::Unanswered => Response::text(Status::GATEWAY_TIMEOUT, sentence(why)),
         NotPublished::KeyReused => key_reused(),
+    }
+}
+
+/// The same, as a sentence.
+pub fn sentence(why: NotPublished) -> &'static str {
+    match why {
+        NotPublished::Refused => "This is not published; try again in a second.",
+        NotPublished::Unanswered => "This may be published or not; try again with the same Idempotency-Key.",
+        NotPublished::KeyReused => KEY_REUSED,
     }
 }
 
@@ -35,12 +40,12 @@ pub fn unready(unavailable: Unavailable) -> Response {
     Response::text(Status::SERVICE_UNAVAILABLE, &unavailable.to_string()).header("Retry-After", "1")
 }
 
+const KEY_REUSED: &str =
+    "This Idempotency-Key was used for another publication within the last minute; give each its own.";
+
 /// The answer to a key that was used for another publication.
 pub fn key_reused() -> Response {
-    Response::text(
-        Status::UNPROCESSABLE_CONTENT,
-        "This Idempotency-Key was used for another publication within the last minute; give each its own.",
-    )
+    Response::text(Status::UNPROCESSABLE_CONTENT, KEY_REUSED)
 }
 
 /// The answer to a body that is too long to be published.

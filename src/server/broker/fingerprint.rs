@@ -16,7 +16,7 @@ use crate::server::broker::draft::Draft;
 pub struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
-    /// That of a draft. 0.7 µs for a payload of 100 bytes, 3 µs for 1 KiB without the SHA instructions of a processor.
+    /// That of a draft: 0.14 µs for a payload of 100 bytes, 0.76 µs for 1 KiB, by the SHA instructions of a processor.
     pub fn of(draft: &Draft) -> Self {
         Self::over(draft.event.as_ref().map(|event| event.as_str()), draft.content, &draft.data)
     }

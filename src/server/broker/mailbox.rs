@@ -4,6 +4,7 @@
 //! A mailbox keeps the order in which it was filled; the order of publications is the broker's.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,6 @@ use crate::backend::{Decision, QuestionId};
 use crate::hub::Publication;
 use crate::server::broker::answer::PublishAnswer;
 use crate::server::broker::calls::{CALLS_LEN_MAX, Call, Congested};
-use crate::server::broker::engine::waiting::JoinAnswer;
 use crate::server::broker::memory::publication_len;
 use crate::server::limits::Seat;
 use crate::server::lock::lock;
@@ -88,6 +88,27 @@ pub struct Verdict {
     pub question: QuestionId,
     /// What is decided, in the order of the channels asked about.
     pub decisions: Box<[Decision]>,
+}
+
+/// A channel cannot be joined: the engine of many nodes cannot be reached, or does not answer in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unavailable;
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("The channel cannot be reached at this time; try again in a second.")
+    }
+}
+
+/// The answer to the question of a connection whether channels can be joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinAnswer {
+    /// The connection's key as a number. The connection may have been closed meanwhile.
+    pub connection: u64,
+    /// Which question this answers. The connection may wait for another one by now, or for none.
+    pub question: u64,
+    /// Whether all channels were ready, or one of them was refused. Look again: that may have changed.
+    pub outcome: Result<(), Unavailable>,
 }
 
 /// A socket that has been accepted.

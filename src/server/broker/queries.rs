@@ -70,6 +70,9 @@ impl Broker {
                     break;
                 }
                 let Some(state) = shard.channels.get(name) else { unreachable!("a listed channel is known") };
+                if state.is_only_engaged() {
+                    continue;
+                }
                 first.insert(name.local().to_owned(), (state.subscribers_everywhere(), newest(state)));
                 if is_full {
                     first.pop_last();
@@ -84,10 +87,10 @@ impl Broker {
     /// The state of a channel; `None` if it is not known.
     pub fn state_of(&self, name: &str) -> Option<StateOf> {
         let shard = lock(self.shard(name));
-        let state = shard.channels.get(name)?;
+        let state = shard.channels.get(name).filter(|state| !state.is_only_engaged())?;
         Some(StateOf {
             roads: state.roads,
-            elsewhere: state.engagement.is_engaged.then_some(state.engagement.elsewhere),
+            elsewhere: state.engagement.is_engaged.then_some(state.elsewhere.into()),
             first: state.history.first(),
             last: newest(state),
             bytes: state.history.bytes(),

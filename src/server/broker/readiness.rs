@@ -6,15 +6,25 @@
 
 use std::time::Duration;
 
-use crate::hub::ChannelName;
+use crate::hub::{ChannelName, PublicationId};
 use crate::server::broker::Broker;
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::engine::Engine;
 use crate::server::broker::engine::tidings::Tiding;
-use crate::server::broker::engine::waiting::{JoinQuestion, JoinWaiter, Prepared};
+use crate::server::broker::engine::waiting::{JoinQuestion, JoinWaiter, Prepared, Sought};
 use crate::server::broker::shard::Shard;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
+
+/// Whether a channel can be joined now.
+enum Readiness {
+    /// It can.
+    Ready,
+    /// It is not engaged.
+    Unready,
+    /// It is, and its reader has a publication that it has not.
+    Behind,
+}
 
 /// For connections.
 impl Broker {
@@ -25,13 +35,33 @@ impl Broker {
         channels: impl IntoIterator<Item = &'a ChannelName>,
         question: JoinQuestion,
     ) -> Prepared {
+        self.prepare_each(channels.into_iter().map(|channel| (channel, None)), question)
+    }
+
+    /// The same, where a reader may have publications that this node has not got yet: the question is answered when it has
+    /// those. What is missing then does not exist.
+    pub fn prepare_sought(&self, sought: &[Sought], question: JoinQuestion) -> Prepared {
+        self.prepare_each(sought.iter().map(|sought| (&sought.channel, sought.after)), question)
+    }
+
+    fn prepare_each<'a>(
+        &self,
+        channels: impl Iterator<Item = (&'a ChannelName, Option<PublicationId>)>,
+        question: JoinQuestion,
+    ) -> Prepared {
         let Engine::Remote(sequencer) = &self.engine else { return Prepared::Ready };
-        let unready: Vec<_> = channels.into_iter().filter(|channel| !self.is_ready(channel)).collect();
+        let unready: Vec<_> = channels
+            .filter_map(|(channel, after)| match self.readiness(channel, after) {
+                Readiness::Ready => None,
+                Readiness::Unready => Some((channel, false)),
+                Readiness::Behind => Some((channel, true)),
+            })
+            .collect();
         if unready.is_empty() {
             return Prepared::Ready;
         }
-        for (channel, waiter) in unready.iter().zip(JoinWaiter::of(question, unready.len())) {
-            sequencer.want(channel, waiter);
+        for (&(channel, is_ahead), waiter) in unready.iter().zip(JoinWaiter::of(question, unready.len())) {
+            sequencer.want(channel, if is_ahead { waiter.ahead() } else { waiter });
         }
         Prepared::Awaited
     }
@@ -46,13 +76,21 @@ impl Broker {
 
     /// Whether a channel can be joined now. If so, it stays engaged until it is.
     pub fn is_ready(&self, channel: &ChannelName) -> bool {
+        matches!(self.readiness(channel, None), Readiness::Ready)
+    }
+
+    fn readiness(&self, channel: &ChannelName, after: Option<PublicationId>) -> Readiness {
         if !self.engine.draws(channel) {
-            return true;
+            return Readiness::Ready;
         }
         let mut shard = lock(self.shard(channel.as_str()));
-        let Some(state) = shard.channels.get_mut(channel) else { return false };
+        let Some(state) = shard.channels.get_mut(channel) else { return Readiness::Unready };
         state.engagement.is_expected = true;
-        state.engagement.is_engaged
+        match after {
+            _ if !state.engagement.is_engaged => Readiness::Unready,
+            Some(after) if after.epoch != state.epoch || after.sequence > state.sequence => Readiness::Behind,
+            Some(_) | None => Readiness::Ready,
+        }
     }
 
     /// Has all other nodes do this too, if there are any: at once, or when the engine is there again.
@@ -115,7 +153,7 @@ impl Broker {
         {
             return false;
         }
-        state.engagement = Default::default();
+        (state.engagement, state.elsewhere) = Default::default();
         state.forget_elsewhere();
         lists.settle(channel, state);
         self.remove_if_unused(&mut shard, channel, now);
@@ -127,7 +165,8 @@ impl Broker {
     pub fn set_elsewhere(&self, channel: &ChannelName, subscribers: u64) -> bool {
         let mut shard = lock(self.shard(channel.as_str()));
         let Some(state) = shard.channels.get_mut(channel) else { return false };
-        std::mem::replace(&mut state.engagement.elsewhere, subscribers) != subscribers
+        let subscribers = u32::try_from(subscribers).unwrap_or(u32::MAX);
+        std::mem::replace(&mut state.elsewhere, subscribers) != subscribers
     }
 
     /// The subscribers of a channel on this node, and whether anybody reads it. The engine is told of the next change.

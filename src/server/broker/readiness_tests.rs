@@ -11,8 +11,8 @@ use crate::server::broker::answer::{Publishing, Waiter};
 use crate::server::broker::arrivals::{Arrival, Departure};
 use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::held::Held;
-use crate::server::broker::engine::waiting::{JoinAnswer, Unavailable};
-use crate::server::broker::mailbox::mailboxes;
+use crate::server::broker::mailbox::{JoinAnswer, Unavailable, mailboxes};
+use crate::server::broker::queries::PageOf;
 use crate::server::broker::retention::Retention;
 
 const NOW: Millis = Millis(1_000);
@@ -127,6 +127,16 @@ fn a_channel_with_readers_or_with_somebody_about_to_join_is_not_let_go_of() {
 }
 
 #[test]
+fn a_channel_that_was_only_looked_into_is_shown_to_nobody() {
+    let (broker, _engine, _poll) = broker();
+    let asked = PageOf { space: None, prefix: String::new(), after: String::new(), limit: 10 };
+    broker.engage(&name("a"));
+    assert_eq!((broker.state_of("a"), broker.page(&asked).channels.len()), (None, 0));
+    join(&broker, "a");
+    assert!(broker.state_of("a").is_some() && broker.page(&asked).channels.len() == 1);
+}
+
+#[test]
 fn what_is_kept_of_a_channel_that_was_let_go_of_expires_as_ever() {
     let (broker, engine, _poll) = broker();
     let _ = prepare(&broker, &["a"], 1);
@@ -189,6 +199,7 @@ fn without_an_engine_a_channel_is_ready_without_a_lock() {
 
 #[test]
 fn a_channel_takes_no_more_memory_than_without_engines() {
-    let flags = size_of::<crate::server::broker::channel::Engagement>() + size_of::<bool>();
+    let engagement = size_of::<crate::server::broker::channel::Engagement>();
+    let flags = engagement + size_of::<u32>() + size_of::<bool>();
     assert!(flags <= align_of::<ChannelState>(), "they fit where one alone would be padded");
 }

@@ -9,8 +9,8 @@
 
 use std::collections::VecDeque;
 
+use super::awaiting::Wish;
 use super::client::Client;
-use super::grants::Wish;
 use super::timeouts::Stage;
 use crate::pusher::fallback::path::{SessionName, Transport};
 use crate::pusher::fallback::session::{Attached, Carriage, HEARTBEAT_MS};

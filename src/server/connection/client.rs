@@ -73,6 +73,8 @@ pub struct Multiplex {
 /// A publication that is with the engine.
 #[derive(Debug)]
 pub struct Awaited {
+    /// Its number: earlier ones of the connection may be with the engine too.
+    pub request: u64,
     pub reference: Option<Reference>,
     /// The channel, as the client calls it.
     pub channel: Box<str>,

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use super::awaiting::Pending;
 use super::context::Context;
-use super::grants::{Brought, Pending, Tenure};
+use super::grants::{Brought, Tenure};
 use super::life::{Expects, Life};
 use super::{Connection, Next};
 use crate::backend::{

@@ -5,9 +5,9 @@
 use std::slice;
 
 use super::Connection;
+use super::awaiting::Streaming;
 use super::context::Context;
 use super::joining::join;
-use super::late::Streaming;
 use crate::http;
 use crate::server::api::acceptance::Joining;
 

@@ -1,7 +1,6 @@
-//! What a connection has by the word of its backend, or of the program in its place, and what waits for that, or for channels that
-//! cannot be joined yet: a request, a batch, a message, a command.
+//! What a connection has by the word of its backend, or of the program in its place, and the batch that waits for that.
 //!
-//! When it is asked is known to `judging` and `tenure`, and which channels are waited for to `preparing`.
+//! When it is asked is known to `judging` and `tenure`; what else waits is in `awaiting`.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,63 +9,12 @@ use std::sync::Arc;
 use crate::backend::{Action, Credentials, Decision, Grant, Judged, Person, QuestionId, Transport};
 use crate::http;
 use crate::hub::ChannelName;
-use crate::pusher;
 use crate::server::api::basis::Asking;
 use crate::server::api::batch::Batch;
-use crate::server::api::payload::Sent;
 use crate::server::clock::Millis;
 
 /// Connections that were allowed something until the same moment ask again spread over this time.
 const SPREAD_MS: u64 = 1_000;
-
-/// A request that waits. Nothing that follows it is read meanwhile.
-#[derive(Debug)]
-pub struct Parked {
-    pub request: http::Request,
-    /// What the backend was shown, if it was the one that was asked.
-    pub credentials: Option<Arc<Credentials>>,
-    pub judged: Judged,
-    pub pending: Pending,
-    /// Since when it waits for that.
-    pub since: Millis,
-}
-
-/// What is waited for.
-#[derive(Debug)]
-pub enum Pending {
-    /// What the backend decides.
-    Verdict { question: QuestionId, asking: Asking },
-    /// Channels that cannot be joined yet; the number of the question about them.
-    Channels { question: u64 },
-}
-
-impl Pending {
-    /// Whether it is what the backend decides about this.
-    pub fn is_verdict(&self, about: QuestionId) -> bool {
-        matches!(self, Self::Verdict { question, .. } if *question == about)
-    }
-
-    /// Whether it is the channels of this question.
-    pub fn is_channels(&self, of: u64) -> bool {
-        matches!(self, Self::Channels { question } if *question == of)
-    }
-
-    /// The question about channels, if it is that.
-    pub fn channels(&self) -> Option<u64> {
-        match self {
-            Self::Channels { question } => Some(*question),
-            Self::Verdict { .. } => None,
-        }
-    }
-}
-
-impl Parked {
-    /// The bytes of memory that it takes.
-    pub fn held_len(&self) -> usize {
-        let credentials_len = self.credentials.as_ref().map_or(0, |credentials| credentials.held_len());
-        size_of::<Self>() + self.request.held_len() + credentials_len + self.judged.held_len()
-    }
-}
 
 /// What a client brought, as whoever decides is shown it.
 #[derive(Debug)]
@@ -202,43 +150,6 @@ pub struct Renewal {
     pub channels: Vec<ChannelName>,
     /// When they were asked about.
     pub since: Millis,
-}
-
-/// What a client wants to be done, and what that waits for. Nothing further of the client is carried out meanwhile.
-#[derive(Debug)]
-pub struct Wish {
-    pub pending: Pending,
-    /// Since when it waits for that.
-    pub since: Millis,
-    pub what: Wished,
-}
-
-/// What a client wants to be done, as it came.
-#[derive(Debug)]
-pub enum Wished {
-    /// A message is to be published to the one channel.
-    Message(Sent),
-    /// A command is to be carried out: its text.
-    Command(Box<str>),
-    /// A Pusher client is to join a channel, in a presence channel as this member. Its signature was right.
-    Subscription { name: pusher::Name, member: Option<pusher::Member> },
-}
-
-impl Wish {
-    /// The bytes of memory that it takes.
-    pub fn held_len(&self) -> usize {
-        let what_len = match &self.what {
-            Wished::Message(sent) => sent.draft.data.len(),
-            Wished::Command(text) => text.len(),
-            Wished::Subscription { name, member } => {
-                let member_len = member.as_ref().map_or(0, |member| {
-                    member.user_id.len() + member.user_info.as_ref().map_or(0, |info| info.len())
-                });
-                name.as_str().len() + member_len
-            }
-        };
-        size_of::<Self>() + what_len
-    }
 }
 
 /// A channel that may be read.

@@ -8,20 +8,19 @@ use super::auditing::NotPut;
 use super::context::Context;
 use super::life::{After, Expects, Life};
 use super::preparing::Waited;
+use super::reporting::report_on;
 use super::{Connection, Next};
 use crate::backend::Judged;
 use crate::http::{CONTINUE, encode_stream_head};
 use crate::http::{Error, Event, Framing, Request, Response, Status};
 use crate::hub::Published;
 use crate::server::access::{Asker, Identity, Refusal};
-use crate::server::api::admin::{self, Report};
 use crate::server::api::answers;
 use crate::server::api::basis::Basis;
 use crate::server::api::handlers::{Answer, Answered, Intent, Publication};
 use crate::server::api::many::ReadingMany;
 use crate::server::api::pages;
 use crate::server::api::payload;
-use crate::server::api::queries;
 use crate::server::api::rest::{Requested, Scene};
 use crate::server::api::revoking;
 use crate::server::api::routes::Door;
@@ -33,7 +32,6 @@ use crate::server::handlers::watching::Unfit;
 use crate::server::limits::TooMany;
 use crate::server::metrics::refusals::Reason;
 use crate::server::shared::Shared;
-use crate::server::stopping::Stop;
 
 /// How much of an answer is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,10 +129,7 @@ impl Connection {
             Answer::Respond(response) => self.respond_to(request, &response, cx),
             Answer::Refuse(refusal) => self.refuse(request, &refusal, cx),
             Answer::Ask(asking) => self.ask_about(request, judged, asking, cx),
-            Answer::Report(report) => {
-                let response = report_on(report, cx);
-                self.respond_to(request, &response, cx);
-            }
+            Answer::Report(report) => self.respond_to(request, &report_on(report, cx), cx),
             Answer::ReadBody(publication) => self.await_body(request, Intent::Publish(publication), cx),
             Answer::ReadBatch(batch) => self.await_body(request, Intent::Batch(batch), cx),
             Answer::Revoke => self.await_body(request, Intent::Revoke, cx),
@@ -325,8 +320,11 @@ impl Connection {
         outcome: Result<Receipt, NotPublished>,
         cx: &mut Context,
     ) -> Next {
-        if self.awaits_outcome() {
+        if self.awaits_outcome_of(request) {
             return self.receive_command_outcome(outcome, cx);
+        }
+        if let Life::WebSocket(_) = self.life {
+            return self.receive_outcome_of_message(outcome, cx);
         }
         if self.awaits_outcomes() {
             return self.receive_outcome_of_batch(request, outcome, cx);
@@ -492,21 +490,5 @@ impl Connection {
             hsts_s: self.hsts_s(cx),
         };
         encode(framing, self.outbox.tail());
-    }
-}
-
-/// The answer to a request about the server itself.
-fn report_on(report: Report, cx: &mut Context) -> Response {
-    match report {
-        Report::Metrics => {
-            cx.put_counters();
-            let mut snapshot = cx.shared.snapshot();
-            cx.program.report(&mut snapshot);
-            admin::metrics(&snapshot, &cx.shared.meters.process.figures())
-        }
-        Report::Readiness => admin::readiness(cx.shared.stop() != Stop::No, cx.shared.is_redis_away()),
-        Report::Presence(channel) => admin::presence(&channel, cx.presence_of(&channel)),
-        Report::Channels(asked) => queries::page(&cx.shared.broker.page(&asked)),
-        Report::Channel(channel) => queries::state(&channel, cx.shared.broker.state_of(channel.as_str())),
     }
 }

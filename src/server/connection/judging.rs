@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
+use super::awaiting::{Parked, Pending, Wish, Wished};
 use super::consulting::note_program_faults;
 use super::context::Context;
-use super::grants::{Parked, Pending, Tenure, Wish, Wished};
+use super::grants::Tenure;
 use super::life::{Expects, Http, Life, Messages, WebSocket};
+use super::preparing::Waited;
 use super::{Connection, Next};
 use crate::backend::{Action, Asked, Decision, Fault, Judged, Person, QuestionId};
 use crate::commands::{self, Command, FaultKind, Request};
@@ -198,7 +200,7 @@ impl Connection {
     /// Carries out a command, once the backend has decided what of it is to be asked. `text` is the command as it came.
     pub(super) fn carry_out_if(&mut self, request: Request<'_>, text: &str, cx: &mut Context) {
         let Some(asking) = self.asking_of(&request.command, cx) else {
-            return self.carry_out_when_ready(request, text, cx.now, cx);
+            return self.carry_out_when_ready(request, text, Waited::not_yet(cx), cx);
         };
         match self.ask_for(asking.action, &asking.channels, cx) {
             Asked::Known(decisions) => self.carry_out_with((request, text), &asking, decisions, cx),
@@ -240,7 +242,7 @@ impl Connection {
         if let Some(person) = tenure.judged.person().cloned() {
             self.adopt(&person, cx);
         }
-        self.carry_out_when_ready(request, text, cx.now, cx);
+        self.carry_out_when_ready(request, text, Waited::not_yet(cx), cx);
     }
 
     /// A command is carried out: what was decided for it holds for no other.

@@ -4,76 +4,21 @@
 //! What does wait is in `preparing`. Nobody here is told of a refusal: the engine is asked again, as long as the connection is there.
 
 use super::Connection;
+use super::awaiting::{Asked, LateRead, LateStream, Streaming};
 use super::context::Context;
 use super::joining::join;
 use super::life::{EventStream, Life, WebSocket};
 use super::preparing::joined_by;
 use crate::hub::{ChannelName, WireForm};
 use crate::server::access::{Refusal, Verdict};
-use crate::server::api::acceptance::Joining;
 use crate::server::api::many::Reading;
-use crate::server::broker::engine::waiting::Unavailable;
+use crate::server::broker::mailbox::Unavailable;
 use crate::server::clock::Millis;
 use crate::server::encoder::{self, Notice};
 use crate::server::handlers::link::Form;
 
 /// The engine is asked again this long after it has refused a channel, in milliseconds: as long as clients are told to wait.
 const ASK_AGAIN_MS: u64 = 1_000;
-
-/// A channel of a session that is read once it can be joined.
-#[derive(Debug)]
-pub struct LateRead {
-    channel: ChannelName,
-    form: Form,
-    asked: Asked,
-}
-
-/// An event stream that reads its channels once they can be joined.
-#[derive(Debug)]
-pub struct LateStream {
-    what: Streaming,
-    asked: Asked,
-}
-
-/// What an event stream reads.
-#[derive(Debug)]
-pub enum Streaming {
-    /// One channel.
-    One(Joining),
-    /// Several.
-    Many(Vec<Reading>),
-}
-
-/// That the engine was asked.
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    /// The question.
-    question: u64,
-    /// When it is asked again.
-    again_at: Millis,
-}
-
-impl Asked {
-    fn now(question: u64, cx: &Context) -> Self {
-        let answer_by = cx.join_ends(cx.now).unwrap_or(cx.now);
-        Self { question, again_at: Millis(answer_by.0.saturating_add(ASK_AGAIN_MS)) }
-    }
-
-    fn note_refused(&mut self, cx: &Context) {
-        self.again_at = Millis(cx.now.0 + ASK_AGAIN_MS);
-    }
-}
-
-impl LateStream {
-    /// The bytes of memory that it takes.
-    pub fn held_len(&self) -> usize {
-        let readings_len = match &self.what {
-            Streaming::One(_) => 0,
-            Streaming::Many(readings) => size_of_val(&**readings),
-        };
-        size_of::<Self>() + readings_len
-    }
-}
 
 /// What is waited for.
 impl Connection {
@@ -82,7 +27,7 @@ impl Connection {
         if let Some(late) = self.late_stream_mut().filter(|late| late.asked.question == question) {
             match outcome {
                 Ok(()) => self.go_on_streaming(cx),
-                Err(Unavailable) => late.asked.note_refused(cx),
+                Err(Unavailable) => late.asked.again_at = Millis(cx.now.0 + ASK_AGAIN_MS),
             }
             return;
         }
@@ -94,7 +39,7 @@ impl Connection {
                 self.keep_late(|late| late.channel != channel);
                 self.read_late(&channel, form, cx);
             }
-            Err(Unavailable) => late.asked.note_refused(cx),
+            Err(Unavailable) => late.asked.again_at = Millis(cx.now.0 + ASK_AGAIN_MS),
         }
     }
 
@@ -136,7 +81,7 @@ impl Connection {
         let Some(question) = cx.prepare(std::slice::from_ref(channel)) else {
             return self.read_for_session(channel, form, cx);
         };
-        let late = LateRead { channel: channel.clone(), form, asked: Asked::now(question, cx) };
+        let late = LateRead { channel: channel.clone(), form, asked: asked_now(question, cx) };
         if let Life::WebSocket(websocket) = &mut self.life {
             websocket.aside.get_or_insert_default().late.push(late);
         }
@@ -182,7 +127,7 @@ impl Connection {
         };
         self.become_event_stream(cx.is_leaving(), is_envelope, None, cx.now);
         self.tell_interruption(Notice::Paused, &what);
-        let late = LateStream { what, asked: Asked::now(question, cx) };
+        let late = LateStream { what, asked: asked_now(question, cx) };
         if let Life::EventStream(stream) = &mut self.life {
             stream.late = Some(Box::new(late));
         }
@@ -198,7 +143,7 @@ impl Connection {
             Streaming::Many(readings) => joined_by(readings),
         };
         if let Some(question) = cx.prepare(&channels) {
-            late.asked = Asked::now(question, cx);
+            late.asked = asked_now(question, cx);
             stream.late = Some(late);
             return;
         }
@@ -268,4 +213,10 @@ impl Connection {
             _ => None,
         }
     }
+}
+
+/// A question that is asked now. It is answered by the time that it has, or was lost.
+fn asked_now(question: u64, cx: &Context) -> Asked {
+    let answer_by = cx.join_ends(cx.now).unwrap_or(cx.now);
+    Asked { question, again_at: Millis(answer_by.0.saturating_add(ASK_AGAIN_MS)) }
 }

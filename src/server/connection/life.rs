@@ -4,10 +4,11 @@
 
 use std::net::IpAddr;
 
+use super::aside::{Aside, Rest};
+use super::awaiting::{LateStream, Parked, Wish};
 use super::carried::Carried;
 use super::client::Client;
-use super::grants::{Parked, ParkedBatch, Tenure, Wish};
-use super::late::{LateRead, LateStream};
+use super::grants::{ParkedBatch, Tenure};
 use super::places::Places;
 use super::timeouts::Stage;
 use crate::http::{Limits, Request, RequestReader};
@@ -279,36 +280,6 @@ pub struct WebSocket {
     pub client: Option<Box<Client>>,
 }
 
-/// What few WebSockets have.
-#[derive(Debug, Default)]
-pub struct Aside {
-    /// Input that was read but not processed, since the share of a turn was used up. `protocol` knows how far it got.
-    pub rest: Option<Rest>,
-    /// What it may by the word of its backend, if that was asked.
-    pub tenure: Option<Box<Tenure>>,
-    /// What its client wants to be done, and what waits for the backend or for channels. Nothing further is read until then.
-    pub wish: Option<Box<Wish>>,
-    /// The channels that its session wants to read, and that cannot be joined yet.
-    pub late: Vec<LateRead>,
-}
-
-impl Aside {
-    fn held_len(&self) -> usize {
-        let rest_len = self.rest.as_ref().map_or(0, Rest::held_len);
-        let wish_len = self.wish.as_ref().map_or(0, |wish| wish.held_len());
-        let late_len = self.late.capacity() * size_of::<LateRead>();
-        size_of::<Self>()
-            + rest_len
-            + wish_len
-            + late_len
-            + self.tenure.as_ref().map_or(0, |tenure| tenure.held_len())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.rest.is_none() && self.tenure.is_none() && self.wish.is_none() && self.late.is_empty()
-    }
-}
-
 /// What becomes of the messages of a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Messages {
@@ -331,39 +302,6 @@ pub enum Awaits {
     Nothing,
     /// A sign of life: a WebSocket was sent a ping, or a stream has taken none of the bytes that wait for it.
     SignOfLife,
-}
-
-/// Input that was read but not processed. Boxed, so that a connection without such input spends one word on it.
-#[derive(Debug)]
-pub struct Rest {
-    bytes: Box<[u8]>,
-    /// How many of them are processed: at most half.
-    start: usize,
-}
-
-impl Rest {
-    /// A copy of these bytes.
-    pub fn new(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.into(), start: 0 }
-    }
-
-    /// What is not processed.
-    pub fn unread(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..]
-    }
-
-    /// All but the last `len` bytes are processed. What is left is moved once the processed bytes are as many, so that each
-    /// byte is moved once on average, however often a little of it is processed.
-    pub fn keep_last(&mut self, len: usize) {
-        self.start = self.bytes.len() - len;
-        if self.start > len {
-            *self = Self::new(&self.bytes[self.start..]);
-        }
-    }
-
-    fn held_len(&self) -> usize {
-        self.bytes.len()
-    }
 }
 
 impl WebSocket {

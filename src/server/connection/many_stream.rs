@@ -15,9 +15,9 @@
 //! When the positions are told is the rule of `places`. An event stream of one channel is in `event_stream`.
 
 use super::Connection;
+use super::awaiting::Streaming;
 use super::context::Context;
 use super::joining::join_one_of_many;
-use super::late::Streaming;
 use super::life::{EventStream, Life};
 use super::places::{Places, digest};
 use super::preparing::joined_by;

@@ -5,10 +5,12 @@
 
 mod acting;
 mod admission;
+mod aside;
 mod attending;
 mod auditing;
 pub mod audits;
 mod authorizing;
+mod awaiting;
 mod batching;
 mod carried;
 mod carrier;
@@ -42,6 +44,7 @@ mod programs;
 mod pusher;
 pub mod reading;
 pub mod replay;
+mod reporting;
 mod sending;
 pub mod spares;
 mod standing;

@@ -144,6 +144,17 @@ impl Connection {
         }
     }
 
+    /// Whether it is that of this one.
+    pub(super) fn awaits_outcome_of(&self, request: u64) -> bool {
+        let Life::WebSocket(websocket) = &self.life else { return false };
+        let awaited = match websocket.client.as_deref() {
+            Some(Client::Multiplex(client)) => client.awaited.as_deref(),
+            Some(Client::Publisher(awaited)) => Some(awaited),
+            Some(Client::Pusher(_)) | None => None,
+        };
+        awaited.is_some_and(|awaited| awaited.request == request)
+    }
+
     /// The outcome of a publication comes later.
     pub(super) fn await_outcome(&mut self, awaited: Awaited) {
         let Some(slot) = self.client_slot() else { return };
@@ -171,7 +182,7 @@ impl Connection {
         outcome: Result<Receipt, NotPublished>,
         cx: &mut Context,
     ) -> Next {
-        let Some(Awaited { reference, channel }) = self.take_awaited() else { return Next::Wait };
+        let Some(Awaited { reference, channel, .. }) = self.take_awaited() else { return Next::Wait };
         self.answer_command(outcome, reference, channel, cx);
         Next::Read
     }

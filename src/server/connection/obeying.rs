@@ -153,11 +153,12 @@ impl Connection {
         let (source, excluded, frame) = (Source::Publisher, Excluded::Nobody, None);
         let draft = Draft { channel, event, content, data, source, excluded, frame };
         let key = key.and_then(|key| IdempotencyKey::new(key.as_bytes()));
-        let publishing = self.put(draft, key, cx).map_err(|refused| fault_of_put(refused, cx))?;
+        let request = cx.audits.draw(1);
+        let publishing = self.put_as(request, draft, key, cx).map_err(|refused| fault_of_put(refused, cx))?;
         let (reference, channel) = (reference.cloned(), name.as_str().into());
         match publishing {
             Publishing::Done(receipt) => self.answer_command(Ok(receipt), reference, channel, cx),
-            Publishing::Awaited => self.await_outcome(Awaited { reference, channel }),
+            Publishing::Awaited => self.await_outcome(Awaited { request, reference, channel }),
         }
         Ok(())
     }

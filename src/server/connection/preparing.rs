@@ -3,21 +3,22 @@
 //!
 //! Which channels those are is known to the broker. What waits for the backend is in `judging`, and is parked in the same places.
 
+use super::awaiting::{Parked, Pending, Wish, Wished};
 use super::context::Context;
-use super::grants::{Parked, Pending, Wish, Wished};
 use super::life::{Expects, Life};
 use super::{Connection, Next};
 use crate::backend::Judged;
 use crate::commands::{Command, FaultKind, Request};
 use crate::http;
-use crate::hub::ChannelName;
+use crate::hub::{ChannelName, Position};
 use crate::server::api::acceptance::Becoming;
 use crate::server::api::admin::Report;
 use crate::server::api::answers;
 use crate::server::api::handlers::Answer;
 use crate::server::api::many::{PollingMany, Reading, ReadingMany};
 use crate::server::api::roads;
-use crate::server::broker::engine::waiting::{JoinAnswer, JoinQuestion, Prepared, Unavailable};
+use crate::server::broker::engine::waiting::{JoinQuestion, Prepared, Sought};
+use crate::server::broker::mailbox::{JoinAnswer, Unavailable};
 use crate::server::clock::{Millis, millis};
 
 impl Context {
@@ -27,12 +28,26 @@ impl Context {
         if !self.shared.broker.has_engine() || channels.is_empty() {
             return None;
         }
-        let number = self.next_join_question();
-        let question = JoinQuestion { loop_index: self.loop_index, connection: self.owner, number };
-        match self.shared.broker.prepare(channels, question) {
-            Prepared::Ready => None,
-            Prepared::Awaited => Some(number),
+        let question = self.new_join_question();
+        awaited(question, self.shared.broker.prepare(channels, question))
+    }
+
+    /// The same where readers may have publications that this node has not got yet, unless that was waited for already.
+    fn prepare_sought(&mut self, sought: &[Sought], waited: Waited) -> Option<u64> {
+        if waited.is_asked {
+            let channels: Vec<_> = sought.iter().map(|sought| sought.channel.clone()).collect();
+            return self.prepare(&channels);
         }
+        if !self.shared.broker.has_engine() || sought.is_empty() {
+            return None;
+        }
+        let question = self.new_join_question();
+        awaited(question, self.shared.broker.prepare_sought(sought, question))
+    }
+
+    fn new_join_question(&mut self) -> JoinQuestion {
+        let number = self.next_join_question();
+        JoinQuestion { loop_index: self.loop_index, connection: self.owner, number }
     }
 
     /// Checks that what a client reads under a name can be joined now: what was waited for may have had its time.
@@ -55,6 +70,13 @@ impl Context {
     pub(super) fn join_ends(&self, since: Millis) -> Option<Millis> {
         let timeout = self.shared.broker.join_timeout()?;
         Some(Millis(since.0.saturating_add(millis(timeout).max(1))))
+    }
+}
+
+fn awaited(question: JoinQuestion, prepared: Prepared) -> Option<u64> {
+    match prepared {
+        Prepared::Ready => None,
+        Prepared::Awaited => Some(question.number),
     }
 }
 
@@ -103,7 +125,8 @@ impl Connection {
         if let Some(parked) = self.take_parked(|pending| pending.is_channels(question)) {
             let Parked { request, judged, since, .. } = parked;
             self.deadlines.restart(cx.now);
-            self.answer_when_ready(&request, judged, Waited { since, is_over: outcome.is_err() }, cx);
+            let waited = Waited { since, is_over: outcome.is_err(), is_asked: true };
+            self.answer_when_ready(&request, judged, waited, cx);
             return Next::Read;
         }
         let Some(wish) = self.take_wish(|pending| pending.is_channels(question)) else {
@@ -133,15 +156,16 @@ impl Connection {
         request: &http::Request,
         answer: &Answer,
         judged: Judged,
-        Waited { since, is_over }: Waited,
+        waited: Waited,
         cx: &mut Context,
     ) -> Option<Judged> {
+        let Waited { since, is_over, .. } = waited;
         if !cx.shared.broker.has_engine() {
             return Some(judged);
         }
-        let channels = channels_of(answer);
+        let sought = sought_by(answer);
         if is_over || cx.is_join_over(since) {
-            let are_ready = || channels.iter().all(|channel| cx.shared.broker.is_ready(channel));
+            let are_ready = || sought.iter().all(|sought| cx.shared.broker.is_ready(&sought.channel));
             if is_stream(answer) && !cx.is_leaving() || are_ready() {
                 // An EventSource does not come back after a 503: its stream begins without its channels.
                 return Some(judged);
@@ -149,8 +173,7 @@ impl Connection {
             self.respond_to(request, &answers::unready(Unavailable), cx);
             return None;
         }
-        let question = cx.prepare(&channels);
-        let Some(question) = question else { return Some(judged) };
+        let Some(question) = cx.prepare_sought(&sought, waited) else { return Some(judged) };
         let Life::Http(http) = &mut self.life else { return None };
         let (request, pending) = (request.clone(), Pending::Channels { question });
         let parked = Parked { request, credentials: None, judged, pending, since };
@@ -165,12 +188,14 @@ pub struct Waited {
     since: Millis,
     /// Whether it is not to wait any longer.
     is_over: bool,
+    /// Whether the engine was asked: what this node has not now, it will not have by waiting.
+    is_asked: bool,
 }
 
 impl Waited {
     /// Of a request that has just come.
     pub fn not_yet(cx: &Context) -> Self {
-        Self { since: cx.now, is_over: false }
+        Self { since: cx.now, is_over: false, is_asked: false }
     }
 }
 
@@ -181,12 +206,13 @@ impl Connection {
         &mut self,
         request: Request<'_>,
         text: &str,
-        since: Millis,
+        waited: Waited,
         cx: &mut Context,
     ) {
+        let Waited { since, .. } = waited;
         if cx.shared.broker.has_engine() {
-            let channels = self.channels_to_join(&request.command, cx);
-            if let Some(question) = cx.prepare(&channels)
+            let sought = self.sought_by_command(&request.command, cx);
+            if let Some(question) = cx.prepare_sought(&sought, waited)
                 && !cx.is_join_over(since)
             {
                 let pending = Pending::Channels { question };
@@ -208,7 +234,10 @@ impl Connection {
             return;
         }
         match (self.parse_command(text, cx), outcome) {
-            (Ok(request), Ok(())) => self.carry_out_when_ready(request, text, since, cx),
+            (Ok(request), Ok(())) => {
+                let waited = Waited { since, is_over: false, is_asked: true };
+                self.carry_out_when_ready(request, text, waited, cx);
+            }
             // Of its channels, those are joined that can be.
             (Ok(request), Err(Unavailable)) => {
                 self.carry_out(request, cx);
@@ -219,19 +248,22 @@ impl Connection {
     }
 
     /// The channels that a command joins or looks into, where the client may.
-    fn channels_to_join(&self, command: &Command<'_>, cx: &Context) -> Vec<ChannelName> {
+    fn sought_by_command(&self, command: &Command<'_>, cx: &Context) -> Vec<Sought> {
         let open = |name| self.channel_of(name, roads::Wish::Subscribe, cx).ok();
         match command {
             Command::Subscribe(_) if self.is_subscribed_out(cx.shared.config.client_subscriptions, cx) => {
                 Vec::new()
             }
             Command::Subscribe(channels) => {
-                let named = channels.iter().filter_map(|wanted| open(&wanted.as_ref().ok()?.channel));
-                let new = named.filter(|channel| self.subscription_to(channel, cx).is_none());
-                new.map(|channel| joined_as(&channel)).collect()
+                let named = channels.iter().filter_map(|wanted| {
+                    let wanted = wanted.as_ref().ok()?;
+                    Some((open(&wanted.channel)?, wanted.position.unwrap_or(Position::Now)))
+                });
+                let new = named.filter(|(channel, _)| self.subscription_to(channel, cx).is_none());
+                new.map(|(channel, position)| Sought::at(joined_as(&channel), position)).collect()
             }
             Command::History { channel, .. } | Command::Presence { channel } => {
-                open(channel).map(|channel| joined_as(&channel)).into_iter().collect()
+                open(channel).map(|channel| Sought::anywhere(joined_as(&channel))).into_iter().collect()
             }
             Command::Unsubscribe(_) | Command::Publish(_) | Command::Authorize { .. } => Vec::new(),
         }
@@ -271,25 +303,37 @@ pub fn joined_by(readings: &[Reading]) -> Vec<ChannelName> {
     readings.iter().map(|reading| joined_as(&reading.channel)).collect()
 }
 
+/// The same, and what their reader has.
+fn sought_by_readings(readings: &[Reading]) -> Vec<Sought> {
+    let sought = |reading: &Reading| {
+        Sought::at(joined_as(&reading.channel), reading.wanted.position.unwrap_or(Position::Now))
+    };
+    readings.iter().map(sought).collect()
+}
+
 fn is_stream(answer: &Answer) -> bool {
     matches!(answer, Answer::Stream(_) | Answer::ReadMany(ReadingMany::Stream(_)))
 }
 
 /// The channels that an answer joins or looks into.
-fn channels_of(answer: &Answer) -> Vec<ChannelName> {
+fn sought_by(answer: &Answer) -> Vec<Sought> {
     match answer {
         Answer::Upgrade(acceptance) => match &acceptance.becomes {
-            Becoming::Subscriber { joining, .. } => vec![joining.channel.clone()],
+            Becoming::Subscriber { joining, .. } => {
+                vec![Sought::at(joining.channel.clone(), joining.position)]
+            }
             // They join by what they send.
             Becoming::Multiplex(_) | Becoming::Pusher { .. } | Becoming::Refused(_) => Vec::new(),
         },
-        Answer::Stream(joining) => vec![joining.channel.clone()],
-        Answer::Poll(polling) => vec![polling.channel.clone()],
+        Answer::Stream(joining) => vec![Sought::at(joining.channel.clone(), joining.position)],
+        Answer::Poll(polling) => vec![Sought::at(polling.channel.clone(), polling.position)],
         Answer::ReadMany(ReadingMany::Stream(readings) | ReadingMany::Poll(PollingMany { readings, .. })) => {
-            joined_by(readings)
+            sought_by_readings(readings)
         }
-        Answer::Report(Report::Presence(channel) | Report::Channel(channel)) => vec![channel.clone()],
-        Answer::Call(requested) => requested.looks_into().into_iter().collect(),
+        Answer::Report(Report::Presence(channel) | Report::Channel(channel)) => {
+            vec![Sought::anywhere(channel.clone())]
+        }
+        Answer::Call(requested) => requested.looks_into().into_iter().map(Sought::anywhere).collect(),
         Answer::Report(Report::Metrics | Report::Readiness | Report::Channels(_))
         | Answer::Respond(_)
         | Answer::Refuse(_)

@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::awaiting::{Wish, Wished};
 use super::client::{Client, PusherClient, SignedIn};
 use super::context::Context;
-use super::grants::{Wish, Wished};
 use super::life::Life;
 use super::preparing::Wait;
 use super::replay::Replay;
@@ -27,9 +27,8 @@ use crate::server::api::pusher::Connecting;
 use crate::server::broker::answer::Publishing;
 use crate::server::broker::audience::{Cache, Heard};
 use crate::server::broker::draft::{Draft, Excluded};
-use crate::server::broker::engine::waiting::Unavailable;
 use crate::server::broker::joins::{Full, Joiner, Leaver};
-use crate::server::broker::mailbox::{Order, OrderKind};
+use crate::server::broker::mailbox::{Order, OrderKind, Unavailable};
 use crate::server::clock::{self, Millis};
 use crate::server::metrics::refusals::Reason;
 use crate::ws::{CloseCode, Message, MessageKind, Opcode, encode_frame};

@@ -4,18 +4,20 @@
 
 use std::borrow::Cow;
 
+use super::aside::Rest;
 use super::auditing::NotPut;
 use super::client::Awaited;
 use super::context::Context;
 use super::joining::join;
-use super::life::{Awaits, Life, Messages, Rest, WebSocket};
+use super::life::{Awaits, Life, Messages, WebSocket};
 use super::obeying::fault_of_put;
 use super::{Connection, Next};
 use crate::commands::Fault;
 use crate::hub::Subscription;
 use crate::server::api::acceptance::{Acceptance, Becoming, MayPublish};
+use crate::server::api::answers;
 use crate::server::api::payload::{self, Sent};
-use crate::server::broker::answer::Publishing;
+use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
 use crate::server::broker::draft::DraftError;
 use crate::server::handlers::message::ClosedBy;
 use crate::server::handlers::watching::Unfit;
@@ -205,17 +207,18 @@ impl Connection {
         let sent_to = draft.channel.clone();
         let name = || sent_to.local().into();
         let channel: Option<Box<str>> = (reference.is_some() || key.is_some()).then(name);
-        let publishing = self.put(draft, key, cx);
+        let request = cx.audits.draw(1);
+        let publishing = self.put_as(request, draft, key, cx);
         let channel = match (&publishing, channel) {
             (Ok(Publishing::Done(receipt)), None) => return self.note_published(receipt.published, cx),
-            // An outcome that comes later is counted then.
+            // See `receive_outcome_of_message`.
             (Ok(Publishing::Awaited), None) => return,
             (_, Some(channel)) => channel,
             (Err(_), None) => sent_to.local().into(),
         };
         match publishing {
             Ok(Publishing::Done(receipt)) => self.answer_command(Ok(receipt), reference, channel, cx),
-            Ok(Publishing::Awaited) => self.await_outcome(Awaited { reference, channel }),
+            Ok(Publishing::Awaited) => self.await_outcome(Awaited { request, reference, channel }),
             Err(NotPut::Program(unfit)) if !self.is_envelope() => {
                 // It has no other way to be told.
                 let code = match unfit {
@@ -231,6 +234,30 @@ impl Connection {
                 self.refuse_command(&Fault { reference, channel: Some(channel.into()), kind }, cx);
             }
         }
+    }
+
+    /// The outcome of a publication that the client did not ask for: it is told only if there is none. Several may be with the
+    /// engine at once.
+    pub(super) fn receive_outcome_of_message(
+        &mut self,
+        outcome: Result<Receipt, NotPublished>,
+        cx: &mut Context,
+    ) -> Next {
+        let why = match outcome {
+            Ok(receipt) => {
+                if !receipt.is_replay {
+                    self.note_published(receipt.published, cx);
+                }
+                return Next::Wait;
+            }
+            Err(why) => answers::sentence(why),
+        };
+        if self.client().is_some() {
+            self.refuse_client(&crate::pusher::Error::ClientEventRefused(why.to_owned()), cx);
+        } else if self.is_open() {
+            self.close(CloseCode::TRY_AGAIN_LATER, why, cx);
+        }
+        Next::Wait
     }
 
     /// Sends a ping to an open WebSocket, and in the same write the notice that the server is alive.

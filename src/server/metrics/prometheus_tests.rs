@@ -64,20 +64,7 @@ fn snapshot() -> Snapshot {
             outcomes: Outcomes { allowed: 55, refused: 56, timeout: 57, unreachable: 58, bad_answer: 59 },
         }),
         key_fetches: Some((68, 69)),
-        redis: Some(RedisFigures {
-            is_up: true,
-            commands: vec![("ok", 70), ("refused", 71)],
-            reconnects: vec![("publish", "broken", 72)],
-            resyncs: vec![("gap", 73)],
-            calls: 74,
-            records: 75,
-            call_time: Duration::from_millis(76_500),
-            redirects: 77,
-            unreadable: 78,
-            queue_bytes: 79,
-            channels: 80,
-            nodes: 81,
-        }),
+        redis: Some(redis_figures()),
         tls: Some(TlsFigures {
             ends: vec![("a.test".to_owned(), 1_800_000_000), ("b\"c".to_owned(), 1_800_000_001)],
             reloads: 60,
@@ -86,6 +73,23 @@ fn snapshot() -> Snapshot {
         tls_failures: vec![("timeout", 66), ("alert", 0)],
         tls_waiting: 67,
         uptime: std::time::Duration::ZERO,
+    }
+}
+
+fn redis_figures() -> RedisFigures {
+    RedisFigures {
+        is_up: true,
+        commands: vec![("ok", 70), ("refused", 71)],
+        reconnects: vec![("publish", "broken", 72)],
+        resyncs: vec![("gap", 73)],
+        calls: 74,
+        records: 75,
+        call_time: Duration::from_millis(76_500),
+        redirects: 77,
+        unreadable: 78,
+        queue_bytes: 79,
+        channels: 80,
+        nodes: 81,
     }
 }
 

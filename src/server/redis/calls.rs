@@ -122,10 +122,20 @@ pub fn subscribe(channel_key: &[u8], is_sharded: bool, out: &mut BytesMut) {
     drop(Command::new(out, 2).word(name).word(channel_key));
 }
 
+/// The next command is for a slot that is on its way to this master.
+pub fn asking(out: &mut BytesMut) {
+    drop(Command::new(out, 1).word(b"ASKING"));
+}
+
 /// Ends that.
 pub fn unsubscribe(channel_key: &[u8], is_sharded: bool, out: &mut BytesMut) {
     let name: &[u8] = if is_sharded { b"SUNSUBSCRIBE" } else { b"UNSUBSCRIBE" };
     drop(Command::new(out, 2).word(name).word(channel_key));
+}
+
+/// Asks for the epoch of a channel and its newest publication.
+pub fn newest(channel_key: &[u8], out: &mut BytesMut) {
+    drop(Command::new(out, 4).word(b"HMGET").word(channel_key).word(b"e").word(b"s"));
 }
 
 /// Asks for the epoch of a channel, its oldest publication, and those from `from` to `to`.
@@ -177,6 +187,7 @@ mod tests {
 
     #[test]
     fn a_read_names_each_publication() {
+        assert_eq!(words(|out| newest(b"c", out)).join(" "), "HMGET c e s");
         assert_eq!(words(|out| read(b"c", (8, 10), out)).join(" "), "HMGET c e o 8 9 10");
         assert_eq!(words(|out| subscribe(b"c", true, out)).join(" "), "SSUBSCRIBE c");
         assert_eq!(words(|out| unsubscribe(b"c", false, out)).join(" "), "UNSUBSCRIBE c");

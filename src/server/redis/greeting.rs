@@ -16,6 +16,9 @@ const MAJOR_MIN: u64 = 7;
 /// So much of `master_replid` tells one Redis process's life from another.
 const TOKEN_LEN: usize = 16;
 
+/// The first word of a refusal of the user or the password.
+const WRONG_PASSWORD: &str = "WRONGPASS";
+
 /// The longest sentence of Redis that is quoted, in bytes.
 const QUOTED_LEN_MAX: usize = 200;
 
@@ -45,11 +48,26 @@ pub enum Mode {
     Cluster,
 }
 
+/// A Redis process that draws numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Another with each start and each promotion.
+    pub token: Box<str>,
+    /// The token of the master that it followed before it was promoted, if it was.
+    pub followed: Option<Box<str>>,
+}
+
+impl From<&str> for Identity {
+    fn from(token: &str) -> Self {
+        Self { token: token.into(), followed: None }
+    }
+}
+
 /// What INFO says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It draws numbers, under this token.
-    Master(Box<str>),
+    /// It draws numbers.
+    Master(Identity),
     /// It follows another server.
     Replica,
 }
@@ -81,6 +99,11 @@ pub fn hello(login: &Login, out: &mut BytesMut) {
             drop(command.word(password.as_bytes()).word(b"SETNAME").word(b"fanfare"));
         }
     }
+}
+
+/// Whether HELLO was refused because of the user or the password.
+pub fn is_stranger(reply: &Reply) -> bool {
+    matches!(reply, Reply::Error(error) if error.starts_with(WRONG_PASSWORD.as_bytes()))
 }
 
 /// Reads the answer to HELLO: what is there, and whether it is a master.
@@ -119,7 +142,7 @@ fn refused_hello(error: &[u8]) -> Unfit {
     let code = text.split(' ').next().unwrap_or_default();
     match code {
         "NOAUTH" => Unfit::ForGood("it asks for a password. Give it as --redis redis://:PASSWORD@HOST".into()),
-        "WRONGPASS" => Unfit::ForGood(
+        WRONG_PASSWORD => Unfit::ForGood(
             "the user or the password is wrong. Give them as --redis redis://USER:PASSWORD@HOST, percent-encoded".into(),
         ),
         "NOPERM" => Unfit::ForGood(format!("its user may not do what is needed: {}", quoted(&text))),
@@ -148,11 +171,16 @@ pub fn read_role(reply: &Reply, trust: Option<&str>) -> Result<Role, Unfit> {
     }
     let info = reply.as_text().map(String::from_utf8_lossy).unwrap_or_default();
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let id = |name: &str| {
+        let id = field(name).filter(|id| id.len() >= TOKEN_LEN && is_word(id));
+        id.map(|id| Box::from(&id[..TOKEN_LEN]))
+    };
     match (field("role"), trust) {
         (Some("slave"), _) => Ok(Role::Replica),
         (_, Some(token)) => Ok(Role::Master(token.into())),
-        (Some(_), None) => match field("master_replid").filter(|id| id.len() >= TOKEN_LEN && is_word(id)) {
-            Some(id) => Ok(Role::Master(id[..TOKEN_LEN].into())),
+        (Some(_), None) => match id("master_replid") {
+            // Of one that followed nobody it is zeros, which no master has.
+            Some(token) => Ok(Role::Master(Identity { token, followed: id("master_replid2") })),
             None => Err(no_token("INFO replication has no master_replid")),
         },
         (None, None) => Err(no_token("INFO replication has no role")),

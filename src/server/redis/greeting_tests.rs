@@ -68,6 +68,10 @@ fn a_server_that_cannot_be_used_is_refused_with_the_remedy() {
 #[test]
 fn a_master_has_a_token_and_a_replica_has_none() {
     assert_eq!(read_role(&info("master", ID), None), Ok(Role::Master("0123456789abcdef".into())));
+    let promoted = info("master", &format!("{ID}\r\nmaster_replid2:fedcba98765432100123"));
+    let followed = Some("fedcba9876543210".into());
+    let identity = Identity { followed, ..Identity::from("0123456789abcdef") };
+    assert_eq!(read_role(&promoted, None), Ok(Role::Master(identity)));
     assert_eq!(read_role(&info("slave", ID), None), Ok(Role::Replica));
     assert_eq!(read_role(&info("slave", ID), Some("t")), Ok(Role::Replica));
     assert_eq!(read_role(&info("master", ID), Some("t")), Ok(Role::Master("t".into())));

@@ -2,11 +2,11 @@
 //!
 //! What follows from what is in `broker::engine::channel`; how commands look as bytes, in `calls`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::calls::{self, Caller};
-use super::line::Up;
+use super::entries::{Entry, OPENS_MAX, READS_MAX, TOLD_MAX};
 use super::link::Asked;
 use super::node::Node;
 use super::topology::MasterId;
@@ -15,90 +15,16 @@ use crate::server::broker::draft::{Draft, Excluded};
 use crate::server::broker::engine::channel::Channel;
 use crate::server::broker::engine::signal::{Action, Event, Opening, Reading, Record, Rules};
 use crate::server::broker::engine::stored::{self, BadStored};
-use crate::server::broker::engine::waiting::{JoinWaiter, Unavailable};
-use crate::server::broker::listing::{Listing, UNLISTED};
+use crate::server::broker::engine::waiting::JoinWaiter;
+use crate::server::broker::listing::UNLISTED;
+use crate::server::broker::mailbox::Unavailable;
 use crate::server::clock::Millis;
-
-/// Channels whose joining is in flight at a master: so many commands are a few milliseconds of Redis, in which it serves nobody
-/// else.
-const OPENS_MAX: usize = 1_000;
-
-/// Reads in flight, each of 64 publications at most: of 16 KiB each they are 8 MiB.
-const READS_MAX: usize = 8;
-
-/// The bytes that all channels together may hold because something before them is missing.
-const HELD_LEN_MAX: usize = 64 * 1024 * 1024;
-
-/// Channels that are told in a turn that Redis is away or back.
-const TOLD_MAX: usize = 500;
-
-/// The channels.
-#[derive(Debug, Default)]
-pub struct Joins {
-    entries: HashMap<ChannelName, Entry>,
-    /// By when something is due.
-    due: Listing,
-    /// Those that are to be joined anew, the one with the most readers first.
-    to_connect: VecDeque<ChannelName>,
-    /// Those that are to be told that Redis is away.
-    to_pause: VecDeque<ChannelName>,
-    /// Reads that wait for others.
-    to_read: VecDeque<(ChannelName, u64, u64, u64)>,
-    opens: usize,
-    reads: usize,
-    held_len: usize,
-    next_serial: u32,
-}
-
-/// A channel.
-#[derive(Debug)]
-struct Entry {
-    channel: Channel,
-    /// Where it is subscribed, or is being.
-    home: Option<MasterId>,
-    waiters: Vec<JoinWaiter>,
-    /// Whether the broker has let go of it: who wants it again begins anew.
-    is_let_go: bool,
-    /// Whether its readers were told that Redis is away.
-    is_paused: bool,
-    /// How much Redis's clock is ahead of the server's, in milliseconds.
-    ahead_ms: i64,
-    listed: u64,
-}
-
-impl Joins {
-    /// When something is due for a channel.
-    pub fn due(&self) -> Option<Millis> {
-        self.due.first().map(|&(at, _)| Millis(at))
-    }
-
-    /// Whether another turn has something to do at once.
-    pub fn is_ready(&self) -> bool {
-        !self.to_connect.is_empty() && self.opens < OPENS_MAX
-            || !self.to_read.is_empty() && self.reads < READS_MAX
-            || !self.to_pause.is_empty()
-    }
-
-    /// A channel by the text of its name.
-    pub fn name(&self, name: &str) -> Option<ChannelName> {
-        self.entries.get_key_value(name).map(|(name, _)| name.clone())
-    }
-
-    /// How many channels there are.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    fn room(&self) -> usize {
-        HELD_LEN_MAX.saturating_sub(self.held_len)
-    }
-}
 
 /// Orders of the server.
 impl Node {
     /// Somebody waits for a channel.
     pub fn want(&mut self, name: ChannelName, waiter: JoinWaiter, now: Millis) {
-        let is_away = self.is_away(now);
+        let is_away = self.is_away(now) && self.connected_home(&name).is_none();
         let is_fresh = self.joins.entries.get(&name).is_none_or(|entry| entry.is_let_go);
         if is_fresh {
             if is_away {
@@ -108,12 +34,16 @@ impl Node {
         }
         let Some(entry) = self.joins.entries.get_mut(&name) else { return };
         if entry.channel.is_ready() {
-            return waiter.tell(self.broker.mailboxes(), Ok(()));
+            // Without a connection, nobody can say whether what its reader has exists.
+            return match waiter.is_ahead() && entry.home.is_some() {
+                true => self.ask_newest(&name, waiter),
+                false => waiter.tell(self.broker.mailboxes(), Ok(())),
+            };
         }
         if is_away {
             return waiter.tell(self.broker.mailboxes(), Err(Unavailable));
         }
-        entry.waiters.push(waiter);
+        entry.waiters.push_back((Millis(now.0 + self.timeout_ms), waiter));
         self.take(&name, Event::Wanted, now);
     }
 
@@ -136,17 +66,24 @@ impl Node {
             }
             None => UNLISTED,
         };
-        let (waiters, is_let_go, is_paused) = (Vec::new(), false, false);
-        let entry = Entry { channel, home, waiters, is_let_go, is_paused, ahead_ms: 0, listed };
+        let (waiters, is_let_go, is_paused) = (VecDeque::new(), false, false);
+        let (asking, refusals, ahead_ms) = (None, 0, 0);
+        let entry = Entry {
+            channel,
+            home,
+            asking,
+            refusals,
+            lost_at: now,
+            waiters,
+            ahead: None,
+            is_let_go,
+            is_paused,
+            ahead_ms,
+            listed,
+        };
         self.joins.entries.insert(name.clone(), entry);
         self.perform(name, actions, now);
-        self.settle(name);
-    }
-
-    /// The master that has the channel, if its subscriptions can be used now.
-    fn connected_home(&mut self, name: &ChannelName) -> Option<MasterId> {
-        let home = self.topology.home_of(self.keys.channel(name).as_bytes())?;
-        self.topology.master(home)?.subscribe.is_up().then_some(home)
+        self.settle(name, now);
     }
 
     /// The subscribers of a channel have changed.
@@ -168,7 +105,7 @@ impl Node {
     }
 
     /// Something happens to a channel.
-    fn take(&mut self, name: &ChannelName, event: Event, now: Millis) {
+    pub fn take(&mut self, name: &ChannelName, event: Event, now: Millis) {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
         let mut actions = Vec::new();
         if entry.channel.is_quiet(now) && !entry.is_let_go {
@@ -179,25 +116,43 @@ impl Node {
                 self.rosters.forget(name);
                 entry.channel.take(Event::Tick, now, &mut actions);
             } else {
-                entry.channel.take(Event::Wanted, now, &mut actions);
                 let (_, has_readers) = self.broker.audience_of(name);
-                if !has_readers {
-                    entry.channel.take(Event::Unwanted, now, &mut actions);
-                }
+                let event = if has_readers { Event::Wanted } else { Event::Expected };
+                entry.channel.take(event, now, &mut actions);
             }
         }
         let held_before = entry.channel.held_len();
         entry.channel.take(event, now, &mut actions);
         self.joins.held_len = self.joins.held_len + entry.channel.held_len() - held_before;
         self.perform(name, actions, now);
-        self.settle(name);
+        self.settle(name, now);
     }
 
-    /// Lists when something is due for a channel.
-    fn settle(&mut self, name: &ChannelName) {
+    /// Tells who has waited long enough, and lists when something is due for a channel.
+    pub fn settle(&mut self, name: &ChannelName, now: Millis) {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
-        let due = entry.channel.due().map_or(UNLISTED, |at| at.0);
-        self.joins.due.list(name, &mut entry.listed, due);
+        let mailboxes = self.broker.mailboxes();
+        if let Some(ahead) = &mut entry.ahead {
+            let told: Vec<_> = match (entry.home.is_some(), entry.channel.is_live()) {
+                (true, true) => ahead.take_answered(),
+                (true, false) => Vec::new(),
+                // Nobody can say now whether what their readers have exists.
+                (false, _) => ahead.take_all().collect(),
+            };
+            told.into_iter().for_each(|waiter| waiter.tell(mailboxes, Ok(())));
+            entry.ahead.take_if(|ahead| ahead.is_empty());
+        }
+        let has_waited = !entry.waiters.is_empty();
+        while let Some((_, waiter)) = entry.waiters.pop_front_if(|(until, _)| *until <= now) {
+            waiter.tell(mailboxes, Err(Unavailable));
+        }
+        if has_waited && entry.waiters.is_empty() && !entry.channel.is_ready() {
+            // Nobody waits for it any more, nor reads it. It is left by a tick.
+            entry.channel.take(Event::Unwanted, now, &mut Vec::new());
+        }
+        let waits_until = entry.waiters.front().map(|&(until, _)| until);
+        let due = entry.channel.due().into_iter().chain(waits_until).min();
+        self.joins.due.list(name, &mut entry.listed, due.map_or(UNLISTED, |at| at.0));
     }
 
     /// What is due for channels, joins, reads and tidings, as far as there is room for it.
@@ -208,6 +163,9 @@ impl Node {
         {
             left -= 1;
             self.take(&name, Event::Tick, now);
+        }
+        if self.joins.connect_at.take_if(|at| *at <= now).is_some() {
+            self.list_homeless();
         }
         while self.joins.opens < OPENS_MAX
             && let Some(name) = self.joins.to_connect.pop_front()
@@ -221,114 +179,21 @@ impl Node {
         }
         for _ in 0..TOLD_MAX {
             let Some(name) = self.joins.to_pause.pop_front() else { break };
-            self.pause_channel(&name);
+            self.pause_channel(&name, now);
         }
     }
 
-    fn connect_channel(&mut self, name: &ChannelName, now: Millis) {
-        let home = self.connected_home(name);
-        let Some(entry) = self.joins.entries.get_mut(name).filter(|entry| entry.home.is_none()) else {
+    /// Redis is away: who waits for a channel waits no longer, and who reads it is told.
+    fn pause_channel(&mut self, name: &ChannelName, now: Millis) {
+        // In a cluster, other masters are there.
+        if self.joins.entries.get(name).is_none_or(|entry| entry.home.is_some()) {
             return;
-        };
-        if home.is_some() {
-            entry.home = home;
-            self.take(name, Event::Connected, now);
         }
-    }
-
-    fn pause_channel(&mut self, name: &ChannelName) {
+        self.refuse_waiters(name, now);
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
-        for waiter in std::mem::take(&mut entry.waiters) {
-            waiter.tell(self.broker.mailboxes(), Err(Unavailable));
-        }
-        if entry.home.is_none() && entry.channel.is_ready() && !entry.is_paused {
+        if entry.channel.is_ready() && !entry.is_paused {
             entry.is_paused = true;
             self.broker.pause(name);
-        }
-    }
-
-    /// The subscriptions at a master can be used: its channels are joined, those with most readers first.
-    pub fn subscriptions_up(&mut self, now: Millis) {
-        let mut lost: Vec<_> = self
-            .joins
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.home.is_none())
-            .map(|(name, entry)| (std::cmp::Reverse(entry.channel.count()), name.clone()))
-            .collect();
-        lost.sort_unstable();
-        self.joins.to_connect = lost.into_iter().map(|(_, name)| name).collect();
-        self.tick_channels(now);
-    }
-
-    /// The subscriptions at a master are lost.
-    pub fn subscriptions_lost(&mut self, master: MasterId, asked: Vec<(Asked, bool)>, now: Millis) {
-        for (asked, _) in asked {
-            match asked {
-                Asked::Open(..) => self.joins.opens -= 1,
-                Asked::Read(..) => self.joins.reads -= 1,
-                _ => {}
-            }
-        }
-        let of_master = |entry: &&mut Entry| entry.home == Some(master);
-        let names: Vec<_> = self
-            .joins
-            .entries
-            .iter_mut()
-            .filter(|(_, entry)| of_master(&entry))
-            .map(|(name, _)| name.clone())
-            .collect();
-        names.iter().for_each(|name| self.lose_home(name, now));
-    }
-
-    /// A channel is subscribed nowhere now.
-    fn lose_home(&mut self, name: &ChannelName, now: Millis) {
-        let Some(entry) = self.joins.entries.get_mut(name) else { return };
-        if entry.home.take().is_some() {
-            self.rosters.miss(name);
-            self.take(name, Event::Disconnected, now);
-        }
-    }
-
-    /// Other masters may have channels than before: those that have moved are joined where they are now.
-    pub fn rehome(&mut self, now: Millis) {
-        let names: Vec<_> = self.joins.entries.keys().cloned().collect();
-        for name in &names {
-            let home = self.topology.home_of(self.keys.channel(name).as_bytes());
-            let before = self.joins.entries.get(name).and_then(|entry| entry.home);
-            if before.is_some() && before != home {
-                self.leave_home(name, now);
-            }
-        }
-        self.subscriptions_up(now);
-    }
-
-    /// A channel is not at this master any more, and the connection to it is.
-    fn leave_home(&mut self, name: &ChannelName, now: Millis) {
-        let home = self.joins.entries.get(name).and_then(|entry| entry.home);
-        self.lose_home(name, now);
-        let key = self.keys.channel(name);
-        let is_sharded = self.topology.is_sharded();
-        if let Some(up) =
-            home.and_then(|home| self.topology.master(home)).and_then(|master| master.subscribe.up())
-        {
-            up.link.unsubscribe(name.clone(), |out| calls::unsubscribe(key.as_bytes(), is_sharded, out));
-        }
-    }
-
-    /// Redis has ended a subscription, unless it confirms that we have.
-    pub fn unsubscribed(&mut self, master: MasterId, name: &ChannelName, now: Millis) {
-        let is_here = self.joins.entries.get(name).is_some_and(|entry| entry.home == Some(master));
-        let subscribes = Asked::Subscribe(name.clone());
-        let is_coming = |up: &Up| up.link.awaits(&subscribes);
-        let is_confirmed = self
-            .topology
-            .master(master)
-            .and_then(|master| master.subscribe.up())
-            .is_some_and(|up| is_coming(up) || up.link.awaits(&Asked::Unsubscribe(name.clone())));
-        if is_here && !is_confirmed {
-            self.lose_home(name, now);
-            self.topology.scout(now);
         }
     }
 
@@ -341,9 +206,12 @@ impl Node {
         }
     }
 
-    /// Redis is away: all that wait are told, and all who read.
-    pub fn tell_away(&mut self) {
-        self.joins.to_pause = self.joins.entries.keys().cloned().collect();
+    /// Redis is away, or some of its masters are: all that have waited for so long are told, and all who read.
+    pub fn tell_away(&mut self, now: Millis) {
+        let is_late = |entry: &Entry| entry.home.is_none() && now.0 >= entry.lost_at.0 + self.timeout_ms;
+        let is_untold = |entry: &Entry| !entry.is_paused || !entry.waiters.is_empty();
+        let late = self.joins.entries.iter().filter(|(_, entry)| is_late(entry) && is_untold(entry));
+        self.joins.to_pause = late.map(|(name, _)| name.clone()).collect();
     }
 }
 
@@ -359,6 +227,20 @@ impl Node {
             entry.ahead_ms = redis_ms.cast_signed().wrapping_sub(now.0.cast_signed());
         }
         self.take(name, Event::Opened(attempt, opening), now);
+    }
+
+    /// Where a channel is, though its open was refused.
+    pub fn reopened(&mut self, name: &ChannelName, attempt: u64, opening: Opening, now: Millis) {
+        self.joins.opens -= 1;
+        self.take(name, Event::Opened(attempt, opening), now);
+    }
+
+    /// A channel that nobody has joined is refused, and would be again: who waits for it is told at once.
+    pub fn refuse_waiters(&mut self, name: &ChannelName, now: Millis) {
+        if let Some(entry) = self.joins.entries.get_mut(name) {
+            entry.waiters.iter_mut().for_each(|(until, _)| *until = now);
+            self.settle(name, now);
+        }
     }
 
     /// The answer to a read.
@@ -412,7 +294,7 @@ impl Node {
         }
         self.broker.engage(name);
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
-        for waiter in std::mem::take(&mut entry.waiters) {
+        for (_, waiter) in std::mem::take(&mut entry.waiters) {
             waiter.tell(self.broker.mailboxes(), Ok(()));
         }
     }
@@ -482,9 +364,12 @@ impl Node {
 
     fn send_open(&mut self, name: &ChannelName, attempt: u64, count: u64, known: Option<PublicationId>) {
         let (key, limits) = (self.keys.channel(name), self.broker.limits_of(name));
-        let Some(home) = self.joins.entries.get(name).and_then(|entry| entry.home) else { return };
+        let Some((home, is_asking)) = self.asked_at(name) else { return };
         let (others, is_sharded) = (self.topology.other_tokens(home), self.topology.is_sharded());
         let Some(up) = self.topology.master(home).and_then(|master| master.subscribe.up()) else { return };
+        if is_asking {
+            up.link.ask(Asked::Asking, calls::asking);
+        }
         let place = (self.nodes.dead(), is_sharded);
         let caller = Caller {
             script: &up.script,
@@ -498,15 +383,13 @@ impl Node {
         self.joins.opens += 1;
     }
 
-    /// The connection on which a channel is subscribed.
-    pub fn home_up(&mut self, name: &ChannelName) -> Option<&mut Up> {
-        let home = self.joins.entries.get(name)?.home?;
-        self.topology.master(home)?.subscribe.up()
-    }
-
     fn send_read(&mut self, name: &ChannelName, attempt: u64, range: (u64, u64)) {
         let key = self.keys.channel(name);
-        let Some(up) = self.home_up(name) else { return };
+        let Some((home, is_asking)) = self.asked_at(name) else { return };
+        let Some(up) = self.topology.master(home).and_then(|master| master.subscribe.up()) else { return };
+        if is_asking {
+            up.link.ask(Asked::Asking, calls::asking);
+        }
         up.link.ask(Asked::Read(name.clone(), attempt), |out| calls::read(key.as_bytes(), range, out));
         self.joins.reads += 1;
     }

@@ -2,7 +2,6 @@
 //!
 //! Which places there are, and what is said once it is greeted, is not known here.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,10 +10,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use mio::{Registry, Token};
 
-use super::greeting::{self, Login, Mode, Role, Unfit};
+use super::greeting::{self, Identity, Login, Mode, Role, Unfit};
 use super::inbox::Inbox;
 use super::link::{Asked, Broken, Heard, Link};
-use super::place::{Place, Resolved, resolve};
+use super::loss::Loss;
+use super::names::resolve;
+use super::place::{Place, Resolved};
 use super::resp::{Command, Reply};
 use super::socket::Socket;
 use crate::server::clock::{Millis, millis};
@@ -94,6 +95,8 @@ enum Stage {
 struct Greeting {
     mode: Option<Mode>,
     script: Option<Box<str>>,
+    /// Why the user or the password was refused. A Sentinel may have none, though the master has.
+    stranger: Option<Unfit>,
 }
 
 /// A connection in use.
@@ -106,6 +109,8 @@ pub struct Up {
     pub script: Box<str>,
     /// The token of the master.
     pub token: Box<str>,
+    /// That of the master that it followed before it was promoted, if it was.
+    pub followed: Option<Box<str>>,
     /// When INFO was asked, if it is not answered.
     info_since: Option<Millis>,
     info_at: Millis,
@@ -118,50 +123,6 @@ pub enum Change {
     Up,
     /// It is lost: what was asked and not answered, and whether it was written at least in part.
     Lost(Vec<(Asked, bool)>, Loss),
-}
-
-/// Why a line was lost or could not be had.
-#[derive(Debug)]
-pub enum Loss {
-    /// The connection broke.
-    Broken(Broken),
-    /// No connection, no answer, within the time.
-    Timeout,
-    /// It is not a master.
-    NotMaster,
-    /// It cannot be used.
-    Unfit(Unfit),
-    /// The name has no address, or there is no thread to resolve it.
-    Name(io::Error),
-}
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Broken(broken) => broken.fmt(f),
-            Self::Timeout => f.write_str("it did not answer within --redis-timeout"),
-            Self::NotMaster => f.write_str("it is a replica, and no master"),
-            Self::Unfit(unfit) => unfit.fmt(f),
-            Self::Name(error) => write!(f, "its name has no address: {error}"),
-        }
-    }
-}
-
-impl Loss {
-    /// All names under which losses are counted.
-    pub const LABELS: [&str; 6] = ["broken", "protocol", "timeout", "not_master", "refused", "name"];
-
-    /// The name under which it is counted.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::Broken(Broken::Io(_)) => "broken",
-            Self::Broken(Broken::Malformed(_) | Broken::OutOfStep) => "protocol",
-            Self::Timeout => "timeout",
-            Self::NotMaster => "not_master",
-            Self::Unfit(_) => "refused",
-            Self::Name(_) => "name",
-        }
-    }
 }
 
 impl Line {
@@ -183,6 +144,13 @@ impl Line {
     /// Where it leads.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Another connection to its place has come up: it is dialled at once, if it waits for that.
+    pub fn hurry(&mut self, now: Millis) {
+        if let Stage::Waiting(at) = &mut self.stage {
+            *at = now.min(*at);
+        }
     }
 
     /// The connection, if it is in use.
@@ -335,8 +303,8 @@ impl Line {
             };
             match greeting.step(self.purpose, heard, link, terms) {
                 Ok(None) => {}
-                Ok(Some(token)) => {
-                    self.rise(token, now);
+                Ok(Some(identity)) => {
+                    self.rise(identity, now);
                     return Some(Change::Up);
                 }
                 Err(loss) => return Some(self.lose(loss, terms, now)),
@@ -344,18 +312,19 @@ impl Line {
         }
     }
 
-    fn rise(&mut self, token: Box<str>, now: Millis) {
+    fn rise(&mut self, identity: Identity, now: Millis) {
         let Stage::Greeting(link, greeting, _) = std::mem::replace(&mut self.stage, Stage::Waiting(now))
         else {
             unreachable!("it was greeted")
         };
-        let Greeting { mode, script } = greeting;
+        let Greeting { mode, script, stranger: _ } = greeting;
         self.failures = 0;
         self.stage = Stage::Up(Box::new(Up {
             link: *link,
             mode: mode.unwrap_or(Mode::Server),
             script: script.unwrap_or_default(),
-            token,
+            token: identity.token,
+            followed: identity.followed,
             info_since: None,
             info_at: Millis(now.0 + INFO_MS),
         }));
@@ -373,8 +342,8 @@ impl Line {
         let up = self.up()?;
         up.note_alive(now);
         match greeting::read_role(reply, terms.trust) {
-            Ok(Role::Master(token)) => {
-                up.token = token;
+            Ok(Role::Master(Identity { token, followed })) => {
+                (up.token, up.followed) = (token, followed);
                 None
             }
             Ok(Role::Replica) => Some(self.lose(Loss::NotMaster, terms, now)),
@@ -438,23 +407,33 @@ fn info(out: &mut BytesMut) {
 }
 
 impl Greeting {
-    /// Takes an answer and asks what is next. The token, once all is said; empty for a scout.
+    /// Takes an answer and asks what is next. Who it is, once all is said; nobody for a scout.
     fn step(
         &mut self,
         purpose: Purpose,
         (asked, reply): (Asked, Reply),
         link: &mut Link,
         terms: &Terms,
-    ) -> Result<Option<Box<str>>, Loss> {
+    ) -> Result<Option<Identity>, Loss> {
         match asked {
             Asked::Hello => {
-                let (mode, is_master) = greeting::read_hello(&reply).map_err(Loss::Unfit)?;
+                let said = greeting::read_hello(&reply);
+                if purpose == Purpose::Scout && self.stranger.is_none() && greeting::is_stranger(&reply) {
+                    self.stranger = said.err();
+                    link.ask(Asked::Hello, |out| greeting::hello(&Login::default(), out));
+                    return Ok(None);
+                }
+                let (mode, is_master) = match (said, self.stranger.take()) {
+                    (Ok((mode, is_master)), None) => (mode, is_master),
+                    (Ok((Mode::Sentinel, is_master)), Some(_)) => (Mode::Sentinel, is_master),
+                    (_, Some(stranger)) | (Err(stranger), None) => return Err(Loss::Unfit(stranger)),
+                };
                 self.mode = Some(mode);
                 if mode == Mode::Server && !is_master {
                     return Err(Loss::NotMaster);
                 }
                 if purpose == Purpose::Scout {
-                    return Ok(Some("".into()));
+                    return Ok(Some(Identity::default()));
                 }
                 if terms.database > 0 {
                     let database = u64::from(terms.database);
@@ -477,7 +456,7 @@ impl Greeting {
                 Ok(None)
             }
             Asked::Info => match greeting::read_role(&reply, terms.trust).map_err(Loss::Unfit)? {
-                Role::Master(token) => Ok(Some(token)),
+                Role::Master(identity) => Ok(Some(identity)),
                 Role::Replica => Err(Loss::NotMaster),
             },
             _ => Err(Loss::Broken(Broken::OutOfStep)),

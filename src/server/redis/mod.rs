@@ -3,19 +3,27 @@
 //! The conversation is here; the states of a channel, what waits to be published and what is stored are
 //! `broker::engine`'s, which knows no socket.
 
+mod ahead;
+mod answers;
 mod calls;
 mod counts;
+mod distrust;
+mod entries;
 mod greeting;
+mod homes;
 mod host;
 mod inbox;
 mod joins;
 mod line;
 mod link;
+mod loss;
+mod names;
 mod node;
 mod nodes;
 mod place;
 mod publishing;
 pub mod refusal;
+mod refused;
 pub mod resp;
 mod rosters;
 mod sentinel;

@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 
+use super::answers::read_reading;
 use super::counts::{COUNTS, Counts};
+use super::entries::Joins;
 use super::host::Host;
 use super::inbox::{Inbox, Order};
-use super::joins::Joins;
-use super::line::{self, Line, Loss, Purpose, Terms};
+use super::line::{self, Line, Purpose, Terms};
 use super::link::{Asked, Heard};
+use super::loss::Loss;
 use super::nodes::{BEAT_MS, BYE, Nodes};
-use super::publishing::read_epoch;
+use super::publishing::Redirected;
 use super::refusal::{Fate, Refusal};
 use super::resp::{Command, Reply};
 use super::rosters::{NEWS, Rosters};
@@ -24,11 +26,10 @@ use super::state::{Outcome, State};
 use super::telling::Telling;
 use super::topology::{MasterId, News, Topology};
 use super::trouble::Trouble;
-use crate::hub::{ChannelName, PublicationId};
+use crate::hub::ChannelName;
 use crate::server::broker::Broker;
 use crate::server::broker::engine::keys::KeyNames;
 use crate::server::broker::engine::outgoing::Outgoing;
-use crate::server::broker::engine::signal::{Opening, Reading};
 use crate::server::broker::engine::{Ticket, stored};
 use crate::server::clock::{Clock, Millis};
 
@@ -57,8 +58,8 @@ pub struct Node {
     pub host: Box<dyn Host>,
     pub joins: Joins,
     pub outgoing: Outgoing<Ticket>,
-    /// Where the next call of a channel goes, whose slot is on its way to another master.
-    pub redirects: HashMap<ChannelName, MasterId>,
+    /// The channels whose calls were sent elsewhere, until one is answered.
+    pub redirects: HashMap<ChannelName, Redirected>,
     pub nodes: Nodes,
     pub counts: Counts,
     pub rosters: Rosters,
@@ -165,10 +166,12 @@ impl Node {
             self.beat_at = Millis(now.0 + BEAT_MS);
             self.look_at_nodes(now);
             self.tell_nodes("");
+            // One master of a cluster may be lost after another.
+            self.is_away_told = false;
         }
         if self.is_away(now) && !self.is_away_told {
             self.is_away_told = true;
-            self.tell_away();
+            self.tell_away(now);
         }
         self.tally.note_turn(self.outgoing.bytes(), self.joins.len(), self.nodes.len());
     }
@@ -293,6 +296,7 @@ impl Node {
         {
             let refusal = self.refusal(master, error);
             self.note_refused(master, &asked, &refusal, now);
+            self.redirect(master, &asked, &refusal.reason, now);
         }
         match asked {
             Asked::Info => {
@@ -308,16 +312,16 @@ impl Node {
                 }
                 self.called(master, &channel, &reply, now);
             }
-            Asked::Open(channel, attempt) => {
-                self.opened(&channel, attempt, read_opening(&reply), now);
-                self.roster_opened(&channel, now);
-                self.heard_open(&channel, &reply, now);
-            }
+            Asked::Subscribe(channel) if !matches!(reply, Reply::Error(_)) => self.subscribed(&channel),
             Asked::Kept => self.heard_kept(&reply),
             Asked::Members(channel) => self.heard_members(&channel, &reply, now),
             Asked::Look(channel) => self.heard_look(&channel, &reply, now),
             Asked::Miss(channel) if matches!(reply, Reply::Text(_)) => self.host.cache_missed(&channel, now),
+            Asked::SubscribeNodes => self.heard_nodes(master, &reply, now),
+            Asked::Open(channel, attempt) => self.heard_open(master, &channel, attempt, &reply, now),
+            Asked::Peek(channel, attempt) => self.peeked(master, &channel, attempt, &reply, now),
             Asked::Read(channel, attempt) => self.heard_read(&channel, attempt, &reply, now),
+            Asked::Newest(channel) => self.heard_newest(&channel, &reply, now),
             _ => {}
         }
     }
@@ -350,9 +354,13 @@ impl Node {
             _ => true,
         };
         if !is_same {
-            let (token, terms, mut news) = (master.subscribe.token(), &self.terms, Vec::new());
-            let lose = |line: &mut Line| Some(line.lose(Loss::NotMaster, terms, now));
-            self.topology.with_line(token, terms, &mut news, now, lose);
+            // Which of them is where it should be cannot be told.
+            let (tokens, mut news) = ([master.publish.token(), master.subscribe.token()], Vec::new());
+            for token in tokens {
+                let terms = &self.terms;
+                let lose = |line: &mut Line| Some(line.lose(Loss::NotMaster, terms, now));
+                self.topology.with_line(token, terms, &mut news, now, lose);
+            }
             self.follow_news(&mut news, now);
         }
     }
@@ -369,15 +377,19 @@ impl Node {
 
 /// What changes.
 impl Node {
-    fn follow_news(&mut self, news: &mut Vec<News>, now: Millis) {
+    pub fn follow_news(&mut self, news: &mut Vec<News>, now: Millis) {
         for news in std::mem::take(news) {
             match news {
                 News::Up(id, purpose) => self.line_up(id, purpose, now),
                 News::Lost(id, purpose, asked, loss) => self.line_lost(id, purpose, asked, &loss, now),
                 News::Moved => self.rehome(now),
-                News::Unknown(place, loss) => {
+                News::Unknown(place, loss, is_last) => {
                     self.trouble.note_lost(&place, &loss, now);
-                    self.tally.note_first(Outcome::of(&place, &loss));
+                    match Outcome::of(&place, &loss) {
+                        // Another seed may be there.
+                        Outcome::Away if !is_last => {}
+                        outcome => self.tally.note_first(outcome),
+                    }
                 }
             }
             self.note_whether_up(now);
@@ -385,7 +397,10 @@ impl Node {
     }
 
     fn line_up(&mut self, id: MasterId, purpose: Purpose, now: Millis) {
-        if purpose != Purpose::Subscribe {
+        // Before anything is opened at another server than the one that draws the numbers.
+        self.compare_tokens(id, now);
+        let is_up = self.topology.master(id).is_some_and(|master| master.subscribe.is_up());
+        if purpose != Purpose::Subscribe || !is_up {
             return;
         }
         if self.nodes_home.is_none() {
@@ -439,17 +454,16 @@ impl Node {
     }
 
     fn note_whether_up(&mut self, now: Millis) {
-        match (self.topology.is_up(), self.away_since) {
+        let is_up = self.topology.is_up();
+        self.tally.note_reach(is_up, self.topology.is_reachable(), now);
+        match (is_up, self.away_since) {
             (true, Some(_)) => {
                 self.away_since = None;
                 self.is_away_told = false;
                 self.nodes.excuse(now);
                 self.note_up();
             }
-            (false, None) => {
-                self.away_since = Some(now);
-                self.tally.note_away(now);
-            }
+            (false, None) => self.away_since = Some(now),
             (true, None) | (false, Some(_)) => {}
         }
     }
@@ -459,7 +473,6 @@ impl Node {
     fn note_up(&mut self) {
         let places: Vec<_> = self.topology.masters().map(|(_, master)| master.place().to_string()).collect();
         self.trouble.note_up(&places.join(", "));
-        self.tally.note_up();
     }
 
     fn note_refused(&mut self, master: MasterId, asked: &Asked, refusal: &Refusal, now: Millis) {
@@ -469,7 +482,10 @@ impl Node {
             Fate::Again => {}
             Fate::Never | Fate::Unknown => {
                 let what = match asked {
-                    Asked::Open(channel, _) | Asked::Read(channel, _) | Asked::Subscribe(channel) => {
+                    Asked::Open(channel, _)
+                    | Asked::Read(channel, _)
+                    | Asked::Newest(channel)
+                    | Asked::Subscribe(channel) => {
                         format!("to let this node have channel {channel}")
                     }
                     other => format!("{other:?}"),
@@ -490,28 +506,4 @@ impl Node {
             }
         }
     }
-}
-
-/// What an open has found, and Redis's time.
-fn read_opening(reply: &Reply) -> Option<(Opening, u64)> {
-    let Reply::List(parts) = reply else { return None };
-    let epoch = read_epoch(parts.first()?.as_text()?)?;
-    let number = |at: usize| parts.get(at).and_then(Reply::as_number);
-    let newest = PublicationId { epoch, sequence: number(1)? };
-    Some((Opening { newest, oldest: number(2)? }, number(3)?))
-}
-
-/// What a read has found.
-fn read_reading(reply: &Reply) -> Option<Reading> {
-    let Reply::List(parts) = reply else { return None };
-    let epoch = parts.first()?.as_text().and_then(read_epoch);
-    let oldest = parts.get(1)?.as_number().unwrap_or(0);
-    let stored = parts.get(2..)?.iter().map(|part| match part {
-        // A slice of the read buffer, which `stored::read` copies.
-        Reply::Text(text) => Some(text.clone()),
-        Reply::Error(_) | Reply::Number(_) | Reply::Nil | Reply::List(_) | Reply::Map(_) | Reply::Push(_) => {
-            None
-        }
-    });
-    Some(Reading { epoch, oldest, stored: stored.collect() })
 }

@@ -1,15 +1,11 @@
-//! Where a Redis server is, and the way there: names are resolved by a thread, and each of a name's addresses is tried.
+//! Where a Redis server is.
 //!
-//! What is said there is not known here.
+//! How its name is resolved is in `names`.
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::thread;
-
-use super::inbox::{Inbox, Order};
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,17 +44,3 @@ impl Place {
 
 /// The addresses of a name.
 pub type Resolved = io::Result<Vec<SocketAddr>>;
-
-/// Resolves the name of a place on a thread of its own, since the system's call may take seconds. The inbox gets the outcome
-/// for `line`.
-///
-/// # Errors
-/// There is no thread.
-pub fn resolve(host: &str, port: u16, line: usize, inbox: &Arc<Inbox>) -> io::Result<()> {
-    let (host, inbox) = (host.to_owned(), Arc::clone(inbox));
-    let resolve = move || {
-        let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        inbox.put(Order::Resolved(line, found));
-    };
-    thread::Builder::new().name("fanfare-names".into()).spawn(resolve).map(drop)
-}

@@ -4,13 +4,14 @@
 
 use std::time::Instant;
 
-use super::calls::{Caller, ttl_ms};
+use super::answers::read_numbers;
+use super::calls::{self, Caller, ttl_ms};
 use super::link::Asked;
 use super::node::Node;
 use super::refusal::{Fate, Reason, Refusal};
-use super::resp::{Command, Reply};
-use super::topology::MasterId;
-use crate::hub::{ChannelName, PublicationId, Published};
+use super::resp::Reply;
+use super::topology::{MasterId, place_of};
+use crate::hub::{ChannelName, Published};
 use crate::server::broker::answer::Receipt;
 use crate::server::broker::draft::Draft;
 use crate::server::broker::engine::keys::{BadKnown, Known};
@@ -21,15 +22,28 @@ use crate::server::clock::Millis;
 /// A call that was refused for now is made again after this long: the time of a key's migration.
 const AGAIN_MS: u64 = 20;
 
+/// A call that was sent elsewhere this often goes there after a while: two masters send it to each other.
+const HOPS_MAX: u8 = 4;
+
 /// A call whose master is away is made again after this long, if it is back.
 const AWAY_MS: u64 = 20;
+
+/// A channel whose call was sent elsewhere.
+#[derive(Debug, Default)]
+pub struct Redirected {
+    /// Where it goes next, if its slot is on its way there.
+    to: Option<MasterId>,
+    hops: u8,
+}
 
 impl Node {
     /// Takes a publication.
     pub fn publish(&mut self, draft: &Draft, ticket: Ticket, now: Millis) {
         let record = stored::record(draft, &self.id);
         let key = ticket.keyed();
-        let deadline = Millis(now.0 + self.timeout_ms);
+        // Who comes when all others were told that Redis is away is told so too.
+        let is_away = self.is_away(now) && !self.topology.masters().any(|(_, master)| master.publish.is_up());
+        let deadline = if is_away { now } else { Millis(now.0 + self.timeout_ms) };
         self.outgoing.add(draft.channel.clone(), Item { record, key, ticket, deadline });
     }
 
@@ -44,14 +58,16 @@ impl Node {
         }
     }
 
-    /// Whether masters take more.
+    /// Whether masters take more. While none is there nothing is tried: what waits is called for when one has come.
     fn has_room(&mut self) -> bool {
-        self.topology.masters().all(|(_, master)| master.publish.up().is_none_or(|up| up.link.has_room()))
+        let mut rooms =
+            self.topology.masters().filter_map(|(_, master)| Some(master.publish.up()?.link.has_room()));
+        rooms.next().is_some_and(|first| first && rooms.all(|room| room))
     }
 
     fn make_call(&mut self, call: &Call, now: Millis) {
         let name = call.channel.as_str();
-        let redirect = self.redirects.remove(name);
+        let redirect = self.redirects.get_mut(name).and_then(|redirected| redirected.to.take());
         let home = redirect.or_else(|| self.topology.home_of(self.keys.channel(&call.channel).as_bytes()));
         let is_asking = redirect.is_some();
         let limits = self.broker.limits_of(&call.channel);
@@ -70,7 +86,7 @@ impl Node {
             ttl_ms: ttl_ms(&limits),
         };
         if is_asking {
-            up.link.ask(Asked::Asking, |out| drop(Command::new(out, 1).word(b"ASKING")));
+            up.link.ask(Asked::Asking, calls::asking);
         }
         let keyed =
             call.key.map(|keyed| (self.keys.key(&call.channel, keyed.digest), keyed.fingerprint.to_string()));
@@ -98,7 +114,8 @@ impl Node {
                     others = self.elsewhere(nodes);
                     self.outgoing.known(name, fingerprint, id)
                 }
-                Err(BadKnown) => self.outgoing.cut(name, true),
+                // Nothing was executed, and the same would be found again.
+                Err(BadKnown) => self.outgoing.refused(name),
             },
             Reply::Error(error) => return self.refused(master, channel, error, now),
             Reply::Number(_) | Reply::Nil | Reply::Map(_) | Reply::Push(_) => self.outgoing.cut(name, true),
@@ -125,10 +142,10 @@ impl Node {
                 self.topology.scout(now);
                 self.outgoing.again(name, Millis(now.0 + AGAIN_MS));
             }
-            Fate::Elsewhere => {
-                self.follow(channel, &refusal.reason, now);
-                self.outgoing.elsewhere(name);
-            }
+            Fate::Elsewhere => match self.follow(channel, &refusal.reason, now) {
+                true => self.outgoing.elsewhere(name),
+                false => self.outgoing.again(name, Millis(now.0 + AGAIN_MS)),
+            },
             Fate::Never => {
                 let settled = self.outgoing.refused(name);
                 self.settle_all(settled);
@@ -146,24 +163,31 @@ impl Node {
         Refusal::of(error, place.as_ref().map_or("", |place| place.host()))
     }
 
-    /// Goes where a slot is said to be.
-    fn follow(&mut self, channel: &ChannelName, reason: &Reason, now: Millis) {
-        match reason {
+    /// Goes where a slot is said to be; false if not at once.
+    fn follow(&mut self, channel: &ChannelName, reason: &Reason, now: Millis) -> bool {
+        let to = self.note_redirect(reason, now);
+        let redirected = self.redirects.entry(channel.clone()).or_default();
+        redirected.hops = redirected.hops.saturating_add(1);
+        redirected.to = to.filter(|_| matches!(reason, Reason::Ask(_)));
+        to.is_some() && redirected.hops <= HOPS_MAX
+    }
+
+    /// Takes note of where a slot is said to be: that master, if it is known.
+    pub fn note_redirect(&mut self, reason: &Reason, now: Millis) -> Option<MasterId> {
+        let redirect = match reason {
             Reason::Moved(redirect) => {
                 self.topology.note_moved(redirect.slot, &redirect.address);
                 self.topology.scout(now);
+                redirect
             }
-            Reason::Ask(redirect) => {
-                let place = super::topology::place_of(&redirect.address);
-                match self.topology.id_at(&place) {
-                    Some(id) => {
-                        self.redirects.insert(channel.clone(), id);
-                    }
-                    None => self.topology.scout(now),
-                }
-            }
-            _ => {}
+            Reason::Ask(redirect) => redirect,
+            _ => return None,
+        };
+        let id = self.topology.id_at(&place_of(&redirect.address));
+        if id.is_none() {
+            self.topology.scout(now);
         }
+        id
     }
 
     /// The connection to publish at a master is lost.
@@ -183,6 +207,9 @@ impl Node {
     /// Tells publishers what has become of their publications. At other nodes there are this many subscribers.
     fn settle_with(&mut self, settled: Vec<Settled<Ticket>>, others: u64) {
         for Settled { ticket, outcome } in settled {
+            if !self.redirects.is_empty() {
+                self.redirects.remove(ticket.channel().as_str());
+            }
             let outcome = outcome.map(|numbered| {
                 let own = self.broker.subscribers_len(ticket.channel().as_str()).unwrap_or(0);
                 let subscribers = own + others;
@@ -196,15 +223,4 @@ impl Node {
             self.broker.settle(ticket, outcome);
         }
     }
-}
-
-/// The first identifier and the last sequence.
-fn read_numbers(parts: &[Reply]) -> Option<(PublicationId, u64)> {
-    let epoch = read_epoch(parts.first()?.as_text()?)?;
-    Some((PublicationId { epoch, sequence: parts.get(1)?.as_number()? }, parts.get(2)?.as_number()?))
-}
-
-/// An epoch, as Redis has it.
-pub fn read_epoch(text: &[u8]) -> Option<u64> {
-    u64::from_str_radix(str::from_utf8(text).ok()?, 16).ok()
 }

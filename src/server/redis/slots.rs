@@ -116,8 +116,8 @@ impl Default for Slots {
 }
 
 impl Slots {
-    /// From a reply to `CLUSTER SHARDS` (Redis 7.0) of the server at `asked_host`. Only masters that are `online` have slots
-    /// in the map. With `tls`, addresses are those of TLS, and a master without is left out.
+    /// From a reply to `CLUSTER SHARDS` (Redis 7.0) of the server at `asked_host`. Only masters that are `online` are in the
+    /// map. With `tls`, addresses are those of TLS, and a master without is left out.
     ///
     /// # Errors
     /// It is not such a reply. An address that cannot be one is left out like a master that is not online.
@@ -135,6 +135,10 @@ impl Slots {
             let (ranges, rest) = slots.as_chunks();
             if !rest.is_empty() {
                 return Err(NoSlots);
+            }
+            // One without slots is about to get some: a command may be sent to it before it has them.
+            if let Some(address) = &address {
+                filling.index(address);
             }
             for [first, last] in ranges {
                 filling.give(range(first, last)?, address.as_ref());
@@ -165,7 +169,19 @@ impl Slots {
         self.masters.get(usize::from(*owner))
     }
 
-    /// The masters, in the order in which they were said.
+    /// Whether each slot has a master that can be reached.
+    pub fn is_whole(&self) -> bool {
+        !self.owners.contains(&NOBODY)
+    }
+
+    /// Whether the master at this address has a slot.
+    pub fn has_any(&self, address: &Address) -> bool {
+        let index = self.masters.iter().position(|master| master == address);
+        let index = index.and_then(|index| u16::try_from(index).ok());
+        index.is_some_and(|index| self.owners.contains(&index))
+    }
+
+    /// The masters, in the order in which they were said; those without slots too.
     pub fn masters(&self) -> &[Address] {
         &self.masters
     }

@@ -2,12 +2,13 @@
 //!
 //! The names that the numbers have outside are in `metrics`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::greeting::Unfit;
-use super::line::{Loss, Purpose};
+use super::line::Purpose;
+use super::loss::Loss;
 use super::place::Place;
 use crate::hub::Gap;
 use crate::server::broker::answer::NotPublished;
@@ -34,6 +35,7 @@ impl Outcome {
     pub fn of(place: &Place, loss: &Loss) -> Self {
         match loss {
             Loss::Unfit(Unfit::ForGood(sentence)) => Self::Unfit(format!("{place}: {sentence}")),
+            Loss::Broken(broken) if broken.is_distrust() => Self::Unfit(format!("{place}: {broken}")),
             Loss::Unfit(Unfit::ForNow(_))
             | Loss::Broken(_)
             | Loss::Timeout
@@ -48,8 +50,10 @@ impl Outcome {
 pub struct State {
     first: Mutex<Option<Outcome>>,
     is_settled: Condvar,
-    /// Since when it is away, on the server's clock.
+    /// Since when nothing of it can be used, on the server's clock.
     away_since: AtomicU64,
+    /// Whether all of it can be.
+    is_whole: AtomicBool,
     counts: Counts,
 }
 
@@ -80,6 +84,7 @@ impl Default for State {
             first: Mutex::default(),
             is_settled: Condvar::new(),
             away_since: AtomicU64::new(0),
+            is_whole: AtomicBool::new(false),
             counts: Counts::default(),
         }
     }
@@ -95,7 +100,7 @@ impl State {
         first.clone().unwrap_or(Outcome::Away)
     }
 
-    /// Since when Redis is away, if it is.
+    /// Since when Redis is away, if it is. A cluster is while none of its masters can be used.
     pub fn away_since(&self) -> Option<Millis> {
         let since = self.away_since.load(Ordering::Relaxed);
         (since != NEVER).then_some(Millis(since))
@@ -123,7 +128,7 @@ impl State {
         let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let purposes = ["publish", "subscribe"].iter().zip(losses);
         RedisFigures {
-            is_up: self.away_since().is_none(),
+            is_up: self.is_whole.load(Ordering::Relaxed),
             commands: vec![("ok", of(answered)), ("refused", of(refused)), ("unanswered", of(unanswered))],
             reconnects: purposes
                 .flat_map(|(&purpose, losses)| {
@@ -152,15 +157,14 @@ impl State {
         self.is_settled.notify_all();
     }
 
-    /// Redis is there.
-    pub fn note_up(&self) {
-        self.away_since.store(NEVER, Ordering::Relaxed);
-        self.note_first(Outcome::Up);
-    }
-
-    /// Redis is away.
-    pub fn note_away(&self, now: Millis) {
-        self.away_since.store(now.0, Ordering::Relaxed);
+    /// Whether all of Redis can be used now, or something of it.
+    pub fn note_reach(&self, is_whole: bool, is_reachable: bool, now: Millis) {
+        self.is_whole.store(is_whole, Ordering::Relaxed);
+        match (is_reachable, self.away_since()) {
+            (true, Some(_)) => self.away_since.store(NEVER, Ordering::Relaxed),
+            (false, None) => self.away_since.store(now.0, Ordering::Relaxed),
+            (true, None) | (false, Some(_)) => {}
+        }
     }
 
     /// A connection was lost, or was not to be had.
@@ -232,11 +236,22 @@ mod tests {
         let state = State::default();
         assert_eq!(state.wait_for_first(Duration::ZERO), Outcome::Away, "not known yet");
         state.note_first(Outcome::Unfit("x".into()));
-        state.note_up();
+        state.note_first(Outcome::Up);
         assert_eq!(state.wait_for_first(Duration::ZERO), Outcome::Unfit("x".into()));
-        assert_eq!(state.away_since(), None);
-        state.note_away(Millis(7));
-        assert_eq!(state.away_since(), Some(Millis(7)));
+    }
+
+    #[test]
+    fn a_cluster_is_away_while_none_of_its_masters_can_be_used() {
+        let state = State::default();
+        let reach = |is_whole, is_reachable, now| {
+            state.note_reach(is_whole, is_reachable, Millis(now));
+            (state.figures().is_up, state.away_since())
+        };
+        assert_eq!(reach(true, true, 1), (true, None));
+        assert_eq!(reach(false, true, 2), (false, None));
+        assert_eq!(reach(false, false, 7), (false, Some(Millis(7))));
+        assert_eq!(reach(false, false, 8), (false, Some(Millis(7))));
+        assert_eq!(reach(false, true, 9), (false, None));
     }
 
     #[test]

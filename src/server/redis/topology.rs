@@ -6,8 +6,9 @@
 use mio::Token;
 
 use super::greeting::{Mode, Unfit};
-use super::line::{Change, Line, Loss, Purpose, Terms};
+use super::line::{Change, Line, Purpose, Terms};
 use super::link::Asked;
+use super::loss::Loss;
 use super::place::Place;
 use super::resp::{Command, Reply};
 use super::sentinel;
@@ -22,6 +23,9 @@ const SCOUT_MS: u64 = 1_000;
 
 /// A Sentinel is asked who the master is this often.
 const SENTINEL_MS: u64 = 1_000;
+
+/// A master that could not be used for so long may be one that only this Sentinel believes in: the next one is asked.
+const DOUBT_MS: u64 = 3_000;
 
 /// A master, and the connections to it.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ pub struct Topology {
     master_name: Option<Box<str>>,
     masters: Vec<(MasterId, Master)>,
     slots: Option<Slots>,
+    /// When something was last in order: what a Sentinel says is believed, or the next one was asked.
+    believed_at: Millis,
     next_token: usize,
 }
 
@@ -74,8 +80,8 @@ pub enum News {
     Lost(MasterId, Purpose, Vec<(Asked, bool)>, Loss),
     /// There are other masters, or other slots are whose.
     Moved,
-    /// The servers cannot be learnt.
-    Unknown(Place, Loss),
+    /// The servers cannot be learnt from this one; whether all were asked by now.
+    Unknown(Place, Loss, bool),
 }
 
 impl Topology {
@@ -91,6 +97,7 @@ impl Topology {
             master_name,
             masters: Vec::new(),
             slots: None,
+            believed_at: now,
             next_token: 1,
         }
     }
@@ -130,16 +137,32 @@ impl Topology {
         self.slots.is_some()
     }
 
-    /// Whether all masters can be used, and there is one.
+    /// Whether every channel has a master, and that can be used.
     pub fn is_up(&self) -> bool {
-        !self.masters.is_empty() && self.masters.iter().all(|(_, master)| master.is_up())
+        let has_owner = |place: &Place| match &self.slots {
+            None => true,
+            Some(slots) => address_of(place).is_some_and(|address| slots.has_any(&address)),
+        };
+        let mut owners = self.masters.iter().filter(|(_, master)| has_owner(master.place())).peekable();
+        let is_whole = self.slots.as_ref().is_none_or(Slots::is_whole);
+        is_whole && owners.peek().is_some() && owners.all(|(_, master)| master.is_up())
     }
 
-    /// The tokens of all masters but this one, as the script wants them.
+    /// Whether some channels have a master that can be used.
+    pub fn is_reachable(&self) -> bool {
+        self.masters.iter().any(|(_, master)| master.is_up())
+    }
+
+    /// The tokens of all masters but this one, as the script wants them: a slot that has moved here came from one of them, and has
+    /// lost nothing. Where this one was promoted, what it has of the master that it followed may be late, so that one's is left
+    /// out, though it may be alive for another moment.
     pub fn other_tokens(&mut self, id: MasterId) -> String {
+        let followed =
+            self.master(id).and_then(|master| master.publish.up()).and_then(|up| up.followed.clone());
         let others = self.masters.iter_mut().filter(|(other, _)| *other != id);
-        let tokens = others.filter_map(|(_, master)| Some(&*master.publish.up()?.token));
-        tokens.collect::<Vec<_>>().join(",")
+        let tokens = others.filter_map(|(_, master)| Some(&master.publish.up()?.token));
+        let tokens = tokens.filter(|token| followed.as_ref() != Some(*token));
+        tokens.map(|token| &**token).collect::<Vec<_>>().join(",")
     }
 
     /// Has the servers asked who is the master, or which slots are whose; not too often.
@@ -228,10 +251,10 @@ impl Topology {
         if self.scout.is_some() {
             return self.ask_scout();
         }
-        // A cluster's masters know it better than a seed that may be gone.
-        let known = self.masters.iter().find(|(_, master)| master.publish.is_up());
-        let place = match (self.mode, known) {
-            (Some(Mode::Cluster), Some((_, master))) => master.place().clone(),
+        // A cluster's masters know it better than a seed that may be gone. They take turns: one may be cut off from the others.
+        let known: Vec<_> = self.masters.iter().filter(|(_, master)| master.publish.is_up()).collect();
+        let place = match (self.mode, known.len()) {
+            (Some(Mode::Cluster), 1..) => known[self.next_token % known.len()].1.place().clone(),
             _ => {
                 let seed = self.seeds[self.next_seed].clone();
                 self.next_seed = (self.next_seed + 1) % self.seeds.len();
@@ -274,7 +297,12 @@ impl Topology {
         now: Millis,
     ) {
         match (whose, change) {
-            (Some((id, purpose)), Change::Up) => news.push(News::Up(id, purpose)),
+            (Some((id, purpose)), Change::Up) => {
+                if let Some(Master { publish, subscribe }) = self.master(id) {
+                    [publish, subscribe].into_iter().for_each(|line| line.hurry(now));
+                }
+                news.push(News::Up(id, purpose));
+            }
             (Some((id, purpose)), Change::Lost(asked, loss)) => {
                 news.push(News::Lost(id, purpose, asked, loss));
                 self.scout(now);
@@ -282,9 +310,10 @@ impl Topology {
             (None, Change::Up) => self.scout_is_up(terms, news, now),
             (None, Change::Lost(_, loss)) => {
                 let Some(scout) = self.scout.take() else { return };
-                news.push(News::Unknown(scout.place().clone(), loss));
+                let is_last = self.next_seed == 0;
+                news.push(News::Unknown(scout.place().clone(), loss, is_last));
                 // The next seed is asked; once all were, after a pause.
-                let pause_ms = if self.next_seed == 0 { SCOUT_MS } else { 0 };
+                let pause_ms = if is_last { SCOUT_MS } else { 0 };
                 self.scout_at = Some(Millis(now.0 + pause_ms));
             }
         }
@@ -337,6 +366,12 @@ impl Topology {
         let name = self.master_name.as_deref().unwrap_or_default();
         let place = sentinel::read_master(reply, name)?;
         self.scout_at = Some(Millis(now.0 + SENTINEL_MS));
+        if self.is_up() || self.id_at(&place).is_none() {
+            self.believed_at = now;
+        } else if now.0 >= self.believed_at.0 + DOUBT_MS && self.seeds.len() > 1 {
+            self.believed_at = now;
+            self.end_scout(terms);
+        }
         self.adopt(vec![place], terms, news, now);
         Ok(())
     }
@@ -354,13 +389,15 @@ impl Topology {
         news: &mut Vec<News>,
         now: Millis,
     ) -> Result<(), Unfit> {
-        let Some(Place::Tcp(host, _)) = self.scout.as_ref().map(|scout| scout.place().clone()) else {
-            return Ok(());
-        };
+        let host = self.scout.as_ref().map(|scout| scout.place().host().to_owned()).unwrap_or_default();
         let slots = Slots::from_shards(reply, &host, terms.uses_tls());
         let slots = slots.map_err(|no_slots| Unfit::ForNow(no_slots.to_string()))?;
         self.end_scout(terms);
         let places = slots.masters().iter().map(place_of).collect();
+        if !slots.is_whole() {
+            // A master has failed, and none has followed it yet.
+            self.scout_at = Some(Millis(now.0 + SCOUT_MS));
+        }
         self.slots = Some(slots);
         self.adopt(places, terms, news, now);
         news.push(News::Moved);
@@ -393,6 +430,14 @@ impl Topology {
                 self.masters.push((first.0, Master { publish, subscribe }));
             }
         }
+    }
+}
+
+/// The address that a cluster has for that.
+fn address_of(place: &Place) -> Option<Address> {
+    match place {
+        Place::Tcp(host, port) => Some(Address { host: host.clone(), port: *port }),
+        Place::Unix(_) => None,
     }
 }
 

@@ -411,6 +411,7 @@ globalThis.fanfare = (() => {
     function receive({ channel: name, id, event = "", data, encoding }) {
       if (state !== "open") opened();
       const channel = channels.get(name);
+      const isGap = event === "fanfare:gap";
       if (event === "fanfare:authorized") {
         pass.lives(data.expires_in);
         renewLater();
@@ -418,8 +419,7 @@ globalThis.fanfare = (() => {
         end(failure("The token expired.", { code: "expired", status: 401 }));
       } else if (!channel) {
         // Of the connection, or of what was unsubscribed meanwhile.
-      } else if (event === "fanfare:subscribed" || event === "fanfare:gap") {
-        const isGap = event === "fanfare:gap";
+      } else if (isGap || event === "fanfare:subscribed") {
         // A gap begins a new position, which a long poll gives after the messages only.
         if (isGap || (data.since && isNewer(data.since, channel.lastId))) channel.lastId = data.since;
         channel.failures = 0;
@@ -429,17 +429,19 @@ globalThis.fanfare = (() => {
         }
         if (isGap) tell(channel, "emit", "gap", { missed: data.missed });
       } else if (event === "fanfare:lagged") {
-        tell(channel, "emit", "gap", { missed: data.missed });
-      } else if (event === "fanfare:paused" || event === "fanfare:resumed") {
-        tell(channel, "emit", event.slice(8), {});
+        tell(channel, "emit", "gap", data);
       } else if (event === "fanfare:unsubscribed") {
         if (data) dismiss(channel, data.code);
       } else if (event === "fanfare:presence") {
         showMembers(channel, data);
-      } else if (channel.isOpen && (id ? isNewer(id, channel.lastId) : !event?.startsWith("fanfare:"))) {
+      } else if (event === "fanfare:paused") {
+        tell(channel, "emit", "paused", data);
+      } else if (event === "fanfare:resumed") {
+        tell(channel, "emit", "resumed", data);
+      } else if (channel.isOpen && (id ? isNewer(id, channel.lastId) : !event.startsWith("fanfare:"))) {
         // What has no id is no publication, as what a channel that is watched tells of its subscribers, or a notice of the future.
         channel.lastId = id ?? channel.lastId;
-        tell(channel, "emit", "message", { id, event: event || undefined, data: encoding === "base64" ? bytesOf(data) : data });
+        tell(channel, "emit", "message", { id, event: event || undefined, data: encoding ? bytesOf(data) : data });
       }
     }
 
@@ -846,7 +848,7 @@ globalThis.fanfare = (() => {
   function isNewer(id, than = "") {
     const [epoch, sequence] = id.split("-");
     const [thanEpoch, thanSequence] = than.split("-");
-    return epoch !== thanEpoch || Number(sequence) > Number(thanSequence);
+    return epoch !== thanEpoch || +sequence > +thanSequence;
   }
 
   const bytesOf = (base64) => Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
@@ -856,7 +858,7 @@ globalThis.fanfare = (() => {
 
   function inJson(data) {
     if (!isBinary(data)) return { data };
-    const bytes = data.buffer ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
+    const bytes = new Uint8Array(data.buffer ?? data, data.byteOffset, data.byteLength);
     return { data: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")), encoding: "base64" };
   }
 

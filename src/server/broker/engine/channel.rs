@@ -56,6 +56,8 @@ pub struct Channel {
     renew_at: Millis,
     /// Since when nobody wants it.
     unwanted_at: Option<Millis>,
+    /// Whether somebody may be about to join it though nobody wants it.
+    is_expected: bool,
     /// When what was refused is asked again, and how often it was refused.
     retry_at: Option<Millis>,
     refusals: u32,
@@ -99,6 +101,7 @@ impl Channel {
             said_at: now,
             renew_at: now,
             unwanted_at: None,
+            is_expected: false,
             retry_at: None,
             refusals: 0,
         };
@@ -162,12 +165,14 @@ impl Channel {
             Event::Unwanted => {
                 self.unwanted_at.get_or_insert(now);
             }
+            Event::Expected => (self.unwanted_at, self.is_expected) = (Some(now), true),
             Event::Counted(count) => self.count = count,
             Event::Connected => self.connected(now, actions),
             Event::Disconnected => self.disconnected(now, actions),
             Event::Pushed(record, room) => self.pushed(record, room, now, actions),
             Event::Opened(attempt, opening) if attempt == self.attempt => self.opened(opening, now, actions),
             Event::NotOpened(attempt) if attempt == self.attempt => self.not_opened(now, actions),
+            Event::Known(newest) => self.known(newest, now, actions),
             Event::Read(attempt, reading) if attempt == self.attempt => self.read(reading, now, actions),
             Event::NotRead(attempt) if attempt == self.attempt => {
                 if let State::Filling(filling) = &mut self.state {
@@ -186,7 +191,7 @@ impl Channel {
     }
 
     fn wanted(&mut self, now: Millis, actions: &mut Vec<Action>) {
-        self.unwanted_at = None;
+        (self.unwanted_at, self.is_expected) = (None, false);
         match self.state {
             State::Leaving => self.subscribe(now, actions),
             State::Joining | State::Live | State::Filling(_) | State::Stale => {}
@@ -353,6 +358,17 @@ impl Channel {
         self.advance(actions);
     }
 
+    /// What Redis has and this node has not was not pushed, or is about to be read.
+    fn known(&mut self, newest: PublicationId, now: Millis, actions: &mut Vec<Action>) {
+        let is_subscribed = matches!(self.state, State::Live | State::Filling(_));
+        match self.position.filter(|_| is_subscribed) {
+            Some(position) if position.epoch != newest.epoch => self.rejoin(now, actions),
+            Some(position) if position.sequence < newest.sequence => self.fill(newest.sequence, actions),
+            // Of an earlier connection, or nothing is missing.
+            Some(_) | None => {}
+        }
+    }
+
     fn pushed(&mut self, record: Record, room: usize, now: Millis, actions: &mut Vec<Action>) {
         let is_subscribed = matches!(self.state, State::Live | State::Filling(_));
         let Some(position) = self.position.filter(|_| is_subscribed) else { return };
@@ -442,7 +458,7 @@ impl Channel {
     fn quiet_at(&self) -> Option<Millis> {
         let has_past = self.position.is_some_and(|position| position.sequence > 0);
         let unwanted_at = self.unwanted_at.filter(|_| !matches!(self.state, State::Leaving))?;
-        let quiet_ms = match (has_past, self.is_ready) {
+        let quiet_ms = match (has_past || self.is_expected, self.is_ready) {
             (true, _) => QUIET_MS,
             (false, true) => EMPTY_QUIET_MS,
             (false, false) => 0,

@@ -447,3 +447,24 @@ fn a_channel_that_is_wanted_while_redis_is_away_joins_when_it_is_back() {
     channel.take(Event::Tick, Millis(9), &mut actions);
     assert_eq!(actions, [Action::Forget]);
 }
+
+#[test]
+fn a_channel_that_somebody_may_be_about_to_join_is_kept_as_long_as_one_with_a_past() {
+    let mut it = Fixture::live(0);
+    it.take(Event::Unwanted);
+    assert_eq!(it.take(Event::Expected), []);
+    assert_eq!(it.take(Event::Tick), []);
+    assert_eq!(it.channel.due(), Some(Millis(it.now.0 + QUIET_MS)));
+    assert_eq!(it.tick(), [Action::Unsubscribe, Action::Forget]);
+}
+
+#[test]
+fn what_redis_has_and_was_not_pushed_is_read() {
+    let mut it = Fixture::live(3);
+    assert_eq!(it.take(Event::Known(id(1, 3))), [], "nothing is missing");
+    assert_eq!(it.take(Event::Known(id(1, 5))), [it.asks(4, 5)]);
+    assert!(!it.channel.is_live());
+    let mut it = Fixture::live(3);
+    let known = Some(id(1, 3));
+    assert_eq!(it.take(Event::Known(id(2, 1))), [it.open(0, known)], "another epoch");
+}

@@ -8,7 +8,7 @@ use crate::hub::{Gap, PublicationId, Published};
 use crate::server::broker::Broker;
 use crate::server::broker::answer::{NotPublished, Receipt};
 use crate::server::broker::engine::tidings::Tiding;
-use crate::server::broker::engine::waiting::Unavailable;
+use crate::server::broker::mailbox::Unavailable;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
 

@@ -42,6 +42,8 @@ pub enum Event {
     Wanted,
     /// It has no subscriber, and no request waits for it.
     Unwanted,
+    /// Nobody wants it, and somebody who was told that it is ready may be about to join.
+    Expected,
     /// It has this many subscribers on this node.
     Counted(u64),
     /// There is a connection to the Redis that has it.
@@ -54,6 +56,8 @@ pub enum Event {
     Opened(u64, Opening),
     /// An open was refused.
     NotOpened(u64),
+    /// Redis has said how far it is, and what came before that was taken.
+    Known(PublicationId),
     /// A read has been answered.
     Read(u64, Reading),
     /// A read was refused.

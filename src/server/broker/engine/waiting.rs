@@ -2,11 +2,12 @@
 //!
 //! What waits is known to the connection; which channels are ready, to the broker.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::server::broker::mailbox::Mailbox;
+use crate::hub::{ChannelName, Position, PublicationId};
+pub use crate::server::broker::mailbox::Unavailable;
+use crate::server::broker::mailbox::{JoinAnswer, Mailbox};
 
 /// A question of a connection: whether channels can be joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,25 +30,29 @@ pub enum Prepared {
     Awaited,
 }
 
-/// A channel cannot be joined: the engine of many nodes cannot be reached, or does not answer in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unavailable;
-
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("The channel cannot be reached at this time; try again in a second.")
-    }
+/// A channel that is to be joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// The channel.
+    pub channel: ChannelName,
+    /// The publication that its reader has, if it says so: it may come from a node that is ahead of this one.
+    pub after: Option<PublicationId>,
 }
 
-/// The answer to a question, for the loop of its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JoinAnswer {
-    /// The connection's key as a number. The connection may have been closed meanwhile.
-    pub connection: u64,
-    /// Which question this answers. The connection may wait for another one by now, or for none.
-    pub question: u64,
-    /// Whether all channels were ready, or one of them was refused. Look again: that may have changed.
-    pub outcome: Result<(), Unavailable>,
+impl Sought {
+    /// A channel that is to be joined at a position.
+    pub fn at(channel: ChannelName, position: Position) -> Self {
+        let after = match position {
+            Position::After(id) => Some(id),
+            Position::Now | Position::Last(_) | Position::Elsewhere => None,
+        };
+        Self { channel, after }
+    }
+
+    /// A channel that is to be joined wherever it is.
+    pub fn anywhere(channel: ChannelName) -> Self {
+        Self { channel, after: None }
+    }
 }
 
 /// Who waits for one channel. Those of one question share a count, so that the connection is told once.
@@ -56,13 +61,26 @@ pub struct JoinWaiter {
     question: JoinQuestion,
     /// How many channels of the question are not ready yet; 0 once it is answered.
     left: Arc<AtomicUsize>,
+    /// Whether its reader has a publication that this node may not have yet.
+    is_ahead: bool,
 }
 
 impl JoinWaiter {
     /// One for each of that many channels of a question.
     pub fn of(question: JoinQuestion, channels: usize) -> impl Iterator<Item = Self> {
         let left = Arc::new(AtomicUsize::new(channels));
-        (0..channels).map(move |_| Self { question, left: Arc::clone(&left) })
+        (0..channels).map(move |_| Self { question, left: Arc::clone(&left), is_ahead: false })
+    }
+
+    /// The same, whose reader says to have a publication that this node has not.
+    #[must_use]
+    pub fn ahead(self) -> Self {
+        Self { is_ahead: true, ..self }
+    }
+
+    /// Whether its reader says to have a publication that this node had not: it is told once this node has what Redis has.
+    pub fn is_ahead(&self) -> bool {
+        self.is_ahead
     }
 
     /// The channel is ready, or cannot be joined: the connection is told when all are ready, or when the first is not.

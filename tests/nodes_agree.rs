@@ -1,0 +1,80 @@
+//! Several nodes on one Redis, which is well: one order of a channel for all, and a publication is made once.
+//!
+//! What breaks is in `nodes_restarts` and `nodes_slow`.
+
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
+mod support;
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use support::nodes::*;
+use support::redis::Redis;
+use support::witness::*;
+use support::*;
+
+fn addresses(nodes: &[Running]) -> Vec<SocketAddr> {
+    nodes.iter().map(|node| node.address).collect()
+}
+
+#[test]
+fn subscribers_of_three_nodes_get_the_same_of_eight_publishers_and_go_on_at_another_node() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let nodes = nodes(redis.port, 3);
+    let mut at = addresses(&nodes);
+    let mut witnesses = Vec::new();
+    for _ in 0..3 {
+        at.rotate_left(1);
+        witnesses.push(Witness::start(&at[..1], "c", By::WebSocket, usize::MAX));
+        witnesses.push(Witness::start(&at[..1], "c", By::EventStream, usize::MAX));
+        witnesses.push(Witness::start(&at, "c", By::WebSocket, 17));
+        witnesses.push(Witness::start(&at, "c", By::EventStream, 29));
+    }
+    let publishers: Vec<_> = (0..8)
+        .map(|number| {
+            at.rotate_left(1);
+            Publisher::start(&at[..1], "c", &format!("p{number}"), Keys::Without, Duration::from_millis(1))
+        })
+        .collect();
+    publishers.iter().for_each(|publisher| publisher.more(40));
+    let published: Vec<_> = publishers.into_iter().map(Publisher::end).collect();
+    let count: usize = published.iter().map(|published| published.ids.len()).sum();
+    assert!(published.iter().all(|published| published.unknown.is_empty() && published.refusals == 0));
+    let told = judge_all(at[0], "c", witnesses, &published);
+    for told in told {
+        let texts = told.iter().filter(|told| matches!(told, Told::Publication(..))).count();
+        let gaps: Vec<_> = told.iter().filter(|told| matches!(told, Told::Gap(..))).collect();
+        assert_eq!(
+            (texts, gaps),
+            (count + 1, vec![]),
+            "nothing is missing, and nobody is told that something is"
+        );
+    }
+}
+
+#[test]
+fn a_key_that_comes_to_two_nodes_at_once_is_published_once() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let nodes = nodes(redis.port, 2);
+    let witness = Witness::start(&[nodes[1].address], "c", By::WebSocket, usize::MAX);
+    for number in 0..50 {
+        let fields = format!("Idempotency-Key: k{number}\r\n");
+        let text = format!("t{number}");
+        let at_once: Vec<_> = [&nodes[0], &nodes[1]]
+            .map(|node| {
+                let (address, fields, text) = (node.address, fields.clone(), text.clone());
+                thread::spawn(move || post(address, "c", &fields, &text))
+            })
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect();
+        assert!(at_once.iter().all(|answer| answer.status == 200), "{at_once:?}");
+        assert_eq!(id_of(&at_once[0]), id_of(&at_once[1]), "the second gets the answer of the first");
+        let other = post(nodes[1].address, "c", &fields, "another text");
+        assert_eq!(other.status, 422, "{other:?}");
+    }
+    let told = judge_all(nodes[0].address, "c", vec![witness], &[]);
+    assert_eq!(told[0].len(), 1 + 50 + 1);
+}

@@ -1,0 +1,116 @@
+//! A master with replicas and the Sentinels that watch them, of a test's own.
+//!
+//! What is done with them is the tests'.
+
+use std::fs::{self, File};
+use std::process::{Child, Command, Stdio};
+
+use ::redis::Client;
+use tempfile::TempDir;
+
+use super::redis::{Redis, ask, free_port};
+use super::redis_cluster::said;
+use super::until;
+
+/// What a Sentinel logs when it watches.
+const WATCHES: &str = "+monitor master";
+
+/// A Sentinel, killed when it goes out of scope.
+pub struct Sentinel {
+    pub child: Child,
+    pub port: u16,
+    folder: TempDir,
+}
+
+impl Sentinel {
+    /// Starts one that watches masters by name, with lines of configuration besides.
+    pub fn start(masters: &[(&str, u16)], quorum: usize, down_after_ms: u64, lines: &str) -> Self {
+        let (folder, port) = (TempDir::new().unwrap(), free_port());
+        let mut text = format!("port {port}\nbind 127.0.0.1\ndir {}\n{lines}\n", folder.path().display());
+        for (name, master) in masters {
+            text += &format!(
+                "sentinel monitor {name} 127.0.0.1 {master} {quorum}\nsentinel down-after-milliseconds {name} {down_after_ms}\n\
+                 sentinel failover-timeout {name} 5000\n"
+            );
+        }
+        let file = folder.path().join("sentinel.conf");
+        fs::write(&file, text).unwrap();
+        let log = folder.path().join("log");
+        let mut command = Command::new("redis-sentinel");
+        command.arg(&file).stdin(Stdio::null()).stderr(Stdio::null()).stdout(File::create(&log).unwrap());
+        let mut sentinel = Self { child: command.spawn().unwrap(), port, folder };
+        until("the Sentinel watches", || {
+            assert_eq!(sentinel.child.try_wait().unwrap(), None, "{}", sentinel.log());
+            sentinel.log().contains(WATCHES).then_some(())
+        });
+        sentinel
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A master, its replicas, and three Sentinels that call it `fanfare-master`.
+pub struct Watched {
+    pub servers: Vec<Redis>,
+    pub sentinels: Vec<Sentinel>,
+}
+
+/// What Sentinels call the master.
+pub const NAME: &str = "fanfare-master";
+
+impl Watched {
+    /// Starts them; a server that is silent for `down_after_ms` is down. `None` where no redis-server is installed.
+    pub fn start(replicas: usize, down_after_ms: u64) -> Option<Self> {
+        let master = Redis::start(&SETTINGS)?;
+        let mut servers = vec![master];
+        for _ in 0..replicas {
+            let replica = Redis::start(&SETTINGS)?;
+            follow(&replica, servers[0].port);
+            servers.push(replica);
+        }
+        let watch = |_| Sentinel::start(&[(NAME, servers[0].port)], 2, down_after_ms, "");
+        let sentinels: Vec<_> = (0..3).map(watch).collect();
+        for sentinel in &sentinels {
+            let mut connection =
+                Client::open(("127.0.0.1", sentinel.port)).unwrap().get_connection().unwrap();
+            until("every Sentinel knows the others and the replicas", || {
+                let info: String = said(&mut connection, "INFO sentinel");
+                let known = format!("slaves={replicas},sentinels=3");
+                info.contains(&known).then_some(())
+            });
+        }
+        Some(Self { servers, sentinels })
+    }
+
+    /// Waits until the server at `at` says that it is a master.
+    pub fn wait_for_master(&self, at: usize) {
+        until("it is the master", || {
+            // A Sentinel that promotes it ends its connections.
+            let mut connection = self.servers[at].connect();
+            let info: String = ask(&mut connection, &[b"INFO", b"replication"]).unwrap_or_default();
+            info.contains("role:master").then_some(())
+        });
+    }
+}
+
+/// What a replica that starts needs to be quick.
+const SETTINGS: [&str; 2] = ["--repl-diskless-sync-delay", "0"];
+
+/// Makes a server a replica, and waits until it has all.
+pub fn follow(replica: &Redis, master: u16) {
+    let mut connection = replica.connect();
+    let _: String = said(&mut connection, &format!("REPLICAOF 127.0.0.1 {master}"));
+    until("the replica has what its master has", || {
+        said::<String>(&mut connection, "INFO replication").contains("master_link_status:up").then_some(())
+    });
+}
