@@ -7,7 +7,10 @@
 
 mod support;
 
+use std::io::Write;
+use std::net::TcpListener;
 use std::process::Stdio;
+use std::thread;
 use std::time::Duration;
 
 use fanfare::config::Config;
@@ -92,8 +95,17 @@ fn a_redis_that_wants_certificates_of_its_clients_or_speaks_no_tls_is_refused_wi
         said.contains("it wants a certificate of its clients") && said.contains("tls-auth-clients no"),
         "{said}"
     );
-    let plain = node_config(&[format!("rediss://localhost:{}", secured.redis.port)], TIMEOUT);
-    let said = refusal(plain);
+    // Redis itself waits for the end of the line. Others do not.
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = node_config(&[format!("rediss://{}", plain.local_addr().unwrap())], TIMEOUT);
+    let answer = move || {
+        let mut client = plain.accept().unwrap().0;
+        client.write_all(b"-ERR unknown command\r\n").unwrap();
+        client
+    };
+    let answering = thread::spawn(answer);
+    let said = refusal(config);
+    drop(answering.join().unwrap());
     assert!(said.contains("it does not speak TLS there: is its URL redis://"), "{said}");
 }
 
@@ -142,14 +154,16 @@ fn a_user_with_the_rights_of_the_readme_may_do_all_that_is_needed_on_one_server_
         .collect();
     let Some(redis) = Redis::start(&user) else { return };
     works(&format!("redis://fanfare:secret@127.0.0.1:{}", redis.port), "news");
-    assert_eq!(redis.ask::<Vec<String>>("ACL LOG"), Vec::<String>::new(), "nothing was refused");
+    assert_eq!(refused(&redis), "[]", "nothing was refused");
     let cluster = Cluster::start_with(3, &[], 15_000, &user).unwrap();
     let channel = cluster.channel_at(1, "news");
     works(&format!("redis://fanfare:secret@127.0.0.1:{}", cluster.servers[0].port), &channel);
-    cluster
-        .servers
-        .iter()
-        .for_each(|server| assert_eq!(server.ask::<Vec<String>>("ACL LOG"), Vec::<String>::new()));
+    cluster.servers.iter().for_each(|server| assert_eq!(refused(server), "[]", "nothing was refused"));
+}
+
+/// What a Redis has refused to users.
+fn refused(redis: &Redis) -> String {
+    format!("{:?}", redis.ask::<Vec<::redis::Value>>("ACL LOG"))
 }
 
 /// Two nodes publish, subscribe, resume, and know a key.

@@ -12,6 +12,9 @@ use super::until;
 /// How many slots a cluster has.
 const SLOTS: u16 = 16_384;
 
+/// Stands for the master of a server that is a master without slots.
+const SPARE: usize = usize::MAX;
+
 /// The servers, and what each is called in the cluster.
 pub struct Cluster {
     pub servers: Vec<Redis>,
@@ -36,6 +39,11 @@ impl Cluster {
         settings: &[&str],
     ) -> Option<Self> {
         Self::start_on(masters, replica_of, timeout_ms, settings, Vec::new())
+    }
+
+    /// The same, and a master without slots.
+    pub fn start_with_spare(masters: usize, timeout_ms: u64) -> Option<Self> {
+        Self::start_on(masters, &[SPARE], timeout_ms, &[], Vec::new())
     }
 
     /// Masters that listen to TLS too. The settings say where the certificate is.
@@ -75,10 +83,11 @@ impl Cluster {
             cluster.tell(0, &format!("CLUSTER MEET 127.0.0.1 {port} {bus}"));
         }
         cluster.wait_until_whole();
-        for (at, &master) in replica_of.iter().enumerate() {
+        let replicas = replica_of.iter().filter(|&&master| master != SPARE);
+        for (at, &master) in replicas.clone().enumerate() {
             cluster.tell(masters + at, &format!("CLUSTER REPLICATE {}", cluster.ids[master]));
         }
-        cluster.wait_for_replicas(replica_of.len());
+        cluster.wait_for_replicas(replicas.count());
         Some(cluster)
     }
 
@@ -99,7 +108,7 @@ impl Cluster {
     }
 
     fn wait_for_replicas(&self, count: usize) {
-        for replica in &self.servers[self.masters..] {
+        for replica in &self.servers[self.masters..self.masters + count] {
             let mut connection = replica.connect();
             until("the replica has what its master has", || {
                 said::<String>(&mut connection, "INFO replication")

@@ -96,10 +96,12 @@ impl Node {
                     line.note_event(ready, terms, now)
                 });
             }
-            self.topology.tick(&self.terms, &mut news, now);
             self.follow_news(&mut news, now);
             self.obey(now);
             self.read_lines(&mut scratch, now);
+            // What has answered in time may be read late, if this process was stopped.
+            self.topology.tick(&self.terms, &mut news, now);
+            self.follow_news(&mut news, now);
             self.tick(now);
             self.make_calls(now);
             self.tell_waiting();
@@ -220,6 +222,7 @@ impl Node {
             let (terms, mut news) = (&self.terms, Vec::new());
             self.topology.with_line(token, terms, &mut news, now, |line| {
                 if is_congested && line.purpose() == Purpose::Subscribe && line.is_up() {
+                    line.excuse(now);
                     return None;
                 }
                 line.read(scratch);
@@ -292,7 +295,7 @@ impl Node {
             return self.scout_heard(token, &asked, &reply, now);
         };
         if let Reply::Error(error) = &reply
-            && !matches!(asked, Asked::Info | Asked::Publish(..))
+            && !matches!(asked, Asked::Info | Asked::Publish(..) | Asked::Prolong)
         {
             let refusal = self.refusal(master, error);
             self.note_refused(master, &asked, &refusal, now);

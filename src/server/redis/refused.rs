@@ -41,11 +41,12 @@ impl Node {
 
     /// An open was refused.
     ///
-    /// Redis that is full refuses it, since it may write. A channel that is read here then goes on as it is there; one that
-    /// nobody has joined is refused, so that requests do not make keys.
+    /// Redis that takes no writes refuses it: it is full, its disk is, or too few replicas are there. A channel that is read here
+    /// then goes on as it is there; one that nobody has joined is refused, so that requests do not make keys.
     fn open_refused(&mut self, name: &ChannelName, attempt: u64, refusal: &Refusal, now: Millis) {
-        let is_ready = self.joins.is_ready_here(name);
-        if refusal.reason == Reason::OutOfMemory && is_ready && self.send_peek(name, attempt) {
+        let takes_no_writes =
+            matches!(refusal.reason, Reason::OutOfMemory | Reason::Misconfigured | Reason::NoReplicas);
+        if takes_no_writes && self.joins.is_ready_here(name) && self.send_peek(name, attempt) {
             return;
         }
         self.opened(name, attempt, None, now);
@@ -55,7 +56,7 @@ impl Node {
         }
     }
 
-    /// Asks where a channel is without writing but for its expiry, which a full Redis allows.
+    /// Asks where a channel is. Its expiry may be set where there is no room for anything else.
     fn send_peek(&mut self, name: &ChannelName, attempt: u64) -> bool {
         let (key, ttl_ms) = (self.keys.channel(name), calls::ttl_ms(&self.broker.limits_of(name)));
         let Some(up) = self.home_up(name) else { return false };
