@@ -5,11 +5,15 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fanfare::config::{Config, Glob, PresenceRule};
 use fanfare::pusher::App;
+use fanfare::token::{Key, Keys};
+use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 use support::fleet::{call, get, nodes, on};
+use support::multiplex::{multiplex_with, next, say};
 use support::pusher::Pusher;
 use support::redis::{Redis, ask};
 use support::*;
@@ -178,4 +182,65 @@ fn who_is_there_without_a_name_is_counted_over_all_nodes() {
     wait_for(3);
     drop(at_b);
     wait_for(1);
+}
+
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+/// Tells who is in `chat-*`, to those whose token names it.
+fn with_tokens() -> Config {
+    let mut token_keys = Keys::default();
+    token_keys.push(Key::secret("k", SECRET).unwrap()).unwrap();
+    Config { token_keys, ..configured() }
+}
+
+/// A client of `/channels` that is this user and is told who is in the channel, and what it was told first.
+fn watcher(address: SocketAddr, sub: &str, channel: &str) -> (Client, Value) {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let rights = json!({"subscribe": ["*"], "presence": ["*"], "info": {"name": sub}});
+    let claims = json!({"sub": sub, "iat": now_s, "exp": now_s + 600, "fanfare": rights});
+    let token = jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap();
+    let bearer = format!("Bearer {token}");
+    let mut client = multiplex_with(address, "/channels", &[("Authorization", &bearer)]);
+    assert_eq!(next(&mut client)["event"], "fanfare:authorized");
+    let wanted =
+        json!({"event": "fanfare:subscribe", "ref": 1, "data": [{"channel": channel, "presence": true}]});
+    say(&mut client, &wanted.to_string());
+    assert_eq!(next(&mut client)["event"], "fanfare:subscribed");
+    let first = next(&mut client);
+    assert_eq!(first["event"], "fanfare:presence", "{first}");
+    let data = first["data"].clone();
+    (client, data)
+}
+
+/// The next change that a watcher is told.
+fn change(client: &mut Client) -> Value {
+    let told = next(client);
+    assert_eq!(told["event"], "fanfare:presence", "{told}");
+    told["data"].clone()
+}
+
+#[test]
+fn who_is_there_is_told_over_all_nodes_and_a_user_at_two_of_them_leaves_once_after_the_grace() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let [a, b] = nodes(&redis, &with_tokens());
+    let (mut anna, first) = watcher(a.address, "anna", "chat-1");
+    assert_eq!(first["count"], 1, "{first}");
+    until("the other node has heard of her", || (present(&b, "chat-1")["count"] == 1).then_some(()));
+    let (bert_at_b, first) = watcher(b.address, "bert", "chat-1");
+    let subs: Vec<_> = first["members"].as_array().unwrap().iter().map(|member| &member["sub"]).collect();
+    assert_eq!(subs, ["anna", "bert"]);
+    let joined = change(&mut anna);
+    assert_eq!(joined["joined"], json!([{"sub": "bert", "info": {"name": "bert"}}]), "{joined}");
+    let (bert_at_a, _) = watcher(a.address, "bert", "chat-1");
+    for node in [&a, &b] {
+        until("both connections are counted", || {
+            let members = present(node, "chat-1")["members"].clone();
+            (members[1] == json!({"sub": "bert", "info": {"name": "bert"}, "connections": 2})).then_some(())
+        });
+    }
+    let gone_at = Instant::now();
+    drop((bert_at_a, bert_at_b));
+    let left = change(&mut anna);
+    assert_eq!((&left["left"], &left["count"]), (&json!(["bert"]), &json!(1)), "{left}");
+    assert!(gone_at.elapsed() >= Duration::from_secs(5), "a page that is loaded again is back by then");
 }

@@ -43,7 +43,7 @@ impl Node {
 
     /// The answer to an open, with what there is of a channel by node, how many subscribers that were before it, and whether these had
     /// just gone.
-    pub fn note_opened(&mut self, name: &ChannelName, reply: &Reply, now: Millis) {
+    pub fn heard_nodes_of(&mut self, name: &ChannelName, reply: &Reply, now: Millis) {
         let Reply::List(parts) = reply else { return };
         let number = |at: usize| parts.get(at).and_then(Reply::as_number);
         let Some(text) = parts.get(4).and_then(Reply::as_text) else { return };

@@ -317,12 +317,12 @@ impl Node {
             }
             Asked::Subscribe(channel) if !matches!(reply, Reply::Error(_)) => self.subscribed(&channel),
             Asked::Kept => self.heard_kept(&reply),
-            Asked::SubscribeNodes => self.heard_nodes(master, &reply, now),
-            Asked::Open(channel, attempt) => self.heard_open(master, &channel, attempt, &reply, now),
-            Asked::Peek(channel, attempt) => self.peeked(master, &channel, attempt, &reply, now),
             Asked::Members(channel) => self.heard_members(&channel, &reply, now),
             Asked::Look(channel) => self.heard_look(&channel, &reply, now),
             Asked::Miss(channel) if matches!(reply, Reply::Text(_)) => self.host.cache_missed(&channel, now),
+            Asked::SubscribeNodes => self.heard_nodes(master, &reply, now),
+            Asked::Open(channel, attempt) => self.heard_open(master, &channel, attempt, &reply, now),
+            Asked::Peek(channel, attempt) => self.peeked(master, &channel, attempt, &reply, now),
             Asked::Read(channel, attempt) => self.heard_read(&channel, attempt, &reply, now),
             Asked::Newest(channel) => self.heard_newest(&channel, &reply, now),
             _ => {}

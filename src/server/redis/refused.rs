@@ -36,7 +36,7 @@ impl Node {
         }
         self.opened(name, attempt, read_opening(reply), now);
         self.roster_opened(name, now);
-        self.note_opened(name, reply, now);
+        self.heard_nodes_of(name, reply, now);
     }
 
     /// An open was refused.
@@ -78,7 +78,10 @@ impl Node {
         let opening =
             read_peek(reply).filter(|(_, of)| token.as_deref().is_some_and(|token| token.as_bytes() == *of));
         match opening {
-            Some((opening, _)) => self.reopened(name, attempt, opening, now),
+            Some((opening, _)) => {
+                self.reopened(name, attempt, opening, now);
+                self.roster_opened(name, now);
+            }
             None => self.opened(name, attempt, None, now),
         }
     }
