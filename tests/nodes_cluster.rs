@@ -186,3 +186,42 @@ fn a_killed_master_is_followed_by_its_replica_and_channels_of_others_hear_nothin
         assert_eq!(gaps, [[], []]);
     }
 }
+
+#[test]
+fn a_master_that_hands_over_to_its_replica_is_left_at_once() {
+    let Some(cluster) = Cluster::start(3, &[0], SLOW_MS) else { return };
+    let nodes = [node(&[seed(&cluster, 1)], TIMEOUT), node(&[seed(&cluster, 2)], TIMEOUT)];
+    let handed = Watch::start(&nodes, cluster.channel_at(0, "handed"), false);
+    let other = Watch::start(&nodes, cluster.channel_at(1, "well"), false);
+    handed.goes_on(&nodes[0], "before");
+    cluster.tell(3, "CLUSTER FAILOVER");
+    cluster.wait_for_promotion(3);
+    until("the channel is published to", || id_of(&post(nodes[1].address, &handed.channel, "after", None)));
+    handed.ears.iter().for_each(|ear| ear.hears_payload("after"));
+    let (statuses, gaps) = handed.end(&nodes[0]);
+    assert!(statuses.keys().all(|status| [200, 503, 504].contains(status)), "{statuses:?}");
+    assert_eq!(gaps, [[None], [None]], "it cannot be known that nothing was lost");
+    let (statuses, gaps) = other.end(&nodes[0]);
+    assert_eq!((statuses.keys().collect::<Vec<_>>(), gaps), (vec![&200], vec![vec![], vec![]]));
+}
+
+#[test]
+fn slots_move_to_a_master_that_had_none_and_from_one_that_keeps_none() {
+    let Some(cluster) = Cluster::start_with_spare(2, SLOW_MS) else { return };
+    let nodes = [node(&[seed(&cluster, 0)], TIMEOUT), node(&[seed(&cluster, 1)], TIMEOUT)];
+    let channel = cluster.channel_at(0, "first");
+    let slot = cluster.slot_of(&channel);
+    let watch = Watch::start(&nodes, channel, false);
+    watch.goes_on(&nodes[0], "before");
+    cluster.begin_move(slot, 0, 2);
+    cluster.move_keys(slot, 0, 2);
+    let id = published(nodes[1].address, &watch.channel, "under way");
+    cluster.end_move(slot, 0, 2);
+    watch.goes_on(&nodes[1], "there");
+    cluster.move_slot(slot, 2, 1);
+    watch.goes_on(&nodes[0], "back");
+    assert_eq!(published(nodes[0].address, &watch.channel, "after").epoch, id.epoch);
+    let (statuses, gaps) = watch.end(&nodes[0]);
+    assert_eq!(statuses.keys().collect::<Vec<_>>(), [&200], "{statuses:?}");
+    assert_eq!(gaps, [[], []]);
+}

@@ -115,9 +115,12 @@ fn who_publishes_by_a_websocket_is_told_the_same_by_its_close() {
 #[test]
 fn a_slow_way_to_redis_makes_everything_later_and_nothing_else() {
     let Some(redis) = Redis::start(&[]) else { return };
-    let (proxy, nodes) = proxied(&redis);
+    let proxy = Proxy::to(redis.port);
+    let mut config = by_redis(proxy.address.port());
+    config.redis.as_mut().unwrap().timeout = PATIENCE / 4;
+    let nodes = vec![start(config.clone()), start(config)];
     let scene = Scene::of(nodes, Keys::Without);
-    proxy.delay(TIMEOUT / 5);
+    proxy.delay(Duration::from_millis(200));
     scene.more(4);
     let late = Witness::start(&[scene.nodes[0].address], "other", By::EventStream, usize::MAX);
     assert_eq!(late.told().len(), 1);
@@ -219,5 +222,68 @@ fn who_sends_several_publications_by_a_websocket_gets_the_answer_to_the_one_it_a
             }
         }
         assert_eq!(ids[0], ids[1], "of b{number}");
+    }
+}
+
+#[test]
+fn a_key_of_which_nothing_is_known_is_published_once_though_it_is_repeated_at_another_node() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let nodes = nodes(redis.port, 2);
+    let witness = Witness::start(&[nodes[0].address], "c", By::WebSocket, usize::MAX);
+    redis.signal("STOP");
+    let unknown = post(nodes[0].address, "c", "Idempotency-Key: k\r\n", "once");
+    assert_eq!(unknown.status, 504, "{unknown:?}");
+    redis.signal("CONT");
+    let again = until("it is published", || {
+        Some(post(nodes[1].address, "c", "Idempotency-Key: k\r\n", "once"))
+            .filter(|answer| answer.status == 200)
+    });
+    let first = until("the first node knows it too", || {
+        Some(post(nodes[0].address, "c", "Idempotency-Key: k\r\n", "once"))
+            .filter(|answer| answer.status == 200)
+    });
+    assert_eq!(id_of(&again), id_of(&first));
+    let told = judge_all(nodes[0].address, "c", vec![witness], &[]);
+    assert_eq!(
+        told[0].iter().filter(|told| matches!(told, Told::Publication(_, text) if text == "once")).count(),
+        1
+    );
+}
+
+#[test]
+fn who_comes_to_a_channel_that_is_read_here_while_redis_is_away_is_let_in_and_misses_nothing() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let (proxy, nodes) = proxied(&redis);
+    let other = start(by_redis(redis.port));
+    let mut witnesses = vec![Witness::start(&[nodes[0].address], "c", By::WebSocket, usize::MAX)];
+    let first = post(other.address, "c", "", "first");
+    witnesses[0].hears("the first", |told| told.len() == 2);
+    proxy.close(true);
+    proxy.cut();
+    wait_for_readiness(nodes[0].address, 503);
+    for by in [By::WebSocket, By::EventStream] {
+        witnesses.push(Witness::start(&[nodes[0].address], "c", by, usize::MAX));
+    }
+    // What this client has is ahead of what this node has, and nobody can say now whether it exists.
+    let second = post(other.address, "c", "", "second");
+    assert_eq!(second.status, 200);
+    let id = id_of(&second);
+    let ahead = request(
+        nodes[0].address,
+        "GET",
+        &format!("/channels/c?since={}-{}&wait=0", id.epoch, id.sequence),
+        "",
+        b"",
+    );
+    assert_eq!(
+        (ahead.status, ahead.body.contains("\"gap\":{\"missed\":null}")),
+        (200, true),
+        "{ahead:?} after {first:?}"
+    );
+    proxy.close(false);
+    wait_for_readiness(nodes[0].address, 200);
+    let told = judge_all(other.address, "c", witnesses, &[]);
+    for told in told {
+        assert_eq!(gaps(&told), []);
     }
 }

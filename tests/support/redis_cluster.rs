@@ -12,10 +12,15 @@ use super::until;
 /// How many slots a cluster has.
 const SLOTS: u16 = 16_384;
 
+/// Stands for the master of a server that is a master without slots.
+const SPARE: usize = usize::MAX;
+
 /// The servers, and what each is called in the cluster.
 pub struct Cluster {
     pub servers: Vec<Redis>,
     pub ids: Vec<String>,
+    /// Those of TLS, if there are any.
+    pub tls_ports: Vec<u16>,
     masters: usize,
 }
 
@@ -33,33 +38,56 @@ impl Cluster {
         timeout_ms: u64,
         settings: &[&str],
     ) -> Option<Self> {
+        Self::start_on(masters, replica_of, timeout_ms, settings, Vec::new())
+    }
+
+    /// The same, and a master without slots.
+    pub fn start_with_spare(masters: usize, timeout_ms: u64) -> Option<Self> {
+        Self::start_on(masters, &[SPARE], timeout_ms, &[], Vec::new())
+    }
+
+    /// Masters that listen to TLS too. The settings say where the certificate is.
+    pub fn start_by_tls(masters: usize, timeout_ms: u64, settings: &[&str]) -> Option<Self> {
+        Self::start_on(masters, &[], timeout_ms, settings, (0..masters).map(|_| free_port()).collect())
+    }
+
+    fn start_on(
+        masters: usize,
+        replica_of: &[usize],
+        timeout_ms: u64,
+        settings: &[&str],
+        tls_ports: Vec<u16>,
+    ) -> Option<Self> {
         let timeout = timeout_ms.to_string();
         let servers: Option<Vec<_>> = (0..masters + replica_of.len())
-            .map(|_| {
+            .map(|at| {
                 let bus = free_port().to_string();
+                let tls = tls_ports.get(at).copied().unwrap_or(0).to_string();
                 let own =
                     ["--cluster-enabled", "yes", "--cluster-node-timeout", &timeout, "--cluster-port", &bus];
                 let quick = ["--repl-diskless-sync-delay", "0", "--cluster-allow-replica-migration", "no"];
-                let server = Redis::start(&[&own[..], &quick, settings].concat())?;
+                let server = Redis::start(&[&own[..], &quick, &["--tls-port", &tls], settings].concat())?;
                 Some((server, bus))
             })
             .collect();
         let (servers, buses): (Vec<_>, Vec<_>) = servers?.into_iter().unzip();
         let ids = servers.iter().map(|server| said(&mut server.connect(), "CLUSTER MYID")).collect();
-        let cluster = Self { servers, ids, masters };
+        let cluster = Self { servers, ids, tls_ports, masters };
         for at in 0..masters {
             let (first, last) = (cluster.part(at), cluster.part(at + 1) - 1);
             cluster.tell(at, &format!("CLUSTER ADDSLOTSRANGE {first} {last}"));
             cluster.tell(at, &format!("CLUSTER SET-CONFIG-EPOCH {}", at + 1));
         }
-        for (server, bus) in cluster.servers.iter().zip(&buses).skip(1) {
-            cluster.tell(0, &format!("CLUSTER MEET 127.0.0.1 {} {bus}", server.port));
+        for (at, bus) in buses.iter().enumerate().skip(1) {
+            let port = cluster.tls_ports.get(at).copied().unwrap_or(cluster.servers[at].port);
+            cluster.tell(0, &format!("CLUSTER MEET 127.0.0.1 {port} {bus}"));
         }
         cluster.wait_until_whole();
-        for (at, &master) in replica_of.iter().enumerate() {
+        let replicas = replica_of.iter().filter(|&&master| master != SPARE);
+        for (at, &master) in replicas.clone().enumerate() {
             cluster.tell(masters + at, &format!("CLUSTER REPLICATE {}", cluster.ids[master]));
         }
-        cluster.wait_for_replicas(replica_of.len());
+        cluster.wait_for_replicas(replicas.count());
         Some(cluster)
     }
 
@@ -80,7 +108,7 @@ impl Cluster {
     }
 
     fn wait_for_replicas(&self, count: usize) {
-        for replica in &self.servers[self.masters..] {
+        for replica in &self.servers[self.masters..self.masters + count] {
             let mut connection = replica.connect();
             until("the replica has what its master has", || {
                 said::<String>(&mut connection, "INFO replication")

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use ::redis::Client;
 use tempfile::TempDir;
 
-use super::redis::{Redis, free_port};
+use super::redis::{Redis, ask, free_port};
 use super::redis_cluster::said;
 use super::until;
 
@@ -30,7 +30,7 @@ impl Sentinel {
         for (name, master) in masters {
             text += &format!(
                 "sentinel monitor {name} 127.0.0.1 {master} {quorum}\nsentinel down-after-milliseconds {name} {down_after_ms}\n\
-                 sentinel failover-timeout {name} 5000\n"
+                 sentinel failover-timeout {name} 1500\n"
             );
         }
         let file = folder.path().join("sentinel.conf");
@@ -94,9 +94,20 @@ impl Watched {
 
     /// Waits until the server at `at` says that it is a master.
     pub fn wait_for_master(&self, at: usize) {
-        let mut connection = self.servers[at].connect();
-        until("it is the master", || {
-            said::<String>(&mut connection, "INFO replication").contains("role:master").then_some(())
+        self.wait_for_role(at, "role:master");
+    }
+
+    /// Waits until the server at `at` says that it is a replica.
+    pub fn wait_for_replica(&self, at: usize) {
+        self.wait_for_role(at, "role:slave");
+    }
+
+    fn wait_for_role(&self, at: usize, role: &str) {
+        let client = Client::open(("127.0.0.1", self.servers[at].port)).unwrap();
+        until("it has another role", || {
+            // A Sentinel that gives it one ends its connections.
+            let info: String = ask(&mut client.get_connection().ok()?, &[b"INFO", b"replication"]).ok()?;
+            info.contains(role).then_some(())
         });
     }
 }

@@ -293,7 +293,7 @@ impl Oracle {
                 }
                 Told::Gap(Some(missed), id) => {
                     let before = position.expect("it was told where it begins");
-                    let is_covered = before.epoch == id.epoch && before.sequence + missed >= id.sequence;
+                    let is_covered = before.epoch == id.epoch && before.sequence + missed == id.sequence;
                     assert!(
                         is_covered && before.sequence < id.sequence,
                         "a gap covers its hole: {}",

@@ -48,6 +48,8 @@ pub struct ChannelState {
     pub is_tapped: bool,
     /// How it stands with the engine of many nodes.
     pub engagement: Engagement,
+    /// Its subscribers at other nodes, while it is engaged.
+    pub elsewhere: u32,
     /// When it last had a publication or lost a subscriber.
     pub used_at: Millis,
     /// Its numbers in the shard's lists.
@@ -61,8 +63,6 @@ pub struct Engagement {
     pub is_engaged: bool,
     /// Whether somebody was told that it can be joined since the engine last wanted to let go of it.
     pub is_expected: bool,
-    /// Its subscribers at other nodes.
-    pub elsewhere: u64,
     /// Whether the engine was told that the number of subscribers has changed, and has not looked at it since.
     pub is_count_told: bool,
 }
@@ -103,6 +103,7 @@ impl ChannelState {
             presence: None,
             is_tapped: false,
             engagement: Engagement::default(),
+            elsewhere: 0,
             used_at: Millis::default(),
             listed: Listed::default(),
         }
@@ -110,7 +111,7 @@ impl ChannelState {
 
     /// The number of subscribers at all nodes, as the others were counted last.
     pub fn subscribers_everywhere(&self) -> u64 {
-        self.subscribers_len().saturating_add(self.engagement.elsewhere)
+        self.subscribers_len().saturating_add(self.elsewhere.into())
     }
 
     /// The number of subscribers on all loops.

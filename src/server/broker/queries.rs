@@ -90,7 +90,7 @@ impl Broker {
         let state = shard.channels.get(name).filter(|state| !state.is_only_engaged())?;
         Some(StateOf {
             roads: state.roads,
-            elsewhere: state.engagement.is_engaged.then_some(state.engagement.elsewhere),
+            elsewhere: state.engagement.is_engaged.then_some(state.elsewhere.into()),
             first: state.history.first(),
             last: newest(state),
             bytes: state.history.bytes(),

@@ -147,7 +147,7 @@ impl Broker {
         if state.has_readers() || std::mem::replace(&mut state.engagement.is_expected, false) {
             return false;
         }
-        state.engagement = Default::default();
+        (state.engagement, state.elsewhere) = Default::default();
         lists.settle(channel, state);
         self.remove_if_unused(&mut shard, channel, now);
         true
@@ -158,7 +158,8 @@ impl Broker {
     pub fn set_elsewhere(&self, channel: &ChannelName, subscribers: u64) -> bool {
         let mut shard = lock(self.shard(channel.as_str()));
         let Some(state) = shard.channels.get_mut(channel) else { return false };
-        std::mem::replace(&mut state.engagement.elsewhere, subscribers) != subscribers
+        let subscribers = u32::try_from(subscribers).unwrap_or(u32::MAX);
+        std::mem::replace(&mut state.elsewhere, subscribers) != subscribers
     }
 
     /// The subscribers of a channel on this node, and whether anybody reads it. The engine is told of the next change.

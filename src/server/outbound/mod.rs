@@ -12,5 +12,5 @@ mod trust;
 
 pub use ca_fault::CaFault;
 pub use client::{USER_AGENT, settings};
-pub use trouble::Trouble;
+pub use trouble::{Trouble, Words};
 pub use trust::Trust;

@@ -40,9 +40,9 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// An error of a connection.
+/// An error of a connection, as it is told.
 #[derive(Debug)]
-struct Words<'a>(&'a io::Error);
+pub struct Words<'a>(pub &'a io::Error);
 
 impl fmt::Display for Words<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,35 +14,6 @@ use crate::server::broker::engine::signal::Event;
 use crate::server::broker::engine::waiting::JoinWaiter;
 use crate::server::clock::Millis;
 
-/// Who waits until a channel has what Redis has.
-#[derive(Debug, Default)]
-pub struct Ahead {
-    /// For whom Redis was asked how far it is.
-    asked: Vec<JoinWaiter>,
-    /// Who has come since, and needs another answer.
-    next: Vec<JoinWaiter>,
-    /// For whom it was answered: they wait until nothing is missing.
-    answered: Vec<JoinWaiter>,
-}
-
-impl Ahead {
-    /// All of them.
-    pub fn take_all(&mut self) -> impl Iterator<Item = JoinWaiter> {
-        let Self { asked, next, answered } = std::mem::take(self);
-        asked.into_iter().chain(next).chain(answered)
-    }
-
-    /// Those for whom it was answered.
-    pub fn take_answered(&mut self) -> Vec<JoinWaiter> {
-        std::mem::take(&mut self.answered)
-    }
-
-    /// Whether nobody waits.
-    pub fn is_empty(&self) -> bool {
-        self.asked.is_empty() && self.next.is_empty() && self.answered.is_empty()
-    }
-}
-
 impl Node {
     /// Has who waits for a ready channel join once this node has what Redis has now. One question is in flight, whatever the
     /// number of readers.

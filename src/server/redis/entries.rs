@@ -4,7 +4,6 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::ahead::Ahead;
 use super::topology::MasterId;
 use crate::hub::ChannelName;
 use crate::server::broker::engine::channel::Channel;
@@ -98,8 +97,42 @@ impl Joins {
         Some(&mut **self.entries.get_mut(name)?.ahead.get_or_insert_default())
     }
 
+    /// Whether readers have joined a channel, or may.
+    pub fn is_ready_here(&self, name: &ChannelName) -> bool {
+        self.entries.get(name).is_some_and(|entry| entry.channel.is_ready())
+    }
+
     /// The bytes that may still be held.
     pub fn room(&self) -> usize {
         HELD_LEN_MAX.saturating_sub(self.held_len)
+    }
+}
+
+/// Who waits until a channel has what Redis has.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    /// For whom Redis was asked how far it is.
+    pub asked: Vec<JoinWaiter>,
+    /// Who has come since, and needs another answer.
+    pub next: Vec<JoinWaiter>,
+    /// For whom it was answered: they wait until nothing is missing.
+    pub answered: Vec<JoinWaiter>,
+}
+
+impl Ahead {
+    /// All of them.
+    pub fn take_all(&mut self) -> impl Iterator<Item = JoinWaiter> {
+        let Self { asked, next, answered } = std::mem::take(self);
+        asked.into_iter().chain(next).chain(answered)
+    }
+
+    /// Those for whom it was answered.
+    pub fn take_answered(&mut self) -> Vec<JoinWaiter> {
+        std::mem::take(&mut self.answered)
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.asked.is_empty() && self.next.is_empty() && self.answered.is_empty()
     }
 }

@@ -78,7 +78,7 @@ impl Node {
     pub fn subscriptions_lost(&mut self, master: MasterId, asked: Vec<(Asked, bool)>, now: Millis) {
         for (asked, _) in asked {
             match asked {
-                Asked::Open(name, attempt) => {
+                Asked::Open(name, attempt) | Asked::Peek(name, attempt) => {
                     self.joins.opens -= 1;
                     self.lost_while_asking(master, &name, Event::NotOpened(attempt), now);
                 }

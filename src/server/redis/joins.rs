@@ -185,11 +185,10 @@ impl Node {
     /// Redis is away: who waits for a channel waits no longer, and who reads it is told.
     fn pause_channel(&mut self, name: &ChannelName, now: Millis) {
         // In a cluster, other masters are there.
-        let Some(entry) = self.joins.entries.get_mut(name).filter(|entry| entry.home.is_none()) else {
+        if self.joins.entries.get(name).is_none_or(|entry| entry.home.is_some()) {
             return;
-        };
-        entry.waiters.iter_mut().for_each(|(until, _)| *until = now);
-        self.settle(name, now);
+        }
+        self.refuse_waiters(name, now);
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
         if entry.channel.is_ready() && !entry.is_paused {
             entry.is_paused = true;
@@ -227,6 +226,20 @@ impl Node {
             entry.ahead_ms = redis_ms.cast_signed().wrapping_sub(now.0.cast_signed());
         }
         self.take(name, Event::Opened(attempt, opening), now);
+    }
+
+    /// Where a channel is, though its open was refused.
+    pub fn reopened(&mut self, name: &ChannelName, attempt: u64, opening: Opening, now: Millis) {
+        self.joins.opens -= 1;
+        self.take(name, Event::Opened(attempt, opening), now);
+    }
+
+    /// A channel that nobody has joined is refused, and would be again: who waits for it is told at once.
+    pub fn refuse_waiters(&mut self, name: &ChannelName, now: Millis) {
+        if let Some(entry) = self.joins.entries.get_mut(name) {
+            entry.waiters.iter_mut().for_each(|(until, _)| *until = now);
+            self.settle(name, now);
+        }
     }
 
     /// The answer to a read.

@@ -330,6 +330,13 @@ impl Line {
         }));
     }
 
+    /// Nothing is read of it at present: the answer that it owes may have come.
+    pub fn excuse(&mut self, now: Millis) {
+        if let Some(Up { info_since: Some(since), .. }) = self.up() {
+            *since = now;
+        }
+    }
+
     /// The answer to PING of a scout.
     pub fn note_pong(&mut self, now: Millis) {
         if let Some(up) = self.up() {

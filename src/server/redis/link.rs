@@ -10,10 +10,12 @@ use std::time::Instant;
 use bytes::{Buf, BytesMut};
 use mio::{Registry, Token};
 
+use super::distrust;
 use super::resp::{Bounds, Command, Decoder, Malformed, Reply};
 use super::socket::{Progress, Socket};
 use crate::hub::ChannelName;
 use crate::server::broker::engine::tidings::Tiding;
+use crate::server::outbound::Words;
 
 /// What is read of a connection in a turn at most: others have their turn too.
 const TURN_LEN: usize = 256 * 1024;
@@ -40,6 +42,10 @@ pub enum Asked {
     Publish(ChannelName, u64, Instant),
     /// A call of the script that opens, and the attempt.
     Open(ChannelName, u64),
+    /// HMGET of where a channel is, where an open was refused, and the attempt.
+    Peek(ChannelName, u64),
+    /// PEXPIRE of a channel.
+    Prolong,
     /// HMGET of how far a channel is.
     Newest(ChannelName),
     /// HMGET of publications, and the attempt.
@@ -100,10 +106,20 @@ impl fmt::Display for Broken {
             Self::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 f.write_str("it has closed the connection")
             }
-            Self::Io(error) => error.fmt(f),
+            Self::Io(error) => match distrust::of(error) {
+                Some(no_trust) => no_trust.fmt(f),
+                None => Words(error).fmt(f),
+            },
             Self::Malformed(malformed) => write!(f, "what it answers is not RESP3: {malformed}"),
             Self::OutOfStep => f.write_str("it answers something that was not asked"),
         }
+    }
+}
+
+impl Broken {
+    /// Whether one side does not trust the other, which stays so until somebody changes something.
+    pub fn is_distrust(&self) -> bool {
+        matches!(self, Self::Io(error) if distrust::of(error).is_some())
     }
 }
 

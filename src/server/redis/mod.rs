@@ -7,6 +7,7 @@ mod ahead;
 mod answers;
 mod calls;
 mod counts;
+mod distrust;
 mod entries;
 mod greeting;
 mod homes;
@@ -22,6 +23,7 @@ mod nodes;
 mod place;
 mod publishing;
 pub mod refusal;
+mod refused;
 pub mod resp;
 mod sentinel;
 pub mod slots;
@@ -176,10 +178,11 @@ impl Redis {
         })
     }
 
-    /// Whether Redis has been away for longer than anybody is to wait.
+    /// Whether Redis has been away for longer than anybody is to wait, or was never there.
     pub fn is_away(&self, now: Millis) -> bool {
         let timeout_ms = millis(self.inbox.timeout());
-        self.state.away_since().is_some_and(|since| now.0 >= since.0 + timeout_ms)
+        let is_over = |since: Millis| !self.state.was_there() || now.0 >= since.0 + timeout_ms;
+        self.state.away_since().is_some_and(is_over)
     }
 
     /// Ends the thread, once what was published is answered, and waits for that.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 
-use super::answers::{read_opening, read_reading};
+use super::answers::read_reading;
 use super::counts::{COUNTS, Counts};
 use super::entries::Joins;
 use super::host::Host;
@@ -94,10 +94,12 @@ impl Node {
                     line.note_event(ready, terms, now)
                 });
             }
-            self.topology.tick(&self.terms, &mut news, now);
             self.follow_news(&mut news, now);
             self.obey(now);
             self.read_lines(&mut scratch, now);
+            // What has answered in time may be read late, if this process was stopped.
+            self.topology.tick(&self.terms, &mut news, now);
+            self.follow_news(&mut news, now);
             self.tick(now);
             self.make_calls(now);
             self.tell_waiting();
@@ -207,6 +209,7 @@ impl Node {
             let (terms, mut news) = (&self.terms, Vec::new());
             self.topology.with_line(token, terms, &mut news, now, |line| {
                 if is_congested && line.purpose() == Purpose::Subscribe && line.is_up() {
+                    line.excuse(now);
                     return None;
                 }
                 line.read(scratch);
@@ -276,7 +279,7 @@ impl Node {
             return self.scout_heard(token, &asked, &reply, now);
         };
         if let Reply::Error(error) = &reply
-            && !matches!(asked, Asked::Info | Asked::Publish(..))
+            && !matches!(asked, Asked::Info | Asked::Publish(..) | Asked::Prolong)
         {
             let refusal = self.refusal(master, error);
             self.note_refused(master, &asked, &refusal, now);
@@ -297,15 +300,10 @@ impl Node {
                 self.called(master, &channel, &reply, now);
             }
             Asked::Subscribe(channel) if !matches!(reply, Reply::Error(_)) => self.subscribed(&channel),
-            Asked::Open(channel, attempt) => {
-                self.opened(&channel, attempt, read_opening(&reply), now);
-                if let Reply::List(parts) = &reply
-                    && let Some(nodes) = parts.get(4).and_then(Reply::as_text)
-                {
-                    self.note_counts(&channel, nodes, now);
-                }
-            }
             Asked::Kept => self.heard_kept(&reply),
+            Asked::SubscribeNodes => self.heard_nodes(master, &reply, now),
+            Asked::Open(channel, attempt) => self.heard_open(master, &channel, attempt, &reply, now),
+            Asked::Peek(channel, attempt) => self.peeked(master, &channel, attempt, &reply, now),
             Asked::Read(channel, attempt) => self.heard_read(&channel, attempt, &reply, now),
             Asked::Newest(channel) => self.heard_newest(&channel, &reply, now),
             _ => {}
@@ -363,7 +361,7 @@ impl Node {
 
 /// What changes.
 impl Node {
-    fn follow_news(&mut self, news: &mut Vec<News>, now: Millis) {
+    pub fn follow_news(&mut self, news: &mut Vec<News>, now: Millis) {
         for news in std::mem::take(news) {
             match news {
                 News::Up(id, purpose) => self.line_up(id, purpose, now),
@@ -455,7 +453,6 @@ impl Node {
     fn note_up(&mut self) {
         let places: Vec<_> = self.topology.masters().map(|(_, master)| master.place().to_string()).collect();
         self.trouble.note_up(&places.join(", "));
-        self.tally.note_first(Outcome::Up);
     }
 
     fn note_refused(&mut self, master: MasterId, asked: &Asked, refusal: &Refusal, now: Millis) {

@@ -35,6 +35,7 @@ impl Outcome {
     pub fn of(place: &Place, loss: &Loss) -> Self {
         match loss {
             Loss::Unfit(Unfit::ForGood(sentence)) => Self::Unfit(format!("{place}: {sentence}")),
+            Loss::Broken(broken) if broken.is_distrust() => Self::Unfit(format!("{place}: {broken}")),
             Loss::Unfit(Unfit::ForNow(_))
             | Loss::Broken(_)
             | Loss::Timeout
@@ -51,6 +52,7 @@ pub struct State {
     is_settled: Condvar,
     /// Since when nothing of it can be used, on the server's clock.
     away_since: AtomicU64,
+    was_there: AtomicBool,
     /// Whether all of it can be.
     is_whole: AtomicBool,
     counts: Counts,
@@ -83,6 +85,7 @@ impl Default for State {
             first: Mutex::default(),
             is_settled: Condvar::new(),
             away_since: AtomicU64::new(0),
+            was_there: AtomicBool::new(false),
             is_whole: AtomicBool::new(false),
             counts: Counts::default(),
         }
@@ -103,6 +106,11 @@ impl State {
     pub fn away_since(&self) -> Option<Millis> {
         let since = self.away_since.load(Ordering::Relaxed);
         (since != NEVER).then_some(Millis(since))
+    }
+
+    /// Whether it was ever there.
+    pub fn was_there(&self) -> bool {
+        self.was_there.load(Ordering::Relaxed)
     }
 
     /// The numbers at this moment.
@@ -159,6 +167,7 @@ impl State {
     /// Whether all of Redis can be used now, or something of it.
     pub fn note_reach(&self, is_whole: bool, is_reachable: bool, now: Millis) {
         self.is_whole.store(is_whole, Ordering::Relaxed);
+        self.was_there.fetch_or(is_reachable, Ordering::Relaxed);
         match (is_reachable, self.away_since()) {
             (true, Some(_)) => self.away_since.store(NEVER, Ordering::Relaxed),
             (false, None) => self.away_since.store(now.0, Ordering::Relaxed),

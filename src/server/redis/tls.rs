@@ -9,7 +9,10 @@ use std::sync::Arc;
 use mio::event::Source;
 use mio::net::TcpStream;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{AlertDescription, ClientConfig, ClientConnection, Error};
+
+use super::distrust::NoTrust;
+use crate::server::outbound::Words;
 
 /// A session, and the socket that it is on.
 pub struct Secured {
@@ -21,6 +24,24 @@ impl fmt::Debug for Secured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Secured").field("stream", &self.stream).finish_non_exhaustive()
     }
+}
+
+/// What is wrong with TLS. The authority and the name of a certificate, and what the other side wants of its clients, stay as they
+/// are; all else may pass.
+fn refused(error: Error) -> io::Error {
+    let sentence = match &error {
+        Error::InvalidCertificate(_) => Words(&io::Error::other(error.clone())).to_string(),
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "it wants a certificate of its clients, and this server has none. Set tls-auth-clients no in its configuration; who \
+             may connect is said by users and passwords"
+                .to_owned()
+        }
+        Error::InvalidMessage(_) => {
+            "it does not speak TLS there: is its URL redis:// and not rediss://, or its port another?".to_owned()
+        }
+        _ => return io::Error::new(ErrorKind::InvalidData, error),
+    };
+    io::Error::new(ErrorKind::InvalidData, NoTrust(sentence))
 }
 
 impl Secured {
@@ -62,7 +83,7 @@ impl Secured {
             if let Err(error) = self.session.process_new_packets() {
                 // The alert that says so, if the socket takes it.
                 let _ = self.flush();
-                return Err(io::Error::new(ErrorKind::InvalidData, error));
+                return Err(refused(error));
             }
         }
     }

@@ -9,13 +9,23 @@
 //!                       └──> Leaving ──> forgotten
 //! ```
 
+use bytes::Bytes;
+
 use crate::hub::{Gap, PublicationId};
 use crate::server::broker::engine::filling::Filling;
 use crate::server::broker::engine::signal::{Action, Event, Opening, Reading, Record, Rules};
 use crate::server::clock::Millis;
 
 /// Publications that one read asks for: a megabyte of 16 KiB each, and less than a millisecond of Redis's time.
-pub const READ_MAX: u64 = 64;
+pub const READ_MAX: u8 = 64;
+
+/// A read asks for fewer if they are large: as many as have this many bytes, by those of the last read. Redis cuts a connection with
+/// subscriptions that has more unread than `client-output-buffer-limit pubsub` says, 8 MiB for a minute by default, and a node has
+/// several reads in flight.
+const READ_LEN: usize = 512 * 1024;
+
+/// After a connection was lost while a read was in flight, it may have been cut for that: the next asks for a part.
+const READ_PART: u8 = 4;
 
 /// A channel that nobody wants stays subscribed this long: a client between two long polls, or one that reconnects, finds it.
 pub const QUIET_MS: u64 = 60_000;
@@ -41,6 +51,8 @@ pub struct Channel {
     rules: Rules,
     /// The last publication that was delivered or told as the end of a gap.
     position: Option<PublicationId>,
+    /// How many publications the next read asks for, at most.
+    read_max: u8,
     /// Whether requests may join.
     is_ready: bool,
     /// The number of the commands whose answers count. Its upper half is the serial.
@@ -91,6 +103,7 @@ impl Channel {
             state: State::Stale,
             rules,
             position: None,
+            read_max: READ_MAX,
             is_ready: false,
             attempt: u64::from(serial) << u32::BITS,
             is_opening: false,
@@ -207,6 +220,11 @@ impl Channel {
 
     fn disconnected(&mut self, now: Millis, actions: &mut Vec<Action>) {
         self.give_up_attempt();
+        if let State::Filling(filling) = &self.state
+            && filling.reading.is_some()
+        {
+            self.read_max = (self.read_max / READ_PART).max(1);
+        }
         self.state = State::Stale;
         self.tick(now, actions);
     }
@@ -311,7 +329,7 @@ impl Channel {
         let from = position.sequence + 1;
         let missing = filling.held.front().map_or(filling.newest, |first| first.id.sequence - 1);
         if missing >= from {
-            let to = missing.min(from + READ_MAX - 1);
+            let to = missing.min(from + u64::from(self.read_max) - 1);
             filling.reading = Some(to);
             actions.push(Action::Read { attempt: self.attempt, from, to });
             return;
@@ -327,6 +345,7 @@ impl Channel {
         let State::Filling(filling) = &mut self.state else { return };
         let Some(to) = filling.reading.take() else { return };
         self.refusals = 0;
+        self.read_max = fitting(&reading.stored);
         let position = self.position.expect("a channel has a position before it is filled");
         if reading.epoch != Some(position.epoch) {
             return self.rejoin(now, actions);
@@ -482,6 +501,16 @@ impl Channel {
             self.open(0, now, actions);
         }
     }
+}
+
+/// How many publications like these are to be read at once.
+fn fitting(stored: &[Option<Bytes>]) -> u8 {
+    let lens = stored.iter().flatten().map(Bytes::len);
+    let (count, len) = lens.fold((0, 0), |(count, sum), len| (count + 1, sum + len));
+    let fitting = (READ_LEN * count)
+        .checked_div(len)
+        .map_or(READ_MAX, |fitting| u8::try_from(fitting).unwrap_or(READ_MAX));
+    fitting.clamp(1, READ_MAX)
 }
 
 #[cfg(test)]

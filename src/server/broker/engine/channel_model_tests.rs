@@ -374,7 +374,7 @@ impl World {
                 node.wire.push_back(Event::NotRead(attempt));
             }
             Action::Read { attempt, from, to } => {
-                assert!(to - from < READ_MAX);
+                assert!(to - from < u64::from(READ_MAX));
                 node.wire.push_back(Event::Read(attempt, self.redis.read(from, to)));
             }
             _ => unreachable!("no other is a command"),

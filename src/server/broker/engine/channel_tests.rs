@@ -468,3 +468,19 @@ fn what_redis_has_and_was_not_pushed_is_read() {
     let known = Some(id(1, 3));
     assert_eq!(it.take(Event::Known(id(2, 1))), [it.open(0, known)], "another epoch");
 }
+
+#[test]
+fn large_publications_are_read_in_smaller_pieces_and_so_are_those_that_cost_the_connection() {
+    let mut it = Fixture::live(0);
+    assert_eq!(it.take(Event::Known(id(1, 500))), [it.asks(1, 64)]);
+    let large = vec![Some(Bytes::from(vec![0; 64 * 1024])); 64];
+    let actions = it.read(Reading { epoch: Some(1), oldest: 1, stored: large });
+    assert_eq!(actions.last(), Some(&it.asks(65, 72)), "512 KiB");
+    it.take(Event::Disconnected);
+    it.take(Event::Connected);
+    assert_eq!(it.opened(opening(1, 500, 1)), [it.asks(65, 66)], "a quarter of that");
+    it.take(Event::Disconnected);
+    it.take(Event::Connected);
+    assert_eq!(it.opened(opening(1, 500, 1)), [it.asks(65, 65)], "one at least");
+    assert_eq!(it.read(reading(1, 65..=65)).last(), Some(&it.asks(66, 129)), "these are small");
+}
