@@ -155,7 +155,7 @@ start_node() {
   local flags=(--listen 127.0.0.1:0 --threads 1 --publish-key the-key-of-the-soak --client-publish 'nodes-*' --client-publish hostile --auth '*=open')
   flags+=(--redis "redis://127.0.0.2:${redis_ports%%,*}" --redis-timeout 5s)
   flags+=(--history 'nodes-*=2000' --history-bytes 4MiB --client-messages 1000000/s)
-  flags+=(--idle-timeout 5s --pong-timeout 25s --handshake-timeout 5s --body-timeout 8s --close-timeout 20s --drain 1s)
+  flags+=(--idle-timeout 5s --pong-timeout 25s --handshake-timeout 10s --body-timeout 10s --close-timeout 20s --drain 1s)
   mkfifo "$work/$name"
   "$binary" "${flags[@]}" >"$work/$name" 2>"$work/$name.log" &
   node_pids+=("$!")

@@ -74,7 +74,7 @@ async function run(nodes, watches, pids, minutes, ending) {
   try {
     await Promise.all(actors);
   } catch (error) {
-    report.fault("stopped", error.stack);
+    report.fault("stopped", `${error.stack} ${error.cause ?? ""}`);
   } finally {
     clearTimeout(timer);
     ending.abort();
