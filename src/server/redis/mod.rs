@@ -6,6 +6,7 @@
 mod ahead;
 mod answers;
 mod calls;
+mod changes;
 mod counts;
 mod distrust;
 mod entries;
