@@ -17,8 +17,9 @@ use crate::server::clock::Millis;
 /// A channel that nobody wants stays subscribed this long: a client between two long polls, or one that reconnects, finds it.
 pub const QUIET_MS: u64 = 60_000;
 
-/// One without publications is left sooner, once whoever was told that it can be joined has joined it.
-pub const EMPTY_QUIET_MS: u64 = 1_000;
+/// One without publications is left sooner, once whoever was told that it can be joined has joined it, and webhooks that wait for
+/// somebody's return have been sent.
+pub const EMPTY_QUIET_MS: u64 = 5_000;
 
 /// The number of subscribers is told this long after it was last told, so it is at most about 2 s old at other nodes.
 pub const COUNT_MS: u64 = 2_000;
