@@ -43,7 +43,8 @@ const QUIET: Duration = Duration::from_secs(4);
 fn a_channel_is_occupied_once_and_vacated_once_over_all_nodes() {
     let Some(redis) = Redis::start(&[]) else { return };
     let stub = receiver();
-    let [a, b] = nodes(&redis, &configured(&stub, &[WebhookEvent::ChannelOccupied, WebhookEvent::ChannelVacated]));
+    let [a, b] =
+        nodes(&redis, &configured(&stub, &[WebhookEvent::ChannelOccupied, WebhookEvent::ChannelVacated]));
     let mut at_a = Pusher::connect(a.address);
     at_a.subscribe("news");
     assert_eq!(next_events(&stub, 1), ["channel_occupied news"]);
