@@ -110,6 +110,7 @@ impl Node {
         if entry.home.take().is_some() {
             self.rosters.miss(name);
             entry.lost_at = now;
+            self.rosters.miss(name);
             self.take(name, Event::Disconnected, now);
         }
     }
