@@ -4,6 +4,8 @@
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ::redis::Client;
 use tempfile::TempDir;
@@ -65,6 +67,10 @@ pub struct Watched {
     pub sentinels: Vec<Sentinel>,
 }
 
+/// How long a failover may take: an election that fails is held again after 3 s, and a Sentinel whose machine is so busy that it
+/// runs late does nothing for 30 s.
+pub const FAILOVER_TIME_MAX: Duration = Duration::from_secs(90);
+
 /// What Sentinels call the master.
 pub const NAME: &str = "fanfare-master";
 
@@ -104,11 +110,14 @@ impl Watched {
 
     fn wait_for_role(&self, at: usize, role: &str) {
         let client = Client::open(("127.0.0.1", self.servers[at].port)).unwrap();
-        until("it has another role", || {
-            // A Sentinel that gives it one ends its connections.
-            let info: String = ask(&mut client.get_connection().ok()?, &[b"INFO", b"replication"]).ok()?;
-            info.contains(role).then_some(())
-        });
+        let deadline = Instant::now() + FAILOVER_TIME_MAX;
+        // A Sentinel that gives it another role ends its connections.
+        let info = || ask::<String>(&mut client.get_connection().ok()?, &[b"INFO", b"replication"]).ok();
+        while !info().is_some_and(|info| info.contains(role)) {
+            let logs = || self.sentinels.iter().map(Sentinel::log).collect::<Vec<_>>().join("\n");
+            assert!(Instant::now() < deadline, "not {role}: {}", logs());
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

@@ -108,7 +108,9 @@ impl Node {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
         entry.asking = None;
         if entry.home.take().is_some() {
+            self.rosters.miss(name);
             entry.lost_at = now;
+            self.rosters.miss(name);
             self.take(name, Event::Disconnected, now);
         }
     }

@@ -113,6 +113,7 @@ impl Node {
             if self.broker.disengage(name, now) {
                 entry.is_let_go = true;
                 self.counts.forget(name);
+                self.rosters.forget(name);
                 entry.channel.take(Event::Tick, now, &mut actions);
             } else {
                 let (_, has_readers) = self.broker.audience_of(name);
@@ -286,7 +287,11 @@ impl Node {
         }
     }
 
-    fn ready(&mut self, name: &ChannelName) {
+    /// Requests may join a channel, once it is known who is in it where that is told.
+    pub fn ready(&mut self, name: &ChannelName) {
+        if self.is_ready_held(name) {
+            return;
+        }
         self.broker.engage(name);
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
         for (_, waiter) in std::mem::take(&mut entry.waiters) {

@@ -6,6 +6,7 @@
 mod ahead;
 mod answers;
 mod calls;
+mod changes;
 mod counts;
 mod distrust;
 mod entries;
@@ -25,6 +26,7 @@ mod publishing;
 pub mod refusal;
 mod refused;
 pub mod resp;
+mod rosters;
 mod sentinel;
 pub mod slots;
 mod socket;
@@ -140,6 +142,7 @@ impl Redis {
             redirects: Default::default(),
             nodes: Default::default(),
             counts: Default::default(),
+            rosters: Default::default(),
             telling: Default::default(),
             trouble: Default::default(),
             timeout_ms: millis(config.timeout),
