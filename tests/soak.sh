@@ -168,14 +168,18 @@ start_node() {
 }
 
 stop_nodes() {
-  local at status watchdog
+  local at status tick
+  kill -TERM "${node_pids[@]}" 2>/dev/null || true
   for at in "${!node_pids[@]}"; do
     status=0
-    (sleep "$STOP_SECONDS_MAX" && kill -KILL "${node_pids[at]}") 2>/dev/null &
-    watchdog=$!
-    kill -TERM "${node_pids[at]}" 2>/dev/null || true
+    for ((tick = 0; tick < STOP_SECONDS_MAX * 10; tick++)); do
+      kill -0 "${node_pids[at]}" 2>/dev/null || break
+      sleep 0.1
+    done
+    if ((tick == STOP_SECONDS_MAX * 10)); then
+      kill -KILL "${node_pids[at]}" 2>/dev/null || true
+    fi
     wait "${node_pids[at]}" || status=$?
-    kill "$watchdog" 2>/dev/null || true
     if ((status != 0)) || grep -q panicked "$work/node-$at.log"; then
       tail -n 20 "$work/node-$at.log" >&2
       fail "node $at ended with status $status after SIGTERM"

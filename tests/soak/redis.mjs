@@ -93,7 +93,9 @@ export class Redis {
 
   /** A server that keeps nothing in files. */
   server(port) {
-    return new Process(this.host, port, "redis-server", ["--port", port, "--bind", this.host, "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0", "--dir", this.folder]);
+    const keepsNothing = ["--save", "", "--appendonly", "no", "--dir", this.folder];
+    const asReplica = ["--replica-announce-ip", this.host, "--repl-diskless-sync-delay", "0"];
+    return new Process(this.host, port, "redis-server", ["--port", port, "--bind", this.host, ...keepsNothing, ...asReplica]);
   }
 
   /** Starts it empty. */

@@ -256,9 +256,11 @@ impl Channel {
             State::Stale => unreachable!("a lost connection ends the attempt"),
         };
         (self.told, self.is_opening, self.refusals) = (self.said, false, 0);
-        let renew_ms = self.rules.renew_ms;
-        let part = if is_joining { u64::from(self.rules.phase) + 1 } else { 256 };
-        self.renew_at = Millis(now.0 + renew_ms * part / 256);
+        // Channels that were joined at one time are not renewed at one time: a number that is told does not put it off.
+        if is_joining || self.renew_at <= now {
+            let part = if is_joining { u64::from(self.rules.phase) + 1 } else { 256 };
+            self.renew_at = Millis(now.0 + self.rules.renew_ms * part / 256);
+        }
         let newest = opening.newest;
         match self.position {
             Some(position) if position.epoch == newest.epoch && position.sequence <= newest.sequence => {}
