@@ -48,8 +48,8 @@ struct Publish<'a> {
 /// Epoch, first and last sequence, subscribers by node.
 type Answer = (String, u64, u64, String);
 
-/// Epoch, newest and oldest sequence, time, subscribers by node, and how many they were before.
-type Opened = (String, u64, u64, i64, String, u64);
+/// Epoch, newest and oldest sequence, time, subscribers by node, how many they were before, and whether they had just gone.
+type Opened = (String, u64, u64, i64, String, u64, u64);
 
 fn publish<'a>(records: &[&'a str]) -> Publish<'a> {
     Publish {
@@ -416,12 +416,14 @@ fn the_nodes_of_a_channel_are_told_of_other_numbers_of_subscribers_and_of_no_oth
     let befores = befores.map(|(node, count, dead)| open(node, count, dead).5);
     assert_eq!(befores, [0, 0, 2, 2, 3]);
     assert_eq!(open("n2", "0", "n0,n1").5, 1);
+    let back = open("n2", "1", "");
+    assert_eq!((back.5, back.6), (0, 1), "they are back a moment later");
     let mut next = || {
         let told: String = heard.get_message().unwrap().get_payload().unwrap();
         let nodes = told.strip_prefix("n ").unwrap().split_terminator(';');
         nodes.map(|node| node.rsplit_once(':').unwrap().0.to_owned()).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!([next(), next(), next(), next()], ["n1:2", "n1:2 n2:1", "n2:1", ""]);
+    assert_eq!([next(), next(), next(), next(), next()], ["n1:2", "n1:2 n2:1", "n2:1", "", "n2:1"]);
 }
 
 /// A cluster of one master that has all slots.

@@ -22,7 +22,7 @@ fn addresses(nodes: &[Running]) -> Vec<SocketAddr> {
 #[test]
 fn subscribers_of_three_nodes_get_the_same_of_eight_publishers_and_go_on_at_another_node() {
     let Some(redis) = Redis::start(&[]) else { return };
-    let nodes = nodes(redis.port, 3);
+    let nodes = patient_nodes(redis.port, 3);
     let mut at = addresses(&nodes);
     let mut witnesses = Vec::new();
     for _ in 0..3 {
@@ -35,7 +35,7 @@ fn subscribers_of_three_nodes_get_the_same_of_eight_publishers_and_go_on_at_anot
     let publishers: Vec<_> = (0..8)
         .map(|number| {
             at.rotate_left(1);
-            Publisher::start(&at[..1], "c", &format!("p{number}"), Keys::Without, Duration::from_millis(1))
+            Publisher::start(&at[..1], "c", &format!("p{number}"), Keys::Without, Duration::from_millis(2))
         })
         .collect();
     publishers.iter().for_each(|publisher| publisher.more(40));
@@ -57,7 +57,7 @@ fn subscribers_of_three_nodes_get_the_same_of_eight_publishers_and_go_on_at_anot
 #[test]
 fn a_key_that_comes_to_two_nodes_at_once_is_published_once() {
     let Some(redis) = Redis::start(&[]) else { return };
-    let nodes = nodes(redis.port, 2);
+    let nodes = patient_nodes(redis.port, 2);
     let witness = Witness::start(&[nodes[1].address], "c", By::WebSocket, usize::MAX);
     for number in 0..50 {
         let fields = format!("Idempotency-Key: k{number}\r\n");

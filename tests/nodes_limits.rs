@@ -25,15 +25,14 @@ const BURST_LEN: usize = 32 * 1024;
 fn burst(history: usize) -> Option<Vec<Told>> {
     let redis = Redis::start(&["--client-output-buffer-limit", "pubsub 1mb 0 0"])?;
     let proxy = Proxy::to(redis.port);
-    let patient = |port| {
-        let mut config = by_redis(port);
-        config.redis.as_mut().unwrap().timeout = PATIENCE;
+    let node_at = |port| {
+        let mut config = patient(port);
         config.history = vec![(Glob::new("*"), history)];
         // Subscribers may take their time.
         config.max_lag = 64 << 20;
         start(config)
     };
-    let (node, stalled) = (patient(redis.port), patient(proxy.address.port()));
+    let (node, stalled) = (node_at(redis.port), node_at(proxy.address.port()));
     let witness = Witness::start(&[stalled.address], "c", By::WebSocket, usize::MAX);
     assert_eq!(post(node.address, "c", "", "first").status, 200);
     witness.hears("the first", |told| told.len() == 2);
@@ -107,7 +106,7 @@ fn a_full_redis_refuses_publications_and_new_channels_and_harms_nobody_who_reads
 #[test]
 fn a_redis_that_evicts_channels_is_told_as_a_gap_and_never_as_another_publication_of_the_same_number() {
     let Some(redis) = Redis::start(&["--maxmemory-policy", "allkeys-lru"]) else { return };
-    let scene = Scene::begin(redis.port, Keys::Without);
+    let scene = Scene::patient(redis.port, Keys::Without);
     // As little as lets the channel live for a while.
     for _ in 0..5 {
         fill(&redis);
@@ -125,7 +124,7 @@ fn a_redis_that_evicts_channels_is_told_as_a_gap_and_never_as_another_publicatio
 fn two_thousand_clients_that_come_back_at_once_are_one_join_of_each_node() {
     const CLIENTS: usize = 2_000;
     let Some(redis) = Redis::start(&[]) else { return };
-    let nodes = nodes(redis.port, 2);
+    let nodes = patient_nodes(redis.port, 2);
     let first = post(nodes[0].address, "c", "", "first");
     let since = id_of(&first);
     for number in 0..10 {
@@ -205,7 +204,7 @@ fn a_redis_without_the_replicas_that_it_wants_refuses_publications_and_harms_nob
 #[test]
 fn a_redis_that_is_busy_with_a_script_is_waited_for() {
     let Some(redis) = Redis::start(&["--busy-reply-threshold", "50"]) else { return };
-    let scene = Scene::begin(redis.port, Keys::Without);
+    let scene = Scene::patient(redis.port, Keys::Without);
     let mut looping = redis.connect();
     let spins = std::thread::spawn(move || {
         let spin: Result<(), _> = support::redis::ask(&mut looping, &[b"EVAL", b"while true do end", b"0"]);

@@ -50,7 +50,7 @@ fn hears_pause_and_resumption(scene: &Scene, between: impl FnOnce()) {
 #[test]
 fn a_redis_that_stops_for_less_than_the_timeout_is_waited_for_and_nobody_is_told() {
     let Some(redis) = Redis::start(&[]) else { return };
-    let scene = Scene::begin(redis.port, Keys::Without);
+    let scene = Scene::patient(redis.port, Keys::Without);
     redis.signal("STOP");
     thread::park_timeout(TIMEOUT / 4);
     redis.signal("CONT");
@@ -116,10 +116,7 @@ fn who_publishes_by_a_websocket_is_told_the_same_by_its_close() {
 fn a_slow_way_to_redis_makes_everything_later_and_nothing_else() {
     let Some(redis) = Redis::start(&[]) else { return };
     let proxy = Proxy::to(redis.port);
-    let mut config = by_redis(proxy.address.port());
-    config.redis.as_mut().unwrap().timeout = PATIENCE / 4;
-    let nodes = vec![start(config.clone()), start(config)];
-    let scene = Scene::of(nodes, Keys::Without);
+    let scene = Scene::patient(proxy.address.port(), Keys::Without);
     proxy.delay(Duration::from_millis(200));
     scene.more(4);
     let late = Witness::start(&[scene.nodes[0].address], "other", By::EventStream, usize::MAX);
@@ -171,8 +168,8 @@ fn a_subscriber_connection_that_leads_to_a_replica_is_given_up_and_publishers_do
     until("the replica is in step", || {
         replica.ask::<String>("INFO replication").contains("master_link_status:up").then_some(())
     });
-    let (proxy, nodes) = proxied(&redis);
-    let scene = Scene::of(nodes, Keys::Without);
+    let proxy = Proxy::to(redis.port);
+    let scene = Scene::patient(proxy.address.port(), Keys::Without);
     proxy.lead_astray(replica.port, usize::MAX);
     let _: i64 = redis.ask("CLIENT KILL TYPE pubsub");
     hears_pause_and_resumption(&scene, || {

@@ -194,3 +194,23 @@ fn a_node_with_a_thousand_channels_is_idle_when_redis_is_and_when_redis_is_away(
     until("it has the channels again", || (redis.ask::<i64>("DBSIZE") == CHANNELS as i64).then_some(()));
     drop(readers);
 }
+
+#[test]
+fn a_node_that_is_told_to_stop_while_redis_is_silent_answers_its_publishers_and_ends() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let flags = ["--redis", &url(&redis), "--redis-timeout", "1s", "--drain", "3s"];
+    let mut node = spawn(&mut fanfare(&flags));
+    assert_eq!(post(node.address, "c", "", "first").status, 200);
+    redis.signal("STOP");
+    let mut waiting = connect(node.address);
+    let head = "POST /channels/c HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\nx";
+    waiting.write_all(head.as_bytes()).unwrap();
+    let mut scraper = Scraper::new(node.address);
+    until("it waits", || (scraper.value("fanfare_redis_queue_bytes") > 0.0).then_some(()));
+    drop(scraper);
+    node.signal("TERM");
+    assert_eq!(read_answer(&mut waiting).status, 504);
+    drop(waiting);
+    assert!(node.wait().success());
+    redis.signal("CONT");
+}

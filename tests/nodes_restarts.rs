@@ -114,7 +114,7 @@ fn trusting(port: u16) -> Vec<Running> {
 #[test]
 fn a_channel_that_redis_loses_begins_anew_with_the_next_publication() {
     let Some(redis) = Redis::start(&[]) else { return };
-    let scene = Scene::begin(redis.port, Keys::Without);
+    let scene = Scene::patient(redis.port, Keys::Without);
     let _: i64 = redis.ask("DEL fanfare:{c}");
     scene.more(20);
     let _: String = redis.ask("FLUSHALL");
@@ -129,7 +129,7 @@ fn a_channel_that_redis_loses_begins_anew_with_the_next_publication() {
 #[test]
 fn a_redis_that_forgets_its_scripts_is_given_them_again_and_nobody_notices() {
     let Some(redis) = Redis::start(&[]) else { return };
-    let scene = Scene::begin(redis.port, Keys::Without);
+    let scene = Scene::patient(redis.port, Keys::Without);
     for _ in 0..5 {
         let _: String = redis.ask("SCRIPT FLUSH");
         scene.more(5);

@@ -5,6 +5,7 @@
 #   tests/soak.sh --minutes N    as long as you like; hours are fine
 #   tests/soak.sh --tls …        all of it over TLS
 #   tests/soak.sh --nodes 3 …    several nodes of one Redis, which is killed, stopped and cut off: see below
+#   tests/soak.sh --nodes 3 --sentinel …   the same with a replica, which a Sentinel promotes when the master is killed
 #   FANFARE=FILE tests/soak.sh   that binary, not a fresh build
 #
 # Tickers, subscribers in every form, chat, clients that come and go, paused and paced ones under each lag policy, hostile
@@ -138,18 +139,23 @@ stop_server() {
   echo "soak: the server stopped with status 0"
 }
 
-# A port of the address that Redis has for itself; it is listened on when the nodes run already.
-free_redis_port() {
-  node -e 'const s = require("node:net").createServer().listen(0, "127.0.0.2", () => { console.log(s.address().port); s.close(); })'
+# Ports of the address that Redis has for itself, with commas; they are listened on when the nodes run already.
+free_redis_ports() {
+  node -e '
+    const servers = Array.from({ length: process.argv[1] }, () => require("node:net").createServer().listen(0, "127.0.0.2"));
+    setImmediate(() => {
+      console.log(servers.map((server) => server.address().port).join());
+      servers.forEach((server) => server.close());
+    })' "$1"
 }
 
 # Starts a node, and adds its address and process to `nodes`.
 start_node() {
   local name="node-$1" line
   local flags=(--listen 127.0.0.1:0 --threads 1 --publish-key the-key-of-the-soak --client-publish 'nodes-*' --client-publish hostile --auth '*=open')
-  flags+=(--redis "redis://127.0.0.2:$redis_port" --redis-timeout 5s)
+  flags+=(--redis "redis://127.0.0.2:${redis_ports%%,*}" --redis-timeout 5s)
   flags+=(--history 'nodes-*=2000' --history-bytes 4MiB --client-messages 1000000/s)
-  flags+=(--idle-timeout 5s --pong-timeout 25s --handshake-timeout 5s --body-timeout 8s --close-timeout 20s --drain 1s)
+  flags+=(--idle-timeout 5s --pong-timeout 25s --handshake-timeout 10s --body-timeout 10s --close-timeout 20s --drain 1s)
   mkfifo "$work/$name"
   "$binary" "${flags[@]}" >"$work/$name" 2>"$work/$name.log" &
   node_pids+=("$!")
@@ -162,14 +168,18 @@ start_node() {
 }
 
 stop_nodes() {
-  local at status watchdog
+  local at status tick
+  kill -TERM "${node_pids[@]}" 2>/dev/null || true
   for at in "${!node_pids[@]}"; do
     status=0
-    (sleep "$STOP_SECONDS_MAX" && kill -KILL "${node_pids[at]}") 2>/dev/null &
-    watchdog=$!
-    kill -TERM "${node_pids[at]}" 2>/dev/null || true
+    for ((tick = 0; tick < STOP_SECONDS_MAX * 10; tick++)); do
+      kill -0 "${node_pids[at]}" 2>/dev/null || break
+      sleep 0.1
+    done
+    if ((tick == STOP_SECONDS_MAX * 10)); then
+      kill -KILL "${node_pids[at]}" 2>/dev/null || true
+    fi
     wait "${node_pids[at]}" || status=$?
-    kill "$watchdog" 2>/dev/null || true
     if ((status != 0)) || grep -q panicked "$work/node-$at.log"; then
       tail -n 20 "$work/node-$at.log" >&2
       fail "node $at ended with status $status after SIGTERM"
@@ -180,14 +190,16 @@ stop_nodes() {
 }
 
 soak_nodes() {
-  local count="$1" minutes="$2" status=0 nodes=() redis_port said at
-  command -v redis-server >/dev/null || install_debian soak redis-server
-  redis_port="$(free_redis_port)"
+  local count="$1" minutes="$2" servers="$3" status=0 nodes=() redis_ports said at missing=()
+  command -v redis-server >/dev/null || missing+=(redis-server)
+  ((servers == 1)) || command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
+  install_debian soak "${missing[@]}"
+  redis_ports="$(free_redis_ports "$servers")"
   for ((at = 0; at < count; at++)); do
     start_node "$at"
   done
   timeout --kill-after=10 "$((minutes * 60 + SETTLE_SECONDS_MAX))" \
-    node "$root/tests/soak/nodes.mjs" "$redis_port" "$minutes" "${nodes[@]}" || status=$?
+    node "$root/tests/soak/nodes.mjs" "$redis_ports" "$minutes" "${nodes[@]}" || status=$?
   if ((status != 0)); then
     tail -n 20 "$work"/node-*.log >&2
   fi
@@ -197,18 +209,22 @@ soak_nodes() {
 }
 
 main() {
-  local minutes=3 count="" status=0 line said scheme address backend_port
+  local minutes=3 count="" servers=1 status=0 line said scheme address backend_port
   if [[ "${1:-}" == --tls ]]; then
     tls=yes
     shift
   elif [[ "${1:-}" == --nodes && "${2:-}" =~ ^[2-9]$ ]]; then
     count="$2"
     shift 2
+    if [[ "${1:-}" == --sentinel ]]; then
+      servers=3 # itself, a master and a replica
+      shift
+    fi
   fi
   if (($# == 2)) && [[ "$1" == --minutes && "$2" =~ ^[1-9][0-9]{0,4}$ ]]; then
     minutes="$2"
   elif (($# > 0)); then
-    fail "usage: tests/soak.sh [--tls | --nodes 2…9] [--minutes N]"
+    fail "usage: tests/soak.sh [--tls | --nodes 2…9 [--sentinel]] [--minutes N]"
   fi
   "$root/tests/clients/run.sh" --install
   if [[ -z "$binary" ]]; then
@@ -216,7 +232,7 @@ main() {
     binary="${CARGO_TARGET_DIR:-$root/target}/release/fanfare"
   fi
   if [[ -n "$count" ]]; then
-    soak_nodes "$count" "$minutes"
+    soak_nodes "$count" "$minutes" "$servers"
     return
   fi
   if [[ -n "$tls" ]]; then

@@ -53,6 +53,9 @@ impl Redis {
             }
             thread::sleep(Duration::from_millis(10));
         }
+        // It neither answers nor ends.
+        let _ = process.kill();
+        let _ = process.wait();
         None
     }
 

@@ -1,4 +1,5 @@
-//! The members of one presence channel: users, each with the number of its connections.
+//! The members of one presence channel: users, each with the number of its connections here, and whether it has some at another
+//! node of those that share the channel.
 //!
 //! Which connection is a member's, and who is told, is not known here.
 
@@ -27,8 +28,10 @@ pub struct Members {
 #[derive(Debug)]
 struct Present {
     info: Option<Box<str>>,
-    /// Invariant: at least 1.
+    /// Invariant: at least 1, unless it is elsewhere.
     connections: usize,
+    /// Whether it has connections at other nodes.
+    is_elsewhere: bool,
 }
 
 /// What a connection that joins is to the others.
@@ -58,24 +61,75 @@ impl Members {
             present.connections += 1;
             return Joined::Again;
         }
-        let present = Present { info: member.user_info.clone(), connections: 1 };
+        let present = Present { info: member.user_info.clone(), connections: 1, is_elsewhere: false };
         self.text_len += present.text_len(&member.user_id);
         self.users.insert(member.user_id.clone(), present);
         Joined::First
+    }
+
+    /// A user has joined at another node; the info of its first connection is kept.
+    pub fn join_elsewhere(&mut self, member: &Member) -> Joined {
+        if let Some(present) = self.users.get_mut(&member.user_id) {
+            present.is_elsewhere = true;
+            return Joined::Again;
+        }
+        let present = Present { info: member.user_info.clone(), connections: 0, is_elsewhere: true };
+        self.text_len += present.text_len(&member.user_id);
+        self.users.insert(member.user_id.clone(), present);
+        Joined::First
+    }
+
+    /// A user has left at all other nodes. For a user that was not there, nothing changes.
+    pub fn leave_elsewhere(&mut self, user_id: &str) -> Left {
+        match self.users.get_mut(user_id) {
+            Some(present) if present.connections == 0 => self.text_len -= present.text_len(user_id),
+            Some(present) => {
+                present.is_elsewhere = false;
+                return Left::Stays;
+            }
+            None => return Left::Stays,
+        }
+        self.users.remove(user_id);
+        Left::Last
+    }
+
+    /// The users that have connections at other nodes.
+    pub fn elsewhere(&self) -> impl Iterator<Item = &str> {
+        self.users.iter().filter(|(_, present)| present.is_elsewhere).map(|(user_id, _)| &**user_id)
+    }
+
+    /// The users that have connections here.
+    pub fn here(&self) -> impl Iterator<Item = &str> {
+        self.users.iter().filter(|(_, present)| present.connections > 0).map(|(user_id, _)| &**user_id)
+    }
+
+    /// How many connections a user has here.
+    #[must_use]
+    pub fn connections(&self, user_id: &str) -> usize {
+        self.users.get(user_id).map_or(0, |present| present.connections)
     }
 
     /// A connection of the user has left. For a user that is no member, nothing changes.
     pub fn leave(&mut self, user_id: &str) -> Left {
         match self.users.get_mut(user_id) {
             None => return Left::Stays,
-            Some(present) if present.connections > 1 => {
-                present.connections -= 1;
+            Some(present) if present.connections > 1 || present.is_elsewhere => {
+                present.connections = present.connections.saturating_sub(1);
                 return Left::Stays;
             }
             Some(present) => self.text_len -= present.text_len(user_id),
         }
         self.users.remove(user_id);
         Left::Last
+    }
+
+    /// A connection of the user has left where other nodes may have some of it: they decide whether it was the last one, and it is
+    /// a member until [`Members::leave_elsewhere`].
+    pub fn leave_here(&mut self, user_id: &str) {
+        if let Some(present) = self.users.get_mut(user_id) {
+            present.connections = present.connections.saturating_sub(1);
+            present.is_elsewhere |= present.connections == 0;
+        }
     }
 
     /// The number of members: of users, not of connections.
@@ -154,6 +208,36 @@ mod tests {
 
     fn member(user_id: &str, user_info: Option<&str>) -> Member {
         Member { user_id: user_id.into(), user_info: user_info.map(Into::into) }
+    }
+
+    #[test]
+    fn a_user_at_another_node_too_joins_and_leaves_once_over_all_nodes() {
+        let mut members = Members::default();
+        let anna = member("anna", Some("1"));
+        assert_eq!(members.join_elsewhere(&anna), Joined::First);
+        assert_eq!(members.join(&member("anna", Some("2"))), Joined::Again);
+        assert_eq!(members.join_elsewhere(&anna), Joined::Again, "it is told more than once");
+        assert_eq!((members.info("anna"), members.connections("anna")), (Some("1"), 1));
+        assert_eq!(members.leave("anna"), Left::Stays);
+        assert_eq!((members.here().count(), members.elsewhere().count(), members.len()), (0, 1, 1));
+        assert_eq!(members.leave_elsewhere("anna"), Left::Last);
+        assert_eq!(members.leave_elsewhere("anna"), Left::Stays);
+        assert_eq!((members.len(), members.text_len), (0, 0));
+    }
+
+    #[test]
+    fn a_user_that_leaves_here_stays_until_it_is_told_that_it_is_nowhere_or_comes_back() {
+        let mut members = Members::default();
+        let anna = member("anna", None);
+        assert_eq!(members.join(&anna), Joined::First);
+        members.leave_here("anna");
+        assert_eq!((members.connections("anna"), members.len()), (0, 1));
+        assert_eq!(members.join(&anna), Joined::Again);
+        assert_eq!(members.leave_elsewhere("anna"), Left::Stays, "that is about before");
+        members.leave_here("anna");
+        assert_eq!(members.leave_elsewhere("anna"), Left::Last);
+        members.leave_here("anna");
+        assert!(members.is_empty());
     }
 
     #[test]

@@ -190,9 +190,10 @@ impl Handle {
 
     /// Ends the threads that send webhooks, ask the backend and write the audit: after the loops.
     pub(super) fn stop_callers(&self) {
+        // What it answers at last is reported by webhooks.
+        self.shared.stop_redis();
         self.shared.stop_webhooks();
         self.shared.stop_hook();
-        self.shared.stop_redis();
         self.shared.stop_key_url();
         self.shared.stop_audit();
     }

@@ -7,6 +7,7 @@ use std::sync::Weak;
 use crate::hub::{ChannelName, Owner};
 use crate::pusher::SocketId;
 use crate::server::access::Whom;
+use crate::server::apps::running::RunningApp;
 use crate::server::broker::engine::tidings::Tiding;
 use crate::server::clock::Millis;
 use crate::server::redis::Host;
@@ -20,6 +21,13 @@ impl Hosting {
     /// That of this server.
     pub fn new(shared: Weak<Shared>) -> Self {
         Self(shared)
+    }
+
+    fn with_app(&self, channel: &ChannelName, report: impl FnOnce(&RunningApp)) {
+        let app = self.0.upgrade().and_then(|shared| shared.apps.of_channel(channel));
+        if let Some(app) = app {
+            report(&app);
+        }
     }
 }
 
@@ -39,6 +47,29 @@ impl Host for Hosting {
                 }
             }
         }
+    }
+
+    fn counted(&self, channel: &ChannelName, counts: (u64, u64), is_return: bool, now: Millis) {
+        self.with_app(channel, |app| app.note_counted(channel, counts, is_return, now));
+    }
+
+    fn is_occupied(&self, channel: &ChannelName, now: Millis) {
+        self.with_app(channel, |app| app.note_occupied(channel, now));
+    }
+
+    fn is_member(&self, channel: &ChannelName, user_id: &str, now: Millis) {
+        self.with_app(channel, |app| app.note_member_there(channel, user_id, now));
+    }
+
+    fn cache_missed(&self, channel: &ChannelName, now: Millis) {
+        self.with_app(channel, |app| app.note_cache_miss(channel, now));
+    }
+
+    fn member_changed(&self, channel: &ChannelName, user_id: &str, is_there: bool, now: Millis) {
+        self.with_app(channel, |app| match is_there {
+            true => app.note_member(channel, user_id, now),
+            false => app.note_member_gone(channel, user_id, now),
+        });
     }
 
     fn recounted(&self, channel: &ChannelName, now: Millis) {

@@ -42,7 +42,7 @@ use crate::config::{AccessKey, AuthRule, Config, Glob, PresenceRule};
 use crate::hub::ChannelName;
 use crate::server::Server;
 use crate::server::broker::engine::Engine;
-use crate::server::broker::engine::held::Held;
+use crate::server::broker::engine::held::{EPOCH, Held};
 use crate::server::clock::Millis;
 use crate::server::handlers::failure::Outcome;
 
@@ -649,4 +649,27 @@ fn a_request_that_waits_while_the_server_stops_is_answered_503() {
     running.until_wanted(&["a"]);
     running.handle.shutdown();
     assert_eq!(read_answer(&mut stream).status, 503);
+}
+
+#[test]
+fn a_request_with_an_identifier_that_this_node_does_not_know_is_answered_once_the_engine_was_asked() {
+    let running = start();
+    running.engage("news");
+    running.publish("news", "one");
+    running.publish("news", "two");
+    let poll = |sequence: u64| {
+        let path = format!("/channels/news?since={EPOCH:x}-{sequence}&wait=0");
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
+    };
+    let mut stream = connect(running.address);
+    stream.write_all(&poll(2)).unwrap();
+    assert!(head(&mut stream).starts_with("HTTP/1.1 200 "), "it is known");
+    assert_eq!(running.engine.wanted(), [""; 0]);
+    let mut stream = connect(running.address);
+    stream.write_all(&poll(3)).unwrap();
+    running.until_wanted(&["news"]);
+    assert!(!has_come(&stream), "it may come from a node that is ahead");
+    running.prepare();
+    assert!(head(&mut stream).starts_with("HTTP/1.1 200 "), "the engine was asked, and is not asked again");
+    assert_eq!(running.engine.wanted(), [""; 0]);
 }

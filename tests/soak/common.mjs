@@ -79,9 +79,9 @@ export class Place {
     return this.#id;
   }
 
-  /** Another connection hears nothing of what the one before was told. */
+  /** Another connection hears nothing of what the one before was told; and who joins a paused channel is told when it resumes. */
   reconnected() {
-    this.#isPaused = false;
+    this.#isPaused = undefined;
   }
 
   /** Takes an envelope. */

@@ -1,5 +1,6 @@
-// Several nodes of one Redis that is killed, stopped and cut off: node nodes.mjs REDIS_PORT MINUTES ADDRESS PID [ADDRESS PID …]
+// Several nodes of one Redis that is killed, stopped and cut off: node nodes.mjs REDIS_PORTS MINUTES ADDRESS PID [ADDRESS PID …]
 //
+// REDIS_PORTS is that of a server, or those of a Sentinel, a master and a replica, with commas.
 // Which actors there are, and how it is judged. Exits 1 if a reader misses something and is not told, hears something twice
 // or out of order, if an identifier has two payloads on any nodes, if something is refused while Redis is well, or if a node
 // leaks; and says what. tests/soak.sh starts the nodes and calls this, which starts Redis: after the nodes, which wait for it.
@@ -10,7 +11,7 @@ import { Common } from "./common.mjs";
 import { idle } from "./healthy.mjs";
 import { dawdle } from "./hostile.mjs";
 import { Report } from "./ledger.mjs";
-import { DISTURBANCES, Redis, disturb } from "./redis.mjs";
+import { Redis, Watched, disturb, due } from "./redis.mjs";
 import { Watch } from "./server.mjs";
 import { Nodes, Publisher, Wanderer, askReady, begin, settleAt } from "./spread.mjs";
 import { World, within } from "./world.mjs";
@@ -29,17 +30,18 @@ const READY_MS = 500;
 const SAMPLE_MS = 2_000;
 const PROGRESS_MS = 60_000;
 const PAUSE_MS = 3_000; // between disturbances: with it, each is tried in a minute
-const LONG_PAUSE_MS = 10_000; // where there is time, more is published between them
+const LONG_PAUSE_MS = 20_000; // where there is time: long enough that nothing may be refused any more
 const DESCRIPTORS_BACK_SECONDS_MAX = 60;
 
-async function main(redisPort, minutes, ...nodesAndPids) {
+async function main(redisPorts, minutes, ...nodesAndPids) {
   const report = new Report();
   const ending = new AbortController();
-  const redis = new Redis(REDIS_HOST, redisPort, report);
+  const [redisPort, ...watched] = redisPorts;
+  const redis = watched.length > 0 ? new Watched(REDIS_HOST, redisPort, report, watched) : new Redis(REDIS_HOST, redisPort, report);
   const pids = nodesAndPids.filter((_, i) => i % 2 === 1).map(Number);
   const worlds = nodesAndPids.filter((_, i) => i % 2 === 0).map((address) => new World(address, report, ending.signal));
   worlds.forEach((world) => Object.assign(world, { streams: new Set(), isLeaving: false }));
-  const watches = pids.map((pid) => new Watch(pid, redisPort));
+  const watches = pids.map((pid) => new Watch(pid, redisPorts));
   try {
     await redis.start();
     const nodes = new Nodes(worlds, redis, report);
@@ -72,7 +74,7 @@ async function run(nodes, watches, pids, minutes, ending) {
   try {
     await Promise.all(actors);
   } catch (error) {
-    report.fault("stopped", error.stack);
+    report.fault("stopped", `${error.stack} ${error.cause ?? ""}`);
   } finally {
     clearTimeout(timer);
     ending.abort();
@@ -121,8 +123,8 @@ async function judgeDeliveries(stage, commons, redis, report) {
     }
   }
   stage.checks.forEach((check) => check());
-  const due = [...DISTURBANCES, "told paused", "told resumed", "gaps of a new epoch", "stays of wanderers", "published by POST", "published by WebSocket"];
-  for (const each of [...due, "POST answered with 503", "/readyz answered with 503", "/readyz answered with 200"]) {
+  const served = ["gaps of a new epoch", "stays of wanderers", "published by POST", "published by WebSocket", "/readyz answered with 200"];
+  for (const each of [...due(redis), ...served]) {
     if (report.of(each) === 0) report.fault("not tried", `"${each}" never happened`);
   }
 }
@@ -168,5 +170,5 @@ function text({ rss, fds }) {
   return `${rss} KiB resident, ${fds} descriptors`;
 }
 
-const [port, minutes, ...rest] = process.argv.slice(2);
-await main(Number(port), Number(minutes), ...rest);
+const [ports, minutes, ...rest] = process.argv.slice(2);
+await main(ports.split(",").map(Number), Number(minutes), ...rest);

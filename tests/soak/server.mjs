@@ -10,13 +10,13 @@ const GROWTH_SHARE = 0.1;
 export class Watch {
   samples = [];
   #pid;
-  #backendPort;
+  #backendPorts;
   #since = performance.now();
 
-  /** `backendPort`: connections to it are kept for the next call, so they are counted by themselves. */
-  constructor(pid, backendPort) {
+  /** `backendPorts`: connections to them are kept or dialled again, so they are counted by themselves. */
+  constructor(pid, backendPorts) {
     this.#pid = pid;
-    this.#backendPort = backendPort;
+    this.#backendPorts = backendPorts;
   }
 
   async sample() {
@@ -34,8 +34,8 @@ export class Watch {
   async #backendSockets() {
     const lines = (await readFile(`/proc/${this.#pid}/net/tcp`, "utf8")).trim().split("\n").slice(1);
     const fields = lines.map((line) => line.trim().split(/\s+/));
-    const port = this.#backendPort.toString(16).toUpperCase().padStart(4, "0");
-    return new Set(fields.filter(([, , remote]) => remote.endsWith(`:${port}`)).map((each) => `socket:[${each[9]}]`));
+    const ports = this.#backendPorts.map((port) => `:${port.toString(16).toUpperCase().padStart(4, "0")}`);
+    return new Set(fields.filter(([, , remote]) => ports.includes(remote.slice(-5))).map((each) => `socket:[${each[9]}]`));
   }
 
   /** Samples once a period, until the world ends. */

@@ -70,7 +70,7 @@ async function main(address, pid, minutes, backendPort) {
   const report = new Report();
   const ending = new AbortController();
   const world = new World(address, report, ending.signal);
-  const watch = new Watch(pid, backendPort);
+  const watch = new Watch(pid, [backendPort]);
   const before = await watch.sample();
   console.log(`soak: ${minutes} minutes against ${address}, process ${pid}: ${text(before)}`);
 

@@ -87,6 +87,11 @@ export class Publisher {
 
   async #post(turn, payload, key) {
     const { status, text } = await this.#request(turn, payload, key);
+    if (status === undefined) {
+      // As any client of HTTP has to: a connection that was kept may end just as it is used again.
+      this.#nodes.report.count("kept connections that had ended");
+      return undefined;
+    }
     if (status === 200) {
       this.#nodes.report.count("published by POST");
       return JSON.parse(text).id;
@@ -106,7 +111,7 @@ export class Publisher {
         response.setEncoding("utf8").on("data", (data) => (text += data));
         response.on("end", () => resolve({ status: response.statusCode, text: text.trim() })).on("error", reject);
       });
-      request.on("error", reject);
+      request.on("error", (error) => (request.reusedSocket ? resolve({}) : reject(error)));
       request.end(payload);
     });
     return within(answer, `the answer to POST ${this.#common.path}`);

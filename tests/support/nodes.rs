@@ -36,6 +36,18 @@ pub fn by_url(url: &str) -> Config {
     Config { redis: Some(redis), threads: NonZeroUsize::MIN, history, history_bytes, ..config() }
 }
 
+/// The same for a node that waits for Redis so long that nothing but a fault makes it give up, however busy the machine is.
+pub fn patient(port: u16) -> Config {
+    let mut config = by_redis(port);
+    config.redis.as_mut().unwrap().timeout = PATIENCE / 3;
+    config
+}
+
+/// That many such nodes.
+pub fn patient_nodes(port: u16, count: usize) -> Vec<Running> {
+    (0..count).map(|_| start(patient(port))).collect()
+}
+
 /// That many nodes on the Redis at this port.
 pub fn nodes(port: u16, count: usize) -> Vec<Running> {
     (0..count).map(|_| start(by_redis(port))).collect()

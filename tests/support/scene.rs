@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::Running;
-use super::nodes::{Keys, Published, Publisher, nodes};
+use super::nodes::{Keys, Published, Publisher, nodes, patient_nodes};
 use super::witness::{By, Told, Witness, judge_all};
 
 /// Two nodes with a witness each by both transports, and a publisher at each that repeats what it does not know by its key.
@@ -20,6 +20,11 @@ impl Scene {
         Self::of(nodes(port, 2), keys)
     }
 
+    /// The same by nodes that are patient.
+    pub fn patient(port: u16, keys: Keys) -> Self {
+        Self::of(patient_nodes(port, 2), keys)
+    }
+
     pub fn of(nodes: Vec<Running>, keys: Keys) -> Self {
         let mut witnesses = Vec::new();
         for node in &nodes {
@@ -27,7 +32,7 @@ impl Scene {
                 witnesses.push(Witness::start(&[node.address], "c", by, usize::MAX));
             }
         }
-        let pace = Duration::from_millis(2);
+        let pace = Duration::from_millis(4);
         let publisher = |(number, node): (usize, &Running)| {
             Publisher::start(&[node.address], "c", &format!("p{number}"), keys, pace)
         };

@@ -259,6 +259,24 @@ impl WebhookQueue {
         }
     }
 
+    /// A channel is occupied, or a member there, as another server says that shares the channel: the departure that waits for that is
+    /// cancelled. Other events cancel nothing.
+    pub fn cancel_departure(&mut self, event: &Event, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        let subject = match event {
+            Event::ChannelOccupied { channel } => Subject::of(WebhookEvent::ChannelVacated, channel, None),
+            Event::MemberAdded { channel, user_id } => {
+                Subject::of(WebhookEvent::MemberRemoved, channel, Some(user_id))
+            }
+            Event::ChannelVacated { .. }
+            | Event::MemberRemoved { .. }
+            | Event::ClientEvent { .. }
+            | Event::CacheMiss { .. }
+            | Event::SubscriptionCount { .. } => return,
+        };
+        self.cancel(&subject);
+    }
+
     /// What is to be done now. Until an attempt has been reported as [`taken`](Self::taken) or [`failed`](Self::failed),
     /// there is nothing. O(events of a request).
     #[must_use]

@@ -26,6 +26,44 @@ impl RunningApp {
         self.report_count(channel, subscribers, now);
     }
 
+    /// A channel that several servers share has this number of subscribers now, by what this one said of its own. `is_return`: it was
+    /// vacated a moment ago.
+    pub fn note_counted(
+        &self,
+        channel: &ChannelName,
+        (before, now): (u64, u64),
+        is_return: bool,
+        at: Millis,
+    ) {
+        if !is_reported(channel) || before == now {
+            return;
+        }
+        let name = || channel.local().into();
+        if before == 0 && !is_return && self.reports(WebhookEvent::ChannelOccupied) {
+            self.report(&Event::ChannelOccupied { channel: name() }, at);
+        }
+        if now == 0 && self.reports(WebhookEvent::ChannelVacated) {
+            self.report(&Event::ChannelVacated { channel: name() }, at);
+        }
+        self.report_count(channel, now, at);
+    }
+
+    /// A channel is occupied, as another server says that shares it.
+    pub fn note_occupied(&self, channel: &ChannelName, now: Millis) {
+        if self.reports(WebhookEvent::ChannelVacated) {
+            let event = Event::ChannelOccupied { channel: channel.local().into() };
+            self.webhooks().cancel_departure(&event, now);
+        }
+    }
+
+    /// A user is a member of a presence channel, as another server says that shares it.
+    pub fn note_member_there(&self, channel: &ChannelName, user_id: &str, now: Millis) {
+        if self.reports(WebhookEvent::MemberRemoved) {
+            let event = Event::MemberAdded { channel: channel.local().into(), user_id: user_id.into() };
+            self.webhooks().cancel_departure(&event, now);
+        }
+    }
+
     /// A user has become a member of a presence channel.
     pub fn note_member(&self, channel: &ChannelName, user_id: &str, now: Millis) {
         if self.reports(WebhookEvent::MemberAdded) {

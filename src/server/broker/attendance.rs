@@ -93,7 +93,7 @@ impl Broker {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let state = self.state(channels, lists, name);
-        let presence = self.presence(state, rule);
+        let presence = self.presence(state, rule, name);
         let Change { id, data } = presence.begin_reading(loop_index);
         let subscribed = join(id);
         presence.recount(self.account.ledger());
@@ -116,7 +116,7 @@ impl Broker {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let state = self.state(channels, lists, name);
-        let presence = self.presence(state, rule);
+        let presence = self.presence(state, rule, name);
         let newest = presence.begin_following(loop_index);
         let found = match known {
             Known::Nothing => Found::State(presence.told_state()),
@@ -170,7 +170,7 @@ impl Broker {
             state.roads.add(road);
         }
         let Some(rule) = self.presence_rules.of(name) else { return };
-        let presence = self.presence(state, rule);
+        let presence = self.presence(state, rule, name);
         if has_joined {
             presence.join(owner, present);
         } else if present.is_poll {
@@ -203,15 +203,34 @@ impl Broker {
         self.note_due(&shard);
     }
 
-    fn presence<'a>(&self, state: &'a mut ChannelState, rule: PresenceRule) -> &'a mut Presence {
+    fn presence<'a>(
+        &self,
+        state: &'a mut ChannelState,
+        rule: PresenceRule,
+        name: &ChannelName,
+    ) -> &'a mut Presence {
         state.presence.get_or_insert_with(|| {
             let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
-            Box::new(Presence::new(rule, self.presence_rules.list_max, epoch, self.mailboxes.len()))
+            let mut presence = Presence::new(rule, self.presence_rules.list_max, epoch, self.mailboxes.len());
+            if self.engine.draws(name) {
+                presence.share();
+            }
+            Box::new(presence)
         })
     }
 
+    /// Who is in a channel, where that is told.
+    pub(super) fn presence_in<'a>(
+        &self,
+        state: &'a mut ChannelState,
+        name: &ChannelName,
+    ) -> Option<&'a mut Presence> {
+        let rule = self.presence_rules.of(name)?;
+        Some(self.presence(state, rule, name))
+    }
+
     /// Call after every change of a table.
-    fn settle_presence(&self, state: &mut ChannelState, name: &ChannelName, now: Millis) {
+    pub(super) fn settle_presence(&self, state: &mut ChannelState, name: &ChannelName, now: Millis) {
         let Some(presence) = &mut state.presence else { return };
         if let Some(Change { id, data }) = presence.change(now) {
             let draft = Draft {
@@ -226,7 +245,11 @@ impl Broker {
             self.post(presence.readers(), false, &self.publication(draft, id));
         }
         presence.recount(self.account.ledger());
+        let has_news = presence.has_news();
         state.presence.take_if(|presence| presence.is_idle());
+        if has_news {
+            self.tell_engine_members(state, name);
+        }
     }
 }
 

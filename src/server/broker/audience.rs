@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::hub::{History, Ledger, Publication, Source};
 use crate::pusher::Members;
+use crate::server::broker::elsewhere::Untold;
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::memory::Counted;
 use crate::server::clock::Millis;
@@ -60,6 +61,8 @@ impl Heard {
 #[derive(Debug, Default)]
 pub struct Audience {
     pub members: Members,
+    /// Of whom other nodes are to know something.
+    pub untold: Untold,
     cached: Option<Cached>,
     /// Whether a new subscriber has found no cached event since the last one expired.
     is_miss_reported: bool,
@@ -117,7 +120,11 @@ impl Audience {
     /// Whether it can be forgotten.
     pub fn is_empty(&self) -> bool {
         let has_nothing_due = self.count.due_at.is_none() && self.left.is_empty();
-        self.members.is_empty() && self.present.is_empty() && self.cached.is_none() && has_nothing_due
+        self.members.is_empty()
+            && self.untold.is_empty()
+            && self.present.is_empty()
+            && self.cached.is_none()
+            && has_nothing_due
     }
 
     /// Counts what it holds now, in the count that `ledger` is.

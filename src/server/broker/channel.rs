@@ -65,6 +65,8 @@ pub struct Engagement {
     pub is_expected: bool,
     /// Whether the engine was told that the number of subscribers has changed, and has not looked at it since.
     pub is_count_told: bool,
+    /// Whether the engine was told that others are to know something of who is here, and has not looked since.
+    pub are_members_told: bool,
 }
 
 /// The numbers under which a channel is listed.

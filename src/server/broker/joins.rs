@@ -17,10 +17,10 @@ use crate::server::clock::Millis;
 use crate::server::lock::lock;
 
 /// A user has become a member of the channel.
-const MEMBER_ADDED: &str = "pusher_internal:member_added";
+pub(super) const MEMBER_ADDED: &str = "pusher_internal:member_added";
 
 /// A user is not a member any more.
-const MEMBER_REMOVED: &str = "pusher_internal:member_removed";
+pub(super) const MEMBER_REMOVED: &str = "pusher_internal:member_removed";
 
 /// The number of subscribers has changed.
 const SUBSCRIPTION_COUNT: &str = "pusher_internal:subscription_count";
@@ -127,8 +127,14 @@ impl Broker {
             let audience = state.audience();
             is_new_member = audience.members.join(member) == pusher::Joined::First;
             members = Some(audience.members.to_data());
+            if self.engine.draws(name) && audience.members.connections(&member.user_id) == 1 {
+                self.note_member_here(state, name, &member.user_id);
+            }
         }
         let cache = if kind.is_cache { state.look_up(joiner.user, now) } else { Cache::None };
+        if let (Cache::Miss { is_first: true }, Some(sequencer)) = (&cache, self.engine.sequencer_of(name)) {
+            sequencer.cache_missed(name);
+        }
         if is_new_member && let Some(member) = joiner.member {
             let data = event::member_added_data(member);
             self.tell_audience(state, name, MEMBER_ADDED, data, Some(joiner.owner));
@@ -156,7 +162,11 @@ impl Broker {
         state.used_at = now;
         let mut is_member_gone = false;
         if let Some(user_id) = leaver.member_id {
-            is_member_gone = state.audience().members.leave(user_id) == pusher::Left::Last;
+            if self.engine.draws(name) {
+                self.leave_here(state, name, user_id);
+            } else {
+                is_member_gone = state.audience().members.leave(user_id) == pusher::Left::Last;
+            }
             if is_member_gone {
                 let data = event::member_removed_data(user_id);
                 self.tell_audience(state, name, MEMBER_REMOVED, data, None);
@@ -220,7 +230,7 @@ impl Broker {
     }
 
     /// Puts an event of the protocol into the mailboxes of a channel's subscribers. It draws no number and is not kept.
-    fn tell_audience(
+    pub(super) fn tell_audience(
         &self,
         state: &ChannelState,
         name: &ChannelName,

@@ -15,6 +15,7 @@ pub mod calls;
 pub mod channel;
 pub mod deliveries;
 pub mod draft;
+pub mod elsewhere;
 pub mod engine;
 pub mod eviction;
 pub mod fingerprint;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::config::PresenceRule;
 use crate::hub::{Ledger, Owner, PublicationId};
 use crate::pusher::Member as PusherMember;
+use crate::server::broker::engine::records::{Record, Whose};
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::memory::Counted;
 use crate::server::broker::presence_text::{self as text, Totals};
@@ -78,11 +79,15 @@ pub struct Presence {
     members: BTreeMap<Arc<str>, Member>,
     /// The connections of members. A subscriber that is not here has no name.
     owners: HashMap<Owner, Arc<str>>,
-    /// The members without a connection, by the time when they have left.
+    /// The members that have no connection here any more, by the time when they have left.
     ///
-    /// Invariant: those with no `connections`, under their `until`.
+    /// Invariant: those that are here with no `connections`, under their `until`.
     leaving: BTreeSet<(Millis, Arc<str>)>,
     unnamed: Unnamed,
+    /// Those without a name at other nodes.
+    unnamed_elsewhere: u64,
+    /// What other nodes do not know yet, where there may be some.
+    news: Option<News>,
     /// Invariant: the bytes of the texts in `members`.
     text_len: usize,
     told: Told,
@@ -96,6 +101,10 @@ struct Member {
     connections: u64,
     /// It stays until then, if no connection is left.
     until: Millis,
+    /// Whether it has a connection here, or had one a moment ago.
+    is_here: bool,
+    /// Its connections at other nodes; `None` if it is at none of them.
+    elsewhere: Option<u64>,
 }
 
 /// What others may know of a member: JSON.
@@ -136,6 +145,8 @@ impl Presence {
             owners: HashMap::new(),
             leaving: BTreeSet::new(),
             unnamed: Unnamed::default(),
+            unnamed_elsewhere: 0,
+            news: None,
             text_len: 0,
             told: Told {
                 readers: vec![0; loops].into(),
@@ -154,7 +165,9 @@ impl Presence {
 
     /// Whether it can be forgotten: nobody is there, and nobody is told of it.
     pub fn is_idle(&self) -> bool {
-        self.members.is_empty() && self.unnamed.len() == 0 && !self.told.has_readers()
+        let is_told = self.news.as_ref().is_none_or(|news| !news.is_any(self.unnamed.len()));
+        let is_nobody_there = self.members.is_empty() && self.unnamed.len() + self.unnamed_elsewhere == 0;
+        is_nobody_there && is_told && !self.told.has_readers()
     }
 
     /// Counts what it holds now, in the count that `ledger` is.
@@ -231,11 +244,24 @@ impl Presence {
         while done < most && self.leaving.first().is_some_and(|&(until, _)| until <= now) {
             done += 1;
             let Some((_, sub)) = self.leaving.pop_first() else { unreachable!("it was just looked at") };
-            let Some(member) = self.members.remove(&sub) else { unreachable!("who leaves is a member") };
-            self.text_len -= sub.len() + text_len(&member.info);
-            self.told.note(sub, Some(member.info), self.list_max);
+            let Some(member) = self.members.get_mut(&sub) else { unreachable!("who leaves is a member") };
+            member.is_here = false;
+            if self.news.is_some() {
+                // It may be at another node: it is there until these say that it is not.
+                member.elsewhere.get_or_insert(0);
+            }
+            note_news(&mut self.news, &sub);
+            if member.elsewhere.is_none() {
+                self.remove(&sub);
+            }
         }
         done
+    }
+
+    fn remove(&mut self, sub: &Arc<str>) {
+        let Some(member) = self.members.remove(sub) else { unreachable!("who is removed is a member") };
+        self.text_len -= sub.len() + text_len(&member.info);
+        self.told.note(Arc::clone(sub), Some(member.info), self.list_max);
     }
 
     fn enter(&mut self, sub: &str, info: Option<&str>) -> Arc<str> {
@@ -243,16 +269,19 @@ impl Presence {
             let sub: Arc<str> = sub.into();
             let info: Info = info.map(Into::into);
             self.text_len += sub.len() + text_len(&info);
-            let member = Member { sub: Arc::clone(&sub), info, connections: 1, until: Millis::default() };
+            let mut member = Member::new(Arc::clone(&sub), info);
+            (member.connections, member.is_here) = (1, true);
             self.members.insert(Arc::clone(&sub), member);
+            note_news(&mut self.news, &sub);
             self.told.note(Arc::clone(&sub), None, self.list_max);
             return sub;
         };
         let sub = Arc::clone(&member.sub);
-        if member.connections == 0 {
+        if member.connections == 0 && member.is_here {
             self.leaving.remove(&(member.until, Arc::clone(&sub)));
         }
-        member.connections += 1;
+        (member.connections, member.is_here) = (member.connections + 1, true);
+        note_news(&mut self.news, &sub);
         if member.info.as_deref() != info {
             let before = std::mem::replace(&mut member.info, info.map(Into::into));
             self.text_len = self.text_len - text_len(&before) + text_len(&member.info);
@@ -268,6 +297,7 @@ impl Presence {
             unreachable!("a member stays while it has a connection")
         };
         member.connections -= 1;
+        note_news(&mut self.news, sub);
         member.until = member.until.max(until);
         if member.connections == 0 {
             self.leaving.insert((member.until, Arc::clone(sub)));
@@ -370,7 +400,7 @@ impl Presence {
     }
 
     fn totals(&self) -> Totals {
-        Totals { count: self.members.len(), unnamed: self.unnamed.len() }
+        Totals { count: self.members.len(), unnamed: self.unnamed.len() + self.unnamed_elsewhere }
     }
 
     /// Who has come since the newest change, or has another info. One who has gone and come back is told again, and in
@@ -389,7 +419,7 @@ impl Presence {
         let before = &self.told.before;
         let unchanged = self.members.values().filter(|member| !before.contains_key(&member.sub));
         let changed = before.iter().filter_map(|(sub, info)| {
-            let connections = self.members.get(sub).map_or(0, |member| member.connections);
+            let connections = self.members.get(sub).map_or(0, Member::connections);
             Some(text::Member { sub, info: info.as_ref()?.as_deref(), connections })
         });
         unchanged.map(Member::entry).chain(changed)
@@ -397,8 +427,144 @@ impl Presence {
 }
 
 impl Member {
+    /// One that is nowhere yet.
+    fn new(sub: Arc<str>, info: Info) -> Self {
+        Self { sub, info, connections: 0, until: Millis::default(), is_here: false, elsewhere: None }
+    }
+
     fn entry(&self) -> text::Member<'_> {
-        text::Member { sub: &self.sub, info: self.info.as_deref(), connections: self.connections }
+        text::Member { sub: &self.sub, info: self.info.as_deref(), connections: self.connections() }
+    }
+
+    /// At all nodes.
+    fn connections(&self) -> u64 {
+        self.connections.saturating_add(self.elsewhere.unwrap_or(0))
+    }
+}
+
+/// What other nodes do not know yet of who is here.
+#[derive(Debug, Default)]
+struct News {
+    /// The members of whom something is new, or who have gone.
+    subs: BTreeSet<Arc<str>>,
+    /// All is new.
+    is_whole: bool,
+    /// How many without a name they know of.
+    unnamed: u64,
+}
+
+/// Above this many members of whom something is new, all are told: a Redis that is away does not have them remembered one by one.
+const NEWS_MAX: usize = 1024;
+
+impl News {
+    fn is_any(&self, unnamed: u64) -> bool {
+        self.is_whole || !self.subs.is_empty() || self.unnamed != unnamed
+    }
+}
+
+fn note_news(news: &mut Option<News>, sub: &Arc<str>) {
+    let Some(news) = news.as_mut().filter(|news| !news.is_whole) else { return };
+    news.subs.insert(Arc::clone(sub));
+    if news.subs.len() > NEWS_MAX {
+        (news.is_whole, news.subs) = (true, BTreeSet::new());
+    }
+}
+
+/// What is told to other nodes, and by them.
+impl Presence {
+    /// Other nodes are to know who is here.
+    pub fn share(&mut self) {
+        self.news.get_or_insert_default();
+    }
+
+    /// Whether they do not know something.
+    pub fn has_news(&self) -> bool {
+        self.news.as_ref().is_some_and(|news| news.is_any(self.unnamed.len()))
+    }
+
+    /// Whether anybody is here, or was a moment ago.
+    pub fn is_anybody_here(&self) -> bool {
+        self.unnamed.len() > 0 || self.members.values().any(|member| member.is_here)
+    }
+
+    /// What they do not know, or all if they are to be told that: they know it from now on. Each record that is not here any more
+    /// is among what is new. Returns whether it is all.
+    pub fn take_news(&mut self, is_whole: bool, records: &mut Vec<Record>) -> bool {
+        let unnamed = self.unnamed.len();
+        let Some(news) = &mut self.news else { return false };
+        let is_whole = is_whole || news.is_whole;
+        let subs = std::mem::take(&mut news.subs);
+        let is_unnamed_new = std::mem::replace(&mut news.unnamed, unnamed) != unnamed || is_whole;
+        news.is_whole = false;
+        if is_whole {
+            records.extend(self.members.values().filter(|member| member.is_here).map(Member::record));
+        } else {
+            records.extend(subs.iter().map(|sub| match self.members.get(sub) {
+                Some(member) if member.is_here => member.record(),
+                Some(_) | None => Record { whose: Whose::User((**sub).into()), here: None },
+            }));
+        }
+        if is_unnamed_new && (unnamed > 0 || !is_whole) {
+            records.push(Record { whose: Whose::Unnamed, here: (unnamed > 0).then_some((unnamed, None)) });
+        }
+        is_whole
+    }
+
+    /// Who is at other nodes is different.
+    pub fn note_elsewhere(&mut self, record: &Record) {
+        let Record { whose, here: elsewhere } = record;
+        match (whose, elsewhere) {
+            (Whose::Unnamed, elsewhere) => {
+                self.unnamed_elsewhere = elsewhere.as_ref().map_or(0, |(count, _)| *count);
+            }
+            (Whose::User(sub), Some((connections, info))) => {
+                self.enter_elsewhere(sub, *connections, info.as_deref())
+            }
+            (Whose::User(sub), None) => self.exit_elsewhere(sub),
+            (Whose::Member(_), _) => {}
+        }
+    }
+
+    fn enter_elsewhere(&mut self, sub: &str, connections: u64, info: Option<&str>) {
+        let info: Info = info.map(Into::into);
+        let Some(member) = self.members.get_mut(sub) else {
+            let sub: Arc<str> = sub.into();
+            self.text_len += sub.len() + text_len(&info);
+            let mut member = Member::new(Arc::clone(&sub), info);
+            member.elsewhere = Some(connections);
+            self.members.insert(Arc::clone(&sub), member);
+            return self.told.note(sub, None, self.list_max);
+        };
+        member.elsewhere = Some(connections);
+        if member.info != info {
+            let before = std::mem::replace(&mut member.info, info);
+            self.text_len = self.text_len - text_len(&before) + text_len(&member.info);
+            let sub = Arc::clone(&member.sub);
+            self.told.note(sub, Some(before), self.list_max);
+        }
+    }
+
+    fn exit_elsewhere(&mut self, sub: &str) {
+        let Some(member) = self.members.get_mut(sub) else { return };
+        member.elsewhere = None;
+        if !member.is_here {
+            let sub = Arc::clone(&member.sub);
+            self.remove(&sub);
+        }
+    }
+
+    /// Whose records other nodes have.
+    pub fn elsewhere(&self) -> Vec<Whose> {
+        let users = self.members.values().filter(|member| member.elsewhere.is_some());
+        let users = users.map(|member| Whose::User((*member.sub).into()));
+        users.chain((self.unnamed_elsewhere > 0).then_some(Whose::Unnamed)).collect()
+    }
+}
+
+impl Member {
+    fn record(&self) -> Record {
+        let info = self.info.as_deref().map(Into::into);
+        Record { whose: Whose::User((*self.sub).into()), here: Some((self.connections, info)) }
     }
 }
 
@@ -489,3 +655,7 @@ fn text_len(info: &Info) -> usize {
 #[cfg(test)]
 #[path = "presence_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "presence_shared_tests.rs"]
+mod shared_tests;

@@ -135,6 +135,9 @@ impl Broker {
             // They have joined before: it was let go of, or is engaged anew.
             self.tell_engine_count(state, channel);
         }
+        if state.is_anybody_here() {
+            self.tell_engine_members(state, channel);
+        }
     }
 
     /// The engine wants to let go of a channel. False if it stays engaged: somebody reads it, or was told since this was last asked
@@ -144,10 +147,14 @@ impl Broker {
         let mut shard = lock(self.shard(channel.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let Some(state) = channels.get_mut(channel) else { return true };
-        if state.has_readers() || std::mem::replace(&mut state.engagement.is_expected, false) {
+        if state.has_readers()
+            || state.is_anybody_here()
+            || std::mem::replace(&mut state.engagement.is_expected, false)
+        {
             return false;
         }
         (state.engagement, state.elsewhere) = Default::default();
+        state.forget_elsewhere();
         lists.settle(channel, state);
         self.remove_if_unused(&mut shard, channel, now);
         true

@@ -203,3 +203,22 @@ fn a_channel_takes_no_more_memory_than_without_engines() {
     let flags = engagement + size_of::<u32>() + size_of::<bool>();
     assert!(flags <= align_of::<ChannelState>(), "they fit where one alone would be padded");
 }
+
+#[test]
+fn a_reader_with_publications_that_this_node_has_not_waits_until_the_engine_was_asked() {
+    let (broker, engine, _poll) = broker();
+    let channel = name("a");
+    broker.begin(&channel, PublicationId { epoch: 7, sequence: 3 }, NOW);
+    broker.engage(&channel);
+    let sought = |epoch, sequence, number| {
+        let after = Position::After(PublicationId { epoch, sequence });
+        broker.prepare_sought(&[Sought::at(channel.clone(), after)], question(number))
+    };
+    assert_eq!(sought(7, 3, 1), Prepared::Ready);
+    assert_eq!(sought(7, 1, 2), Prepared::Ready, "what it has missed is read or told as a gap");
+    assert_eq!(sought(7, 4, 3), Prepared::Awaited);
+    assert_eq!(sought(8, 1, 4), Prepared::Awaited, "another epoch may have begun");
+    assert_eq!(engine.wanted(), ["a", "a"]);
+    let anywhere = [Sought::at(channel.clone(), Position::Now), Sought::anywhere(channel.clone())];
+    assert_eq!(broker.prepare_sought(&anywhere, question(5)), Prepared::Ready);
+}

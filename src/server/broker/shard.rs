@@ -100,7 +100,7 @@ impl Shard {
             if let Some(presence) = &mut channel.presence {
                 done += presence.expire(now, most.saturating_sub(done));
                 presence.recount(account.ledger());
-                if presence.is_to_tell(now) {
+                if presence.is_to_tell(now) || presence.has_news() {
                     self.presence_due.push(name.clone());
                 }
             }

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::hub::ChannelName;
 use crate::server::clock::Millis;
 use crate::server::metrics::counters::Transport;
-use crate::server::metrics::snapshot::{Snapshot, VERSION};
+use crate::server::metrics::snapshot::{RedisFigures, Snapshot, VERSION};
 
 /// The channel of the figures.
 pub const FIGURES_CHANNEL: &str = "@fanfare.dashboard";
@@ -46,6 +46,7 @@ pub fn json(snapshot: &Snapshot, at_ms: u64, busiest: Vec<Busy>, apps: &impl Ser
         channels: snapshot.channels,
         refusals: Named(refusals),
         memory: Named(memory),
+        redis: snapshot.redis.as_ref().map(RedisShown::new),
         busiest,
         apps,
     };
@@ -67,9 +68,31 @@ struct Figures<'a, A> {
     channels: u64,
     refusals: Named,
     memory: Named,
+    /// Only where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis: Option<RedisShown>,
     busiest: Vec<Busy>,
     #[serde(flatten)]
     apps: &'a A,
+}
+
+/// The Redis by which nodes share channels.
+#[derive(Serialize)]
+struct RedisShown {
+    is_up: bool,
+    /// Those that live, this one among them.
+    nodes: u64,
+    queue_bytes: u64,
+    /// Times that something was missing of a channel, since the start, whatever was done about it.
+    resyncs: u64,
+}
+
+impl RedisShown {
+    fn new(figures: &RedisFigures) -> Self {
+        let &RedisFigures { is_up, nodes, queue_bytes, .. } = figures;
+        let resyncs = figures.resyncs.iter().map(|&(_, count)| count).sum();
+        Self { is_up, nodes, queue_bytes, resyncs }
+    }
 }
 
 /// Numbers by name: an object, in this order.

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::resp::Command;
 use crate::hub::{HistoryLimits, PublicationId};
+use crate::server::broker::engine::records::{self, Record};
 
 /// A channel is kept by Redis this long after its last use, at least: long enough for a client that was away to come back.
 const TTL_MS_MIN: u64 = 600_000;
@@ -73,6 +74,41 @@ impl Caller<'_> {
         let command = command.word(epoch.as_bytes()).number(sequence).word(send_word(is_sharded));
         drop(command.word(dead.as_bytes()));
     }
+}
+
+/// How this node says who is in a channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Teller<'a> {
+    /// This node.
+    pub node: &'a str,
+    /// For how long it is believed, in milliseconds; 0: it has nobody.
+    pub live_ms: u64,
+    /// Whether what it does not say now is gone.
+    pub is_whole: bool,
+}
+
+impl Caller<'_> {
+    /// Says who is in a channel, whose members are kept at the one key, and which is named by the other.
+    pub fn members(
+        &self,
+        (members_key, channel_key): (&[u8], &[u8]),
+        teller: Teller<'_>,
+        is_sharded: bool,
+        records: &[Record],
+        out: &mut BytesMut,
+    ) {
+        let command = self.begin(out, &[members_key], "members", 5 + 3 * records.len());
+        let command = command.word(teller.node.as_bytes()).number(teller.live_ms);
+        let command = command.word(if teller.is_whole { b"1" } else { b"0" });
+        let command = command.word(send_word(is_sharded)).word(channel_key);
+        let words = records.iter().flat_map(records::words);
+        drop(words.fold(command, |command, word| command.word(word.as_bytes())));
+    }
+}
+
+/// Asks for all who are in a channel.
+pub fn look(members_key: &[u8], out: &mut BytesMut) {
+    drop(Command::new(out, 2).word(b"HGETALL").word(members_key));
 }
 
 /// What a message to those that have a channel is sent by.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::node::Node;
+use super::resp::Reply;
 use crate::hub::ChannelName;
 use crate::server::broker::engine::keys::subscribers_elsewhere;
 use crate::server::clock::Millis;
@@ -33,8 +34,24 @@ impl Node {
     /// The nodes that have a channel were told what each of them has.
     pub fn heard_counts(&mut self, name: &str, text: &[u8], now: Millis) {
         if let Some(name) = self.joins.name(name) {
+            if !text.is_empty() {
+                self.host.is_occupied(&name, now);
+            }
             self.note_counts(&name, text, now);
         }
+    }
+
+    /// The answer to an open, with what there is of a channel by node, how many subscribers that were before it, and whether these had
+    /// just gone.
+    pub fn heard_nodes_of(&mut self, name: &ChannelName, reply: &Reply, now: Millis) {
+        let Reply::List(parts) = reply else { return };
+        let number = |at: usize| parts.get(at).and_then(Reply::as_number);
+        let Some(text) = parts.get(4).and_then(Reply::as_text) else { return };
+        if let (Some(before), Some(returned)) = (number(5), number(6)) {
+            let all = subscribers_elsewhere(text, "", |_| true);
+            self.host.counted(name, (before, all), returned == 1, now);
+        }
+        self.note_counts(name, text, now);
     }
 
     /// Redis has this text of subscribers by node for a channel of this node.

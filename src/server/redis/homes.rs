@@ -94,7 +94,7 @@ impl Node {
             .joins
             .entries
             .iter_mut()
-            .filter(|(_, entry)| of_master(&entry))
+            .filter(|(_, entry)| of_master(entry))
             .map(|(name, _)| name.clone())
             .collect();
         names.iter().for_each(|name| self.lose_home(name, now));
@@ -108,7 +108,9 @@ impl Node {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
         entry.asking = None;
         if entry.home.take().is_some() {
+            self.rosters.miss(name);
             entry.lost_at = now;
+            self.rosters.miss(name);
             self.take(name, Event::Disconnected, now);
         }
     }

@@ -15,6 +15,23 @@ pub trait Host: Send {
     /// Another node tells what all are to do. It may be told more than once.
     fn told(&self, tiding: Tiding);
 
+    /// A channel has as many subscribers over all nodes as the second number, and had the first, by what this node has just said.
+    /// `is_return`: it had lost the last one a moment ago.
+    fn counted(&self, channel: &ChannelName, counts: (u64, u64), is_return: bool, now: Millis);
+
+    /// A channel has a subscriber at some node.
+    fn is_occupied(&self, channel: &ChannelName, now: Millis);
+
+    /// A user is a member of a presence channel at some node.
+    fn is_member(&self, channel: &ChannelName, user_id: &str, now: Millis);
+
+    /// A cache channel had no event for a new subscriber here, and none was reported of it lately by any node.
+    fn cache_missed(&self, channel: &ChannelName, now: Millis);
+
+    /// A user has become a member of a presence channel by what this node did, or by what another one did that has died, or is not a
+    /// member any more: it was at no node before, or is at none now.
+    fn member_changed(&self, channel: &ChannelName, user_id: &str, is_there: bool, now: Millis);
+
     /// A channel has more or fewer subscribers at other nodes than before.
     fn recounted(&self, channel: &ChannelName, now: Millis);
 }

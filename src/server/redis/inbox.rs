@@ -32,6 +32,10 @@ pub enum Order {
     Want(ChannelName, JoinWaiter),
     /// A channel has other subscribers than before.
     Count(ChannelName),
+    /// Other nodes are to know something of who is in a channel.
+    Members(ChannelName),
+    /// A cache channel had no event for a new subscriber.
+    Missed(ChannelName),
     /// Tell the other nodes.
     Tell(Tiding),
     /// The name of the line with this number was resolved.
@@ -113,7 +117,13 @@ impl Inbox {
 fn len_of(order: &Order) -> usize {
     match order {
         Order::Publish(draft, _) => draft.data.len() + PUBLICATION_LEN,
-        Order::Want(..) | Order::Count(_) | Order::Tell(_) | Order::Resolved(..) | Order::Stop => 0,
+        Order::Want(..)
+        | Order::Count(_)
+        | Order::Members(_)
+        | Order::Missed(_)
+        | Order::Tell(_)
+        | Order::Resolved(..)
+        | Order::Stop => 0,
     }
 }
 
@@ -128,6 +138,14 @@ impl Sequencer for Inbox {
 
     fn count_changed(&self, channel: &ChannelName) {
         self.put(Order::Count(channel.clone()));
+    }
+
+    fn members_changed(&self, channel: &ChannelName) {
+        self.put(Order::Members(channel.clone()));
+    }
+
+    fn cache_missed(&self, channel: &ChannelName) {
+        self.put(Order::Missed(channel.clone()));
     }
 
     fn tell(&self, tiding: Tiding) {

@@ -113,6 +113,7 @@ impl Node {
             if self.broker.disengage(name, now) {
                 entry.is_let_go = true;
                 self.counts.forget(name);
+                self.rosters.forget(name);
                 entry.channel.take(Event::Tick, now, &mut actions);
             } else {
                 let (_, has_readers) = self.broker.audience_of(name);
@@ -142,9 +143,8 @@ impl Node {
             entry.ahead.take_if(|ahead| ahead.is_empty());
         }
         let has_waited = !entry.waiters.is_empty();
-        while let Some((_, waiter)) = entry.waiters.pop_front_if(|(until, _)| *until <= now) {
-            waiter.tell(mailboxes, Err(Unavailable));
-        }
+        let over = entry.waiters.partition_point(|(until, _)| *until <= now);
+        entry.waiters.drain(..over).for_each(|(_, waiter)| waiter.tell(mailboxes, Err(Unavailable)));
         if has_waited && entry.waiters.is_empty() && !entry.channel.is_ready() {
             // Nobody waits for it any more, nor reads it. It is left by a tick.
             entry.channel.take(Event::Unwanted, now, &mut Vec::new());
@@ -286,7 +286,11 @@ impl Node {
         }
     }
 
-    fn ready(&mut self, name: &ChannelName) {
+    /// Requests may join a channel, once it is known who is in it where that is told.
+    pub fn ready(&mut self, name: &ChannelName) {
+        if self.is_ready_held(name) {
+            return;
+        }
         self.broker.engage(name);
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
         for (_, waiter) in std::mem::take(&mut entry.waiters) {

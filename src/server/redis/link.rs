@@ -66,6 +66,12 @@ pub enum Asked {
     Forget,
     /// ZRANGE: what is kept.
     Kept,
+    /// A call of the script that says who is in a channel.
+    Members(ChannelName),
+    /// HGETALL: who is in a channel.
+    Look(ChannelName),
+    /// SET where there is none: that a cache channel was reported as empty.
+    Miss(ChannelName),
     /// ECHO of a number: that the UNSUBSCRIBE ahead of it is done.
     Echo(u64),
     /// The map of a cluster.

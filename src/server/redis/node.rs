@@ -14,16 +14,16 @@ use super::counts::{COUNTS, Counts};
 use super::entries::Joins;
 use super::host::Host;
 use super::inbox::{Inbox, Order};
-use super::line::{self, Line, Purpose, Terms};
+use super::line::{Line, Purpose, Terms};
 use super::link::{Asked, Heard};
 use super::loss::Loss;
 use super::nodes::{BEAT_MS, BYE, Nodes};
 use super::publishing::Redirected;
-use super::refusal::{Fate, Refusal};
 use super::resp::{Command, Reply};
-use super::state::{Outcome, State};
+use super::rosters::{NEWS, Rosters};
+use super::state::State;
 use super::telling::Telling;
-use super::topology::{MasterId, News, Topology};
+use super::topology::{MasterId, Topology};
 use super::trouble::Trouble;
 use crate::hub::ChannelName;
 use crate::server::broker::Broker;
@@ -61,6 +61,7 @@ pub struct Node {
     pub redirects: HashMap<ChannelName, Redirected>,
     pub nodes: Nodes,
     pub counts: Counts,
+    pub rosters: Rosters,
     pub telling: Telling,
     pub trouble: Trouble,
     pub timeout_ms: u64,
@@ -114,8 +115,13 @@ impl Node {
         let is_congested = self.broker.is_read_late();
         let is_ready =
             !self.inbox.may_sleep() || self.topology.is_ready(!is_congested) || self.joins.is_ready();
-        let due =
-            [Some(self.topology.due(&self.terms)), self.joins.due(), self.outgoing.due(), Some(self.beat_at)];
+        let due = [
+            Some(self.topology.due(&self.terms)),
+            self.joins.due(),
+            self.rosters.due(),
+            self.outgoing.due(),
+            Some(self.beat_at),
+        ];
         let timeout = match (is_ready, due.into_iter().flatten().chain(self.end_by).min()) {
             (true, _) => Duration::ZERO,
             (false, due) => due.map_or(WAIT_MAX, |at| self.clock.until(at)).min(WAIT_MAX),
@@ -136,6 +142,8 @@ impl Node {
                 Order::Publish(draft, ticket) => self.publish(&draft, ticket, now),
                 Order::Want(channel, waiter) => self.want(channel, waiter, now),
                 Order::Count(channel) => self.count(&channel, now),
+                Order::Members(channel) => self.members_changed(&channel, now),
+                Order::Missed(channel) => self.missed(channel),
                 Order::Tell(tiding) => self.tell(tiding),
                 Order::Resolved(line, found) => {
                     let (terms, mut news) = (&self.terms, Vec::new());
@@ -144,13 +152,17 @@ impl Node {
                     });
                     self.follow_news(&mut news, now);
                 }
-                Order::Stop => self.end_by = Some(Millis(now.0 + END_MS)),
+                Order::Stop => {
+                    self.end_by = Some(Millis(now.0 + END_MS));
+                    self.leave_rosters(now);
+                }
             }
         }
     }
 
     fn tick(&mut self, now: Millis) {
         self.tick_channels(now);
+        self.tick_rosters(now);
         if self.beat_at <= now {
             self.beat_at = Millis(now.0 + BEAT_MS);
             self.look_at_nodes(now);
@@ -180,7 +192,7 @@ impl Node {
     /// Whether the thread is to end, and nothing waits for an answer any more.
     fn has_ended(&mut self, now: Millis) -> bool {
         let Some(end_by) = self.end_by else { return false };
-        if self.outgoing.waiting_len() > 0 && now < end_by {
+        if (self.outgoing.waiting_len() > 0 || self.rosters.are_leaving()) && now < end_by {
             return false;
         }
         self.tell_nodes(BYE);
@@ -256,6 +268,9 @@ impl Node {
                 if let Some(text) = payload.strip_prefix(COUNTS) {
                     return self.heard_counts(name, text, now);
                 }
+                if let Some(text) = payload.strip_prefix(NEWS) {
+                    return self.heard_news(name, text, now);
+                }
                 match stored::pushed(payload) {
                     Ok(record) => self.pushed(master, name, record, now),
                     Err(bad) => {
@@ -301,6 +316,9 @@ impl Node {
             }
             Asked::Subscribe(channel) if !matches!(reply, Reply::Error(_)) => self.subscribed(&channel),
             Asked::Kept => self.heard_kept(&reply),
+            Asked::Members(channel) => self.heard_members(&channel, &reply, now),
+            Asked::Look(channel) => self.heard_look(&channel, &reply, now),
+            Asked::Miss(channel) if matches!(reply, Reply::Text(_)) => self.host.cache_missed(&channel, now),
             Asked::SubscribeNodes => self.heard_nodes(master, &reply, now),
             Asked::Open(channel, attempt) => self.heard_open(master, &channel, attempt, &reply, now),
             Asked::Peek(channel, attempt) => self.peeked(master, &channel, attempt, &reply, now),
@@ -329,7 +347,7 @@ impl Node {
 
     /// Both connections of a master lead to the same process: else the one that hears is on another server than the one that
     /// publishes, and hears nothing.
-    fn compare_tokens(&mut self, id: MasterId, now: Millis) {
+    pub fn compare_tokens(&mut self, id: MasterId, now: Millis) {
         let Some(master) = self.topology.master(id) else { return };
         let is_same = match (master.publish.up(), master.subscribe.up()) {
             (Some(publish), Some(subscribe)) => {
@@ -356,134 +374,5 @@ impl Node {
             self.topology.with_line(token, terms, &mut news, now, |line| line.write(terms, now));
         }
         self.follow_news(&mut news, now);
-    }
-}
-
-/// What changes.
-impl Node {
-    pub fn follow_news(&mut self, news: &mut Vec<News>, now: Millis) {
-        for news in std::mem::take(news) {
-            match news {
-                News::Up(id, purpose) => self.line_up(id, purpose, now),
-                News::Lost(id, purpose, asked, loss) => self.line_lost(id, purpose, asked, &loss, now),
-                News::Moved => self.rehome(now),
-                News::Unknown(place, loss, is_last) => {
-                    self.trouble.note_lost(&place, &loss, now);
-                    match Outcome::of(&place, &loss) {
-                        // Another seed may be there.
-                        Outcome::Away if !is_last => {}
-                        outcome => self.tally.note_first(outcome),
-                    }
-                }
-            }
-            self.note_whether_up(now);
-        }
-    }
-
-    fn line_up(&mut self, id: MasterId, purpose: Purpose, now: Millis) {
-        // Before anything is opened at another server than the one that draws the numbers.
-        self.compare_tokens(id, now);
-        let is_up = self.topology.master(id).is_some_and(|master| master.subscribe.is_up());
-        if purpose != Purpose::Subscribe || !is_up {
-            return;
-        }
-        if self.nodes_home.is_none() {
-            self.listen_to_nodes(id);
-        }
-        self.subscriptions_up(now);
-    }
-
-    fn listen_to_nodes(&mut self, id: MasterId) {
-        let channel = self.keys.nodes().as_bytes();
-        if let Some(up) = self.topology.master(id).and_then(|master| master.subscribe.up()) {
-            self.nodes_home = Some(id);
-            self.telling.begin();
-            let command = |out: &mut _| drop(Command::new(out, 2).word(b"SUBSCRIBE").word(channel));
-            up.link.ask(Asked::SubscribeNodes, command);
-        }
-    }
-
-    fn line_lost(
-        &mut self,
-        id: MasterId,
-        purpose: Purpose,
-        asked: Vec<(Asked, bool)>,
-        loss: &Loss,
-        now: Millis,
-    ) {
-        self.tally.note_lost(purpose, loss);
-        if let Some(place) = self.topology.master(id).map(|master| master.place().clone()) {
-            self.trouble.note_lost(&place, loss, now);
-            self.tally.note_first(Outcome::of(&place, loss));
-        }
-        match purpose {
-            Purpose::Publish => {
-                self.tell_again(&asked);
-                self.calls_lost(asked);
-            }
-            Purpose::Subscribe => self.subscriptions_lost(id, asked, now),
-            Purpose::Scout => {}
-        }
-        if purpose == Purpose::Subscribe && self.nodes_home == Some(id) {
-            self.nodes_home = None;
-            let mut others = self.topology.masters();
-            let other = others.find_map(|(id, master)| master.subscribe.is_up().then_some(id));
-            drop(others);
-            other.into_iter().for_each(|other| self.listen_to_nodes(other));
-        }
-    }
-
-    fn note_whether_up(&mut self, now: Millis) {
-        let is_up = self.topology.is_up();
-        self.tally.note_reach(is_up, self.topology.is_reachable(), now);
-        match (is_up, self.away_since) {
-            (true, Some(_)) => {
-                self.away_since = None;
-                self.is_away_told = false;
-                self.nodes.excuse(now);
-                self.note_up();
-            }
-            (false, None) => self.away_since = Some(now),
-            (true, None) | (false, Some(_)) => {}
-        }
-    }
-}
-
-impl Node {
-    fn note_up(&mut self) {
-        let places: Vec<_> = self.topology.masters().map(|(_, master)| master.place().to_string()).collect();
-        self.trouble.note_up(&places.join(", "));
-    }
-
-    fn note_refused(&mut self, master: MasterId, asked: &Asked, refusal: &Refusal, now: Millis) {
-        match refusal.fate() {
-            Fate::LoadScript => self.load_script(master),
-            Fate::AgainAtMaster | Fate::Elsewhere => self.topology.scout(now),
-            Fate::Again => {}
-            Fate::Never | Fate::Unknown => {
-                let what = match asked {
-                    Asked::Open(channel, _)
-                    | Asked::Read(channel, _)
-                    | Asked::Newest(channel)
-                    | Asked::Subscribe(channel) => {
-                        format!("to let this node have channel {channel}")
-                    }
-                    other => format!("{other:?}"),
-                };
-                self.trouble.note_refused(&what, refusal, now);
-            }
-        }
-    }
-
-    /// Has Redis know the script again: it was restarted, or has forgotten it.
-    pub fn load_script(&mut self, master: MasterId) {
-        let Some(master) = self.topology.master(master) else { return };
-        for line in [&mut master.publish, &mut master.subscribe] {
-            if let Some(up) = line.up()
-                && !up.link.awaits(&Asked::Load)
-            {
-                up.link.ask(Asked::Load, |out| line::load(self.terms.script, out));
-            }
-        }
     }
 }

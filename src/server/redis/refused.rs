@@ -35,11 +35,8 @@ impl Node {
             return self.open_refused(name, attempt, &refusal, now);
         }
         self.opened(name, attempt, read_opening(reply), now);
-        if let Reply::List(parts) = reply
-            && let Some(nodes) = parts.get(4).and_then(Reply::as_text)
-        {
-            self.note_counts(name, nodes, now);
-        }
+        self.roster_opened(name, now);
+        self.heard_nodes_of(name, reply, now);
     }
 
     /// An open was refused.
@@ -81,7 +78,10 @@ impl Node {
         let opening =
             read_peek(reply).filter(|(_, of)| token.as_deref().is_some_and(|token| token.as_bytes() == *of));
         match opening {
-            Some((opening, _)) => self.reopened(name, attempt, opening, now),
+            Some((opening, _)) => {
+                self.reopened(name, attempt, opening, now);
+                self.roster_opened(name, now);
+            }
             None => self.opened(name, attempt, None, now),
         }
     }

@@ -9,6 +9,7 @@ use super::link::Asked;
 use super::node::Node;
 use super::resp::{Command, Reply};
 use super::topology::MasterId;
+use crate::hub::ChannelName;
 use crate::server::broker::engine::tidings::Tiding;
 use crate::server::clock::{Millis, unix_ms};
 
@@ -17,6 +18,9 @@ const WAITING_MAX: usize = 10_000;
 
 /// How long revocations are kept, in seconds: longer than a token lives, with what clocks may differ by.
 const KEPT_S: u64 = 25 * 60 * 60;
+
+/// An empty cache channel is reported once in this time: that for which an event is kept.
+const MISS_MS: u64 = 30 * 60 * 1000;
 
 /// The most that are read: see [`WAITING_MAX`].
 const READ_MAX: u64 = 10_000;
@@ -43,6 +47,22 @@ impl Node {
             self.telling.waiting.pop_front();
         }
         self.telling.waiting.push_back(tiding);
+    }
+
+    /// A cache channel had no event for a new subscriber: the first node that says so reports it. Where Redis is away nobody does.
+    pub fn missed(&mut self, channel: ChannelName) {
+        let key = self.keys.miss(&channel);
+        let home = self.topology.home_of(key.as_bytes());
+        let Some(up) =
+            home.and_then(|home| self.topology.master(home)).and_then(|master| master.publish.up())
+        else {
+            return;
+        };
+        let command = |out: &mut _| {
+            let command = Command::new(out, 6).word(b"SET").word(key.as_bytes()).word(self.id.as_bytes());
+            drop(command.word(b"NX").word(b"PX").number(MISS_MS));
+        };
+        up.link.ask(Asked::Miss(channel), command);
     }
 
     /// Tells what waits, where there is a connection for it.

@@ -9,29 +9,17 @@
 //!                       └──> Leaving ──> forgotten
 //! ```
 
-use bytes::Bytes;
-
 use crate::hub::{Gap, PublicationId};
-use crate::server::broker::engine::filling::Filling;
+use crate::server::broker::engine::filling::{Filling, READ_MAX, READ_PART, fitting};
 use crate::server::broker::engine::signal::{Action, Event, Opening, Reading, Record, Rules};
 use crate::server::clock::Millis;
-
-/// Publications that one read asks for: a megabyte of 16 KiB each, and less than a millisecond of Redis's time.
-pub const READ_MAX: u8 = 64;
-
-/// A read asks for fewer if they are large: as many as have this many bytes, by those of the last read. Redis cuts a connection with
-/// subscriptions that has more unread than `client-output-buffer-limit pubsub` says, 8 MiB for a minute by default, and a node has
-/// several reads in flight.
-const READ_LEN: usize = 512 * 1024;
-
-/// After a connection was lost while a read was in flight, it may have been cut for that: the next asks for a part.
-const READ_PART: u8 = 4;
 
 /// A channel that nobody wants stays subscribed this long: a client between two long polls, or one that reconnects, finds it.
 pub const QUIET_MS: u64 = 60_000;
 
-/// One without publications is left sooner, once whoever was told that it can be joined has joined it.
-pub const EMPTY_QUIET_MS: u64 = 1_000;
+/// One without publications is left sooner, once whoever was told that it can be joined has joined it, and webhooks that wait for
+/// somebody's return have been sent.
+pub const EMPTY_QUIET_MS: u64 = 5_000;
 
 /// The number of subscribers is told this long after it was last told, so it is at most about 2 s old at other nodes.
 pub const COUNT_MS: u64 = 2_000;
@@ -268,9 +256,11 @@ impl Channel {
             State::Stale => unreachable!("a lost connection ends the attempt"),
         };
         (self.told, self.is_opening, self.refusals) = (self.said, false, 0);
-        let renew_ms = self.rules.renew_ms;
-        let part = if is_joining { u64::from(self.rules.phase) + 1 } else { 256 };
-        self.renew_at = Millis(now.0 + renew_ms * part / 256);
+        // Channels that were joined at one time are not renewed at one time: a number that is told does not put it off.
+        if is_joining || self.renew_at <= now {
+            let part = if is_joining { u64::from(self.rules.phase) + 1 } else { 256 };
+            self.renew_at = Millis(now.0 + self.rules.renew_ms * part / 256);
+        }
         let newest = opening.newest;
         match self.position {
             Some(position) if position.epoch == newest.epoch && position.sequence <= newest.sequence => {}
@@ -501,16 +491,6 @@ impl Channel {
             self.open(0, now, actions);
         }
     }
-}
-
-/// How many publications like these are to be read at once.
-fn fitting(stored: &[Option<Bytes>]) -> u8 {
-    let lens = stored.iter().flatten().map(Bytes::len);
-    let (count, len) = lens.fold((0, 0), |(count, sum), len| (count + 1, sum + len));
-    let fitting = (READ_LEN * count)
-        .checked_div(len)
-        .map_or(READ_MAX, |fitting| u8::try_from(fitting).unwrap_or(READ_MAX));
-    fitting.clamp(1, READ_MAX)
 }
 
 #[cfg(test)]

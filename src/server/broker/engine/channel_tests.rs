@@ -287,8 +287,23 @@ fn a_renewal_finds_the_last_publication_that_was_lost() {
 }
 
 #[test]
+fn telling_the_number_of_subscribers_does_not_put_off_a_renewal_that_is_spread() {
+    let mut it = Fixture::live(3);
+    let joined_at = it.now.0;
+    it.take(Event::Counted(1));
+    assert_eq!(it.take(Event::Tick), [it.open(1, Some(id(1, 3)))]);
+    it.now.0 += 5;
+    assert_eq!(it.opened(opening(1, 3, 1)), []);
+    assert_eq!(it.channel.due(), Some(Millis(joined_at + 128_000)));
+    assert_eq!(it.tick(), [it.open(1, Some(id(1, 3)))]);
+    assert_eq!(it.opened(opening(1, 3, 1)), []);
+    assert_eq!(it.channel.due(), Some(Millis(joined_at + 128_000 + 256_000)));
+}
+
+#[test]
 fn a_changed_number_of_subscribers_is_told_2_s_after_it_was_last_told() {
     let mut it = Fixture::live(3);
+    let joined_at = it.now.0;
     it.take(Event::Counted(5));
     assert_eq!(it.take(Event::Tick), [it.open(5, Some(id(1, 3)))], "the first ones at once");
     it.opened(opening(1, 3, 1));
@@ -298,7 +313,7 @@ fn a_changed_number_of_subscribers_is_told_2_s_after_it_was_last_told() {
     assert_eq!(it.tick(), [it.open(7, Some(id(1, 3)))]);
     assert_eq!(it.now.0, told_at + COUNT_MS);
     it.opened(opening(1, 3, 1));
-    assert_eq!(it.channel.due(), Some(Millis(it.now.0 + 256_000)));
+    assert_eq!(it.channel.due(), Some(Millis(joined_at + 128_000)));
 }
 
 #[test]

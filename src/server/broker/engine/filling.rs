@@ -1,10 +1,23 @@
-//! What has come of a channel while something before it is missing.
+//! What has come of a channel while something before it is missing, and how much of that is read at once.
 //!
 //! What is asked of Redis, and what is delivered, is not known here.
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use crate::server::broker::engine::signal::Record;
+
+/// Publications that one read asks for: a megabyte of 16 KiB each, and less than a millisecond of Redis's time.
+pub const READ_MAX: u8 = 64;
+
+/// A read asks for fewer if they are large: as many as have this many bytes, by those of the last read. Redis cuts a connection with
+/// subscriptions that has more unread than `client-output-buffer-limit pubsub` says, 8 MiB for a minute by default, and a node has
+/// several reads in flight.
+const READ_LEN: usize = 512 * 1024;
+
+/// After a connection was lost while a read was in flight, it may have been cut for that: the next asks for a part.
+pub const READ_PART: u8 = 4;
 
 /// Above this many bytes of publications that came while something before them is missing, further ones are dropped: they are read
 /// from Redis when their turn comes.
@@ -52,4 +65,14 @@ impl Filling {
         self.held_len -= record.stored.len() + HELD_LEN;
         Some(record)
     }
+}
+
+/// How many publications like these are to be read at once.
+pub fn fitting(stored: &[Option<Bytes>]) -> u8 {
+    let lens = stored.iter().flatten().map(Bytes::len);
+    let (count, len) = lens.fold((0, 0), |(count, sum), len| (count + 1, sum + len));
+    let fitting = (READ_LEN * count)
+        .checked_div(len)
+        .map_or(READ_MAX, |fitting| u8::try_from(fitting).unwrap_or(READ_MAX));
+    fitting.clamp(1, READ_MAX)
 }

@@ -139,6 +139,10 @@ impl Sequencer for Held {
         lock(&self.counts).push(channel.clone());
     }
 
+    fn members_changed(&self, _: &ChannelName) {}
+
+    fn cache_missed(&self, _: &ChannelName) {}
+
     fn tell(&self, _: Tiding) {}
 
     fn join_timeout(&self) -> Duration {

@@ -35,6 +35,16 @@ impl KeyNames {
         format!("{}{channel}}}", self.opening)
     }
 
+    /// The hash of who is in a channel: `PREFIX:{CHANNEL}:u`.
+    pub fn members(&self, channel: &ChannelName) -> String {
+        format!("{}{channel}}}:u", self.opening)
+    }
+
+    /// Where it is kept that a cache channel was reported as empty: `PREFIX:{CHANNEL}:m`.
+    pub fn miss(&self, channel: &ChannelName) -> String {
+        format!("{}{channel}}}:m", self.opening)
+    }
+
     /// Where an idempotency key of a channel is kept: `PREFIX:{CHANNEL}:k:DIGEST`.
     pub fn key(&self, channel: &ChannelName, key: KeyDigest) -> String {
         format!("{}{channel}}}:k:{key}", self.opening)

@@ -7,6 +7,7 @@ pub mod channel;
 pub mod filling;
 pub mod keys;
 pub mod outgoing;
+pub mod records;
 pub mod signal;
 pub mod stored;
 pub mod tidings;
@@ -97,6 +98,16 @@ pub trait Sequencer: fmt::Debug + Send + Sync {
     ///
     /// [`Broker::audience_of`]: super::Broker::audience_of
     fn count_changed(&self, channel: &ChannelName);
+
+    /// Other nodes are to know something of who is in an engaged channel here: ask [`Broker::take_news`]. Called as
+    /// [`Sequencer::count_changed`] is.
+    ///
+    /// [`Broker::take_news`]: super::Broker::take_news
+    fn members_changed(&self, channel: &ChannelName);
+
+    /// A cache channel has had no event for a new subscriber, for the first time on this node since it is empty. Called as
+    /// [`Sequencer::count_changed`] is.
+    fn cache_missed(&self, channel: &ChannelName);
 
     /// All other nodes are to do this. Called without a lock of the broker; only notes it, and wakes the engine.
     fn tell(&self, tiding: Tiding);

@@ -15,6 +15,7 @@
 
 local VERSION = '1'
 local KEY_MS = 60000   -- how long an idempotency key is known
+local RETURN_MS = 2500 -- who comes back by then has not gone for webhooks, which wait 3 s
 local TRIM_MAX = 1000  -- publications dropped by one call: 0.5 ms; one unpack takes several thousand
 
 local channel, key = KEYS[1], KEYS[2]
@@ -34,6 +35,128 @@ end
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- members: another hash, of who is in a channel: by field (see records.rs) what each node has, as NODE:CONNECTIONS;… and info; n, the
+-- nodes that have anybody, as NODE:UNTIL;…; v, a number that is another one after each change; r, members that have just gone.
+-- ARGV: node, how long it is believed (ms; 0: it has nobody), whether what it does not say now is gone, PUBLISH or SPUBLISH, the
+-- channel's name in Redis, then field, connections or nothing and info or nothing of each record.
+-- Nodes whose time is over are swept. The nodes that have the channel are told of other records, by a message that begins with u.
+-- Returns v, whether the node was known, and the members that have come to the first node, unless they had just gone, and gone from
+-- the last.
+if operation == 'members' then
+  local node, live, whole, send, name = ARGV[6], tonumber(ARGV[7]), ARGV[8] == '1', ARGV[9], ARGV[10]
+  local had = redis.call('HMGET', channel, 'n', 'v', 'r')
+  local version, known = tonumber(had[2]), 0
+  local left, silent = {}, {}
+  for other, until_then in string.gmatch(had[1] or '', '([^:;]+):(%d+);') do
+    if other == node then
+      known = 1
+    elseif tonumber(until_then) > now then
+      left[#left + 1] = other .. ':' .. until_then .. ';'
+    else
+      silent[other] = true
+    end
+  end
+  local told, came, gone = {}, {}, {}
+  local recent, is_recent_new = {}, false
+  for user, at in pairs(had[3] and cmsgpack.unpack(had[3]) or {}) do
+    if now - at < RETURN_MS then
+      recent[user] = at
+    else
+      is_recent_new = true
+    end
+  end
+  -- Takes the entries out for which drops says so, and adds one.
+  local function change(field, value, drops, connections, info)
+    local entries, info_then = string.match(value or '', '^([^ ]*) ?(.*)$')
+    local kept = {}
+    for other, count in string.gmatch(entries, '([^:;]+):(%d+);') do
+      if not drops(other) then
+        kept[#kept + 1] = other .. ':' .. count .. ';'
+      end
+    end
+    -- A member keeps the info that it came with, any other has its latest.
+    if #kept == 0 or (connections ~= '' and string.sub(field, 1, 1) ~= 'm') then
+      info_then = info
+    end
+    if connections ~= '' then
+      kept[#kept + 1] = node .. ':' .. connections .. ';'
+    end
+    local now_value = #kept > 0 and table.concat(kept) .. ' ' .. info_then or false
+    if now_value == value then
+      return
+    end
+    if now_value then
+      redis.call('HSET', channel, field, now_value)
+    else
+      redis.call('HDEL', channel, field)
+    end
+    local text_now = now_value or ''
+    told[#told + 1] = #field .. ':' .. field .. #text_now .. ':' .. text_now
+    if string.sub(field, 1, 1) == 'm' and not (value and now_value) then
+      local user = string.sub(field, 2)
+      if value then
+        gone[#gone + 1] = user
+        recent[user], is_recent_new = now, true
+      elseif recent[user] then
+        recent[user], is_recent_new = nil, true
+      else
+        came[#came + 1] = user
+      end
+    end
+  end
+  local said = {}
+  for at = 11, #ARGV, 3 do
+    said[ARGV[at]] = true
+  end
+  if next(silent) or (whole and known == 1) then
+    local all = redis.call('HGETALL', channel)
+    for at = 1, #all, 2 do
+      local field = all[at]
+      if field ~= 'n' and field ~= 'v' then
+        change(field, all[at + 1], function(other)
+          return silent[other] or (whole and other == node and not said[field])
+        end, '', '')
+      end
+    end
+  end
+  for at = 11, #ARGV, 3 do
+    local field = ARGV[at]
+    local value, so_far = redis.call('HGET', channel, field), #told
+    change(field, value, function(other) return other == node end, ARGV[at + 1], ARGV[at + 2])
+    if not value and #told == so_far then
+      -- Gone before it was ever said: the node waits to hear it.
+      told[#told + 1] = #field .. ':' .. field .. '0:'
+    end
+  end
+  if live > 0 then
+    left[#left + 1] = node .. ':' .. text(now + live) .. ';'
+  end
+  if is_recent_new then
+    redis.call('HDEL', channel, 'r')
+    if next(recent) then
+      redis.call('HSET', channel, 'r', cmsgpack.pack(recent))
+    end
+  end
+  if #left > 0 then
+    redis.call('HSET', channel, 'n', table.concat(left))
+    redis.call('PEXPIRE', channel, text(math.max(2 * live, 150000)))
+  elseif next(recent) then
+    redis.call('HDEL', channel, 'n')
+    redis.call('PEXPIRE', channel, RETURN_MS)
+  else
+    redis.call('DEL', channel)
+  end
+  if #told > 0 then
+    -- Where the hash is new, later than any number it had before.
+    version = version and version + 1 or now
+    if #left > 0 or next(recent) then
+      redis.call('HSET', channel, 'v', text(version))
+    end
+    redis.call(send, name, 'u ' .. text(version) .. ' ' .. table.concat(told))
+  end
+  return { version or 0, known, came, gone }
+end
 
 local found = redis.call('HMGET', channel, 'e', 's', 'r', 'o', 'b', 'x', 'n')
 local epoch, token_then, nodes = found[1], found[3], found[7] or ''
@@ -114,7 +237,8 @@ if operation == 'publish' then
 end
 
 -- open: node, its subscribers, the epoch and the sequence that it has, PUBLISH or SPUBLISH, nodes that are known to be dead.
--- Returns epoch, newest and oldest sequence, the time, n, and how many subscribers n said that there were. The nodes that have the
+-- Returns epoch, newest and oldest sequence, the time, n, how many subscribers n said that there were, and whether it is 1 that they
+-- had just gone. The nodes that have the
 -- channel are told of another n, by a message that begins with n: what they know of each other is as old as their last opens.
 local node, count, epoch_known, newest_known = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
 local send, dead = ARGV[10], ',' .. (ARGV[11] or '') .. ','
@@ -142,4 +266,14 @@ renew()
 if send and (has_changed or own ~= count) then
   redis.call(send, channel, 'n ' .. nodes)
 end
-return { epoch, newest, oldest, now, nodes, before }
+local after, returned = 0, 0
+for subscribers in string.gmatch(nodes, ':(%d+):') do
+  after = after + subscribers
+end
+if before > 0 and after == 0 then
+  redis.call('HSET', channel, 'g', text(now))
+elseif before == 0 and after > 0 then
+  local gone_at = redis.call('HGET', channel, 'g')
+  returned = gone_at and now - gone_at < RETURN_MS and 1 or 0
+end
+return { epoch, newest, oldest, now, nodes, before, returned }

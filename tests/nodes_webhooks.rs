@@ -1,0 +1,118 @@
+//! Webhooks of an app that several nodes serve: each event once, whichever node it happens at.
+
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
+mod support;
+
+use std::time::Duration;
+
+use fanfare::config::Config;
+use fanfare::pusher::{App, Webhook, WebhookEvent};
+use support::fleet::nodes;
+use support::pusher::Pusher;
+use support::receiver::{OK, Stub};
+use support::redis::Redis;
+use support::*;
+
+/// The receiver is told of these.
+fn configured(stub: &Stub, events: &[WebhookEvent]) -> Config {
+    let webhook = Webhook { url: stub.url(), events: events.to_vec() };
+    let app = App { client_events: true, webhooks: vec![webhook], ..App::new("1", "app-key", "app-secret") };
+    Config { apps: vec![app], ..with_key() }
+}
+
+fn receiver() -> Stub {
+    Stub::answering(&[OK; 30])
+}
+
+/// So many events, in the order of their texts where they come from several nodes.
+fn next_events(stub: &Stub, count: usize) -> Vec<String> {
+    let mut events = Vec::new();
+    while events.len() < count {
+        events.extend(stub.next().events().1);
+    }
+    events
+}
+
+const ROOM: &str = "presence-room";
+
+/// Longer than a departure waits for a return.
+const QUIET: Duration = Duration::from_secs(4);
+
+#[test]
+fn a_channel_is_occupied_once_and_vacated_once_over_all_nodes() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = receiver();
+    let [a, b] =
+        nodes(&redis, &configured(&stub, &[WebhookEvent::ChannelOccupied, WebhookEvent::ChannelVacated]));
+    let mut at_a = Pusher::connect(a.address);
+    at_a.subscribe("news");
+    assert_eq!(next_events(&stub, 1), ["channel_occupied news"]);
+    let mut at_b = Pusher::connect(b.address);
+    at_b.subscribe("news");
+    // Known at a, so what follows is about the last one.
+    let name = fanfare::ChannelName::new("news").unwrap();
+    until("both are counted", || (a.handle.subscribers(&name) == 2).then_some(()));
+    drop(at_a);
+    assert!(stub.is_quiet_for(QUIET), "there is another subscriber");
+    drop(at_b);
+    assert_eq!(next_events(&stub, 1), ["channel_vacated news"]);
+}
+
+#[test]
+fn a_member_is_added_once_and_removed_once_over_all_nodes() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = receiver();
+    let [a, b] = nodes(&redis, &configured(&stub, &[WebhookEvent::MemberAdded, WebhookEvent::MemberRemoved]));
+    let mut at_a = Pusher::connect(a.address);
+    at_a.join(ROOM, "anna");
+    assert_eq!(next_events(&stub, 1), ["member_added anna"]);
+    let mut at_b = Pusher::connect(b.address);
+    at_b.join(ROOM, "anna");
+    let mut bert = Pusher::connect(b.address);
+    bert.join(ROOM, "bert");
+    assert_eq!(next_events(&stub, 1), ["member_added bert"]);
+    drop(at_a);
+    assert!(stub.is_quiet_for(QUIET), "anna is there by another node");
+    drop(at_b);
+    assert_eq!(next_events(&stub, 1), ["member_removed anna"]);
+}
+
+#[test]
+fn who_comes_back_to_another_node_within_the_delay_was_never_gone() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = receiver();
+    let [a, b] = nodes(&redis, &configured(&stub, &[]));
+    let mut client = Pusher::connect(a.address);
+    client.join(ROOM, "anna");
+    let mut events = next_events(&stub, 2);
+    events.sort();
+    assert_eq!(events, [format!("channel_occupied {ROOM}"), "member_added anna".into()]);
+    let mut witness = Pusher::connect(b.address);
+    witness.join(ROOM, "bert");
+    assert_eq!(next_events(&stub, 1), ["member_added bert"]);
+    drop(client);
+    witness.expect("pusher_internal:member_removed");
+    let mut client = Pusher::connect(b.address);
+    client.join(ROOM, "anna");
+    witness.expect("pusher_internal:member_added");
+    assert!(stub.is_quiet_for(QUIET));
+}
+
+#[test]
+fn what_a_client_sends_and_a_cache_that_is_empty_are_reported_once() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = receiver();
+    let [a, b] = nodes(&redis, &configured(&stub, &[WebhookEvent::ClientEvent, WebhookEvent::CacheMiss]));
+    let mut clients = [Pusher::connect(a.address), Pusher::connect(b.address)];
+    for client in &mut clients {
+        client.subscribe("cache-news");
+        client.expect("pusher:cache_miss");
+        client.subscribe("private-room");
+    }
+    assert_eq!(next_events(&stub, 1), ["cache_miss cache-news"]);
+    clients[0].send_text(r#"{"event":"client-typing","channel":"private-room","data":{"at":1}}"#);
+    clients[1].expect("client-typing");
+    assert_eq!(next_events(&stub, 1).len(), 1);
+    assert!(stub.is_quiet_for(Duration::from_secs(1)));
+}
