@@ -27,7 +27,8 @@ fn subscribe(address: SocketAddr, count: usize) -> Vec<Client> {
     for round in 0..SHARE / NAMED {
         for (at, client) in clients.iter_mut().enumerate() {
             let first = at * SHARE + round * NAMED;
-            let names: Vec<_> = (first..first + NAMED).map(|at| format!(r#"{{"channel":"c{at}"}}"#)).collect();
+            let names: Vec<_> =
+                (first..first + NAMED).map(|at| format!(r#"{{"channel":"c{at}"}}"#)).collect();
             let command = format!(r#"{{"event":"fanfare:subscribe","data":[{}]}}"#, names.join(","));
             client.send(Message::text(command)).unwrap();
         }

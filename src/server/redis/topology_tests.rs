@@ -28,7 +28,10 @@ fn shard(slots: &[(i64, i64)], port: i64, health: &str) -> Reply {
         (text("health"), text(health)),
     ];
     let slots = slots.iter().flat_map(|&(first, last)| [number(first), number(last)]).collect();
-    Reply::Map(vec![(text("slots"), Reply::List(slots)), (text("nodes"), Reply::List(vec![Reply::Map(node)]))])
+    Reply::Map(vec![
+        (text("slots"), Reply::List(slots)),
+        (text("nodes"), Reply::List(vec![Reply::Map(node)])),
+    ])
 }
 
 struct Fixture {
@@ -80,7 +83,8 @@ fn place(port: u16) -> Place {
 #[test]
 fn a_map_with_a_hole_is_asked_for_again_and_masters_without_slots_are_known() {
     let mut it = Fixture::of(Mode::Cluster, &[1]);
-    let shards = [shard(&[(0, 8191)], 1, "online"), shard(&[(8192, 16383)], 2, "failed"), shard(&[], 3, "online")];
+    let shards =
+        [shard(&[(0, 8191)], 1, "online"), shard(&[(8192, 16383)], 2, "failed"), shard(&[], 3, "online")];
     let news = it.hears(&Asked::Slots, &Reply::List(shards.to_vec()), NOW);
     assert!(matches!(news[..], [News::Moved]), "{news:?}");
     assert_eq!(it.master_ports(), [place(1), place(3)]);
@@ -96,7 +100,11 @@ fn a_master_that_a_whole_map_does_not_name_is_given_up_and_nothing_is_asked_agai
     it.topology.scout = Some(Line::new(Purpose::Scout, place(1), Token(1), NOW));
     let news = it.hears(&Asked::Slots, &whole(2), NOW);
     let lost = |news: &&News| matches!(news, News::Lost(_, _, asked, Loss::NotMaster) if asked.is_empty());
-    assert_eq!((news.iter().filter(lost).count(), news.len()), (2, 3), "both connections, then the map: {news:?}");
+    assert_eq!(
+        (news.iter().filter(lost).count(), news.len()),
+        (2, 3),
+        "both connections, then the map: {news:?}"
+    );
     assert_eq!(it.master_ports(), [place(2)]);
     assert_eq!(it.topology.scout_at, None);
 }
