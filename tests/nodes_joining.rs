@@ -45,16 +45,9 @@ fn subscribe(address: SocketAddr, count: usize) -> Vec<Client> {
 fn start_node(redis: &Redis) -> Process {
     let url = format!("redis://127.0.0.1:{}", redis.port);
     let most = (2 * SHARE).to_string();
-    spawn(&mut fanfare(&[
-        "--redis",
-        &url,
-        "--client-subscriptions",
-        &most,
-        "--idle-timeout",
-        "1h",
-        "--threads",
-        "1",
-    ]))
+    // All wait for Redis at once, longer than anybody would.
+    let patient = ["--redis-timeout", "60s", "--idle-timeout", "1h", "--threads", "1"];
+    spawn(fanfare(&["--redis", &url, "--client-subscriptions", &most]).args(patient))
 }
 
 /// The processor time of a process by its id, in ticks of 10 ms.
