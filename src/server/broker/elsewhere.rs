@@ -29,32 +29,6 @@ pub struct News {
     pub is_anybody_here: bool,
 }
 
-/// The members of a presence channel of whom other nodes are to know something.
-#[derive(Debug, Default)]
-pub struct Untold {
-    users: BTreeSet<Box<str>>,
-    is_whole: bool,
-}
-
-/// Above this many, all are told: a Redis that is away does not have them remembered one by one.
-const UNTOLD_MAX: usize = 1024;
-
-impl Untold {
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.users.is_empty() && !self.is_whole
-    }
-
-    fn note(&mut self, user_id: &str) {
-        if !self.is_whole {
-            self.users.insert(user_id.into());
-        }
-        if self.users.len() > UNTOLD_MAX {
-            (self.users, self.is_whole) = (BTreeSet::new(), true);
-        }
-    }
-}
-
 /// For connections, under the lock of the channel.
 impl Broker {
     /// A user has its first connection to a presence channel here, or has not its last any more.

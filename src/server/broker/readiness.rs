@@ -101,6 +101,12 @@ impl Broker {
         }
     }
 
+    /// Whether this node alone tells webhooks who comes and goes. Where several share the channels, the engine knows who is the first
+    /// and the last over all of them, and tells them.
+    pub fn reports(&self) -> bool {
+        !self.has_engine()
+    }
+
     /// How long a new subscriber is held whose channel is not ready; `None` where all are at any time.
     pub fn join_timeout(&self) -> Option<Duration> {
         match &self.engine {
