@@ -21,22 +21,25 @@ const SHARE: usize = 1_000;
 /// Channels that one command names.
 const NAMED: usize = 100;
 
-/// Subscribes to this many channels over as few connections as needed, and waits until all are.
+/// Subscribes to this many channels over as few connections as needed: each asks for some, then for some more.
 fn subscribe(address: SocketAddr, count: usize) -> Vec<Client> {
-    let connect = |first: usize| {
-        let mut client = multiplex::multiplex(address);
-        for from in (first..first + SHARE).step_by(NAMED) {
-            let names: Vec<_> = (from..from + NAMED).map(|at| format!(r#"{{"channel":"c{at}"}}"#)).collect();
+    let mut clients: Vec<_> = (0..count / SHARE).map(|_| multiplex::multiplex(address)).collect();
+    for round in 0..SHARE / NAMED {
+        for (at, client) in clients.iter_mut().enumerate() {
+            let first = at * SHARE + round * NAMED;
+            let names: Vec<_> =
+                (first..first + NAMED).map(|at| format!(r#"{{"channel":"c{at}"}}"#)).collect();
             let command = format!(r#"{{"event":"fanfare:subscribe","data":[{}]}}"#, names.join(","));
             client.send(Message::text(command)).unwrap();
+        }
+        for client in &mut clients {
             for _ in 0..NAMED {
-                let answer = text(&mut client);
+                let answer = text(client);
                 assert!(answer.contains("fanfare:subscribed"), "{answer}");
             }
         }
-        client
-    };
-    (0..count).step_by(SHARE).map(connect).collect()
+    }
+    clients
 }
 
 fn start_node(redis: &Redis) -> Process {

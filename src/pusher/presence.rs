@@ -211,6 +211,36 @@ mod tests {
     }
 
     #[test]
+    fn a_user_at_another_node_too_joins_and_leaves_once_over_all_nodes() {
+        let mut members = Members::default();
+        let anna = member("anna", Some("1"));
+        assert_eq!(members.join_elsewhere(&anna), Joined::First);
+        assert_eq!(members.join(&member("anna", Some("2"))), Joined::Again);
+        assert_eq!(members.join_elsewhere(&anna), Joined::Again, "it is told more than once");
+        assert_eq!((members.info("anna"), members.connections("anna")), (Some("1"), 1));
+        assert_eq!(members.leave("anna"), Left::Stays);
+        assert_eq!((members.here().count(), members.elsewhere().count(), members.len()), (0, 1, 1));
+        assert_eq!(members.leave_elsewhere("anna"), Left::Last);
+        assert_eq!(members.leave_elsewhere("anna"), Left::Stays);
+        assert_eq!((members.len(), members.text_len), (0, 0));
+    }
+
+    #[test]
+    fn a_user_that_leaves_here_stays_until_it_is_told_that_it_is_nowhere_or_comes_back() {
+        let mut members = Members::default();
+        let anna = member("anna", None);
+        assert_eq!(members.join(&anna), Joined::First);
+        members.leave_here("anna");
+        assert_eq!((members.connections("anna"), members.len()), (0, 1));
+        assert_eq!(members.join(&anna), Joined::Again);
+        assert_eq!(members.leave_elsewhere("anna"), Left::Stays, "that is about before");
+        members.leave_here("anna");
+        assert_eq!(members.leave_elsewhere("anna"), Left::Last);
+        members.leave_here("anna");
+        assert!(members.is_empty());
+    }
+
+    #[test]
     fn a_user_joins_with_its_first_connection_and_leaves_with_its_last() {
         let mut members = Members::default();
         assert_eq!(members.join(&member("a", Some("1"))), Joined::First);

@@ -655,3 +655,7 @@ fn text_len(info: &Info) -> usize {
 #[cfg(test)]
 #[path = "presence_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "presence_shared_tests.rs"]
+mod shared_tests;

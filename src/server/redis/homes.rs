@@ -94,7 +94,7 @@ impl Node {
             .joins
             .entries
             .iter_mut()
-            .filter(|(_, entry)| of_master(&entry))
+            .filter(|(_, entry)| of_master(entry))
             .map(|(name, _)| name.clone())
             .collect();
         names.iter().for_each(|name| self.lose_home(name, now));

@@ -143,9 +143,8 @@ impl Node {
             entry.ahead.take_if(|ahead| ahead.is_empty());
         }
         let has_waited = !entry.waiters.is_empty();
-        while let Some((_, waiter)) = entry.waiters.pop_front_if(|(until, _)| *until <= now) {
-            waiter.tell(mailboxes, Err(Unavailable));
-        }
+        let over = entry.waiters.partition_point(|(until, _)| *until <= now);
+        entry.waiters.drain(..over).for_each(|(_, waiter)| waiter.tell(mailboxes, Err(Unavailable)));
         if has_waited && entry.waiters.is_empty() && !entry.channel.is_ready() {
             // Nobody waits for it any more, nor reads it. It is left by a tick.
             entry.channel.take(Event::Unwanted, now, &mut Vec::new());

@@ -25,6 +25,9 @@ const AGAIN_MS: u64 = 20;
 /// A call that was sent elsewhere this often goes there after a while: two masters send it to each other.
 const HOPS_MAX: u8 = 4;
 
+/// But not when less than this is left: one that is not answered by then may have been executed, and a refused one is known not to be.
+const LAST_TRY_MS: u64 = 100;
+
 /// A call whose master is away is made again after this long, if it is back.
 const AWAY_MS: u64 = 20;
 
@@ -123,6 +126,13 @@ impl Node {
         self.settle_with(settled, others);
     }
 
+    /// Makes a call again after a while that was refused for now, or gives it up as refused when its time is over.
+    fn publish_again(&mut self, name: &str, now: Millis) {
+        let at = Millis(now.0 + AGAIN_MS);
+        let deadline = self.outgoing.deadline_of(name).filter(|deadline| deadline.0 < at.0 + LAST_TRY_MS);
+        self.outgoing.again(name, deadline.map_or(at, |deadline| deadline.max(at)));
+    }
+
     fn refused(&mut self, master: MasterId, channel: &ChannelName, error: &[u8], now: Millis) {
         let name = channel.as_str();
         let refusal = self.refusal(master, error);
@@ -137,14 +147,14 @@ impl Node {
                 self.load_script(master);
                 self.outgoing.elsewhere(name);
             }
-            Fate::Again => self.outgoing.again(name, Millis(now.0 + AGAIN_MS)),
+            Fate::Again => self.publish_again(name, now),
             Fate::AgainAtMaster => {
                 self.topology.scout(now);
-                self.outgoing.again(name, Millis(now.0 + AGAIN_MS));
+                self.publish_again(name, now);
             }
             Fate::Elsewhere => match self.follow(channel, &refusal.reason, now) {
                 true => self.outgoing.elsewhere(name),
-                false => self.outgoing.again(name, Millis(now.0 + AGAIN_MS)),
+                false => self.publish_again(name, now),
             },
             Fate::Never => {
                 let settled = self.outgoing.refused(name);

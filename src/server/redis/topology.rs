@@ -445,3 +445,7 @@ fn address_of(place: &Place) -> Option<Address> {
 pub fn place_of(address: &Address) -> Place {
     Place::Tcp(address.host.clone(), address.port)
 }
+
+#[cfg(test)]
+#[path = "topology_tests.rs"]
+mod tests;

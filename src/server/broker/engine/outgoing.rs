@@ -232,6 +232,13 @@ impl<T> Outgoing<T> {
         self.return_call(slot, Some(at));
     }
 
+    /// Until when the outcome of the call of the channel is waited for.
+    #[must_use]
+    pub fn deadline_of(&self, channel: &str) -> Option<Millis> {
+        let head = &self.queues[*self.slots.get(channel)?].head;
+        head.iter().find(|entry| entry.ticket.is_some()).map(|entry| entry.deadline)
+    }
+
     /// The call of the channel was not executed: the same again at once, to another server.
     pub fn elsewhere(&mut self, channel: &str) {
         let Some(slot) = self.in_flight(channel) else { return };

@@ -321,3 +321,19 @@ fn everything_is_counted_while_it_is_held_and_tables_of_many_channels_are_freed(
     assert_empty(&mut outgoing);
     assert!(outgoing.queues.capacity() <= KEPT_LEN_MIN && outgoing.slots.capacity() <= KEPT_LEN_MIN);
 }
+
+#[test]
+fn the_deadline_of_a_call_is_that_of_its_first_record_that_is_not_settled() {
+    let mut outgoing = Outgoing::default();
+    assert_eq!(outgoing.deadline_of("a"), None);
+    let item =
+        |ticket, deadline| Item { record: Bytes::new(), key: None, ticket, deadline: Millis(deadline) };
+    let channel = || ChannelName::new("a").unwrap();
+    outgoing.add(channel(), item(1, 5));
+    outgoing.add(channel(), item(2, 9));
+    assert_eq!(outgoing.deadline_of("a"), None, "it is not called yet");
+    assert!(outgoing.next_call().is_some());
+    assert_eq!(outgoing.deadline_of("a"), Some(Millis(5)));
+    assert_eq!(outgoing.expire(Millis(5)).len(), 1);
+    assert_eq!(outgoing.deadline_of("a"), Some(Millis(9)));
+}
