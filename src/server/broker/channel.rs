@@ -79,7 +79,8 @@ impl Told {
 
     /// Adds something. True if it is new.
     pub fn add(&mut self, what: Self) -> bool {
-        let before = std::mem::replace(&mut self.0, self.0 | what.0);
+        let before = self.0;
+        self.0 |= what.0;
         before != self.0
     }
 
