@@ -5,8 +5,10 @@
 
 mod ahead;
 mod answers;
+mod attending;
 mod calls;
 mod changes;
+mod counting;
 mod counts;
 mod distrust;
 mod entries;
@@ -34,6 +36,7 @@ mod state;
 mod telling;
 #[cfg(feature = "tls")]
 mod tls;
+mod told;
 mod topology;
 mod trouble;
 

@@ -249,10 +249,7 @@ impl Channel {
         let is_joining = match self.state {
             State::Joining => true,
             State::Live | State::Filling(_) => false,
-            State::Leaving => {
-                actions.push(Action::Forget);
-                return;
-            }
+            State::Leaving => return actions.push(Action::Forget),
             State::Stale => unreachable!("a lost connection ends the attempt"),
         };
         (self.told, self.is_opening, self.refusals) = (self.said, false, 0);

@@ -326,7 +326,8 @@ fn everything_is_counted_while_it_is_held_and_tables_of_many_channels_are_freed(
 fn the_deadline_of_a_call_is_that_of_its_first_record_that_is_not_settled() {
     let mut outgoing = Outgoing::default();
     assert_eq!(outgoing.deadline_of("a"), None);
-    let item = |ticket, deadline| Item { record: Bytes::new(), key: None, ticket, deadline: Millis(deadline) };
+    let item =
+        |ticket, deadline| Item { record: Bytes::new(), key: None, ticket, deadline: Millis(deadline) };
     let channel = || ChannelName::new("a").unwrap();
     outgoing.add(channel(), item(1, 5));
     outgoing.add(channel(), item(2, 9));
