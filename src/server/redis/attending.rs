@@ -254,8 +254,11 @@ impl Node {
     }
 }
 
+/// The users of some members.
+type Users = Vec<Box<str>>;
+
 /// Whether the node was known, and the members that have come and gone.
-fn read_answer(reply: &Reply) -> Option<(bool, Vec<Box<str>>, Vec<Box<str>>)> {
+fn read_answer(reply: &Reply) -> Option<(bool, Users, Users)> {
     let Reply::List(parts) = reply else { return None };
     let texts = |at: usize| match parts.get(at) {
         Some(Reply::List(texts)) => {
