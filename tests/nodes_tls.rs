@@ -55,7 +55,7 @@ impl Secured {
 
 /// What a server says that does not start.
 fn refusal(config: Config) -> String {
-    Server::bind(config).err().expect("it does not start").to_string()
+    Server::bind(config).expect_err("it does not start").to_string()
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn redis_is_reached_over_a_unix_socket_and_in_another_database() {
     let path = folder.path().join("redis sock").display().to_string();
     let Some(redis) = Redis::start(&["--unixsocket", &path]) else { return };
     let url = format!("unix:{}?db=3", path.replace(' ', "%20"));
-    let nodes = [node(&[url.clone()], TIMEOUT), node(&[url], TIMEOUT)];
+    let nodes = [node(std::slice::from_ref(&url), TIMEOUT), node(std::slice::from_ref(&url), TIMEOUT)];
     let ear = Ear::open(nodes[1].address, "news", "since=");
     published(nodes[0].address, "news", "a");
     ear.hears_payload("a");
@@ -185,7 +185,7 @@ fn a_user_who_may_not_ask_info_is_refused_unless_failovers_are_trusted() {
         return;
     };
     let url = format!("redis://fanfare:secret@127.0.0.1:{}", redis.port);
-    let config = node_config(&[url.clone()], TIMEOUT);
+    let config = node_config(std::slice::from_ref(&url), TIMEOUT);
     let said = refusal(config.clone());
     assert!(said.contains("Allow INFO, or accept that with --redis-trust-failover"), "{said}");
     let output = fanfare(&["--redis", &url]).stdout(Stdio::null()).output().unwrap();
