@@ -24,6 +24,10 @@ use super::{Cursor, Log, PublicationId};
 #[derive(Debug, Default)]
 pub struct Positions {
     newest: Option<PublicationId>,
+    #[expect(
+        clippy::box_collection,
+        reason = "nearly every log has none, and there is one for each form of each channel"
+    )]
     marks: Option<Box<VecDeque<Mark>>>,
 }
 

@@ -98,6 +98,7 @@ impl Ear {
     }
 
     /// Waits until something is heard, and says what.
+    #[allow(clippy::disallowed_methods)] // a failover takes seconds, and the servers need the processor
     pub fn hears(&self, what: &str, is_it: impl Fn(&Heard) -> bool) -> Heard {
         let wait = || {
             thread::sleep(Duration::from_millis(1));
@@ -237,6 +238,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// Publishes payloads that begin so, with keys or without.
+    #[allow(clippy::disallowed_methods)] // the pace of a publisher, on which nothing depends
     pub fn start(address: SocketAddr, channel: &str, name: &str, has_keys: bool) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let (over, channel, name) = (Arc::clone(&is_over), channel.to_owned(), name.to_owned());

@@ -53,7 +53,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 30] = [
             "tls",
         ],
     ),
-    ("hosting", &["access", "broker", "clock", "redis", "shared"]),
+    ("hosting", &["access", "apps", "broker", "clock", "redis", "shared"]),
     ("handle", &["access", "apps", "audit", "broker", "clock", "shared", "stopping", "tls"]),
     ("handlers", &["access", "broker", "clock", "discard", "handle", "lock", "metrics"]),
     (

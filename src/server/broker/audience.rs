@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::hub::{History, Ledger, Publication, Source};
 use crate::pusher::Members;
-use crate::server::broker::elsewhere::Untold;
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::memory::Counted;
+use crate::server::broker::untold::Untold;
 use crate::server::clock::Millis;
 
 /// How long the last event of a cache channel is kept: what hosted Pusher documents at most.

@@ -63,10 +63,31 @@ pub struct Engagement {
     pub is_engaged: bool,
     /// Whether somebody was told that it can be joined since the engine last wanted to let go of it.
     pub is_expected: bool,
-    /// Whether the engine was told that the number of subscribers has changed, and has not looked at it since.
-    pub is_count_told: bool,
-    /// Whether the engine was told that others are to know something of who is here, and has not looked since.
-    pub are_members_told: bool,
+    /// What the engine was told to look at.
+    pub told: Told,
+}
+
+/// What the engine was told to look at, and has not looked at since. In a byte: each channel has one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told(u8);
+
+impl Told {
+    /// The number of subscribers has changed.
+    pub const COUNT: Self = Self(1);
+    /// Others are to know something of who is here.
+    pub const MEMBERS: Self = Self(2);
+
+    /// Adds something. True if it is new.
+    pub fn add(&mut self, what: Self) -> bool {
+        let before = self.0;
+        self.0 |= what.0;
+        before != self.0
+    }
+
+    /// It was looked at.
+    pub fn remove(&mut self, what: Self) {
+        self.0 &= !what.0;
+    }
 }
 
 /// The numbers under which a channel is listed.

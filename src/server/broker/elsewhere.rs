@@ -11,7 +11,7 @@ use crate::hub::ChannelName;
 use crate::pusher::{self, Kind, Member, event};
 use crate::server::broker::Broker;
 use crate::server::broker::audience::Audience;
-use crate::server::broker::channel::ChannelState;
+use crate::server::broker::channel::{ChannelState, Told};
 use crate::server::broker::engine::records::{Record, Whose};
 use crate::server::broker::joins::{MEMBER_ADDED, MEMBER_REMOVED};
 use crate::server::broker::shard::Shard;
@@ -27,32 +27,6 @@ pub struct News {
     pub is_whole: bool,
     /// Whether anybody is here.
     pub is_anybody_here: bool,
-}
-
-/// The members of a presence channel of whom other nodes are to know something.
-#[derive(Debug, Default)]
-pub struct Untold {
-    users: BTreeSet<Box<str>>,
-    is_whole: bool,
-}
-
-/// Above this many, all are told: a Redis that is away does not have them remembered one by one.
-const UNTOLD_MAX: usize = 1024;
-
-impl Untold {
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.users.is_empty() && !self.is_whole
-    }
-
-    fn note(&mut self, user_id: &str) {
-        if !self.is_whole {
-            self.users.insert(user_id.into());
-        }
-        if self.users.len() > UNTOLD_MAX {
-            (self.users, self.is_whole) = (BTreeSet::new(), true);
-        }
-    }
 }
 
 /// For connections, under the lock of the channel.
@@ -75,8 +49,7 @@ impl Broker {
     /// Tells the engine that other nodes are to know something of who is here, unless it was told and has not looked.
     pub(super) fn tell_engine_members(&self, state: &mut ChannelState, name: &ChannelName) {
         let Some(sequencer) = self.engine.sequencer_of(name) else { return };
-        let is_told = &mut state.engagement.are_members_told;
-        if state.engagement.is_engaged && !std::mem::replace(is_told, true) {
+        if state.engagement.is_engaged && state.engagement.told.add(Told::MEMBERS) {
             sequencer.members_changed(name);
         }
     }
@@ -96,7 +69,7 @@ impl Broker {
         let Shard { channels, lists, .. } = &mut *shard;
         let mut news = News { is_whole, ..News::default() };
         let Some(state) = channels.get_mut(name) else { return news };
-        state.engagement.are_members_told = false;
+        state.engagement.told.remove(Told::MEMBERS);
         news.is_whole |= state.audience.as_ref().is_some_and(|audience| audience.untold.is_whole);
         if let Some(presence) = &mut state.presence {
             news.is_whole = presence.take_news(news.is_whole, &mut news.records);

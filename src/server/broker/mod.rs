@@ -27,6 +27,8 @@ pub mod memory;
 pub mod names;
 pub mod payload;
 pub mod presence;
+pub mod presence_news;
+pub mod presence_shared;
 pub mod presence_text;
 pub mod queries;
 pub mod readiness;
@@ -35,6 +37,8 @@ pub mod retention;
 pub mod roads;
 pub mod shard;
 pub mod tapped;
+pub mod unnamed;
+pub mod untold;
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;

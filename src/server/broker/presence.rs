@@ -11,23 +11,18 @@
 //!  `members` with `before` undone         then, as everybody, change 4: joined c, left a
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::config::PresenceRule;
 use crate::hub::{Ledger, Owner, PublicationId};
 use crate::pusher::Member as PusherMember;
-use crate::server::broker::engine::records::{Record, Whose};
 use crate::server::broker::listing::UNLISTED;
 use crate::server::broker::memory::Counted;
+use crate::server::broker::presence_news::{News, note_news};
 use crate::server::broker::presence_text::{self as text, Totals};
+use crate::server::broker::unnamed::{Unnamed, linger_ms};
 use crate::server::clock::Millis;
-
-/// How long who has left still counts: a page that is loaded again is back by then.
-const LINGER_MS: u64 = 5000;
-
-/// The same for a long poll, whose client may be slow to ask again.
-const POLL_LINGER_MS: u64 = 30_000;
 
 /// The shortest time between two changes: a reader is sent at most one a second.
 const PAUSE_MS: u64 = 1000;
@@ -75,44 +70,44 @@ pub struct Change {
 pub struct Presence {
     rule: PresenceRule,
     /// The longest list that is told.
-    list_max: usize,
-    members: BTreeMap<Arc<str>, Member>,
+    pub(super) list_max: usize,
+    pub(super) members: BTreeMap<Arc<str>, Member>,
     /// The connections of members. A subscriber that is not here has no name.
     owners: HashMap<Owner, Arc<str>>,
     /// The members that have no connection here any more, by the time when they have left.
     ///
     /// Invariant: those that are here with no `connections`, under their `until`.
     leaving: BTreeSet<(Millis, Arc<str>)>,
-    unnamed: Unnamed,
+    pub(super) unnamed: Unnamed,
     /// Those without a name at other nodes.
-    unnamed_elsewhere: u64,
+    pub(super) unnamed_elsewhere: u64,
     /// What other nodes do not know yet, where there may be some.
-    news: Option<News>,
+    pub(super) news: Option<News>,
     /// Invariant: the bytes of the texts in `members`.
-    text_len: usize,
-    told: Told,
+    pub(super) text_len: usize,
+    pub(super) told: Told,
     counted: Counted,
 }
 
 #[derive(Debug)]
-struct Member {
-    sub: Arc<str>,
-    info: Info,
-    connections: u64,
+pub(super) struct Member {
+    pub(super) sub: Arc<str>,
+    pub(super) info: Info,
+    pub(super) connections: u64,
     /// It stays until then, if no connection is left.
     until: Millis,
     /// Whether it has a connection here, or had one a moment ago.
-    is_here: bool,
+    pub(super) is_here: bool,
     /// Its connections at other nodes; `None` if it is at none of them.
-    elsewhere: Option<u64>,
+    pub(super) elsewhere: Option<u64>,
 }
 
 /// What others may know of a member: JSON.
-type Info = Option<Arc<str>>;
+pub(super) type Info = Option<Arc<str>>;
 
 /// What the readers of the changes know.
 #[derive(Debug)]
-struct Told {
+pub(super) struct Told {
     /// Readers by loop.
     readers: Box<[u64]>,
     /// The newest change.
@@ -258,7 +253,8 @@ impl Presence {
         done
     }
 
-    fn remove(&mut self, sub: &Arc<str>) {
+    /// One that is nowhere any more.
+    pub(super) fn remove(&mut self, sub: &Arc<str>) {
         let Some(member) = self.members.remove(sub) else { unreachable!("who is removed is a member") };
         self.text_len -= sub.len() + text_len(&member.info);
         self.told.note(Arc::clone(sub), Some(member.info), self.list_max);
@@ -428,7 +424,7 @@ impl Presence {
 
 impl Member {
     /// One that is nowhere yet.
-    fn new(sub: Arc<str>, info: Info) -> Self {
+    pub(super) fn new(sub: Arc<str>, info: Info) -> Self {
         Self { sub, info, connections: 0, until: Millis::default(), is_here: false, elsewhere: None }
     }
 
@@ -442,139 +438,13 @@ impl Member {
     }
 }
 
-/// What other nodes do not know yet of who is here.
-#[derive(Debug, Default)]
-struct News {
-    /// The members of whom something is new, or who have gone.
-    subs: BTreeSet<Arc<str>>,
-    /// All is new.
-    is_whole: bool,
-    /// How many without a name they know of.
-    unnamed: u64,
-}
-
-/// Above this many members of whom something is new, all are told: a Redis that is away does not have them remembered one by one.
-const NEWS_MAX: usize = 1024;
-
-impl News {
-    fn is_any(&self, unnamed: u64) -> bool {
-        self.is_whole || !self.subs.is_empty() || self.unnamed != unnamed
-    }
-}
-
-fn note_news(news: &mut Option<News>, sub: &Arc<str>) {
-    let Some(news) = news.as_mut().filter(|news| !news.is_whole) else { return };
-    news.subs.insert(Arc::clone(sub));
-    if news.subs.len() > NEWS_MAX {
-        (news.is_whole, news.subs) = (true, BTreeSet::new());
-    }
-}
-
-/// What is told to other nodes, and by them.
-impl Presence {
-    /// Other nodes are to know who is here.
-    pub fn share(&mut self) {
-        self.news.get_or_insert_default();
-    }
-
-    /// Whether they do not know something.
-    pub fn has_news(&self) -> bool {
-        self.news.as_ref().is_some_and(|news| news.is_any(self.unnamed.len()))
-    }
-
-    /// Whether anybody is here, or was a moment ago.
-    pub fn is_anybody_here(&self) -> bool {
-        self.unnamed.len() > 0 || self.members.values().any(|member| member.is_here)
-    }
-
-    /// What they do not know, or all if they are to be told that: they know it from now on. Each record that is not here any more
-    /// is among what is new. Returns whether it is all.
-    pub fn take_news(&mut self, is_whole: bool, records: &mut Vec<Record>) -> bool {
-        let unnamed = self.unnamed.len();
-        let Some(news) = &mut self.news else { return false };
-        let is_whole = is_whole || news.is_whole;
-        let subs = std::mem::take(&mut news.subs);
-        let is_unnamed_new = std::mem::replace(&mut news.unnamed, unnamed) != unnamed || is_whole;
-        news.is_whole = false;
-        if is_whole {
-            records.extend(self.members.values().filter(|member| member.is_here).map(Member::record));
-        } else {
-            records.extend(subs.iter().map(|sub| match self.members.get(sub) {
-                Some(member) if member.is_here => member.record(),
-                Some(_) | None => Record { whose: Whose::User((**sub).into()), here: None },
-            }));
-        }
-        if is_unnamed_new && (unnamed > 0 || !is_whole) {
-            records.push(Record { whose: Whose::Unnamed, here: (unnamed > 0).then_some((unnamed, None)) });
-        }
-        is_whole
-    }
-
-    /// Who is at other nodes is different.
-    pub fn note_elsewhere(&mut self, record: &Record) {
-        let Record { whose, here: elsewhere } = record;
-        match (whose, elsewhere) {
-            (Whose::Unnamed, elsewhere) => {
-                self.unnamed_elsewhere = elsewhere.as_ref().map_or(0, |(count, _)| *count);
-            }
-            (Whose::User(sub), Some((connections, info))) => {
-                self.enter_elsewhere(sub, *connections, info.as_deref())
-            }
-            (Whose::User(sub), None) => self.exit_elsewhere(sub),
-            (Whose::Member(_), _) => {}
-        }
-    }
-
-    fn enter_elsewhere(&mut self, sub: &str, connections: u64, info: Option<&str>) {
-        let info: Info = info.map(Into::into);
-        let Some(member) = self.members.get_mut(sub) else {
-            let sub: Arc<str> = sub.into();
-            self.text_len += sub.len() + text_len(&info);
-            let mut member = Member::new(Arc::clone(&sub), info);
-            member.elsewhere = Some(connections);
-            self.members.insert(Arc::clone(&sub), member);
-            return self.told.note(sub, None, self.list_max);
-        };
-        member.elsewhere = Some(connections);
-        if member.info != info {
-            let before = std::mem::replace(&mut member.info, info);
-            self.text_len = self.text_len - text_len(&before) + text_len(&member.info);
-            let sub = Arc::clone(&member.sub);
-            self.told.note(sub, Some(before), self.list_max);
-        }
-    }
-
-    fn exit_elsewhere(&mut self, sub: &str) {
-        let Some(member) = self.members.get_mut(sub) else { return };
-        member.elsewhere = None;
-        if !member.is_here {
-            let sub = Arc::clone(&member.sub);
-            self.remove(&sub);
-        }
-    }
-
-    /// Whose records other nodes have.
-    pub fn elsewhere(&self) -> Vec<Whose> {
-        let users = self.members.values().filter(|member| member.elsewhere.is_some());
-        let users = users.map(|member| Whose::User((*member.sub).into()));
-        users.chain((self.unnamed_elsewhere > 0).then_some(Whose::Unnamed)).collect()
-    }
-}
-
-impl Member {
-    fn record(&self) -> Record {
-        let info = self.info.as_deref().map(Into::into);
-        Record { whose: Whose::User((*self.sub).into()), here: Some((self.connections, info)) }
-    }
-}
-
 impl Told {
     fn has_readers(&self) -> bool {
         self.readers.iter().any(|&readers| readers > 0)
     }
 
     /// Notes that somebody is different from `before`.
-    fn note(&mut self, sub: Arc<str>, before: Option<Info>, list_max: usize) {
+    pub(super) fn note(&mut self, sub: Arc<str>, before: Option<Info>, list_max: usize) {
         if !self.has_list {
             self.has_moved |= !self.has_readers();
             return;
@@ -588,74 +458,11 @@ impl Told {
     }
 }
 
-/// Those who are there without a name.
-///
-/// One who goes leaves a seat, which counts for a while. Who comes takes the seat that was left last: so a client that
-/// polls has one seat in turn, and the seats of those who stay away become old.
-#[derive(Debug, Default)]
-struct Unnamed {
-    here: u64,
-    /// When the seats left stop counting, the earliest first; those of pollers apart, which count longer.
-    left: [VecDeque<Millis>; 2],
-}
-
-impl Unnamed {
-    fn len(&self) -> u64 {
-        self.here + self.left.iter().map(VecDeque::len).sum::<usize>() as u64
-    }
-
-    fn come(&mut self, is_poll: bool) {
-        self.left[usize::from(is_poll)].pop_back();
-        self.here += 1;
-    }
-
-    fn go(&mut self, is_poll: bool, now: Millis) {
-        debug_assert!(self.here > 0, "who goes was here");
-        self.here = self.here.saturating_sub(1);
-        self.left[usize::from(is_poll)].push_back(Millis(now.0 + linger_ms(is_poll)));
-    }
-
-    /// One of them has a name now.
-    fn become_named(&mut self) {
-        debug_assert!(self.here > 0, "who gets a name was here");
-        self.here = self.here.saturating_sub(1);
-    }
-
-    fn due(&self) -> u64 {
-        self.left.iter().filter_map(VecDeque::front).map(|until| until.0).min().unwrap_or(UNLISTED)
-    }
-
-    fn expire(&mut self, now: Millis, most: usize) -> usize {
-        let mut done = 0;
-        for seats in &mut self.left {
-            while done < most && seats.front().is_some_and(|&until| until <= now) {
-                seats.pop_front();
-                done += 1;
-            }
-            if seats.len() < seats.capacity() / 4 {
-                seats.shrink_to_fit();
-            }
-        }
-        done
-    }
-
-    fn held_len(&self) -> usize {
-        self.left.iter().map(|seats| seats.capacity() * size_of::<Millis>()).sum()
-    }
-}
-
-fn linger_ms(is_poll: bool) -> u64 {
-    if is_poll { POLL_LINGER_MS } else { LINGER_MS }
-}
-
-fn text_len(info: &Info) -> usize {
+/// The bytes of it.
+pub(super) fn text_len(info: &Info) -> usize {
     info.as_ref().map_or(0, |info| info.len())
 }
 
 #[cfg(test)]
 #[path = "presence_tests.rs"]
 mod tests;
-
-#[cfg(test)]
-#[path = "presence_shared_tests.rs"]
-mod shared_tests;

@@ -1,6 +1,11 @@
 //! The table of who is there where nodes share a channel: what others are to know, and who is there by what they have told.
 
 use super::*;
+use crate::config::PresenceRule;
+use crate::hub::Owner;
+use crate::server::broker::presence::Present;
+use crate::server::broker::presence_news::NEWS_MAX;
+use crate::server::clock::Millis;
 
 fn table() -> Presence {
     let mut table = Presence::new(PresenceRule::Members, 10, 0xa, 1);

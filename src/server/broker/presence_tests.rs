@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::server::broker::unnamed::POLL_LINGER_MS;
 
 const MEMBERS: PresenceRule = PresenceRule::Members;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::hub::{ChannelName, PublicationId};
 use crate::server::broker::Broker;
-use crate::server::broker::channel::ChannelState;
+use crate::server::broker::channel::{ChannelState, Told};
 use crate::server::broker::engine::Engine;
 use crate::server::broker::engine::tidings::Tiding;
 use crate::server::broker::engine::waiting::{JoinQuestion, JoinWaiter, Prepared, Sought};
@@ -101,6 +101,12 @@ impl Broker {
         }
     }
 
+    /// Whether this node alone tells webhooks who comes and goes. Where several share the channels, the engine knows who is the first
+    /// and the last over all of them, and tells them.
+    pub fn reports(&self) -> bool {
+        !self.has_engine()
+    }
+
     /// How long a new subscriber is held whose channel is not ready; `None` where all are at any time.
     pub fn join_timeout(&self) -> Option<Duration> {
         match &self.engine {
@@ -113,7 +119,7 @@ impl Broker {
     /// and has not looked. Call it under the lock of the channel.
     pub(super) fn tell_engine_count(&self, state: &mut ChannelState, channel: &ChannelName) {
         let Engine::Remote(sequencer) = &self.engine else { return };
-        if state.engagement.is_engaged && !std::mem::replace(&mut state.engagement.is_count_told, true) {
+        if state.engagement.is_engaged && state.engagement.told.add(Told::COUNT) {
             sequencer.count_changed(channel);
         }
     }
@@ -173,7 +179,7 @@ impl Broker {
     pub fn audience_of(&self, channel: &ChannelName) -> (u64, bool) {
         let mut shard = lock(self.shard(channel.as_str()));
         let Some(state) = shard.channels.get_mut(channel) else { return (0, false) };
-        state.engagement.is_count_told = false;
+        state.engagement.told.remove(Told::COUNT);
         (state.subscribers_len(), state.has_readers())
     }
 }

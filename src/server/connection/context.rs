@@ -21,7 +21,6 @@ use crate::hub::{
 };
 use crate::server::access::{Access, Identity, Refusal};
 use crate::server::apps::running::RunningApp;
-use crate::server::broker::Broker;
 use crate::server::broker::answer::Waiter;
 use crate::server::broker::arrivals::{Arrival, Departure};
 use crate::server::broker::attendance::{Known, Polled};
@@ -316,7 +315,7 @@ impl Context {
         let (shared, now) = (Arc::clone(&self.shared), self.now);
         let arrival = Arrival { owner: self.owner(), present, road: Road::of(form) };
         let app = shared.apps.of_channel(channel);
-        let reports = reports(&shared.broker);
+        let reports = shared.broker.reports();
         let join = |resumption| {
             // Everything, whatever the slice of a turn: only publications from after the join may follow in the logs.
             self.apply(usize::MAX);
@@ -363,7 +362,7 @@ impl Context {
             self.apply(usize::MAX);
             join(&mut self.hub)
         };
-        let reports = reports(&shared.broker);
+        let reports = shared.broker.reports();
         let joined = shared.broker.join(channel, joiner, now, join, |joined| {
             if !reports {
                 return;
@@ -460,7 +459,7 @@ impl Context {
         }
         let departure = Departure { owner: self.owner(), road: Road::of(subscription.form()) };
         let app = self.shared.apps.of_channel(&channel);
-        let reports = reports(&self.shared.broker);
+        let reports = self.shared.broker.reports();
         self.shared.broker.unsubscribe(&channel, departure, self.now, |subscribers| {
             if let Some(app) = app.as_ref().filter(|_| reports) {
                 app.note_left(&channel, subscribers, self.now);
@@ -473,7 +472,7 @@ impl Context {
     /// Ends the subscription of a Pusher client.
     pub fn leave_as_pusher(&mut self, app: &RunningApp, subscription: Subscription, leaver: Leaver<'_>) {
         let channel = self.hub.channel(subscription).clone();
-        let reports = reports(&self.shared.broker);
+        let reports = self.shared.broker.reports();
         self.shared.broker.leave(&channel, leaver, self.now, |left| {
             if !reports {
                 return;
@@ -495,10 +494,4 @@ impl Context {
         self.counters.lag_max = self.hub.lag_max() as u64;
         self.shared.meters.board(self.loop_index).put(&self.counters);
     }
-}
-
-/// Whether webhooks are told by this node alone who comes and goes. Where several share the channels, the engine knows who is the first
-/// and the last over all, and tells them.
-fn reports(broker: &Broker) -> bool {
-    !broker.has_engine()
 }

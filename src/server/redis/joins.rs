@@ -55,7 +55,7 @@ impl Node {
         let rules = Rules {
             keep: limits.count as u64,
             renew_ms: calls::ttl_ms(&limits) / 4,
-            phase: super::random().to_be_bytes()[0],
+            phase: super::dice::random().to_be_bytes()[0],
         };
         let mut actions = Vec::new();
         let channel = Channel::new(rules, self.joins.next_serial, home.is_some(), now, &mut actions);
@@ -374,7 +374,7 @@ impl Node {
             script: &up.script,
             token: &up.token,
             others: &others,
-            fresh_epoch: &super::fresh_epoch(),
+            fresh_epoch: &super::dice::fresh_epoch(),
             ttl_ms: calls::ttl_ms(&limits),
         };
         let asked = Asked::Open(name.clone(), attempt);

@@ -372,7 +372,7 @@ impl Line {
     pub fn lose(&mut self, loss: Loss, terms: &Terms, now: Millis) -> Change {
         let after_ms = DIAL_MS_MAX.min(DIAL_MS << self.failures.min(6));
         self.failures += 1;
-        let spread = super::random() % (after_ms / 2 + 1);
+        let spread = super::dice::random() % (after_ms / 2 + 1);
         let stage = std::mem::replace(&mut self.stage, Stage::Waiting(Millis(now.0 + after_ms - spread)));
         let lost = match stage {
             Stage::Greeting(link, ..) => link.end(&terms.registry).collect(),

@@ -5,9 +5,12 @@
 
 mod ahead;
 mod answers;
+mod attending;
 mod calls;
 mod changes;
+mod counting;
 mod counts;
+mod dice;
 mod distrust;
 mod entries;
 mod greeting;
@@ -34,13 +37,12 @@ mod state;
 mod telling;
 #[cfg(feature = "tls")]
 mod tls;
+mod told;
 mod topology;
 mod trouble;
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -135,7 +137,7 @@ impl Redis {
                 now,
             ),
             keys: KeyNames::new(&config.prefix),
-            id: format!("{:012x}", random() >> 16).into(),
+            id: format!("{:012x}", dice::random() >> 16).into(),
             host,
             joins: Default::default(),
             outgoing: Default::default(),
@@ -214,32 +216,4 @@ fn place_of(seed: &RedisAddress) -> Place {
 #[cfg(feature = "tls")]
 fn uses_tls(seed: &RedisAddress) -> bool {
     matches!(seed.server, RedisServer::Tcp { tls: true, .. })
-}
-
-/// A random number. The system is asked once and not for each call of the script, of which every one has such a number: it takes
-/// a twentieth of what a publication costs the thread.
-fn random() -> u64 {
-    static KEYED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    static DRAWN: AtomicU64 = AtomicU64::new(0);
-    KEYED.hash_one(DRAWN.fetch_add(1, Ordering::Relaxed))
-}
-
-/// An epoch that no channel has had: twelve hexadecimal digits, of which the first is not 0.
-fn fresh_epoch() -> String {
-    const FIRST: u64 = 1 << 44;
-    format!("{:x}", FIRST + random() % ((1 << 48) - FIRST))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn every_epoch_has_twelve_digits_and_none_comes_twice() {
-        let epochs: HashSet<_> = (0..10_000).map(|_| fresh_epoch()).collect();
-        assert_eq!(epochs.len(), 10_000);
-        assert!(epochs.iter().all(|epoch| epoch.len() == 12 && !epoch.starts_with('0')));
-    }
 }

@@ -22,7 +22,7 @@ use super::publishing::Redirected;
 use super::resp::{Command, Reply};
 use super::rosters::{NEWS, Rosters};
 use super::state::State;
-use super::telling::Telling;
+use super::told::Telling;
 use super::topology::{MasterId, Topology};
 use super::trouble::Trouble;
 use crate::hub::ChannelName;

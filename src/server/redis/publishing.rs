@@ -85,7 +85,7 @@ impl Node {
             script: &up.script,
             token: &up.token,
             others: &others,
-            fresh_epoch: &super::fresh_epoch(),
+            fresh_epoch: &super::dice::fresh_epoch(),
             ttl_ms: ttl_ms(&limits),
         };
         if is_asking {

@@ -1,22 +1,11 @@
-//! Who is in the channels of this node where that is told: other nodes are told of who is here, and it is read who is there.
+//! What is known of the channels where it is told who is there: what is asked, what is to be said, and when.
 //!
-//! A channel's nodes have a hash in Redis. A call of the script says what has changed here, one at a time a channel, so that what
-//! changes meanwhile is said by the next; and says each half a minute that this node lives. What others say comes as messages with
-//! ascending numbers; where one is missing, and before anybody joins, all is read. The lists themselves are the broker's: see
-//! `broker::elsewhere`.
-//!
-//! While Redis is away, nobody is told that others have left. When it comes back it may have forgotten all, so it is read again only
-//! after the others had time to say theirs.
+//! What follows from it is in `attending`; the lists themselves are the broker's.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::calls::{self, Caller, Teller};
-use super::link::Asked;
-use super::node::Node;
-use super::resp::Reply;
 use crate::hub::ChannelName;
-use crate::server::broker::elsewhere::News;
-use crate::server::broker::engine::records::{self, Record};
+use crate::server::broker::engine::records::Record;
 use crate::server::broker::listing::{Listing, UNLISTED};
 use crate::server::clock::Millis;
 
@@ -24,56 +13,44 @@ use crate::server::clock::Millis;
 pub const NEWS: &[u8] = b"u ";
 
 /// A node says this often that who is here is here, and looks whether another one has not said so for too long.
-const RENEW_MS: u64 = 30_000;
-
-/// And is believed for this long: it may miss one time.
-const LIVE_MS: u64 = 75_000;
-
-/// What is missing, or may be, is read after this: other nodes have noticed by then too, and have said what they have.
-const LOOK_MS: u64 = 2_000;
-
-/// What was refused, or had no connection, is said again after this.
-const AGAIN_MS: u64 = 500;
-
-/// Records of one call: of 1 KiB each at most, and a millisecond of Redis's time.
-const RECORDS_MAX: usize = 256;
+pub const RENEW_MS: u64 = 30_000;
 
 /// The channels where it is told who is there.
 #[derive(Debug, Default)]
 pub struct Rosters {
-    entries: HashMap<ChannelName, Roster>,
-    due: Listing,
+    pub entries: HashMap<ChannelName, Roster>,
+    pub due: Listing,
 }
 
 /// A channel.
 #[derive(Debug)]
-struct Roster {
+pub struct Roster {
     /// The number of the last message, once all was read.
-    version: Option<u64>,
+    pub version: Option<u64>,
     /// Whether requests to join wait until all was read.
-    holds_ready: bool,
+    pub holds_ready: bool,
     /// Whether that is being read.
-    is_looking: bool,
+    pub is_looking: bool,
     /// Whether messages may be missing.
-    has_missed: bool,
+    pub has_missed: bool,
     /// Whether a call is in flight, and whether that says all.
-    is_telling: bool,
-    was_whole: bool,
+    pub is_telling: bool,
+    pub was_whole: bool,
     /// Whether this node ends, and nobody is here any more.
-    is_leaving: bool,
+    pub is_leaving: bool,
     /// Whether the broker has something to say.
-    has_news: bool,
+    pub has_news: bool,
     /// Whether all is to be said, so that what Redis has besides is gone.
-    is_whole: bool,
+    pub is_whole: bool,
     /// What is to be said next.
-    waiting: VecDeque<Record>,
+    pub waiting: VecDeque<Record>,
     /// Whether the last call says that somebody is here.
-    is_anybody_here: bool,
+    pub is_anybody_here: bool,
     /// Whether the last one that was answered said so.
-    has_said: bool,
-    renew_at: Millis,
-    look_at: Option<Millis>,
-    again_at: Option<Millis>,
+    pub has_said: bool,
+    pub renew_at: Millis,
+    pub look_at: Option<Millis>,
+    pub again_at: Option<Millis>,
     listed: u64,
 }
 
@@ -102,7 +79,8 @@ impl Rosters {
         self.entries.values().any(|roster| roster.is_leaving && (roster.is_telling || roster.has_said))
     }
 
-    fn settle(&mut self, name: &ChannelName) {
+    /// Lists when something is due for a channel.
+    pub fn settle(&mut self, name: &ChannelName) {
         let Some(roster) = self.entries.get_mut(name) else { return };
         let due = roster.due().map_or(UNLISTED, |at| at.0);
         self.due.list(name, &mut roster.listed, due);
@@ -111,7 +89,7 @@ impl Rosters {
 
 impl Roster {
     /// One of which nothing is known.
-    fn new(now: Millis) -> Self {
+    pub fn new(now: Millis) -> Self {
         Self {
             version: None,
             holds_ready: true,
@@ -139,240 +117,4 @@ impl Roster {
         };
         say_at.into_iter().chain(self.look_at).min()
     }
-}
-
-/// What is asked.
-impl Node {
-    /// Whether requests to join a channel have to wait until it is known who is in it. That is asked for then.
-    pub fn is_ready_held(&mut self, name: &ChannelName) -> bool {
-        if !self.broker.tells_members(name) {
-            return false;
-        }
-        let now = self.clock.now();
-        let roster = self.rosters.entries.entry(name.clone()).or_insert_with(|| Roster::new(now));
-        if !roster.holds_ready {
-            return false;
-        }
-        self.look(name);
-        self.rosters.settle(name);
-        true
-    }
-
-    fn look(&mut self, name: &ChannelName) {
-        let key = self.keys.members(name);
-        if self.rosters.entries.get(name).is_none_or(|roster| roster.is_looking) {
-            return;
-        }
-        let Some(up) = self.home_up(name) else { return };
-        up.link.ask(Asked::Look(name.clone()), |out| calls::look(key.as_bytes(), out));
-        if let Some(roster) = self.rosters.entries.get_mut(name) {
-            (roster.is_looking, roster.look_at) = (true, None);
-        }
-    }
-
-    /// A channel's subscription is there, perhaps again.
-    pub fn roster_opened(&mut self, name: &ChannelName, now: Millis) {
-        let Some(roster) = self.rosters.entries.get_mut(name) else { return };
-        if !std::mem::take(&mut roster.has_missed) {
-            return;
-        }
-        if roster.holds_ready {
-            self.look(name);
-        } else {
-            roster.look_at = Some(Millis(now.0 + LOOK_MS));
-            roster.renew_at = now;
-        }
-        self.rosters.settle(name);
-    }
-
-    /// What was in flight when its connection was lost.
-    pub fn rosters_lost(&mut self, asked: &[(Asked, bool)], now: Millis) {
-        for (asked, _) in asked {
-            match asked {
-                Asked::Members(name) => self.not_told(name, now),
-                Asked::Look(name) => self.not_looked(name, now),
-                _ => {}
-            }
-        }
-    }
-
-    /// The broker has something to say of a channel.
-    pub fn members_changed(&mut self, name: &ChannelName, now: Millis) {
-        if let Some(roster) = self.rosters.entries.get_mut(name) {
-            roster.has_news = true;
-            self.say(name, now);
-        }
-    }
-
-    /// What is due.
-    pub fn tick_rosters(&mut self, now: Millis) {
-        while let Some((_, name)) = self.rosters.due.first().filter(|&&(at, _)| at <= now.0).cloned() {
-            let Some(roster) = self.rosters.entries.get_mut(&name) else { return };
-            roster.again_at.take_if(|at| *at <= now);
-            if roster.look_at.take_if(|at| *at <= now).is_some() {
-                self.look(&name);
-            }
-            self.say(&name, now);
-        }
-    }
-
-    /// Says what is to be said, if nothing is in flight.
-    fn say(&mut self, name: &ChannelName, now: Millis) {
-        let Some(roster) = self.rosters.entries.get_mut(name) else { return };
-        let is_held = roster.is_telling || roster.again_at.is_some() || roster.holds_ready;
-        let is_due =
-            roster.has_news || roster.is_whole || !roster.waiting.is_empty() || roster.renew_at <= now;
-        if !is_held && is_due {
-            self.call_members(name, now);
-        }
-        self.rosters.settle(name);
-    }
-
-    fn call_members(&mut self, name: &ChannelName, now: Millis) {
-        let (members_key, key) = (self.keys.members(name), self.keys.channel(name));
-        let Some(roster) = self.rosters.entries.get_mut(name) else { return };
-        let home = self.topology.home_of(key.as_bytes());
-        let (others, is_sharded) = (
-            home.map(|home| self.topology.other_tokens(home)).unwrap_or_default(),
-            self.topology.is_sharded(),
-        );
-        let master = home.and_then(|home| self.topology.master(home));
-        let Some(up) = master.and_then(|master| master.publish.up()) else {
-            (roster.again_at, roster.is_whole) = (Some(Millis(now.0 + AGAIN_MS)), true);
-            return;
-        };
-        let mut is_whole = false;
-        if roster.waiting.is_empty() {
-            let news = match roster.is_leaving {
-                false => self.broker.take_news(name, roster.is_whole, now),
-                true => News { is_whole: true, ..News::default() },
-            };
-            is_whole = news.is_whole;
-            roster.waiting = news.records.into();
-            roster.is_anybody_here = news.is_anybody_here;
-            (roster.has_news, roster.is_whole) = (false, false);
-        }
-        // What is whole is so in one call: what it does not say is gone.
-        let len = if is_whole { roster.waiting.len() } else { roster.waiting.len().min(RECORDS_MAX) };
-        let records: Vec<Record> = roster.waiting.drain(..len).collect();
-        let live_ms = if roster.is_anybody_here { LIVE_MS } else { 0 };
-        let teller = Teller { node: &self.id, live_ms, is_whole };
-        let caller =
-            Caller { script: &up.script, token: &up.token, others: &others, fresh_epoch: "", ttl_ms: 0 };
-        let names = (members_key.as_bytes(), key.as_bytes());
-        up.link.ask(Asked::Members(name.clone()), |out| {
-            caller.members(names, teller, is_sharded, &records, out)
-        });
-        (roster.is_telling, roster.was_whole, roster.renew_at) = (true, is_whole, Millis(now.0 + RENEW_MS));
-    }
-}
-
-/// The end.
-impl Node {
-    /// This node ends: nobody is here any more.
-    pub fn leave_rosters(&mut self, now: Millis) {
-        let said = self.rosters.entries.iter().filter(|(_, roster)| roster.has_said || roster.is_telling);
-        let names: Vec<_> = said.map(|(name, _)| name.clone()).collect();
-        for name in &names {
-            if let Some(roster) = self.rosters.entries.get_mut(name) {
-                (roster.is_leaving, roster.is_whole) = (true, true);
-                roster.waiting.clear();
-            }
-            self.say(name, now);
-        }
-    }
-}
-
-/// What is heard.
-impl Node {
-    /// The answer to what was said.
-    pub fn heard_members(&mut self, name: &ChannelName, reply: &Reply, now: Millis) {
-        let Some((was_known, came, gone)) = read_answer(reply) else { return self.not_told(name, now) };
-        let Some(roster) = self.rosters.entries.get_mut(name) else { return };
-        let has_said = std::mem::replace(&mut roster.has_said, roster.is_anybody_here);
-        roster.is_telling = false;
-        let is_forgotten = has_said && !was_known;
-        if is_forgotten {
-            // Redis has forgotten all. Who was there before has not come.
-            (roster.is_whole, roster.look_at) = (!roster.was_whole, Some(Millis(now.0 + LOOK_MS)));
-            roster.waiting.clear();
-        }
-        let came = if is_forgotten { Vec::new() } else { came };
-        for (users, is_there) in [(came, true), (gone, false)] {
-            users.iter().for_each(|user_id| self.host.member_changed(name, user_id, is_there, now));
-        }
-        self.say(name, now);
-    }
-
-    /// What was said may have been heard or not: all is said again.
-    fn not_told(&mut self, name: &ChannelName, now: Millis) {
-        let Some(roster) = self.rosters.entries.get_mut(name) else { return };
-        (roster.is_telling, roster.is_whole) = (false, true);
-        roster.waiting.clear();
-        roster.again_at = Some(Millis(now.0 + AGAIN_MS));
-        self.rosters.settle(name);
-    }
-
-    /// Who is in a channel.
-    pub fn heard_look(&mut self, name: &ChannelName, reply: &Reply, now: Millis) {
-        let Reply::Map(fields) = reply else { return self.not_looked(name, now) };
-        let Some(roster) = self.rosters.entries.get_mut(name) else { return };
-        roster.is_looking = false;
-        let texts = || fields.iter().filter_map(|(field, value)| Some((field.as_text()?, value.as_text()?)));
-        let version = texts()
-            .find_map(|(field, value)| (field == b"v").then(|| str::from_utf8(value).ok()?.parse().ok())?);
-        roster.version = Some(version.unwrap_or(0));
-        let is_held = std::mem::take(&mut roster.holds_ready);
-        let records =
-            texts().filter_map(|(field, value)| Record::elsewhere(field, value, &self.id)).collect();
-        self.broker.note_elsewhere(name, records, true, now);
-        if is_held {
-            self.ready(name);
-        }
-        self.say(name, now);
-    }
-
-    fn not_looked(&mut self, name: &ChannelName, now: Millis) {
-        let Some(roster) = self.rosters.entries.get_mut(name) else { return };
-        (roster.is_looking, roster.look_at) = (false, Some(Millis(now.0 + AGAIN_MS)));
-        self.rosters.settle(name);
-    }
-
-    /// Records have changed, perhaps by what this node said.
-    pub fn heard_news(&mut self, name: &str, text: &[u8], now: Millis) {
-        let Some(name) = self.joins.name(name) else { return };
-        let Some((version, fields)) = records::read_news(text) else { return self.tally.note_unreadable() };
-        let Some(roster) = self.rosters.entries.get_mut(&name) else { return };
-        // What is being read has it, or is older than it.
-        let Some(before) = roster.version.replace(version) else {
-            roster.version = None;
-            return;
-        };
-        if before.checked_add(1) != Some(version) && before != 0 {
-            roster.look_at.get_or_insert(Millis(now.0 + LOOK_MS));
-        }
-        let changed = fields.iter().filter_map(|(field, value)| Record::changed(field, value, &self.id));
-        let changed: Vec<_> = changed.collect();
-        for (field, value) in &fields {
-            if let (Some((b'm', user_id)), false) = (field.split_first(), value.is_empty())
-                && let Ok(user_id) = str::from_utf8(user_id)
-            {
-                self.host.is_member(&name, user_id, now);
-            }
-        }
-        self.broker.note_elsewhere(&name, changed, false, now);
-        self.rosters.settle(&name);
-    }
-}
-
-/// Whether the node was known, and the members that have come and gone.
-fn read_answer(reply: &Reply) -> Option<(bool, Vec<Box<str>>, Vec<Box<str>>)> {
-    let Reply::List(parts) = reply else { return None };
-    let texts = |at: usize| match parts.get(at) {
-        Some(Reply::List(texts)) => {
-            Some(texts.iter().filter_map(|text| Some(str::from_utf8(text.as_text()?).ok()?.into())).collect())
-        }
-        _ => None,
-    };
-    Some((parts.get(1)?.as_number()? == 1, texts(2)?, texts(3)?))
 }

@@ -3,8 +3,6 @@
 //!
 //! What follows from it is the host's.
 
-use std::collections::VecDeque;
-
 use super::link::Asked;
 use super::node::Node;
 use super::resp::{Command, Reply};
@@ -24,21 +22,6 @@ const MISS_MS: u64 = 30 * 60 * 1000;
 
 /// The most that are read: see [`WAITING_MAX`].
 const READ_MAX: u64 = 10_000;
-
-/// What waits to be told.
-#[derive(Debug, Default)]
-pub struct Telling {
-    waiting: VecDeque<Tiding>,
-    /// Whether what is kept is still to be read.
-    is_to_read: bool,
-}
-
-impl Telling {
-    /// This node begins to listen: what is kept is to be read.
-    pub fn begin(&mut self) {
-        self.is_to_read = true;
-    }
-}
 
 impl Node {
     /// Tells the other nodes, as soon as Redis is there. The latest are told if too many wait.

@@ -190,7 +190,8 @@ fn a_call_that_was_written_and_cut_may_be_executed_and_only_one_with_a_key_is_se
 
 #[test]
 fn a_publication_with_a_key_that_was_written_once_is_never_called_unpublished() {
-    let ends: [fn(&mut Outgoing<u32>) -> Vec<Settled<u32>>; 3] = [
+    type End = fn(&mut Outgoing<u32>) -> Vec<Settled<u32>>;
+    let ends: [End; 3] = [
         |outgoing| outgoing.expire(Millis(LATE)),
         |outgoing| {
             assert!(outgoing.next_call().is_some());

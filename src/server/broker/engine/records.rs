@@ -74,11 +74,14 @@ impl Record {
     }
 }
 
+/// A field of other records, and its value.
+type Field<'a> = (&'a [u8], &'a [u8]);
+
 /// What nodes that have a channel are told of other records: `VERSION ` and then, for each field that has changed, its name and its
 /// value, empty if it is gone, each as `LENGTH:BYTES`.
 ///
 /// Returns the version, and the fields with their values. `None` if it is something else.
-pub fn read_news(text: &[u8]) -> Option<(u64, Vec<(&[u8], &[u8])>)> {
+pub fn read_news(text: &[u8]) -> Option<(u64, Vec<Field<'_>>)> {
     let at = text.iter().position(|&byte| byte == b' ')?;
     let version = str::from_utf8(&text[..at]).ok()?.parse().ok()?;
     let (mut rest, mut fields) = (&text[at + 1..], Vec::new());
