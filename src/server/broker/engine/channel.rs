@@ -11,7 +11,7 @@
 
 use crate::hub::{Gap, PublicationId};
 use crate::server::broker::engine::filling::{Filling, READ_MAX, READ_PART, fitting};
-use crate::server::broker::engine::signal::{Action, Event, Opening, Reading, Record, Rules};
+use crate::server::broker::engine::signal::{Action, Event, Opening, RENEW_STEP_MS, Reading, Record, Rules};
 use crate::server::clock::Millis;
 
 /// A channel that nobody wants stays subscribed this long: a client between two long polls, or one that reconnects, finds it.
@@ -256,7 +256,8 @@ impl Channel {
         // Channels that were joined at one time are not renewed at one time: a number that is told does not put it off.
         if is_joining || self.renew_at <= now {
             let part = if is_joining { u64::from(self.rules.phase) + 1 } else { 256 };
-            self.renew_at = Millis(now.0 + self.rules.renew_ms * part / 256);
+            let due = now.0 + self.rules.renew_ms * part / 256;
+            self.renew_at = Millis(due.next_multiple_of(RENEW_STEP_MS));
         }
         let newest = opening.newest;
         match self.position {
