@@ -168,6 +168,22 @@ impl Cluster {
         for at in [to, from].into_iter().chain(others) {
             self.tell(at, &format!("CLUSTER SETSLOT {slot} NODE {}", self.ids[to]));
         }
+        self.wait_for_epoch_of(to);
+    }
+
+    /// Waits until all masters know the configuration epoch of this one. A slot that comes back before the epoch by which it went is
+    /// known may be taken away again, with its keys: the master that gave it back has the higher epoch.
+    fn wait_for_epoch_of(&self, master: usize) {
+        let info: String = said(&mut self.servers[master].connect(), "CLUSTER INFO");
+        let epoch = info.lines().find_map(|line| line.strip_prefix("cluster_my_epoch:")).unwrap().trim();
+        for server in &self.servers[..self.masters] {
+            let mut connection = server.connect();
+            until("the epoch of a master is known", || {
+                let nodes: String = said(&mut connection, "CLUSTER NODES");
+                let line = nodes.lines().find(|line| line.starts_with(&self.ids[master]))?;
+                (line.split(' ').nth(6) == Some(epoch)).then_some(())
+            });
+        }
     }
 
     /// Moves a slot as `redis-cli --cluster reshard` does.

@@ -136,3 +136,12 @@ impl Ahead {
         self.asked.is_empty() && self.next.is_empty() && self.answered.is_empty()
     }
 }
+
+/// A channel whose call was sent elsewhere.
+#[derive(Debug, Default)]
+pub struct Redirected {
+    /// Where it goes next, if its slot is on its way there.
+    pub to: Option<MasterId>,
+    /// How often it was sent elsewhere.
+    pub hops: u8,
+}

@@ -11,14 +11,13 @@ use mio::{Events, Poll, Token};
 
 use super::answers::read_reading;
 use super::counts::{COUNTS, Counts};
-use super::entries::Joins;
+use super::entries::{Joins, Redirected};
 use super::host::Host;
 use super::inbox::{Inbox, Order};
 use super::line::{Line, Purpose, Terms};
 use super::link::{Asked, Heard};
 use super::loss::Loss;
 use super::nodes::{BEAT_MS, BYE, Nodes};
-use super::publishing::Redirected;
 use super::resp::{Command, Reply};
 use super::rosters::{NEWS, Rosters};
 use super::state::State;

@@ -31,14 +31,6 @@ const LAST_TRY_MS: u64 = 100;
 /// A call whose master is away is made again after this long, if it is back.
 const AWAY_MS: u64 = 20;
 
-/// A channel whose call was sent elsewhere.
-#[derive(Debug, Default)]
-pub struct Redirected {
-    /// Where it goes next, if its slot is on its way there.
-    to: Option<MasterId>,
-    hops: u8,
-}
-
 impl Node {
     /// Takes a publication.
     pub fn publish(&mut self, draft: &Draft, ticket: Ticket, now: Millis) {
