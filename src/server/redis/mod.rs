@@ -165,6 +165,8 @@ impl Redis {
     }
 
     fn terms(&self, config: &config::Redis, poll: &Poll, trust: &Trust) -> io::Result<Terms> {
+        #[cfg(not(feature = "tls"))]
+        let _ = trust;
         // All seeds have the same, which the configuration has checked.
         let first = config.seeds.first();
         Ok(Terms {
