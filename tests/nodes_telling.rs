@@ -103,3 +103,21 @@ fn what_is_revoked_while_connections_to_redis_break_is_revoked_at_all_nodes() {
         assert_eq!(u16::from(close_frame(&mut client).unwrap().code), 4403);
     }
 }
+
+#[test]
+fn what_a_full_redis_does_not_keep_is_told_at_once_and_kept_when_there_is_room() {
+    let Some(redis) = Redis::start(&["--maxmemory-policy", "noeviction"]) else { return };
+    let [a, b] = nodes(&redis, &configured());
+    let anna = token("anna", "x 1");
+    let mut client = subscriber(b.address, &anna).unwrap();
+    let _: String = redis.ask("CONFIG SET maxmemory 1");
+    revoke(a.address, r#"{"sub":"anna"}"#);
+    assert_eq!(u16::from(close_frame(&mut client).unwrap().code), 4403);
+    assert_eq!(redis.ask::<i64>("EXISTS fanfare:revoked"), 0, "Redis is full");
+    let _: String = redis.ask("CONFIG SET maxmemory 0");
+    until("it is kept", || (redis.ask::<i64>("ZCARD fanfare:revoked") == 1).then_some(()));
+    let c = start(on(&redis, configured()));
+    until("the node has read what was revoked", || {
+        (subscriber(c.address, &anna).err()? == 403).then_some(())
+    });
+}

@@ -4,12 +4,12 @@
 //! Redis says how far a channel is over the connection that publications come by, so that those before its answer have come.
 //! How what is missing then is read is `joins`'.
 
-use super::answers::read_epoch;
+use super::answers::read_newest;
 use super::calls;
 use super::link::Asked;
 use super::node::Node;
 use super::resp::Reply;
-use crate::hub::{ChannelName, PublicationId};
+use crate::hub::ChannelName;
 use crate::server::broker::engine::signal::Event;
 use crate::server::broker::engine::waiting::JoinWaiter;
 use crate::server::clock::Millis;
@@ -46,10 +46,4 @@ impl Node {
             None => self.settle(name, now),
         }
     }
-}
-
-fn read_newest(reply: &Reply) -> Option<PublicationId> {
-    let Reply::List(parts) = reply else { return None };
-    let epoch = read_epoch(parts.first()?.as_text()?)?;
-    Some(PublicationId { epoch, sequence: parts.get(1)?.as_number()? })
 }

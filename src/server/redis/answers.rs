@@ -9,10 +9,19 @@ use crate::server::broker::engine::signal::{Opening, Reading};
 /// What an open has found, and Redis's time.
 pub fn read_opening(reply: &Reply) -> Option<(Opening, u64)> {
     let Reply::List(parts) = reply else { return None };
-    let epoch = read_epoch(parts.first()?.as_text()?)?;
-    let number = |at: usize| parts.get(at).and_then(Reply::as_number);
-    let newest = PublicationId { epoch, sequence: number(1)? };
-    Some((Opening { newest, oldest: number(2)? }, number(3)?))
+    Some((read_place(parts)?, parts.get(3)?.as_number()?))
+}
+
+/// Where a channel is, and the token of the master that drew its newest sequence.
+pub fn read_peek(reply: &Reply) -> Option<(Opening, &[u8])> {
+    let Reply::List(parts) = reply else { return None };
+    Some((read_place(parts)?, parts.get(3)?.as_text()?))
+}
+
+/// How far a channel is.
+pub fn read_newest(reply: &Reply) -> Option<PublicationId> {
+    let Reply::List(parts) = reply else { return None };
+    read_id(parts)
 }
 
 /// What a read has found.
@@ -32,12 +41,22 @@ pub fn read_reading(reply: &Reply) -> Option<Reading> {
 
 /// The first identifier and the last sequence.
 pub fn read_numbers(parts: &[Reply]) -> Option<(PublicationId, u64)> {
+    Some((read_id(parts)?, parts.get(2)?.as_number()?))
+}
+
+/// Epoch, newest sequence and oldest one.
+fn read_place(parts: &[Reply]) -> Option<Opening> {
+    Some(Opening { newest: read_id(parts)?, oldest: parts.get(2)?.as_number()? })
+}
+
+/// Epoch and sequence.
+fn read_id(parts: &[Reply]) -> Option<PublicationId> {
     let epoch = read_epoch(parts.first()?.as_text()?)?;
-    Some((PublicationId { epoch, sequence: parts.get(1)?.as_number()? }, parts.get(2)?.as_number()?))
+    Some(PublicationId { epoch, sequence: parts.get(1)?.as_number()? })
 }
 
 /// An epoch, as Redis has it.
-pub fn read_epoch(text: &[u8]) -> Option<u64> {
+fn read_epoch(text: &[u8]) -> Option<u64> {
     u64::from_str_radix(str::from_utf8(text).ok()?, 16).ok()
 }
 
@@ -62,6 +81,16 @@ mod tests {
             assert_eq!(read_opening(&Reply::List(broken)), None, "{at}");
         }
         assert_eq!(read_opening(&Reply::Error("OOM".into())), None);
+    }
+
+    #[test]
+    fn where_a_channel_is_is_read_without_opening_it() {
+        let parts = vec![text("abc"), text("7"), text("5"), text("token")];
+        let peek = Reply::List(parts.clone());
+        assert_eq!(read_peek(&peek), Some((Opening { newest: ID, oldest: 5 }, b"token".as_slice())));
+        assert_eq!(read_newest(&Reply::List(parts[..2].to_vec())), Some(ID));
+        let absent = Reply::List(vec![Reply::Nil; 4]);
+        assert_eq!((read_peek(&absent), read_newest(&absent)), (None, None));
     }
 
     #[test]

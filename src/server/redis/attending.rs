@@ -27,6 +27,9 @@ const LOOK_MS: u64 = 2_000;
 /// What was refused, or had no connection, is said again after this.
 const AGAIN_MS: u64 = 500;
 
+/// Channels of which something is said in a turn: those that were joined together are renewed together.
+const CALLS_MAX: usize = 1_000;
+
 /// Records of one call: of 1 KiB each at most, and a millisecond of Redis's time.
 const RECORDS_MAX: usize = 256;
 
@@ -95,7 +98,11 @@ impl Node {
 
     /// What is due.
     pub fn tick_rosters(&mut self, now: Millis) {
-        while let Some((_, name)) = self.rosters.due.first().filter(|&&(at, _)| at <= now.0).cloned() {
+        let mut left = CALLS_MAX;
+        while left > 0
+            && let Some((_, name)) = self.rosters.due.first().filter(|&&(at, _)| at <= now.0).cloned()
+        {
+            left -= 1;
             let Some(roster) = self.rosters.entries.get_mut(&name) else { return };
             roster.again_at.take_if(|at| *at <= now);
             if roster.look_at.take_if(|at| *at <= now).is_some() {
@@ -125,8 +132,7 @@ impl Node {
             home.map(|home| self.topology.other_tokens(home)).unwrap_or_default(),
             self.topology.is_sharded(),
         );
-        let master = home.and_then(|home| self.topology.master(home));
-        let Some(up) = master.and_then(|master| master.publish.up()) else {
+        let Some(up) = home.and_then(|home| self.topology.publisher(home)) else {
             (roster.again_at, roster.is_whole) = (Some(Millis(now.0 + AGAIN_MS)), true);
             return;
         };

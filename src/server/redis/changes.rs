@@ -49,7 +49,7 @@ impl Node {
 
     fn listen_to_nodes(&mut self, id: MasterId) {
         let channel = self.keys.nodes().as_bytes();
-        if let Some(up) = self.topology.master(id).and_then(|master| master.subscribe.up()) {
+        if let Some(up) = self.topology.subscriber(id) {
             self.nodes_home = Some(id);
             self.telling.begin();
             let command = |out: &mut _| drop(Command::new(out, 2).word(b"SUBSCRIBE").word(channel));

@@ -30,7 +30,7 @@ impl Node {
     /// The connection that a channel is subscribed by.
     pub fn home_up(&mut self, name: &ChannelName) -> Option<&mut Up> {
         let home = self.joins.entries.get(name)?.home?;
-        self.topology.master(home)?.subscribe.up()
+        self.topology.subscriber(home)
     }
 
     /// Which master is asked about a channel, and whether its slot is on its way there.
@@ -108,7 +108,6 @@ impl Node {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
         entry.asking = None;
         if entry.home.take().is_some() {
-            self.rosters.miss(name);
             entry.lost_at = now;
             self.rosters.miss(name);
             self.take(name, Event::Disconnected, now);
@@ -148,9 +147,7 @@ impl Node {
         self.lose_home(name, now);
         let key = self.keys.channel(name);
         let is_sharded = self.topology.is_sharded();
-        if let Some(up) =
-            home.and_then(|home| self.topology.master(home)).and_then(|master| master.subscribe.up())
-        {
+        if let Some(up) = home.and_then(|home| self.topology.subscriber(home)) {
             up.link.unsubscribe(name.clone(), |out| calls::unsubscribe(key.as_bytes(), is_sharded, out));
         }
     }
@@ -162,8 +159,7 @@ impl Node {
         let is_coming = |up: &Up| up.link.awaits(&subscribes);
         let is_confirmed = self
             .topology
-            .master(master)
-            .and_then(|master| master.subscribe.up())
+            .subscriber(master)
             .is_some_and(|up| is_coming(up) || up.link.awaits(&Asked::Unsubscribe(name.clone())));
         if is_here && !is_confirmed {
             self.lose_home(name, now);

@@ -258,13 +258,12 @@ impl Node {
                 Action::Subscribe => self.send_subscribe(name),
                 Action::Unsubscribe => self.send_unsubscribe(name),
                 Action::Open { attempt, count, known } => self.send_open(name, attempt, count, known),
-                Action::Read { attempt, from, to } if self.joins.reads < READS_MAX => {
-                    self.note_filling(name);
-                    self.send_read(name, attempt, (from, to));
-                }
                 Action::Read { attempt, from, to } => {
                     self.note_filling(name);
-                    self.joins.to_read.push_back((name.clone(), attempt, from, to));
+                    match self.joins.reads < READS_MAX {
+                        true => self.send_read(name, attempt, (from, to)),
+                        false => self.joins.to_read.push_back((name.clone(), attempt, from, to)),
+                    }
                 }
                 Action::Begin(id) => self.broker.begin(name, id, now),
                 Action::Deliver(record) => self.deliver(name, &record, now),
@@ -363,12 +362,9 @@ impl Node {
 
     fn send_open(&mut self, name: &ChannelName, attempt: u64, count: u64, known: Option<PublicationId>) {
         let (key, limits) = (self.keys.channel(name), self.broker.limits_of(name));
-        let Some((home, is_asking)) = self.asked_at(name) else { return };
-        let (others, is_sharded) = (self.topology.other_tokens(home), self.topology.is_sharded());
-        let Some(up) = self.topology.master(home).and_then(|master| master.subscribe.up()) else { return };
-        if is_asking {
-            up.link.ask(Asked::Asking, calls::asking);
-        }
+        let Some(at) = self.asked_at(name) else { return };
+        let (others, is_sharded) = (self.topology.other_tokens(at.0), self.topology.is_sharded());
+        let Some(up) = self.topology.asked(at) else { return };
         let place = (self.nodes.dead(), is_sharded);
         let caller = Caller {
             script: &up.script,
@@ -384,11 +380,7 @@ impl Node {
 
     fn send_read(&mut self, name: &ChannelName, attempt: u64, range: (u64, u64)) {
         let key = self.keys.channel(name);
-        let Some((home, is_asking)) = self.asked_at(name) else { return };
-        let Some(up) = self.topology.master(home).and_then(|master| master.subscribe.up()) else { return };
-        if is_asking {
-            up.link.ask(Asked::Asking, calls::asking);
-        }
+        let Some(up) = self.asked_at(name).and_then(|at| self.topology.asked(at)) else { return };
         up.link.ask(Asked::Read(name.clone(), attempt), |out| calls::read(key.as_bytes(), range, out));
         self.joins.reads += 1;
     }

@@ -291,7 +291,7 @@ impl Line {
         written.err().map(|broken| self.lose(Loss::Broken(broken), terms, now))
     }
 
-    /// Takes answers as long as it is greeted. True if it is up by that.
+    /// Takes answers as long as it is greeted. It may be up by that, or lost.
     pub fn greet(&mut self, terms: &Terms, now: Millis) -> Option<Change> {
         loop {
             let Stage::Greeting(link, greeting, _) = &mut self.stage else { return None };
@@ -361,11 +361,7 @@ impl Line {
 
     /// Gives it up for good: what was asked and not answered, and whether it was written at least in part.
     pub fn end(self, terms: &Terms) -> Vec<(Asked, bool)> {
-        match self.stage {
-            Stage::Greeting(link, ..) => link.end(&terms.registry).collect(),
-            Stage::Up(up) => up.link.end(&terms.registry).collect(),
-            Stage::Waiting(_) | Stage::Resolving(_) => Vec::new(),
-        }
+        self.stage.end(terms)
     }
 
     /// Gives the connection up; it is dialled again after a while.
@@ -374,12 +370,18 @@ impl Line {
         self.failures += 1;
         let spread = super::dice::random() % (after_ms / 2 + 1);
         let stage = std::mem::replace(&mut self.stage, Stage::Waiting(Millis(now.0 + after_ms - spread)));
-        let lost = match stage {
-            Stage::Greeting(link, ..) => link.end(&terms.registry).collect(),
-            Stage::Up(up) => up.link.end(&terms.registry).collect(),
-            Stage::Waiting(_) | Stage::Resolving(_) => Vec::new(),
-        };
-        Change::Lost(lost, loss)
+        Change::Lost(stage.end(terms), loss)
+    }
+}
+
+impl Stage {
+    /// Ends the connection, if there is one: what was asked and not answered, and whether it was written at least in part.
+    fn end(self, terms: &Terms) -> Vec<(Asked, bool)> {
+        match self {
+            Self::Greeting(link, ..) => link.end(&terms.registry).collect(),
+            Self::Up(up) => up.link.end(&terms.registry).collect(),
+            Self::Waiting(_) | Self::Resolving(_) => Vec::new(),
+        }
     }
 }
 

@@ -166,6 +166,7 @@ impl Node {
             self.beat_at = Millis(now.0 + BEAT_MS);
             self.look_at_nodes(now);
             self.tell_nodes("");
+            self.tell_kept_later();
             // One master of a cluster may be lost after another.
             self.is_away_told = false;
         }
@@ -292,11 +293,14 @@ impl Node {
         let Some((master, _)) = self.topology.whose(token) else {
             return self.scout_heard(token, &asked, &reply, now);
         };
-        if let Reply::Error(error) = &reply
-            && !matches!(asked, Asked::Info | Asked::Publish(..) | Asked::Prolong)
-        {
-            let refusal = self.refusal(master, error);
-            self.note_refused(master, &asked, &refusal, now);
+        let refusal = match &reply {
+            // These have rules of their own, or do not matter.
+            Reply::Error(_) if matches!(asked, Asked::Info | Asked::Publish(..) | Asked::Prolong) => None,
+            Reply::Error(error) => Some(self.refusal(master, error)),
+            _ => None,
+        };
+        if let Some(refusal) = &refusal {
+            self.note_refused(master, &asked, refusal, now);
             self.redirect(master, &asked, &refusal.reason, now);
         }
         match asked {
@@ -313,15 +317,19 @@ impl Node {
                 }
                 self.called(master, &channel, &reply, now);
             }
-            Asked::Subscribe(channel) if !matches!(reply, Reply::Error(_)) => self.subscribed(&channel),
+            Asked::Subscribe(channel) if refusal.is_none() => self.subscribed(&channel),
             Asked::Kept => self.heard_kept(&reply),
             Asked::Members(channel) => self.heard_members(&channel, &reply, now),
             Asked::Look(channel) => self.heard_look(&channel, &reply, now),
             Asked::Miss(channel) if matches!(reply, Reply::Text(_)) => self.host.cache_missed(&channel, now),
-            Asked::SubscribeNodes => self.heard_nodes(master, &reply, now),
-            Asked::Open(channel, attempt) => self.heard_open(master, &channel, attempt, &reply, now),
+            Asked::SubscribeNodes => self.heard_nodes(master, refusal, now),
+            Asked::Open(channel, attempt) => match refusal {
+                None => self.heard_open(&channel, attempt, &reply, now),
+                Some(refusal) => self.open_refused(&channel, attempt, &refusal, now),
+            },
+            Asked::Keep(tiding) if refusal.is_some() => self.telling.keep_later(tiding),
             Asked::Peek(channel, attempt) => self.peeked(master, &channel, attempt, &reply, now),
-            Asked::Read(channel, attempt) => self.heard_read(&channel, attempt, &reply, now),
+            Asked::Read(channel, attempt) => self.read(&channel, attempt, read_reading(&reply), now),
             Asked::Newest(channel) => self.heard_newest(&channel, &reply, now),
             _ => {}
         }
@@ -338,10 +346,6 @@ impl Node {
         }
         self.topology.scout_heard(asked, reply, &self.terms, &mut news, now);
         self.follow_news(&mut news, now);
-    }
-
-    fn heard_read(&mut self, channel: &ChannelName, attempt: u64, reply: &Reply, now: Millis) {
-        self.read(channel, attempt, read_reading(reply), now);
     }
 
     /// Both connections of a master lead to the same process: else the one that hears is on another server than the one that

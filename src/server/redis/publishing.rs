@@ -63,14 +63,12 @@ impl Node {
     fn make_call(&mut self, call: &Call, now: Millis) {
         let name = call.channel.as_str();
         let redirect = self.redirects.get_mut(name).and_then(|redirected| redirected.to.take());
-        let home = redirect.or_else(|| self.topology.home_of(self.keys.channel(&call.channel).as_bytes()));
+        let (key, is_sharded) = (self.keys.channel(&call.channel), self.topology.is_sharded());
+        let home = redirect.or_else(|| self.topology.home_of(key.as_bytes()));
         let is_asking = redirect.is_some();
         let limits = self.broker.limits_of(&call.channel);
-        let (key, is_sharded) = (self.keys.channel(&call.channel), self.topology.is_sharded());
         let others = home.map(|home| self.topology.other_tokens(home)).unwrap_or_default();
-        let Some(up) =
-            home.and_then(|home| self.topology.master(home)).and_then(|master| master.publish.up())
-        else {
+        let Some(up) = home.and_then(|home| self.topology.publisher(home)) else {
             return self.outgoing.again(name, Millis(now.0 + AWAY_MS));
         };
         let caller = Caller {

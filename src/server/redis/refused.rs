@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 
-use super::answers::{read_epoch, read_opening};
+use super::answers::{read_opening, read_peek};
 use super::calls;
 use super::greeting::Unfit;
 use super::line::Line;
@@ -16,24 +16,12 @@ use super::refusal::{Fate, Reason, Refusal};
 use super::resp::{Command, Reply};
 use super::state::Outcome;
 use super::topology::MasterId;
-use crate::hub::{ChannelName, PublicationId};
-use crate::server::broker::engine::signal::Opening;
+use crate::hub::ChannelName;
 use crate::server::clock::Millis;
 
 impl Node {
     /// The answer to an open.
-    pub fn heard_open(
-        &mut self,
-        master: MasterId,
-        name: &ChannelName,
-        attempt: u64,
-        reply: &Reply,
-        now: Millis,
-    ) {
-        if let Reply::Error(error) = reply {
-            let refusal = self.refusal(master, error);
-            return self.open_refused(name, attempt, &refusal, now);
-        }
+    pub fn heard_open(&mut self, name: &ChannelName, attempt: u64, reply: &Reply, now: Millis) {
         self.opened(name, attempt, read_opening(reply), now);
         self.roster_opened(name, now);
         self.heard_nodes_of(name, reply, now);
@@ -43,7 +31,7 @@ impl Node {
     ///
     /// Redis that takes no writes refuses it: it is full, its disk is, or too few replicas are there. A channel that is read here
     /// then goes on as it is there; one that nobody has joined is refused, so that requests do not make keys.
-    fn open_refused(&mut self, name: &ChannelName, attempt: u64, refusal: &Refusal, now: Millis) {
+    pub fn open_refused(&mut self, name: &ChannelName, attempt: u64, refusal: &Refusal, now: Millis) {
         let takes_no_writes =
             matches!(refusal.reason, Reason::OutOfMemory | Reason::Misconfigured | Reason::NoReplicas);
         if takes_no_writes && self.joins.is_ready_here(name) && self.send_peek(name, attempt) {
@@ -73,8 +61,7 @@ impl Node {
     /// The answer to that. It counts if the channel is of the master that answers: else a new epoch has to begin, for which there
     /// is no room.
     pub fn peeked(&mut self, master: MasterId, name: &ChannelName, attempt: u64, reply: &Reply, now: Millis) {
-        let token =
-            self.topology.master(master).and_then(|master| master.subscribe.up()).map(|up| up.token.clone());
+        let token = self.topology.subscriber(master).map(|up| up.token.clone());
         let opening =
             read_peek(reply).filter(|(_, of)| token.as_deref().is_some_and(|token| token.as_bytes() == *of));
         match opening {
@@ -88,9 +75,8 @@ impl Node {
 
     /// The answer to the subscription to what nodes say, which is the first of a connection: if it is refused, all others are, and
     /// nothing would be heard.
-    pub fn heard_nodes(&mut self, master: MasterId, reply: &Reply, now: Millis) {
-        let Reply::Error(error) = reply else { return self.tally.note_first(Outcome::Up) };
-        let refusal = self.refusal(master, error);
+    pub fn heard_nodes(&mut self, master: MasterId, refusal: Option<Refusal>, now: Millis) {
+        let Some(refusal) = refusal else { return self.tally.note_first(Outcome::Up) };
         let unfit = Unfit::ForGood(format!(
             "its user may not subscribe to channels that begin with the --redis-prefix. Allow them with &PREFIX:* ({refusal})"
         ));
@@ -100,13 +86,4 @@ impl Node {
         self.topology.with_line(token, terms, &mut news, now, lose);
         self.follow_news(&mut news, now);
     }
-}
-
-/// Where a channel is, and the token of the master that drew its newest sequence.
-fn read_peek(reply: &Reply) -> Option<(Opening, &[u8])> {
-    let Reply::List(parts) = reply else { return None };
-    let epoch = read_epoch(parts.first()?.as_text()?)?;
-    let number = |at: usize| parts.get(at).and_then(Reply::as_number);
-    let newest = PublicationId { epoch, sequence: number(1)? };
-    Some((Opening { newest, oldest: number(2)? }, parts.get(3)?.as_text()?))
 }

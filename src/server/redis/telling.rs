@@ -6,13 +6,10 @@
 use super::link::Asked;
 use super::node::Node;
 use super::resp::{Command, Reply};
-use super::topology::MasterId;
+use super::told::WAITING_MAX;
 use crate::hub::ChannelName;
 use crate::server::broker::engine::tidings::Tiding;
 use crate::server::clock::{Millis, unix_ms};
-
-/// The most tidings that wait while Redis is away. More revocations than that a day no node takes.
-const WAITING_MAX: usize = 10_000;
 
 /// How long revocations are kept, in seconds: longer than a token lives, with what clocks may differ by.
 const KEPT_S: u64 = 25 * 60 * 60;
@@ -35,12 +32,7 @@ impl Node {
     /// A cache channel had no event for a new subscriber: the first node that says so reports it. Where Redis is away nobody does.
     pub fn missed(&mut self, channel: ChannelName) {
         let key = self.keys.miss(&channel);
-        let home = self.topology.home_of(key.as_bytes());
-        let Some(up) =
-            home.and_then(|home| self.topology.master(home)).and_then(|master| master.publish.up())
-        else {
-            return;
-        };
+        let Some(up) = self.topology.publisher_of(key.as_bytes()) else { return };
         let command = |out: &mut _| {
             let command = Command::new(out, 6).word(b"SET").word(key.as_bytes()).word(self.id.as_bytes());
             drop(command.word(b"NX").word(b"PX").number(MISS_MS));
@@ -60,16 +52,16 @@ impl Node {
         }
     }
 
-    fn kept_home(&self) -> Option<MasterId> {
-        self.topology.home_of(self.keys.revoked().as_bytes())
+    /// Tells again what Redis has refused to keep: a Redis that is full may have room by now.
+    pub fn tell_kept_later(&mut self) {
+        for tiding in std::mem::take(&mut self.telling.unkept) {
+            self.tell(tiding);
+        }
     }
 
     fn ask_kept(&mut self) -> bool {
-        let Some(home) = self.kept_home() else { return false };
         let key = self.keys.revoked().as_bytes();
-        let Some(up) = self.topology.master(home).and_then(|master| master.publish.up()) else {
-            return false;
-        };
+        let Some(up) = self.topology.publisher_of(key) else { return false };
         // The latest first.
         let command = |out: &mut _| {
             let command = Command::new(out, 5).word(b"ZRANGE").word(key).number(0);
@@ -80,11 +72,8 @@ impl Node {
     }
 
     fn send_tiding(&mut self, tiding: &Tiding) -> bool {
-        let Some(home) = self.kept_home() else { return false };
         let (key, channel) = (self.keys.revoked().as_bytes(), self.keys.nodes().as_bytes());
-        let Some(up) = self.topology.master(home).and_then(|master| master.publish.up()) else {
-            return false;
-        };
+        let Some(up) = self.topology.publisher_of(key) else { return false };
         let text = tiding.to_text();
         if let Some(at_s) = tiding.remembered_at_s() {
             let add = |out: &mut _| {

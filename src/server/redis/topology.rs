@@ -5,8 +5,9 @@
 
 use mio::Token;
 
+use super::calls;
 use super::greeting::{Mode, Unfit};
-use super::line::{Change, Line, Purpose, Terms};
+use super::line::{Change, Line, Purpose, Terms, Up};
 use super::link::Asked;
 use super::loss::Loss;
 use super::place::Place;
@@ -112,6 +113,30 @@ impl Topology {
         self.masters.iter_mut().find(|(known, _)| *known == id).map(|(_, master)| master)
     }
 
+    /// The connection by which is published at a master, if it is in use.
+    pub fn publisher(&mut self, id: MasterId) -> Option<&mut Up> {
+        self.master(id)?.publish.up()
+    }
+
+    /// The connection by which is subscribed at a master, if it is in use.
+    pub fn subscriber(&mut self, id: MasterId) -> Option<&mut Up> {
+        self.master(id)?.subscribe.up()
+    }
+
+    /// The same for something that is asked next, which is told there first if the slot is on its way to that master.
+    pub fn asked(&mut self, (id, is_asking): (MasterId, bool)) -> Option<&mut Up> {
+        let up = self.subscriber(id)?;
+        if is_asking {
+            up.link.ask(Asked::Asking, calls::asking);
+        }
+        Some(up)
+    }
+
+    /// The connection by which is published at the master that has a key, if that is known and it is in use.
+    pub fn publisher_of(&mut self, key: &[u8]) -> Option<&mut Up> {
+        self.publisher(self.home_of(key)?)
+    }
+
     /// The master that has a channel, whose key is `key`; `None` while that is not known.
     pub fn home_of(&self, key: &[u8]) -> Option<MasterId> {
         match &self.slots {
@@ -157,8 +182,7 @@ impl Topology {
     /// lost nothing. Where this one was promoted, what it has of the master that it followed may be late, so that one's is left
     /// out, though it may be alive for another moment.
     pub fn other_tokens(&mut self, id: MasterId) -> String {
-        let followed =
-            self.master(id).and_then(|master| master.publish.up()).and_then(|up| up.followed.clone());
+        let followed = self.publisher(id).and_then(|up| up.followed.clone());
         let others = self.masters.iter_mut().filter(|(other, _)| *other != id);
         let tokens = others.filter_map(|(_, master)| Some(&master.publish.up()?.token));
         let tokens = tokens.filter(|token| followed.as_ref() != Some(*token));
