@@ -185,7 +185,7 @@
 //!  broker, encoder            order, history, mailboxes; publications to frames
 //!  outbound                   whom calls to https:// URLs trust, and what is said when TLS fails
 //!  limits, metrics            connections by address and user, trusted proxies; counters and their formats
-//!  clock, excerpt, lock
+//!  clock, excerpt, lock, waking
 //! ```
 //!
 //! No two files import each other. What a line of code may touch, its signature says: a role of a connection gets its own

@@ -14,6 +14,7 @@ use support::nodes::*;
 use support::redis::Redis;
 use support::witness::*;
 use support::*;
+use tungstenite::Message;
 
 fn addresses(nodes: &[Running]) -> Vec<SocketAddr> {
     nodes.iter().map(|node| node.address).collect()
@@ -77,4 +78,24 @@ fn a_key_that_comes_to_two_nodes_at_once_is_published_once() {
     }
     let told = judge_all(nodes[0].address, "c", vec![witness], &[]);
     assert_eq!(told[0].len(), 1 + 50 + 1);
+}
+
+#[test]
+fn what_one_publisher_sends_at_once_is_one_call() {
+    const COUNT: usize = 128;
+    let Some(redis) = Redis::start(&[]) else { return };
+    let node = nodes(redis.port, 1).remove(0);
+    let mut client = websocket(node.address, "/channels/c");
+    client.send(Message::text("first")).unwrap();
+    assert_eq!(text(&mut client), "first");
+    let before = redis.calls("evalsha");
+    // Less than tungstenite buffers, so that it is one write.
+    for number in 0..COUNT {
+        client.write(Message::text(number.to_string())).unwrap();
+    }
+    client.flush().unwrap();
+    for number in 0..COUNT {
+        assert_eq!(text(&mut client), number.to_string());
+    }
+    assert_eq!(redis.calls("evalsha") - before, 1);
 }

@@ -34,6 +34,7 @@ mod shared;
 mod start;
 mod stopping;
 mod tls;
+mod waking;
 
 pub use crate::hub::Published;
 pub use access::KeyChanges;

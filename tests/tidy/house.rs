@@ -6,21 +6,22 @@ use super::source::{Fault, File, assert_tidy, found, has_word, numbered, tree};
 
 /// Who may import whom inside `server`: a room, which is a folder or a file beside the folders, and the rooms that it
 /// names. They stand above it, so that no two import each other.
-const SERVER_MAY_IMPORT: [(&str, &[&str]); 30] = [
+const SERVER_MAY_IMPORT: [(&str, &[&str]); 31] = [
     ("clock", &[]),
     ("discard", &[]),
     ("excerpt", &[]),
     ("lock", &[]),
+    ("waking", &[]),
     ("audit", &["lock"]),
     ("outbound", &[]),
     ("jwks", &["clock", "excerpt", "lock", "outbound"]),
     ("encoder", &["clock"]),
     ("metrics", &["clock", "excerpt"]),
     ("limits", &["clock", "lock", "metrics"]),
-    ("broker", &["clock", "discard", "excerpt", "limits", "lock"]),
+    ("broker", &["clock", "discard", "excerpt", "limits", "lock", "waking"]),
     ("hook", &["broker", "clock", "excerpt", "lock", "outbound"]),
     ("apps", &["broker", "clock", "excerpt", "lock", "metrics", "outbound"]),
-    ("redis", &["broker", "clock", "excerpt", "lock", "metrics", "outbound"]),
+    ("redis", &["broker", "clock", "excerpt", "lock", "metrics", "outbound", "waking"]),
     ("access", &["clock", "jwks", "limits", "lock"]),
     ("api", &["access", "apps", "broker", "clock", "encoder", "metrics"]),
     ("placement", &[]),
@@ -82,6 +83,7 @@ const SERVER_MAY_IMPORT: [(&str, &[&str]); 30] = [
             "shared",
             "stopping",
             "tls",
+            "waking",
         ],
     ),
     (

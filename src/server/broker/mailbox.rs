@@ -19,6 +19,7 @@ use crate::server::broker::calls::{CALLS_LEN_MAX, Call, Congested};
 use crate::server::broker::memory::publication_len;
 use crate::server::limits::Seat;
 use crate::server::lock::lock;
+use crate::server::waking::Alarm;
 
 /// The loop that does what is done once for the whole server: it accepts sockets, removes what has expired from the
 /// broker, publishes the dashboard's figures and the demo's prices, and ends after all others.
@@ -53,9 +54,7 @@ pub struct Mailbox {
     others: Mutex<Others>,
     /// The bytes of the calls that are not taken.
     call_bytes: AtomicUsize,
-    /// Whether the loop is working, or was woken. It then looks here before it polls.
-    is_awake: AtomicBool,
-    waker: Waker,
+    alarm: Alarm,
 }
 
 /// The publications not yet taken.
@@ -161,8 +160,7 @@ impl Mailbox {
             is_fan_out_past: AtomicBool::new(false),
             others: Mutex::default(),
             call_bytes: AtomicUsize::new(0),
-            is_awake: AtomicBool::new(false),
-            waker,
+            alarm: Alarm::new(waker),
         }
     }
 
@@ -281,25 +279,20 @@ impl Mailbox {
         std::mem::take(&mut lock(&self.others).prepared)
     }
 
-    /// Has the loop take another turn. The waker is used at most once a turn.
+    /// Has the loop take another turn.
     pub fn wake(&self) {
-        if !self.is_awake.swap(true, Ordering::SeqCst)
-            && let Err(error) = self.waker.wake()
-        {
-            unreachable!("an eventfd or pipe of our own takes one wake a turn: {error}");
-        }
+        self.alarm.wake();
     }
 
     /// Call before polling: arms the waker. False if something has arrived, and the poll must not wait.
     pub fn may_sleep(&self) -> bool {
-        // A swap, so that the loop sees all that was done before a wake that found it awake.
-        self.is_awake.swap(false, Ordering::SeqCst);
+        self.alarm.may_sleep();
         lock(&self.publications).list.is_empty() && lock(&self.others).is_empty()
     }
 
     /// Call after polling: disarms the waker.
     pub fn is_up(&self) {
-        self.is_awake.store(true, Ordering::SeqCst);
+        self.alarm.is_up();
     }
 }
 
@@ -348,9 +341,7 @@ pub fn mailboxes(polls: &[mio::Poll], token: mio::Token) -> io::Result<Vec<Mailb
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use mio::{Events, Poll, Token};
+    use mio::{Poll, Token};
 
     use super::*;
     use crate::hub::{PublicationId, Published};
@@ -359,13 +350,6 @@ mod tests {
 
     fn publication(sequence: u64, len: usize) -> Arc<Publication> {
         Arc::new(Publication::test(sequence, vec![0; len]))
-    }
-
-    /// How often the loop is woken without waiting.
-    fn wakes(poll: &mut Poll) -> usize {
-        let mut events = Events::with_capacity(8);
-        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
-        events.iter().count()
     }
 
     #[test]
@@ -424,21 +408,5 @@ mod tests {
         assert!(!mailbox.may_sleep());
         assert_eq!(mailbox.take_answers(), [answer(1), answer(2)]);
         assert!(mailbox.may_sleep());
-    }
-
-    #[test]
-    fn a_loop_is_woken_once_a_turn_and_not_while_it_is_at_work() {
-        let mut poll = Poll::new().unwrap();
-        let mailbox = mailboxes(std::slice::from_ref(&poll), Token(0)).unwrap().remove(0);
-        assert!(mailbox.may_sleep());
-        mailbox.wake();
-        mailbox.wake();
-        assert_eq!(wakes(&mut poll), 1);
-        mailbox.is_up();
-        mailbox.wake();
-        assert_eq!(wakes(&mut poll), 0, "it looks here before it waits");
-        assert!(mailbox.may_sleep());
-        mailbox.wake();
-        assert_eq!(wakes(&mut poll), 1);
     }
 }

@@ -9,6 +9,7 @@ use super::EventLoop;
 use crate::server::connection::reading::Share;
 use crate::server::connection::table::Key;
 use crate::server::connection::{Input, Next};
+use crate::server::waking;
 
 /// How long a turn reads; connections that were not read keep their places in the queue. Answers leave at the end of the
 /// turn, so this is what a busy loop adds to a round trip. It is less than a person notices.
@@ -38,7 +39,11 @@ impl EventLoop {
         let Some(connection) = connections.get_mut(key) else { return };
         connection.input = Input::Drained;
         context.owner = key.to_u64();
-        let next = match connection.read_share(read_buffer, context) {
+        // What it publishes goes on together.
+        let held = waking::hold();
+        let share = connection.read_share(read_buffer, context);
+        drop(held);
+        let next = match share {
             Share::Left(Input::Queued) => Next::Read,
             Share::Left(input) => {
                 connection.input = input;

@@ -3,7 +3,7 @@
 //! What is done with it is that thread's.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mio::Waker;
@@ -15,6 +15,7 @@ use crate::server::broker::engine::tidings::Tiding;
 use crate::server::broker::engine::waiting::JoinWaiter;
 use crate::server::broker::engine::{Sequencer, Ticket};
 use crate::server::lock::lock;
+use crate::server::waking::Alarm;
 
 /// Above this many bytes of publications that wait for Redis, publishers are read no further. A batch of 64 takes a
 /// millisecond, so it is more than a Redis that keeps up ever has waiting; one that does not is given so much to remember.
@@ -52,9 +53,7 @@ pub struct Inbox {
     len: AtomicUsize,
     /// Those that the thread has taken, and are not answered.
     taken_len: AtomicUsize,
-    /// Whether the thread is working, or was woken.
-    is_awake: AtomicBool,
-    waker: Waker,
+    alarm: Alarm,
     timeout: Duration,
 }
 
@@ -65,8 +64,7 @@ impl Inbox {
             orders: Mutex::default(),
             len: AtomicUsize::new(0),
             taken_len: AtomicUsize::new(0),
-            is_awake: AtomicBool::new(false),
-            waker,
+            alarm: Alarm::new(waker),
             timeout,
         }
     }
@@ -80,11 +78,7 @@ impl Inbox {
     pub fn put(&self, order: Order) {
         self.len.fetch_add(len_of(&order), Ordering::Relaxed);
         lock(&self.orders).push(order);
-        if !self.is_awake.swap(true, Ordering::SeqCst)
-            && let Err(error) = self.waker.wake()
-        {
-            unreachable!("an eventfd or pipe of our own takes one wake a turn: {error}");
-        }
+        self.alarm.wake();
     }
 
     /// Takes all orders, in the order in which they were put. `taken_len` bytes of earlier publications are not answered.
@@ -103,14 +97,13 @@ impl Inbox {
 
     /// Call before waiting: false if something has been put, and the thread must not wait.
     pub fn may_sleep(&self) -> bool {
-        // A swap, so that the thread sees all that was done before a wake that found it awake.
-        self.is_awake.swap(false, Ordering::SeqCst);
+        self.alarm.may_sleep();
         lock(&self.orders).is_empty()
     }
 
     /// Call after waiting.
     pub fn is_up(&self) {
-        self.is_awake.store(true, Ordering::SeqCst);
+        self.alarm.is_up();
     }
 }
 

@@ -30,6 +30,7 @@ use crate::server::broker::engine::keys::KeyNames;
 use crate::server::broker::engine::outgoing::Outgoing;
 use crate::server::broker::engine::{Ticket, stored};
 use crate::server::clock::{Clock, Millis};
+use crate::server::waking;
 
 /// What one call of the system reads at most.
 const READ_LEN: usize = 64 * 1024;
@@ -216,6 +217,8 @@ impl Node {
 /// Lines.
 impl Node {
     fn read_lines(&mut self, scratch: &mut [u8], now: Millis) {
+        // A loop that is woken finds all that has come, and sends it with one write for each subscriber.
+        let _held = waking::hold();
         let is_congested = self.broker.is_read_late();
         for token in self.topology.tokens() {
             let (terms, mut news) = (&self.terms, Vec::new());

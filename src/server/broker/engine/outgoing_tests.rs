@@ -77,27 +77,27 @@ fn what_comes_while_a_call_is_in_flight_goes_as_the_next_one_and_each_has_its_nu
 #[test]
 fn channels_take_turns_however_much_one_of_them_has() {
     let mut outgoing = Outgoing::default();
-    for ticket in 0..200 {
+    for ticket in 0..300 {
         add(&mut outgoing, "hot", ticket, LATE);
     }
     add(&mut outgoing, "b", 1_000, LATE);
     add(&mut outgoing, "c", 1_001, LATE);
     assert_eq!(next(&mut outgoing).unwrap().0, "hot");
-    assert_eq!(outgoing.answered("hot", id(1), 64).len(), 64);
+    assert_eq!(outgoing.answered("hot", id(1), 256).len(), 256);
     assert_eq!(next(&mut outgoing), call("b", &["1000"]));
     assert_eq!(next(&mut outgoing), call("c", &["1001"]));
     assert_eq!(next(&mut outgoing).unwrap().0, "hot");
 }
 
 #[test]
-fn a_call_has_64_records_and_256_kib_at_most_and_a_longer_record_goes_alone() {
+fn a_call_has_256_records_and_128_kib_at_most_and_a_longer_record_goes_alone() {
     let mut outgoing = Outgoing::default();
-    for ticket in 0..65 {
+    for ticket in 0..257 {
         add(&mut outgoing, "a", ticket, LATE);
     }
-    assert_eq!(next(&mut outgoing).unwrap().1.len(), 64);
-    assert_eq!(outgoing.answered("a", id(1), 64).len(), 64);
-    for (ticket, len) in [(65, 256 * 1024 - 2), (66, 1), (67, 256 * 1024 + 1), (68, 1)] {
+    assert_eq!(next(&mut outgoing).unwrap().1.len(), 256);
+    assert_eq!(outgoing.answered("a", id(1), 256).len(), 256);
+    for (ticket, len) in [(257, 128 * 1024 - 3), (258, 1), (259, 128 * 1024 + 1), (260, 1)] {
         let item = Item { record: vec![0; len].into(), key: None, ticket, deadline: Millis(LATE) };
         outgoing.add(name("a"), item);
     }
@@ -107,7 +107,7 @@ fn a_call_has_64_records_and_256_kib_at_most_and_a_longer_record_goes_alone() {
         let last = call.records.len() as u64;
         assert_eq!(outgoing.answered("a", id(1), last).len(), call.records.len());
     }
-    assert_eq!(taken, [vec![2, 256 * 1024 - 2], vec![1], vec![256 * 1024 + 1], vec![1]]);
+    assert_eq!(taken, [vec![3, 128 * 1024 - 3], vec![1], vec![128 * 1024 + 1], vec![1]]);
     assert_empty(&mut outgoing);
 }
 

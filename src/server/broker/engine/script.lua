@@ -188,7 +188,7 @@ elseif token_then ~= token then
   end
 end
 
--- publish: count, bytes, PUBLISH or SPUBLISH, fingerprint, records (64 at most).
+-- publish: count, bytes, PUBLISH or SPUBLISH, fingerprint, records (256 at most, since one unpack takes several thousand values).
 -- Returns the epoch, the first and the last sequence, and n; for a known key the text that is kept under it: fingerprint, id, n.
 if operation == 'publish' then
   local count_max, bytes_max, send, fingerprint = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
