@@ -121,10 +121,16 @@ fn a_redis_that_evicts_channels_is_told_as_a_gap_and_never_as_another_publicatio
 }
 
 #[test]
-fn two_thousand_clients_that_come_back_at_once_are_one_join_of_each_node() {
-    const CLIENTS: usize = 2_000;
+fn ten_thousand_clients_that_come_back_at_once_are_one_join_of_each_node() {
+    const CLIENTS: usize = 10_000;
+    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap();
+    assert!(
+        limit as usize > CLIENTS + 200,
+        "the hard limit on descriptors is {limit}: raise it (ulimit -Hn)"
+    );
     let Some(redis) = Redis::start(&[]) else { return };
-    let nodes = patient_nodes(redis.port, 2);
+    let url = format!("redis://127.0.0.1:{}", redis.port);
+    let nodes = [(); 2].map(|()| spawn(&mut fanfare(&["--redis", &url])));
     let first = post(nodes[0].address, "c", "", "first");
     let since = id_of(&first);
     for number in 0..10 {
