@@ -429,19 +429,17 @@ globalThis.fanfare = (() => {
         }
         if (isGap) tell(channel, "emit", "gap", { missed: data.missed });
       } else if (event === "fanfare:lagged") {
-        tell(channel, "emit", "gap", data);
+        tell(channel, "emit", "gap", { missed: data.missed });
       } else if (event === "fanfare:unsubscribed") {
         if (data) dismiss(channel, data.code);
       } else if (event === "fanfare:presence") {
         showMembers(channel, data);
-      } else if (event === "fanfare:paused") {
-        tell(channel, "emit", "paused", data);
-      } else if (event === "fanfare:resumed") {
-        tell(channel, "emit", "resumed", data);
-      } else if (channel.isOpen && (id ? isNewer(id, channel.lastId) : !event.startsWith("fanfare:"))) {
+      } else if (/^fanfare:(paus|resum)ed$/.test(event)) {
+        tell(channel, "emit", event.slice(8), data);
+      } else if (channel.isOpen && (id ? isNewer(id, channel.lastId) : !event?.startsWith("fanfare:"))) {
         // What has no id is no publication, as what a channel that is watched tells of its subscribers, or a notice of the future.
         channel.lastId = id ?? channel.lastId;
-        tell(channel, "emit", "message", { id, event: event || undefined, data: encoding ? bytesOf(data) : data });
+        tell(channel, "emit", "message", { id, event: event || undefined, data: encoding === "base64" ? bytesOf(data) : data });
       }
     }
 
