@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use support::hearing::*;
 use support::redis_cluster::Cluster;
+use support::witness::{Id, Oracle};
 use support::*;
 
 /// Longer than any test is to wait.
@@ -37,16 +38,16 @@ fn channels_of_all_masters_are_published_subscribed_and_resumed_on_two_nodes() {
             Ear::open(nodes[0].address, &channel, "since="),
             Ear::open(nodes[1].address, &channel, "since="),
         ];
-        let mut ledger = Ledger::default();
+        let mut oracle = Oracle::default();
         for (at, name) in ["a", "b", "c", "d"].into_iter().enumerate() {
             let id = published(nodes[at % 2].address, &channel, name);
-            ledger.note(&id, name);
+            oracle.note(&id, name);
         }
         let later = Ear::open(nodes[1].address, &channel, "last=4");
         for ear in ears.iter().chain([&later]) {
             ear.hears_payload("d");
             assert_eq!(ear.payloads(), ["a", "b", "c", "d"]);
-            ledger.check(&ear.log());
+            oracle.judge(&ear.told());
         }
         let first = post(nodes[0].address, &channel, "e", Some("key"));
         let again = post(nodes[1].address, &channel, "e", Some("key"));
@@ -85,14 +86,14 @@ impl Watch {
         let Self { channel, ears, publishers } = self;
         let answers: Vec<_> = publishers.into_iter().flat_map(Publisher::stop).collect();
         published(node.address, &channel, "the end");
-        let (mut ledger, mut statuses) = (Ledger::default(), BTreeMap::new());
+        let (mut oracle, mut statuses) = (Oracle::default(), BTreeMap::new());
         for (payload, answer) in &answers {
             *statuses.entry(answer.status).or_default() += 1;
-            id_of(answer).into_iter().for_each(|id| ledger.note(&id, payload));
+            id_of(answer).into_iter().for_each(|id| oracle.note(&id, payload));
         }
         for ear in &ears {
             ear.hears_payload("the end");
-            ledger.check(&ear.log());
+            oracle.judge(&ear.told());
             let heard = ear.payloads();
             let distinct: HashSet<_> = heard.iter().collect();
             assert_eq!(distinct.len(), heard.len(), "something was published twice");

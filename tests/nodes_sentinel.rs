@@ -16,6 +16,7 @@ use support::proxy::Proxy;
 use support::redis::{Memory, Redis, free_port};
 use support::redis_cluster::said;
 use support::redis_sentinel::{FAILOVER_TIME_MAX, NAME, Sentinel, Watched, follow};
+use support::witness::{Id, Oracle};
 use support::*;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -62,14 +63,14 @@ fn a_failover_is_followed_with_a_gap_and_the_old_master_is_not_believed_when_it_
     watched.wait_for_replica(0);
     let last = goes_on(nodes[0].address, "news", "last");
     assert_eq!(last.epoch, after.epoch);
-    let mut ledger = Ledger::default();
+    let mut oracle = Oracle::with_retries();
     for (payload, answer) in publishers.into_iter().flat_map(Publisher::stop) {
         assert!([200, 503, 504].contains(&answer.status), "{answer:?}");
-        id_of(&answer).into_iter().for_each(|id| ledger.note(&id, &payload));
+        id_of(&answer).into_iter().for_each(|id| oracle.note(&id, &payload));
     }
     for ear in &ears {
         ear.hears_payload("last");
-        ledger.check(&ear.log());
+        oracle.judge(&ear.told());
         assert_eq!(ear.gaps(), [None]);
     }
 }
@@ -130,37 +131,37 @@ fn a_replica_that_was_late_when_it_was_promoted_gives_no_number_twice() {
     let urls = seeds(&watched, &format!("?master={NAME}"));
     let nodes = [node(&urls, TIMEOUT), node(&urls, TIMEOUT)];
     let ears = [Ear::open(nodes[0].address, "news", "since="), Ear::open(nodes[1].address, "news", "since=")];
-    let mut ledger = Ledger::default();
-    let publish = |ledger: &mut Ledger, number: u64| {
+    let mut oracle = Oracle::with_retries();
+    let publish = |oracle: &mut Oracle, number: u64| {
         let payload = format!("acknowledged {number}");
         let id = published(nodes[0].address, "news", &payload);
-        ledger.note(&id, &payload);
+        oracle.note(&id, &payload);
         id
     };
     for number in 1..=5 {
-        publish(&mut ledger, number);
+        publish(&mut oracle, number);
     }
     // It has five, and follows nobody from now on.
     let has_five = || said::<u64>(&mut watched.servers[1].connect(), "HGET fanfare:{news} s");
     until("the replica has five", || (has_five() == 5).then_some(()));
     let _: String = watched.servers[1].ask("REPLICAOF 127.0.0.1 1");
-    let last = (6..=8).map(|number| publish(&mut ledger, number)).last().unwrap();
+    let last = (6..=8).map(|number| publish(&mut oracle, number)).last().unwrap();
     ears.iter().for_each(|ear| ear.hears_payload("acknowledged 8"));
     watched.servers[0].kill();
     watched.wait_for_master(1);
     for number in 1..=8 {
         let payload = format!("after {number}");
-        ledger.note(&goes_on(nodes[1].address, "news", &payload), &payload);
+        oracle.note(&goes_on(nodes[1].address, "news", &payload), &payload);
     }
     for ear in &ears {
         ear.hears_payload("after 8");
-        ledger.check(&ear.log());
+        oracle.judge(&ear.told());
         assert_eq!(ear.gaps(), [None]);
     }
     let late = Ear::open(nodes[0].address, "news", &format!("since={}-{}", last.epoch, last.sequence));
     assert_eq!(late.gaps(), [None], "what it has is of another epoch");
     late.hears_payload("after 8");
-    ledger.check(&late.log());
+    oracle.judge(&late.told());
 }
 
 #[test]
@@ -171,16 +172,16 @@ fn a_master_that_is_one_again_with_less_than_it_had_gives_no_number_of_an_idle_c
     let proxy = Proxy::to(a.port);
     let node = node(&[format!("redis://{}", proxy.address)], TIMEOUT);
     let ear = Ear::open(node.address, "idle", "since=");
-    let mut ledger = Ledger::default();
+    let mut oracle = Oracle::with_retries();
     for number in 1..=3 {
         let payload = format!("both have {number}");
-        ledger.note(&published(node.address, "idle", &payload), &payload);
+        oracle.note(&published(node.address, "idle", &payload), &payload);
     }
     until("B has three", || (b.ask::<Option<u64>>("HGET fanfare:{idle} s") == Some(3)).then_some(()));
     let _: String = b.ask("REPLICAOF NO ONE");
     for number in 4..=6 {
         let payload = format!("A has {number}");
-        ledger.note(&published(node.address, "idle", &payload), &payload);
+        oracle.note(&published(node.address, "idle", &payload), &payload);
     }
     ear.hears_payload("A has 6");
     // The node does not see B, which is the master for a while; then A is again, with what B had.
@@ -194,10 +195,10 @@ fn a_master_that_is_one_again_with_less_than_it_had_gives_no_number_of_an_idle_c
     proxy.close(false);
     for number in 1..=3 {
         let payload = format!("again {number}");
-        ledger.note(&goes_on(node.address, "idle", &payload), &payload);
+        oracle.note(&goes_on(node.address, "idle", &payload), &payload);
     }
     ear.hears_payload("again 3");
-    ledger.check(&ear.log());
+    oracle.judge(&ear.told());
     assert_eq!(ear.gaps(), [None]);
     let heard: HashSet<_> = ear.payloads().into_iter().collect();
     assert_eq!(heard.len(), 9);

@@ -19,6 +19,7 @@ use support::ca::Ca;
 use support::hearing::*;
 use support::redis::{Redis, free_port};
 use support::redis_cluster::Cluster;
+use support::witness::Oracle;
 use support::*;
 use tempfile::TempDir;
 
@@ -67,13 +68,13 @@ fn redis_is_spoken_to_by_tls_with_the_authority_of_the_ca_file() {
     let ear = Ear::open(nodes[1].address, "news", "since=");
     // More than one record, and more than a socket takes at once.
     let long = "x".repeat(300_000);
-    let mut ledger = Ledger::default();
+    let mut oracle = Oracle::default();
     for number in 0..40 {
         let payload = format!("{number} {long}");
-        ledger.note(&published(nodes[0].address, "news", &payload), &payload);
+        oracle.note(&published(nodes[0].address, "news", &payload), &payload);
         ear.hears_payload(&payload);
     }
-    ledger.check(&ear.log());
+    oracle.judge(&ear.told());
     assert_eq!(secured.redis.ask::<u64>("EXISTS fanfare:{news}"), 1);
 }
 

@@ -59,6 +59,8 @@ pub struct Resumption {
     pub gap: Option<Gap>,
     /// The kept publications after `since`, oldest first.
     pub publications: VecDeque<Arc<Publication>>,
+    /// Whether later ones may come late, until the reader is told that they do not any more.
+    pub is_paused: bool,
 }
 
 impl History {
@@ -165,6 +167,7 @@ impl History {
             since: PublicationId { epoch: newest.epoch, sequence: newest.sequence - count },
             gap,
             publications: publications.map(|kept| Arc::clone(&kept.publication)).collect(),
+            is_paused: false,
         }
     }
 

@@ -291,3 +291,40 @@ fn a_client_of_several_channels_hears_the_same_with_the_name_and_is_told_its_new
     assert_eq!(data, expected);
     running.stop();
 }
+
+#[test]
+fn who_joins_a_channel_that_is_paused_is_told_so_before_what_it_missed() {
+    let running = start();
+    running.publish("x");
+    running.broker().pause(&name("news"));
+    let mut one = running.websocket("/channels/news?since=e-0", Some(ENVELOPE_SUBPROTOCOL));
+    let mut many = running.websocket("/channels", Some(ENVELOPE_SUBPROTOCOL));
+    let subscribe = r#"{"event":"fanfare:subscribe","data":[{"channel":"news","since":"e-0"}]}"#;
+    many.send(Message::text(subscribe)).unwrap();
+    let mut plain = running.get("/channels/news?since=e-0", "Accept: text/event-stream\r\n");
+    let mut named = running.get("/channels?channel=news&since=e-0", "Accept: text/event-stream\r\n");
+    let has_joined = [texts(&mut one, 3), texts(&mut many, 3)];
+    let streams = [streamed(&mut plain, "data: x\n\n\r\n"), streamed(&mut named, "id: e-1\n\n\r\n")];
+    running.broker().resume(&name("news"));
+    let expected = [
+        r#"{"event":"fanfare:subscribed","data":{"since":"e-0","idle":30000}}"#,
+        r#"{"event":"fanfare:paused","data":{}}"#,
+        r#"{"id":"e-1","data":"x"}"#,
+    ];
+    assert_eq!(has_joined[0], expected);
+    assert_eq!(texts(&mut one, 1), [r#"{"event":"fanfare:resumed","data":{}}"#]);
+    let expected = [
+        r#"{"event":"fanfare:subscribed","channel":"news","data":{"since":"e-0"}}"#,
+        r#"{"event":"fanfare:paused","channel":"news","data":{}}"#,
+        r#"{"channel":"news","id":"e-1","data":"x"}"#,
+    ];
+    assert_eq!(has_joined[1], expected);
+    assert_eq!(texts(&mut many, 1), [r#"{"event":"fanfare:resumed","channel":"news","data":{}}"#]);
+    assert_eq!(streams[0], "retry: 2000\nid: e-0\n\nevent: fanfare:paused\ndata: {}\n\nid: e-1\ndata: x\n\n");
+    let data: Vec<_> = streams[1].lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    assert_eq!(data, expected);
+    let mut later = running.websocket("/channels/news?since=", Some(ENVELOPE_SUBPROTOCOL));
+    running.publish("y");
+    assert_eq!(texts(&mut later, 2)[1], r#"{"id":"e-2","data":"y"}"#, "it is not paused any more");
+    running.stop();
+}

@@ -63,19 +63,26 @@ pub struct Engagement {
     pub is_engaged: bool,
     /// Whether somebody was told that it can be joined since the engine last wanted to let go of it.
     pub is_expected: bool,
-    /// What the engine was told to look at.
+    /// What was told to whom.
     pub told: Told,
 }
 
-/// What the engine was told to look at, and has not looked at since. In a byte: each channel has one.
+/// What was told of a channel, and holds. In a byte: each channel has one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Told(u8);
 
 impl Told {
-    /// The number of subscribers has changed.
+    /// The engine was told that the number of subscribers has changed, and has not looked since.
     pub const COUNT: Self = Self(1);
-    /// Others are to know something of who is here.
+    /// The engine was told that others are to know something of who is here, and has not looked since.
     pub const MEMBERS: Self = Self(2);
+    /// The subscribers were told that publications may come late, and not yet that they do not any more.
+    pub const PAUSED: Self = Self(4);
+
+    /// Whether this was told.
+    pub fn has(self, what: Self) -> bool {
+        self.0 & what.0 != 0
+    }
 
     /// Adds something. True if it is new.
     pub fn add(&mut self, what: Self) -> bool {
@@ -84,7 +91,7 @@ impl Told {
         before != self.0
     }
 
-    /// It was looked at.
+    /// It does not hold any more.
     pub fn remove(&mut self, what: Self) {
         self.0 &= !what.0;
     }

@@ -10,7 +10,7 @@ use crate::hub::{
     ChannelName, Content, Gap, History, Interruption, Publication, PublicationId, Published, Source,
 };
 use crate::server::broker::Broker;
-use crate::server::broker::channel::ChannelState;
+use crate::server::broker::channel::{ChannelState, Told};
 use crate::server::broker::draft::{Draft, Excluded};
 use crate::server::broker::shard::Shard;
 use crate::server::clock::Millis;
@@ -54,22 +54,22 @@ impl Broker {
         });
     }
 
-    /// Publications of a channel may come late from now on. Its subscribers are told, if their form can say so; their
-    /// positions stay.
+    /// Publications of a channel may come late from now on. Its subscribers are told, and those that join meanwhile, if their
+    /// form can say so; their positions stay.
     pub fn pause(&self, name: &ChannelName) {
-        self.interrupt(name, Interruption::Paused);
+        self.interrupt(name, Interruption::Paused, |told| _ = told.add(Told::PAUSED));
     }
 
     /// Publications of a channel come at once again: those that were late have been delivered.
     pub fn resume(&self, name: &ChannelName) {
-        self.interrupt(name, Interruption::Resumed);
+        self.interrupt(name, Interruption::Resumed, |told| told.remove(Told::PAUSED));
     }
 
-    fn interrupt(&self, name: &ChannelName, happens: Interruption) {
-        let shard = lock(self.shard(name.as_str()));
-        if let Some(state) = shard.channels.get(name) {
-            self.post_notice(state, name, happens);
-        }
+    fn interrupt(&self, name: &ChannelName, happens: Interruption, note: impl FnOnce(&mut Told)) {
+        let mut shard = lock(self.shard(name.as_str()));
+        let Some(state) = shard.channels.get_mut(name) else { return };
+        note(&mut state.engagement.told);
+        self.post_notice(state, name, happens);
     }
 
     /// Changes the state of a channel, which begins if it is not known.

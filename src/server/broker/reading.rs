@@ -5,7 +5,7 @@
 use crate::hub::{ChannelName, Position, PublicationId, Resumption};
 use crate::server::broker::Broker;
 use crate::server::broker::arrivals::{Arrival, Departure};
-use crate::server::broker::channel::ChannelState;
+use crate::server::broker::channel::{ChannelState, Told};
 use crate::server::broker::shard::Shard;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
@@ -63,7 +63,9 @@ impl Broker {
             false => self.translate(position, state.epoch, *removed_epoch),
         };
         let newest = PublicationId { epoch: state.epoch, sequence: state.sequence };
-        let joined = join(state.history.resume(position, newest));
+        let resumption = state.history.resume(position, newest);
+        let is_paused = state.engagement.told.has(Told::PAUSED);
+        let joined = join(Resumption { is_paused, ..resumption });
         state.readers[loop_index] += u64::from(joined.is_some());
         note(state, joined.is_some());
         if joined.is_some() {

@@ -28,6 +28,7 @@ use crate::server::encoder::{self, Notice};
 pub struct Joined {
     subscription: Subscription,
     notice: Option<Notice>,
+    is_paused: bool,
     policy: LagPolicy,
     missed: VecDeque<Arc<Publication>>,
 }
@@ -45,12 +46,12 @@ pub fn join(joining: &Joining, present: Present<'_>, cx: &mut Context) -> Joined
     let (idle_ms, owner) = (cx.timeouts.idle_ms(), cx.owner);
     let subscribe = |hub: &mut Hub, resumption: Resumption| {
         let subscription = hub.subscribe(&joining.channel, joining.form, owner);
-        let Resumption { since, gap, publications } = resumption;
+        let Resumption { since, gap, publications, is_paused } = resumption;
         let notice = match gap {
             Some(gap) => Some(Notice::Gap { gap, since, idle_ms }),
             None => joining.announces.then_some(Notice::Subscribed { since, idle_ms }),
         };
-        Some(Joined { subscription, notice, policy, missed: publications })
+        Some(Joined { subscription, notice, is_paused, policy, missed: publications })
     };
     let joined = cx.under_lock(&joining.channel, (joining.position, joining.form), present, subscribe);
     let joined = joined.expect("it joins in any case");
@@ -63,7 +64,7 @@ pub fn join(joining: &Joining, present: Present<'_>, cx: &mut Context) -> Joined
 pub struct OneOfMany {
     /// What is read, in the order in which it is told of: the channel, then its companion if the client is told who is there.
     pub entries: Vec<Entry>,
-    /// The texts that the client is sent first: where it begins, then who is there.
+    /// The texts that the client is sent first: where it begins, whether publications come late, then who is there.
     pub texts: Vec<String>,
 }
 
@@ -83,7 +84,8 @@ pub fn join_one_of_many(
     let joined = cx.under_lock(&read, (position, read_form), present, |hub, resumption| {
         Some((subscribe_at(hub, &read, read_form, owner, &resumption), resumption))
     });
-    let (subscription, Resumption { since, gap, publications }) = joined.expect("it joins in any case");
+    let (subscription, Resumption { since, gap, publications, is_paused }) =
+        joined.expect("it joins in any case");
     cx.counters.replayed[read_form.index()] += publications.len() as u64;
     // After the channel, so that the client finds itself.
     let companion = sees.then(|| join_companion(&wanted.channel, channel, form, cx)).flatten();
@@ -94,6 +96,7 @@ pub fn join_one_of_many(
     };
     let entry = Entry::new(subscription, policy, Replay::new(publications));
     let (mut entries, mut texts) = (vec![entry], vec![text]);
+    texts.extend(is_paused.then(|| Notice::Paused.envelope(Some(wanted.channel.local()))));
     if let Some((entry, text)) = companion {
         entries.push(entry);
         texts.push(text);
@@ -116,10 +119,11 @@ pub fn subscribe_at(
 }
 
 impl Connection {
-    /// Sends a subscriber the notice of its position, if there is one, then what it missed, then the log.
+    /// Sends a subscriber the notice of its position, if there is one, and whether publications come late, then what it missed,
+    /// then the log.
     pub(super) fn begin(&mut self, joined: Joined, hub: &Hub) {
-        let Joined { subscription, notice, policy, missed } = joined;
-        if let Some(notice) = notice {
+        let Joined { subscription, notice, is_paused, policy, missed } = joined;
+        for notice in notice.into_iter().chain(is_paused.then_some(Notice::Paused)) {
             encoder::notice(notice, subscription.form(), None, self.outbox.tail());
         }
         self.add_subscription(Entry::new(subscription, policy, Replay::new(missed)), hub);
