@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fanfare::ChannelName;
 use fanfare::config::Config;
@@ -14,6 +14,12 @@ use support::fleet::{SOON, call, get, nodes, on};
 use support::pusher::Pusher;
 use support::redis::Redis;
 use support::*;
+
+/// Redis is stopped for so long.
+const SILENCE: Duration = Duration::from_secs(8);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
 
 fn app() -> App {
     App { subscription_count: true, ..App::new("1", "app-key", "app-secret") }
@@ -110,4 +116,29 @@ fn the_subscribers_of_a_node_that_has_ended_or_died_are_counted_no_more() {
     wait_for_subscribers(&c, "news", 2);
     drop(c);
     wait_for_subscribers(&a, "news", 1);
+}
+
+#[test]
+fn while_redis_is_silent_no_node_is_taken_for_dead() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let mut config = on(&redis, with_app());
+    config.redis.as_mut().unwrap().timeout = PATIENCE / 2;
+    let [a, b] = [start(config.clone()), start(config)];
+    let _at_b = envelopes(b.address, "news");
+    let mut client = Pusher::connect(a.address);
+    client.subscribe("news");
+    wait_for_subscribers(&a, "news", 2);
+    redis.signal("STOP");
+    // More than a node may be silent for, and less than what Redis is waited for.
+    let begun = Instant::now();
+    while begun.elapsed() < SILENCE {
+        assert_eq!(subscribers(&a, "news"), 2);
+        std::thread::park_timeout(PAUSE);
+    }
+    redis.signal("CONT");
+    let until_then = begun.elapsed() + SILENCE / 2;
+    while begun.elapsed() < until_then {
+        assert_eq!(subscribers(&a, "news"), 2);
+        std::thread::park_timeout(PAUSE);
+    }
 }

@@ -42,16 +42,17 @@ impl Node {
             return;
         }
         if self.nodes_home.is_none() {
-            self.listen_to_nodes(id);
+            self.listen_to_nodes(id, now);
         }
         self.subscriptions_up(now);
     }
 
-    fn listen_to_nodes(&mut self, id: MasterId) {
+    fn listen_to_nodes(&mut self, id: MasterId, now: Millis) {
         let channel = self.keys.nodes().as_bytes();
         if let Some(up) = self.topology.subscriber(id) {
             self.nodes_home = Some(id);
             self.telling.begin();
+            self.nodes.begin(now);
             let command = |out: &mut _| drop(Command::new(out, 2).word(b"SUBSCRIBE").word(channel));
             up.link.ask(Asked::SubscribeNodes, command);
         }
@@ -87,7 +88,7 @@ impl Node {
             let mut others = self.topology.masters();
             let other = others.find_map(|(id, master)| master.subscribe.is_up().then_some(id));
             drop(others);
-            other.into_iter().for_each(|other| self.listen_to_nodes(other));
+            other.into_iter().for_each(|other| self.listen_to_nodes(other, now));
         }
     }
 
@@ -98,7 +99,6 @@ impl Node {
             (true, Some(_)) => {
                 self.away_since = None;
                 self.is_away_told = false;
-                self.nodes.excuse(now);
                 self.note_up();
             }
             (false, None) => self.away_since = Some(now),

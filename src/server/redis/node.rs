@@ -180,7 +180,7 @@ impl Node {
 
     /// While Redis is away, no node is heard.
     fn look_at_nodes(&mut self, now: Millis) {
-        if self.away_since.is_none() && self.nodes.expire(now) {
+        if self.away_since.is_none() && self.nodes.expire() {
             self.recount(now);
         }
     }
@@ -263,7 +263,7 @@ impl Node {
             b"message" | b"smessage" => {
                 let Some(Reply::Text(payload)) = parts.get(2) else { return };
                 let Some(name) = self.keys.channel_of(channel) else {
-                    if channel == self.keys.nodes().as_bytes() && !payload.starts_with(self.id.as_bytes()) {
+                    if channel == self.keys.nodes().as_bytes() {
                         self.heard_node(payload, now);
                     }
                     return;

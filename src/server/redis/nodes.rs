@@ -10,7 +10,8 @@ use crate::server::clock::Millis;
 /// A node says that it lives this often.
 pub const BEAT_MS: u64 = 1_000;
 
-/// One that has said nothing for this long is dead.
+/// One that has said nothing for this long is dead, if this node has heard itself meanwhile: where that is not so, it is Redis that
+/// is silent, or the way to it.
 const SILENCE_MS_MAX: u64 = 5_000;
 
 /// The most nodes that are remembered. What else says so on that channel of Redis is no node.
@@ -30,6 +31,8 @@ pub const ID_LEN: usize = 12;
 #[derive(Debug, Default)]
 pub struct Nodes {
     heard_at: HashMap<Box<str>, Millis>,
+    /// When this node last heard what it says itself.
+    own_at: Millis,
     /// The latest last.
     dead: VecDeque<Box<str>>,
     /// The same with commas between.
@@ -59,10 +62,16 @@ impl Nodes {
         true
     }
 
+    /// This node has heard that it lives, by way of Redis.
+    pub fn heard_own(&mut self, now: Millis) {
+        self.own_at = now;
+    }
+
     /// Finds those that are silent. True if others live now than before.
     #[must_use]
-    pub fn expire(&mut self, now: Millis) -> bool {
-        let is_silent = |at: &Millis| now.0.saturating_sub(at.0) > SILENCE_MS_MAX;
+    pub fn expire(&mut self) -> bool {
+        let own_at = self.own_at;
+        let is_silent = |at: &Millis| own_at.0.saturating_sub(at.0) > SILENCE_MS_MAX;
         let silent: Vec<_> =
             self.heard_at.iter().filter(|(_, at)| is_silent(at)).map(|(id, _)| id.clone()).collect();
         silent.iter().for_each(|id| {
@@ -88,8 +97,9 @@ impl Nodes {
         self.dead_text = self.dead.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(",");
     }
 
-    /// Nothing was heard of any for a while, since Redis was away: that is not their fault.
-    pub fn excuse(&mut self, now: Millis) {
+    /// Begins to listen: that nothing was heard of any for a while is not their fault.
+    pub fn begin(&mut self, now: Millis) {
+        self.own_at = now;
         self.heard_at.values_mut().for_each(|at| *at = now);
     }
 
@@ -128,10 +138,13 @@ mod tests {
     fn a_node_is_dead_that_has_been_silent_for_more_than_five_seconds_and_lives_when_it_is_heard_again() {
         let mut nodes = Nodes::default();
         assert!(nodes.heard(NODE.as_bytes(), Millis(0)) && nodes.lives(NODE));
-        assert!(!nodes.expire(Millis(5_000)) && nodes.dead() == "");
+        nodes.heard_own(Millis(5_000));
+        assert!(!nodes.expire() && nodes.dead() == "");
         assert!(!nodes.heard(NODE.as_bytes(), Millis(5_001)), "it lived before");
-        assert!(!nodes.expire(Millis(10_001)));
-        assert!(nodes.expire(Millis(10_002)) && !nodes.lives(NODE));
+        nodes.heard_own(Millis(10_001));
+        assert!(!nodes.expire());
+        nodes.heard_own(Millis(10_002));
+        assert!(nodes.expire() && !nodes.lives(NODE));
         assert_eq!((nodes.len(), nodes.dead(), nodes.is_dead(NODE)), (0, NODE, true));
         assert!(nodes.heard(NODE.as_bytes(), Millis(10_003)));
         assert_eq!((nodes.len(), nodes.dead()), (1, ""));
@@ -152,8 +165,10 @@ mod tests {
     fn nodes_that_could_not_be_heard_are_not_dead() {
         let mut nodes = Nodes::default();
         assert!(nodes.heard(NODE.as_bytes(), Millis(0)));
-        nodes.excuse(Millis(60_000));
-        assert!(!nodes.expire(Millis(65_000)));
+        assert!(!nodes.expire(), "this node does not hear itself either");
+        nodes.begin(Millis(60_000));
+        nodes.heard_own(Millis(65_000));
+        assert!(!nodes.expire());
     }
 
     #[test]

@@ -110,6 +110,9 @@ impl Node {
 
     /// A message on the channel of the nodes.
     pub fn heard_node(&mut self, text: &[u8], now: Millis) {
+        if text.starts_with(self.id.as_bytes()) {
+            return self.nodes.heard_own(now);
+        }
         let tiding = str::from_utf8(text)
             .ok()
             .and_then(|text| text.split_once(' '))
