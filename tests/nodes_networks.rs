@@ -284,3 +284,24 @@ fn who_comes_to_a_channel_that_is_read_here_while_redis_is_away_is_let_in_and_mi
         assert_eq!(gaps(&told), []);
     }
 }
+
+#[test]
+fn an_answer_that_nothing_asked_for_ends_the_connection_and_nobody_waits_for_ever() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let (proxy, nodes) = proxied(&redis);
+    for unasked in
+        [">3\r\n$9\r\nsubscribe\r\n$11\r\nfanfare:{c}\r\n:1\r\n", "+OK\r\n", "$x\r\n", "$99999999999\r\n"]
+    {
+        for field in ["", "Idempotency-Key: k\r\n"] {
+            proxy.insert(unasked.as_bytes());
+            // It may be the answer to something else.
+            let answer = post(nodes[0].address, "c", field, unasked);
+            assert!([200, 422, 503, 504].contains(&answer.status), "{unasked:?}: {answer:?}");
+            for node in &nodes {
+                until("the channel goes on", || {
+                    (post(node.address, "c", "", "after").status == 200).then_some(())
+                });
+            }
+        }
+    }
+}

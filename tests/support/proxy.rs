@@ -23,6 +23,8 @@ struct Rules {
     cut_after: Option<usize>,
     /// New connections are closed at once.
     is_closed: bool,
+    /// What is put ahead of the next that comes from the server.
+    insert: Vec<u8>,
 }
 
 /// A running proxy. Its threads end with the process.
@@ -48,6 +50,7 @@ impl Proxy {
             is_stalled: false,
             cut_after: None,
             is_closed: false,
+            insert: Vec::new(),
         };
         let shared =
             Arc::new(Shared { rules: Mutex::new(rules), changed: Condvar::new(), streams: Mutex::default() });
@@ -96,6 +99,11 @@ impl Proxy {
         self.change(|rules| rules.is_closed = is_closed);
     }
 
+    /// Puts something ahead of the next that comes from the server, by whichever connection.
+    pub fn insert(&self, bytes: &[u8]) {
+        self.change(|rules| rules.insert = bytes.to_vec());
+    }
+
     /// Ends all connections.
     pub fn cut(&self) {
         self.shared.cut();
@@ -136,7 +144,8 @@ impl Shared {
             && len > 0
         {
             let (allowed, is_cut) = self.admit(len, is_reply);
-            if to.write_all(&chunk[..allowed]).is_err() {
+            let inserted = if is_reply { self.take_inserted() } else { Vec::new() };
+            if to.write_all(&[&inserted, &chunk[..allowed]].concat()).is_err() {
                 break;
             }
             if is_cut {
@@ -168,6 +177,10 @@ impl Shared {
             }
             _ => (len, false),
         }
+    }
+
+    fn take_inserted(&self) -> Vec<u8> {
+        std::mem::take(&mut self.rules.lock().unwrap().insert)
     }
 
     fn cut(&self) {

@@ -289,12 +289,13 @@ impl Link {
         if !matches!(kind, Some(b"subscribe" | b"ssubscribe")) {
             return Ok(Heard::Push(parts));
         }
-        match self.asked.pop_front() {
-            Some(InFlight { asked: asked @ (Asked::Subscribe(_) | Asked::SubscribeNodes), .. }) => {
-                Ok(Heard::Answer(asked, Reply::Push(parts)))
-            }
-            _ => Err(Broken::OutOfStep),
-        }
+        // What is not answered by it stays asked, so that whoever waits for it is told at the end.
+        let first = match self.asked.front().map(|first| &first.asked) {
+            Some(Asked::Subscribe(_) | Asked::SubscribeNodes) => self.asked.pop_front(),
+            _ => None,
+        };
+        let first = first.ok_or(Broken::OutOfStep)?;
+        Ok(Heard::Answer(first.asked, Reply::Push(parts)))
     }
 
     fn heard_answer(&mut self, reply: Reply) -> Result<Heard, Broken> {
