@@ -11,9 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::metrics::Scraper;
+use support::multiplex::{fault, multiplex, next, say};
 use support::nodes::*;
 use support::proxy::Proxy;
-use support::redis::Redis;
+use support::redis::{Memory, Redis};
 use support::scene::*;
 use support::witness::*;
 use support::*;
@@ -304,4 +305,22 @@ fn an_answer_that_nothing_asked_for_ends_the_connection_and_nobody_waits_for_eve
             }
         }
     }
+}
+
+#[test]
+fn a_client_that_was_refused_a_hundred_times_while_redis_was_away_goes_on() {
+    let Some(mut redis) = Redis::start(&[]) else { return };
+    let node = start(by_redis(redis.port));
+    let mut client = multiplex(node.address);
+    let publish = r#"{"channel":"c","data":"x","ref":1}"#;
+    redis.kill();
+    wait_for_readiness(node.address, 503);
+    for _ in 0..150 {
+        say(&mut client, publish);
+        assert_eq!(fault(&next(&mut client)).1, 503);
+    }
+    redis.start_again(Memory::Kept);
+    wait_for_readiness(node.address, 200);
+    say(&mut client, publish);
+    assert_eq!(next(&mut client)["event"], "fanfare:published");
 }

@@ -19,8 +19,11 @@ use crate::server::encoder::{self, Notice};
 use crate::server::metrics::refusals::Reason;
 use crate::ws::{CloseCode, Message, MessageKind};
 
-/// A connection that was refused this many times is closed: it does not read what it is told.
+/// A connection that was refused this many times by its own fault is closed: it does not read what it is told.
 const REFUSALS_MAX: u16 = 100;
+
+/// From this status on it is not the client's fault (RFC 9110, section 15.6), such as a Redis that is away.
+const SERVER_FAULT: u16 = 500;
 
 /// What the server ends a subscription with that lags too far.
 const LAGGED: &str = "lagged";
@@ -125,6 +128,9 @@ impl Connection {
         self.send_message(&answer::error(fault));
         if let Some(code) = fault.closes() {
             return self.close(close_code(code), &fault.to_string(), cx);
+        }
+        if fault.kind.status() >= SERVER_FAULT {
+            return;
         }
         let Some(client) = self.multiplex_mut() else { return };
         client.refusals += 1;
