@@ -142,3 +142,22 @@ fn while_redis_is_silent_no_node_is_taken_for_dead() {
         std::thread::park_timeout(PAUSE);
     }
 }
+
+#[test]
+fn a_node_that_was_stopped_for_so_long_that_it_was_taken_for_dead_is_counted_again_at_once() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let [a] = nodes(&redis, &with_app());
+    let _at_a = envelopes(a.address, "news");
+    let b = spawn(&mut fanfare(&["--redis", &format!("redis://127.0.0.1:{}", redis.port)]));
+    let _at_b: Vec<_> = (0..2).map(|_| envelopes(b.address, "news")).collect();
+    wait_for_subscribers(&a, "news", 3);
+    b.signal("STOP");
+    until("it is not counted", || (subscribers(&a, "news") == 1).then_some(()));
+    // By then the others have swept what it has left.
+    until("Redis has it no more", || {
+        let nodes: String = redis.ask("HGET fanfare:{news} n");
+        (nodes.matches(';').count() == 1).then_some(())
+    });
+    b.signal("CONT");
+    wait_for_subscribers(&a, "news", 3);
+}

@@ -228,3 +228,55 @@ fn a_redis_that_is_busy_with_a_script_is_waited_for() {
     }
     assert!(published.iter().all(|published| published.unknown.is_empty()));
 }
+
+#[test]
+fn channels_that_are_only_looked_into_are_left_again() {
+    const LOOKED_INTO: usize = 12_000;
+    let Some(redis) = Redis::start(&[]) else { return };
+    let node = nodes(redis.port, 1).remove(0);
+    let mut streams: Vec<_> = (0..8).map(|_| connect(node.address)).collect();
+    for number in 0..LOOKED_INTO {
+        let get = format!("GET /channels/c{number}?wait=0 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let stream = &mut streams[number % 8];
+        std::io::Write::write_all(stream, get.as_bytes()).unwrap();
+        assert_eq!(read_answer(stream).status, 200);
+    }
+    let mut scraper = support::metrics::Scraper::new(node.address);
+    until("no more than ten thousand are kept", || {
+        (scraper.value("fanfare_redis_channels") <= 10_000.0).then_some(())
+    });
+    // The latest are those that are kept.
+    let subscribed: Vec<(String, i64)> = redis.ask("PUBSUB NUMSUB fanfare:{c0} fanfare:{c11999}");
+    assert_eq!(subscribed, [("fanfare:{c0}".into(), 0), ("fanfare:{c11999}".into(), 1)]);
+}
+
+#[test]
+fn a_redis_that_takes_no_subscriptions_any_more_is_away_and_is_asked_again_more_and_more_seldom() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let _: String = redis.ask("ACL SETUSER anna on >pw ~fanfare:* &fanfare:* +@all");
+    let node = start(by_url(&format!("redis://anna:pw@127.0.0.1:{}", redis.port)));
+    let witness = Witness::start(&[node.address], "c", By::WebSocket, usize::MAX);
+    wait_for_readiness(node.address, 200);
+    let _: String = redis.ask("ACL SETUSER anna -subscribe");
+    let _: i64 = redis.ask("CLIENT KILL USER anna");
+    let connections = || -> u64 {
+        let stats: String = redis.ask("INFO stats");
+        let line = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        line.unwrap().parse().unwrap()
+    };
+    wait_for_readiness(node.address, 503);
+    witness.hears_one(&Told::Paused);
+    let before = connections();
+    for _ in 0..30 {
+        let ready = request(node.address, "GET", "/readyz", "", b"");
+        assert_eq!(ready.status, 503, "a connection that does nothing but open is of no use");
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    let dialled = connections() - before;
+    assert!(dialled < 15, "{dialled} in three seconds");
+    let _: String = redis.ask("ACL SETUSER anna +subscribe");
+    wait_for_readiness(node.address, 200);
+    assert_eq!(post(node.address, "c", "", "x").status, 200);
+    witness.hears_one(&Told::Resumed);
+    assert_eq!(gaps(&judge_all(node.address, "c", vec![witness], &[])[0]), []);
+}

@@ -79,6 +79,20 @@ impl Broker {
         matches!(self.readiness(channel, None), Readiness::Ready)
     }
 
+    /// The same where its reader may have a publication that this node has not got yet: then it cannot.
+    pub fn is_ready_for(&self, sought: &Sought) -> bool {
+        matches!(self.readiness(&sought.channel, sought.after), Readiness::Ready)
+    }
+
+    /// Whether all of these can be joined now. `is_asked`: what this node has not got yet does not exist.
+    pub fn are_ready(&self, sought: &[Sought], is_asked: bool) -> bool {
+        let is_ready = |sought: &Sought| match is_asked {
+            true => self.is_ready(&sought.channel),
+            false => self.is_ready_for(sought),
+        };
+        sought.iter().all(is_ready)
+    }
+
     fn readiness(&self, channel: &ChannelName, after: Option<PublicationId>) -> Readiness {
         if !self.engine.draws(channel) {
             return Readiness::Ready;

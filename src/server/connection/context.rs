@@ -95,6 +95,8 @@ pub struct Context {
     /// Draws numbers that clients cannot guess: the digests of a counter under a random key.
     random: RandomState,
     drawn: u64,
+    /// What the command that is carried out cannot join, since its client has more of it than this node, and it cannot be looked for.
+    pub unready: Vec<ChannelName>,
     /// How often it was asked whether channels can be joined.
     join_questions: u64,
     /// Publications that the program is to be told of, when no lock is held.
@@ -170,6 +172,7 @@ impl Context {
             has_new_watcher: false,
             random: RandomState::new(),
             drawn: 0,
+            unready: Vec::new(),
             join_questions: 0,
             tapped: VecDeque::new(),
             taken: VecDeque::new(),

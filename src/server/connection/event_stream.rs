@@ -8,13 +8,16 @@ use super::Connection;
 use super::awaiting::Streaming;
 use super::context::Context;
 use super::joining::join;
+use super::preparing::Waited;
 use crate::http;
 use crate::server::api::acceptance::Joining;
+use crate::server::broker::engine::waiting::Sought;
 
 impl Connection {
     /// Answers a request with an event stream, of a channel that may not be ready although it was waited for.
-    pub(super) fn begin_stream(&mut self, joining: Joining, cx: &mut Context) {
-        if let Some(question) = cx.prepare(slice::from_ref(&joining.channel)) {
+    pub(super) fn begin_stream(&mut self, joining: Joining, waited: Waited, cx: &mut Context) {
+        let sought = Sought::at(joining.channel.clone(), joining.position);
+        if let Some(question) = cx.prepare_sought(slice::from_ref(&sought), waited.is_asked) {
             return self.begin_stream_late(Streaming::One(joining), question, cx);
         }
         let joined = join(&joining, self.present(), cx);

@@ -140,9 +140,11 @@ impl Connection {
                 let response = self.call(&requested, b"", cx);
                 self.respond_to(request, &response, cx);
             }
-            Answer::Stream(joining) => self.begin_stream(joining, cx),
+            Answer::Stream(joining) => self.begin_stream(joining, waited, cx),
             Answer::Poll(polling) => self.poll_channel(request, &polling, cx),
-            Answer::ReadMany(ReadingMany::Stream(readings)) => self.begin_stream_of_many(readings, cx),
+            Answer::ReadMany(ReadingMany::Stream(readings)) => {
+                self.begin_stream_of_many(readings, waited, cx)
+            }
             Answer::ReadMany(ReadingMany::Poll(polling)) => self.poll_channels(request, &polling, cx),
             Answer::Upgrade(acceptance) => self.upgrade(acceptance, cx),
             Answer::Session(name, purpose) => self.await_session(request, name, purpose, cx),

@@ -8,10 +8,11 @@ use super::awaiting::{Asked, LateRead, LateStream, Streaming};
 use super::context::Context;
 use super::joining::join;
 use super::life::{EventStream, Life, WebSocket};
-use super::preparing::joined_by;
+use super::preparing::sought_by_readings;
 use crate::hub::{ChannelName, WireForm};
 use crate::server::access::{Refusal, Verdict};
 use crate::server::api::many::Reading;
+use crate::server::broker::engine::waiting::Sought;
 use crate::server::broker::mailbox::Unavailable;
 use crate::server::clock::Millis;
 use crate::server::encoder::{self, Notice};
@@ -26,7 +27,7 @@ impl Connection {
     pub(super) fn take_late(&mut self, question: u64, outcome: Result<(), Unavailable>, cx: &mut Context) {
         if let Some(late) = self.late_stream_mut().filter(|late| late.asked.question == question) {
             match outcome {
-                Ok(()) => self.go_on_streaming(cx),
+                Ok(()) => self.go_on_streaming(true, cx),
                 Err(Unavailable) => late.asked.again_at = Millis(cx.now.0 + ASK_AGAIN_MS),
             }
             return;
@@ -52,7 +53,7 @@ impl Connection {
     /// Asks again about the channels for which it is time.
     pub(super) fn ask_late(&mut self, cx: &mut Context) {
         if self.late_stream().is_some_and(|late| late.asked.again_at <= cx.now) {
-            self.go_on_streaming(cx);
+            self.go_on_streaming(false, cx);
         }
         let due = self.late_reads().iter().filter(|late| late.asked.again_at <= cx.now);
         let due: Vec<_> = due.map(|late| (late.channel.clone(), late.form)).collect();
@@ -134,15 +135,15 @@ impl Connection {
         self.expect_acknowledgement(cx);
     }
 
-    /// Joins the channels of an event stream, or asks for them again.
-    fn go_on_streaming(&mut self, cx: &mut Context) {
+    /// Joins the channels of an event stream, or asks for them again. `is_asked`: what this node has not of them does not exist.
+    fn go_on_streaming(&mut self, is_asked: bool, cx: &mut Context) {
         let Life::EventStream(stream) = &mut self.life else { return };
         let Some(mut late) = stream.late.take() else { return };
-        let channels = match &late.what {
-            Streaming::One(joining) => vec![joining.channel.clone()],
-            Streaming::Many(readings) => joined_by(readings),
+        let sought = match &late.what {
+            Streaming::One(joining) => vec![Sought::at(joining.channel.clone(), joining.position)],
+            Streaming::Many(readings) => sought_by_readings(readings),
         };
-        if let Some(question) = cx.prepare(&channels) {
+        if let Some(question) = cx.prepare_sought(&sought, is_asked) {
             late.asked = asked_now(question, cx);
             stream.late = Some(late);
             return;

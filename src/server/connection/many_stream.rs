@@ -20,7 +20,7 @@ use super::context::Context;
 use super::joining::join_one_of_many;
 use super::life::{EventStream, Life};
 use super::places::{Places, digest};
-use super::preparing::joined_by;
+use super::preparing::{Waited, sought_by_readings};
 use super::subscriptions::Subscriptions;
 use crate::http::{self, StreamEvent};
 use crate::hub::{Hub, PublicationId, WireForm};
@@ -32,8 +32,8 @@ use crate::server::encoder::{Notice, STREAM_RETRY_MS};
 impl Connection {
     /// Answers a request with an event stream of several channels, which may not be ready although they were waited for. Of each
     /// is told where it begins, then what was missed.
-    pub(super) fn begin_stream_of_many(&mut self, readings: Vec<Reading>, cx: &mut Context) {
-        if let Some(question) = cx.prepare(&joined_by(&readings)) {
+    pub(super) fn begin_stream_of_many(&mut self, readings: Vec<Reading>, waited: Waited, cx: &mut Context) {
+        if let Some(question) = cx.prepare_sought(&sought_by_readings(&readings), waited.is_asked) {
             return self.begin_stream_late(Streaming::Many(readings), question, cx);
         }
         self.send_stream_head(cx);

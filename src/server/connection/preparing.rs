@@ -32,9 +32,10 @@ impl Context {
         awaited(question, self.shared.broker.prepare(channels, question))
     }
 
-    /// The same where readers may have publications that this node has not got yet, unless that was waited for already.
-    fn prepare_sought(&mut self, sought: &[Sought], waited: Waited) -> Option<u64> {
-        if waited.is_asked {
+    /// The same where readers may have publications that this node has not got yet, unless Redis was asked for these and has
+    /// answered.
+    pub fn prepare_sought(&mut self, sought: &[Sought], is_asked: bool) -> Option<u64> {
+        if is_asked {
             let channels: Vec<_> = sought.iter().map(|sought| sought.channel.clone()).collect();
             return self.prepare(&channels);
         }
@@ -55,7 +56,9 @@ impl Context {
     /// # Errors
     /// It cannot.
     pub fn check_ready(&self, channel: &ChannelName) -> Result<(), FaultKind> {
-        match self.shared.broker.has_engine() && !self.shared.broker.is_ready(&joined_as(channel)) {
+        let joined = joined_as(channel);
+        let is_ready = || self.shared.broker.is_ready(&joined) && !self.unready.contains(&joined);
+        match self.shared.broker.has_engine() && !is_ready() {
             true => Err(FaultKind::Unavailable(Unavailable.to_string())),
             false => Ok(()),
         }
@@ -125,7 +128,7 @@ impl Connection {
         if let Some(parked) = self.take_parked(|pending| pending.is_channels(question)) {
             let Parked { request, judged, since, .. } = parked;
             self.deadlines.restart(cx.now);
-            let waited = Waited { since, is_over: outcome.is_err(), is_asked: true };
+            let waited = Waited { since, is_over: outcome.is_err(), is_asked: outcome.is_ok() };
             self.answer_when_ready(&request, judged, waited, cx);
             return Next::Read;
         }
@@ -159,13 +162,13 @@ impl Connection {
         waited: Waited,
         cx: &mut Context,
     ) -> Option<Judged> {
-        let Waited { since, is_over, .. } = waited;
+        let Waited { since, is_over, is_asked } = waited;
         if !cx.shared.broker.has_engine() {
             return Some(judged);
         }
         let sought = sought_by(answer);
         if is_over || cx.is_join_over(since) {
-            let are_ready = || sought.iter().all(|sought| cx.shared.broker.is_ready(&sought.channel));
+            let are_ready = || cx.shared.broker.are_ready(&sought, is_asked);
             if is_stream(answer) && !cx.is_leaving() || are_ready() {
                 // An EventSource does not come back after a 503: its stream begins without its channels.
                 return Some(judged);
@@ -173,7 +176,7 @@ impl Connection {
             self.respond_to(request, &answers::unready(Unavailable), cx);
             return None;
         }
-        let Some(question) = cx.prepare_sought(&sought, waited) else { return Some(judged) };
+        let Some(question) = cx.prepare_sought(&sought, waited.is_asked) else { return Some(judged) };
         let Life::Http(http) = &mut self.life else { return None };
         let (request, pending) = (request.clone(), Pending::Channels { question });
         let parked = Parked { request, credentials: None, judged, pending, since };
@@ -188,8 +191,8 @@ pub struct Waited {
     since: Millis,
     /// Whether it is not to wait any longer.
     is_over: bool,
-    /// Whether the engine was asked: what this node has not now, it will not have by waiting.
-    is_asked: bool,
+    /// Whether the engine was asked, and has answered: what this node has not now, it will not have by waiting.
+    pub is_asked: bool,
 }
 
 impl Waited {
@@ -212,7 +215,7 @@ impl Connection {
         let Waited { since, .. } = waited;
         if cx.shared.broker.has_engine() {
             let sought = self.sought_by_command(&request.command, cx);
-            if let Some(question) = cx.prepare_sought(&sought, waited)
+            if let Some(question) = cx.prepare_sought(&sought, waited.is_asked)
                 && !cx.is_join_over(since)
             {
                 let pending = Pending::Channels { question };
@@ -240,7 +243,11 @@ impl Connection {
             }
             // Of its channels, those are joined that can be.
             (Ok(request), Err(Unavailable)) => {
+                let sought = self.sought_by_command(&request.command, cx).into_iter();
+                let unready = sought.filter(|sought| !cx.shared.broker.is_ready_for(sought));
+                cx.unready = unready.map(|sought| sought.channel).collect();
                 self.carry_out(request, cx);
+                cx.unready.clear();
                 self.forget_judged();
             }
             (Err(fault), _) => self.refuse_command(&fault, cx),
@@ -262,7 +269,10 @@ impl Connection {
                 let new = named.filter(|(channel, _)| self.subscription_to(channel, cx).is_none());
                 new.map(|(channel, position)| Sought::at(joined_as(&channel), position)).collect()
             }
-            Command::History { channel, .. } | Command::Presence { channel } => {
+            Command::History { channel, position } => {
+                open(channel).map(|channel| Sought::at(joined_as(&channel), *position)).into_iter().collect()
+            }
+            Command::Presence { channel } => {
                 open(channel).map(|channel| Sought::anywhere(joined_as(&channel))).into_iter().collect()
             }
             Command::Unsubscribe(_) | Command::Publish(_) | Command::Authorize { .. } => Vec::new(),
@@ -298,13 +308,8 @@ fn joined_as(name: &ChannelName) -> ChannelName {
     name.as_watched().unwrap_or_else(|| name.clone())
 }
 
-/// The channels that are joined by readings of several.
-pub fn joined_by(readings: &[Reading]) -> Vec<ChannelName> {
-    readings.iter().map(|reading| joined_as(&reading.channel)).collect()
-}
-
-/// The same, and what their reader has.
-fn sought_by_readings(readings: &[Reading]) -> Vec<Sought> {
+/// The channels that are joined by readings of several, and what their reader has.
+pub fn sought_by_readings(readings: &[Reading]) -> Vec<Sought> {
     let sought = |reading: &Reading| {
         Sought::at(joined_as(&reading.channel), reading.wanted.position.unwrap_or(Position::Now))
     };

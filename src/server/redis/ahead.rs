@@ -15,32 +15,44 @@ use crate::server::broker::engine::waiting::JoinWaiter;
 use crate::server::clock::Millis;
 
 impl Node {
-    /// Has who waits for a ready channel join once this node has what Redis has now. One question is in flight, whatever the
-    /// number of readers.
-    pub fn ask_newest(&mut self, name: &ChannelName, waiter: JoinWaiter) {
+    /// Has who waits for a ready channel join once this node has what Redis has now, or be refused when its time is over.
+    pub fn wait_for_newest(
+        &mut self,
+        name: &ChannelName,
+        (until, waiter): (Millis, JoinWaiter),
+        now: Millis,
+    ) {
         let Some(ahead) = self.joins.ahead_of(name) else { return };
-        if !ahead.asked.is_empty() {
-            return ahead.next.push(waiter);
-        }
-        ahead.asked.push(waiter);
-        self.send_newest(name);
+        ahead.add(until, waiter);
+        self.ask_newest(name);
+        self.settle(name, now);
     }
 
-    fn send_newest(&mut self, name: &ChannelName) {
+    /// Asks how far a channel is, if somebody waits for that and it is known whom to ask.
+    pub fn ask_newest(&mut self, name: &ChannelName) {
         let key = self.keys.channel(name);
-        if let Some(up) = self.home_up(name) {
+        let Some(entry) = self.joins.entries.get_mut(name) else { return };
+        let Some(home) = entry.home else { return };
+        let Some(ahead) = &mut entry.ahead else { return };
+        if let Some(up) = self.topology.subscriber(home)
+            && ahead.ask()
+        {
             up.link.ask(Asked::Newest(name.clone()), |out| calls::newest(key.as_bytes(), out));
         }
     }
 
-    /// The answer to that. One that says nothing is as good as none: the reader joins where this node is, and is told of a gap.
+    /// The answer to that. Where Redis has nothing of the channel, its reader joins where this node is, and is told of a gap.
     pub fn heard_newest(&mut self, name: &ChannelName, reply: &Reply, now: Millis) {
-        let Some(ahead) = self.joins.ahead_of(name) else { return };
-        ahead.answered.append(&mut ahead.asked);
-        ahead.asked.append(&mut ahead.next);
-        if !ahead.asked.is_empty() {
-            self.send_newest(name);
+        let Some(ahead) = self.joins.entries.get_mut(name).and_then(|entry| entry.ahead.as_mut()) else {
+            return;
+        };
+        if let Reply::Error(_) = reply {
+            ahead.is_refused(now);
+            self.settle(name, now);
+            return self.ask_newest(name);
         }
+        ahead.is_answered();
+        self.ask_newest(name);
         match read_newest(reply) {
             Some(newest) => self.take(name, Event::Known(newest), now),
             None => self.settle(name, now),

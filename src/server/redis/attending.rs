@@ -222,7 +222,7 @@ impl Node {
             texts().filter_map(|(field, value)| Record::elsewhere(field, value, &self.id)).collect();
         self.broker.note_elsewhere(name, records, true, now);
         if is_held {
-            self.ready(name);
+            self.ready(name, now);
         }
         self.say(name, now);
     }

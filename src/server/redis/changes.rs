@@ -84,7 +84,7 @@ impl Node {
             Purpose::Scout => {}
         }
         if purpose == Purpose::Subscribe && self.nodes_home == Some(id) {
-            self.nodes_home = None;
+            (self.nodes_home, self.is_listening) = (None, false);
             let mut others = self.topology.masters();
             let other = others.find_map(|(id, master)| master.subscribe.is_up().then_some(id));
             drop(others);
@@ -92,9 +92,11 @@ impl Node {
         }
     }
 
-    fn note_whether_up(&mut self, now: Millis) {
-        let is_up = self.topology.is_up();
-        self.tally.note_reach(is_up, self.topology.is_reachable(), now);
+    /// A connection that does nothing but open is of no use.
+    pub fn note_whether_up(&mut self, now: Millis) {
+        let is_up = self.is_listening && self.topology.is_up();
+        let is_reachable = self.is_listening && self.topology.is_reachable();
+        self.tally.note_reach(is_up, is_reachable, now);
         match (is_up, self.away_since) {
             (true, Some(_)) => {
                 self.away_since = None;

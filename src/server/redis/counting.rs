@@ -67,7 +67,7 @@ impl Node {
             }
         }
         changed.into_iter().for_each(|(name, elsewhere)| self.tell_elsewhere(&name, elsewhere, now));
-        left.into_iter().for_each(|name| self.renew(&name, now));
+        self.joins.to_renew.extend(left);
     }
 
     fn tell_elsewhere(&self, name: &ChannelName, elsewhere: u64, now: Millis) {

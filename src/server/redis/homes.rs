@@ -53,6 +53,7 @@ impl Node {
         if home.is_some() {
             entry.home = home;
             self.take(name, Event::Connected, now);
+            self.ask_newest(name);
         }
     }
 
@@ -108,7 +109,6 @@ impl Node {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
         entry.asking = None;
         if entry.home.take().is_some() {
-            entry.lost_at = now;
             self.rosters.miss(name);
             self.take(name, Event::Disconnected, now);
         }

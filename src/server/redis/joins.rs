@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::calls::{self, Caller};
-use super::entries::{Entry, OPENS_MAX, READS_MAX, TOLD_MAX};
+use super::entries::{Entry, OPENS_MAX, READS_MAX, TOLD_MAX, UNWANTED_MAX};
 use super::link::Asked;
 use super::node::Node;
 use super::topology::MasterId;
@@ -33,17 +33,18 @@ impl Node {
             self.begin_channel(&name, now);
         }
         let Some(entry) = self.joins.entries.get_mut(&name) else { return };
-        if entry.channel.is_ready() {
-            // Without a connection, nobody can say whether what its reader has exists.
-            return match waiter.is_ahead() && entry.home.is_some() {
-                true => self.ask_newest(&name, waiter),
-                false => waiter.tell(self.broker.mailboxes(), Ok(())),
-            };
+        if entry.channel.is_ready() && !waiter.is_ahead() {
+            return waiter.tell(self.broker.mailboxes(), Ok(()));
         }
+        // Where what its reader has cannot be looked for, it is not said to be lost.
         if is_away {
             return waiter.tell(self.broker.mailboxes(), Err(Unavailable));
         }
-        entry.waiters.push_back((Millis(now.0 + self.timeout_ms), waiter));
+        let until = Millis(now.0 + self.timeout_ms);
+        if entry.channel.is_ready() {
+            return self.wait_for_newest(&name, (until, waiter), now);
+        }
+        entry.waiters.push_back((until, waiter));
         self.take(&name, Event::Wanted, now);
     }
 
@@ -62,6 +63,7 @@ impl Node {
         let listed = match self.joins.entries.remove(name) {
             Some(before) => {
                 self.joins.held_len -= before.channel.held_len();
+                self.joins.late_len -= usize::from(before.late_since.is_some());
                 before.listed
             }
             None => UNLISTED,
@@ -73,7 +75,7 @@ impl Node {
             home,
             asking,
             refusals,
-            lost_at: now,
+            late_since: Some(now),
             waiters,
             ahead: None,
             is_let_go,
@@ -82,6 +84,7 @@ impl Node {
             listed,
         };
         self.joins.entries.insert(name.clone(), entry);
+        self.joins.late_len += 1;
         self.perform(name, actions, now);
         self.settle(name, now);
     }
@@ -99,9 +102,11 @@ impl Node {
 
 /// Events.
 impl Node {
-    /// Redis is told again that a channel is in use here.
-    pub fn renew(&mut self, name: &ChannelName, now: Millis) {
-        self.take(name, Event::Renew, now);
+    /// Other nodes may have taken this one for dead: what it has is said again.
+    pub fn say_all_again(&mut self) {
+        let counted = self.joins.entries.iter().filter(|(_, entry)| entry.channel.count() > 0);
+        let names: Vec<_> = counted.map(|(name, _)| name.clone()).collect();
+        self.joins.to_renew.extend(names);
     }
 
     /// Something happens to a channel.
@@ -119,11 +124,16 @@ impl Node {
                 let (_, has_readers) = self.broker.audience_of(name);
                 let event = if has_readers { Event::Wanted } else { Event::Expected };
                 entry.channel.take(event, now, &mut actions);
+                self.joins.unwanted.extend((!has_readers).then(|| name.clone()));
             }
         }
-        let held_before = entry.channel.held_len();
+        let (held_before, was_unwanted) = (entry.channel.held_len(), entry.channel.is_unwanted());
         entry.channel.take(event, now, &mut actions);
         self.joins.held_len = self.joins.held_len + entry.channel.held_len() - held_before;
+        if !was_unwanted && entry.channel.is_unwanted() {
+            self.joins.unwanted.push_back(name.clone());
+        }
+        self.joins.note_whether_late(name, now);
         self.perform(name, actions, now);
         self.settle(name, now);
     }
@@ -132,14 +142,14 @@ impl Node {
     pub fn settle(&mut self, name: &ChannelName, now: Millis) {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
         let mailboxes = self.broker.mailboxes();
+        let is_at_home = entry.home.is_some();
         if let Some(ahead) = &mut entry.ahead {
-            let told: Vec<_> = match (entry.home.is_some(), entry.channel.is_live()) {
-                (true, true) => ahead.take_answered(),
-                (true, false) => Vec::new(),
-                // Nobody can say now whether what their readers have exists.
-                (false, _) => ahead.take_all().collect(),
-            };
-            told.into_iter().for_each(|waiter| waiter.tell(mailboxes, Ok(())));
+            if !is_at_home {
+                ahead.is_unanswered();
+            } else if entry.channel.is_live() {
+                ahead.take_answered().for_each(|waiter| waiter.tell(mailboxes, Ok(())));
+            }
+            ahead.take_late(now).for_each(|waiter| waiter.tell(mailboxes, Err(Unavailable)));
             entry.ahead.take_if(|ahead| ahead.is_empty());
         }
         let has_waited = !entry.waiters.is_empty();
@@ -150,7 +160,8 @@ impl Node {
             entry.channel.take(Event::Unwanted, now, &mut Vec::new());
         }
         let waits_until = entry.waiters.front().map(|&(until, _)| until);
-        let due = entry.channel.due().into_iter().chain(waits_until).min();
+        let ahead_until = entry.ahead.as_ref().and_then(|ahead| ahead.until());
+        let due = entry.channel.due().into_iter().chain(waits_until).chain(ahead_until).min();
         self.joins.due.list(name, &mut entry.listed, due.map_or(UNLISTED, |at| at.0));
     }
 
@@ -161,6 +172,14 @@ impl Node {
             && let Some((_, name)) = self.joins.due.first().filter(|&&(at, _)| at <= now.0).cloned()
         {
             left -= 1;
+            self.take(&name, Event::Tick, now);
+        }
+        while left > 0
+            && self.joins.unwanted.len() > UNWANTED_MAX
+            && let Some(name) = self.joins.unwanted.pop_front()
+        {
+            left -= 1;
+            self.take(&name, Event::CrowdedOut, now);
             self.take(&name, Event::Tick, now);
         }
         if self.joins.connect_at.take_if(|at| *at <= now).is_some() {
@@ -176,19 +195,26 @@ impl Node {
         {
             self.send_read(&name, attempt, (from, to));
         }
+        while self.joins.opens < OPENS_MAX
+            && let Some(name) = self.joins.to_renew.pop_front()
+        {
+            self.take(&name, Event::Renew, now);
+        }
         for _ in 0..TOLD_MAX {
             let Some(name) = self.joins.to_pause.pop_front() else { break };
             self.pause_channel(&name, now);
         }
     }
 
-    /// Redis is away: who waits for a channel waits no longer, and who reads it is told.
+    /// A channel is late: who waits for it waits no longer, if Redis is away, and who reads it is told.
     fn pause_channel(&mut self, name: &ChannelName, now: Millis) {
-        // In a cluster, other masters are there.
-        if self.joins.entries.get(name).is_none_or(|entry| entry.home.is_some()) {
+        if self.joins.entries.get(name).is_none_or(|entry| entry.late_since.is_none()) {
             return;
         }
-        self.refuse_waiters(name, now);
+        // In a cluster, other masters are there.
+        if self.joins.entries.get(name).is_some_and(|entry| entry.home.is_none()) {
+            self.refuse_waiters(name, now);
+        }
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
         if entry.channel.is_ready() && !entry.is_paused {
             entry.is_paused = true;
@@ -205,9 +231,11 @@ impl Node {
         }
     }
 
-    /// Redis is away, or some of its masters are: all that have waited for so long are told, and all who read.
-    pub fn tell_away(&mut self, now: Millis) {
-        let is_late = |entry: &Entry| entry.home.is_none() && now.0 >= entry.lost_at.0 + self.timeout_ms;
+    /// Redis is away, or some of its masters are, or it refuses what channels need: all that have waited for so long are told, and
+    /// all who read.
+    pub fn tell_late(&mut self, now: Millis) {
+        let is_late =
+            |entry: &Entry| entry.late_since.is_some_and(|since| now.0 >= since.0 + self.timeout_ms);
         let is_untold = |entry: &Entry| !entry.is_paused || !entry.waiters.is_empty();
         let late = self.joins.entries.iter().filter(|(_, entry)| is_late(entry) && is_untold(entry));
         self.joins.to_pause = late.map(|(name, _)| name.clone()).collect();
@@ -238,6 +266,7 @@ impl Node {
     pub fn refuse_waiters(&mut self, name: &ChannelName, now: Millis) {
         if let Some(entry) = self.joins.entries.get_mut(name) {
             entry.waiters.iter_mut().for_each(|(until, _)| *until = now);
+            entry.ahead.iter_mut().for_each(|ahead| ahead.be_late(now));
             self.settle(name, now);
         }
     }
@@ -271,7 +300,7 @@ impl Node {
                     self.tally.note_gap(gap);
                     self.broker.gap(name, gap, since, now);
                 }
-                Action::Ready => self.ready(name),
+                Action::Ready => self.ready(name, now),
                 Action::Forget => self.forget(name),
             }
         }
@@ -286,7 +315,7 @@ impl Node {
     }
 
     /// Requests may join a channel, once it is known who is in it where that is told.
-    pub fn ready(&mut self, name: &ChannelName) {
+    pub fn ready(&mut self, name: &ChannelName, now: Millis) {
         if self.is_ready_held(name) {
             return;
         }
@@ -295,12 +324,16 @@ impl Node {
         for (_, waiter) in std::mem::take(&mut entry.waiters) {
             waiter.tell(self.broker.mailboxes(), Ok(()));
         }
+        // It is wanted by who joins it. Many only look into it.
+        entry.channel.take(Event::Expected, now, &mut Vec::new());
+        self.joins.unwanted.push_back(name.clone());
     }
 
     fn forget(&mut self, name: &ChannelName) {
         let Some(mut entry) = self.joins.entries.remove(name) else { return };
         self.joins.due.list(name, &mut entry.listed, UNLISTED);
         self.joins.held_len -= entry.channel.held_len();
+        self.joins.late_len -= usize::from(entry.late_since.is_some());
         debug_assert!(entry.is_let_go && entry.waiters.is_empty(), "nobody wants it");
     }
 

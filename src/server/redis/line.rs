@@ -103,6 +103,8 @@ struct Greeting {
 #[derive(Debug)]
 pub struct Up {
     pub link: Link,
+    /// Since when it is up.
+    since: Millis,
     /// What is there.
     pub mode: Mode,
     /// What the script is called.
@@ -318,9 +320,9 @@ impl Line {
             unreachable!("it was greeted")
         };
         let Greeting { mode, script, stranger: _ } = greeting;
-        self.failures = 0;
         self.stage = Stage::Up(Box::new(Up {
             link: *link,
+            since: now,
             mode: mode.unwrap_or(Mode::Server),
             script: script.unwrap_or_default(),
             token: identity.token,
@@ -366,6 +368,11 @@ impl Line {
 
     /// Gives the connection up; it is dialled again after a while.
     pub fn lose(&mut self, loss: Loss, terms: &Terms, now: Millis) -> Change {
+        if let Stage::Up(up) = &self.stage
+            && now.0 >= up.since.0 + DIAL_MS_MAX
+        {
+            self.failures = 0;
+        }
         let after_ms = DIAL_MS_MAX.min(DIAL_MS << self.failures.min(6));
         self.failures += 1;
         let spread = super::dice::random() % (after_ms / 2 + 1);

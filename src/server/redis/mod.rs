@@ -150,6 +150,7 @@ impl Redis {
             timeout_ms: millis(config.timeout),
             poll,
             nodes_home: None,
+            is_listening: false,
             beat_at: now,
             away_since: Some(now),
             is_away_told: false,

@@ -68,6 +68,8 @@ pub struct Node {
     pub poll: Poll,
     /// Where it is heard which nodes live.
     pub nodes_home: Option<MasterId>,
+    /// Whether it is heard there: that is the first thing that is asked of a connection to subscribe by.
+    pub is_listening: bool,
     pub beat_at: Millis,
     /// Since when Redis is away, if it is.
     pub away_since: Option<Millis>,
@@ -170,10 +172,13 @@ impl Node {
             self.tell_kept_later();
             // One master of a cluster may be lost after another.
             self.is_away_told = false;
+            if self.joins.late_len > 0 {
+                self.tell_late(now);
+            }
         }
         if self.is_away(now) && !self.is_away_told {
             self.is_away_told = true;
-            self.tell_away(now);
+            self.tell_late(now);
         }
         self.tally.note_turn(self.outgoing.bytes(), self.joins.len(), self.nodes.len());
     }

@@ -62,9 +62,11 @@ impl Nodes {
         true
     }
 
-    /// This node has heard that it lives, by way of Redis.
-    pub fn heard_own(&mut self, now: Millis) {
-        self.own_at = now;
+    /// This node has heard that it lives, by way of Redis. True if the others may have taken it for dead before that.
+    #[must_use]
+    pub fn heard_own(&mut self, now: Millis) -> bool {
+        let before = std::mem::replace(&mut self.own_at, now);
+        now.0.saturating_sub(before.0) > SILENCE_MS_MAX - BEAT_MS
     }
 
     /// Finds those that are silent. True if others live now than before.
@@ -138,12 +140,12 @@ mod tests {
     fn a_node_is_dead_that_has_been_silent_for_more_than_five_seconds_and_lives_when_it_is_heard_again() {
         let mut nodes = Nodes::default();
         assert!(nodes.heard(NODE.as_bytes(), Millis(0)) && nodes.lives(NODE));
-        nodes.heard_own(Millis(5_000));
+        assert!(nodes.heard_own(Millis(5_000)), "others may have taken this one for dead");
         assert!(!nodes.expire() && nodes.dead() == "");
         assert!(!nodes.heard(NODE.as_bytes(), Millis(5_001)), "it lived before");
-        nodes.heard_own(Millis(10_001));
+        assert!(nodes.heard_own(Millis(10_001)));
         assert!(!nodes.expire());
-        nodes.heard_own(Millis(10_002));
+        assert!(!nodes.heard_own(Millis(10_002)), "not for a second or four");
         assert!(nodes.expire() && !nodes.lives(NODE));
         assert_eq!((nodes.len(), nodes.dead(), nodes.is_dead(NODE)), (0, NODE, true));
         assert!(nodes.heard(NODE.as_bytes(), Millis(10_003)));
@@ -167,8 +169,7 @@ mod tests {
         assert!(nodes.heard(NODE.as_bytes(), Millis(0)));
         assert!(!nodes.expire(), "this node does not hear itself either");
         nodes.begin(Millis(60_000));
-        nodes.heard_own(Millis(65_000));
-        assert!(!nodes.expire());
+        assert!(nodes.heard_own(Millis(65_000)) && !nodes.expire());
     }
 
     #[test]

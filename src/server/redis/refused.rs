@@ -76,7 +76,11 @@ impl Node {
     /// The answer to the subscription to what nodes say, which is the first of a connection: if it is refused, all others are, and
     /// nothing would be heard.
     pub fn heard_nodes(&mut self, master: MasterId, refusal: Option<Refusal>, now: Millis) {
-        let Some(refusal) = refusal else { return self.tally.note_first(Outcome::Up) };
+        let Some(refusal) = refusal else {
+            self.is_listening = true;
+            self.note_whether_up(now);
+            return self.tally.note_first(Outcome::Up);
+        };
         let unfit = Unfit::ForGood(format!(
             "its user may not subscribe to channels that begin with the --redis-prefix. Allow them with &PREFIX:* ({refusal})"
         ));

@@ -111,7 +111,10 @@ impl Node {
     /// A message on the channel of the nodes.
     pub fn heard_node(&mut self, text: &[u8], now: Millis) {
         if text.starts_with(self.id.as_bytes()) {
-            return self.nodes.heard_own(now);
+            if self.nodes.heard_own(now) {
+                self.say_all_again();
+            }
+            return;
         }
         let tiding = str::from_utf8(text)
             .ok()

@@ -19,7 +19,7 @@ const REASON_LEN_MAX: usize = 300;
 pub struct Trouble {
     /// What was not logged, since it came too soon.
     unlogged: u64,
-    /// Whether the last line said that Redis is away.
+    /// Whether a line has said that Redis is away, and none that it is there.
     is_away: bool,
     quiet_until: Millis,
 }
@@ -32,14 +32,13 @@ impl Trouble {
             "Redis at {place} is away: {reason}. Who reads stays; nobody new can join other channels, and nothing is published \
              until it is back"
         );
-        self.warn(&line, now);
-        self.is_away = true;
+        self.is_away |= self.warn(&line, now);
     }
 
     /// A command was refused.
     pub fn note_refused(&mut self, what: &str, refusal: &dyn fmt::Display, now: Millis) {
         let reason = Excerpt { what: refusal, len_max: REASON_LEN_MAX };
-        self.warn(&format_args!("Redis refuses {what}: {reason}"), now);
+        let _ = self.warn(&format_args!("Redis refuses {what}: {reason}"), now);
     }
 
     /// Something came for a channel that no node of this version has written.
@@ -53,24 +52,25 @@ impl Trouble {
         );
     }
 
-    fn warn(&mut self, line: &fmt::Arguments<'_>, now: Millis) {
+    /// True if it is logged.
+    fn warn(&mut self, line: &fmt::Arguments<'_>, now: Millis) -> bool {
         if now < self.quiet_until {
             self.unlogged += 1;
-            return;
+            return false;
         }
         match self.unlogged {
             0 => tracing::warn!("{line}"),
             unlogged => tracing::warn!("{line} ({unlogged} more times something failed)"),
         }
         (self.unlogged, self.quiet_until) = (0, Millis(now.0 + QUIET_MS));
+        true
     }
 
-    /// All connections are up.
+    /// All connections are up. That is logged if it was logged that they are not.
     pub fn note_up(&mut self, place: &dyn fmt::Display) {
         if std::mem::take(&mut self.is_away) {
             tracing::info!("Redis is there: {place}");
         }
-        (self.unlogged, self.quiet_until) = (0, Millis(0));
     }
 }
 
@@ -90,5 +90,7 @@ mod tests {
         assert_eq!(trouble.unlogged, 0, "logged with those before");
         trouble.note_up(&place);
         assert!(!trouble.is_away);
+        trouble.note_lost(&place, &"c", Millis(11_000));
+        assert_eq!((trouble.unlogged, trouble.is_away), (1, false), "neither this nor its end is logged");
     }
 }

@@ -9,17 +9,12 @@
 //!                       └──> Leaving ──> forgotten
 //! ```
 
+mod leaving;
+
 use crate::hub::{Gap, PublicationId};
 use crate::server::broker::engine::filling::{Filling, READ_MAX, READ_PART, fitting};
 use crate::server::broker::engine::signal::{Action, Event, Opening, RENEW_STEP_MS, Reading, Record, Rules};
 use crate::server::clock::Millis;
-
-/// A channel that nobody wants stays subscribed this long: a client between two long polls, or one that reconnects, finds it.
-pub const QUIET_MS: u64 = 60_000;
-
-/// One without publications is left sooner, once whoever was told that it can be joined has joined it, and webhooks that wait for
-/// somebody's return have been sent.
-pub const EMPTY_QUIET_MS: u64 = 5_000;
 
 /// The number of subscribers is told this long after it was last told, so it is at most about 2 s old at other nodes.
 pub const COUNT_MS: u64 = 2_000;
@@ -57,6 +52,8 @@ pub struct Channel {
     unwanted_at: Option<Millis>,
     /// Whether somebody may be about to join it though nobody wants it.
     is_expected: bool,
+    /// Whether too many others that nobody wants have come after it.
+    is_crowded_out: bool,
     /// When what was refused is asked again, and how often it was refused.
     retry_at: Option<Millis>,
     refusals: u32,
@@ -102,6 +99,7 @@ impl Channel {
             renew_at: now,
             unwanted_at: None,
             is_expected: false,
+            is_crowded_out: false,
             retry_at: None,
             refusals: 0,
         };
@@ -121,12 +119,6 @@ impl Channel {
     #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self.state, State::Live)
-    }
-
-    /// Whether nobody has wanted it for so long that it is left, as soon as Redis can be told.
-    #[must_use]
-    pub fn is_quiet(&self, now: Millis) -> bool {
-        self.quiet_at().is_some_and(|at| at <= now)
     }
 
     /// The subscribers on this node, as they were counted last.
@@ -165,7 +157,10 @@ impl Channel {
             Event::Unwanted => {
                 self.unwanted_at.get_or_insert(now);
             }
-            Event::Expected => (self.unwanted_at, self.is_expected) = (Some(now), true),
+            Event::Expected => {
+                (self.unwanted_at, self.is_expected, self.is_crowded_out) = (Some(now), true, false);
+            }
+            Event::CrowdedOut => self.is_crowded_out = self.is_unwanted(),
             Event::Counted(count) => self.count = count,
             Event::Connected => self.connected(now, actions),
             Event::Disconnected => self.disconnected(now, actions),
@@ -191,7 +186,7 @@ impl Channel {
     }
 
     fn wanted(&mut self, now: Millis, actions: &mut Vec<Action>) {
-        (self.unwanted_at, self.is_expected) = (None, false);
+        (self.unwanted_at, self.is_expected, self.is_crowded_out) = (None, false, false);
         match self.state {
             State::Leaving => self.subscribe(now, actions),
             State::Joining | State::Live | State::Filling(_) | State::Stale => {}
@@ -459,35 +454,6 @@ impl Channel {
             _ => Millis(self.said_at.0 + COUNT_MS),
         };
         if self.count == self.said { self.renew_at } else { self.renew_at.min(counted_at) }
-    }
-
-    fn quiet_at(&self) -> Option<Millis> {
-        let has_past = self.position.is_some_and(|position| position.sequence > 0);
-        let unwanted_at = self.unwanted_at.filter(|_| !matches!(self.state, State::Leaving))?;
-        let quiet_ms = match (has_past || self.is_expected, self.is_ready) {
-            (true, _) => QUIET_MS,
-            (false, true) => EMPTY_QUIET_MS,
-            (false, false) => 0,
-        };
-        Some(Millis(unwanted_at.0 + quiet_ms))
-    }
-
-    /// Whether Redis cannot be told yet that the subscribers have gone.
-    fn is_mute(&self) -> bool {
-        matches!(self.state, State::Stale) && self.told > 0
-    }
-
-    fn leave(&mut self, now: Millis, actions: &mut Vec<Action>) {
-        if !matches!(self.state, State::Stale) {
-            actions.push(Action::Unsubscribe);
-        }
-        self.give_up_attempt();
-        (self.state, self.refusals) = (State::Leaving, 0);
-        if self.told == 0 {
-            actions.push(Action::Forget);
-        } else {
-            self.open(0, now, actions);
-        }
     }
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::leaving::QUIET_MS;
 use super::*;
 use crate::server::broker::engine::filling::HELD_LEN_MAX;
 

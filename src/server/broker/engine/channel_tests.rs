@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::leaving::{EMPTY_QUIET_MS, QUIET_MS};
 use super::*;
 use crate::server::broker::engine::filling::HELD_LEN_MAX;
 

@@ -44,6 +44,8 @@ pub enum Event {
     Unwanted,
     /// Nobody wants it, and somebody who was told that it is ready may be about to join.
     Expected,
+    /// Too many channels that nobody wants have come after it: if it is one of these, it is left by the next tick.
+    CrowdedOut,
     /// It has this many subscribers on this node.
     Counted(u64),
     /// There is a connection to the Redis that has it.
