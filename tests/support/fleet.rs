@@ -33,6 +33,13 @@ pub fn get(address: SocketAddr, path: &str) -> Value {
 
 /// A signed call of the app 1: the JSON of its answer.
 pub fn call(address: SocketAddr, method: &str, path: &str, parameters: &str, body: &str) -> Value {
+    let answer = exchange(&mut connect(address), &signed(method, path, parameters, body));
+    assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+/// The same as bytes.
+pub fn signed(method: &str, path: &str, parameters: &str, body: &str) -> Vec<u8> {
     let path = format!("/apps/1{path}");
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let digest: String = Md5::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -40,12 +47,10 @@ pub fn call(address: SocketAddr, method: &str, path: &str, parameters: &str, bod
     let query = format!("auth_key=app-key&auth_timestamp={now_s}&auth_version=1.0{digest}{parameters}");
     let signature = sign("app-secret", &format!("{method}\n{path}\n{query}"));
     let (target, len) = (format!("{path}?{query}&auth_signature={signature}"), body.len());
-    let head = format!(
+    format!(
         "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n\r\n{body}"
-    );
-    let answer = exchange(&mut connect(address), head.as_bytes());
-    assert_eq!(answer.status, 200, "{path}: {answer:?}");
-    serde_json::from_str(&answer.body).unwrap()
+    )
+    .into_bytes()
 }
 
 /// Longer than what is told of other nodes may be old: two seconds, and the time of a busy machine.

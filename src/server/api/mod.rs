@@ -9,6 +9,7 @@ pub mod assets;
 pub mod attendance;
 pub mod basis;
 pub mod batch;
+pub mod events;
 pub mod handlers;
 pub mod many;
 pub mod pages;

@@ -14,6 +14,7 @@ use crate::hub::{ChannelName, Content, Source};
 use crate::pusher::rest::answer::{self, Attributes, Cached};
 use crate::pusher::rest::{AppOf, Authenticated, Call, Head, Info, Refused, Trigger, Unauthorized};
 use crate::pusher::{Access, Kind, Name};
+use crate::server::api::events::{Events, Tally, Told};
 use crate::server::apps::Apps;
 use crate::server::apps::running::RunningApp;
 use crate::server::broker::Broker;
@@ -47,6 +48,8 @@ pub struct Requested {
 pub struct Scene<'a> {
     /// What is published goes here.
     pub broker: &'a Broker,
+    /// Who gets the outcome of each publication that an engine takes.
+    pub waiter: &'a Waiter,
     /// The loop that counts the events.
     pub loop_index: usize,
     /// The time of the server's clock.
@@ -55,22 +58,22 @@ pub struct Scene<'a> {
 
 /// What came of a request.
 #[derive(Debug)]
+pub enum Outcome {
+    /// It is answered.
+    Done(Done),
+    /// An engine has publications of it: it is answered by [`conclude`] when all of these are settled.
+    Awaited(Box<Events>),
+}
+
+/// What came of a request that is answered.
+#[derive(Debug)]
 pub struct Done {
     /// The answer.
     pub response: Response,
     /// What was done, unless the request was refused.
     pub call: Option<ApiCall>,
-    /// What was published.
+    /// What was published at once.
     pub published: Tally,
-}
-
-/// Publications of one call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// How many there were.
-    pub publications: u64,
-    /// How many subscribers they had, all together.
-    pub subscribers: u64,
 }
 
 impl Requested {
@@ -107,14 +110,24 @@ impl Requested {
     }
 
     /// Does what the request asks for, if this is the body that was signed and no rule is broken.
-    pub fn execute(&self, body: &[u8], scene: Scene<'_>) -> Done {
+    pub fn execute(&self, body: &[u8], scene: Scene<'_>) -> Outcome {
         let call = self.request.call(body, &self.app.settings());
-        let done = call.and_then(|call| Calling { app: &self.app, scene }.execute(call));
-        done.unwrap_or_else(|refused| Done {
-            response: refuse(&self.app, &refused),
-            call: None,
-            published: Tally::default(),
+        let outcome = call.and_then(|call| Calling { app: &self.app, scene }.execute(call));
+        outcome.unwrap_or_else(|refused| {
+            let response = refuse(&self.app, &refused);
+            Outcome::Done(Done { response, call: None, published: Tally::default() })
         })
+    }
+}
+
+/// The answer to a call whose publications are settled, and what was done if it was. `scene`: as it is by now.
+pub fn conclude(events: &Events, scene: Scene<'_>) -> (Response, Option<ApiCall>) {
+    match events.outcome() {
+        Ok(()) => {
+            let response = Calling { app: &events.app, scene }.tell(&events.told);
+            (response, Some(events.call))
+        }
+        Err(why) => (events.fail(why), None),
     }
 }
 
@@ -146,21 +159,19 @@ struct Calling<'a> {
 }
 
 impl Calling<'_> {
-    fn execute(&self, call: Call) -> Result<Done, Refused> {
-        let (mut published, mut status) = (Tally::default(), Status::OK);
+    fn execute(&self, call: Call) -> Result<Outcome, Refused> {
         let (call, body) = match call {
             Call::Publish(trigger) => {
-                published = self.publish(slice::from_ref(&trigger))?;
-                (ApiCall::Events, self.event_answer(&trigger))
+                let tally = self.publish(slice::from_ref(&trigger))?;
+                return Ok(self.answer(ApiCall::Events, tally, Told::of_event(trigger)));
             }
             Call::PublishBatch(batch) => {
-                published = self.publish(&batch)?;
-                (ApiCall::BatchEvents, self.batch_answer(&batch))
+                let tally = self.publish(&batch)?;
+                return Ok(self.answer(ApiCall::BatchEvents, tally, Told::of_batch(batch)));
             }
             Call::PublishTo(trigger) => {
-                published = self.publish(slice::from_ref(&trigger))?;
-                status = Status::ACCEPTED;
-                (ApiCall::Events, answer::NOTHING.to_owned())
+                let tally = self.publish(slice::from_ref(&trigger))?;
+                return Ok(self.answer(ApiCall::Events, tally, Told::Accepted));
             }
             Call::Channels { prefix, info } => (ApiCall::Channels, self.channels(&prefix, info)),
             Call::Channel { name, info } => (ApiCall::Channel, self.channel(&name, info)),
@@ -171,22 +182,31 @@ impl Calling<'_> {
                 (ApiCall::Terminate, answer::NOTHING.to_owned())
             }
         };
-        Ok(Done { response: Response::json(status, body), call: Some(call), published })
+        let response = Response::json(Status::OK, body);
+        Ok(Outcome::Done(Done { response, call: Some(call), published: Tally::default() }))
     }
 
-    /// Publishes all of it, or nothing if the app's rate does not allow it now. Each channel of an event counts, since each
-    /// gets a publication.
-    fn publish(&self, triggers: &[Trigger]) -> Result<Tally, Refused> {
+    /// Publishes all of it, or nothing if the app's rate does not allow it now: what of it was published at once, and how much an
+    /// engine has. Each channel of an event counts, since each gets a publication.
+    fn publish(&self, triggers: &[Trigger]) -> Result<(Tally, usize), Refused> {
         let count = triggers.iter().map(|trigger| trigger.channels.len()).sum::<usize>();
         if count > 0 {
             self.take_events(u32::try_from(count).unwrap_or(u32::MAX))?;
             self.app.note_messages(self.scene.loop_index, count as u64);
         }
-        let mut published = Tally::default();
+        let (mut published, mut awaited) = (Tally::default(), 0);
         for trigger in triggers {
-            self.deliver(trigger, &mut published);
+            awaited += self.deliver(trigger, &mut published);
         }
-        Ok(published)
+        Ok((published, awaited))
+    }
+
+    /// Answers events, unless some are awaited.
+    fn answer(&self, call: ApiCall, (published, awaited): (Tally, usize), told: Told) -> Outcome {
+        if awaited == 0 {
+            return Outcome::Done(Done { response: self.tell(&told), call: Some(call), published });
+        }
+        Outcome::Awaited(Box::new(Events::new(self.app, (call, told), awaited, published)))
     }
 
     fn take_events(&self, count: u32) -> Result<(), Refused> {
@@ -196,9 +216,9 @@ impl Calling<'_> {
         })
     }
 
-    /// Publishes to each channel of an event. The protocol answers before an event is delivered ("sent asynchronously"), so
-    /// nothing waits for an engine that draws the numbers.
-    fn deliver(&self, trigger: &Trigger, published: &mut Tally) {
+    /// Publishes to each channel of an event: the number of channels whose outcome is awaited. The protocol answers before an event
+    /// is delivered ("sent asynchronously"); but one that an engine does not take would be lost after its answer.
+    fn deliver(&self, trigger: &Trigger, published: &mut Tally) -> usize {
         // What pusher-js parses, subscribers by other roads get as the value that it is.
         let is_json = check_json(trigger.data.as_bytes()).is_ok();
         let content = if is_json { Content::Json } else { Content::Text };
@@ -207,6 +227,7 @@ impl Calling<'_> {
             None => Excluded::Nobody,
             Some(id) => self.app.owner_of(id).map_or(Excluded::Socket(id), Excluded::Owner),
         };
+        let mut awaited = 0;
         for name in &trigger.channels {
             let draft = Draft {
                 channel: self.app.channel(name),
@@ -217,28 +238,30 @@ impl Calling<'_> {
                 excluded,
                 frame: None,
             };
-            published.publications += 1;
-            match self.scene.broker.publish(draft, Waiter::Nobody, self.scene.now) {
-                Publishing::Done(receipt) => published.subscribers += receipt.published.subscribers,
-                Publishing::Awaited => {}
+            match self.scene.broker.publish(draft, self.scene.waiter.clone(), self.scene.now) {
+                Publishing::Done(receipt) => {
+                    published.publications += 1;
+                    published.subscribers += receipt.published.subscribers;
+                }
+                Publishing::Awaited => awaited += 1,
             }
         }
+        awaited
     }
 
-    fn event_answer(&self, trigger: &Trigger) -> String {
-        let Some(info) = trigger.info else { return answer::NOTHING.to_owned() };
-        let attributes = trigger.channels.iter().map(|name| (name.as_str(), self.attributes(name, info)));
-        answer::channels(attributes)
-    }
-
-    fn batch_answer(&self, batch: &[Trigger]) -> String {
-        if batch.iter().all(|trigger| trigger.info.is_none()) {
-            return answer::NOTHING.to_owned();
-        }
-        answer::batch(batch.iter().map(|trigger| {
-            let asked = trigger.info.zip(trigger.channels.first());
-            asked.map_or_else(Attributes::default, |(info, name)| self.attributes(name, info))
-        }))
+    /// The answer to events that are published.
+    fn tell(&self, told: &Told) -> Response {
+        let body = match told {
+            Told::Nothing => answer::NOTHING.to_owned(),
+            Told::Accepted => return Response::json(Status::ACCEPTED, answer::NOTHING.to_owned()),
+            Told::Channels(names, info) => {
+                answer::channels(names.iter().map(|name| (name.as_str(), self.attributes(name, *info))))
+            }
+            Told::Batch(asked) => answer::batch(asked.iter().map(|asked| {
+                asked.as_ref().map_or_else(Attributes::default, |(name, info)| self.attributes(name, *info))
+            })),
+        };
+        Response::json(Status::OK, body)
     }
 
     fn stats(&self, name: &Name) -> String {

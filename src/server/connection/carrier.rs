@@ -60,6 +60,7 @@ impl Connection {
                 | Expects::Body { .. }
                 | Expects::Delivery { .. }
                 | Expects::Deliveries { .. }
+                | Expects::Events { .. }
                 | Expects::GoAhead(_)
                 | Expects::BatchJudgement { .. }
                 | Expects::ProgramBody(_)

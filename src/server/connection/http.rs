@@ -21,7 +21,6 @@ use crate::server::api::handlers::{Answer, Answered, Intent, Publication};
 use crate::server::api::many::ReadingMany;
 use crate::server::api::pages;
 use crate::server::api::payload;
-use crate::server::api::rest::{Requested, Scene};
 use crate::server::api::revoking;
 use crate::server::api::routes::Door;
 use crate::server::broker::answer::{NotPublished, Publishing, Receipt};
@@ -137,8 +136,9 @@ impl Connection {
                 self.await_body(request, Intent::Call(requested), cx);
             }
             Answer::Call(requested) => {
-                let response = self.call(&requested, b"", cx);
-                self.respond_to(request, &response, cx);
+                if let Some(response) = self.call(&requested, b"", After::of(request), cx) {
+                    self.respond_to(request, &response, cx);
+                }
             }
             Answer::Stream(joining) => self.begin_stream(joining, waited, cx),
             Answer::Poll(polling) => self.poll_channel(request, &polling, cx),
@@ -221,6 +221,7 @@ impl Connection {
             | Expects::NextRequest
             | Expects::Delivery { .. }
             | Expects::Deliveries { .. }
+            | Expects::Events { .. }
             | Expects::GoAhead(_)
             | Expects::BatchJudgement { .. }
             | Expects::Session(_) => {
@@ -239,8 +240,9 @@ impl Connection {
                 }
             }
             Intent::Call(requested) => {
-                let response = self.call(&requested, &body, cx);
-                self.respond(&response, after, cx);
+                if let Some(response) = self.call(&requested, &body, after, cx) {
+                    self.respond(&response, after, cx);
+                }
             }
             Intent::Batch(batch) => self.take_batch(batch, body, after, cx),
             Intent::Revoke => self.revoke(&body, after, cx),
@@ -268,18 +270,6 @@ impl Connection {
         http.expects = Expects::Head;
         self.respond(&revoking::revoked(ended), after, cx);
         Next::Read
-    }
-
-    /// Does what a server calls for by the HTTP API of Pusher.
-    fn call(&mut self, requested: &Requested, body: &[u8], cx: &mut Context) -> Response {
-        let scene = Scene { broker: &cx.shared.broker, loop_index: cx.loop_index, now: cx.now };
-        let done = requested.execute(body, scene);
-        if let Some(call) = done.call {
-            cx.counters.api_calls[call as usize] += 1;
-        }
-        cx.counters.note_keyless_publishes(done.published.publications);
-        self.audience = u16::try_from(done.published.subscribers).unwrap_or(u16::MAX);
-        done.response
     }
 
     /// Publishes the body of a request. The answer follows at once, or when the publication has been delivered.
@@ -330,6 +320,9 @@ impl Connection {
         }
         if self.awaits_outcomes() {
             return self.receive_outcome_of_batch(request, outcome, cx);
+        }
+        if self.awaits_outcomes_of_call() {
+            return self.receive_outcome_of_call(request, outcome, cx);
         }
         let response = self.answer_of_publishing(outcome, cx);
         if let Life::Http(http) = &mut self.life

@@ -17,6 +17,7 @@ use crate::peer::proxy::HeaderReader;
 use crate::pusher::fallback::path::{Purpose, SessionName, Transport};
 use crate::server::api::acceptance::MayPublish;
 use crate::server::api::batch::Results;
+use crate::server::api::events::Events;
 use crate::server::api::handlers::Intent;
 use crate::server::api::pusher::Connecting;
 use crate::server::handlers::actors::ActorId;
@@ -79,6 +80,9 @@ pub enum Expects {
     Delivery { after: After },
     /// Nothing: publications of its batch are being delivered, and the mailbox brings the outcomes, by numbers from `first`.
     Deliveries { results: Box<Results>, first: u64, after: After },
+    /// Nothing: the events of its call of the HTTP API of Pusher are being delivered, and the mailbox brings the outcomes, all by one
+    /// number.
+    Events { events: Box<Events>, request: u64, after: After },
     /// Nothing: the backend is asked about the request, or its channels cannot be joined yet, and the mailbox brings the answer.
     GoAhead(Box<Parked>),
     /// Nothing: the backend is asked about a batch, and the mailbox brings the answer; or it is to be published, as soon as no
@@ -125,6 +129,7 @@ impl Http {
             Expects::Body { .. }
             | Expects::Delivery { .. }
             | Expects::Deliveries { .. }
+            | Expects::Events { .. }
             | Expects::GoAhead(_)
             | Expects::BatchJudgement { .. }
             | Expects::SessionBody(_)
@@ -151,6 +156,7 @@ impl Http {
             | Expects::NextRequest
             | Expects::Delivery { .. }
             | Expects::Deliveries { .. }
+            | Expects::Events { .. }
             | Expects::GoAhead(_)
             | Expects::Session(_) => false,
         }
@@ -169,7 +175,10 @@ impl Http {
     /// Whether the delivery of a publication is awaited, or the backend or channels for a request.
     pub fn is_outcome_awaited(&self) -> bool {
         match &self.expects {
-            Expects::Delivery { .. } | Expects::Deliveries { .. } | Expects::GoAhead(_) => true,
+            Expects::Delivery { .. }
+            | Expects::Deliveries { .. }
+            | Expects::Events { .. }
+            | Expects::GoAhead(_) => true,
             Expects::BatchJudgement { parked, .. } => parked.question.is_some(),
             Expects::ProxyHeader(_)
             | Expects::Head
@@ -188,6 +197,7 @@ impl Http {
             Expects::GoAhead(parked) => parked.held_len(),
             Expects::BatchJudgement { parked, .. } => parked.held_len(),
             Expects::Deliveries { results, .. } => results.held_len(),
+            Expects::Events { events, .. } => events.held_len(),
             Expects::ProxyHeader(reader) => reader.held_len(),
             Expects::ProgramBody(post) => post.request.held_len(),
             Expects::Head

@@ -12,6 +12,7 @@ pub mod audits;
 mod authorizing;
 mod awaiting;
 mod batching;
+mod calling;
 mod carried;
 mod carrier;
 mod client;
