@@ -99,3 +99,27 @@ fn what_one_publisher_sends_at_once_is_one_call() {
     }
     assert_eq!(redis.calls("evalsha") - before, 1);
 }
+
+#[test]
+fn of_two_publications_with_one_key_at_once_that_is_answered_which_another_node_has_published_with_it() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let nodes = patient_nodes(redis.port, 2);
+    let text_plain = "Content-Type: text/plain\r\n";
+    for round in 0..20 {
+        let fields = format!("Idempotency-Key: {round}\r\n");
+        let first = post(nodes[0].address, "c", &fields, "b");
+        // Both are on their way to Redis at one time.
+        let mut stream = connect(nodes[1].address);
+        let mut other = connect(nodes[1].address);
+        let request = |text: &str| {
+            format!(
+                "POST /channels/c HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n{text_plain}{fields}\r\n{text}"
+            )
+        };
+        std::io::Write::write_all(&mut stream, request("a").as_bytes()).unwrap();
+        std::io::Write::write_all(&mut other, request("b").as_bytes()).unwrap();
+        assert_eq!(read_answer(&mut stream).status, 422);
+        let again = read_answer(&mut other);
+        assert_eq!((again.status, id_of(&again)), (200, id_of(&first)), "{again:?}");
+    }
+}

@@ -129,12 +129,27 @@ fn the_same_key_again_while_the_first_is_awaited_is_published_once_and_answered_
     let (broker, engine, _polls) = broker();
     assert_eq!(publish_once(&broker, "x", "k", 1), Ok(Publishing::Awaited));
     assert_eq!(publish_once(&broker, "x", "k", 2), Ok(Publishing::Awaited));
-    assert_eq!(publish_once(&broker, "y", "k", 3), Err(KeyRefused::Reused));
     assert_eq!(engine.len(), 1);
     engine.release(&broker, NOW);
+    assert_eq!(publish_once(&broker, "y", "k", 3), Err(KeyRefused::Reused));
     assert_eq!(answers(&broker), [(1, 1, false), (2, 1, true)]);
     let Ok(Publishing::Done(receipt)) = publish_once(&broker, "x", "k", 4) else { panic!() };
     assert_eq!((receipt.published.id.sequence, receipt.is_replay, engine.len()), (1, true, 0));
+}
+
+#[test]
+fn whose_the_key_is_of_two_publications_that_are_awaited_says_the_engine() {
+    let (broker, engine, _polls) = broker();
+    assert_eq!(publish_once(&broker, "x", "k", 1), Ok(Publishing::Awaited));
+    assert_eq!(publish_once(&broker, "y", "k", 2), Ok(Publishing::Awaited));
+    assert_eq!(engine.len(), 2);
+    // The first has used the key of an earlier one, which the second is again.
+    engine.fail(&broker, NotPublished::KeyReused);
+    engine.release(&broker, NOW);
+    let told: Vec<_> = broker.mailbox(1).take_answers().into_iter().map(|answer| answer.outcome).collect();
+    assert_eq!(told[0], Err(NotPublished::KeyReused));
+    assert!(told[1].is_ok(), "{told:?}");
+    assert_eq!(publish_once(&broker, "z", "k", 3), Ok(Publishing::Awaited), "nobody has it here");
 }
 
 #[test]

@@ -124,16 +124,24 @@ impl IdempotencyKeys {
         self.known.insert(key.digest, (key.fingerprint, known));
     }
 
+    /// Whether it is not known yet what became of the publication that has a key here.
+    pub fn is_awaited(&self, key: KeyDigest) -> bool {
+        matches!(self.known.get(&key), Some((_, Known::Awaited(_))))
+    }
+
     /// Ends the wait for an awaited publication: the key has its answer from now on, or is unknown again if nothing was
     /// published. Returns those who made the same publication since.
     #[must_use]
-    pub fn settle(&mut self, key: KeyDigest, published: Option<Published>, account: &Account) -> Vec<Waiter> {
-        let Some((_, known)) = self.known.get_mut(&key) else { return Vec::new() };
+    pub fn settle(&mut self, key: Keyed, published: Option<Published>, account: &Account) -> Vec<Waiter> {
+        let Some((fingerprint, known)) = self.known.get_mut(&key.digest) else { return Vec::new() };
         let Known::Awaited(waiters) = known else { return Vec::new() };
+        if *fingerprint != key.fingerprint {
+            return Vec::new();
+        }
         let waiters = std::mem::take(waiters);
         match published {
             Some(published) => *known = Known::Delivered(published),
-            None => self.remove(key, account),
+            None => self.remove(key.digest, account),
         }
         waiters
     }
@@ -241,9 +249,11 @@ mod tests {
     fn an_awaited_key_has_its_answer_once_it_is_settled() {
         let (mut keys, account) = (IdempotencyKeys::default(), Account::default());
         keys.insert(keyed("a", 1), Known::Awaited(vec![Waiter::Nobody]), Millis(5), &account);
-        assert_eq!(keys.settle(key("a"), Some(published(7)), &account).len(), 1);
+        assert!(keys.is_awaited(key("a")));
+        assert_eq!(keys.settle(keyed("a", 2), Some(published(6)), &account).len(), 0, "another's");
+        assert_eq!(keys.settle(keyed("a", 1), Some(published(7)), &account).len(), 1);
         assert_eq!(found(&mut keys, "a", 1), Ok(Some(published(7))));
-        assert_eq!(keys.settle(key("a"), Some(published(8)), &account).len(), 0, "it is settled once");
+        assert_eq!(keys.settle(keyed("a", 1), Some(published(8)), &account).len(), 0, "it is settled once");
         assert_eq!(found(&mut keys, "a", 1), Ok(Some(published(7))));
     }
 
@@ -251,7 +261,7 @@ mod tests {
     fn an_awaited_key_whose_publication_failed_is_unknown_and_a_later_use_has_its_whole_minute() {
         let (mut keys, account) = (IdempotencyKeys::default(), Account::default());
         keys.insert(keyed("a", 1), Known::Awaited(Vec::new()), Millis(0), &account);
-        assert!(keys.settle(key("a"), None, &account).is_empty());
+        assert!(keys.settle(keyed("a", 1), None, &account).is_empty());
         assert_eq!((keys.is_empty(), account.held_len()), (true, 0));
         keys.insert(keyed("a", 2), Known::Delivered(published(7)), Millis(30_000), &account);
         keys.expire(Millis(60_000), &account);

@@ -178,12 +178,18 @@ impl Broker {
                 let mut shard = lock(self.shard(draft.channel.as_str()));
                 Publishing::Done(Receipt::of_new(self.publish_in(&mut shard, draft, now)))
             }
-            Some(sequencer) => {
-                let ticket = Ticket { channel: draft.channel.clone(), key: None, waiter };
-                sequencer.sequence(draft, ticket);
-                Publishing::Awaited
-            }
+            Some(_) => self.sequence(draft, None, waiter),
         }
+    }
+
+    /// Has the engine publish.
+    fn sequence(&self, draft: Draft, key: Option<Keyed>, waiter: Waiter) -> Publishing {
+        let Some(sequencer) = self.engine.sequencer_of(&draft.channel) else {
+            unreachable!("nothing is awaited where this process draws the numbers");
+        };
+        let ticket = Ticket { channel: draft.channel.clone(), key, waiter };
+        sequencer.sequence(draft, ticket);
+        Publishing::Awaited
     }
 
     /// Publishes, unless the same was published under the same key in the last minute: then the answer is that one's,
@@ -205,15 +211,22 @@ impl Broker {
         let mut shard = lock(self.shard(channel.as_str()));
         if let Some(state) = shard.channels.get_mut(&channel) {
             state.keys.expire(now, &self.account);
-            match state.keys.find(key)? {
-                Some(Known::Delivered(published)) => {
+            let is_awaited = state.keys.is_awaited(key.digest);
+            match state.keys.find(key) {
+                Ok(Some(Known::Delivered(published))) => {
                     return Ok(Publishing::Done(Receipt::of_earlier(*published)));
                 }
-                Some(Known::Awaited(waiters)) => {
+                Ok(Some(Known::Awaited(waiters))) => {
                     waiters.push(waiter);
                     return Ok(Publishing::Awaited);
                 }
-                None => {}
+                Ok(None) => {}
+                // Which of the two has the key, the engine knows: other nodes may have used it before.
+                Err(KeyRefused::Reused) if is_awaited => {
+                    drop(shard);
+                    return Ok(self.sequence(draft, Some(key), waiter));
+                }
+                Err(refused) => return Err(refused),
             }
         }
         if !has_room {
@@ -235,11 +248,10 @@ impl Broker {
                 note(&mut shard, Known::Delivered(published));
                 Ok(Publishing::Done(Receipt::of_new(published)))
             }
-            Some(sequencer) => {
+            Some(_) => {
                 note(&mut shard, Known::Awaited(Vec::new()));
                 drop(shard);
-                sequencer.sequence(draft, Ticket { channel, key: Some(key), waiter });
-                Ok(Publishing::Awaited)
+                Ok(self.sequence(draft, Some(key), waiter))
             }
         }
     }
@@ -269,7 +281,7 @@ impl Broker {
         let mut shard = lock(self.shard(channel.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let Some(state) = channels.get_mut(&channel) else { return };
-        let waiters = state.keys.settle(key.digest, outcome.ok(), &self.account);
+        let waiters = state.keys.settle(key, outcome.ok(), &self.account);
         lists.settle(&channel, state);
         self.note_due(&shard);
         drop(shard);
