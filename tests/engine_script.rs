@@ -462,3 +462,69 @@ fn in_a_cluster_the_subscribers_of_the_shard_hear_it() {
     let message = lines.nth(1).unwrap();
     assert!(message.starts_with("a00000000001-1 1") && message.ends_with('x'), "{message}");
 }
+
+#[test]
+fn a_hash_that_somebody_has_damaged_is_a_loss_and_ends_in_a_new_epoch() {
+    let Some(mut world) = World::new(&[]) else { return };
+    let long = "a".repeat(100_000);
+    let damages = [
+        ("s", "9007199254740992"),
+        ("s", "1e300"),
+        ("s", "inf"),
+        ("s", "nan"),
+        ("s", "-5"),
+        ("s", "1.5"),
+        ("s", "abc"),
+        ("s", "99999999999999999999"),
+        ("o", "abc"),
+        ("o", "-1"),
+        ("o", "1e15"),
+        ("b", "abc"),
+        ("b", "-1"),
+        ("e", ""),
+        ("e", "ab-cd"),
+        ("e", "ab\r\ncd"),
+        ("e", &long),
+    ];
+    for (field, value) in damages {
+        for is_publish in [true, false] {
+            let _: i64 = world.ask("DEL {c}");
+            world.publish(&publish(&["x", "y"]));
+            let words: [&[u8]; 4] = [b"HSET", b"{c}", field.as_bytes(), value.as_bytes()];
+            let _: i64 = ask(&mut world.connection, &words).unwrap();
+            let (epoch, newest) = if is_publish {
+                let call = Publish { epoch: "b00000000002", ..publish(&["z"]) };
+                let (epoch, _, newest, _) = world.publish(&call);
+                (epoch, newest)
+            } else {
+                let (epoch, newest, ..) = world.open(TOKEN, "b00000000002", "n1", "1", ("", 0));
+                (epoch, newest)
+            };
+            let expected = ("b00000000002".to_owned(), u64::from(is_publish));
+            assert_eq!((epoch, newest), expected, "{field} {:.20}", value);
+        }
+    }
+}
+
+#[test]
+fn a_number_far_ahead_of_what_is_kept_is_a_loss_when_the_channel_is_opened() {
+    let Some(mut world) = World::new(&[]) else { return };
+    world.publish(&publish(&["x"]));
+    let _: i64 = world.ask("HSET {c} s 4000000000000000");
+    let (epoch, newest, ..) = world.open(TOKEN, "b00000000002", "n1", "1", ("", 0));
+    assert_eq!((epoch.as_str(), newest), ("b00000000002", 0));
+}
+
+#[test]
+fn who_does_not_know_yet_that_redis_has_another_token_begins_no_new_epoch() {
+    let Some(mut world) = World::new(&[]) else { return };
+    let info: String = world.ask("INFO replication");
+    let id = info.lines().find_map(|line| line.strip_prefix("master_replid:")).unwrap();
+    let own = &id[..16];
+    world.publish(&Publish { token: own, ..publish(&["x"]) });
+    let late = Publish { epoch: "b00000000002", ..publish(&["y"]) };
+    assert_eq!(world.publish(&late), ("a00000000001".into(), 2, 2, String::new()));
+    let (epoch, newest, ..) = world.open(TOKEN, "b00000000002", "n1", "1", ("", 0));
+    assert_eq!((epoch.as_str(), newest), ("a00000000001", 2));
+    assert_eq!(world.field("r").unwrap(), own);
+}

@@ -25,6 +25,13 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
+-- A number that counts something; false if it is none. Above it, 1 more would be the same in time.
+local WHOLE_MAX = 2 ^ 52
+local function whole(found)
+  local number = tonumber(found)
+  return number and number >= 0 and number < WHOLE_MAX and number == math.floor(number) and number
+end
+
 -- The key comes first: a publication that is known changes nothing.
 if key then
   local known = redis.call('GET', key)
@@ -160,8 +167,8 @@ end
 
 local found = redis.call('HMGET', channel, 'e', 's', 'r', 'o', 'b', 'x', 'n')
 local epoch, token_then, nodes = found[1], found[3], found[7] or ''
-local newest, oldest, bytes = tonumber(found[2]), tonumber(found[4]), tonumber(found[5])
-local renew_at = tonumber(found[6]) or 0
+local newest, oldest, bytes = whole(found[2]), whole(found[4]), whole(found[5])
+local renew_at = whole(found[6]) or 0
 
 -- Every loss is the same transition: there is no epoch, or another Redis drew its sequences, and a new one begins.
 local function begin()
@@ -177,10 +184,26 @@ local function renew()
   redis.call('HSET', channel, 'x', text(renew_at))
 end
 
-if not epoch then
+-- What somebody else has written there is a loss too: nothing can be counted on from it.
+local function is_damaged()
+  local is_counted = newest and oldest and bytes and oldest <= newest + 1
+  return not is_counted or #epoch > 16 or not string.find(epoch, '^%x+$')
+    or (operation == 'open' and newest - oldest >= redis.call('HLEN', channel))
+end
+
+-- The token of this Redis: who calls may not know yet that it has another one, when other nodes do.
+local function own_token()
+  local info = token ~= 'trusted' and redis.pcall('INFO', 'replication')
+  return type(info) == 'string' and string.match(info, 'master_replid:(%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x)') or token
+end
+
+if not epoch or is_damaged() then
   begin()
 elseif token_then ~= token then
-  if token_then and string.find(',' .. others .. ',', ',' .. token_then .. ',', 1, true) then
+  local own = own_token()
+  if token_then == own then
+    token = own
+  elseif token_then and string.find(',' .. others .. ',', ',' .. token_then .. ',', 1, true) then
     -- The slot has moved here from another live master, with all that is in it.
     redis.call('HSET', channel, 'r', token)
   else
