@@ -13,8 +13,10 @@ use fanfare::token::{Key, Keys};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
 use support::fleet::{call, nodes, on};
+use support::nodes::{by_redis, wait_for_readiness};
+use support::proxy::Proxy;
 use support::pusher::Pusher;
-use support::redis::{Redis, ask};
+use support::redis::{Memory, Redis, ask};
 use support::*;
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -120,4 +122,47 @@ fn what_a_full_redis_does_not_keep_is_told_at_once_and_kept_when_there_is_room()
     until("the node has read what was revoked", || {
         (subscriber(c.address, &anna).err()? == 403).then_some(())
     });
+}
+
+#[test]
+fn the_connections_of_a_user_end_on_all_nodes_also_while_those_to_redis_break() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let [a, b] = nodes(&redis, &configured());
+    let mut connection = redis.connect();
+    for round in 0..10 {
+        let user = format!("u{round}");
+        let mut client = Pusher::connect(b.address);
+        client.sign_in(&user, &[]);
+        ask::<i64>(&mut connection, &[b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes"]).unwrap();
+        ask::<i64>(&mut connection, &[b"CLIENT", b"KILL", b"TYPE", b"pubsub"]).unwrap();
+        call(a.address, "POST", &format!("/users/{user}/terminate_connections"), "", "{}");
+        assert_eq!(client.closed(), (4009, "the app has ended this user's connections".into()));
+    }
+}
+
+#[test]
+fn the_connections_of_a_user_end_at_a_node_that_comes_back_to_redis_later_and_those_that_come_then_stay() {
+    let Some(mut redis) = Redis::start(&[]) else { return };
+    let proxy = Proxy::to(redis.port);
+    let a = start(on(&redis, configured()));
+    let b = start(Config { redis: by_redis(proxy.address.port()).redis, ..configured() });
+    let mut client = Pusher::connect(b.address);
+    client.sign_in("anna", &[]);
+    proxy.close(true);
+    proxy.cut();
+    redis.kill();
+    assert_eq!(call(a.address, "POST", "/users/anna/terminate_connections", "", "{}"), json!({}));
+    redis.start_again(Memory::Lost);
+    until("it is kept", || (redis.ask::<i64>("ZCARD fanfare:ended") == 1).then_some(()));
+    proxy.close(false);
+    assert_eq!(client.closed(), (4009, "the app has ended this user's connections".into()));
+    let mut comes = Pusher::connect(b.address);
+    comes.sign_in("anna", &[]);
+    proxy.cut();
+    wait_for_readiness(b.address, 200);
+    let other = start(on(&redis, configured()));
+    let mut at_other = Pusher::connect(other.address);
+    at_other.sign_in("anna", &[]);
+    comes.has_nothing_more();
+    at_other.has_nothing_more();
 }

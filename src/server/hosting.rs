@@ -41,7 +41,7 @@ impl Host for Hosting {
         match tiding {
             Tiding::UserRevoked { sub, at_s } => revoke(&shared, Whom::Sub(sub), at_s),
             Tiding::TokenRevoked { jti, at_s } => revoke(&shared, Whom::Jti(jti), at_s),
-            Tiding::Terminate { app, user } => {
+            Tiding::Terminate { app, user, .. } => {
                 if let Some(app) = shared.apps.by_id(&app) {
                     app.terminate(&user, &shared.broker);
                 }

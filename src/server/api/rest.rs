@@ -310,7 +310,11 @@ impl Calling<'_> {
     fn terminate(&self, user: &str) {
         let broker = self.scene.broker;
         self.app.terminate(user, broker);
-        broker.tell_nodes(Tiding::Terminate { app: self.app.id().into(), user: user.into() });
+        broker.tell_nodes(Tiding::Terminate {
+            at_ms: clock::unix_ms(),
+            app: self.app.id().into(),
+            user: user.into(),
+        });
     }
 }
 

@@ -51,7 +51,6 @@ impl Node {
         let channel = self.keys.nodes().as_bytes();
         if let Some(up) = self.topology.subscriber(id) {
             self.nodes_home = Some(id);
-            self.telling.begin();
             self.nodes.begin(now);
             let command = |out: &mut _| drop(Command::new(out, 2).word(b"SUBSCRIBE").word(channel));
             up.link.ask(Asked::SubscribeNodes, command);

@@ -61,7 +61,7 @@ use crate::config::{self, RedisAddress, RedisServer};
 use crate::server::broker::Broker;
 use crate::server::broker::engine::Engine;
 use crate::server::broker::engine::keys::KeyNames;
-use crate::server::clock::{Clock, Millis, millis};
+use crate::server::clock::{Clock, Millis, millis, unix_ms};
 use crate::server::lock::lock;
 use crate::server::outbound::Trust;
 
@@ -146,6 +146,7 @@ impl Redis {
             counts: Default::default(),
             rosters: Default::default(),
             telling: Default::default(),
+            began_unix_ms: unix_ms(),
             trouble: Default::default(),
             timeout_ms: millis(config.timeout),
             poll,

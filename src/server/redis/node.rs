@@ -63,6 +63,8 @@ pub struct Node {
     pub counts: Counts,
     pub rosters: Rosters,
     pub telling: Telling,
+    /// When it began, in milliseconds since 1970.
+    pub began_unix_ms: u64,
     pub trouble: Trouble,
     pub timeout_ms: u64,
     pub poll: Poll,

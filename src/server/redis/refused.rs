@@ -78,6 +78,8 @@ impl Node {
     pub fn heard_nodes(&mut self, master: MasterId, refusal: Option<Refusal>, now: Millis) {
         let Some(refusal) = refusal else {
             self.is_listening = true;
+            // What is told from now on is heard.
+            self.telling.begin();
             self.note_whether_up(now);
             return self.tally.note_first(Outcome::Up);
         };

@@ -6,13 +6,16 @@
 use super::link::Asked;
 use super::node::Node;
 use super::resp::{Command, Reply};
-use super::told::WAITING_MAX;
+use super::told::{ENDED_MAX, WAITING_MAX};
 use crate::hub::ChannelName;
 use crate::server::broker::engine::tidings::Tiding;
 use crate::server::clock::{Millis, unix_ms};
 
 /// How long revocations are kept, in seconds: longer than a token lives, with what clocks may differ by.
-const KEPT_S: u64 = 25 * 60 * 60;
+const REVOKED_KEPT_S: u64 = 25 * 60 * 60;
+
+/// How long it is kept whose connections were to end, in seconds: longer than Redis is away of a sudden.
+const ENDED_KEPT_S: u64 = 60 * 60;
 
 /// An empty cache channel is reported once in this time: that for which an event is kept.
 const MISS_MS: u64 = 30 * 60 * 1000;
@@ -26,7 +29,19 @@ impl Node {
         if self.telling.waiting.len() == WAITING_MAX {
             self.telling.waiting.pop_front();
         }
+        if let Tiding::Terminate { .. } = &tiding {
+            // That has been done here.
+            self.telling.note_ended(&tiding);
+        }
         self.telling.waiting.push_back(tiding);
+    }
+
+    /// Where something is kept for nodes that do not hear it, and for how long, in seconds.
+    fn kept_at(&self, tiding: &Tiding) -> (&str, u64) {
+        match tiding {
+            Tiding::UserRevoked { .. } | Tiding::TokenRevoked { .. } => (self.keys.revoked(), REVOKED_KEPT_S),
+            Tiding::Terminate { .. } => (self.keys.ended(), ENDED_KEPT_S),
+        }
     }
 
     /// A cache channel had no event for a new subscriber: the first node that says so reports it. Where Redis is away nobody does.
@@ -60,35 +75,36 @@ impl Node {
     }
 
     fn ask_kept(&mut self) -> bool {
-        let key = self.keys.revoked().as_bytes();
-        let Some(up) = self.topology.publisher_of(key) else { return false };
-        // The latest first.
-        let command = |out: &mut _| {
-            let command = Command::new(out, 5).word(b"ZRANGE").word(key).number(0);
-            drop(command.number(READ_MAX - 1).word(b"REV"));
-        };
-        up.link.ask(Asked::Kept, command);
+        let kept = [(self.keys.revoked(), READ_MAX), (self.keys.ended(), ENDED_MAX as u64)];
+        for (key, most) in kept {
+            let Some(up) = self.topology.publisher_of(key.as_bytes()) else { return false };
+            // The latest first.
+            let command = |out: &mut _| {
+                let command = Command::new(out, 5).word(b"ZRANGE").word(key.as_bytes()).number(0);
+                drop(command.number(most - 1).word(b"REV"));
+            };
+            up.link.ask(Asked::Kept, command);
+        }
         true
     }
 
     fn send_tiding(&mut self, tiding: &Tiding) -> bool {
-        let (key, channel) = (self.keys.revoked().as_bytes(), self.keys.nodes().as_bytes());
+        let (key, kept_s) = self.kept_at(tiding);
+        let (key, at_s, text) = (key.to_owned(), tiding.at_s(), tiding.to_text());
+        let (key, channel) = (key.as_bytes(), self.keys.nodes().as_bytes());
         let Some(up) = self.topology.publisher_of(key) else { return false };
-        let text = tiding.to_text();
-        if let Some(at_s) = tiding.remembered_at_s() {
-            let add = |out: &mut _| {
-                drop(Command::new(out, 4).word(b"ZADD").word(key).number(at_s).word(text.as_bytes()));
-            };
-            up.link.ask(Asked::Keep(tiding.clone()), add);
-            let forget = |out: &mut _| {
-                let command = Command::new(out, 4).word(b"ZREMRANGEBYSCORE").word(key).word(b"-inf");
-                drop(command.number(at_s.saturating_sub(KEPT_S)));
-            };
-            up.link.ask(Asked::Forget, forget);
-            let expire =
-                |out: &mut _| drop(Command::new(out, 3).word(b"PEXPIRE").word(key).number(KEPT_S * 1000));
-            up.link.ask(Asked::Forget, expire);
-        }
+        let add = |out: &mut _| {
+            drop(Command::new(out, 4).word(b"ZADD").word(key).number(at_s).word(text.as_bytes()));
+        };
+        up.link.ask(Asked::Keep(tiding.clone()), add);
+        let forget = |out: &mut _| {
+            let command = Command::new(out, 4).word(b"ZREMRANGEBYSCORE").word(key).word(b"-inf");
+            drop(command.number(at_s.saturating_sub(kept_s)));
+        };
+        up.link.ask(Asked::Forget, forget);
+        let expire =
+            |out: &mut _| drop(Command::new(out, 3).word(b"PEXPIRE").word(key).number(kept_s * 1000));
+        up.link.ask(Asked::Forget, expire);
         let message = format!("{} {text}", self.id);
         let publish = |out: &mut _| {
             drop(Command::new(out, 3).word(b"PUBLISH").word(channel).word(message.as_bytes()));
@@ -121,7 +137,7 @@ impl Node {
             .and_then(|text| text.split_once(' '))
             .and_then(|(_, rest)| Tiding::read(rest));
         match tiding {
-            Some(tiding) => self.host.told(tiding),
+            Some(tiding) => self.told(tiding),
             None if self.nodes.heard(text, now) => self.recount(now),
             None => {}
         }
@@ -132,8 +148,22 @@ impl Node {
         let Reply::List(parts) = reply else { return };
         let now_s = unix_ms() / 1000;
         let texts = parts.iter().filter_map(|part| str::from_utf8(part.as_text()?).ok());
-        let kept = texts.filter_map(Tiding::read);
-        kept.filter(|tiding| tiding.remembered_at_s().is_some_and(|at_s| at_s + KEPT_S > now_s))
-            .for_each(|tiding| self.host.told(tiding));
+        let kept: Vec<_> = texts.filter_map(Tiding::read).collect();
+        for tiding in kept {
+            let (_, kept_s) = self.kept_at(&tiding);
+            let is_earlier = matches!(tiding, Tiding::Terminate { at_ms, .. } if at_ms < self.began_unix_ms);
+            // Nobody was here before this node was.
+            if tiding.at_s().saturating_add(kept_s) > now_s && !is_earlier {
+                self.told(tiding);
+            }
+        }
+    }
+
+    /// Another node tells what all are to do.
+    fn told(&mut self, tiding: Tiding) {
+        if matches!(tiding, Tiding::Terminate { .. }) && !self.telling.note_ended(&tiding) {
+            return;
+        }
+        self.host.told(tiding);
     }
 }

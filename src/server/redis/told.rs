@@ -2,12 +2,15 @@
 //!
 //! How it is told is in `telling`.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use crate::server::broker::engine::tidings::Tiding;
 
 /// The most tidings that wait while Redis is away. More revocations than that a day no node takes.
 pub const WAITING_MAX: usize = 10_000;
+
+/// The users who are remembered whose connections have ended, so that they end once. As many are read at most.
+pub const ENDED_MAX: usize = 1_000;
 
 /// What waits to be told.
 #[derive(Debug, Default)]
@@ -17,6 +20,9 @@ pub struct Telling {
     pub unkept: Vec<Tiding>,
     /// Whether what is kept is still to be read.
     pub is_to_read: bool,
+    /// Whose connections have ended here, as it was told, and in the order in which that was.
+    ended: HashSet<Tiding>,
+    ended_order: VecDeque<Tiding>,
 }
 
 impl Telling {
@@ -25,6 +31,20 @@ impl Telling {
         if self.unkept.len() < WAITING_MAX && !self.unkept.contains(&tiding) {
             self.unkept.push(tiding);
         }
+    }
+
+    /// The connections of a user have ended, or are about to. False if that was so before.
+    pub fn note_ended(&mut self, tiding: &Tiding) -> bool {
+        if !self.ended.insert(tiding.clone()) {
+            return false;
+        }
+        self.ended_order.push_back(tiding.clone());
+        if self.ended_order.len() > ENDED_MAX
+            && let Some(first) = self.ended_order.pop_front()
+        {
+            self.ended.remove(&first);
+        }
+        true
     }
 
     /// This node begins to listen: what is kept is to be read.

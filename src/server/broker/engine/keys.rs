@@ -16,6 +16,7 @@ pub struct KeyNames {
     opening: Box<str>,
     nodes: Box<str>,
     revoked: Box<str>,
+    ended: Box<str>,
 }
 
 impl KeyNames {
@@ -26,6 +27,7 @@ impl KeyNames {
             opening: format!("{prefix}:{{").into(),
             nodes: format!("{prefix}:nodes").into(),
             revoked: format!("{prefix}:revoked").into(),
+            ended: format!("{prefix}:ended").into(),
         }
     }
 
@@ -53,6 +55,11 @@ impl KeyNames {
     /// Where revocations are kept for nodes that do not hear of them: `PREFIX:revoked`.
     pub fn revoked(&self) -> &str {
         &self.revoked
+    }
+
+    /// Where it is kept whose connections were to end, for nodes that do not hear of it: `PREFIX:ended`.
+    pub fn ended(&self) -> &str {
+        &self.ended
     }
 
     /// The channel in Redis on which nodes say that they live, and tell each other: `PREFIX:nodes`.

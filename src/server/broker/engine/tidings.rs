@@ -3,7 +3,7 @@
 //! How it gets there, and what follows from it, is not known here.
 
 /// What all nodes are to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Tiding {
     /// The tokens of a user are revoked that were issued until this time, in seconds since 1970.
     UserRevoked {
@@ -19,8 +19,10 @@ pub enum Tiding {
         /// When.
         at_s: u64,
     },
-    /// The connections of a user of a Pusher app are to end.
+    /// The connections of a user of a Pusher app are to end that are there.
     Terminate {
+        /// When, in milliseconds since 1970: what is told twice is done once.
+        at_ms: u64,
         /// The app.
         app: Box<str>,
         /// The user.
@@ -36,12 +38,13 @@ const JTI: &str = "revoke-jti";
 const TERMINATE: &str = "terminate";
 
 impl Tiding {
-    /// As text: `revoke-sub AT SUB`, `revoke-jti AT JTI`, `terminate APP USER`. Only the last part may have spaces.
+    /// As text: `revoke-sub AT SUB`, `revoke-jti AT JTI`, `terminate AT APP USER`. Only the last part may have
+    /// spaces.
     pub fn to_text(&self) -> String {
         match self {
             Self::UserRevoked { sub, at_s } => format!("{SUB} {at_s} {sub}"),
             Self::TokenRevoked { jti, at_s } => format!("{JTI} {at_s} {jti}"),
-            Self::Terminate { app, user } => format!("{TERMINATE} {app} {user}"),
+            Self::Terminate { at_ms, app, user } => format!("{TERMINATE} {at_ms} {app} {user}"),
         }
     }
 
@@ -56,16 +59,19 @@ impl Tiding {
         match kind {
             SUB => Some(Self::UserRevoked { sub: last.into(), at_s: first.parse().ok()? }),
             JTI => Some(Self::TokenRevoked { jti: last.into(), at_s: first.parse().ok()? }),
-            TERMINATE => Some(Self::Terminate { app: first.into(), user: last.into() }),
+            TERMINATE => {
+                let (app, user) = last.split_once(' ').filter(|(_, user)| !user.is_empty())?;
+                Some(Self::Terminate { at_ms: first.parse().ok()?, app: app.into(), user: user.into() })
+            }
             _ => None,
         }
     }
 
-    /// When it was revoked, for what is to be remembered by nodes that do not hear it: in seconds since 1970.
-    pub fn remembered_at_s(&self) -> Option<u64> {
+    /// When it was said, in seconds since 1970.
+    pub fn at_s(&self) -> u64 {
         match self {
-            Self::UserRevoked { at_s, .. } | Self::TokenRevoked { at_s, .. } => Some(*at_s),
-            Self::Terminate { .. } => None,
+            Self::UserRevoked { at_s, .. } | Self::TokenRevoked { at_s, .. } => *at_s,
+            Self::Terminate { at_ms, .. } => at_ms / 1000,
         }
     }
 }
@@ -79,7 +85,7 @@ mod tests {
         for (tiding, text) in [
             (Tiding::UserRevoked { sub: "u 42 ends".into(), at_s: 7 }, "revoke-sub 7 u 42 ends"),
             (Tiding::TokenRevoked { jti: "9f2c".into(), at_s: 1_790_000_000 }, "revoke-jti 1790000000 9f2c"),
-            (Tiding::Terminate { app: "1".into(), user: "a,b".into() }, "terminate 1 a,b"),
+            (Tiding::Terminate { at_ms: 7, app: "1".into(), user: "a,b c".into() }, "terminate 7 1 a,b c"),
         ] {
             assert_eq!(tiding.to_text(), text);
             assert_eq!(Tiding::read(text), Some(tiding));
@@ -88,11 +94,20 @@ mod tests {
 
     #[test]
     fn what_is_nothing_that_is_told_is_passed_over() {
-        for text in
-            ["", "ends", "revoke-sub", "revoke-sub 7", "revoke-sub 7 ", "revoke-sub x u", "revoke-all 7 u"]
-        {
+        for text in [
+            "",
+            "ends",
+            "revoke-sub",
+            "revoke-sub 7",
+            "revoke-sub 7 ",
+            "revoke-sub x u",
+            "revoke-all 7 u",
+            "terminate 7 1",
+            "terminate 7 1 ",
+            "terminate x 1 u",
+        ] {
             assert_eq!(Tiding::read(text), None, "{text}");
         }
-        assert_eq!(Tiding::read(&format!("terminate 1 {}", "u".repeat(LEN_MAX))), None);
+        assert_eq!(Tiding::read(&format!("terminate 7 1 {}", "u".repeat(LEN_MAX))), None);
     }
 }
