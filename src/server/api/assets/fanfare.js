@@ -408,18 +408,19 @@ globalThis.fanfare = (() => {
       else mine.carrier?.stop();
     }
 
-    function receive({ channel: name, id, event = "", data, encoding }) {
+    function receive({ channel: name, id, event, data, encoding }) {
       if (state !== "open") opened();
       const channel = channels.get(name);
-      const isGap = event === "fanfare:gap";
-      if (event === "fanfare:authorized") {
+      const notice = event?.startsWith("fanfare:") && event.slice(8);
+      const isGap = notice === "gap";
+      if (notice === "authorized") {
         pass.lives(data.expires_in);
         renewLater();
-      } else if (event === "fanfare:expired") {
+      } else if (notice === "expired") {
         end(failure("The token expired.", { code: "expired", status: 401 }));
       } else if (!channel) {
         // Of the connection, or of what was unsubscribed meanwhile.
-      } else if (isGap || event === "fanfare:subscribed") {
+      } else if (isGap || notice === "subscribed") {
         // A gap begins a new position, which a long poll gives after the messages only.
         if (isGap || (data.since && isNewer(data.since, channel.lastId))) channel.lastId = data.since;
         channel.failures = 0;
@@ -428,18 +429,18 @@ globalThis.fanfare = (() => {
           tell(channel, "enter", "open");
         }
         if (isGap) tell(channel, "emit", "gap", { missed: data.missed });
-      } else if (event === "fanfare:lagged") {
+      } else if (notice === "lagged") {
         tell(channel, "emit", "gap", { missed: data.missed });
-      } else if (event === "fanfare:unsubscribed") {
+      } else if (notice === "unsubscribed") {
         if (data) dismiss(channel, data.code);
-      } else if (event === "fanfare:presence") {
+      } else if (notice === "presence") {
         showMembers(channel, data);
-      } else if (/^fanfare:(paus|resum)ed$/.test(event)) {
-        tell(channel, "emit", event.slice(8), data);
-      } else if (channel.isOpen && (id ? isNewer(id, channel.lastId) : !event?.startsWith("fanfare:"))) {
+      } else if (notice === "paused" || notice === "resumed") {
+        tell(channel, "emit", notice, data);
+      } else if (channel.isOpen && (id ? isNewer(id, channel.lastId) : !notice)) {
         // What has no id is no publication, as what a channel that is watched tells of its subscribers, or a notice of the future.
         channel.lastId = id ?? channel.lastId;
-        tell(channel, "emit", "message", { id, event: event || undefined, data: encoding === "base64" ? bytesOf(data) : data });
+        tell(channel, "emit", "message", { id, event, data: encoding === "base64" ? bytesOf(data) : data });
       }
     }
 
