@@ -8,6 +8,7 @@ use super::node::Node;
 use super::resp::Reply;
 use crate::hub::ChannelName;
 use crate::server::broker::engine::keys::subscribers_elsewhere;
+use crate::server::broker::engine::signal::Occupancy;
 use crate::server::clock::Millis;
 
 impl Node {
@@ -18,18 +19,31 @@ impl Node {
                 self.host.is_occupied(&name, now);
             }
             self.note_counts(&name, text, now);
+            self.say_again(&name, text, now);
         }
     }
 
-    /// The answer to an open, with what there is of a channel by node, how many subscribers that were before it, and whether these had
-    /// just gone.
+    /// Redis does not know any more what this node has: it has lost its memory, or another node takes this one for dead.
+    fn say_again(&mut self, name: &ChannelName, text: &[u8], now: Millis) {
+        let has_said = self.joins.entries.get(name).is_some_and(|entry| entry.heard > 0);
+        if has_said && !nodes_of(text).any(|node| node == &*self.id) {
+            self.renew(name, now);
+        }
+    }
+
+    /// The answer to an open, with what there is of a channel by node, and what webhooks are to report of what it has changed.
     pub fn heard_nodes_of(&mut self, name: &ChannelName, reply: &Reply, now: Millis) {
         let Reply::List(parts) = reply else { return };
         let number = |at: usize| parts.get(at).and_then(Reply::as_number);
         let Some(text) = parts.get(4).and_then(Reply::as_text) else { return };
-        if let (Some(before), Some(returned)) = (number(5), number(6)) {
-            let all = subscribers_elsewhere(text, "", |_| true);
-            self.host.counted(name, (before, all), returned == 1, now);
+        let occupancy = match number(5) {
+            Some(1) => Some(Occupancy::Occupied),
+            Some(2) => Some(Occupancy::Vacated),
+            Some(_) | None => None,
+        };
+        let subscribers = (number(6) == Some(1)).then(|| subscribers_elsewhere(text, "", |_| true));
+        if occupancy.is_some() || subscribers.is_some() {
+            self.host.counted(name, occupancy, subscribers, now);
         }
         self.note_counts(name, text, now);
     }

@@ -59,12 +59,12 @@ impl Node {
         };
         let mut actions = Vec::new();
         let channel = Channel::new(rules, self.joins.next_serial, home.is_some(), now, &mut actions);
-        let listed = match self.joins.entries.remove(name) {
+        let (listed, heard, said) = match self.joins.entries.remove(name) {
             Some(before) => {
                 self.joins.held_len -= before.channel.held_len();
-                before.listed
+                (before.listed, before.heard, before.said)
             }
-            None => UNLISTED,
+            None => (UNLISTED, 0, 0),
         };
         let (waiters, is_let_go, is_paused) = (VecDeque::new(), false, false);
         let (asking, refusals, ahead_ms) = (None, 0, 0);
@@ -78,6 +78,8 @@ impl Node {
             ahead: None,
             is_let_go,
             is_paused,
+            heard,
+            said,
             ahead_ms,
             listed,
         };
@@ -110,7 +112,7 @@ impl Node {
         let mut actions = Vec::new();
         if entry.channel.is_quiet(now) && !entry.is_let_go {
             // It may leave now. Nobody may join from here on; if somebody has, it stays.
-            if self.broker.disengage(name, now) {
+            if !self.rosters.are_unsettled(name) && self.broker.disengage(name, now) {
                 entry.is_let_go = true;
                 self.counts.forget(name);
                 self.rosters.forget(name);
@@ -366,6 +368,8 @@ impl Node {
         let (others, is_sharded) = (self.topology.other_tokens(at.0), self.topology.is_sharded());
         let Some(up) = self.topology.asked(at) else { return };
         let place = (self.nodes.dead(), is_sharded);
+        let entry = self.joins.entries.get_mut(name);
+        let said = entry.map_or(0, |entry| std::mem::replace(&mut entry.said, count));
         let caller = Caller {
             script: &up.script,
             token: &up.token,
@@ -373,8 +377,8 @@ impl Node {
             fresh_epoch: &super::dice::fresh_epoch(),
             ttl_ms: calls::ttl_ms(&limits),
         };
-        let asked = Asked::Open(name.clone(), attempt);
-        up.link.ask(asked, |out| caller.open(key.as_bytes(), (&self.id, count), known, place, out));
+        let asked = Asked::Open(name.clone(), attempt, count);
+        up.link.ask(asked, |out| caller.open(key.as_bytes(), (&self.id, count, said), known, place, out));
         self.joins.opens += 1;
     }
 

@@ -326,8 +326,8 @@ impl Node {
             Asked::Look(channel) => self.heard_look(&channel, &reply, now),
             Asked::Miss(channel) if matches!(reply, Reply::Text(_)) => self.host.cache_missed(&channel, now),
             Asked::SubscribeNodes => self.heard_nodes(master, refusal, now),
-            Asked::Open(channel, attempt) => match refusal {
-                None => self.heard_open(&channel, attempt, &reply, now),
+            Asked::Open(channel, attempt, said) => match refusal {
+                None => self.heard_open(&channel, (attempt, said), &reply, now),
                 Some(refusal) => self.open_refused(&channel, attempt, &refusal, now),
             },
             Asked::Keep(tiding) if refusal.is_some() => self.telling.keep_later(tiding),
