@@ -29,6 +29,7 @@ struct Count {
 struct Roster {
     node: &'static str,
     born: String,
+    heard: u64,
     is_unheard: bool,
     members: Vec<&'static str>,
 }
@@ -99,15 +100,15 @@ impl Count {
 
 impl Roster {
     fn of(node: &'static str) -> Self {
-        Self { node, born: String::new(), is_unheard: false, members: Vec::new() }
+        Self { node, born: String::new(), heard: 0, is_unheard: false, members: Vec::new() }
     }
 
     fn call(&mut self, world: &mut World, members: &[&'static str]) -> Told {
         let live = if members.is_empty() { "0" } else { "75000" };
-        let is_unheard = if self.is_unheard { "1" } else { "0" };
+        let heard = if self.is_unheard { self.heard.to_string() } else { String::new() };
         let mut words = vec!["members", "t", "", "", "0", self.node, live, "1", "PUBLISH", "{c}"];
         let born = self.born.clone();
-        words.extend([is_unheard, &born]);
+        words.extend([heard.as_str(), &born]);
         let fields = |user: &str| format!("m{user}");
         let departed = self.members.iter().filter(|user| !members.contains(user));
         let said: Vec<_> =
@@ -127,7 +128,8 @@ impl Roster {
     }
 
     fn says(&mut self, world: &mut World, members: &[&'static str]) -> Decided {
-        let (_, _, came, gone, born) = self.call(world, members);
+        let (heard, _, came, gone, born) = self.call(world, members);
+        self.heard = heard;
         (self.born, self.is_unheard, self.members) = (born, false, members.to_vec());
         (came, gone)
     }
@@ -158,6 +160,15 @@ fn a_node_that_did_not_hear_that_members_have_come_and_gone_is_told_again() {
     world.wait();
     assert_eq!(a.says(&mut world, &["anna"]), gone(&["bert"]));
     assert_eq!(a.says(&mut world, &["anna"]), nobody());
+}
+
+#[test]
+fn what_a_node_has_heard_is_not_told_again_where_its_next_call_was_lost_on_the_way() {
+    let Some(mut world) = World::new() else { return };
+    let mut a = Roster::of("a");
+    assert_eq!(a.says(&mut world, &["anna"]), came(&["anna"]));
+    a.is_unheard = true;
+    assert_eq!(a.says(&mut world, &[]), gone(&["anna"]));
 }
 
 #[test]

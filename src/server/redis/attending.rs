@@ -161,7 +161,7 @@ impl Node {
             node: &self.id,
             live_ms: if roster.is_anybody_here { LIVE_MS } else { 0 },
             is_whole,
-            is_unheard: roster.is_unheard,
+            heard: roster.is_unheard.then_some(roster.heard),
             born: &roster.born,
             is_late: now.0 >= roster.heard_at.0 + LIVE_MS,
         };
@@ -202,7 +202,8 @@ impl Node {
         let records: Vec<Record> = roster.telling.drain(..).map(|said| said.record).collect();
         self.broker.note_heard(name, &records);
         let has_said = std::mem::replace(&mut roster.has_said, roster.is_anybody_here);
-        (roster.is_telling, roster.is_unheard, roster.heard_at) = (false, false, now);
+        (roster.is_telling, roster.is_unheard) = (false, false);
+        (roster.heard, roster.heard_at) = (version, now);
         let is_forgotten = has_said && !was_known;
         if is_forgotten {
             // Redis has forgotten all.

@@ -87,8 +87,8 @@ pub struct Teller<'a> {
     pub live_ms: u64,
     /// Whether what it does not say now is gone.
     pub is_whole: bool,
-    /// Whether its last call had no answer.
-    pub is_unheard: bool,
+    /// The number of the last answer, if the last call had none.
+    pub heard: Option<u64>,
     /// What Redis has called its hash when it last answered.
     pub born: &'a str,
     /// Whether others may have taken it for dead since then.
@@ -109,7 +109,11 @@ impl Caller<'_> {
         let command = command.word(teller.node.as_bytes()).number(teller.live_ms);
         let command = command.word(if teller.is_whole { b"1" } else { b"0" });
         let command = command.word(send_word(is_sharded)).word(channel_key);
-        let command = command.word(if teller.is_unheard { b"1" } else { b"0" }).word(teller.born.as_bytes());
+        let command = match teller.heard {
+            Some(number) => command.number(number),
+            None => command.word(b""),
+        };
+        let command = command.word(teller.born.as_bytes());
         let known = if teller.is_late { "2" } else { "1" };
         let words = records.iter().flat_map(|said| {
             let known = if said.is_known { known } else { "" };

@@ -48,8 +48,9 @@ pub struct Roster {
     pub telling: Vec<Said>,
     /// Whether a call was lost since the last answer, so that Redis may have done what it says.
     pub is_unheard: bool,
-    /// What Redis has called its hash when it last answered, and when that was.
+    /// What Redis has called its hash when it last answered, the number of that answer, and when it was.
     pub born: Box<str>,
+    pub heard: u64,
     pub heard_at: Millis,
     /// The members whose departure this node reports: by what number that was decided, and when it was heard.
     pub departed: BTreeMap<Box<str>, (u64, Millis)>,
@@ -118,6 +119,7 @@ impl Roster {
             telling: Vec::new(),
             is_unheard: false,
             born: Box::default(),
+            heard: 0,
             heard_at: now,
             departed: BTreeMap::new(),
             is_anybody_here: false,

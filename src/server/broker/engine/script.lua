@@ -41,10 +41,10 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 -- members: another hash, of who is in a channel: by field (see records.rs) what each node has, as NODE:CONNECTIONS;… and info; n, the
 -- nodes that have anybody, as NODE:UNTIL;…; v, a number that is another one after each change; e, another text for each hash that
--- begins; r, members that have just gone; d, by node the members that have come and gone by its last call; l, those that have gone
+-- begins; r, members that have just gone; d, by node the members that have come and gone by its last call, with v then; l, those that have gone
 -- though the hash never had them.
 -- ARGV: node, how long it is believed (ms; 0: it has nobody), whether what it does not say now is gone, PUBLISH or SPUBLISH, the
--- channel's name in Redis, whether its last call had no answer, e as it knows it, then field, connections or nothing, info or
+-- channel's name in Redis, if its last call had no answer v as it was in the one before, e as it knows it, then field, connections or nothing, info or
 -- nothing, and of a member whether it has heard that the hash has it (1; 2 if others may have swept it since) of each record.
 -- Nodes whose time is over are swept. The nodes that have the channel are told of other records, by a message that begins with u.
 -- Returns v, whether the node was known, the members that have come to the first node, unless they had just gone, and gone from
@@ -55,7 +55,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- since has gone, unless another node has said so before. What is true by then goes before what happened: who is there has not gone.
 if operation == 'members' then
   local node, live, whole, send, name = ARGV[6], tonumber(ARGV[7]), ARGV[8] == '1', ARGV[9], ARGV[10]
-  local is_unheard = ARGV[11] == '1'
+  local heard_version = tonumber(ARGV[11])
   local had = redis.call('HMGET', channel, 'n', 'v', 'r', 'e', 'd', 'l')
   local version, known = tonumber(had[2]), 0
   local born = had[4] or clock[1] .. '.' .. clock[2]
@@ -88,7 +88,10 @@ if operation == 'members' then
   local decided, unheard, is_decided_new = {}, { {}, {} }, false
   for other, entry in pairs(had[5] and cmsgpack.unpack(had[5]) or {}) do
     if other == node then
-      unheard, is_decided_new = is_unheard and { entry[2], entry[3] } or unheard, true
+      is_decided_new = true
+      if heard_version and entry[4] > heard_version then
+        unheard = { entry[2], entry[3] }
+      end
     elseif now - entry[1] < KEPT_MS then
       decided[other] = entry
     else
@@ -186,8 +189,12 @@ if operation == 'members' then
       came[#came + 1] = user
     end
   end
+  if #told > 0 then
+    -- Where the hash is new, later than any number it had before.
+    version = version and version + 1 or now
+  end
   if #came > 0 or #gone > 0 then
-    decided[node], is_decided_new = { now, came, gone }, true
+    decided[node], is_decided_new = { now, came, gone, version }, true
   end
   if live > 0 then
     left[#left + 1] = node .. ':' .. text(now + live) .. ';'
@@ -220,8 +227,6 @@ if operation == 'members' then
     redis.call('DEL', channel)
   end
   if #told > 0 then
-    -- Where the hash is new, later than any number it had before.
-    version = version and version + 1 or now
     if is_kept then
       redis.call('HSET', channel, 'v', text(version))
     end
