@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::thread;
 use std::time::Duration;
 
 use fanfare::config::Config;
@@ -205,4 +206,28 @@ fn who_stays_while_redis_loses_its_memory_is_not_reported_and_who_leaves_then_is
     assert!(stub.is_quiet_for(QUIET), "anna is there by another node, which has said so again");
     drop((at_b, bert));
     is_vacated_once(&stub);
+}
+
+#[test]
+fn who_goes_from_a_node_that_ends_to_another_is_there_after_all_that_is_reported() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = receiver();
+    let [a, b]: [Running; 2] = nodes(&redis, &configured(&stub, &[]));
+    let mut client = Pusher::connect(a.address);
+    client.join(ROOM, "anna");
+    let mut witness = Pusher::connect(b.address);
+    witness.subscribe("news");
+    assert_eq!(next_events(&stub, 3).len(), 3);
+    // Who does not answer that it is closed is waited for.
+    let closed = thread::spawn(move || while client.client.read().is_ok() {});
+    a.handle.shutdown();
+    a.join().unwrap();
+    closed.join().unwrap();
+    let mut client = Pusher::connect(b.address);
+    client.join(ROOM, "anna");
+    let events = next_events(&stub, 4);
+    let at = |event: &str| events.iter().position(|found| *found == event).expect(event);
+    assert!(at("member_removed anna") < at("member_added anna"));
+    assert!(at(&format!("channel_vacated {ROOM}")) < at(&format!("channel_occupied {ROOM}")));
+    assert!(stub.is_quiet_for(QUIET));
 }

@@ -249,6 +249,24 @@ mod tests {
     }
 
     #[test]
+    fn a_user_that_others_know_of_and_that_has_left_is_found_until_they_have_heard_it() {
+        let mut members = Members::default();
+        for user_id in ["anna", "bert"] {
+            let _ = members.join(&member(user_id, None));
+        }
+        members.set_known("anna", true);
+        members.set_known("nobody", true);
+        assert_eq!(
+            (members.is_known("anna"), members.is_known("bert"), members.departed().count()),
+            (true, false, 0)
+        );
+        ["anna", "bert"].iter().for_each(|user_id| members.leave_here(user_id));
+        assert_eq!(members.departed().collect::<Vec<_>>(), ["anna"]);
+        members.set_known("anna", false);
+        assert_eq!((members.departed().count(), members.len()), (0, 2));
+    }
+
+    #[test]
     fn a_user_that_leaves_here_stays_until_it_is_told_that_it_is_nowhere_or_comes_back() {
         let mut members = Members::default();
         let anna = member("anna", None);

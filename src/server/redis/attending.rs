@@ -14,7 +14,6 @@ use super::node::Node;
 use super::resp::Reply;
 use super::rosters::{RENEW_MS, Roster};
 use crate::hub::ChannelName;
-use crate::server::broker::elsewhere::News;
 use crate::server::broker::engine::records::{self, Record};
 use crate::server::clock::Millis;
 
@@ -147,7 +146,7 @@ impl Node {
         if roster.waiting.is_empty() {
             let news = match roster.is_leaving {
                 false => self.broker.take_news(name, roster.is_whole, now),
-                true => News { is_whole: true, ..News::default() },
+                true => roster.last_news(),
             };
             is_whole = news.is_whole;
             roster.waiting = news.records.into();
@@ -159,7 +158,10 @@ impl Node {
         roster.telling = roster.waiting.drain(..len).collect();
         let teller = Teller {
             node: &self.id,
-            live_ms: if roster.is_anybody_here { LIVE_MS } else { 0 },
+            live_ms: match roster.is_leaving {
+                true => None,
+                false => Some(if roster.is_anybody_here { LIVE_MS } else { 0 }),
+            },
             is_whole,
             heard: roster.is_unheard.then_some(roster.heard),
             born: &roster.born,
@@ -179,7 +181,8 @@ impl Node {
 impl Node {
     /// This node ends: nobody is here any more.
     pub fn leave_rosters(&mut self, now: Millis) {
-        let said = self.rosters.entries.iter().filter(|(_, roster)| roster.has_said || roster.is_telling);
+        let has_said = |roster: &Roster| roster.has_said || roster.is_telling || !roster.departed.is_empty();
+        let said = self.rosters.entries.iter().filter(|(_, roster)| has_said(roster));
         let names: Vec<_> = said.map(|(name, _)| name.clone()).collect();
         for name in &names {
             if let Some(roster) = self.rosters.entries.get_mut(name) {

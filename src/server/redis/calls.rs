@@ -60,12 +60,12 @@ impl Caller<'_> {
         drop(records.iter().fold(command, |command, record| command.word(record)));
     }
 
-    /// Says that this node has a channel, by how many subscribers, how many it said when it last heard an answer, and up to which
-    /// publication, and which nodes are dead.
+    /// Says that this node has a channel, by how many subscribers, how many it said when it last heard an answer (`None` if this node
+    /// ends), and up to which publication, and which nodes are dead.
     pub fn open(
         &self,
         channel_key: &[u8],
-        (node, count, heard): (&str, u64, u64),
+        (node, count, heard): (&str, u64, Option<u64>),
         known: Option<PublicationId>,
         (dead, is_sharded): (&str, bool),
         out: &mut BytesMut,
@@ -74,7 +74,11 @@ impl Caller<'_> {
             known.map_or_else(Default::default, |id| (format!("{:x}", id.epoch), id.sequence));
         let command = self.begin(out, &[channel_key], "open", 7).word(node.as_bytes()).number(count);
         let command = command.word(epoch.as_bytes()).number(sequence).word(send_word(is_sharded));
-        drop(command.word(dead.as_bytes()).number(heard));
+        let command = command.word(dead.as_bytes());
+        drop(match heard {
+            Some(heard) => command.number(heard),
+            None => command.word(b"-"),
+        });
     }
 }
 
@@ -83,8 +87,8 @@ impl Caller<'_> {
 pub struct Teller<'a> {
     /// This node.
     pub node: &'a str,
-    /// For how long it is believed, in milliseconds; 0: it has nobody.
-    pub live_ms: u64,
+    /// For how long it is believed, in milliseconds; 0: it has nobody; `None`: it ends.
+    pub live_ms: Option<u64>,
     /// Whether what it does not say now is gone.
     pub is_whole: bool,
     /// The number of the last answer, if the last call had none.
@@ -106,7 +110,11 @@ impl Caller<'_> {
         out: &mut BytesMut,
     ) {
         let command = self.begin(out, &[members_key], "members", 7 + 4 * records.len());
-        let command = command.word(teller.node.as_bytes()).number(teller.live_ms);
+        let command = command.word(teller.node.as_bytes());
+        let command = match teller.live_ms {
+            Some(live_ms) => command.number(live_ms),
+            None => command.word(b"-1"),
+        };
         let command = command.word(if teller.is_whole { b"1" } else { b"0" });
         let command = command.word(send_word(is_sharded)).word(channel_key);
         let command = match teller.heard {
@@ -196,10 +204,10 @@ mod tests {
     #[test]
     fn a_channel_is_opened_with_what_the_node_has_of_it() {
         let known = PublicationId { epoch: 0xabc, sequence: 7 };
-        let told = words(|out| CALLER.open(b"p:{c}", ("n", 3, 2), Some(known), ("d,f", false), out));
+        let told = words(|out| CALLER.open(b"p:{c}", ("n", 3, Some(2)), Some(known), ("d,f", false), out));
         assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 3 abc 7 PUBLISH d,f 2");
-        let told = words(|out| CALLER.open(b"p:{c}", ("n", 0, 1), None, ("", true), out));
-        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 0  0 SPUBLISH  1");
+        let told = words(|out| CALLER.open(b"p:{c}", ("n", 0, None), None, ("", true), out));
+        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 0  0 SPUBLISH  -");
     }
 
     #[test]

@@ -80,6 +80,7 @@ impl Node {
             is_paused,
             heard,
             said,
+            vacated_at: None,
             ahead_ms,
             listed,
         };
@@ -363,13 +364,28 @@ impl Node {
     }
 
     fn send_open(&mut self, name: &ChannelName, attempt: u64, count: u64, known: Option<PublicationId>) {
+        let entry = self.joins.entries.get_mut(name);
+        let said = entry.map_or(0, |entry| std::mem::replace(&mut entry.said, count));
+        self.call_open(name, attempt, (count, Some(said)), known);
+    }
+
+    /// Redis is told at the end that this node has no subscribers of a channel. The answer is not waited for.
+    pub fn send_last_open(&mut self, name: &ChannelName) {
+        self.call_open(name, u64::MAX, (0, None), None);
+    }
+
+    fn call_open(
+        &mut self,
+        name: &ChannelName,
+        attempt: u64,
+        (count, heard): (u64, Option<u64>),
+        known: Option<PublicationId>,
+    ) {
         let (key, limits) = (self.keys.channel(name), self.broker.limits_of(name));
         let Some(at) = self.asked_at(name) else { return };
         let (others, is_sharded) = (self.topology.other_tokens(at.0), self.topology.is_sharded());
         let Some(up) = self.topology.asked(at) else { return };
         let place = (self.nodes.dead(), is_sharded);
-        let entry = self.joins.entries.get_mut(name);
-        let said = entry.map_or(0, |entry| std::mem::replace(&mut entry.said, count));
         let caller = Caller {
             script: &up.script,
             token: &up.token,
@@ -378,7 +394,7 @@ impl Node {
             ttl_ms: calls::ttl_ms(&limits),
         };
         let asked = Asked::Open(name.clone(), attempt, count);
-        up.link.ask(asked, |out| caller.open(key.as_bytes(), (&self.id, count, said), known, place, out));
+        up.link.ask(asked, |out| caller.open(key.as_bytes(), (&self.id, count, heard), known, place, out));
         self.joins.opens += 1;
     }
 

@@ -41,7 +41,7 @@ const CONGESTED_TIME: Duration = Duration::from_millis(2);
 /// The thread waits for this long at most.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// At its end, it waits this long for answers to what was published.
+/// At its end, it waits this long for answers to what was published, and to what webhooks report.
 const END_MS: u64 = 2_000;
 
 /// The thread's state.
@@ -155,6 +155,7 @@ impl Node {
                 Order::Stop => {
                     self.end_by = Some(Millis(now.0 + END_MS));
                     self.leave_rosters(now);
+                    self.leave_vacated(now);
                 }
             }
         }
@@ -193,7 +194,9 @@ impl Node {
     /// Whether the thread is to end, and nothing waits for an answer any more.
     fn has_ended(&mut self, now: Millis) -> bool {
         let Some(end_by) = self.end_by else { return false };
-        if (self.outgoing.waiting_len() > 0 || self.rosters.are_leaving()) && now < end_by {
+        let is_answered =
+            self.outgoing.waiting_len() == 0 && !self.rosters.are_leaving() && self.joins.opens == 0;
+        if !is_answered && now < end_by {
             return false;
         }
         self.tell_nodes(BYE);

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::hub::ChannelName;
-use crate::server::broker::elsewhere::Said;
+use crate::server::broker::elsewhere::{News, Said};
+use crate::server::broker::engine::records::{Record, Whose};
 use crate::server::broker::listing::{Listing, UNLISTED};
 use crate::server::clock::Millis;
 
@@ -129,6 +130,16 @@ impl Roster {
             again_at: None,
             listed: UNLISTED,
         }
+    }
+
+    /// What this node says at its end: nobody is here, and whose departure it reports is not waited for any more.
+    pub fn last_news(&self) -> News {
+        let departed = |user_id: &str| Said {
+            record: Record { whose: Whose::Member(user_id.into()), here: None },
+            is_known: false,
+        };
+        let records = self.departed.keys().map(|user_id| departed(user_id)).collect();
+        News { records, is_whole: true, is_anybody_here: false }
     }
 
     /// Whether Redis is to be told something, or has not answered yet what that was.

@@ -43,7 +43,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- nodes that have anybody, as NODE:UNTIL;…; v, a number that is another one after each change; e, another text for each hash that
 -- begins; r, members that have just gone; d, by node the members that have come and gone by its last call, with v then; l, those that have gone
 -- though the hash never had them.
--- ARGV: node, how long it is believed (ms; 0: it has nobody), whether what it does not say now is gone, PUBLISH or SPUBLISH, the
+-- ARGV: node, how long it is believed (ms; 0: it has nobody; -1: it ends, and sends what waits), whether what it does not say now is gone, PUBLISH or SPUBLISH, the
 -- channel's name in Redis, if its last call had no answer v as it was in the one before, e as it knows it, then field, connections or nothing, info or
 -- nothing, and of a member whether it has heard that the hash has it (1; 2 if others may have swept it since) of each record.
 -- Nodes whose time is over are swept. The nodes that have the channel are told of other records, by a message that begins with u.
@@ -159,7 +159,7 @@ if operation == 'members' then
     local field, heard = ARGV[at], ARGV[at + 3]
     local value, so_far = redis.call('HGET', channel, field), #told
     change(field, value, function(other) return other == node end, ARGV[at + 1], ARGV[at + 2], heard)
-    if not value and #told == so_far then
+    if not value and #told == so_far and live >= 0 then
       -- Gone before it was ever said: the node waits to hear it.
       told[#told + 1] = #field .. ':' .. field .. '0:'
       local user = string.sub(field, 2)
@@ -188,6 +188,16 @@ if operation == 'members' then
     if not is_come[user] and (is_gone[user] or redis.call('HGET', channel, 'm' .. user)) then
       came[#came + 1] = user
     end
+  end
+  if live < 0 then
+    -- Its webhooks do not wait for their return any more: who comes back comes.
+    for at = 13, #ARGV, 4 do
+      recent[string.sub(ARGV[at], 2)] = nil
+    end
+    for _, user in ipairs(gone) do
+      recent[user] = nil
+    end
+    is_recent_new = true
   end
   if #told > 0 then
     -- Where the hash is new, later than any number it had before.
@@ -320,7 +330,7 @@ if operation == 'publish' then
 end
 
 -- open: node, its subscribers, the epoch and the sequence that it has, PUBLISH or SPUBLISH, nodes that are known to be dead, and how
--- many subscribers it said when it last heard an answer.
+-- many subscribers it said when it last heard an answer (-: it ends, and sends what waits).
 -- Returns epoch, newest and oldest sequence, the time, n, whether the channel was occupied (1) or vacated (2) by what this node has
 -- said, unless it is occupied again a moment after, and whether the number of subscribers is another one by that.
 -- The nodes that have the channel are told of another n, by a message that begins with n: what they know of each other is as old as
@@ -353,7 +363,8 @@ end
 nodes = table.concat(left)
 local fields = { 'n', nodes }
 
-local heard = ARGV[12] or own
+local is_ending = ARGV[12] == '-'
+local heard = not is_ending and ARGV[12] or own
 local is_unheard = own ~= heard
 local webhooks = redis.call('HMGET', channel, 'w', 'c')
 local kind, at, by = string.match(webhooks[1] or '', '^(%a) (%d+) (.*)$')
@@ -378,7 +389,7 @@ elseif is_mine and kind == (after > 0 and 'o' or 'v') then
 elseif is_lost and after == 0 then
   decide('v', text(now), node)
 elseif by == node and not is_unheard then
-  decide(kind, at, '')
+  decide(kind, is_ending and '0' or at, '')
 end
 
 local is_other_number = before ~= after and not (is_lost and heard == count and not changer)
