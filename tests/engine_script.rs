@@ -48,8 +48,12 @@ struct Publish<'a> {
 /// Epoch, first and last sequence, subscribers by node.
 type Answer = (String, u64, u64, String);
 
-/// Epoch, newest and oldest sequence, time, subscribers by node, how many they were before, and whether they had just gone.
+/// Epoch, newest and oldest sequence, time, subscribers by node, whether it was occupied or vacated, and whether their number is
+/// another one.
 type Opened = (String, u64, u64, i64, String, u64, u64);
+
+const OCCUPIED: u64 = 1;
+const VACATED: u64 = 2;
 
 fn publish<'a>(records: &[&'a str]) -> Publish<'a> {
     Publish {
@@ -412,10 +416,11 @@ fn the_nodes_of_a_channel_are_told_of_other_numbers_of_subscribers_and_of_no_oth
         world.call::<Opened>(&["{c}"], &words).unwrap()
     };
     // Nobody yet, two, as before, a second node, a dead one that a third finds.
-    let befores = [("n1", "0", ""), ("n1", "2", ""), ("n1", "2", ""), ("n2", "1", ""), ("n3", "0", "n0,n1")];
-    let befores = befores.map(|(node, count, dead)| open(node, count, dead).5);
-    assert_eq!(befores, [0, 0, 2, 2, 3]);
-    assert_eq!(open("n2", "0", "n0,n1").5, 1);
+    let opens = [("n1", "0", ""), ("n1", "2", ""), ("n1", "2", ""), ("n2", "1", ""), ("n3", "0", "n0,n1")];
+    let changes = opens.map(|(node, count, dead)| open(node, count, dead)).map(|opened| (opened.5, opened.6));
+    assert_eq!(changes, [(0, 0), (OCCUPIED, 1), (0, 0), (0, 1), (0, 1)]);
+    let gone = open("n2", "0", "n0,n1");
+    assert_eq!((gone.5, gone.6), (VACATED, 1));
     let back = open("n2", "1", "");
     assert_eq!((back.5, back.6), (0, 1), "they are back a moment later");
     let mut next = || {

@@ -4,14 +4,16 @@
 
 mod support;
 
+use std::thread;
 use std::time::Duration;
 
 use fanfare::config::Config;
 use fanfare::pusher::{App, Webhook, WebhookEvent};
 use support::fleet::nodes;
+use support::nodes::wait_for_readiness;
 use support::pusher::Pusher;
 use support::receiver::{OK, Stub};
-use support::redis::Redis;
+use support::redis::{Memory, Redis};
 use support::*;
 
 /// The receiver is told of these.
@@ -115,4 +117,117 @@ fn what_a_client_sends_and_a_cache_that_is_empty_are_reported_once() {
     clients[1].expect("client-typing");
     assert_eq!(next_events(&stub, 1).len(), 1);
     assert!(stub.is_quiet_for(Duration::from_secs(1)));
+}
+
+/// Anna has a connection at each of two nodes, bert one at the second.
+fn occupied(nodes: &[Running; 2], stub: &Stub) -> [Pusher; 3] {
+    let [a, b] = nodes;
+    let clients = [(a, "anna"), (b, "anna"), (b, "bert")].map(|(node, user)| {
+        let mut client = Pusher::connect(node.address);
+        client.join(ROOM, user);
+        client
+    });
+    let mut events = next_events(stub, 3);
+    events.sort();
+    assert_eq!(events, [&format!("channel_occupied {ROOM}"), "member_added anna", "member_added bert"]);
+    clients
+}
+
+/// All have gone, and that is reported once.
+fn is_vacated_once(stub: &Stub) {
+    let mut events = next_events(stub, 3);
+    events.sort();
+    assert_eq!(events, [&format!("channel_vacated {ROOM}"), "member_removed anna", "member_removed bert"]);
+    assert!(stub.is_quiet_for(QUIET));
+}
+
+#[test]
+fn users_that_leave_two_nodes_at_one_moment_are_each_removed_once() {
+    const USERS: usize = 30;
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = Stub::answering(&[OK; 200]);
+    let nodes: [Running; 2] = nodes(&redis, &configured(&stub, &[WebhookEvent::MemberRemoved]));
+    let mut clients = Vec::new();
+    for number in 0..USERS {
+        for node in &nodes {
+            let mut client = Pusher::connect(node.address);
+            client.join(ROOM, &format!("user-{number:02}"));
+            clients.push(client);
+        }
+    }
+    clients
+        .chunks_mut(2)
+        .for_each(|pair| pair.iter_mut().for_each(|client| client.client.close(None).unwrap()));
+    let mut events = next_events(&stub, USERS);
+    events.sort();
+    let expected: Vec<_> = (0..USERS).map(|number| format!("member_removed user-{number:02}")).collect();
+    assert_eq!(events, expected);
+    assert!(stub.is_quiet_for(QUIET));
+}
+
+#[test]
+fn who_leaves_while_redis_does_not_answer_is_reported_once() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = receiver();
+    let nodes = nodes(&redis, &configured(&stub, &[]));
+    let clients = occupied(&nodes, &stub);
+    redis.signal("STOP");
+    drop(clients);
+    nodes.iter().for_each(|node| wait_for_readiness(node.address, 503));
+    redis.signal("CONT");
+    is_vacated_once(&stub);
+}
+
+#[test]
+fn who_leaves_while_redis_is_restarted_is_reported_once_whether_it_remembers_or_not() {
+    for memory in [Memory::Kept, Memory::Lost] {
+        let Some(mut redis) = Redis::start(&["--appendonly", "yes", "--appendfsync", "always"]) else {
+            return;
+        };
+        let stub = receiver();
+        let nodes = nodes(&redis, &configured(&stub, &[]));
+        let clients = occupied(&nodes, &stub);
+        redis.kill();
+        drop(clients);
+        nodes.iter().for_each(|node| wait_for_readiness(node.address, 503));
+        redis.start_again(memory);
+        is_vacated_once(&stub);
+    }
+}
+
+#[test]
+fn who_stays_while_redis_loses_its_memory_is_not_reported_and_who_leaves_then_is() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = receiver();
+    let nodes = nodes(&redis, &configured(&stub, &[]));
+    let [at_a, at_b, bert] = occupied(&nodes, &stub);
+    let _: String = redis.ask("FLUSHALL");
+    drop(at_a);
+    assert!(stub.is_quiet_for(QUIET), "anna is there by another node, which has said so again");
+    drop((at_b, bert));
+    is_vacated_once(&stub);
+}
+
+#[test]
+fn who_goes_from_a_node_that_ends_to_another_is_there_after_all_that_is_reported() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = receiver();
+    let [a, b]: [Running; 2] = nodes(&redis, &configured(&stub, &[]));
+    let mut client = Pusher::connect(a.address);
+    client.join(ROOM, "anna");
+    let mut witness = Pusher::connect(b.address);
+    witness.subscribe("news");
+    assert_eq!(next_events(&stub, 3).len(), 3);
+    // Who does not answer that it is closed is waited for.
+    let closed = thread::spawn(move || while client.client.read().is_ok() {});
+    a.handle.shutdown();
+    a.join().unwrap();
+    closed.join().unwrap();
+    let mut client = Pusher::connect(b.address);
+    client.join(ROOM, "anna");
+    let events = next_events(&stub, 4);
+    let at = |event: &str| events.iter().position(|found| *found == event).expect(event);
+    assert!(at("member_removed anna") < at("member_added anna"));
+    assert!(at(&format!("channel_vacated {ROOM}")) < at(&format!("channel_occupied {ROOM}")));
+    assert!(stub.is_quiet_for(QUIET));
 }

@@ -32,6 +32,8 @@ struct Present {
     connections: usize,
     /// Whether it has connections at other nodes.
     is_elsewhere: bool,
+    /// Whether it has been heard that other nodes know of it here.
+    is_known: bool,
 }
 
 /// What a connection that joins is to the others.
@@ -61,7 +63,8 @@ impl Members {
             present.connections += 1;
             return Joined::Again;
         }
-        let present = Present { info: member.user_info.clone(), connections: 1, is_elsewhere: false };
+        let present =
+            Present { info: member.user_info.clone(), connections: 1, is_elsewhere: false, is_known: false };
         self.text_len += present.text_len(&member.user_id);
         self.users.insert(member.user_id.clone(), present);
         Joined::First
@@ -73,7 +76,8 @@ impl Members {
             present.is_elsewhere = true;
             return Joined::Again;
         }
-        let present = Present { info: member.user_info.clone(), connections: 0, is_elsewhere: true };
+        let present =
+            Present { info: member.user_info.clone(), connections: 0, is_elsewhere: true, is_known: false };
         self.text_len += present.text_len(&member.user_id);
         self.users.insert(member.user_id.clone(), present);
         Joined::First
@@ -101,6 +105,25 @@ impl Members {
     /// The users that have connections here.
     pub fn here(&self) -> impl Iterator<Item = &str> {
         self.users.iter().filter(|(_, present)| present.connections > 0).map(|(user_id, _)| &**user_id)
+    }
+
+    /// The users that other nodes know of here and that have left since.
+    pub fn departed(&self) -> impl Iterator<Item = &str> {
+        let departed = |present: &Present| present.is_known && present.connections == 0;
+        self.users.iter().filter(move |(_, present)| departed(present)).map(|(user_id, _)| &**user_id)
+    }
+
+    /// Other nodes know that a user is here, or that it is not. For a user that is no member, nothing changes.
+    pub fn set_known(&mut self, user_id: &str, is_known: bool) {
+        if let Some(present) = self.users.get_mut(user_id) {
+            present.is_known = is_known;
+        }
+    }
+
+    /// Whether other nodes know that a user is here.
+    #[must_use]
+    pub fn is_known(&self, user_id: &str) -> bool {
+        self.users.get(user_id).is_some_and(|present| present.is_known)
     }
 
     /// How many connections a user has here.
@@ -223,6 +246,24 @@ mod tests {
         assert_eq!(members.leave_elsewhere("anna"), Left::Last);
         assert_eq!(members.leave_elsewhere("anna"), Left::Stays);
         assert_eq!((members.len(), members.text_len), (0, 0));
+    }
+
+    #[test]
+    fn a_user_that_others_know_of_and_that_has_left_is_found_until_they_have_heard_it() {
+        let mut members = Members::default();
+        for user_id in ["anna", "bert"] {
+            let _ = members.join(&member(user_id, None));
+        }
+        members.set_known("anna", true);
+        members.set_known("nobody", true);
+        assert_eq!(
+            (members.is_known("anna"), members.is_known("bert"), members.departed().count()),
+            (true, false, 0)
+        );
+        ["anna", "bert"].iter().for_each(|user_id| members.leave_here(user_id));
+        assert_eq!(members.departed().collect::<Vec<_>>(), ["anna"]);
+        members.set_known("anna", false);
+        assert_eq!((members.departed().count(), members.len()), (0, 2));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::hub::{ChannelName, Owner};
 use crate::pusher::SocketId;
 use crate::server::access::Whom;
 use crate::server::apps::running::RunningApp;
+use crate::server::broker::engine::signal::Occupancy;
 use crate::server::broker::engine::tidings::Tiding;
 use crate::server::clock::Millis;
 use crate::server::redis::Host;
@@ -49,8 +50,14 @@ impl Host for Hosting {
         }
     }
 
-    fn counted(&self, channel: &ChannelName, counts: (u64, u64), is_return: bool, now: Millis) {
-        self.with_app(channel, |app| app.note_counted(channel, counts, is_return, now));
+    fn counted(
+        &self,
+        channel: &ChannelName,
+        occupancy: Option<Occupancy>,
+        subscribers: Option<u64>,
+        now: Millis,
+    ) {
+        self.with_app(channel, |app| app.note_counted(channel, occupancy, subscribers, now));
     }
 
     fn is_occupied(&self, channel: &ChannelName, now: Millis) {

@@ -7,6 +7,7 @@ use crate::hub::ChannelName;
 use crate::pusher::webhook::Event;
 use crate::pusher::{Access, Kind, WebhookEvent};
 use crate::server::apps::running::RunningApp;
+use crate::server::broker::engine::signal::Occupancy;
 use crate::server::clock::Millis;
 
 impl RunningApp {
@@ -26,26 +27,30 @@ impl RunningApp {
         self.report_count(channel, subscribers, now);
     }
 
-    /// A channel that several servers share has this number of subscribers now, by what this one said of its own. `is_return`: it was
-    /// vacated a moment ago.
+    /// By what this server has said, a channel that several share is occupied or vacated, or has another number of subscribers.
     pub fn note_counted(
         &self,
         channel: &ChannelName,
-        (before, now): (u64, u64),
-        is_return: bool,
-        at: Millis,
+        occupancy: Option<Occupancy>,
+        subscribers: Option<u64>,
+        now: Millis,
     ) {
-        if !is_reported(channel) || before == now {
+        if !is_reported(channel) {
             return;
         }
         let name = || channel.local().into();
-        if before == 0 && !is_return && self.reports(WebhookEvent::ChannelOccupied) {
-            self.report(&Event::ChannelOccupied { channel: name() }, at);
+        match occupancy {
+            Some(Occupancy::Occupied) if self.reports(WebhookEvent::ChannelOccupied) => {
+                self.report(&Event::ChannelOccupied { channel: name() }, now);
+            }
+            Some(Occupancy::Vacated) if self.reports(WebhookEvent::ChannelVacated) => {
+                self.report(&Event::ChannelVacated { channel: name() }, now);
+            }
+            Some(Occupancy::Occupied | Occupancy::Vacated) | None => {}
         }
-        if now == 0 && self.reports(WebhookEvent::ChannelVacated) {
-            self.report(&Event::ChannelVacated { channel: name() }, at);
+        if let Some(subscribers) = subscribers {
+            self.report_count(channel, subscribers, now);
         }
-        self.report_count(channel, now, at);
     }
 
     /// A channel is occupied, as another server says that shares it.

@@ -21,12 +21,20 @@ use crate::server::lock::lock;
 /// What other nodes are to know.
 #[derive(Debug, Default)]
 pub struct News {
-    /// The records that are new, or not here any more; all that are here if it is whole.
-    pub records: Vec<Record>,
+    /// The records that are new, or not here any more; all that are here if it is whole, and the members that are not any more.
+    pub records: Vec<Said>,
     /// Whether records that are not among them are not here.
     pub is_whole: bool,
     /// Whether anybody is here.
     pub is_anybody_here: bool,
+}
+
+/// A record as other nodes are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub record: Record,
+    /// Whether it has been heard that they know that this member is here. If Redis knows nothing of it, it has forgotten that.
+    pub is_known: bool,
 }
 
 /// For connections, under the lock of the channel.
@@ -72,7 +80,9 @@ impl Broker {
         state.engagement.told.remove(Told::MEMBERS);
         news.is_whole |= state.audience.as_ref().is_some_and(|audience| audience.untold.is_whole);
         if let Some(presence) = &mut state.presence {
-            news.is_whole = presence.take_news(news.is_whole, &mut news.records);
+            let mut records = Vec::new();
+            news.is_whole = presence.take_news(news.is_whole, &mut records);
+            news.records.extend(records.into_iter().map(|record| Said { record, is_known: false }));
             news.is_anybody_here = presence.is_anybody_here();
         }
         if let Some(audience) = &mut state.audience {
@@ -84,6 +94,18 @@ impl Broker {
         lists.settle(name, state);
         self.remove_if_unused(&mut shard, name, now);
         news
+    }
+
+    /// Redis has heard these records: what it does not have of them from now on, it has forgotten.
+    pub fn note_heard(&self, name: &ChannelName, records: &[Record]) {
+        let mut shard = lock(self.shard(name.as_str()));
+        let audience = shard.channels.get_mut(name).and_then(|state| state.audience.as_mut());
+        let Some(audience) = audience else { return };
+        for Record { whose, here } in records {
+            if let Whose::Member(user_id) = whose {
+                audience.members.set_known(user_id, here.is_some());
+            }
+        }
     }
 
     /// Who is in a channel at other nodes is different: these records, and if they are all, no others. The clients here are told.
@@ -140,16 +162,17 @@ impl Broker {
 }
 
 impl Audience {
-    fn take_untold(&mut self, is_whole: bool, records: &mut Vec<Record>) {
+    fn take_untold(&mut self, is_whole: bool, records: &mut Vec<Said>) {
         let users = std::mem::take(&mut self.untold).users;
         let Self { members, .. } = self;
         let record = |user_id: &str| {
             let connections = members.connections(user_id) as u64;
             let here = (connections > 0).then(|| (connections, members.info(user_id).map(Into::into)));
-            Record { whose: Whose::Member(user_id.into()), here }
+            let record = Record { whose: Whose::Member(user_id.into()), here };
+            Said { record, is_known: members.is_known(user_id) }
         };
         match is_whole {
-            true => records.extend(members.here().map(record)),
+            true => records.extend(members.here().chain(members.departed()).map(record)),
             false => records.extend(users.iter().map(|user_id| record(user_id))),
         }
     }

@@ -14,7 +14,6 @@ use super::node::Node;
 use super::resp::Reply;
 use super::rosters::{RENEW_MS, Roster};
 use crate::hub::ChannelName;
-use crate::server::broker::elsewhere::News;
 use crate::server::broker::engine::records::{self, Record};
 use crate::server::clock::Millis;
 
@@ -26,6 +25,9 @@ const LOOK_MS: u64 = 2_000;
 
 /// What was refused, or had no connection, is said again after this.
 const AGAIN_MS: u64 = 500;
+
+/// A departure is reported after 3 s, and may be cancelled until then.
+const DEPARTED_MS: u64 = 4_000;
 
 /// Channels of which something is said in a turn: those that were joined together are renewed together.
 const CALLS_MAX: usize = 1_000;
@@ -105,8 +107,12 @@ impl Node {
             left -= 1;
             let Some(roster) = self.rosters.entries.get_mut(&name) else { return };
             roster.again_at.take_if(|at| *at <= now);
-            if roster.look_at.take_if(|at| *at <= now).is_some() {
-                self.look(&name);
+            // What was lost is said before it is read: else who has left since is not known any more.
+            let is_late = roster.look_at.take_if(|at| *at <= now).is_some();
+            match roster.is_unheard {
+                true if is_late => roster.look_at = Some(Millis(now.0 + AGAIN_MS)),
+                false if is_late => self.look(&name),
+                true | false => {}
             }
             self.say(&name, now);
         }
@@ -140,7 +146,7 @@ impl Node {
         if roster.waiting.is_empty() {
             let news = match roster.is_leaving {
                 false => self.broker.take_news(name, roster.is_whole, now),
-                true => News { is_whole: true, ..News::default() },
+                true => roster.last_news(),
             };
             is_whole = news.is_whole;
             roster.waiting = news.records.into();
@@ -149,14 +155,23 @@ impl Node {
         }
         // What is whole is so in one call: what it does not say is gone.
         let len = if is_whole { roster.waiting.len() } else { roster.waiting.len().min(RECORDS_MAX) };
-        let records: Vec<Record> = roster.waiting.drain(..len).collect();
-        let live_ms = if roster.is_anybody_here { LIVE_MS } else { 0 };
-        let teller = Teller { node: &self.id, live_ms, is_whole };
+        roster.telling = roster.waiting.drain(..len).collect();
+        let teller = Teller {
+            node: &self.id,
+            live_ms: match roster.is_leaving {
+                true => None,
+                false => Some(if roster.is_anybody_here { LIVE_MS } else { 0 }),
+            },
+            is_whole,
+            heard: roster.is_unheard.then_some(roster.heard),
+            born: &roster.born,
+            is_late: now.0 >= roster.heard_at.0 + LIVE_MS,
+        };
         let caller =
             Caller { script: &up.script, token: &up.token, others: &others, fresh_epoch: "", ttl_ms: 0 };
         let names = (members_key.as_bytes(), key.as_bytes());
         up.link.ask(Asked::Members(name.clone()), |out| {
-            caller.members(names, teller, is_sharded, &records, out)
+            caller.members(names, teller, is_sharded, &roster.telling, out)
         });
         (roster.is_telling, roster.was_whole, roster.renew_at) = (true, is_whole, Millis(now.0 + RENEW_MS));
     }
@@ -166,7 +181,8 @@ impl Node {
 impl Node {
     /// This node ends: nobody is here any more.
     pub fn leave_rosters(&mut self, now: Millis) {
-        let said = self.rosters.entries.iter().filter(|(_, roster)| roster.has_said || roster.is_telling);
+        let has_said = |roster: &Roster| roster.has_said || roster.is_telling || !roster.departed.is_empty();
+        let said = self.rosters.entries.iter().filter(|(_, roster)| has_said(roster));
         let names: Vec<_> = said.map(|(name, _)| name.clone()).collect();
         for name in &names {
             if let Some(roster) = self.rosters.entries.get_mut(name) {
@@ -182,17 +198,26 @@ impl Node {
 impl Node {
     /// The answer to what was said.
     pub fn heard_members(&mut self, name: &ChannelName, reply: &Reply, now: Millis) {
-        let Some((was_known, came, gone)) = read_answer(reply) else { return self.not_told(name, now) };
+        let Some(Answer { version, was_known, came, gone, born }) = read_answer(reply) else {
+            return self.not_told(name, now);
+        };
         let Some(roster) = self.rosters.entries.get_mut(name) else { return };
+        let records: Vec<Record> = roster.telling.drain(..).map(|said| said.record).collect();
+        self.broker.note_heard(name, &records);
         let has_said = std::mem::replace(&mut roster.has_said, roster.is_anybody_here);
-        roster.is_telling = false;
+        (roster.is_telling, roster.is_unheard) = (false, false);
+        (roster.heard, roster.heard_at) = (version, now);
         let is_forgotten = has_said && !was_known;
         if is_forgotten {
-            // Redis has forgotten all. Who was there before has not come.
+            // Redis has forgotten all.
             (roster.is_whole, roster.look_at) = (!roster.was_whole, Some(Millis(now.0 + LOOK_MS)));
             roster.waiting.clear();
         }
-        let came = if is_forgotten { Vec::new() } else { came };
+        if !is_forgotten || roster.was_whole {
+            roster.born = born;
+        }
+        roster.departed.retain(|_, &mut (_, at)| now.0 < at.0 + DEPARTED_MS);
+        roster.departed.extend(gone.iter().map(|user_id| (user_id.clone(), (version, now))));
         for (users, is_there) in [(came, true), (gone, false)] {
             users.iter().for_each(|user_id| self.host.member_changed(name, user_id, is_there, now));
         }
@@ -202,8 +227,9 @@ impl Node {
     /// What was said may have been heard or not: all is said again.
     fn not_told(&mut self, name: &ChannelName, now: Millis) {
         let Some(roster) = self.rosters.entries.get_mut(name) else { return };
-        (roster.is_telling, roster.is_whole) = (false, true);
+        (roster.is_telling, roster.is_unheard, roster.is_whole) = (false, true, true);
         roster.waiting.clear();
+        roster.telling.clear();
         roster.again_at = Some(Millis(now.0 + AGAIN_MS));
         self.rosters.settle(name);
     }
@@ -220,6 +246,7 @@ impl Node {
         let is_held = std::mem::take(&mut roster.holds_ready);
         let records =
             texts().filter_map(|(field, value)| Record::elsewhere(field, value, &self.id)).collect();
+        texts().for_each(|field| self.is_there(name, version.unwrap_or(0), field, now));
         self.broker.note_elsewhere(name, records, true, now);
         if is_held {
             self.ready(name, now);
@@ -245,26 +272,49 @@ impl Node {
         };
         if before.checked_add(1) != Some(version) && before != 0 {
             roster.look_at.get_or_insert(Millis(now.0 + LOOK_MS));
+            // Redis may have forgotten what this node has said, and another one has noticed first.
+            roster.renew_at = now;
         }
         let changed = fields.iter().filter_map(|(field, value)| Record::changed(field, value, &self.id));
         let changed: Vec<_> = changed.collect();
-        for (field, value) in &fields {
-            if let (Some((b'm', user_id)), false) = (field.split_first(), value.is_empty())
-                && let Ok(user_id) = str::from_utf8(user_id)
-            {
-                self.host.is_member(&name, user_id, now);
-            }
-        }
+        fields.iter().for_each(|&field| self.is_there(&name, version, field, now));
         self.broker.note_elsewhere(&name, changed, false, now);
-        self.rosters.settle(&name);
+        self.say(&name, now);
     }
+
+    /// Redis has had a field since that number. A member that this node reports as gone has come back, if that was decided before:
+    /// answers come by another connection than messages, so a message may be older than an answer that was heard before it.
+    fn is_there(&mut self, name: &ChannelName, version: u64, (field, value): (&[u8], &[u8]), now: Millis) {
+        let Some((b'm', user_id)) = field.split_first().filter(|_| !value.is_empty()) else { return };
+        let (Ok(user_id), Some(roster)) = (str::from_utf8(user_id), self.rosters.entries.get_mut(name))
+        else {
+            return;
+        };
+        let decided = roster.departed.get(user_id).map(|&(decided, _)| decided);
+        if decided.is_some_and(|decided| decided < version) {
+            roster.departed.remove(user_id);
+            self.host.is_member(name, user_id, now);
+        }
+    }
+}
+
+/// What the answer to what was said says.
+struct Answer {
+    /// The number of the last change.
+    version: u64,
+    /// Whether the node was known.
+    was_known: bool,
+    /// The members that have come and gone.
+    came: Users,
+    gone: Users,
+    /// What Redis calls its hash.
+    born: Box<str>,
 }
 
 /// The users of some members.
 type Users = Vec<Box<str>>;
 
-/// Whether the node was known, and the members that have come and gone.
-fn read_answer(reply: &Reply) -> Option<(bool, Users, Users)> {
+fn read_answer(reply: &Reply) -> Option<Answer> {
     let Reply::List(parts) = reply else { return None };
     let texts = |at: usize| match parts.get(at) {
         Some(Reply::List(texts)) => {
@@ -272,5 +322,11 @@ fn read_answer(reply: &Reply) -> Option<(bool, Users, Users)> {
         }
         _ => None,
     };
-    Some((parts.get(1)?.as_number()? == 1, texts(2)?, texts(3)?))
+    Some(Answer {
+        version: parts.first()?.as_number()?,
+        was_known: parts.get(1)?.as_number()? == 1,
+        came: texts(2)?,
+        gone: texts(3)?,
+        born: str::from_utf8(parts.get(4)?.as_text()?).ok()?.into(),
+    })
 }

@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::resp::Command;
 use crate::hub::{HistoryLimits, PublicationId};
-use crate::server::broker::engine::records::{self, Record};
+use crate::server::broker::elsewhere::Said;
+use crate::server::broker::engine::records;
 
 /// A channel is kept by Redis this long after its last use, at least: long enough for a client that was away to come back.
 const TTL_MS_MIN: u64 = 600_000;
@@ -59,20 +60,25 @@ impl Caller<'_> {
         drop(records.iter().fold(command, |command, record| command.word(record)));
     }
 
-    /// Says that this node has a channel, by how many subscribers and up to which publication, and which nodes are dead.
+    /// Says that this node has a channel, by how many subscribers, how many it said when it last heard an answer (`None` if this node
+    /// ends), and up to which publication, and which nodes are dead.
     pub fn open(
         &self,
         channel_key: &[u8],
-        (node, count): (&str, u64),
+        (node, count, heard): (&str, u64, Option<u64>),
         known: Option<PublicationId>,
         (dead, is_sharded): (&str, bool),
         out: &mut BytesMut,
     ) {
         let (epoch, sequence) =
             known.map_or_else(Default::default, |id| (format!("{:x}", id.epoch), id.sequence));
-        let command = self.begin(out, &[channel_key], "open", 6).word(node.as_bytes()).number(count);
+        let command = self.begin(out, &[channel_key], "open", 7).word(node.as_bytes()).number(count);
         let command = command.word(epoch.as_bytes()).number(sequence).word(send_word(is_sharded));
-        drop(command.word(dead.as_bytes()));
+        let command = command.word(dead.as_bytes());
+        drop(match heard {
+            Some(heard) => command.number(heard),
+            None => command.word(b"-"),
+        });
     }
 }
 
@@ -81,10 +87,16 @@ impl Caller<'_> {
 pub struct Teller<'a> {
     /// This node.
     pub node: &'a str,
-    /// For how long it is believed, in milliseconds; 0: it has nobody.
-    pub live_ms: u64,
+    /// For how long it is believed, in milliseconds; 0: it has nobody; `None`: it ends.
+    pub live_ms: Option<u64>,
     /// Whether what it does not say now is gone.
     pub is_whole: bool,
+    /// The number of the last answer, if the last call had none.
+    pub heard: Option<u64>,
+    /// What Redis has called its hash when it last answered.
+    pub born: &'a str,
+    /// Whether others may have taken it for dead since then.
+    pub is_late: bool,
 }
 
 impl Caller<'_> {
@@ -94,14 +106,27 @@ impl Caller<'_> {
         (members_key, channel_key): (&[u8], &[u8]),
         teller: Teller<'_>,
         is_sharded: bool,
-        records: &[Record],
+        records: &[Said],
         out: &mut BytesMut,
     ) {
-        let command = self.begin(out, &[members_key], "members", 5 + 3 * records.len());
-        let command = command.word(teller.node.as_bytes()).number(teller.live_ms);
+        let command = self.begin(out, &[members_key], "members", 7 + 4 * records.len());
+        let command = command.word(teller.node.as_bytes());
+        let command = match teller.live_ms {
+            Some(live_ms) => command.number(live_ms),
+            None => command.word(b"-1"),
+        };
         let command = command.word(if teller.is_whole { b"1" } else { b"0" });
         let command = command.word(send_word(is_sharded)).word(channel_key);
-        let words = records.iter().flat_map(records::words);
+        let command = match teller.heard {
+            Some(number) => command.number(number),
+            None => command.word(b""),
+        };
+        let command = command.word(teller.born.as_bytes());
+        let known = if teller.is_late { "2" } else { "1" };
+        let words = records.iter().flat_map(|said| {
+            let known = if said.is_known { known } else { "" };
+            records::words(&said.record, known)
+        });
         drop(words.fold(command, |command, word| command.word(word.as_bytes())));
     }
 }
@@ -179,10 +204,10 @@ mod tests {
     #[test]
     fn a_channel_is_opened_with_what_the_node_has_of_it() {
         let known = PublicationId { epoch: 0xabc, sequence: 7 };
-        let told = words(|out| CALLER.open(b"p:{c}", ("n", 3), Some(known), ("d,f", false), out));
-        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 3 abc 7 PUBLISH d,f");
-        let told = words(|out| CALLER.open(b"p:{c}", ("n", 0), None, ("", true), out));
-        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 0  0 SPUBLISH ");
+        let told = words(|out| CALLER.open(b"p:{c}", ("n", 3, Some(2)), Some(known), ("d,f", false), out));
+        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 3 abc 7 PUBLISH d,f 2");
+        let told = words(|out| CALLER.open(b"p:{c}", ("n", 0, None), None, ("", true), out));
+        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 0  0 SPUBLISH  -");
     }
 
     #[test]

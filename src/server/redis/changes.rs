@@ -123,7 +123,7 @@ impl Node {
             Fate::Again => {}
             Fate::Never | Fate::Unknown => {
                 let what = match asked {
-                    Asked::Open(channel, _)
+                    Asked::Open(channel, ..)
                     | Asked::Read(channel, _)
                     | Asked::Newest(channel)
                     | Asked::Subscribe(channel) => {

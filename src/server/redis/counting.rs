@@ -4,11 +4,16 @@
 //! the sum is the broker's and the host's.
 
 use super::counts::nodes_of;
+use super::entries::Entry;
 use super::node::Node;
 use super::resp::Reply;
 use crate::hub::ChannelName;
 use crate::server::broker::engine::keys::subscribers_elsewhere;
+use crate::server::broker::engine::signal::Occupancy;
 use crate::server::clock::Millis;
+
+/// That a channel is vacated is reported after 3 s, unless somebody comes back.
+const VACATED_MS: u64 = 3_000;
 
 impl Node {
     /// The nodes that have a channel were told what each of them has.
@@ -18,20 +23,57 @@ impl Node {
                 self.host.is_occupied(&name, now);
             }
             self.note_counts(&name, text, now);
+            self.say_again(&name, text, now);
         }
     }
 
-    /// The answer to an open, with what there is of a channel by node, how many subscribers that were before it, and whether these had
-    /// just gone.
+    /// Redis does not know any more what this node has: it has lost its memory, or another node takes this one for dead.
+    fn say_again(&mut self, name: &ChannelName, text: &[u8], now: Millis) {
+        let has_said = self.joins.entries.get(name).is_some_and(|entry| entry.heard > 0);
+        if has_said && !nodes_of(text).any(|node| node == &*self.id) {
+            self.renew(name, now);
+        }
+    }
+
+    /// The answer to an open, with what there is of a channel by node, and what webhooks are to report of what it has changed.
     pub fn heard_nodes_of(&mut self, name: &ChannelName, reply: &Reply, now: Millis) {
         let Reply::List(parts) = reply else { return };
         let number = |at: usize| parts.get(at).and_then(Reply::as_number);
         let Some(text) = parts.get(4).and_then(Reply::as_text) else { return };
-        if let (Some(before), Some(returned)) = (number(5), number(6)) {
-            let all = subscribers_elsewhere(text, "", |_| true);
-            self.host.counted(name, (before, all), returned == 1, now);
+        let occupancy = match number(5) {
+            Some(1) => Some(Occupancy::Occupied),
+            Some(2) => Some(Occupancy::Vacated),
+            Some(_) | None => None,
+        };
+        let subscribers = (number(6) == Some(1)).then(|| subscribers_elsewhere(text, "", |_| true));
+        if occupancy == Some(Occupancy::Vacated)
+            && let Some(entry) = self.joins.entries.get_mut(name)
+        {
+            entry.vacated_at = Some(now);
+        }
+        if occupancy.is_some() || subscribers.is_some() {
+            self.host.counted(name, occupancy, subscribers, now);
         }
         self.note_counts(name, text, now);
+    }
+
+    /// This node ends, and its webhooks say at once which channels are vacated: whoever comes back to one occupies it.
+    pub fn leave_vacated(&mut self, now: Millis) {
+        // What was to be said in two seconds is said now.
+        let untold =
+            self.joins.entries.iter().filter(|(_, entry)| entry.said > 0 && entry.channel.count() == 0);
+        let untold: Vec<_> = untold.map(|(name, _)| name.clone()).collect();
+        untold.iter().for_each(|name| self.renew(name, now));
+        let is_vacated = |entry: &Entry| {
+            let is_waiting = entry.vacated_at.is_some_and(|at| now.0 < at.0 + VACATED_MS);
+            // Or it is about to hear that.
+            is_waiting || (entry.said == 0 && entry.heard > 0)
+        };
+        let vacated = self.joins.entries.iter().filter(|(_, entry)| is_vacated(entry));
+        let names: Vec<_> = vacated.map(|(name, _)| name.clone()).collect();
+        for name in &names {
+            self.send_last_open(name);
+        }
     }
 
     /// Redis has this text of subscribers by node for a channel of this node.

@@ -75,6 +75,11 @@ pub struct Entry {
     pub is_let_go: bool,
     /// Whether its readers were told that Redis is away.
     pub is_paused: bool,
+    /// How many subscribers the last open said that was answered, and the last one at all by this connection.
+    pub heard: u64,
+    pub said: u64,
+    /// When this node has last heard that the channel is vacated by what it said.
+    pub vacated_at: Option<Millis>,
     /// How much Redis's clock is ahead of the server's, in milliseconds.
     pub ahead_ms: i64,
     pub listed: u64,

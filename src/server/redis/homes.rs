@@ -79,7 +79,7 @@ impl Node {
     pub fn subscriptions_lost(&mut self, master: MasterId, asked: Vec<(Asked, bool)>, now: Millis) {
         for (asked, _) in asked {
             match asked {
-                Asked::Open(name, attempt) | Asked::Peek(name, attempt) => {
+                Asked::Open(name, attempt, _) | Asked::Peek(name, attempt) => {
                     self.joins.opens -= 1;
                     self.lost_while_asking(master, &name, Event::NotOpened(attempt), now);
                 }
@@ -108,6 +108,7 @@ impl Node {
     fn lose_home(&mut self, name: &ChannelName, now: Millis) {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
         entry.asking = None;
+        entry.said = entry.heard;
         if entry.home.take().is_some() {
             self.rosters.miss(name);
             self.take(name, Event::Disconnected, now);
@@ -117,6 +118,7 @@ impl Node {
     /// What was asked of a master on the way to which the channel's slot is has no answer.
     fn lost_while_asking(&mut self, master: MasterId, name: &ChannelName, event: Event, now: Millis) {
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
+        entry.said = entry.heard;
         if entry.asking == Some(master) {
             entry.asking = None;
         }
@@ -173,7 +175,7 @@ impl Node {
     pub fn redirect(&mut self, master: MasterId, asked: &Asked, reason: &Reason, now: Millis) {
         match asked {
             Asked::Subscribe(name) => self.not_subscribed(master, name, reason, now),
-            Asked::Open(name, _) | Asked::Read(name, _) => {
+            Asked::Open(name, ..) | Asked::Read(name, _) => {
                 let to = self.note_redirect(reason, now).filter(|_| matches!(reason, Reason::Ask(_)));
                 let Some(entry) = self.joins.entries.get_mut(name) else { return };
                 if entry.home == Some(master) {

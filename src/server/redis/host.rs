@@ -4,6 +4,7 @@
 
 use crate::hub::{ChannelName, Owner};
 use crate::pusher::SocketId;
+use crate::server::broker::engine::signal::Occupancy;
 use crate::server::broker::engine::tidings::Tiding;
 use crate::server::clock::Millis;
 
@@ -15,9 +16,14 @@ pub trait Host: Send {
     /// Another node tells what all are to do. It may be told more than once.
     fn told(&self, tiding: Tiding);
 
-    /// A channel has as many subscribers over all nodes as the second number, and had the first, by what this node has just said.
-    /// `is_return`: it had lost the last one a moment ago.
-    fn counted(&self, channel: &ChannelName, counts: (u64, u64), is_return: bool, now: Millis);
+    /// By what this node has said, a channel is occupied or vacated, or has another number of subscribers over all nodes.
+    fn counted(
+        &self,
+        channel: &ChannelName,
+        occupancy: Option<Occupancy>,
+        subscribers: Option<u64>,
+        now: Millis,
+    );
 
     /// A channel has a subscriber at some node.
     fn is_occupied(&self, channel: &ChannelName, now: Millis);

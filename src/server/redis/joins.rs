@@ -60,13 +60,13 @@ impl Node {
         };
         let mut actions = Vec::new();
         let channel = Channel::new(rules, self.joins.next_serial, home.is_some(), now, &mut actions);
-        let listed = match self.joins.entries.remove(name) {
+        let (listed, heard, said) = match self.joins.entries.remove(name) {
             Some(before) => {
                 self.joins.held_len -= before.channel.held_len();
                 self.joins.late_len -= usize::from(before.late_since.is_some());
-                before.listed
+                (before.listed, before.heard, before.said)
             }
-            None => UNLISTED,
+            None => (UNLISTED, 0, 0),
         };
         let (waiters, is_let_go, is_paused) = (VecDeque::new(), false, false);
         let (asking, refusals, ahead_ms) = (None, 0, 0);
@@ -80,6 +80,9 @@ impl Node {
             ahead: None,
             is_let_go,
             is_paused,
+            heard,
+            said,
+            vacated_at: None,
             ahead_ms,
             listed,
         };
@@ -102,6 +105,11 @@ impl Node {
 
 /// Events.
 impl Node {
+    /// Redis is told again that a channel is in use here.
+    pub fn renew(&mut self, name: &ChannelName, now: Millis) {
+        self.take(name, Event::Renew, now);
+    }
+
     /// Other nodes may have taken this one for dead: what it has is said again.
     pub fn say_all_again(&mut self) {
         let counted = self.joins.entries.iter().filter(|(_, entry)| entry.channel.count() > 0);
@@ -115,7 +123,7 @@ impl Node {
         let mut actions = Vec::new();
         if entry.channel.is_quiet(now) && !entry.is_let_go {
             // It may leave now. Nobody may join from here on; if somebody has, it stays.
-            if self.broker.disengage(name, now) {
+            if !self.rosters.are_unsettled(name) && self.broker.disengage(name, now) {
                 entry.is_let_go = true;
                 self.counts.forget(name);
                 self.rosters.forget(name);
@@ -394,6 +402,23 @@ impl Node {
     }
 
     fn send_open(&mut self, name: &ChannelName, attempt: u64, count: u64, known: Option<PublicationId>) {
+        let entry = self.joins.entries.get_mut(name);
+        let said = entry.map_or(0, |entry| std::mem::replace(&mut entry.said, count));
+        self.call_open(name, attempt, (count, Some(said)), known);
+    }
+
+    /// Redis is told at the end that this node has no subscribers of a channel. The answer is not waited for.
+    pub fn send_last_open(&mut self, name: &ChannelName) {
+        self.call_open(name, u64::MAX, (0, None), None);
+    }
+
+    fn call_open(
+        &mut self,
+        name: &ChannelName,
+        attempt: u64,
+        (count, heard): (u64, Option<u64>),
+        known: Option<PublicationId>,
+    ) {
         let (key, limits) = (self.keys.channel(name), self.broker.limits_of(name));
         let Some(at) = self.asked_at(name) else { return };
         let (others, is_sharded) = (self.topology.other_tokens(at.0), self.topology.is_sharded());
@@ -406,8 +431,8 @@ impl Node {
             fresh_epoch: &super::dice::fresh_epoch(),
             ttl_ms: calls::ttl_ms(&limits),
         };
-        let asked = Asked::Open(name.clone(), attempt);
-        up.link.ask(asked, |out| caller.open(key.as_bytes(), (&self.id, count), known, place, out));
+        let asked = Asked::Open(name.clone(), attempt, count);
+        up.link.ask(asked, |out| caller.open(key.as_bytes(), (&self.id, count, heard), known, place, out));
         self.joins.opens += 1;
     }
 

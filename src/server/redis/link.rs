@@ -40,8 +40,8 @@ pub enum Asked {
     Info,
     /// A call of the script that publishes: so many records, asked at this time.
     Publish(ChannelName, u64, Instant),
-    /// A call of the script that opens, and the attempt.
-    Open(ChannelName, u64),
+    /// A call of the script that opens, the attempt, and the subscribers that it says.
+    Open(ChannelName, u64, u64),
     /// HMGET of where a channel is, where an open was refused, and the attempt.
     Peek(ChannelName, u64),
     /// PEXPIRE of a channel.

@@ -41,7 +41,7 @@ const CONGESTED_TIME: Duration = Duration::from_millis(2);
 /// The thread waits for this long at most.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// At its end, it waits this long for answers to what was published.
+/// At its end, it waits this long for answers to what was published, and to what webhooks report.
 const END_MS: u64 = 2_000;
 
 /// The thread's state.
@@ -159,6 +159,7 @@ impl Node {
                 Order::Stop => {
                     self.end_by = Some(Millis(now.0 + END_MS));
                     self.leave_rosters(now);
+                    self.leave_vacated(now);
                 }
             }
         }
@@ -200,7 +201,9 @@ impl Node {
     /// Whether the thread is to end, and nothing waits for an answer any more.
     fn has_ended(&mut self, now: Millis) -> bool {
         let Some(end_by) = self.end_by else { return false };
-        if (self.outgoing.waiting_len() > 0 || self.rosters.are_leaving()) && now < end_by {
+        let is_answered =
+            self.outgoing.waiting_len() == 0 && !self.rosters.are_leaving() && self.joins.opens == 0;
+        if !is_answered && now < end_by {
             return false;
         }
         self.tell_nodes(BYE);
@@ -333,8 +336,8 @@ impl Node {
             Asked::Look(channel) => self.heard_look(&channel, &reply, now),
             Asked::Miss(channel) if matches!(reply, Reply::Text(_)) => self.host.cache_missed(&channel, now),
             Asked::SubscribeNodes => self.heard_nodes(master, refusal, now),
-            Asked::Open(channel, attempt) => match refusal {
-                None => self.heard_open(&channel, attempt, &reply, now),
+            Asked::Open(channel, attempt, said) => match refusal {
+                None => self.heard_open(&channel, (attempt, said), &reply, now),
                 Some(refusal) => self.open_refused(&channel, attempt, &refusal, now),
             },
             Asked::Keep(tiding) if refusal.is_some() => self.telling.keep_later(tiding),

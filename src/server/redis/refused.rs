@@ -21,7 +21,16 @@ use crate::server::clock::Millis;
 
 impl Node {
     /// The answer to an open.
-    pub fn heard_open(&mut self, name: &ChannelName, attempt: u64, reply: &Reply, now: Millis) {
+    pub fn heard_open(
+        &mut self,
+        name: &ChannelName,
+        (attempt, said): (u64, u64),
+        reply: &Reply,
+        now: Millis,
+    ) {
+        if let Some(entry) = self.joins.entries.get_mut(name) {
+            entry.heard = said;
+        }
         self.opened(name, attempt, read_opening(reply), now);
         self.roster_opened(name, now);
         self.heard_nodes_of(name, reply, now);
@@ -32,6 +41,9 @@ impl Node {
     /// Redis that takes no writes refuses it: it is full, its disk is, or too few replicas are there. A channel that is read here
     /// then goes on as it is there; one that nobody has joined is refused, so that requests do not make keys.
     pub fn open_refused(&mut self, name: &ChannelName, attempt: u64, refusal: &Refusal, now: Millis) {
+        if let Some(entry) = self.joins.entries.get_mut(name) {
+            entry.said = entry.heard;
+        }
         let takes_no_writes =
             matches!(refusal.reason, Reason::OutOfMemory | Reason::Misconfigured | Reason::NoReplicas);
         if takes_no_writes && self.joins.is_ready_here(name) && self.send_peek(name, attempt) {

@@ -2,10 +2,11 @@
 //!
 //! What follows from it is in `attending`; the lists themselves are the broker's.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::hub::ChannelName;
-use crate::server::broker::engine::records::Record;
+use crate::server::broker::elsewhere::{News, Said};
+use crate::server::broker::engine::records::{Record, Whose};
 use crate::server::broker::listing::{Listing, UNLISTED};
 use crate::server::clock::Millis;
 
@@ -43,7 +44,17 @@ pub struct Roster {
     /// Whether all is to be said, so that what Redis has besides is gone.
     pub is_whole: bool,
     /// What is to be said next.
-    pub waiting: VecDeque<Record>,
+    pub waiting: VecDeque<Said>,
+    /// What the call in flight says.
+    pub telling: Vec<Said>,
+    /// Whether a call was lost since the last answer, so that Redis may have done what it says.
+    pub is_unheard: bool,
+    /// What Redis has called its hash when it last answered, the number of that answer, and when it was.
+    pub born: Box<str>,
+    pub heard: u64,
+    pub heard_at: Millis,
+    /// The members whose departure this node reports: by what number that was decided, and when it was heard.
+    pub departed: BTreeMap<Box<str>, (u64, Millis)>,
     /// Whether the last call says that somebody is here.
     pub is_anybody_here: bool,
     /// Whether the last one that was answered said so.
@@ -74,6 +85,11 @@ impl Rosters {
         }
     }
 
+    /// Whether what this node has to say of a channel is not settled: then it is not let go of.
+    pub fn are_unsettled(&self, name: &ChannelName) -> bool {
+        self.entries.get(name).is_some_and(Roster::is_unsettled)
+    }
+
     /// Whether Redis does not know yet of all channels that nobody is here any more.
     pub fn are_leaving(&self) -> bool {
         self.entries.values().any(|roster| roster.is_leaving && (roster.is_telling || roster.has_said))
@@ -101,6 +117,12 @@ impl Roster {
             has_news: false,
             is_whole: false,
             waiting: VecDeque::new(),
+            telling: Vec::new(),
+            is_unheard: false,
+            born: Box::default(),
+            heard: 0,
+            heard_at: now,
+            departed: BTreeMap::new(),
             is_anybody_here: false,
             has_said: false,
             renew_at: Millis(now.0 + RENEW_MS),
@@ -108,6 +130,22 @@ impl Roster {
             again_at: None,
             listed: UNLISTED,
         }
+    }
+
+    /// What this node says at its end: nobody is here, and whose departure it reports is not waited for any more.
+    pub fn last_news(&self) -> News {
+        let departed = |user_id: &str| Said {
+            record: Record { whose: Whose::Member(user_id.into()), here: None },
+            is_known: false,
+        };
+        let records = self.departed.keys().map(|user_id| departed(user_id)).collect();
+        News { records, is_whole: true, is_anybody_here: false }
+    }
+
+    /// Whether Redis is to be told something, or has not answered yet what that was.
+    pub fn is_unsettled(&self) -> bool {
+        let is_to_say = self.has_news || self.is_whole || !self.waiting.is_empty();
+        is_to_say || self.is_telling || self.again_at.is_some() || self.has_said
     }
 
     fn due(&self) -> Option<Millis> {

@@ -100,14 +100,14 @@ fn read_text(text: &[u8]) -> Option<(&[u8], &[u8])> {
     text[at + 1..].split_at_checked(len)
 }
 
-/// The words of a record as the script takes them: field, connections or nothing, info or nothing.
-pub fn words(record: &Record) -> [String; 3] {
+/// The words of a record as the script takes them: field, connections or nothing, info or nothing, and `known`.
+pub fn words(record: &Record, known: &str) -> [String; 4] {
     let (mut connections, mut info) = (String::new(), String::new());
     if let Some((count, known)) = &record.here {
         write!(connections, "{count}").expect("a string takes every write");
         info.extend(known.as_deref());
     }
-    [record.whose.field(), connections, info]
+    [record.whose.field(), connections, info, known.to_owned()]
 }
 
 #[cfg(test)]
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn the_words_of_a_record_are_empty_where_it_is_gone() {
         let here = Record { whose: Whose::Member("x".into()), here: Some((2, Some("{}".into()))) };
-        assert_eq!(words(&here), ["mx", "2", "{}"]);
-        assert_eq!(words(&Record { here: None, ..here }), ["mx", "", ""]);
+        assert_eq!(words(&here, ""), ["mx", "2", "{}", ""]);
+        assert_eq!(words(&Record { here: None, ..here }, "1"), ["mx", "", "", "1"]);
     }
 }

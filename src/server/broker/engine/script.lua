@@ -8,14 +8,17 @@
 -- ARGV: operation, token, other tokens, fresh epoch, ttl (ms), then those of the operation, see below.
 --
 -- Fields of the hash: e epoch, s newest sequence, r token, o oldest sequence kept, b bytes kept, x when the expiry is set again,
--- n subscribers by node, and a field for each kept publication by its sequence. A stored publication is a version byte, 13 digits
--- of Redis's time in ms, and the record as it was given.
+-- n subscribers by node, w whether it was last occupied or vacated, when, and by which node (KIND TIME NODE; no node if no webhook
+-- is due, or the node has sent it), c the node that was the last to change the number of subscribers, and a field for each kept
+-- publication by its sequence. A stored publication is a version byte, 13 digits of Redis's time in ms, and the record as it was
+-- given.
 --
 -- Numbers join text as %.14g, so sequences and times are written as %.0f. Epochs stay text.
 
 local VERSION = '1'
 local KEY_MS = 60000   -- how long an idempotency key is known
 local RETURN_MS = 2500 -- who comes back by then has not gone for webhooks, which wait 3 s
+local KEPT_MS = 60000  -- what a node may not have heard is kept; longer than one that lives takes to connect again and ask
 local TRIM_MAX = 1000  -- publications dropped by one call: 0.5 ms; one unpack takes several thousand
 
 local channel, key = KEYS[1], KEYS[2]
@@ -44,16 +47,26 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 -- members: another hash, of who is in a channel: by field (see records.rs) what each node has, as NODE:CONNECTIONS;… and info; n, the
--- nodes that have anybody, as NODE:UNTIL;…; v, a number that is another one after each change; r, members that have just gone.
--- ARGV: node, how long it is believed (ms; 0: it has nobody), whether what it does not say now is gone, PUBLISH or SPUBLISH, the
--- channel's name in Redis, then field, connections or nothing and info or nothing of each record.
+-- nodes that have anybody, as NODE:UNTIL;…; v, a number that is another one after each change; e, another text for each hash that
+-- begins; r, members that have just gone; d, by node the members that have come and gone by its last call, with v then; l, those that have gone
+-- though the hash never had them.
+-- ARGV: node, how long it is believed (ms; 0: it has nobody; -1: it ends, and sends what waits), whether what it does not say now is gone, PUBLISH or SPUBLISH, the
+-- channel's name in Redis, if its last call had no answer v as it was in the one before, e as it knows it, then field, connections or nothing, info or
+-- nothing, and of a member whether it has heard that the hash has it (1; 2 if others may have swept it since) of each record.
 -- Nodes whose time is over are swept. The nodes that have the channel are told of other records, by a message that begins with u.
--- Returns v, whether the node was known, and the members that have come to the first node, unless they had just gone, and gone from
--- the last.
+-- Returns v, whether the node was known, the members that have come to the first node, unless they had just gone, and gone from
+-- the last, and e.
+--
+-- Each coming and going is answered to one node, the one that made the change, and again if it has not heard that. Where Redis has
+-- lost its memory, what the node had heard counts: a member that it had comes by no webhook, and one that it had and that has left
+-- since has gone, unless another node has said so before. What is true by then goes before what happened: who is there has not gone.
 if operation == 'members' then
   local node, live, whole, send, name = ARGV[6], tonumber(ARGV[7]), ARGV[8] == '1', ARGV[9], ARGV[10]
-  local had = redis.call('HMGET', channel, 'n', 'v', 'r')
+  local heard_version = tonumber(ARGV[11])
+  local had = redis.call('HMGET', channel, 'n', 'v', 'r', 'e', 'd', 'l')
   local version, known = tonumber(had[2]), 0
+  local born = had[4] or clock[1] .. '.' .. clock[2]
+  local is_lost = born ~= ARGV[12]
   local left, silent = {}, {}
   for other, until_then in string.gmatch(had[1] or '', '([^:;]+):(%d+);') do
     if other == node then
@@ -65,16 +78,35 @@ if operation == 'members' then
     end
   end
   local told, came, gone = {}, {}, {}
-  local recent, is_recent_new = {}, false
-  for user, at in pairs(had[3] and cmsgpack.unpack(had[3]) or {}) do
-    if now - at < RETURN_MS then
-      recent[user] = at
+  -- Members by time, without those that are older.
+  local function since(packed, age)
+    local kept, is_new = {}, false
+    for user, at in pairs(packed and cmsgpack.unpack(packed) or {}) do
+      if now - at < age then
+        kept[user] = at
+      else
+        is_new = true
+      end
+    end
+    return kept, is_new
+  end
+  local recent, is_recent_new = since(had[3], RETURN_MS)
+  local lost, is_lost_new = since(had[6], KEPT_MS)
+  local decided, unheard, is_decided_new = {}, { {}, {} }, false
+  for other, entry in pairs(had[5] and cmsgpack.unpack(had[5]) or {}) do
+    if other == node then
+      is_decided_new = true
+      if heard_version and entry[4] > heard_version then
+        unheard = { entry[2], entry[3] }
+      end
+    elseif now - entry[1] < KEPT_MS then
+      decided[other] = entry
     else
-      is_recent_new = true
+      is_decided_new = true
     end
   end
   -- Takes the entries out for which drops says so, and adds one.
-  local function change(field, value, drops, connections, info)
+  local function change(field, value, drops, connections, info, heard)
     local entries, info_then = string.match(value or '', '^([^ ]*) ?(.*)$')
     local kept = {}
     for other, count in string.gmatch(entries, '([^:;]+):(%d+);') do
@@ -107,62 +139,117 @@ if operation == 'members' then
         recent[user], is_recent_new = now, true
       elseif recent[user] then
         recent[user], is_recent_new = nil, true
-      else
+      elseif not (is_lost and heard == '1') or lost[user] then
         came[#came + 1] = user
+      end
+      if now_value and lost[user] then
+        lost[user], is_lost_new = nil, true
       end
     end
   end
   local said = {}
-  for at = 11, #ARGV, 3 do
+  for at = 13, #ARGV, 4 do
     said[ARGV[at]] = true
   end
   if next(silent) or (whole and known == 1) then
     local all = redis.call('HGETALL', channel)
     for at = 1, #all, 2 do
       local field = all[at]
-      if field ~= 'n' and field ~= 'v' then
+      if field == 'a' or string.find(field, '^[mu]') then
         change(field, all[at + 1], function(other)
           return silent[other] or (whole and other == node and not said[field])
-        end, '', '')
+        end, '', '', '')
       end
     end
   end
-  for at = 11, #ARGV, 3 do
-    local field = ARGV[at]
+  for at = 13, #ARGV, 4 do
+    local field, heard = ARGV[at], ARGV[at + 3]
     local value, so_far = redis.call('HGET', channel, field), #told
-    change(field, value, function(other) return other == node end, ARGV[at + 1], ARGV[at + 2])
-    if not value and #told == so_far then
+    change(field, value, function(other) return other == node end, ARGV[at + 1], ARGV[at + 2], heard)
+    if not value and #told == so_far and live >= 0 then
       -- Gone before it was ever said: the node waits to hear it.
       told[#told + 1] = #field .. ':' .. field .. '0:'
+      local user = string.sub(field, 2)
+      if is_lost and heard ~= '' and not recent[user] and not lost[user] then
+        gone[#gone + 1] = user
+        recent[user], is_recent_new = now, true
+        lost[user], is_lost_new = now, true
+      end
     end
   end
-  if live > 0 then
-    left[#left + 1] = node .. ':' .. text(now + live) .. ';'
+  -- What the node has not heard, as far as it is still so.
+  local is_gone, is_come = {}, {}
+  for _, user in ipairs(gone) do
+    is_gone[user] = true
   end
-  if is_recent_new then
-    redis.call('HDEL', channel, 'r')
-    if next(recent) then
-      redis.call('HSET', channel, 'r', cmsgpack.pack(recent))
+  for _, user in ipairs(came) do
+    is_come[user] = true
+  end
+  for _, user in ipairs(unheard[2]) do
+    if not is_gone[user] and not redis.call('HGET', channel, 'm' .. user) then
+      gone[#gone + 1] = user
+      is_gone[user] = true
     end
   end
-  if #left > 0 then
-    redis.call('HSET', channel, 'n', table.concat(left))
-    redis.call('PEXPIRE', channel, text(math.max(2 * live, 150000)))
-  elseif next(recent) then
-    redis.call('HDEL', channel, 'n')
-    redis.call('PEXPIRE', channel, RETURN_MS)
-  else
-    redis.call('DEL', channel)
+  for _, user in ipairs(unheard[1]) do
+    if not is_come[user] and (is_gone[user] or redis.call('HGET', channel, 'm' .. user)) then
+      came[#came + 1] = user
+    end
+  end
+  if live < 0 then
+    -- Its webhooks do not wait for their return any more: who comes back comes.
+    for at = 13, #ARGV, 4 do
+      recent[string.sub(ARGV[at], 2)] = nil
+    end
+    for _, user in ipairs(gone) do
+      recent[user] = nil
+    end
+    is_recent_new = true
   end
   if #told > 0 then
     -- Where the hash is new, later than any number it had before.
     version = version and version + 1 or now
-    if #left > 0 or next(recent) then
+  end
+  if #came > 0 or #gone > 0 then
+    decided[node], is_decided_new = { now, came, gone, version }, true
+  end
+  if live > 0 then
+    left[#left + 1] = node .. ':' .. text(now + live) .. ';'
+  end
+  local function keep(field, members)
+    if next(members) then
+      redis.call('HSET', channel, field, cmsgpack.pack(members))
+    else
+      redis.call('HDEL', channel, field)
+    end
+  end
+  if is_recent_new then
+    keep('r', recent)
+  end
+  if is_decided_new then
+    keep('d', decided)
+  end
+  if is_lost_new then
+    keep('l', lost)
+  end
+  local is_kept = #left > 0 or next(decided) or next(recent) or next(lost)
+  if #left > 0 then
+    redis.call('HSET', channel, 'n', table.concat(left), 'e', born)
+    redis.call('PEXPIRE', channel, text(math.max(2 * live, 150000)))
+  elseif is_kept then
+    redis.call('HDEL', channel, 'n')
+    redis.call('HSET', channel, 'e', born)
+    redis.call('PEXPIRE', channel, KEPT_MS)
+  else
+    redis.call('DEL', channel)
+  end
+  if #told > 0 then
+    if is_kept then
       redis.call('HSET', channel, 'v', text(version))
     end
     redis.call(send, name, 'u ' .. text(version) .. ' ' .. table.concat(told))
   end
-  return { version or 0, known, came, gone }
+  return { version or 0, known, came, gone, born }
 end
 
 local found = redis.call('HMGET', channel, 'e', 's', 'r', 'o', 'b', 'x', 'n')
@@ -172,10 +259,16 @@ local renew_at = whole(found[6]) or 0
 
 -- Every loss is the same transition: there is no epoch, or another Redis drew its sequences, and a new one begins.
 local function begin()
+  local webhooks = redis.call('HMGET', channel, 'w', 'c')
   redis.call('DEL', channel)
   epoch, newest, oldest, bytes, renew_at = fresh, 0, 1, 0, 0
   -- Who reads it is no part of what is lost.
   redis.call('HSET', channel, 'e', epoch, 's', '0', 'r', token, 'o', '1', 'b', '0', 'n', nodes)
+  for at, field in ipairs({ 'w', 'c' }) do
+    if webhooks[at] then
+      redis.call('HSET', channel, field, webhooks[at])
+    end
+  end
 end
 
 local function renew()
@@ -259,23 +352,30 @@ if operation == 'publish' then
   return { epoch, first, newest, nodes }
 end
 
--- open: node, its subscribers, the epoch and the sequence that it has, PUBLISH or SPUBLISH, nodes that are known to be dead.
--- Returns epoch, newest and oldest sequence, the time, n, how many subscribers n said that there were, and whether it is 1 that they
--- had just gone. The nodes that have the
--- channel are told of another n, by a message that begins with n: what they know of each other is as old as their last opens.
+-- open: node, its subscribers, the epoch and the sequence that it has, PUBLISH or SPUBLISH, nodes that are known to be dead, and how
+-- many subscribers it said when it last heard an answer (-: it ends, and sends what waits).
+-- Returns epoch, newest and oldest sequence, the time, n, whether the channel was occupied (1) or vacated (2) by what this node has
+-- said, unless it is occupied again a moment after, and whether the number of subscribers is another one by that.
+-- The nodes that have the channel are told of another n, by a message that begins with n: what they know of each other is as old as
+-- their last opens.
+--
+-- If n has another number of the node than it has heard, it has not heard the answer, or Redis has lost its memory. What the lost
+-- call has done is answered again, if no other node has done the opposite since. Without memory, what the node had counts: the first
+-- that had subscribers and has none where nobody has any says that the channel is vacated, and one that still has them says nothing.
 local node, count, epoch_known, newest_known = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
 local send, dead = ARGV[10], ',' .. (ARGV[11] or '') .. ','
 if epoch == epoch_known and newest < newest_known then
   -- This Redis has gone back: its next sequences would be those of other publications.
   begin()
 end
-local left, before, own, has_changed = {}, 0, '0', false
+local left, before, after, own, has_changed = {}, 0, tonumber(count), '0', false
 for other, subscribers, until_then in string.gmatch(nodes, '([^:;]+):(%d+):(%d+);') do
   before = before + subscribers
   if other == node then
     own = subscribers
   elseif tonumber(until_then) > now and not string.find(dead, ',' .. other .. ',', 1, true) then
     left[#left + 1] = other .. ':' .. subscribers .. ':' .. until_then .. ';'
+    after = after + subscribers
   else
     has_changed = true
   end
@@ -284,19 +384,48 @@ if count ~= '0' then
   left[#left + 1] = node .. ':' .. count .. ':' .. text(now + ttl) .. ';'
 end
 nodes = table.concat(left)
-redis.call('HSET', channel, 'n', nodes)
-renew()
-if send and (has_changed or own ~= count) then
-  redis.call(send, channel, 'n ' .. nodes)
-end
-local after, returned = 0, 0
-for subscribers in string.gmatch(nodes, ':(%d+):') do
-  after = after + subscribers
+local fields = { 'n', nodes }
+
+local is_ending = ARGV[12] == '-'
+local heard = not is_ending and ARGV[12] or own
+local is_unheard = own ~= heard
+local webhooks = redis.call('HMGET', channel, 'w', 'c')
+local kind, at, by = string.match(webhooks[1] or '', '^(%a) (%d+) (.*)$')
+local changer = webhooks[2]
+local is_mine = by == node and is_unheard
+local is_lost = is_unheard and not kind and heard ~= '0'
+local occupancy = 0
+local function decide(kind_now, time, node_now)
+  fields[#fields + 1] = 'w'
+  fields[#fields + 1] = kind_now .. ' ' .. time .. ' ' .. node_now
+  occupancy = node_now == '' and 0 or kind_now == 'o' and 1 or 2
 end
 if before > 0 and after == 0 then
-  redis.call('HSET', channel, 'g', text(now))
+  decide('v', text(now), kind == 'o' and is_mine and '' or node)
 elseif before == 0 and after > 0 then
-  local gone_at = redis.call('HGET', channel, 'g')
-  returned = gone_at and now - gone_at < RETURN_MS and 1 or 0
+  local is_return = kind == 'v' and (is_mine or now - at < RETURN_MS)
+  if not is_lost then
+    decide('o', text(now), is_return and '' or node)
+  end
+elseif is_mine and kind == (after > 0 and 'o' or 'v') then
+  occupancy = after > 0 and 1 or 2
+elseif is_lost and after == 0 then
+  decide('v', text(now), node)
+elseif by == node and not is_unheard then
+  decide(kind, is_ending and '0' or at, '')
 end
-return { epoch, newest, oldest, now, nodes, before, returned }
+
+local is_other_number = before ~= after and not (is_lost and heard == count and not changer)
+if is_unheard and before == after then
+  is_other_number = changer == node or (not changer and heard ~= count)
+end
+if is_other_number and changer ~= node then
+  fields[#fields + 1] = 'c'
+  fields[#fields + 1] = node
+end
+redis.call('HSET', channel, unpack(fields))
+renew()
+if send and (has_changed or own ~= count or is_unheard) then
+  redis.call(send, channel, 'n ' .. nodes)
+end
+return { epoch, newest, oldest, now, nodes, occupancy, is_other_number and 1 or 0 }

@@ -35,6 +35,15 @@ pub struct Reading {
     pub stored: Vec<Option<Bytes>>,
 }
 
+/// What has become of a channel over all nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occupancy {
+    /// It has its first subscriber.
+    Occupied,
+    /// It has lost its last one.
+    Vacated,
+}
+
 /// What happens to a channel. Answers and publications come in the order in which Redis sent them over its connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {

@@ -1,0 +1,299 @@
+//! What the script decides for webhooks, against a real Redis: which node is to report what, whether it hears the answer or not, and
+//! whether Redis remembers or not.
+//!
+//! What else the script does is in `engine_script`.
+
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
+mod support;
+
+use ::redis::{Connection, FromRedisValue};
+use support::redis::{Redis, ask};
+
+const SCRIPT: &str = include_str!("../src/server/broker/engine/script.lua");
+
+/// A server with the script, and a connection.
+struct World {
+    _redis: Redis,
+    connection: Connection,
+    sha: String,
+}
+
+/// What a node has heard of a channel's subscribers, and what it says.
+struct Count {
+    node: &'static str,
+    heard: u64,
+}
+
+/// What a node has heard of a channel's members.
+struct Roster {
+    node: &'static str,
+    born: String,
+    heard: u64,
+    is_unheard: bool,
+    members: Vec<&'static str>,
+}
+
+const NOTHING: (u64, u64) = (0, 0);
+const OCCUPIED: u64 = 1;
+const VACATED: u64 = 2;
+
+/// The members that have come and gone.
+type Decided = (Vec<String>, Vec<String>);
+
+/// The number of the last change, whether the node was known, members that have come and gone, and what the hash is called.
+type Told = (u64, u64, Vec<String>, Vec<String>, String);
+
+impl World {
+    fn new() -> Option<Self> {
+        let redis = Redis::start(&[])?;
+        let mut connection = redis.connect();
+        let sha = ask(&mut connection, &[b"SCRIPT", b"LOAD", SCRIPT.as_bytes()]).unwrap();
+        Some(Self { _redis: redis, connection, sha })
+    }
+
+    fn call<T: FromRedisValue>(&mut self, key: &str, words: &[&str]) -> T {
+        let sha = self.sha.clone();
+        let head = ["EVALSHA", &sha, "1", key];
+        let words: Vec<&[u8]> = head.iter().chain(words).map(|word| word.as_bytes()).collect();
+        ask(&mut self.connection, &words).unwrap()
+    }
+
+    fn forget(&mut self) {
+        let _: String = ask(&mut self.connection, &[b"FLUSHALL"]).unwrap();
+    }
+
+    /// Whoever has just gone has not just gone any more.
+    fn wait(&mut self) {
+        let key: &[u8] = b"{c}:u";
+        let _: u64 = ask(&mut self.connection, &[b"HDEL", key, b"r"]).unwrap();
+        let kept: Option<String> = ask(&mut self.connection, &[b"HGET", b"{c}", b"w"]).unwrap();
+        if let Some(kept) = kept {
+            let mut parts: Vec<&str> = kept.splitn(3, ' ').collect();
+            parts[1] = "1000";
+            let _: u64 =
+                ask(&mut self.connection, &[b"HSET", b"{c}", b"w", parts.join(" ").as_bytes()]).unwrap();
+        }
+    }
+}
+
+impl Count {
+    fn of(node: &'static str) -> Self {
+        Self { node, heard: 0 }
+    }
+
+    /// Says how many subscribers it has, and does not hear the answer.
+    fn lost(&self, world: &mut World, count: u64) -> (u64, u64) {
+        let (count, heard) = (count.to_string(), self.heard.to_string());
+        let words =
+            ["open", "t", "", "a00000000001", "600000", self.node, &count, "", "0", "PUBLISH", "", &heard];
+        let opened: (String, u64, u64, i64, String, u64, u64) = world.call("{c}", &words);
+        (opened.5, opened.6)
+    }
+
+    fn says(&mut self, world: &mut World, count: u64) -> (u64, u64) {
+        let told = self.lost(world, count);
+        self.heard = count;
+        told
+    }
+}
+
+impl Roster {
+    fn of(node: &'static str) -> Self {
+        Self { node, born: String::new(), heard: 0, is_unheard: false, members: Vec::new() }
+    }
+
+    fn call(&mut self, world: &mut World, members: &[&'static str]) -> Told {
+        let live = if members.is_empty() { "0" } else { "75000" };
+        let heard = if self.is_unheard { self.heard.to_string() } else { String::new() };
+        let mut words = vec!["members", "t", "", "", "0", self.node, live, "1", "PUBLISH", "{c}"];
+        let born = self.born.clone();
+        words.extend([heard.as_str(), &born]);
+        let fields = |user: &str| format!("m{user}");
+        let departed = self.members.iter().filter(|user| !members.contains(user));
+        let said: Vec<_> =
+            members.iter().map(|user| (user, "1")).chain(departed.map(|user| (user, ""))).collect();
+        let said: Vec<_> = said
+            .into_iter()
+            .map(|(user, here)| (fields(user), here, if self.members.contains(user) { "1" } else { "" }))
+            .collect();
+        words.extend(said.iter().flat_map(|(field, here, known)| [field.as_str(), here, "", known]));
+        world.call("{c}:u", &words)
+    }
+
+    /// Says who is here, and does not hear the answer.
+    fn lost(&mut self, world: &mut World, members: &[&'static str]) {
+        let _ = self.call(world, members);
+        self.is_unheard = true;
+    }
+
+    fn says(&mut self, world: &mut World, members: &[&'static str]) -> Decided {
+        let (heard, _, came, gone, born) = self.call(world, members);
+        self.heard = heard;
+        (self.born, self.is_unheard, self.members) = (born, false, members.to_vec());
+        (came, gone)
+    }
+}
+
+fn came(users: &[&str]) -> Decided {
+    (users.iter().map(|&user| user.into()).collect(), Vec::new())
+}
+
+fn gone(users: &[&str]) -> Decided {
+    (Vec::new(), users.iter().map(|&user| user.into()).collect())
+}
+
+fn nobody() -> Decided {
+    Decided::default()
+}
+
+#[test]
+fn a_node_that_did_not_hear_that_members_have_come_and_gone_is_told_again() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Roster::of);
+    a.lost(&mut world, &["anna", "bert"]);
+    assert_eq!(b.says(&mut world, &["anna"]), nobody());
+    assert_eq!(a.says(&mut world, &["anna", "bert"]), came(&["anna", "bert"]));
+    assert_eq!(a.says(&mut world, &["anna", "bert"]), nobody(), "it has heard it");
+    a.lost(&mut world, &["anna"]);
+    a.lost(&mut world, &["anna"]);
+    world.wait();
+    assert_eq!(a.says(&mut world, &["anna"]), gone(&["bert"]));
+    assert_eq!(a.says(&mut world, &["anna"]), nobody());
+}
+
+#[test]
+fn what_a_node_has_heard_is_not_told_again_where_its_next_call_was_lost_on_the_way() {
+    let Some(mut world) = World::new() else { return };
+    let mut a = Roster::of("a");
+    assert_eq!(a.says(&mut world, &["anna"]), came(&["anna"]));
+    a.is_unheard = true;
+    assert_eq!(a.says(&mut world, &[]), gone(&["anna"]));
+}
+
+#[test]
+fn of_nodes_that_did_not_hear_who_was_the_last_to_leave_the_one_is_told_that_was() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Roster::of);
+    assert_eq!(a.says(&mut world, &["anna"]), came(&["anna"]));
+    assert_eq!(b.says(&mut world, &["anna"]), nobody());
+    a.lost(&mut world, &[]);
+    b.lost(&mut world, &[]);
+    world.wait();
+    assert_eq!(a.says(&mut world, &[]), nobody());
+    assert_eq!(b.says(&mut world, &[]), gone(&["anna"]));
+}
+
+#[test]
+fn who_is_back_before_a_node_hears_that_it_has_gone_has_not_gone() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Roster::of);
+    assert_eq!(a.says(&mut world, &["anna", "bert"]), came(&["anna", "bert"]));
+    a.lost(&mut world, &[]);
+    assert_eq!(b.says(&mut world, &["anna"]), nobody(), "a moment later");
+    world.wait();
+    assert_eq!(b.says(&mut world, &["anna", "bert"]), came(&["bert"]), "much later");
+    assert_eq!(a.says(&mut world, &[]), nobody());
+}
+
+#[test]
+fn a_redis_that_has_forgotten_members_is_told_who_has_gone_since_by_the_first_node_that_had_them() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Roster::of);
+    assert_eq!(a.says(&mut world, &["anna", "bert", "carl"]), came(&["anna", "bert", "carl"]));
+    assert_eq!(b.says(&mut world, &["anna"]), nobody());
+    world.forget();
+    assert_eq!(
+        a.says(&mut world, &["carl", "dora"]),
+        (vec!["dora".into()], vec!["anna".into(), "bert".into()])
+    );
+    world.wait();
+    assert_eq!(b.says(&mut world, &[]), nobody(), "it was said");
+    assert_eq!(a.says(&mut world, &["dora"]), gone(&["carl"]));
+}
+
+#[test]
+fn a_member_that_another_node_still_has_comes_back_after_it_was_taken_for_gone() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Roster::of);
+    assert_eq!(a.says(&mut world, &["anna"]), came(&["anna"]));
+    assert_eq!(b.says(&mut world, &["anna"]), nobody());
+    world.forget();
+    assert_eq!(a.says(&mut world, &[]), gone(&["anna"]));
+    world.wait();
+    assert_eq!(b.says(&mut world, &["anna"]), came(&["anna"]));
+}
+
+#[test]
+fn nothing_that_a_hash_keeps_for_webhooks_outlives_it_for_long() {
+    let Some(mut world) = World::new() else { return };
+    let mut a = Roster::of("a");
+    a.says(&mut world, &["anna"]);
+    a.says(&mut world, &[]);
+    let left_ms: i64 = ask(&mut world.connection, &[b"PTTL", b"{c}:u"]).unwrap();
+    assert!((1..=60_000).contains(&left_ms), "{left_ms}");
+}
+
+#[test]
+fn a_node_that_did_not_hear_that_a_channel_is_occupied_or_vacated_is_told_again() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Count::of);
+    a.lost(&mut world, 1);
+    assert_eq!(a.says(&mut world, 1), (OCCUPIED, 1));
+    assert_eq!(a.says(&mut world, 1), NOTHING);
+    assert_eq!(b.says(&mut world, 2), (0, 1));
+    assert_eq!(b.says(&mut world, 0), (0, 1));
+    b.lost(&mut world, 1);
+    assert_eq!(b.says(&mut world, 1), (0, 1), "it was occupied before");
+    b.lost(&mut world, 0);
+    a.lost(&mut world, 0);
+    world.wait();
+    assert_eq!(b.says(&mut world, 0), NOTHING, "a was the last");
+    assert_eq!(a.says(&mut world, 0), (VACATED, 1));
+    assert_eq!(a.says(&mut world, 0), NOTHING);
+}
+
+#[test]
+fn a_channel_that_is_occupied_again_before_a_node_hears_that_it_is_vacated_was_not() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Count::of);
+    assert_eq!(a.says(&mut world, 1), (OCCUPIED, 1));
+    a.lost(&mut world, 0);
+    assert_eq!(b.says(&mut world, 1), (0, 1), "a moment later");
+    assert_eq!(a.says(&mut world, 0), NOTHING);
+    b.lost(&mut world, 0);
+    world.wait();
+    assert_eq!(b.says(&mut world, 1), (0, 1), "nobody was told that it is vacated");
+}
+
+#[test]
+fn a_redis_that_has_forgotten_a_channel_is_told_that_it_is_vacated_by_the_first_node_that_had_it() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Count::of);
+    assert_eq!(a.says(&mut world, 1), (OCCUPIED, 1));
+    assert_eq!(b.says(&mut world, 2), (0, 1));
+    world.forget();
+    assert_eq!([a.says(&mut world, 1), b.says(&mut world, 2)], [NOTHING; 2], "they have them still");
+    world.forget();
+    assert_eq!(a.says(&mut world, 0), (VACATED, 1));
+    assert_eq!(b.says(&mut world, 0), NOTHING);
+    assert_eq!(b.says(&mut world, 1), (0, 1), "a moment later");
+    world.forget();
+    assert_eq!(a.says(&mut world, 1), (OCCUPIED, 1), "it had none");
+    assert_eq!(b.says(&mut world, 0), NOTHING, "that they are fewer is said already");
+    world.forget();
+    assert_eq!(a.says(&mut world, 2), (0, 1));
+    world.forget();
+    assert_eq!(a.says(&mut world, 3), (0, 1));
+    b.heard = 2;
+    assert_eq!(b.says(&mut world, 2), (0, 1), "a did not know of them");
+}
+
+#[test]
+fn what_was_decided_outlives_the_epoch() {
+    let Some(mut world) = World::new() else { return };
+    let mut a = Count::of("a");
+    a.lost(&mut world, 1);
+    let _: u64 = ask(&mut world.connection, &[b"HSET", b"{c}", b"r", b"another"]).unwrap();
+    assert_eq!(a.says(&mut world, 1), (OCCUPIED, 1));
+}
