@@ -22,10 +22,10 @@ export const FORMS = [
 export const [RAW, ENVELOPE] = FORMS;
 
 /** What `promise` gives, or an error that says what did not come. */
-export async function within(promise, what) {
+export async function within(promise, what, ms = PATIENCE_MS) {
   const timer = new AbortController();
-  const late = sleep(PATIENCE_MS, undefined, { signal: timer.signal }).then(
-    () => { throw new Error(`not within ${PATIENCE_MS} ms: ${what}`); },
+  const late = sleep(ms, undefined, { signal: timer.signal }).then(
+    () => { throw new Error(`not within ${ms} ms: ${what}`); },
     () => {},
   );
   try {
