@@ -281,7 +281,8 @@ end
 local function is_damaged()
   local is_counted = newest and oldest and bytes and oldest <= newest + 1
   return not is_counted or #epoch > 16 or not string.find(epoch, '^%x+$')
-    or (operation == 'open' and newest - oldest >= redis.call('HLEN', channel))
+    -- The newest is kept if any is.
+    or (operation == 'open' and oldest <= newest and redis.call('HSTRLEN', channel, text(newest)) == 0)
 end
 
 -- The token of this Redis: who calls may not know yet that it has another one, when other nodes do.
