@@ -245,7 +245,13 @@ export class Wanderer {
     let client;
     const mayClose = (code) => code === 1006 || code === 1013;
     const who = `wanderer ${this.#lane}`;
-    client = await world.subscribe(who, this.#path, ENVELOPE, take, mayClose);
+    try {
+      client = await world.subscribe(who, this.#path, ENVELOPE, take, mayClose);
+    } catch (error) {
+      // A node that is cut off cannot say whether what a wanderer has is lost.
+      if (!error.message.includes("503")) throw error;
+      return this.#nodes.refused("WebSocket of a wanderer refused or closed", this.#place.common.channel);
+    }
     let isClosed = false;
     client.closed.then(() => (isClosed = true));
     await this.#until(() => isClosed || isEnough());
