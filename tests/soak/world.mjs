@@ -107,7 +107,12 @@ export class World {
       return code;
     });
     const opened = new Promise((resolve) => socket.once("open", resolve));
-    await within(Promise.race([opened, client.closed]), `the handshake of ${who}`);
+    try {
+      await within(Promise.race([opened, client.closed]), `the handshake of ${who}`);
+    } catch (error) {
+      this.#open.delete(client);
+      throw error;
+    }
     this.report.count("connections");
     if (form.deflate !== (socket.extensions === "permessage-deflate")) {
       this.report.fault("wrong handshake", `${who}: the extensions are "${socket.extensions}"`);
