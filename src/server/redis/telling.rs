@@ -69,7 +69,7 @@ impl Node {
 
     /// Tells again what Redis has refused to keep: a Redis that is full may have room by now.
     pub fn tell_kept_later(&mut self) {
-        for tiding in std::mem::take(&mut self.telling.unkept) {
+        for tiding in self.telling.take_unkept() {
             self.tell(tiding);
         }
     }
@@ -149,7 +149,8 @@ impl Node {
         let now_s = unix_ms() / 1000;
         let texts = parts.iter().filter_map(|part| str::from_utf8(part.as_text()?).ok());
         let kept: Vec<_> = texts.filter_map(Tiding::read).collect();
-        for tiding in kept {
+        // The latest is the last that is remembered.
+        for tiding in kept.into_iter().rev() {
             let (_, kept_s) = self.kept_at(&tiding);
             let is_earlier = matches!(tiding, Tiding::Terminate { at_ms, .. } if at_ms < self.began_unix_ms);
             // Nobody was here before this node was.
