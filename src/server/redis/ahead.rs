@@ -47,11 +47,11 @@ impl Node {
             return;
         };
         if let Reply::Error(_) = reply {
-            ahead.is_refused(now);
+            ahead.note_refused(now);
             self.settle(name, now);
             return self.ask_newest(name);
         }
-        ahead.is_answered();
+        ahead.note_answered();
         self.ask_newest(name);
         match read_newest(reply) {
             Some(newest) => self.take(name, Event::Known(newest), now),

@@ -109,10 +109,10 @@ impl Node {
             roster.again_at.take_if(|at| *at <= now);
             // What was lost is said before it is read: else who has left since is not known any more.
             let is_late = roster.look_at.take_if(|at| *at <= now).is_some();
-            match roster.is_unheard {
-                true if is_late => roster.look_at = Some(Millis(now.0 + AGAIN_MS)),
-                false if is_late => self.look(&name),
-                true | false => {}
+            if is_late && roster.is_unheard {
+                roster.look_at = Some(Millis(now.0 + AGAIN_MS));
+            } else if is_late {
+                self.look(&name);
             }
             self.say(&name, now);
         }
@@ -250,6 +250,7 @@ impl Node {
         self.broker.note_elsewhere(name, records, true, now);
         if is_held {
             self.ready(name, now);
+            self.settle(name, now);
         }
         self.say(name, now);
     }

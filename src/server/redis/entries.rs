@@ -169,17 +169,17 @@ impl Ahead {
     }
 
     /// Redis has answered.
-    pub fn is_answered(&mut self) {
+    pub fn note_answered(&mut self) {
         self.answered.append(&mut self.asked);
     }
 
     /// Redis does not answer what it was asked: those for whom it was have waited long enough.
-    pub fn is_refused(&mut self, now: Millis) {
+    pub fn note_refused(&mut self, now: Millis) {
         self.asked.iter_mut().for_each(|(until, _)| *until = now);
     }
 
     /// The connection that was asked is lost: all is to be asked anew.
-    pub fn is_unanswered(&mut self) {
+    pub fn note_unanswered(&mut self) {
         self.answered.append(&mut self.asked);
         self.answered.append(&mut self.next);
         self.next = std::mem::take(&mut self.answered);
@@ -201,7 +201,7 @@ impl Ahead {
     }
 
     /// Nobody is to wait any more.
-    pub fn be_late(&mut self, now: Millis) {
+    pub fn end_waits(&mut self, now: Millis) {
         let all = self.asked.iter_mut().chain(&mut self.next).chain(&mut self.answered);
         all.for_each(|(until, _)| *until = now);
     }

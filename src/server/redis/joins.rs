@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::calls::{self, Caller};
-use super::entries::{Entry, OPENS_MAX, READS_MAX, TOLD_MAX, UNWANTED_MAX};
+use super::entries::{Entry, Joins, OPENS_MAX, READS_MAX, TOLD_MAX, UNWANTED_MAX};
 use super::link::Asked;
 use super::node::Node;
 use super::topology::MasterId;
@@ -112,9 +112,9 @@ impl Node {
 
     /// Other nodes may have taken this one for dead: what it has is said again.
     pub fn say_all_again(&mut self) {
-        let counted = self.joins.entries.iter().filter(|(_, entry)| entry.channel.count() > 0);
-        let names: Vec<_> = counted.map(|(name, _)| name.clone()).collect();
-        self.joins.to_renew.extend(names);
+        let Joins { entries, to_renew, .. } = &mut self.joins;
+        let counted = entries.iter().filter(|(_, entry)| entry.channel.count() > 0);
+        to_renew.extend(counted.map(|(name, _)| name.clone()));
     }
 
     /// Something happens to a channel.
@@ -123,7 +123,8 @@ impl Node {
         let mut actions = Vec::new();
         if entry.channel.is_quiet(now) && !entry.is_let_go {
             // It may leave now. Nobody may join from here on; if somebody has, it stays.
-            if !self.rosters.are_unsettled(name) && self.broker.disengage(name, now) {
+            let is_settled = !self.rosters.are_unsettled(name);
+            if is_settled && self.broker.disengage(name, now) {
                 entry.is_let_go = true;
                 self.counts.forget(name);
                 self.rosters.forget(name);
@@ -132,7 +133,8 @@ impl Node {
                 let (_, has_readers) = self.broker.audience_of(name);
                 let event = if has_readers { Event::Wanted } else { Event::Expected };
                 entry.channel.take(event, now, &mut actions);
-                self.joins.unwanted.extend((!has_readers).then(|| name.clone()));
+                // What is not settled is looked at after a minute, and not again and again until then.
+                self.joins.unwanted.extend((is_settled && !has_readers).then(|| name.clone()));
             }
         }
         let (held_before, was_unwanted) = (entry.channel.held_len(), entry.channel.is_unwanted());
@@ -153,7 +155,7 @@ impl Node {
         let is_at_home = entry.home.is_some();
         if let Some(ahead) = &mut entry.ahead {
             if !is_at_home {
-                ahead.is_unanswered();
+                ahead.note_unanswered();
             } else if entry.channel.is_live() {
                 ahead.take_answered().for_each(|waiter| waiter.tell(mailboxes, Ok(())));
             }
@@ -216,11 +218,11 @@ impl Node {
 
     /// A channel is late: who waits for it waits no longer, if Redis is away, and who reads it is told.
     fn pause_channel(&mut self, name: &ChannelName, now: Millis) {
-        if self.joins.entries.get(name).is_none_or(|entry| entry.late_since.is_none()) {
+        let Some(entry) = self.joins.entries.get(name).filter(|entry| entry.late_since.is_some()) else {
             return;
-        }
+        };
         // In a cluster, other masters are there.
-        if self.joins.entries.get(name).is_some_and(|entry| entry.home.is_none()) {
+        if entry.home.is_none() {
             self.refuse_waiters(name, now);
         }
         let Some(entry) = self.joins.entries.get_mut(name) else { return };
@@ -274,7 +276,7 @@ impl Node {
     pub fn refuse_waiters(&mut self, name: &ChannelName, now: Millis) {
         if let Some(entry) = self.joins.entries.get_mut(name) {
             entry.waiters.iter_mut().for_each(|(until, _)| *until = now);
-            entry.ahead.iter_mut().for_each(|ahead| ahead.be_late(now));
+            entry.ahead.iter_mut().for_each(|ahead| ahead.end_waits(now));
             self.settle(name, now);
         }
     }
