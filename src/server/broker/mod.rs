@@ -53,7 +53,7 @@ use crate::server::broker::answer::{NotPublished, PublishAnswer, Publishing, Rec
 use crate::server::broker::arrivals::PresenceRules;
 use crate::server::broker::channel::ChannelState;
 use crate::server::broker::draft::Draft;
-use crate::server::broker::engine::{Engine, Ticket};
+use crate::server::broker::engine::{Engine, Sequencer, Ticket};
 use crate::server::broker::fingerprint::Fingerprint;
 use crate::server::broker::idempotency::{IdempotencyKey, KeyRefused, Keyed, Known};
 use crate::server::broker::listing::UNLISTED;
@@ -178,18 +178,8 @@ impl Broker {
                 let mut shard = lock(self.shard(draft.channel.as_str()));
                 Publishing::Done(Receipt::of_new(self.publish_in(&mut shard, draft, now)))
             }
-            Some(_) => self.sequence(draft, None, waiter),
+            Some(sequencer) => sequence(&**sequencer, draft, None, waiter),
         }
-    }
-
-    /// Has the engine publish.
-    fn sequence(&self, draft: Draft, key: Option<Keyed>, waiter: Waiter) -> Publishing {
-        let Some(sequencer) = self.engine.sequencer_of(&draft.channel) else {
-            unreachable!("nothing is awaited where this process draws the numbers");
-        };
-        let ticket = Ticket { channel: draft.channel.clone(), key, waiter };
-        sequencer.sequence(draft, ticket);
-        Publishing::Awaited
     }
 
     /// Publishes, unless the same was published under the same key in the last minute: then the answer is that one's,
@@ -208,25 +198,26 @@ impl Broker {
     ) -> Result<Publishing, KeyRefused> {
         let key = Keyed { digest: key.digest(), fingerprint: Fingerprint::of(&draft) };
         let channel = draft.channel.clone();
+        let sequencer = self.engine.sequencer_of(&channel);
         let mut shard = lock(self.shard(channel.as_str()));
         if let Some(state) = shard.channels.get_mut(&channel) {
             state.keys.expire(now, &self.account);
-            let is_awaited = state.keys.is_awaited(key.digest);
-            match state.keys.find(key) {
-                Ok(Some(Known::Delivered(published))) => {
+            let awaited_of = sequencer.filter(|_| state.keys.is_awaited(key.digest));
+            match (state.keys.find(key), awaited_of) {
+                (Ok(Some(Known::Delivered(published))), _) => {
                     return Ok(Publishing::Done(Receipt::of_earlier(*published)));
                 }
-                Ok(Some(Known::Awaited(waiters))) => {
+                (Ok(Some(Known::Awaited(waiters))), _) => {
                     waiters.push(waiter);
                     return Ok(Publishing::Awaited);
                 }
-                Ok(None) => {}
+                (Ok(None), _) => {}
                 // Which of the two has the key, the engine knows: other nodes may have used it before.
-                Err(KeyRefused::Reused) if is_awaited => {
+                (Err(KeyRefused::Reused), Some(sequencer)) => {
                     drop(shard);
-                    return Ok(self.sequence(draft, Some(key), waiter));
+                    return Ok(sequence(&**sequencer, draft, Some(key), waiter));
                 }
-                Err(refused) => return Err(refused),
+                (Err(refused), _) => return Err(refused),
             }
         }
         if !has_room {
@@ -242,16 +233,16 @@ impl Broker {
             lists.settle(&channel, state);
             self.note_due(shard);
         };
-        match self.engine.sequencer_of(&channel) {
+        match sequencer {
             None => {
                 let published = self.publish_in(&mut shard, draft, now);
                 note(&mut shard, Known::Delivered(published));
                 Ok(Publishing::Done(Receipt::of_new(published)))
             }
-            Some(_) => {
+            Some(sequencer) => {
                 note(&mut shard, Known::Awaited(Vec::new()));
                 drop(shard);
-                Ok(self.sequence(draft, Some(key), waiter))
+                Ok(sequence(&**sequencer, draft, Some(key), waiter))
             }
         }
     }
@@ -410,6 +401,13 @@ impl Broker {
     pub(super) fn shard(&self, name: &str) -> &Mutex<Shard> {
         &self.shards[self.hasher.hash_one(name) as usize % SHARDS]
     }
+}
+
+/// Has an engine publish.
+fn sequence(sequencer: &dyn Sequencer, draft: Draft, key: Option<Keyed>, waiter: Waiter) -> Publishing {
+    let ticket = Ticket { channel: draft.channel.clone(), key, waiter };
+    sequencer.sequence(draft, ticket);
+    Publishing::Awaited
 }
 
 #[cfg(test)]
