@@ -5,6 +5,7 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fanfare::config::{Config, Glob, PresenceRule};
@@ -87,6 +88,7 @@ fn a_user_at_two_nodes_is_added_once_and_removed_with_its_last_connection() {
     let Some(redis) = Redis::start(&[]) else { return };
     let [a, b] = nodes(&redis, &configured());
     let (mut anna, _) = join(a.address, "anna");
+    expect_found(&redis, 1);
     let (mut cleo, _) = join(b.address, "cleo");
     expect(&mut anna, ADDED, "cleo");
     let (bert_at_a, _) = join(a.address, "bert");
@@ -108,10 +110,47 @@ fn a_user_at_two_nodes_is_added_once_and_removed_with_its_last_connection() {
 }
 
 #[test]
+fn a_user_that_changes_nodes_is_told_neither_as_gone_nor_as_new() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let [a, b] = nodes(&redis, &configured());
+    let (mut anna, _) = join(a.address, "anna");
+    expect_found(&redis, 1);
+    let (mut cleo, _) = join(b.address, "cleo");
+    expect(&mut anna, ADDED, "cleo");
+    let (mut bert, _) = join(a.address, "bert");
+    expect(&mut anna, ADDED, "bert");
+    expect(&mut cleo, ADDED, "bert");
+    for turn in 0..20 {
+        let to = [&b, &a][turn % 2].address;
+        // Before it leaves the one, it is at the other, and then there is a moment in which it is at none.
+        let next = if turn % 4 < 2 { Some(join(to, "bert")) } else { None };
+        drop(bert);
+        let (next, found) = next.unwrap_or_else(|| join(to, "bert"));
+        assert_eq!(found, ["anna", "bert", "cleo"]);
+        bert = next;
+    }
+    thread::sleep(Duration::from_millis(1_500));
+    anna.has_nothing_more();
+    cleo.has_nothing_more();
+    // Somebody else by the same name is told as such.
+    drop(bert);
+    expect_found(&redis, 2);
+    let mut albert = Pusher::connect(b.address);
+    albert.join_named(ROOM, "bert", "Albert");
+    for client in [&mut anna, &mut cleo] {
+        expect(client, REMOVED, "bert");
+        let (_, data) = client.expect(ADDED);
+        assert_eq!(data, json!({"user_id": "bert", "user_info": {"name": "Albert"}}));
+        client.has_nothing_more();
+    }
+}
+
+#[test]
 fn nobody_is_told_as_gone_while_redis_is_away_or_has_forgotten_all() {
     let Some(redis) = Redis::start(&[]) else { return };
     let [a, b] = nodes(&redis, &configured());
     let (mut anna, _) = join(a.address, "anna");
+    expect_found(&redis, 1);
     let (mut bert, _) = join(b.address, "bert");
     expect(&mut anna, ADDED, "bert");
     let mut connection = redis.connect();

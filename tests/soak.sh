@@ -19,9 +19,11 @@
 # histories are filled), every descriptor came back, and the server stopped on SIGTERM with status 0.
 #
 # With --nodes, so many servers share a Redis that this starts. Publishers try again at the next node under the same key, readers
-# stay at a node or go from one to the next with their place; Redis cuts its clients off, stops for 2 s, forgets the script or a
+# stay at a node or go from one to the next with their place, and Pusher clients hear signed requests and the members of a presence
+# channel, who change nodes; Redis cuts its clients off, stops for 2 s, forgets the script or a
 # channel, is killed and comes back empty after 1 s and after 8 s, and a node stops for 2 s: tests/soak/nodes.mjs. Exits 0 if
-# every reader heard every publication once and in order, or was told what is missing, no identifier had two payloads on any
+# every reader heard every publication once and in order, or was told what is missing (Pusher clients cannot be: they may miss what
+# Redis has forgotten), every member was added once and removed once, no identifier had two payloads on any
 # nodes, nothing was refused while Redis was well, and all nodes stopped on SIGTERM with status 0.
 #
 # Needs Linux (/proc) and what tests/clients/run.sh needs, which it installs. Loopback only, on a free port. Takes
@@ -153,7 +155,7 @@ free_redis_ports() {
 start_node() {
   local name="node-$1" line
   local flags=(--listen 127.0.0.1:0 --threads 1 --publish-key the-key-of-the-soak --client-publish 'nodes-*' --client-publish hostile --auth '*=open')
-  flags+=(--redis "redis://127.0.0.2:${redis_ports%%,*}" --redis-timeout 5s)
+  flags+=(--config "$work/fanfare.toml" --redis "redis://127.0.0.2:${redis_ports%%,*}" --redis-timeout 5s)
   flags+=(--history 'nodes-*=2000' --history-bytes 4MiB --client-messages 1000000/s)
   flags+=(--idle-timeout 5s --pong-timeout 25s --handshake-timeout 10s --body-timeout 10s --close-timeout 20s --drain 1s)
   mkfifo "$work/$name"
@@ -195,6 +197,7 @@ soak_nodes() {
   ((servers == 1)) || command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
   install_debian soak "${missing[@]}"
   redis_ports="$(free_redis_ports "$servers")"
+  write_secrets
   for ((at = 0; at < count; at++)); do
     start_node "$at"
   done

@@ -3,7 +3,7 @@
 //!
 //! Which connection is a member's, and who is told, is not known here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Who a subscriber of a presence channel is, as the app's server signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,18 +22,25 @@ pub struct Members {
     ///
     /// Invariant: the sum over `users`.
     text_len: usize,
+    /// Users that are at no node any more, and when each is said to have left, the first first. Those that have come back are
+    /// passed over.
+    leaving: VecDeque<(u64, Box<str>)>,
+    /// Invariant: the users with `leaves_at`.
+    leaving_len: usize,
 }
 
 /// What is known of a member.
 #[derive(Debug)]
 struct Present {
     info: Option<Box<str>>,
-    /// Invariant: at least 1, unless it is elsewhere.
+    /// Invariant: at least 1, unless it is elsewhere or leaves.
     connections: usize,
     /// Whether it has connections at other nodes.
     is_elsewhere: bool,
     /// Whether it has been heard that other nodes know of it here.
     is_known: bool,
+    /// When it is said to have left, in milliseconds, if it is at no node any more.
+    leaves_at: Option<u64>,
 }
 
 /// What a connection that joins is to the others.
@@ -44,6 +51,9 @@ pub enum Joined {
     First,
     /// One more of a user that is a member.
     Again,
+    /// The first one of a user that was about to be said to have left, and is another one by its info: the others are told
+    /// that it has left, and that it has come.
+    Anew,
 }
 
 /// What a connection that leaves is to the others.
@@ -59,42 +69,85 @@ pub enum Left {
 impl Members {
     /// A connection of the member has joined. The info of the user's first connection is kept.
     pub fn join(&mut self, member: &Member) -> Joined {
-        if let Some(present) = self.users.get_mut(&member.user_id) {
-            present.connections += 1;
-            return Joined::Again;
-        }
-        let present =
-            Present { info: member.user_info.clone(), connections: 1, is_elsewhere: false, is_known: false };
-        self.text_len += present.text_len(&member.user_id);
-        self.users.insert(member.user_id.clone(), present);
-        Joined::First
+        let (joined, present) = self.enter(member);
+        present.connections += 1;
+        joined
     }
 
     /// A user has joined at another node; the info of its first connection is kept.
     pub fn join_elsewhere(&mut self, member: &Member) -> Joined {
-        if let Some(present) = self.users.get_mut(&member.user_id) {
-            present.is_elsewhere = true;
-            return Joined::Again;
-        }
-        let present =
-            Present { info: member.user_info.clone(), connections: 0, is_elsewhere: true, is_known: false };
-        self.text_len += present.text_len(&member.user_id);
-        self.users.insert(member.user_id.clone(), present);
-        Joined::First
+        let (joined, present) = self.enter(member);
+        present.is_elsewhere = true;
+        joined
     }
 
-    /// A user has left at all other nodes. For a user that was not there, nothing changes.
-    pub fn leave_elsewhere(&mut self, user_id: &str) -> Left {
-        match self.users.get_mut(user_id) {
-            Some(present) if present.connections == 0 => self.text_len -= present.text_len(user_id),
-            Some(present) => {
-                present.is_elsewhere = false;
-                return Left::Stays;
+    fn enter(&mut self, member: &Member) -> (Joined, &mut Present) {
+        let Self { users, text_len, leaving_len, .. } = self;
+        let mut joined = Joined::Again;
+        let present = users.entry(member.user_id.clone()).or_insert_with(|| {
+            joined = Joined::First;
+            *text_len += member.user_id.len() + member.user_info.as_ref().map_or(0, |info| info.len());
+            Present::new(member.user_info.clone())
+        });
+        if present.leaves_at.take().is_some() {
+            *leaving_len -= 1;
+            if present.info != member.user_info {
+                joined = Joined::Anew;
+                *text_len -= present.text_len(&member.user_id);
+                *present = Present::new(member.user_info.clone());
+                *text_len += present.text_len(&member.user_id);
             }
-            None => return Left::Stays,
         }
-        self.users.remove(user_id);
-        Left::Last
+        (joined, present)
+    }
+
+    /// A user has left at all other nodes. If it is not here either, it is a member until this time, in milliseconds, and then
+    /// [gone](Self::take_gone) unless it has come back. For a user that was not there, nothing changes.
+    pub fn leave_elsewhere(&mut self, user_id: &str, leaves_at: u64) {
+        let Some(present) = self.users.get_mut(user_id).filter(|present| present.leaves_at.is_none()) else {
+            return;
+        };
+        present.is_elsewhere = false;
+        if present.connections == 0 {
+            present.leaves_at = Some(leaves_at);
+            self.leaving_len += 1;
+            self.leaving.push_back((leaves_at, user_id.into()));
+        }
+    }
+
+    /// The next user that is not a member any more, as it has left and not come back.
+    pub fn take_gone(&mut self, now: u64) -> Option<Box<str>> {
+        while self.next_gone().is_some_and(|at| at <= now) {
+            let (at, user_id) = self.leaving.pop_front()?;
+            let present = self.users.get(&user_id).filter(|present| present.leaves_at == Some(at));
+            if let Some(present) = present {
+                self.text_len -= present.text_len(&user_id);
+                self.leaving_len -= 1;
+                self.users.remove(&user_id);
+                return Some(user_id);
+            }
+        }
+        None
+    }
+
+    /// When the next user may be gone.
+    #[must_use]
+    pub fn next_gone(&self) -> Option<u64> {
+        self.leaving.front().map(|&(at, _)| at)
+    }
+
+    /// Other nodes are not heard of any more: who is there only is forgotten.
+    pub fn forget_elsewhere(&mut self) {
+        (self.leaving, self.leaving_len) = (VecDeque::new(), 0);
+        let text_len = &mut self.text_len;
+        self.users.retain(|user_id, present| {
+            (present.is_elsewhere, present.leaves_at) = (false, None);
+            let is_here = present.connections > 0;
+            if !is_here {
+                *text_len -= present.text_len(user_id);
+            }
+            is_here
+        });
     }
 
     /// The users that have connections at other nodes.
@@ -170,7 +223,7 @@ impl Members {
     /// Whether the user may join where there are at most `members_max`: one more connection of a member always may.
     #[must_use]
     pub fn has_room_for(&self, user_id: &str, members_max: usize) -> bool {
-        self.len() < members_max || self.contains(user_id)
+        self.len() - self.leaving_len < members_max || self.contains(user_id)
     }
 
     /// Whether the user is a member.
@@ -194,7 +247,8 @@ impl Members {
     #[must_use]
     pub fn held_len(&self) -> usize {
         // A node of the map is at least half full.
-        self.text_len + self.users.len() * 2 * size_of::<(Box<str>, Present)>()
+        let users = self.text_len + self.users.len() * 2 * size_of::<(Box<str>, Present)>();
+        users + self.leaving.capacity() * size_of::<(u64, Box<str>)>()
     }
 
     /// What a new member is told (4.4): `{"presence":{"ids":[…],"hash":{…},"count":N}}`. The hash has every member, those
@@ -217,6 +271,10 @@ impl Members {
 }
 
 impl Present {
+    fn new(info: Option<Box<str>>) -> Self {
+        Self { info, connections: 0, is_elsewhere: false, is_known: false, leaves_at: None }
+    }
+
     fn text_len(&self, user_id: &str) -> usize {
         user_id.len() + self.info.as_ref().map_or(0, |info| info.len())
     }
@@ -243,9 +301,52 @@ mod tests {
         assert_eq!((members.info("anna"), members.connections("anna")), (Some("1"), 1));
         assert_eq!(members.leave("anna"), Left::Stays);
         assert_eq!((members.here().count(), members.elsewhere().count(), members.len()), (0, 1, 1));
-        assert_eq!(members.leave_elsewhere("anna"), Left::Last);
-        assert_eq!(members.leave_elsewhere("anna"), Left::Stays);
-        assert_eq!((members.len(), members.text_len), (0, 0));
+        members.leave_elsewhere("anna", 5);
+        members.leave_elsewhere("anna", 6);
+        assert_eq!((members.len(), members.elsewhere().count(), members.next_gone()), (1, 0, Some(5)));
+        assert_eq!((members.take_gone(4), members.take_gone(5)), (None, Some("anna".into())));
+        assert_eq!((members.len(), members.text_len, members.leaving_len), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_user_that_changes_nodes_has_not_left() {
+        let mut members = Members::default();
+        let anna = member("anna", Some("1"));
+        for come_back in [Members::join, Members::join_elsewhere] {
+            let _ = members.join_elsewhere(&anna);
+            members.leave_elsewhere("anna", 5);
+            assert!(members.has_room_for("bert", 1), "who leaves takes no place");
+            assert_eq!(come_back(&mut members, &anna), Joined::Again);
+            assert_eq!((members.take_gone(9), members.len()), (None, 1));
+            members.leave_here("anna");
+            members.leave_elsewhere("anna", 10);
+            assert_eq!(members.take_gone(9), None, "the first time does not count");
+            assert_eq!(members.take_gone(10), Some("anna".into()));
+            assert_eq!((members.len(), members.text_len, members.next_gone()), (0, 0, None));
+        }
+    }
+
+    #[test]
+    fn a_user_that_comes_back_with_another_info_has_left_and_come() {
+        let mut members = Members::default();
+        let _ = members.join_elsewhere(&member("anna", Some("1")));
+        members.leave_elsewhere("anna", 5);
+        assert_eq!(members.join_elsewhere(&member("anna", Some("234"))), Joined::Anew);
+        assert_eq!((members.info("anna"), members.text_len, members.leaving_len), (Some("234"), 7, 0));
+        assert_eq!(members.take_gone(9), None);
+    }
+
+    #[test]
+    fn who_is_at_other_nodes_only_is_forgotten_with_them() {
+        let mut members = Members::default();
+        for user_id in ["anna", "bert", "carl"] {
+            let _ = members.join_elsewhere(&member(user_id, None));
+        }
+        let _ = members.join(&member("bert", None));
+        members.leave_elsewhere("carl", 5);
+        members.forget_elsewhere();
+        assert_eq!((members.ids().collect::<Vec<_>>(), members.text_len), (vec!["bert"], 4));
+        assert_eq!((members.elsewhere().count(), members.next_gone(), members.leaving_len), (0, None, 0));
     }
 
     #[test]
@@ -274,9 +375,11 @@ mod tests {
         members.leave_here("anna");
         assert_eq!((members.connections("anna"), members.len()), (0, 1));
         assert_eq!(members.join(&anna), Joined::Again);
-        assert_eq!(members.leave_elsewhere("anna"), Left::Stays, "that is about before");
+        members.leave_elsewhere("anna", 1);
+        assert_eq!(members.take_gone(1), None, "that is about before");
         members.leave_here("anna");
-        assert_eq!(members.leave_elsewhere("anna"), Left::Last);
+        members.leave_elsewhere("anna", 2);
+        assert_eq!(members.take_gone(2), Some("anna".into()));
         members.leave_here("anna");
         assert!(members.is_empty());
     }

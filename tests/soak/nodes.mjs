@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { Common } from "./common.mjs";
 import { idle } from "./healthy.mjs";
+import { Feed, Gathering } from "./gathering.mjs";
 import { dawdle } from "./hostile.mjs";
 import { Report } from "./ledger.mjs";
 import { Redis, Watched, disturb, due } from "./redis.mjs";
@@ -24,6 +25,9 @@ const COMMANDERS = 1;
 const COMMAND_MS = 150;
 const WANDERERS = 4; // a channel
 const WANDER_MS = 250;
+const SIGN_MS = 100;
+const MEMBERS = 4;
+const MEMBER_MS = 500;
 const IDLE_COUNT = 10; // a node
 const DAWDLERS = 2; // a node
 const READY_MS = 500;
@@ -98,12 +102,18 @@ async function setUp(nodes, commons) {
   const lanes = POSTERS + COMMANDERS;
   const publishers = commons.flatMap((common) => Array.from({ length: lanes }, (_, lane) => new Publisher(nodes, common, lane)));
   const last = commons.map((common) => new Publisher(nodes, common, lanes));
+  const feed = new Feed(nodes);
+  await feed.open();
+  const gathering = new Gathering(nodes);
+  await gathering.open();
   const wanderers = commons.flatMap((common, i) => Array.from({ length: WANDERERS }, (_, lane) => new Wanderer(nodes, common, lane, beginnings[i])));
   const actors = () => [
     ...publishers.map((publisher, i) => (i % lanes < POSTERS ? publisher.publish(POST_MS, false) : publisher.publish(COMMAND_MS, true))),
     ...wanderers.map((wanderer) => wanderer.wander(WANDER_MS)),
+    feed.publish(SIGN_MS),
+    ...Array.from({ length: MEMBERS }, (_, lane) => gathering.come(lane, MEMBER_MS)),
   ];
-  return { actors, publishers: [...publishers, ...last], last, wanderers, checks };
+  return { actors, publishers: [...publishers, ...last], last, wanderers, checks: [...checks, () => feed.check(), () => gathering.check()] };
 }
 
 /** A last publication to each channel is heard by all, and by it they have heard, or were told of, all before. */
@@ -122,8 +132,8 @@ async function judgeDeliveries(stage, commons, redis, report) {
       report.fault("new epoch", `${common.epochs} of ${common.channel}, and Redis has lost it ${redis.epochsMax(common.channel) - 1} times`);
     }
   }
-  stage.checks.forEach((check) => check());
-  const served = ["gaps of a new epoch", "stays of wanderers", "published by POST", "published by WebSocket", "/readyz answered with 200"];
+  await Promise.all(stage.checks.map((check) => check()));
+  const served = ["gaps of a new epoch", "stays of wanderers", "published by POST", "published by WebSocket", "published by signed requests", "stays of members", "/readyz answered with 200"];
   for (const each of [...due(redis), ...served]) {
     if (report.of(each) === 0) report.fault("not tried", `"${each}" never happened`);
   }

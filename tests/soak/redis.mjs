@@ -18,6 +18,9 @@ export const TIMEOUT_MS = 5_000;
 /** After a disturbance, nodes dial again within two seconds, and what waited has its time: so long may be refused, on a busy machine. */
 const AFTERMATH_MS = TIMEOUT_MS + 5_000;
 
+/** So long before a disturbance something may have been answered that not all nodes have heard when it begins. */
+const IN_FLIGHT_MS = 1_000;
+
 const STOP_MS = 2_000;
 const DOWN_AFTER_MS = 2_500;
 const FAILOVER_TIMEOUT_MS = 5_000;
@@ -85,6 +88,8 @@ export class Redis {
   losses = 0;
   lossesOf = new Map();
   #disturbedUntil = 0;
+  /** When everything was forgotten: from when on, and until when. */
+  #forgetting = [];
 
   constructor(host, port, report) {
     this.host = host;
@@ -151,9 +156,16 @@ export class Redis {
 
   /** A disturbance begins, and is over when `act` is. */
   async disturb(act) {
+    const [from, lossesBefore] = [performance.now(), this.losses];
     this.#disturbedUntil = Infinity;
     await act();
     this.#disturbedUntil = performance.now() + AFTERMATH_MS;
+    if (this.losses > lossesBefore) this.#forgetting.push({ from: from - IN_FLIGHT_MS, until: this.#disturbedUntil });
+  }
+
+  /** Whether what was answered then may have been forgotten before all had heard it. */
+  mayHaveForgotten(at) {
+    return this.#forgetting.some(({ from, until }) => from < at && at < until);
   }
 
   /** Whether nodes may refuse something at present, since Redis is or was away. */

@@ -36,6 +36,21 @@ export class Nodes {
   }
 }
 
+/** The answer to a POST; without a status if a connection that was kept has ended meanwhile. */
+export function post(world, agent, path, headers, body) {
+  const options = { ...world.endpoint, path, method: "POST", agent, headers: { "Content-Length": Buffer.byteLength(body), ...headers } };
+  const answer = new Promise((resolve, reject) => {
+    const request = web.request(options, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (data) => (text += data));
+      response.on("end", () => resolve({ status: response.statusCode, text: text.trim() })).on("error", reject);
+    });
+    request.on("error", (error) => (request.reusedSocket ? resolve({}) : reject(error)));
+    request.end(body);
+  });
+  return within(answer, `the answer to POST ${path}`);
+}
+
 /** Publishes number after number, by POST or by commands, until each is answered. */
 export class Publisher {
   #nodes;
@@ -103,19 +118,8 @@ export class Publisher {
   }
 
   #request(turn, payload, key) {
-    const world = this.#nodes.at(turn);
-    const headers = { "Content-Type": "text/plain", "Content-Length": Buffer.byteLength(payload), Authorization: `Bearer ${KEY}`, "Idempotency-Key": key };
-    const agent = this.#agents[turn % this.#agents.length];
-    const answer = new Promise((resolve, reject) => {
-      const request = web.request({ ...world.endpoint, path: this.#common.path, method: "POST", agent, headers }, (response) => {
-        let text = "";
-        response.setEncoding("utf8").on("data", (data) => (text += data));
-        response.on("end", () => resolve({ status: response.statusCode, text: text.trim() })).on("error", reject);
-      });
-      request.on("error", (error) => (request.reusedSocket ? resolve({}) : reject(error)));
-      request.end(payload);
-    });
-    return within(answer, `the answer to POST ${this.#common.path}`);
+    const headers = { "Content-Type": "text/plain", Authorization: `Bearer ${KEY}`, "Idempotency-Key": key };
+    return post(this.#nodes.at(turn), this.#agents[turn % this.#agents.length], this.#common.path, headers, payload);
   }
 
   async #command(turn, payload, key) {

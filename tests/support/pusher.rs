@@ -73,7 +73,12 @@ impl Pusher {
 
     /// Joins a presence channel as this user: the data of the answer.
     pub fn join(&mut self, channel: &str, user_id: &str) -> Value {
-        let channel_data = json!({"user_id": user_id, "user_info": {"name": user_id}}).to_string();
+        self.join_named(channel, user_id, user_id)
+    }
+
+    /// The same by another name.
+    pub fn join_named(&mut self, channel: &str, user_id: &str, name: &str) -> Value {
+        let channel_data = json!({"user_id": user_id, "user_info": {"name": name}}).to_string();
         let auth = sign("app-secret", &format!("{}:{channel}:{channel_data}", self.socket_id));
         let auth = format!("app-key:{auth}");
         self.send(

@@ -3,11 +3,12 @@
 //! Each node has the whole list: its tables (`pusher::Members` in the audience, `presence`) have the users of other nodes beside its own,
 //! as sums over these nodes, so a user that comes is told to the clients here unless it is at another node, under the same lock, and one
 //! that joins is told all. A user that goes stays in the table until Redis has decided that it was the last one over all nodes: so
-//! it is told once, in one order, and nobody is told as gone while Redis is away. Which node has what is known to Redis.
+//! it is told once, and nobody is told as gone while Redis is away. And it stays for a moment more: Redis may hear of the node that a
+//! user leaves before it hears of the one that the user has come to. Which node has what is known to Redis.
 
 use std::collections::BTreeSet;
 
-use crate::hub::ChannelName;
+use crate::hub::{ChannelName, Owner};
 use crate::pusher::{self, Kind, Member, event};
 use crate::server::broker::Broker;
 use crate::server::broker::audience::Audience;
@@ -17,6 +18,10 @@ use crate::server::broker::joins::{MEMBER_ADDED, MEMBER_REMOVED};
 use crate::server::broker::shard::Shard;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
+
+/// A member that is at no node any more is told as gone after this, unless it comes back until then: it may have changed nodes,
+/// and the one that it came to may have lost its connection to Redis just then.
+const LEAVING_MS: u64 = 1_000;
 
 /// What other nodes are to know.
 #[derive(Debug, Default)]
@@ -117,7 +122,7 @@ impl Broker {
         let gone = gone.into_iter().map(|whose| Record { whose, here: None });
         for record in gone.chain(records) {
             match &record.whose {
-                Whose::Member(user_id) => self.note_member_elsewhere(state, name, user_id, &record),
+                Whose::Member(user_id) => self.note_member_elsewhere(state, name, user_id, &record, now),
                 Whose::User(_) | Whose::Unnamed => self.note_present_elsewhere(state, name, &record),
             }
         }
@@ -127,6 +132,7 @@ impl Broker {
         self.settle_presence(state, name, now);
         state.forget_empty_audience();
         lists.settle(name, state);
+        self.note_due(&shard);
         self.remove_if_unused(&mut shard, name, now);
     }
 
@@ -136,22 +142,49 @@ impl Broker {
         name: &ChannelName,
         user_id: &str,
         record: &Record,
+        now: Millis,
     ) {
         let members = &mut state.audience().members;
-        let told = match &record.here {
-            Some((_, info)) => {
-                let member = Member { user_id: user_id.into(), user_info: info.clone() };
-                let is_first = members.join_elsewhere(&member) == pusher::Joined::First;
-                is_first.then(|| (MEMBER_ADDED, event::member_added_data(&member)))
-            }
-            None => {
-                let is_last = members.leave_elsewhere(user_id) == pusher::Left::Last;
-                is_last.then(|| (MEMBER_REMOVED, event::member_removed_data(user_id)))
-            }
+        let Some((_, info)) = &record.here else {
+            return members.leave_elsewhere(user_id, now.0 + LEAVING_MS);
         };
-        if let Some((event, data)) = told {
-            self.tell_audience(state, name, event, data, None);
+        let member = Member { user_id: user_id.into(), user_info: info.clone() };
+        let joined = members.join_elsewhere(&member);
+        self.tell_joined(state, name, &member, joined, None);
+    }
+
+    /// Tells the clients of a presence channel that a member has come, if it has: all but this connection.
+    pub(super) fn tell_joined(
+        &self,
+        state: &ChannelState,
+        name: &ChannelName,
+        member: &Member,
+        joined: pusher::Joined,
+        excluded: Option<Owner>,
+    ) {
+        if joined == pusher::Joined::Anew {
+            let data = event::member_removed_data(&member.user_id);
+            self.tell_audience(state, name, MEMBER_REMOVED, data, excluded);
         }
+        if joined != pusher::Joined::Again {
+            self.tell_audience(state, name, MEMBER_ADDED, event::member_added_data(member), excluded);
+        }
+    }
+
+    /// Tells the clients of a presence channel which members are at no node any more.
+    pub(super) fn tell_gone(&self, name: &ChannelName, now: Millis) {
+        let mut shard = lock(self.shard(name.as_str()));
+        let Shard { channels, lists, .. } = &mut *shard;
+        let Some(state) = channels.get_mut(name) else { return };
+        state.audience().is_gone_noted = false;
+        while let Some(user_id) = state.audience().members.take_gone(now.0) {
+            self.tell_audience(state, name, MEMBER_REMOVED, event::member_removed_data(&user_id), None);
+        }
+        state.audience().recount(self.account.ledger());
+        state.forget_empty_audience();
+        lists.settle(name, state);
+        self.note_due(&shard);
+        self.remove_if_unused(&mut shard, name, now);
     }
 
     fn note_present_elsewhere(&self, state: &mut ChannelState, name: &ChannelName, record: &Record) {
@@ -199,16 +232,12 @@ impl ChannelState {
     /// This node does not hear of others any more: who is there only is forgotten.
     pub fn forget_elsewhere(&mut self) {
         for whose in gone_of(self, &[]) {
-            match &whose {
-                Whose::Member(user_id) => {
-                    let _ = self.audience().members.leave_elsewhere(user_id);
-                }
-                Whose::User(_) | Whose::Unnamed => {
-                    if let Some(presence) = &mut self.presence {
-                        presence.note_elsewhere(&Record { whose, here: None });
-                    }
-                }
+            if let Some(presence) = self.presence.as_mut().filter(|_| !matches!(whose, Whose::Member(_))) {
+                presence.note_elsewhere(&Record { whose, here: None });
             }
+        }
+        if let Some(audience) = &mut self.audience {
+            audience.members.forget_elsewhere();
         }
         self.presence.take_if(|presence| presence.is_idle());
         self.forget_empty_audience();

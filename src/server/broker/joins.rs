@@ -122,10 +122,10 @@ impl Broker {
         state.readers[joiner.owner.hub] += 1;
         let subscribers = state.subscribers_len();
         self.tell_engine_count(state, name);
-        let (mut is_new_member, mut members) = (false, None);
+        let (mut is_as_member, mut members) = (pusher::Joined::Again, None);
         if let Some(member) = joiner.member {
             let audience = state.audience();
-            is_new_member = audience.members.join(member) == pusher::Joined::First;
+            is_as_member = audience.members.join(member);
             members = Some(audience.members.to_data());
             if self.engine.draws(name) && audience.members.connections(&member.user_id) == 1 {
                 self.note_member_here(state, name, &member.user_id);
@@ -135,10 +135,10 @@ impl Broker {
         if let (Cache::Miss { is_first: true }, Some(sequencer)) = (&cache, self.engine.sequencer_of(name)) {
             sequencer.cache_missed(name);
         }
-        if is_new_member && let Some(member) = joiner.member {
-            let data = event::member_added_data(member);
-            self.tell_audience(state, name, MEMBER_ADDED, data, Some(joiner.owner));
+        if let Some(member) = joiner.member {
+            self.tell_joined(state, name, member, is_as_member, Some(joiner.owner));
         }
+        let is_new_member = is_as_member != pusher::Joined::Again;
         let joined = Joined { subscribed, members, cache, is_new_member, subscribers };
         if let Some(audience) = &mut state.audience {
             audience.recount(self.account.ledger());
