@@ -86,16 +86,12 @@ impl Watched {
         }
         let watch = |_| Sentinel::start(&[(NAME, servers[0].port)], 2, down_after_ms, "");
         let sentinels: Vec<_> = (0..3).map(watch).collect();
-        for sentinel in &sentinels {
-            let mut connection =
-                Client::open(("127.0.0.1", sentinel.port)).unwrap().get_connection().unwrap();
-            until("every Sentinel knows the others and the replicas", || {
-                let info: String = said(&mut connection, "INFO sentinel");
-                let known = format!("slaves={replicas},sentinels=3");
-                info.contains(&known).then_some(())
-            });
+        let watched = Self { servers, sentinels };
+        for sentinel in &watched.sentinels {
+            let known = format!("slaves={replicas},sentinels=3");
+            watched.wait_for(sentinel.port, b"sentinel", &known);
         }
-        Some(Self { servers, sentinels })
+        Some(watched)
     }
 
     /// Waits until the server at `at` says that it is a master.
@@ -108,15 +104,20 @@ impl Watched {
         self.wait_for_role(at, "role:slave");
     }
 
-    #[allow(clippy::disallowed_methods)] // a failover takes seconds, and the servers need the processor
     fn wait_for_role(&self, at: usize, role: &str) {
-        let client = Client::open(("127.0.0.1", self.servers[at].port)).unwrap();
+        self.wait_for(self.servers[at].port, b"replication", role);
+    }
+
+    /// Waits until a server says so in this section.
+    #[allow(clippy::disallowed_methods)] // a failover takes seconds, and the servers need the processor
+    fn wait_for(&self, port: u16, section: &[u8], text: &str) {
+        let client = Client::open(("127.0.0.1", port)).unwrap();
         let deadline = Instant::now() + FAILOVER_TIME_MAX;
-        // A Sentinel that gives it another role ends its connections.
-        let info = || ask::<String>(&mut client.get_connection().ok()?, &[b"INFO", b"replication"]).ok();
-        while !info().is_some_and(|info| info.contains(role)) {
+        // A Sentinel that gives a server another role ends its connections.
+        let info = || ask::<String>(&mut client.get_connection().ok()?, &[b"INFO", section]).ok();
+        while !info().is_some_and(|info| info.contains(text)) {
             let logs = || self.sentinels.iter().map(Sentinel::log).collect::<Vec<_>>().join("\n");
-            assert!(Instant::now() < deadline, "not {role}: {}", logs());
+            assert!(Instant::now() < deadline, "not {text}: {}", logs());
             thread::sleep(Duration::from_millis(10));
         }
     }
