@@ -33,10 +33,12 @@ pub struct Members {
 #[derive(Debug)]
 struct Present {
     info: Option<Box<str>>,
-    /// Invariant: at least 1, unless it is elsewhere or leaves.
+    /// Invariant: at least 1, unless it is elsewhere, parts or leaves.
     connections: usize,
-    /// Whether it has connections at other nodes.
+    /// Whether it has connections at other nodes, as these have said.
     is_elsewhere: bool,
+    /// Whether its last connection here has left, and it is to be said whether it is elsewhere.
+    is_parting: bool,
     /// Whether it has been heard that other nodes know of it here.
     is_known: bool,
     /// When it is said to have left, in milliseconds, if it is at no node any more.
@@ -69,19 +71,22 @@ pub enum Left {
 impl Members {
     /// A connection of the member has joined. The info of the user's first connection is kept.
     pub fn join(&mut self, member: &Member) -> Joined {
-        let (joined, present) = self.enter(member);
-        present.connections += 1;
+        let is_nowhere = |present: &Present| present.is_parting && !present.is_elsewhere;
+        let (joined, present) = self.enter(member, is_nowhere);
+        (present.connections, present.is_parting) = (present.connections + 1, false);
         joined
     }
 
-    /// A user has joined at another node; the info of its first connection is kept.
+    /// A user has joined at another node. Among them, they keep the info of its first connection: if it is not here and they know
+    /// it by another one, it had left.
     pub fn join_elsewhere(&mut self, member: &Member) -> Joined {
-        let (joined, present) = self.enter(member);
+        let (joined, present) = self.enter(member, |present| present.connections == 0);
         present.is_elsewhere = true;
         joined
     }
 
-    fn enter(&mut self, member: &Member) -> (Joined, &mut Present) {
+    /// Finds a user, or adds it. One that was about to be said to have left, or `has_left`, is another one if its info is.
+    fn enter(&mut self, member: &Member, has_left: impl Fn(&Present) -> bool) -> (Joined, &mut Present) {
         let Self { users, text_len, leaving_len, .. } = self;
         let mut joined = Joined::Again;
         let present = users.entry(member.user_id.clone()).or_insert_with(|| {
@@ -89,14 +94,15 @@ impl Members {
             *text_len += member.user_id.len() + member.user_info.as_ref().map_or(0, |info| info.len());
             Present::new(member.user_info.clone())
         });
-        if present.leaves_at.take().is_some() {
+        let was_leaving = present.leaves_at.take().is_some();
+        if was_leaving {
             *leaving_len -= 1;
-            if present.info != member.user_info {
-                joined = Joined::Anew;
-                *text_len -= present.text_len(&member.user_id);
-                *present = Present::new(member.user_info.clone());
-                *text_len += present.text_len(&member.user_id);
-            }
+        }
+        if present.info != member.user_info && (was_leaving || has_left(present)) {
+            joined = Joined::Anew;
+            *text_len -= present.text_len(&member.user_id);
+            *present = Present { is_known: present.is_known, ..Present::new(member.user_info.clone()) };
+            *text_len += present.text_len(&member.user_id);
         }
         (joined, present)
     }
@@ -107,7 +113,7 @@ impl Members {
         let Some(present) = self.users.get_mut(user_id).filter(|present| present.leaves_at.is_none()) else {
             return;
         };
-        present.is_elsewhere = false;
+        (present.is_elsewhere, present.is_parting) = (false, false);
         if present.connections == 0 {
             present.leaves_at = Some(leaves_at);
             self.leaving_len += 1;
@@ -141,7 +147,7 @@ impl Members {
         (self.leaving, self.leaving_len) = (VecDeque::new(), 0);
         let text_len = &mut self.text_len;
         self.users.retain(|user_id, present| {
-            (present.is_elsewhere, present.leaves_at) = (false, None);
+            (present.is_elsewhere, present.is_parting, present.leaves_at) = (false, false, None);
             let is_here = present.connections > 0;
             if !is_here {
                 *text_len -= present.text_len(user_id);
@@ -150,9 +156,10 @@ impl Members {
         });
     }
 
-    /// The users that have connections at other nodes.
+    /// The users that have connections at other nodes, or may have.
     pub fn elsewhere(&self) -> impl Iterator<Item = &str> {
-        self.users.iter().filter(|(_, present)| present.is_elsewhere).map(|(user_id, _)| &**user_id)
+        let is_there = |present: &Present| present.is_elsewhere || present.is_parting;
+        self.users.iter().filter(move |(_, present)| is_there(present)).map(|(user_id, _)| &**user_id)
     }
 
     /// The users that have connections here.
@@ -204,7 +211,7 @@ impl Members {
     pub fn leave_here(&mut self, user_id: &str) {
         if let Some(present) = self.users.get_mut(user_id) {
             present.connections = present.connections.saturating_sub(1);
-            present.is_elsewhere |= present.connections == 0;
+            present.is_parting = present.connections == 0;
         }
     }
 
@@ -220,10 +227,13 @@ impl Members {
         self.users.is_empty()
     }
 
-    /// Whether the user may join where there are at most `members_max`: one more connection of a member always may.
+    /// Whether the user may join where there are at most `members_max`: one more connection of a member always may. Who is about
+    /// to be said to have left takes no place, and needs one to come back.
     #[must_use]
     pub fn has_room_for(&self, user_id: &str, members_max: usize) -> bool {
-        self.len() - self.leaving_len < members_max || self.contains(user_id)
+        let is_staying =
+            |user_id| self.users.get(user_id).is_some_and(|user: &Present| user.leaves_at.is_none());
+        self.len() - self.leaving_len < members_max || is_staying(user_id)
     }
 
     /// Whether the user is a member.
@@ -272,7 +282,14 @@ impl Members {
 
 impl Present {
     fn new(info: Option<Box<str>>) -> Self {
-        Self { info, connections: 0, is_elsewhere: false, is_known: false, leaves_at: None }
+        Self {
+            info,
+            connections: 0,
+            is_elsewhere: false,
+            is_parting: false,
+            is_known: false,
+            leaves_at: None,
+        }
     }
 
     fn text_len(&self, user_id: &str) -> usize {
@@ -315,7 +332,7 @@ mod tests {
         for come_back in [Members::join, Members::join_elsewhere] {
             let _ = members.join_elsewhere(&anna);
             members.leave_elsewhere("anna", 5);
-            assert!(members.has_room_for("bert", 1), "who leaves takes no place");
+            assert!(members.has_room_for("bert", 1) && !members.has_room_for("anna", 0), "it takes no place");
             assert_eq!(come_back(&mut members, &anna), Joined::Again);
             assert_eq!((members.take_gone(9), members.len()), (None, 1));
             members.leave_here("anna");
@@ -332,8 +349,26 @@ mod tests {
         let _ = members.join_elsewhere(&member("anna", Some("1")));
         members.leave_elsewhere("anna", 5);
         assert_eq!(members.join_elsewhere(&member("anna", Some("234"))), Joined::Anew);
+        assert_eq!(members.join_elsewhere(&member("anna", Some("5"))), Joined::Anew, "it has left unheard");
+        assert_eq!(members.join_elsewhere(&member("anna", Some("234"))), Joined::Anew);
         assert_eq!((members.info("anna"), members.text_len, members.leaving_len), (Some("234"), 7, 0));
         assert_eq!(members.take_gone(9), None);
+    }
+
+    #[test]
+    fn a_user_that_comes_back_before_it_is_said_whether_it_is_elsewhere_is_known_by_its_new_info() {
+        let mut members = Members::default();
+        for (was_elsewhere, joined, info) in [(false, Joined::Anew, "2"), (true, Joined::Again, "1")] {
+            let _ = members.join(&member("anna", Some("1")));
+            if was_elsewhere {
+                let _ = members.join_elsewhere(&member("anna", Some("1")));
+            }
+            members.leave_here("anna");
+            assert_eq!(members.elsewhere().collect::<Vec<_>>(), ["anna"], "it may be");
+            assert_eq!(members.join(&member("anna", Some("2"))), joined);
+            assert_eq!((members.info("anna"), members.connections("anna")), (Some(info), 1));
+            members = Members::default();
+        }
     }
 
     #[test]
