@@ -110,6 +110,7 @@ fn a_user_at_two_nodes_is_added_once_and_removed_with_its_last_connection() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // that nothing comes is seen after a while only
 fn a_user_that_changes_nodes_is_told_neither_as_gone_nor_as_new() {
     let Some(redis) = Redis::start(&[]) else { return };
     let [a, b] = nodes(&redis, &configured());

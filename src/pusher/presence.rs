@@ -3,7 +3,7 @@
 //!
 //! Which connection is a member's, and who is told, is not known here.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// Who a subscriber of a presence channel is, as the app's server signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +22,7 @@ pub struct Members {
     ///
     /// Invariant: the sum over `users`.
     text_len: usize,
-    /// Users that are at no node any more, and when each is said to have left, the first first. Those that have come back are
-    /// passed over.
-    leaving: VecDeque<(u64, Box<str>)>,
-    /// Invariant: the users with `leaves_at`.
+    /// Invariant: the users that leave.
     leaving_len: usize,
 }
 
@@ -41,8 +38,8 @@ struct Present {
     is_parting: bool,
     /// Whether it has been heard that other nodes know of it here.
     is_known: bool,
-    /// When it is said to have left, in milliseconds, if it is at no node any more.
-    leaves_at: Option<u64>,
+    /// Whether it is at no node any more, and about to be said to have left.
+    is_leaving: bool,
 }
 
 /// What a connection that joins is to the others.
@@ -94,7 +91,7 @@ impl Members {
             *text_len += member.user_id.len() + member.user_info.as_ref().map_or(0, |info| info.len());
             Present::new(member.user_info.clone())
         });
-        let was_leaving = present.leaves_at.take().is_some();
+        let was_leaving = std::mem::take(&mut present.is_leaving);
         if was_leaving {
             *leaving_len -= 1;
         }
@@ -107,47 +104,37 @@ impl Members {
         (joined, present)
     }
 
-    /// A user has left at all other nodes. If it is not here either, it is a member until this time, in milliseconds, and then
-    /// [gone](Self::take_gone) unless it has come back. For a user that was not there, nothing changes.
-    pub fn leave_elsewhere(&mut self, user_id: &str, leaves_at: u64) {
-        let Some(present) = self.users.get_mut(user_id).filter(|present| present.leaves_at.is_none()) else {
-            return;
+    /// A user has left at all other nodes. True if it is not here either: it is a member until it is [gone](Self::take_gone). For a
+    /// user that was not there, nothing changes.
+    pub fn leave_elsewhere(&mut self, user_id: &str) -> bool {
+        let Some(present) = self.users.get_mut(user_id).filter(|present| !present.is_leaving) else {
+            return false;
         };
         (present.is_elsewhere, present.is_parting) = (false, false);
         if present.connections == 0 {
-            present.leaves_at = Some(leaves_at);
+            present.is_leaving = true;
             self.leaving_len += 1;
-            self.leaving.push_back((leaves_at, user_id.into()));
         }
+        present.is_leaving
     }
 
-    /// The next user that is not a member any more, as it has left and not come back.
-    pub fn take_gone(&mut self, now: u64) -> Option<Box<str>> {
-        while self.next_gone().is_some_and(|at| at <= now) {
-            let (at, user_id) = self.leaving.pop_front()?;
-            let present = self.users.get(&user_id).filter(|present| present.leaves_at == Some(at));
-            if let Some(present) = present {
-                self.text_len -= present.text_len(&user_id);
-                self.leaving_len -= 1;
-                self.users.remove(&user_id);
-                return Some(user_id);
-            }
-        }
-        None
-    }
-
-    /// When the next user may be gone.
-    #[must_use]
-    pub fn next_gone(&self) -> Option<u64> {
-        self.leaving.front().map(|&(at, _)| at)
+    /// A user that was about to be said to have left is not a member any more. False if it has come back.
+    pub fn take_gone(&mut self, user_id: &str) -> bool {
+        let Some(present) = self.users.get(user_id).filter(|present| present.is_leaving) else {
+            return false;
+        };
+        self.text_len -= present.text_len(user_id);
+        self.leaving_len -= 1;
+        self.users.remove(user_id);
+        true
     }
 
     /// Other nodes are not heard of any more: who is there only is forgotten.
     pub fn forget_elsewhere(&mut self) {
-        (self.leaving, self.leaving_len) = (VecDeque::new(), 0);
+        self.leaving_len = 0;
         let text_len = &mut self.text_len;
         self.users.retain(|user_id, present| {
-            (present.is_elsewhere, present.is_parting, present.leaves_at) = (false, false, None);
+            (present.is_elsewhere, present.is_parting, present.is_leaving) = (false, false, false);
             let is_here = present.connections > 0;
             if !is_here {
                 *text_len -= present.text_len(user_id);
@@ -231,8 +218,7 @@ impl Members {
     /// to be said to have left takes no place, and needs one to come back.
     #[must_use]
     pub fn has_room_for(&self, user_id: &str, members_max: usize) -> bool {
-        let is_staying =
-            |user_id| self.users.get(user_id).is_some_and(|user: &Present| user.leaves_at.is_none());
+        let is_staying = |user_id| self.users.get(user_id).is_some_and(|user: &Present| !user.is_leaving);
         self.len() - self.leaving_len < members_max || is_staying(user_id)
     }
 
@@ -257,8 +243,7 @@ impl Members {
     #[must_use]
     pub fn held_len(&self) -> usize {
         // A node of the map is at least half full.
-        let users = self.text_len + self.users.len() * 2 * size_of::<(Box<str>, Present)>();
-        users + self.leaving.capacity() * size_of::<(u64, Box<str>)>()
+        self.text_len + self.users.len() * 2 * size_of::<(Box<str>, Present)>()
     }
 
     /// What a new member is told (4.4): `{"presence":{"ids":[…],"hash":{…},"count":N}}`. The hash has every member, those
@@ -288,7 +273,7 @@ impl Present {
             is_elsewhere: false,
             is_parting: false,
             is_known: false,
-            leaves_at: None,
+            is_leaving: false,
         }
     }
 
@@ -318,10 +303,9 @@ mod tests {
         assert_eq!((members.info("anna"), members.connections("anna")), (Some("1"), 1));
         assert_eq!(members.leave("anna"), Left::Stays);
         assert_eq!((members.here().count(), members.elsewhere().count(), members.len()), (0, 1, 1));
-        members.leave_elsewhere("anna", 5);
-        members.leave_elsewhere("anna", 6);
-        assert_eq!((members.len(), members.elsewhere().count(), members.next_gone()), (1, 0, Some(5)));
-        assert_eq!((members.take_gone(4), members.take_gone(5)), (None, Some("anna".into())));
+        assert_eq!((members.leave_elsewhere("anna"), members.leave_elsewhere("anna")), (true, false));
+        assert_eq!((members.len(), members.elsewhere().count()), (1, 0));
+        assert_eq!((members.take_gone("anna"), members.take_gone("anna")), (true, false));
         assert_eq!((members.len(), members.text_len, members.leaving_len), (0, 0, 0));
     }
 
@@ -331,15 +315,13 @@ mod tests {
         let anna = member("anna", Some("1"));
         for come_back in [Members::join, Members::join_elsewhere] {
             let _ = members.join_elsewhere(&anna);
-            members.leave_elsewhere("anna", 5);
+            assert!(members.leave_elsewhere("anna"));
             assert!(members.has_room_for("bert", 1) && !members.has_room_for("anna", 0), "it takes no place");
             assert_eq!(come_back(&mut members, &anna), Joined::Again);
-            assert_eq!((members.take_gone(9), members.len()), (None, 1));
+            assert_eq!((members.take_gone("anna"), members.len()), (false, 1));
             members.leave_here("anna");
-            members.leave_elsewhere("anna", 10);
-            assert_eq!(members.take_gone(9), None, "the first time does not count");
-            assert_eq!(members.take_gone(10), Some("anna".into()));
-            assert_eq!((members.len(), members.text_len, members.next_gone()), (0, 0, None));
+            assert!(members.leave_elsewhere("anna") && members.take_gone("anna"));
+            assert_eq!((members.len(), members.text_len, members.leaving_len), (0, 0, 0));
         }
     }
 
@@ -347,12 +329,12 @@ mod tests {
     fn a_user_that_comes_back_with_another_info_has_left_and_come() {
         let mut members = Members::default();
         let _ = members.join_elsewhere(&member("anna", Some("1")));
-        members.leave_elsewhere("anna", 5);
+        assert!(members.leave_elsewhere("anna"));
         assert_eq!(members.join_elsewhere(&member("anna", Some("234"))), Joined::Anew);
         assert_eq!(members.join_elsewhere(&member("anna", Some("5"))), Joined::Anew, "it has left unheard");
         assert_eq!(members.join_elsewhere(&member("anna", Some("234"))), Joined::Anew);
         assert_eq!((members.info("anna"), members.text_len, members.leaving_len), (Some("234"), 7, 0));
-        assert_eq!(members.take_gone(9), None);
+        assert!(!members.take_gone("anna"));
     }
 
     #[test]
@@ -378,10 +360,10 @@ mod tests {
             let _ = members.join_elsewhere(&member(user_id, None));
         }
         let _ = members.join(&member("bert", None));
-        members.leave_elsewhere("carl", 5);
+        assert!(members.leave_elsewhere("carl"));
         members.forget_elsewhere();
         assert_eq!((members.ids().collect::<Vec<_>>(), members.text_len), (vec!["bert"], 4));
-        assert_eq!((members.elsewhere().count(), members.next_gone(), members.leaving_len), (0, None, 0));
+        assert_eq!((members.elsewhere().count(), members.leaving_len), (0, 0));
     }
 
     #[test]
@@ -410,11 +392,9 @@ mod tests {
         members.leave_here("anna");
         assert_eq!((members.connections("anna"), members.len()), (0, 1));
         assert_eq!(members.join(&anna), Joined::Again);
-        members.leave_elsewhere("anna", 1);
-        assert_eq!(members.take_gone(1), None, "that is about before");
+        assert!(!members.leave_elsewhere("anna"), "that is about before");
         members.leave_here("anna");
-        members.leave_elsewhere("anna", 2);
-        assert_eq!(members.take_gone(2), Some("anna".into()));
+        assert!(members.leave_elsewhere("anna") && members.take_gone("anna"));
         members.leave_here("anna");
         assert!(members.is_empty());
     }

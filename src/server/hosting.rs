@@ -60,14 +60,6 @@ impl Host for Hosting {
         self.with_app(channel, |app| app.note_counted(channel, occupancy, subscribers, now));
     }
 
-    fn is_occupied(&self, channel: &ChannelName, now: Millis) {
-        self.with_app(channel, |app| app.note_occupied(channel, now));
-    }
-
-    fn is_member(&self, channel: &ChannelName, user_id: &str, now: Millis) {
-        self.with_app(channel, |app| app.note_member_there(channel, user_id, now));
-    }
-
     fn cache_missed(&self, channel: &ChannelName, now: Millis) {
         self.with_app(channel, |app| app.note_cache_miss(channel, now));
     }

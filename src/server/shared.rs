@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::pusher::App;
+use crate::pusher::webhook::Timing;
 use crate::server::access::{Access, Asker, Guard, KeyChanges, Refusal, Whom};
 use crate::server::api::handlers::Handlers;
 use crate::server::apps::{Apps, Reloaded};
@@ -70,12 +71,17 @@ pub struct Shared {
     stopping: Stopping,
 }
 
+/// With an engine of many nodes, it is the engine that waits for who comes back. That somebody has gone, which one node reports, goes
+/// ahead of that it has come, which another one reports a moment after.
+const TIMING_OF_NODES: Timing = Timing { delay_ms: 0, arrival_ms: 300, ..Timing::DEFAULT };
+
 impl Shared {
     /// For as many loops as the broker has mailboxes.
     pub fn new(config: Config, broker: Broker, connections_max: usize, trust: &Trust) -> Self {
         let (loops, clock) = (broker.mailboxes().len(), Clock::start());
         let apps = Apps::new(&config.apps_or_development(&config.apps), loops);
-        apps.start_webhooks(clock, trust);
+        let timing = if broker.has_engine() { TIMING_OF_NODES } else { Timing::default() };
+        apps.start_webhooks(clock, timing, trust);
         let apps = Arc::new(apps);
         let hook = config
             .backend

@@ -13,6 +13,9 @@ use crate::pusher::app::WebhookEvent;
 pub struct Timing {
     /// How long `channel_vacated` and `member_removed` wait for the opposite: 3 s, as hosted Pusher has it.
     pub delay_ms: u64,
+    /// How long `channel_occupied` and `member_added` wait: not at all; with several servers that report of the same channels, so long
+    /// that what another one has reported before goes ahead.
+    pub arrival_ms: u64,
     /// How long an event waits for others to share a request with: 100 ms, of which nobody notices anything who is told
     /// over HTTP.
     pub linger_ms: u64,
@@ -26,15 +29,21 @@ pub struct Timing {
     pub retry_ms: u64,
 }
 
+impl Timing {
+    /// That of one server.
+    pub const DEFAULT: Self = Self {
+        delay_ms: 3_000,
+        arrival_ms: 0,
+        linger_ms: 100,
+        pause_first_ms: 1_000,
+        pause_max_ms: 10_000,
+        retry_ms: 280_000,
+    };
+}
+
 impl Default for Timing {
     fn default() -> Self {
-        Self {
-            delay_ms: 3_000,
-            linger_ms: 100,
-            pause_first_ms: 1_000,
-            pause_max_ms: 10_000,
-            retry_ms: 280_000,
-        }
+        Self::DEFAULT
     }
 }
 
@@ -233,13 +242,13 @@ impl WebhookQueue {
                 if self.cancel(&Subject::of(WebhookEvent::ChannelVacated, channel, None)) {
                     return Pushed::Settled;
                 }
-                self.append(event, text, None, 0)
+                self.append(event, text, None, self.timing.arrival_ms)
             }
             Event::MemberAdded { channel, user_id } => {
                 if self.cancel(&Subject::of(WebhookEvent::MemberRemoved, channel, Some(user_id))) {
                     return Pushed::Settled;
                 }
-                self.append(event, text, None, 0)
+                self.append(event, text, None, self.timing.arrival_ms)
             }
             Event::ChannelVacated { channel } => {
                 let subject = Subject::of(WebhookEvent::ChannelVacated, channel, None);
@@ -257,24 +266,6 @@ impl WebhookQueue {
                 self.replace(event, text, Subject::of(WebhookEvent::SubscriptionCount, channel, None))
             }
         }
-    }
-
-    /// A channel is occupied, or a member there, as another server says that shares the channel: the departure that waits for that is
-    /// cancelled. Other events cancel nothing.
-    pub fn cancel_departure(&mut self, event: &Event, now_ms: u64) {
-        self.now_ms = self.now_ms.max(now_ms);
-        let subject = match event {
-            Event::ChannelOccupied { channel } => Subject::of(WebhookEvent::ChannelVacated, channel, None),
-            Event::MemberAdded { channel, user_id } => {
-                Subject::of(WebhookEvent::MemberRemoved, channel, Some(user_id))
-            }
-            Event::ChannelVacated { .. }
-            | Event::MemberRemoved { .. }
-            | Event::ClientEvent { .. }
-            | Event::CacheMiss { .. }
-            | Event::SubscriptionCount { .. } => return,
-        };
-        self.cancel(&subject);
     }
 
     /// What is to be done now. Until an attempt has been reported as [`taken`](Self::taken) or [`failed`](Self::failed),

@@ -7,8 +7,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-const TIMING: Timing =
-    Timing { delay_ms: 300, linger_ms: 10, pause_first_ms: 100, pause_max_ms: 1_000, retry_ms: 5_000 };
+const TIMING: Timing = Timing {
+    delay_ms: 300,
+    arrival_ms: 0,
+    linger_ms: 10,
+    pause_first_ms: 100,
+    pause_max_ms: 1_000,
+    retry_ms: 5_000,
+};
 
 /// Small, so that they are met.
 const BOUNDS: Bounds =

@@ -4,6 +4,7 @@ use super::*;
 
 const TIMING: Timing = Timing {
     delay_ms: 3_000,
+    arrival_ms: 0,
     linger_ms: 100,
     pause_first_ms: 1_000,
     pause_max_ms: 10_000,
@@ -383,4 +384,22 @@ fn a_clock_that_was_read_earlier_does_not_change_the_order() {
     let _ = push(&mut queue, &sent("1"), 1_000);
     let _ = push(&mut queue, &sent("2"), 990);
     assert_eq!(queue.next(1_100), send(&[sent("1"), sent("2")]));
+}
+
+#[test]
+fn of_several_servers_that_report_of_one_channel_departures_go_ahead_of_arrivals() {
+    let timing = Timing { delay_ms: 0, arrival_ms: 300, ..TIMING };
+    let mut queue = WebhookQueue::new(Kinds::listed(&[]), timing, Bounds::default());
+    for event in [added("a"), occupied("x")] {
+        assert_eq!(push(&mut queue, &event, 1_000), Pushed::Waits(1_400));
+    }
+    for event in [removed("b"), vacated("y")] {
+        assert_eq!(push(&mut queue, &event, 1_050), Pushed::Waits(1_150));
+    }
+    assert_eq!(queue.next(1_150), send(&[removed("b"), vacated("y")]));
+    assert_eq!(queue.taken(), 2);
+    assert_eq!(
+        (queue.next(1_399), queue.next(1_400)),
+        (Next::WaitUntil(1_400), send(&[added("a"), occupied("x")]))
+    );
 }

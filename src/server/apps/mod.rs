@@ -155,8 +155,8 @@ impl Apps {
 
     /// Starts the threads that send webhooks, of the apps there are and of those of every later reload. `clock` is the one
     /// whose times events are reported with.
-    pub fn start_webhooks(&self, clock: Clock, trust: &Trust) {
-        let senders = self.senders.get_or_init(|| Senders::new(clock, Timing::default(), trust.clone()));
+    pub fn start_webhooks(&self, clock: Clock, timing: Timing, trust: &Trust) {
+        let senders = self.senders.get_or_init(|| Senders::new(clock, timing, trust.clone()));
         self.all().iter().for_each(|app| app.webhooks().apply(&app.settings(), senders));
     }
 
@@ -288,7 +288,7 @@ mod tests {
         let [first, second] = ["1", "2"].map(|id| apps.by_id(id).unwrap());
         let reports = |app: &RunningApp| app.reports(WebhookEvent::ChannelOccupied);
         assert!(!reports(&first), "nothing is sent before it is to be");
-        apps.start_webhooks(Clock::start(), &Trust::default());
+        apps.start_webhooks(Clock::start(), Timing::default(), &Trust::default());
         assert_eq!((reports(&first), reports(&second)), (true, false));
         let counted = || apps.webhook_counts().into_iter().map(|(id, _)| id).collect::<Vec<_>>();
         assert_eq!(counted(), [Box::from("1")]);

@@ -53,22 +53,6 @@ impl RunningApp {
         }
     }
 
-    /// A channel is occupied, as another server says that shares it.
-    pub fn note_occupied(&self, channel: &ChannelName, now: Millis) {
-        if self.reports(WebhookEvent::ChannelVacated) {
-            let event = Event::ChannelOccupied { channel: channel.local().into() };
-            self.webhooks().cancel_departure(&event, now);
-        }
-    }
-
-    /// A user is a member of a presence channel, as another server says that shares it.
-    pub fn note_member_there(&self, channel: &ChannelName, user_id: &str, now: Millis) {
-        if self.reports(WebhookEvent::MemberRemoved) {
-            let event = Event::MemberAdded { channel: channel.local().into(), user_id: user_id.into() };
-            self.webhooks().cancel_departure(&event, now);
-        }
-    }
-
     /// A user has become a member of a presence channel.
     pub fn note_member(&self, channel: &ChannelName, user_id: &str, now: Millis) {
         if self.reports(WebhookEvent::MemberAdded) {

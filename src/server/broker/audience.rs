@@ -61,8 +61,6 @@ impl Heard {
 #[derive(Debug, Default)]
 pub struct Audience {
     pub members: Members,
-    /// Whether it is noted that members have gone of whom the clients are to be told.
-    pub is_gone_noted: bool,
     /// Of whom other nodes are to know something.
     pub untold: Untold,
     cached: Option<Cached>,
@@ -140,8 +138,7 @@ impl Audience {
     pub fn due(&self) -> u64 {
         let expires = self.cached.as_ref().map_or(UNLISTED, |cached| cached.at.0 + CACHED_MS);
         let forgotten = self.left.front().map_or(UNLISTED, |gone| gone.at.0 + RETURN_MS);
-        let gone = self.members.next_gone().filter(|_| !self.is_gone_noted).unwrap_or(UNLISTED);
-        self.count.due_at.map_or(UNLISTED, |at| at.0).min(expires).min(forgotten).min(gone)
+        self.count.due_at.map_or(UNLISTED, |at| at.0).min(expires).min(forgotten)
     }
 
     /// Since when the cached event is kept, which may be evicted.
@@ -168,13 +165,6 @@ impl Audience {
     #[must_use]
     pub fn take_count_due(&mut self, now: Millis) -> bool {
         self.count.due_at.take_if(|&mut at| at <= now).is_some()
-    }
-
-    /// Whether members have gone of whom the clients are to be told now. True once.
-    #[must_use]
-    pub fn take_gone_due(&mut self, now: Millis) -> bool {
-        let is_due = self.members.next_gone().is_some_and(|at| at <= now.0);
-        is_due && !std::mem::replace(&mut self.is_gone_noted, true)
     }
 
     /// Keeps the event that was just published, if a publisher made it.

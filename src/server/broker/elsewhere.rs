@@ -3,8 +3,8 @@
 //! Each node has the whole list: its tables (`pusher::Members` in the audience, `presence`) have the users of other nodes beside its own,
 //! as sums over these nodes, so a user that comes is told to the clients here unless it is at another node, under the same lock, and one
 //! that joins is told all. A user that goes stays in the table until Redis has decided that it was the last one over all nodes: so
-//! it is told once, and nobody is told as gone while Redis is away. And it stays for a moment more: Redis may hear of the node that a
-//! user leaves before it hears of the one that the user has come to. Which node has what is known to Redis.
+//! it is told once, and nobody is told as gone while Redis is away. And it stays until the engine says that it has not come back: Redis
+//! may hear of the node that a user leaves before it hears of the one that the user has come to. Which node has what is known to Redis.
 
 use std::collections::BTreeSet;
 
@@ -18,10 +18,6 @@ use crate::server::broker::joins::{MEMBER_ADDED, MEMBER_REMOVED};
 use crate::server::broker::shard::Shard;
 use crate::server::clock::Millis;
 use crate::server::lock::lock;
-
-/// A member that is at no node any more is told as gone after this, unless it comes back until then: it may have changed nodes,
-/// and the one that it came to may have lost its connection to Redis just then.
-const LEAVING_MS: u64 = 1_000;
 
 /// What other nodes are to know.
 #[derive(Debug, Default)]
@@ -114,15 +110,29 @@ impl Broker {
     }
 
     /// Who is in a channel at other nodes is different: these records, and if they are all, no others. The clients here are told.
-    pub fn note_elsewhere(&self, name: &ChannelName, records: Vec<Record>, are_all: bool, now: Millis) {
+    /// Gives the members that are at no node any more, of which they are not told before [`Broker::tell_gone`].
+    #[must_use]
+    pub fn note_elsewhere(
+        &self,
+        name: &ChannelName,
+        records: Vec<Record>,
+        are_all: bool,
+        now: Millis,
+    ) -> Vec<Box<str>> {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
-        let Some(state) = channels.get_mut(name).filter(|_| !records.is_empty() || are_all) else { return };
+        let state = channels.get_mut(name).filter(|_| !records.is_empty() || are_all);
+        let Some(state) = state else { return Vec::new() };
+        let mut leaving = Vec::new();
         let gone = if are_all { gone_of(state, &records) } else { Vec::new() };
         let gone = gone.into_iter().map(|whose| Record { whose, here: None });
         for record in gone.chain(records) {
             match &record.whose {
-                Whose::Member(user_id) => self.note_member_elsewhere(state, name, user_id, &record, now),
+                Whose::Member(user_id) => {
+                    if self.note_member_elsewhere(state, name, user_id, &record) {
+                        leaving.push(user_id.clone());
+                    }
+                }
                 Whose::User(_) | Whose::Unnamed => self.note_present_elsewhere(state, name, &record),
             }
         }
@@ -132,25 +142,24 @@ impl Broker {
         self.settle_presence(state, name, now);
         state.forget_empty_audience();
         lists.settle(name, state);
-        self.note_due(&shard);
         self.remove_if_unused(&mut shard, name, now);
+        leaving
     }
 
+    /// True if the member is at no node any more.
     fn note_member_elsewhere(
         &self,
         state: &mut ChannelState,
         name: &ChannelName,
         user_id: &str,
         record: &Record,
-        now: Millis,
-    ) {
+    ) -> bool {
         let members = &mut state.audience().members;
-        let Some((_, info)) = &record.here else {
-            return members.leave_elsewhere(user_id, now.0 + LEAVING_MS);
-        };
+        let Some((_, info)) = &record.here else { return members.leave_elsewhere(user_id) };
         let member = Member { user_id: user_id.into(), user_info: info.clone() };
         let joined = members.join_elsewhere(&member);
         self.tell_joined(state, name, &member, joined, None);
+        false
     }
 
     /// Tells the clients of a presence channel that a member has come, if it has: all but this connection.
@@ -171,19 +180,20 @@ impl Broker {
         }
     }
 
-    /// Tells the clients of a presence channel which members are at no node any more.
-    pub(super) fn tell_gone(&self, name: &ChannelName, now: Millis) {
+    /// Members that were at no node any more have not come back: the clients of the channel are told.
+    pub fn tell_gone(&self, name: &ChannelName, user_ids: &[Box<str>], now: Millis) {
         let mut shard = lock(self.shard(name.as_str()));
         let Shard { channels, lists, .. } = &mut *shard;
         let Some(state) = channels.get_mut(name) else { return };
-        state.audience().is_gone_noted = false;
-        while let Some(user_id) = state.audience().members.take_gone(now.0) {
-            self.tell_audience(state, name, MEMBER_REMOVED, event::member_removed_data(&user_id), None);
+        for user_id in user_ids {
+            if state.audience().members.take_gone(user_id) {
+                let data = event::member_removed_data(user_id);
+                self.tell_audience(state, name, MEMBER_REMOVED, data, None);
+            }
         }
         state.audience().recount(self.account.ledger());
         state.forget_empty_audience();
         lists.settle(name, state);
-        self.note_due(&shard);
         self.remove_if_unused(&mut shard, name, now);
     }
 

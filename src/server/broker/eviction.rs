@@ -28,7 +28,7 @@ impl Broker {
         // What becomes due from here on is noted under the lock of its shard.
         self.due_at.store(UNLISTED, Ordering::SeqCst);
         let mut room = SWEEP_MAX;
-        let (mut counts_due, mut presence_due, mut gone_due) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut counts_due, mut presence_due) = (Vec::new(), Vec::new());
         for shard in &self.shards {
             loop {
                 let mut shard = lock(shard);
@@ -38,7 +38,6 @@ impl Broker {
                 room = room.saturating_sub(done);
                 counts_due.append(&mut shard.counts_due);
                 presence_due.append(&mut shard.presence_due);
-                gone_due.append(&mut shard.gone_due);
                 if done == 0 {
                     self.note_due(&shard);
                     break;
@@ -50,9 +49,6 @@ impl Broker {
         }
         for name in presence_due {
             self.tell_presence(&name, now);
-        }
-        for name in gone_due {
-            self.tell_gone(&name, now);
         }
     }
 

@@ -28,8 +28,6 @@ pub struct Shard {
     pub counts_due: Vec<ChannelName>,
     /// Channels of which it is to be told who is there, since the pause has ended or somebody has left.
     pub presence_due: Vec<ChannelName>,
-    /// Channels whose clients are to be told that members have gone.
-    pub gone_due: Vec<ChannelName>,
     /// The latest epoch of a channel of this shard that had publications and was removed; 0 for none.
     pub removed_epoch: u64,
 }
@@ -97,9 +95,6 @@ impl Shard {
                 audience.expire(now);
                 if audience.take_count_due(now) {
                     self.counts_due.push(name.clone());
-                }
-                if audience.take_gone_due(now) {
-                    self.gone_due.push(name.clone());
                 }
             }
             if let Some(presence) = &mut channel.presence {

@@ -12,7 +12,7 @@ use super::calls::{self, Caller, Teller};
 use super::link::Asked;
 use super::node::Node;
 use super::resp::Reply;
-use super::rosters::{RENEW_MS, Roster};
+use super::rosters::{RENEW_MS, Roster, is_departed};
 use crate::hub::ChannelName;
 use crate::server::broker::engine::records::{self, Record};
 use crate::server::clock::Millis;
@@ -25,9 +25,6 @@ const LOOK_MS: u64 = 2_000;
 
 /// What was refused, or had no connection, is said again after this.
 const AGAIN_MS: u64 = 500;
-
-/// A departure is reported after 3 s, and may be cancelled until then.
-const DEPARTED_MS: u64 = 4_000;
 
 /// Channels of which something is said in a turn: those that were joined together are renewed together.
 const CALLS_MAX: usize = 1_000;
@@ -85,6 +82,7 @@ impl Node {
             match asked {
                 Asked::Members(name) => self.not_told(name, now),
                 Asked::Look(name) => self.not_looked(name, now),
+                Asked::Confirm(name, _) => self.not_confirmed(name, now),
                 _ => {}
             }
         }
@@ -114,8 +112,37 @@ impl Node {
             } else if is_late {
                 self.look(&name);
             }
+            self.confirm(&name, now);
             self.say(&name, now);
         }
+    }
+
+    /// Asks who of those that have gone has come back, if that is due.
+    fn confirm(&mut self, name: &ChannelName, now: Millis) {
+        let (members_key, key) = (self.keys.members(name), self.keys.channel(name));
+        let Some(roster) = self.rosters.entries.get_mut(name) else { return };
+        if roster.confirming_since.is_some() || roster.confirm_at.is_none_or(|at| at > now) {
+            return;
+        }
+        if roster.has_missed || roster.is_looking || roster.look_at.is_some() {
+            // It was away, or has forgotten: first the others say who is with them.
+            roster.confirm_at = Some(Millis(now.0 + AGAIN_MS));
+            return;
+        }
+        let home = self.topology.home_of(key.as_bytes());
+        let Some(up) = home.and_then(|home| self.topology.publisher(home)) else {
+            // While Redis is away, nobody has gone.
+            roster.confirm_at = Some(Millis(now.0 + LOOK_MS));
+            return;
+        };
+        let user_ids = roster.gone_by(now, RECORDS_MAX);
+        if user_ids.is_empty() {
+            return roster.settle_gone();
+        }
+        roster.confirming_since = Some(now);
+        up.link.ask(Asked::Confirm(name.clone(), user_ids.clone()), |out| {
+            calls::confirm(members_key.as_bytes(), &user_ids, out)
+        });
     }
 
     /// Says what is to be said, if nothing is in flight.
@@ -216,12 +243,66 @@ impl Node {
         if !is_forgotten || roster.was_whole {
             roster.born = born;
         }
-        roster.departed.retain(|_, &mut (_, at)| now.0 < at.0 + DEPARTED_MS);
-        roster.departed.extend(gone.iter().map(|user_id| (user_id.clone(), (version, now))));
-        for (users, is_there) in [(came, true), (gone, false)] {
-            users.iter().for_each(|user_id| self.host.member_changed(name, user_id, is_there, now));
+        for user_id in &came {
+            // It was away for so long that it is reported to have gone and come.
+            if roster.departed.remove(user_id).is_some() {
+                self.host.member_changed(name, user_id, false, now);
+            }
+            self.host.member_changed(name, user_id, true, now);
         }
+        roster.departed.extend(gone.into_iter().map(|user_id| (user_id, (version, now))));
+        if roster.is_leaving {
+            roster.report_departed(&*self.host, name, now);
+        }
+        roster.settle_gone();
         self.say(name, now);
+    }
+
+    /// Who of those that have gone has come back.
+    pub fn confirmed(&mut self, name: &ChannelName, user_ids: Vec<Box<str>>, reply: &Reply, now: Millis) {
+        let Some(roster) = self.rosters.entries.get_mut(name) else { return };
+        let is_late = roster.confirming_since.is_none_or(|since| now.0 > since.0 + AGAIN_MS);
+        let Reply::List(values) = reply else { return self.not_confirmed(name, now) };
+        if is_late {
+            // Redis was away. Others may be about to say who has come to them meanwhile.
+            return self.not_confirmed(name, now);
+        }
+        roster.confirming_since = None;
+        let (mut records, mut gone) = (Vec::new(), Vec::new());
+        for (user_id, value) in user_ids.into_iter().zip(values) {
+            roster.leaving.retain(|(_, leaving)| *leaving != user_id);
+            match value.as_text() {
+                Some(value) => {
+                    roster.departed.remove(&user_id);
+                    records.extend(Record::elsewhere(format!("m{user_id}").as_bytes(), value, &self.id));
+                }
+                None => gone.push(user_id),
+            }
+        }
+        for user_id in &gone {
+            if roster.departed.get(user_id).is_some_and(|&(_, at)| is_departed(at, now)) {
+                roster.departed.remove(user_id);
+                self.host.member_changed(name, user_id, false, now);
+            }
+        }
+        roster.settle_gone();
+        self.note_elsewhere(name, records, false, now);
+        self.broker.tell_gone(name, &gone, now);
+        self.say(name, now);
+    }
+
+    fn not_confirmed(&mut self, name: &ChannelName, now: Millis) {
+        let Some(roster) = self.rosters.entries.get_mut(name) else { return };
+        (roster.confirming_since, roster.confirm_at) = (None, Some(Millis(now.0 + LOOK_MS)));
+        self.rosters.settle(name);
+    }
+
+    fn note_elsewhere(&mut self, name: &ChannelName, records: Vec<Record>, are_all: bool, now: Millis) {
+        let leaving = self.broker.note_elsewhere(name, records, are_all, now);
+        if let Some(roster) = self.rosters.entries.get_mut(name).filter(|_| !leaving.is_empty()) {
+            roster.leaving.extend(leaving.into_iter().map(|user_id| (now, user_id)));
+            roster.settle_gone();
+        }
     }
 
     /// What was said may have been heard or not: all is said again.
@@ -246,8 +327,8 @@ impl Node {
         let is_held = std::mem::take(&mut roster.holds_ready);
         let records =
             texts().filter_map(|(field, value)| Record::elsewhere(field, value, &self.id)).collect();
-        texts().for_each(|field| self.is_there(name, version.unwrap_or(0), field, now));
-        self.broker.note_elsewhere(name, records, true, now);
+        texts().for_each(|field| self.is_there(name, version.unwrap_or(0), field));
+        self.note_elsewhere(name, records, true, now);
         if is_held {
             self.ready(name, now);
             self.settle(name, now);
@@ -278,14 +359,14 @@ impl Node {
         }
         let changed = fields.iter().filter_map(|(field, value)| Record::changed(field, value, &self.id));
         let changed: Vec<_> = changed.collect();
-        fields.iter().for_each(|&field| self.is_there(&name, version, field, now));
-        self.broker.note_elsewhere(&name, changed, false, now);
+        fields.iter().for_each(|&field| self.is_there(&name, version, field));
+        self.note_elsewhere(&name, changed, false, now);
         self.say(&name, now);
     }
 
     /// Redis has had a field since that number. A member that this node reports as gone has come back, if that was decided before:
     /// answers come by another connection than messages, so a message may be older than an answer that was heard before it.
-    fn is_there(&mut self, name: &ChannelName, version: u64, (field, value): (&[u8], &[u8]), now: Millis) {
+    fn is_there(&mut self, name: &ChannelName, version: u64, (field, value): (&[u8], &[u8])) {
         let Some((b'm', user_id)) = field.split_first().filter(|_| !value.is_empty()) else { return };
         let (Ok(user_id), Some(roster)) = (str::from_utf8(user_id), self.rosters.entries.get_mut(name))
         else {
@@ -294,7 +375,6 @@ impl Node {
         let decided = roster.departed.get(user_id).map(|&(decided, _)| decided);
         if decided.is_some_and(|decided| decided < version) {
             roster.departed.remove(user_id);
-            self.host.is_member(name, user_id, now);
         }
     }
 }

@@ -136,6 +136,17 @@ pub fn look(members_key: &[u8], out: &mut BytesMut) {
     drop(Command::new(out, 2).word(b"HGETALL").word(members_key));
 }
 
+/// Asks for members of a channel.
+pub fn confirm(members_key: &[u8], user_ids: &[Box<str>], out: &mut BytesMut) {
+    let command = Command::new(out, 2 + user_ids.len()).word(b"HMGET").word(members_key);
+    drop(user_ids.iter().fold(command, |command, user_id| command.word(format!("m{user_id}").as_bytes())));
+}
+
+/// Asks which nodes have subscribers of a channel.
+pub fn nodes(channel_key: &[u8], out: &mut BytesMut) {
+    drop(Command::new(out, 3).word(b"HGET").word(channel_key).word(b"n"));
+}
+
 /// What a message to those that have a channel is sent by.
 fn send_word(is_sharded: bool) -> &'static [u8] {
     if is_sharded { b"SPUBLISH" } else { b"PUBLISH" }
@@ -214,6 +225,11 @@ mod tests {
     fn a_read_names_each_publication() {
         assert_eq!(words(|out| newest(b"c", out)).join(" "), "HMGET c e s");
         assert_eq!(words(|out| read(b"c", (8, 10), out)).join(" "), "HMGET c e o 8 9 10");
+        assert_eq!(
+            words(|out| confirm(b"u", &["a b".into(), "c".into()], out)),
+            ["HMGET", "u", "ma b", "mc"]
+        );
+        assert_eq!(words(|out| nodes(b"c", out)).join(" "), "HGET c n");
         assert_eq!(words(|out| subscribe(b"c", true, out)).join(" "), "SSUBSCRIBE c");
         assert_eq!(words(|out| unsubscribe(b"c", false, out)).join(" "), "UNSUBSCRIBE c");
     }

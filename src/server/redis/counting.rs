@@ -3,8 +3,10 @@
 //! Each says its own by an open, within two seconds of a change, and Redis tells the nodes that have the channel. What is done with
 //! the sum is the broker's and the host's.
 
+use super::calls;
 use super::counts::nodes_of;
 use super::entries::Entry;
+use super::link::Asked;
 use super::node::Node;
 use super::resp::Reply;
 use crate::hub::ChannelName;
@@ -12,15 +14,23 @@ use crate::server::broker::engine::keys::subscribers_elsewhere;
 use crate::server::broker::engine::signal::Occupancy;
 use crate::server::clock::Millis;
 
-/// That a channel is vacated is reported after 3 s, unless somebody comes back.
+/// That a channel is vacated is reported after this, as hosted Pusher has it, unless somebody has come back. The script does not tell
+/// that it is occupied by who does.
 const VACATED_MS: u64 = 3_000;
+
+/// What could not be asked in time is asked again after this: other nodes have noticed that Redis is there again, and have said what
+/// they have.
+const AGAIN_MS: u64 = 2_000;
+
+/// An answer that takes longer is one of a Redis that was away.
+const ANSWERED_MS: u64 = 500;
 
 impl Node {
     /// The nodes that have a channel were told what each of them has.
     pub fn heard_counts(&mut self, name: &str, text: &[u8], now: Millis) {
         if let Some(name) = self.joins.name(name) {
             if !text.is_empty() {
-                self.host.is_occupied(&name, now);
+                self.counts.vacated.remove(&name);
             }
             self.note_counts(&name, text, now);
             self.say_again(&name, text, now);
@@ -46,15 +56,79 @@ impl Node {
             Some(_) | None => None,
         };
         let subscribers = (number(6) == Some(1)).then(|| subscribers_elsewhere(text, "", |_| true));
-        if occupancy == Some(Occupancy::Vacated)
-            && let Some(entry) = self.joins.entries.get_mut(name)
-        {
-            entry.vacated_at = Some(now);
+        let was_vacated = !text.is_empty() && self.counts.vacated.remove(name).is_some();
+        match occupancy {
+            Some(Occupancy::Vacated) => {
+                self.counts.vacated.insert(name.clone(), now);
+                self.counts.ask_at(name, Millis(now.0 + VACATED_MS));
+            }
+            Some(Occupancy::Occupied) => {
+                // It was empty for so long that it is reported to be vacated and occupied.
+                if was_vacated {
+                    self.host.counted(name, Some(Occupancy::Vacated), None, now);
+                }
+                self.host.counted(name, occupancy, None, now);
+            }
+            None => {}
         }
-        if occupancy.is_some() || subscribers.is_some() {
-            self.host.counted(name, occupancy, subscribers, now);
+        if subscribers.is_some() {
+            self.host.counted(name, None, subscribers, now);
         }
         self.note_counts(name, text, now);
+    }
+
+    /// Asks which of the channels that are vacated still are, where that is due.
+    pub fn tick_vacated(&mut self, now: Millis) {
+        while let Some((name, at)) = self.counts.take_vacated_due(now) {
+            let key = self.keys.channel(&name);
+            let home = self.topology.home_of(key.as_bytes());
+            match home.and_then(|home| self.topology.publisher(home)) {
+                Some(up) => {
+                    let asked = Asked::Vacated(name, (at, now));
+                    up.link.ask(asked, |out| calls::nodes(key.as_bytes(), out));
+                }
+                None => self.counts.ask_at(&name, Millis(now.0 + AGAIN_MS)),
+            }
+        }
+    }
+
+    /// What was asked has no answer: the connection was lost, or Redis has refused it.
+    pub fn not_asked(&mut self, asked: &[(Asked, bool)], now: Millis) {
+        for (asked, _) in asked {
+            if let Asked::Vacated(name, _) = asked {
+                self.counts.ask_at(name, Millis(now.0 + AGAIN_MS));
+            }
+        }
+    }
+
+    /// Which nodes have subscribers of a channel that was vacated at that time.
+    pub fn vacancy_confirmed(
+        &mut self,
+        name: &ChannelName,
+        (at, asked_at): (Millis, Millis),
+        reply: &Reply,
+        now: Millis,
+    ) {
+        if matches!(reply, Reply::Error(_)) || now.0 > asked_at.0 + ANSWERED_MS {
+            return self.counts.ask_at(name, Millis(now.0 + AGAIN_MS));
+        }
+        if self.counts.vacated.get(name) != Some(&at) {
+            return;
+        }
+        self.counts.vacated.remove(name);
+        if nodes_of(reply.as_text().unwrap_or_default()).all(|node| self.nodes.is_dead(node)) {
+            self.host.counted(name, Some(Occupancy::Vacated), None, now);
+        }
+    }
+
+    /// This node ends: what waits to be reported is reported now.
+    pub fn report_departures(&mut self, now: Millis) {
+        for name in std::mem::take(&mut self.counts.vacated).into_keys() {
+            self.host.counted(&name, Some(Occupancy::Vacated), None, now);
+        }
+        for (name, roster) in &mut self.rosters.entries {
+            roster.report_departed(&*self.host, name, now);
+        }
     }
 
     /// This node ends, and its webhooks say at once which channels are vacated: whoever comes back to one occupies it.
@@ -64,12 +138,11 @@ impl Node {
             self.joins.entries.iter().filter(|(_, entry)| entry.said > 0 && entry.channel.count() == 0);
         let untold: Vec<_> = untold.map(|(name, _)| name.clone()).collect();
         untold.iter().for_each(|name| self.renew(name, now));
-        let is_vacated = |entry: &Entry| {
-            let is_waiting = entry.vacated_at.is_some_and(|at| now.0 < at.0 + VACATED_MS);
+        let is_vacated = |(name, entry): &(&ChannelName, &Entry)| {
             // Or it is about to hear that.
-            is_waiting || (entry.said == 0 && entry.heard > 0)
+            self.counts.vacated.contains_key(*name) || (entry.said == 0 && entry.heard > 0)
         };
-        let vacated = self.joins.entries.iter().filter(|(_, entry)| is_vacated(entry));
+        let vacated = self.joins.entries.iter().filter(is_vacated);
         let names: Vec<_> = vacated.map(|(name, _)| name.clone()).collect();
         for name in &names {
             self.send_last_open(name);

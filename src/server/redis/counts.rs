@@ -2,9 +2,10 @@
 //!
 //! What follows from it is in `counting`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::hub::ChannelName;
+use crate::server::clock::Millis;
 
 /// What the message begins with by which a channel's subscribers by node are told: no identifier of a publication does.
 pub const COUNTS: &[u8] = b"n ";
@@ -13,9 +14,34 @@ pub const COUNTS: &[u8] = b"n ";
 #[derive(Debug, Default)]
 pub struct Counts {
     pub texts: HashMap<ChannelName, Box<[u8]>>,
+    /// The channels that are vacated by what this node said, since when, as it is to report.
+    pub vacated: HashMap<ChannelName, Millis>,
+    /// When it is asked whether they still are.
+    vacated_due: BTreeSet<(u64, ChannelName)>,
 }
 
 impl Counts {
+    /// When it is next to be asked whether a channel is still vacated.
+    pub fn due(&self) -> Option<Millis> {
+        self.vacated_due.first().map(|&(at, _)| Millis(at))
+    }
+
+    /// It is to be asked of a channel then.
+    pub fn ask_at(&mut self, name: &ChannelName, at: Millis) {
+        self.vacated_due.insert((at.0, name.clone()));
+    }
+
+    /// The next channel of which it is to be asked now, and since when it is vacated.
+    pub fn take_vacated_due(&mut self, now: Millis) -> Option<(ChannelName, Millis)> {
+        while self.due().is_some_and(|at| at <= now) {
+            let (_, name) = self.vacated_due.pop_first()?;
+            if let Some(&at) = self.vacated.get(&name) {
+                return Some((name, at));
+            }
+        }
+        None
+    }
+
     /// A channel is forgotten.
     pub fn forget(&mut self, name: &ChannelName) {
         self.texts.remove(name);

@@ -78,8 +78,6 @@ pub struct Entry {
     /// How many subscribers the last open said that was answered, and the last one at all by this connection.
     pub heard: u64,
     pub said: u64,
-    /// When this node has last heard that the channel is vacated by what it said.
-    pub vacated_at: Option<Millis>,
     /// How much Redis's clock is ahead of the server's, in milliseconds.
     pub ahead_ms: i64,
     pub listed: u64,

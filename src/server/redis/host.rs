@@ -25,12 +25,6 @@ pub trait Host: Send {
         now: Millis,
     );
 
-    /// A channel has a subscriber at some node.
-    fn is_occupied(&self, channel: &ChannelName, now: Millis);
-
-    /// A user is a member of a presence channel at some node.
-    fn is_member(&self, channel: &ChannelName, user_id: &str, now: Millis);
-
     /// A cache channel had no event for a new subscriber here, and none was reported of it lately by any node.
     fn cache_missed(&self, channel: &ChannelName, now: Millis);
 

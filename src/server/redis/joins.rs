@@ -82,7 +82,6 @@ impl Node {
             is_paused,
             heard,
             said,
-            vacated_at: None,
             ahead_ms,
             listed,
         };

@@ -15,6 +15,7 @@ use super::resp::{Bounds, Command, Decoder, Malformed, Reply};
 use super::socket::{Progress, Socket};
 use crate::hub::ChannelName;
 use crate::server::broker::engine::tidings::Tiding;
+use crate::server::clock::Millis;
 use crate::server::outbound::Words;
 
 /// What is read of a connection in a turn at most: others have their turn too.
@@ -70,6 +71,10 @@ pub enum Asked {
     Members(ChannelName),
     /// HGETALL: who is in a channel.
     Look(ChannelName),
+    /// HMGET of members: whether they have come back.
+    Confirm(ChannelName, Vec<Box<str>>),
+    /// HGET of the nodes that have subscribers of a channel: when it was vacated, and when that is asked.
+    Vacated(ChannelName, (Millis, Millis)),
     /// SET where there is none: that a cache channel was reported as empty.
     Miss(ChannelName),
     /// ECHO of a number: that the UNSUBSCRIBE ahead of it is done.

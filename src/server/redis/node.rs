@@ -123,6 +123,7 @@ impl Node {
             Some(self.topology.due(&self.terms)),
             self.joins.due(),
             self.rosters.due(),
+            self.counts.due(),
             self.outgoing.due(),
             Some(self.beat_at),
         ];
@@ -168,6 +169,7 @@ impl Node {
     fn tick(&mut self, now: Millis) {
         self.tick_channels(now);
         self.tick_rosters(now);
+        self.tick_vacated(now);
         if self.beat_at <= now {
             self.beat_at = Millis(now.0 + BEAT_MS);
             self.look_at_nodes(now);
@@ -206,6 +208,7 @@ impl Node {
         if !is_answered && now < end_by {
             return false;
         }
+        self.report_departures(now);
         self.tell_nodes(BYE);
         self.write_lines(now);
         true
@@ -334,6 +337,8 @@ impl Node {
             Asked::Kept => self.heard_kept(&reply),
             Asked::Members(channel) => self.heard_members(&channel, &reply, now),
             Asked::Look(channel) => self.heard_look(&channel, &reply, now),
+            Asked::Confirm(channel, user_ids) => self.confirmed(&channel, user_ids, &reply, now),
+            Asked::Vacated(channel, times) => self.vacancy_confirmed(&channel, times, &reply, now),
             Asked::Miss(channel) if matches!(reply, Reply::Text(_)) => self.host.cache_missed(&channel, now),
             Asked::SubscribeNodes => self.heard_nodes(master, refusal, now),
             Asked::Open(channel, attempt, said) => match refusal {

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use super::host::Host;
 use crate::hub::ChannelName;
 use crate::server::broker::elsewhere::{News, Said};
 use crate::server::broker::engine::records::{Record, Whose};
@@ -15,6 +16,12 @@ pub const NEWS: &[u8] = b"u ";
 
 /// A node says this often that who is here is here, and looks whether another one has not said so for too long.
 pub const RENEW_MS: u64 = 30_000;
+
+/// The clients are told of a member that is at no node any more after this, unless it has come back: it may have changed nodes.
+const LEAVING_MS: u64 = 1_000;
+
+/// And a departure is reported after this, as hosted Pusher has it. The script does not tell of who comes back by then.
+const DEPARTED_MS: u64 = 3_000;
 
 /// The channels where it is told who is there.
 #[derive(Debug, Default)]
@@ -53,8 +60,13 @@ pub struct Roster {
     pub born: Box<str>,
     pub heard: u64,
     pub heard_at: Millis,
-    /// The members whose departure this node reports: by what number that was decided, and when it was heard.
+    /// The members whose departure this node is to report: by what number that was decided, and when it was heard.
     pub departed: BTreeMap<Box<str>, (u64, Millis)>,
+    /// The members that are at no node any more, since when, and the clients are to be told; the first the longest.
+    pub leaving: VecDeque<(Millis, Box<str>)>,
+    /// Since when it is being asked who of them has come back, and when it is asked next.
+    pub confirming_since: Option<Millis>,
+    pub confirm_at: Option<Millis>,
     /// Whether the last call says that somebody is here.
     pub is_anybody_here: bool,
     /// Whether the last one that was answered said so.
@@ -103,6 +115,11 @@ impl Rosters {
     }
 }
 
+/// Whether a departure of that time is to be reported.
+pub fn is_departed(at: Millis, now: Millis) -> bool {
+    at.0 + DEPARTED_MS <= now.0
+}
+
 impl Roster {
     /// One of which nothing is known.
     pub fn new(now: Millis) -> Self {
@@ -123,6 +140,9 @@ impl Roster {
             heard: 0,
             heard_at: now,
             departed: BTreeMap::new(),
+            leaving: VecDeque::new(),
+            confirming_since: None,
+            confirm_at: None,
             is_anybody_here: false,
             has_said: false,
             renew_at: Millis(now.0 + RENEW_MS),
@@ -130,6 +150,29 @@ impl Roster {
             again_at: None,
             listed: UNLISTED,
         }
+    }
+
+    /// The members of whom it is due to ask whether they have come back: whether the clients are to be told, or it is to be reported.
+    pub fn gone_by(&self, now: Millis, most: usize) -> Vec<Box<str>> {
+        let is_left = |&&(at, _): &&(Millis, Box<str>)| at.0 + LEAVING_MS <= now.0;
+        let left = self.leaving.iter().take_while(is_left).map(|(_, user_id)| user_id);
+        let departed = self.departed.iter().filter(|&(_, &(_, at))| is_departed(at, now));
+        let departed = departed.map(|(user_id, _)| user_id);
+        left.chain(departed).take(most).cloned().collect()
+    }
+
+    /// The departures that this node is to report are reported now.
+    pub fn report_departed(&mut self, host: &dyn Host, name: &ChannelName, now: Millis) {
+        for user_id in std::mem::take(&mut self.departed).into_keys() {
+            host.member_changed(name, &user_id, false, now);
+        }
+    }
+
+    /// Lists when it is due to ask that next.
+    pub fn settle_gone(&mut self) {
+        let left = self.leaving.front().map(|(at, _)| Millis(at.0 + LEAVING_MS));
+        let departed = self.departed.values().map(|(_, at)| Millis(at.0 + DEPARTED_MS)).min();
+        self.confirm_at = left.into_iter().chain(departed).min();
     }
 
     /// What this node says at its end: nobody is here, and whose departure it reports is not waited for any more.
@@ -145,7 +188,8 @@ impl Roster {
     /// Whether Redis is to be told something, or has not answered yet what that was.
     pub fn is_unsettled(&self) -> bool {
         let is_to_say = self.has_news || self.is_whole || !self.waiting.is_empty();
-        is_to_say || self.is_telling || self.again_at.is_some() || self.has_said
+        let is_anybody_gone = !self.departed.is_empty() || !self.leaving.is_empty();
+        is_to_say || self.is_telling || self.again_at.is_some() || self.has_said || is_anybody_gone
     }
 
     fn due(&self) -> Option<Millis> {
@@ -153,6 +197,7 @@ impl Roster {
             true => None,
             false => Some(self.again_at.unwrap_or(self.renew_at)),
         };
-        say_at.into_iter().chain(self.look_at).min()
+        let confirm_at = self.confirm_at.filter(|_| self.confirming_since.is_none());
+        say_at.into_iter().chain(self.look_at).chain(confirm_at).min()
     }
 }

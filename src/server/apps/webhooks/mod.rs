@@ -153,11 +153,6 @@ impl Webhooks {
         read(&self.receivers).iter().for_each(|receiver| receiver.push(event, &text, now));
     }
 
-    /// Another server of those that share a channel says that it is occupied, or a member there: the opposite that waits is cancelled.
-    pub fn cancel_departure(&self, event: &Event, now: Millis) {
-        read(&self.receivers).iter().for_each(|receiver| receiver.cancel_departure(event, now));
-    }
-
     /// What is known of each receiver, in the order of the configuration.
     pub fn receivers(&self) -> Vec<ReceiverState> {
         read(&self.receivers).iter().map(|receiver| receiver.state()).collect()

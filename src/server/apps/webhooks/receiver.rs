@@ -103,11 +103,6 @@ impl Receiver {
         state.credentials = credentials;
     }
 
-    /// Cancels the departure that waits for this.
-    pub fn cancel_departure(&self, event: &Event, now: Millis) {
-        lock(&self.state).queue.cancel_departure(event, now.0);
-    }
-
     /// Takes an event; `text` is its JSON.
     pub fn push(&self, event: &Event, text: &Arc<str>, now: Millis) {
         let mut state = lock(&self.state);

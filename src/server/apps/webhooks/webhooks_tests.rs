@@ -13,8 +13,14 @@ use crate::server::apps::webhooks::client::{Client, Failure};
 use crate::server::clock::unix_ms;
 use crate::server::outbound::{Trouble, Trust};
 
-const TIMING: Timing =
-    Timing { delay_ms: 60, linger_ms: 5, pause_first_ms: 10, pause_max_ms: 40, retry_ms: 20_000 };
+const TIMING: Timing = Timing {
+    delay_ms: 60,
+    arrival_ms: 0,
+    linger_ms: 5,
+    pause_first_ms: 10,
+    pause_max_ms: 40,
+    retry_ms: 20_000,
+};
 
 const WAIT_MAX: Duration = Duration::from_secs(20);
 

@@ -17,7 +17,7 @@
 
 local VERSION = '1'
 local KEY_MS = 60000   -- how long an idempotency key is known
-local RETURN_MS = 2500 -- who comes back by then has not gone for webhooks, which wait 3 s
+local RETURN_MS = 3000 -- who comes back by then has not gone for webhooks: it is asked after that whether somebody has
 local KEPT_MS = 60000  -- what a node may not have heard is kept; longer than one that lives takes to connect again and ask
 local TRIM_MAX = 1000  -- publications dropped by one call: 0.5 ms; one unpack takes several thousand
 
