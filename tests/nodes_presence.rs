@@ -147,6 +147,32 @@ fn a_user_that_changes_nodes_is_told_neither_as_gone_nor_as_new() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // that nothing comes is seen after a while only
+fn who_comes_back_while_redis_is_away_is_not_told_as_gone() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let [a, b] = nodes(&redis, &configured());
+    let (mut anna, _) = join(a.address, "anna");
+    expect_found(&redis, 1);
+    let (mut cleo, _) = join(b.address, "cleo");
+    expect(&mut anna, ADDED, "cleo");
+    let (bert, _) = join(a.address, "bert");
+    expect(&mut anna, ADDED, "bert");
+    expect(&mut cleo, ADDED, "bert");
+    drop(bert);
+    // Redis knows that it has left, and not that it comes back.
+    expect_found(&redis, 2);
+    redis.signal("STOP");
+    let (_bert, found) = join(b.address, "bert");
+    assert_eq!(found, ["anna", "bert", "cleo"]);
+    thread::sleep(Duration::from_millis(1_500));
+    redis.signal("CONT");
+    expect_found(&redis, 3);
+    thread::sleep(Duration::from_millis(2_500));
+    anna.has_nothing_more();
+    cleo.has_nothing_more();
+}
+
+#[test]
 fn nobody_is_told_as_gone_while_redis_is_away_or_has_forgotten_all() {
     let Some(redis) = Redis::start(&[]) else { return };
     let [a, b] = nodes(&redis, &configured());

@@ -5,7 +5,7 @@
 mod support;
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fanfare::config::Config;
 use fanfare::pusher::{App, Webhook, WebhookEvent};
@@ -99,6 +99,41 @@ fn who_comes_back_to_another_node_within_the_delay_was_never_gone() {
     client.join(ROOM, "anna");
     witness.expect("pusher_internal:member_added");
     assert!(stub.is_quiet_for(QUIET));
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // who comes back does so at the moment when it is taken for gone
+fn whoever_is_there_was_reported_last_to_have_come() {
+    const USERS: usize = 40;
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = Stub::answering(&[OK; 500]);
+    let [a, b] = nodes(&redis, &configured(&stub, &[WebhookEvent::MemberAdded, WebhookEvent::MemberRemoved]));
+    let join = |node: &Running, user_id: &str| {
+        let mut client = Pusher::connect(node.address);
+        client.join(ROOM, user_id);
+        client
+    };
+    let names: Vec<_> = (0..USERS).map(|at| format!("user-{at}")).collect();
+    let clients: Vec<_> = names.iter().map(|name| join(&b, name)).collect();
+    next_events(&stub, USERS);
+    let left: Vec<_> = clients.into_iter().map(|client| (drop(client), Instant::now()).1).collect();
+    let mut back = Vec::new();
+    for (at, (name, left)) in names.iter().zip(left).enumerate() {
+        let until = left + Duration::from_millis(2_900 + 6 * at as u64);
+        thread::sleep(until.saturating_duration_since(Instant::now()));
+        back.push(join(&a, name));
+    }
+    thread::sleep(Duration::from_secs(2));
+    let _last = join(&a, "last");
+    let mut events = Vec::new();
+    while !events.contains(&"member_added last".to_owned()) {
+        events.extend(next_events(&stub, 1));
+    }
+    for name in names {
+        let of_user = |event: &&String| event.ends_with(&format!(" {name}"));
+        let last = events.iter().rfind(of_user);
+        assert!(last.is_none_or(|last| last.starts_with("member_added")), "{name}: {events:?}");
+    }
 }
 
 #[test]

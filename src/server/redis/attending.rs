@@ -251,9 +251,6 @@ impl Node {
             self.host.member_changed(name, user_id, true, now);
         }
         roster.departed.extend(gone.into_iter().map(|user_id| (user_id, (version, now))));
-        if roster.is_leaving {
-            roster.report_departed(&*self.host, name, now);
-        }
         roster.settle_gone();
         self.say(name, now);
     }
