@@ -8,6 +8,8 @@
 //! While Redis is away, nobody is told that others have left. When it comes back it may have forgotten all, so it is read again only
 //! after the others had time to say theirs.
 
+use std::collections::HashSet;
+
 use super::calls::{self, Caller, Teller};
 use super::link::Asked;
 use super::node::Node;
@@ -265,9 +267,10 @@ impl Node {
             return self.not_confirmed(name, now);
         }
         roster.confirming_since = None;
+        let asked: HashSet<&str> = user_ids.iter().map(AsRef::as_ref).collect();
+        roster.leaving.retain(|(_, user_id)| !asked.contains(&**user_id));
         let (mut records, mut gone) = (Vec::new(), Vec::new());
         for (user_id, value) in user_ids.into_iter().zip(values) {
-            roster.leaving.retain(|(_, leaving)| *leaving != user_id);
             match value.as_text() {
                 Some(value) => {
                     roster.departed.remove(&user_id);
