@@ -137,9 +137,10 @@ export class Gathering {
   async #join(first, user) {
     for (let turn = first; ; turn++) {
       const client = await new Client(this.#nodes.at(turn), user).connect();
+      const before = [...this.#here];
       const succeeded = await client.subscribe(ROOM, () => this.#nodes.report.count("events of presence heard by members"), user, true);
       if (succeeded) {
-        this.#checkMembers(user, succeeded.presence);
+        this.#checkMembers(user, succeeded.presence, before);
         return client;
       }
       await client.end(1);
@@ -147,8 +148,9 @@ export class Gathering {
     }
   }
 
-  #checkMembers(user, { ids, hash, count }) {
-    const due = [user, ...this.#here];
+  /** A new member is told of itself, and of who was there before and is there after. */
+  #checkMembers(user, { ids, hash, count }, before) {
+    const due = [user, ...before.filter((other) => this.#here.has(other))];
     const isSame = count === ids.length && ids.every((id) => hash[id]?.name === id);
     if (!isSame || !due.every((id) => ids.includes(id))) this.#fault("altered", `the members that ${user} was told of are ${ids}, and not ${due}`);
   }
