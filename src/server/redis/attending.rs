@@ -14,16 +14,13 @@ use super::calls::{self, Caller, Teller};
 use super::link::Asked;
 use super::node::Node;
 use super::resp::Reply;
-use super::rosters::{RENEW_MS, Roster, is_departed};
+use super::rosters::{ANSWERED_MS, LOOK_MS, RENEW_MS, Roster, is_departed};
 use crate::hub::ChannelName;
-use crate::server::broker::engine::records::{self, Record};
+use crate::server::broker::engine::records::{self, Record, Whose};
 use crate::server::clock::Millis;
 
 /// And is believed for this long: it may miss one time.
 const LIVE_MS: u64 = 75_000;
-
-/// What is missing, or may be, is read after this: other nodes have noticed by then too, and have said what they have.
-const LOOK_MS: u64 = 2_000;
 
 /// What was refused, or had no connection, is said again after this.
 const AGAIN_MS: u64 = 500;
@@ -121,26 +118,23 @@ impl Node {
 
     /// Asks who of those that have gone has come back, if that is due.
     fn confirm(&mut self, name: &ChannelName, now: Millis) {
-        let (members_key, key) = (self.keys.members(name), self.keys.channel(name));
         let Some(roster) = self.rosters.entries.get_mut(name) else { return };
-        if roster.confirming_since.is_some() || roster.confirm_at.is_none_or(|at| at > now) {
+        if roster.confirm_at().is_none_or(|at| at > now) {
             return;
         }
         if roster.has_missed || roster.is_looking || roster.look_at.is_some() {
             // It was away, or has forgotten: first the others say who is with them.
-            roster.confirm_at = Some(Millis(now.0 + AGAIN_MS));
+            roster.confirm_after = Millis(now.0 + AGAIN_MS);
             return;
         }
+        let (members_key, key) = (self.keys.members(name), self.keys.channel(name));
         let home = self.topology.home_of(key.as_bytes());
         let Some(up) = home.and_then(|home| self.topology.publisher(home)) else {
             // While Redis is away, nobody has gone.
-            roster.confirm_at = Some(Millis(now.0 + LOOK_MS));
+            roster.confirm_after = Millis(now.0 + LOOK_MS);
             return;
         };
         let user_ids = roster.gone_by(now, RECORDS_MAX);
-        if user_ids.is_empty() {
-            return roster.settle_gone();
-        }
         roster.confirming_since = Some(now);
         up.link.ask(Asked::Confirm(name.clone(), user_ids.clone()), |out| {
             calls::confirm(members_key.as_bytes(), &user_ids, out)
@@ -223,6 +217,18 @@ impl Node {
     }
 }
 
+/// The very end.
+impl Node {
+    /// The departures that this node is to report are reported now.
+    pub fn report_departed(&mut self, now: Millis) {
+        for (name, roster) in &mut self.rosters.entries {
+            for user_id in std::mem::take(&mut roster.departed).into_keys() {
+                self.host.member_changed(name, &user_id, false, now);
+            }
+        }
+    }
+}
+
 /// What is heard.
 impl Node {
     /// The answer to what was said.
@@ -253,19 +259,18 @@ impl Node {
             self.host.member_changed(name, user_id, true, now);
         }
         roster.departed.extend(gone.into_iter().map(|user_id| (user_id, (version, now))));
-        roster.settle_gone();
         self.say(name, now);
     }
 
     /// Who of those that have gone has come back.
     pub fn confirmed(&mut self, name: &ChannelName, user_ids: Vec<Box<str>>, reply: &Reply, now: Millis) {
         let Some(roster) = self.rosters.entries.get_mut(name) else { return };
-        let is_late = roster.confirming_since.is_none_or(|since| now.0 > since.0 + AGAIN_MS);
-        let Reply::List(values) = reply else { return self.not_confirmed(name, now) };
-        if is_late {
-            // Redis was away. Others may be about to say who has come to them meanwhile.
-            return self.not_confirmed(name, now);
-        }
+        let is_late = roster.confirming_since.is_none_or(|since| now.0 > since.0 + ANSWERED_MS);
+        let values = match reply {
+            Reply::List(values) if !is_late => values,
+            // Others may be about to say who has come to them while Redis was away.
+            _ => return self.not_confirmed(name, now),
+        };
         roster.confirming_since = None;
         let asked: HashSet<&str> = user_ids.iter().map(AsRef::as_ref).collect();
         roster.leaving.retain(|(_, user_id)| !asked.contains(&**user_id));
@@ -274,7 +279,8 @@ impl Node {
             match value.as_text() {
                 Some(value) => {
                     roster.departed.remove(&user_id);
-                    records.extend(Record::elsewhere(format!("m{user_id}").as_bytes(), value, &self.id));
+                    let field = Whose::Member(user_id).field();
+                    records.extend(Record::elsewhere(field.as_bytes(), value, &self.id));
                 }
                 None => gone.push(user_id),
             }
@@ -285,7 +291,6 @@ impl Node {
                 self.host.member_changed(name, user_id, false, now);
             }
         }
-        roster.settle_gone();
         self.note_elsewhere(name, records, false, now);
         self.broker.tell_gone(name, &gone, now);
         self.say(name, now);
@@ -293,15 +298,14 @@ impl Node {
 
     fn not_confirmed(&mut self, name: &ChannelName, now: Millis) {
         let Some(roster) = self.rosters.entries.get_mut(name) else { return };
-        (roster.confirming_since, roster.confirm_at) = (None, Some(Millis(now.0 + LOOK_MS)));
+        (roster.confirming_since, roster.confirm_after) = (None, Millis(now.0 + LOOK_MS));
         self.rosters.settle(name);
     }
 
     fn note_elsewhere(&mut self, name: &ChannelName, records: Vec<Record>, are_all: bool, now: Millis) {
         let leaving = self.broker.note_elsewhere(name, records, are_all, now);
         if let Some(roster) = self.rosters.entries.get_mut(name).filter(|_| !leaving.is_empty()) {
-            roster.leaving.extend(leaving.into_iter().map(|user_id| (now, user_id)));
-            roster.settle_gone();
+            roster.note_leaving(leaving, now);
         }
     }
 

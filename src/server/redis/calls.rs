@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::resp::Command;
 use crate::hub::{HistoryLimits, PublicationId};
 use crate::server::broker::elsewhere::Said;
-use crate::server::broker::engine::records;
+use crate::server::broker::engine::records::{self, Whose};
 
 /// A channel is kept by Redis this long after its last use, at least: long enough for a client that was away to come back.
 const TTL_MS_MIN: u64 = 600_000;
@@ -139,7 +139,8 @@ pub fn look(members_key: &[u8], out: &mut BytesMut) {
 /// Asks for members of a channel.
 pub fn confirm(members_key: &[u8], user_ids: &[Box<str>], out: &mut BytesMut) {
     let command = Command::new(out, 2 + user_ids.len()).word(b"HMGET").word(members_key);
-    drop(user_ids.iter().fold(command, |command, user_id| command.word(format!("m{user_id}").as_bytes())));
+    let fields = user_ids.iter().map(|user_id| Whose::Member(user_id.clone()).field());
+    drop(fields.fold(command, |command, field| command.word(field.as_bytes())));
 }
 
 /// Asks which nodes have subscribers of a channel.

@@ -74,7 +74,7 @@ impl Node {
             Purpose::Publish => {
                 self.tell_again(&asked);
                 self.rosters_lost(&asked, now);
-                self.not_asked(&asked, now);
+                self.vacated_lost(&asked, now);
                 self.calls_lost(asked);
             }
             Purpose::Subscribe => {

@@ -9,21 +9,11 @@ use super::entries::Entry;
 use super::link::Asked;
 use super::node::Node;
 use super::resp::Reply;
+use super::rosters::{ANSWERED_MS, DEPARTED_MS, LOOK_MS};
 use crate::hub::ChannelName;
 use crate::server::broker::engine::keys::subscribers_elsewhere;
 use crate::server::broker::engine::signal::Occupancy;
 use crate::server::clock::Millis;
-
-/// That a channel is vacated is reported after this, as hosted Pusher has it, unless somebody has come back. The script does not tell
-/// that it is occupied by who does.
-const VACATED_MS: u64 = 3_000;
-
-/// What could not be asked in time is asked again after this: other nodes have noticed that Redis is there again, and have said what
-/// they have.
-const AGAIN_MS: u64 = 2_000;
-
-/// An answer that takes longer is one of a Redis that was away.
-const ANSWERED_MS: u64 = 500;
 
 impl Node {
     /// The nodes that have a channel were told what each of them has.
@@ -60,7 +50,7 @@ impl Node {
         match occupancy {
             Some(Occupancy::Vacated) => {
                 self.counts.vacated.insert(name.clone(), now);
-                self.counts.ask_at(name, Millis(now.0 + VACATED_MS));
+                self.counts.ask_at(name, Millis(now.0 + DEPARTED_MS));
             }
             Some(Occupancy::Occupied) => {
                 // It was empty for so long that it is reported to be vacated and occupied.
@@ -87,16 +77,16 @@ impl Node {
                     let asked = Asked::Vacated(name, (at, now));
                     up.link.ask(asked, |out| calls::nodes(key.as_bytes(), out));
                 }
-                None => self.counts.ask_at(&name, Millis(now.0 + AGAIN_MS)),
+                None => self.counts.ask_at(&name, Millis(now.0 + LOOK_MS)),
             }
         }
     }
 
-    /// What was asked has no answer: the connection was lost, or Redis has refused it.
-    pub fn not_asked(&mut self, asked: &[(Asked, bool)], now: Millis) {
+    /// What was in flight when its connection was lost.
+    pub fn vacated_lost(&mut self, asked: &[(Asked, bool)], now: Millis) {
         for (asked, _) in asked {
             if let Asked::Vacated(name, _) = asked {
-                self.counts.ask_at(name, Millis(now.0 + AGAIN_MS));
+                self.counts.ask_at(name, Millis(now.0 + LOOK_MS));
             }
         }
     }
@@ -110,7 +100,7 @@ impl Node {
         now: Millis,
     ) {
         if matches!(reply, Reply::Error(_)) || now.0 > asked_at.0 + ANSWERED_MS {
-            return self.counts.ask_at(name, Millis(now.0 + AGAIN_MS));
+            return self.counts.ask_at(name, Millis(now.0 + LOOK_MS));
         }
         if self.counts.vacated.get(name) != Some(&at) {
             return;
@@ -121,13 +111,10 @@ impl Node {
         }
     }
 
-    /// This node ends: what waits to be reported is reported now.
-    pub fn report_departures(&mut self, now: Millis) {
+    /// The channels that this node is to report as vacated are reported now.
+    pub fn report_vacated(&mut self, now: Millis) {
         for name in std::mem::take(&mut self.counts.vacated).into_keys() {
             self.host.counted(&name, Some(Occupancy::Vacated), None, now);
-        }
-        for (name, roster) in &mut self.rosters.entries {
-            roster.report_departed(&*self.host, name, now);
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::rosters::DEPARTED_MS;
 use crate::hub::ChannelName;
 use crate::server::clock::Millis;
 
@@ -35,7 +36,9 @@ impl Counts {
     pub fn take_vacated_due(&mut self, now: Millis) -> Option<(ChannelName, Millis)> {
         while self.due().is_some_and(|at| at <= now) {
             let (_, name) = self.vacated_due.pop_first()?;
-            if let Some(&at) = self.vacated.get(&name) {
+            // One that was occupied meanwhile, and is vacated again, has its own time.
+            let vacated = self.vacated.get(&name).filter(|at| at.0 + DEPARTED_MS <= now.0);
+            if let Some(&at) = vacated {
                 return Some((name, at));
             }
         }
@@ -55,4 +58,21 @@ impl Counts {
 pub fn nodes_of(text: &[u8]) -> impl Iterator<Item = &str> {
     let entries = text.split(|&byte| byte == b';');
     entries.filter_map(|entry| str::from_utf8(entry).ok()?.split_once(':').map(|(node, _)| node))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_that_is_vacated_again_is_asked_about_after_its_own_time() {
+        let (mut counts, name) = (Counts::default(), ChannelName::new("news").unwrap());
+        for at in [Millis(0), Millis(1_000)] {
+            counts.vacated.insert(name.clone(), at);
+            counts.ask_at(&name, Millis(at.0 + DEPARTED_MS));
+        }
+        assert_eq!(counts.take_vacated_due(Millis(3_999)), None);
+        assert_eq!(counts.take_vacated_due(Millis(4_000)), Some((name.clone(), Millis(1_000))));
+        assert_eq!((counts.take_vacated_due(Millis(9_000)), counts.due()), (None, None));
+    }
 }

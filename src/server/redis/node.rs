@@ -208,7 +208,8 @@ impl Node {
         if !is_answered && now < end_by {
             return false;
         }
-        self.report_departures(now);
+        self.report_departed(now);
+        self.report_vacated(now);
         self.tell_nodes(BYE);
         self.write_lines(now);
         true

@@ -2,9 +2,8 @@
 //!
 //! What follows from it is in `attending`; the lists themselves are the broker's.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use super::host::Host;
 use crate::hub::ChannelName;
 use crate::server::broker::elsewhere::{News, Said};
 use crate::server::broker::engine::records::{Record, Whose};
@@ -20,8 +19,15 @@ pub const RENEW_MS: u64 = 30_000;
 /// The clients are told of a member that is at no node any more after this, unless it has come back: it may have changed nodes.
 const LEAVING_MS: u64 = 1_000;
 
-/// And a departure is reported after this, as hosted Pusher has it. The script does not tell of who comes back by then.
-const DEPARTED_MS: u64 = 3_000;
+/// And a departure is reported after this, as hosted Pusher has it; that a channel is empty, too. The script does not tell of who comes
+/// back by then.
+pub const DEPARTED_MS: u64 = 3_000;
+
+/// What may be missing is read, or asked, after this: other nodes have noticed by then too, and have said what they have.
+pub const LOOK_MS: u64 = 2_000;
+
+/// An answer to that which takes longer is one of a Redis that was away.
+pub const ANSWERED_MS: u64 = 500;
 
 /// The channels where it is told who is there.
 #[derive(Debug, Default)]
@@ -64,9 +70,9 @@ pub struct Roster {
     pub departed: BTreeMap<Box<str>, (u64, Millis)>,
     /// The members that are at no node any more, since when, and the clients are to be told; the first the longest.
     pub leaving: VecDeque<(Millis, Box<str>)>,
-    /// Since when it is being asked who of them has come back, and when it is asked next.
+    /// Since when it is being asked who of them has come back, and before when it is not asked.
     pub confirming_since: Option<Millis>,
-    pub confirm_at: Option<Millis>,
+    pub confirm_after: Millis,
     /// Whether the last call says that somebody is here.
     pub is_anybody_here: bool,
     /// Whether the last one that was answered said so.
@@ -142,7 +148,7 @@ impl Roster {
             departed: BTreeMap::new(),
             leaving: VecDeque::new(),
             confirming_since: None,
-            confirm_at: None,
+            confirm_after: Millis(0),
             is_anybody_here: false,
             has_said: false,
             renew_at: Millis(now.0 + RENEW_MS),
@@ -161,18 +167,20 @@ impl Roster {
         left.chain(departed).take(most).cloned().collect()
     }
 
-    /// The departures that this node is to report are reported now.
-    pub fn report_departed(&mut self, host: &dyn Host, name: &ChannelName, now: Millis) {
-        for user_id in std::mem::take(&mut self.departed).into_keys() {
-            host.member_changed(name, &user_id, false, now);
-        }
+    /// Members are at no node any more.
+    pub fn note_leaving(&mut self, user_ids: Vec<Box<str>>, now: Millis) {
+        // Who had left before, and has come back, has its own time again.
+        let again: HashSet<&str> = user_ids.iter().map(AsRef::as_ref).collect();
+        self.leaving.retain(|(_, user_id)| !again.contains(&**user_id));
+        self.leaving.extend(user_ids.into_iter().map(|user_id| (now, user_id)));
     }
 
-    /// Lists when it is due to ask that next.
-    pub fn settle_gone(&mut self) {
+    /// When it is due to ask next who of those that have gone has come back. `None` while that is being asked.
+    pub fn confirm_at(&self) -> Option<Millis> {
         let left = self.leaving.front().map(|(at, _)| Millis(at.0 + LEAVING_MS));
         let departed = self.departed.values().map(|(_, at)| Millis(at.0 + DEPARTED_MS)).min();
-        self.confirm_at = left.into_iter().chain(departed).min();
+        let due = left.into_iter().chain(departed).min().filter(|_| self.confirming_since.is_none());
+        due.map(|at| at.max(self.confirm_after))
     }
 
     /// What this node says at its end: nobody is here, and whose departure it reports is not waited for any more.
@@ -197,7 +205,35 @@ impl Roster {
             true => None,
             false => Some(self.again_at.unwrap_or(self.renew_at)),
         };
-        let confirm_at = self.confirm_at.filter(|_| self.confirming_since.is_none());
-        say_at.into_iter().chain(self.look_at).chain(confirm_at).min()
+        say_at.into_iter().chain(self.look_at).chain(self.confirm_at()).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_to_be_asked_yet_is_not_though_more_have_gone_meanwhile() {
+        let mut roster = Roster::new(Millis(0));
+        assert_eq!(roster.confirm_at(), None);
+        roster.note_leaving(vec!["a".into()], Millis(100));
+        assert_eq!(roster.confirm_at(), Some(Millis(1_100)));
+        roster.confirm_after = Millis(5_000);
+        roster.departed.insert("b".into(), (1, Millis(200)));
+        roster.note_leaving(vec!["b".into()], Millis(300));
+        assert_eq!(roster.confirm_at(), Some(Millis(5_000)));
+        assert_eq!(roster.gone_by(Millis(5_000), 2), ["a".into(), "b".into()] as [Box<str>; 2]);
+        roster.confirming_since = Some(Millis(5_000));
+        assert_eq!(roster.confirm_at(), None);
+    }
+
+    #[test]
+    fn who_leaves_again_has_the_whole_time_again() {
+        let mut roster = Roster::new(Millis(0));
+        roster.note_leaving(vec!["a".into(), "b".into()], Millis(100));
+        roster.note_leaving(vec!["a".into()], Millis(900));
+        assert_eq!(roster.gone_by(Millis(1_100), 9), ["b".into()] as [Box<str>; 1]);
+        assert_eq!(roster.gone_by(Millis(1_900), 9).len(), 2);
     }
 }
