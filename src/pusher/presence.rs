@@ -88,8 +88,9 @@ impl Members {
         let mut joined = Joined::Again;
         let present = users.entry(member.user_id.clone()).or_insert_with(|| {
             joined = Joined::First;
-            *text_len += member.user_id.len() + member.user_info.as_ref().map_or(0, |info| info.len());
-            Present::new(member.user_info.clone())
+            let present = Present::new(member.user_info.clone());
+            *text_len += present.text_len(&member.user_id);
+            present
         });
         let was_leaving = std::mem::take(&mut present.is_leaving);
         if was_leaving {
@@ -218,8 +219,8 @@ impl Members {
     /// to be said to have left takes no place, and needs one to come back.
     #[must_use]
     pub fn has_room_for(&self, user_id: &str, members_max: usize) -> bool {
-        let is_staying = |user_id| self.users.get(user_id).is_some_and(|user: &Present| !user.is_leaving);
-        self.len() - self.leaving_len < members_max || is_staying(user_id)
+        let stays = self.users.get(user_id).is_some_and(|present| !present.is_leaving);
+        stays || self.len() - self.leaving_len < members_max
     }
 
     /// Whether the user is a member.

@@ -2,14 +2,7 @@
 
 use super::*;
 
-const TIMING: Timing = Timing {
-    delay_ms: 3_000,
-    arrival_ms: 0,
-    linger_ms: 100,
-    pause_first_ms: 1_000,
-    pause_max_ms: 10_000,
-    retry_ms: 280_000,
-};
+const TIMING: Timing = Timing::DEFAULT;
 
 fn queue() -> WebhookQueue {
     bounded(Bounds::default())

@@ -241,8 +241,8 @@ impl ChannelState {
 
     /// This node does not hear of others any more: who is there only is forgotten.
     pub fn forget_elsewhere(&mut self) {
-        for whose in gone_of(self, &[]) {
-            if let Some(presence) = self.presence.as_mut().filter(|_| !matches!(whose, Whose::Member(_))) {
+        if let Some(presence) = &mut self.presence {
+            for whose in presence.elsewhere() {
                 presence.note_elsewhere(&Record { whose, here: None });
             }
         }
