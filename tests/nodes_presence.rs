@@ -83,17 +83,23 @@ fn expect_found(redis: &Redis, count: usize) {
     });
 }
 
+/// Anna at the one node, Cleo at the other, and last Bert at the first, all of whom know of each other.
+fn anna_cleo_and_bert(redis: &Redis, a: &Running, b: &Running) -> (Pusher, Pusher, Pusher) {
+    let (mut anna, _) = join(a.address, "anna");
+    expect_found(redis, 1);
+    let (mut cleo, _) = join(b.address, "cleo");
+    expect(&mut anna, ADDED, "cleo");
+    let (bert, _) = join(a.address, "bert");
+    expect(&mut anna, ADDED, "bert");
+    expect(&mut cleo, ADDED, "bert");
+    (anna, cleo, bert)
+}
+
 #[test]
 fn a_user_at_two_nodes_is_added_once_and_removed_with_its_last_connection() {
     let Some(redis) = Redis::start(&[]) else { return };
     let [a, b] = nodes(&redis, &configured());
-    let (mut anna, _) = join(a.address, "anna");
-    expect_found(&redis, 1);
-    let (mut cleo, _) = join(b.address, "cleo");
-    expect(&mut anna, ADDED, "cleo");
-    let (bert_at_a, _) = join(a.address, "bert");
-    expect(&mut anna, ADDED, "bert");
-    expect(&mut cleo, ADDED, "bert");
+    let (mut anna, mut cleo, bert_at_a) = anna_cleo_and_bert(&redis, &a, &b);
     let (bert_at_b, found) = join(b.address, "bert");
     assert_eq!(found, ["anna", "bert", "cleo"]);
     drop(bert_at_a);
@@ -114,13 +120,7 @@ fn a_user_at_two_nodes_is_added_once_and_removed_with_its_last_connection() {
 fn a_user_that_changes_nodes_is_told_neither_as_gone_nor_as_new() {
     let Some(redis) = Redis::start(&[]) else { return };
     let [a, b] = nodes(&redis, &configured());
-    let (mut anna, _) = join(a.address, "anna");
-    expect_found(&redis, 1);
-    let (mut cleo, _) = join(b.address, "cleo");
-    expect(&mut anna, ADDED, "cleo");
-    let (mut bert, _) = join(a.address, "bert");
-    expect(&mut anna, ADDED, "bert");
-    expect(&mut cleo, ADDED, "bert");
+    let (mut anna, mut cleo, mut bert) = anna_cleo_and_bert(&redis, &a, &b);
     for turn in 0..20 {
         let to = [&b, &a][turn % 2].address;
         // Before it leaves the one, it is at the other, and then there is a moment in which it is at none.
@@ -151,13 +151,7 @@ fn a_user_that_changes_nodes_is_told_neither_as_gone_nor_as_new() {
 fn who_comes_back_while_redis_is_away_is_not_told_as_gone() {
     let Some(redis) = Redis::start(&[]) else { return };
     let [a, b] = nodes(&redis, &configured());
-    let (mut anna, _) = join(a.address, "anna");
-    expect_found(&redis, 1);
-    let (mut cleo, _) = join(b.address, "cleo");
-    expect(&mut anna, ADDED, "cleo");
-    let (bert, _) = join(a.address, "bert");
-    expect(&mut anna, ADDED, "bert");
-    expect(&mut cleo, ADDED, "bert");
+    let (mut anna, mut cleo, bert) = anna_cleo_and_bert(&redis, &a, &b);
     drop(bert);
     // Redis knows that it has left, and not that it comes back.
     expect_found(&redis, 2);
