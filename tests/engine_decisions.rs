@@ -29,20 +29,23 @@ struct Count {
 struct Roster {
     node: &'static str,
     born: String,
-    heard: u64,
+    heard: String,
     is_unheard: bool,
     members: Vec<&'static str>,
+    /// Those of which it waits to hear whether their departure is to be reported.
+    departed: Vec<String>,
 }
 
 const NOTHING: (u64, u64) = (0, 0);
 const OCCUPIED: u64 = 1;
 const VACATED: u64 = 2;
 
-/// The members that have come and gone.
+/// The members that have come, and those whose departure is to be reported.
 type Decided = (Vec<String>, Vec<String>);
 
-/// The number of the last change, whether the node was known, members that have come and gone, and what the hash is called.
-type Told = (u64, u64, Vec<String>, Vec<String>, String);
+/// The number of the last change, whether the node was known, members that have come and those that have gone of which that is not to be
+/// reported yet, what the hash is called, the members whose departure is to be reported, and which call this was.
+type Told = (u64, u64, Vec<String>, Vec<String>, String, Vec<String>, String);
 
 impl World {
     fn new() -> Option<Self> {
@@ -63,17 +66,12 @@ impl World {
         let _: String = ask(&mut self.connection, &[b"FLUSHALL"]).unwrap();
     }
 
-    /// Whoever has just gone has not just gone any more.
+    /// Whoever has gone went long ago: the times of the departures that are not reported yet are others.
     fn wait(&mut self) {
-        let key: &[u8] = b"{c}:u";
-        let _: u64 = ask(&mut self.connection, &[b"HDEL", key, b"r"]).unwrap();
-        let kept: Option<String> = ask(&mut self.connection, &[b"HGET", b"{c}", b"w"]).unwrap();
-        if let Some(kept) = kept {
-            let mut parts: Vec<&str> = kept.splitn(3, ' ').collect();
-            parts[1] = "1000";
-            let _: u64 =
-                ask(&mut self.connection, &[b"HSET", b"{c}", b"w", parts.join(" ").as_bytes()]).unwrap();
-        }
+        const BACK: &str = "local r = redis.call('HGET', KEYS[1], 'r') \
+             if r then r = cmsgpack.unpack(r) for user in pairs(r) do r[user] = 1000 end \
+             redis.call('HSET', KEYS[1], 'r', cmsgpack.pack(r)) end return 1";
+        let _: u64 = ask(&mut self.connection, &[b"EVAL", BACK.as_bytes(), b"1", b"{c}:u"]).unwrap();
     }
 }
 
@@ -96,19 +94,37 @@ impl Count {
         self.heard = count;
         told
     }
+
+    /// Asks whether it is to report that the channel is vacated.
+    fn reports(&self, world: &mut World) -> bool {
+        world.call::<u64>("{c}", &["vacate", "t", "", "", "0", self.node]) == 1
+    }
+
+    /// Says that it ends.
+    fn ends(&mut self, world: &mut World) {
+        let words = ["open", "t", "", "a00000000001", "600000", self.node, "0", "", "0", "PUBLISH", "", "-"];
+        let _: (String, u64, u64, i64, String, u64, u64) = world.call("{c}", &words);
+    }
 }
 
 impl Roster {
     fn of(node: &'static str) -> Self {
-        Self { node, born: String::new(), heard: 0, is_unheard: false, members: Vec::new() }
+        let (born, members, departed) = Default::default();
+        Self { node, born, heard: "0".into(), is_unheard: false, members, departed }
     }
 
-    fn call(&mut self, world: &mut World, members: &[&'static str]) -> Told {
-        let live = if members.is_empty() { "0" } else { "75000" };
-        let heard = if self.is_unheard { self.heard.to_string() } else { String::new() };
+    fn call(&mut self, world: &mut World, members: &[&'static str], is_ending: bool) -> Told {
+        let live = match members {
+            [] if is_ending => "-1",
+            [] => "0",
+            _ => "75000",
+        };
+        let heard = if self.is_unheard { self.heard.clone() } else { String::new() };
         let mut words = vec!["members", "t", "", "", "0", self.node, live, "1", "PUBLISH", "{c}"];
         let born = self.born.clone();
-        words.extend([heard.as_str(), &born]);
+        let (departed_len, gone) = (self.departed.len().to_string(), self.departed.clone());
+        words.extend([heard.as_str(), &born, "1", &departed_len]);
+        words.extend(gone.iter().map(String::as_str));
         let fields = |user: &str| format!("m{user}");
         let departed = self.members.iter().filter(|user| !members.contains(user));
         let said: Vec<_> =
@@ -123,15 +139,37 @@ impl Roster {
 
     /// Says who is here, and does not hear the answer.
     fn lost(&mut self, world: &mut World, members: &[&'static str]) {
-        let _ = self.call(world, members);
+        let _ = self.call(world, members, false);
         self.is_unheard = true;
     }
 
     fn says(&mut self, world: &mut World, members: &[&'static str]) -> Decided {
-        let (heard, _, came, gone, born) = self.call(world, members);
-        self.heard = heard;
-        (self.born, self.is_unheard, self.members) = (born, false, members.to_vec());
+        let told = self.call(world, members, false);
+        self.hears(members, told)
+    }
+
+    /// Says that it ends.
+    fn ends(&mut self, world: &mut World) -> Decided {
+        let told = self.call(world, &[], true);
+        self.hears(&[], told)
+    }
+
+    fn hears(
+        &mut self,
+        members: &[&'static str],
+        (_, _, came, mut left, born, mut gone, heard): Told,
+    ) -> Decided {
+        left.sort();
+        gone.sort();
+        (self.heard, self.departed, self.born) = (heard, left, born);
+        (self.is_unheard, self.members) = (false, members.to_vec());
         (came, gone)
+    }
+
+    /// Says who is here, of whom these have left the last node by that; a departure is reported after a while.
+    fn left(&mut self, world: &mut World, members: &[&'static str], left: &[&str]) {
+        assert_eq!(self.says(world, members), nobody());
+        assert_eq!(self.departed, left);
     }
 }
 
@@ -148,6 +186,37 @@ fn nobody() -> Decided {
 }
 
 #[test]
+fn a_departure_is_reported_a_while_after_it_once_by_whichever_node_asks_first() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Roster::of);
+    assert_eq!(a.says(&mut world, &["anna", "bert"]), came(&["anna", "bert"]));
+    assert_eq!(b.says(&mut world, &["carl"]), came(&["carl"]));
+    a.left(&mut world, &[], &["anna", "bert"]);
+    a.left(&mut world, &[], &["anna", "bert"]);
+    world.wait();
+    assert_eq!(a.says(&mut world, &[]), gone(&["anna", "bert"]));
+    assert_eq!(a.says(&mut world, &[]), nobody());
+    b.left(&mut world, &[], &["carl"]);
+    world.wait();
+    // The node that it left has died.
+    assert_eq!(a.says(&mut world, &["dora"]), (vec!["dora".into()], vec!["carl".into()]));
+    assert_eq!(b.says(&mut world, &[]), nobody());
+}
+
+#[test]
+fn who_comes_back_before_its_departure_is_reported_was_never_away_whenever_that_is() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Roster::of);
+    assert_eq!(a.says(&mut world, &["anna", "bert", "carl"]), came(&["anna", "bert", "carl"]));
+    a.left(&mut world, &[], &["anna", "bert", "carl"]);
+    assert_eq!(b.says(&mut world, &["anna"]), nobody(), "a moment later");
+    world.wait();
+    assert_eq!(b.says(&mut world, &["anna", "bert"]), gone(&["carl"]), "much later");
+    assert_eq!(a.says(&mut world, &[]), nobody());
+    assert_eq!(b.says(&mut world, &["anna", "bert", "carl"]), came(&["carl"]));
+}
+
+#[test]
 fn a_node_that_did_not_hear_that_members_have_come_and_gone_is_told_again() {
     let Some(mut world) = World::new() else { return };
     let [mut a, mut b] = ["a", "b"].map(Roster::of);
@@ -157,7 +226,9 @@ fn a_node_that_did_not_hear_that_members_have_come_and_gone_is_told_again() {
     assert_eq!(a.says(&mut world, &["anna", "bert"]), nobody(), "it has heard it");
     a.lost(&mut world, &["anna"]);
     a.lost(&mut world, &["anna"]);
+    a.left(&mut world, &["anna"], &["bert"]);
     world.wait();
+    a.lost(&mut world, &["anna"]);
     assert_eq!(a.says(&mut world, &["anna"]), gone(&["bert"]));
     assert_eq!(a.says(&mut world, &["anna"]), nobody());
 }
@@ -168,7 +239,7 @@ fn what_a_node_has_heard_is_not_told_again_where_its_next_call_was_lost_on_the_w
     let mut a = Roster::of("a");
     assert_eq!(a.says(&mut world, &["anna"]), came(&["anna"]));
     a.is_unheard = true;
-    assert_eq!(a.says(&mut world, &[]), gone(&["anna"]));
+    a.left(&mut world, &[], &["anna"]);
 }
 
 #[test]
@@ -179,49 +250,67 @@ fn of_nodes_that_did_not_hear_who_was_the_last_to_leave_the_one_is_told_that_was
     assert_eq!(b.says(&mut world, &["anna"]), nobody());
     a.lost(&mut world, &[]);
     b.lost(&mut world, &[]);
-    world.wait();
-    assert_eq!(a.says(&mut world, &[]), nobody());
-    assert_eq!(b.says(&mut world, &[]), gone(&["anna"]));
+    a.left(&mut world, &[], &[]);
+    b.left(&mut world, &[], &["anna"]);
 }
 
 #[test]
-fn who_is_back_before_a_node_hears_that_it_has_gone_has_not_gone() {
+fn who_is_back_before_a_node_hears_that_it_is_to_report_the_departure_has_not_gone() {
     let Some(mut world) = World::new() else { return };
     let [mut a, mut b] = ["a", "b"].map(Roster::of);
     assert_eq!(a.says(&mut world, &["anna", "bert"]), came(&["anna", "bert"]));
-    a.lost(&mut world, &[]);
-    assert_eq!(b.says(&mut world, &["anna"]), nobody(), "a moment later");
+    a.left(&mut world, &[], &["anna", "bert"]);
     world.wait();
-    assert_eq!(b.says(&mut world, &["anna", "bert"]), came(&["bert"]), "much later");
-    assert_eq!(a.says(&mut world, &[]), nobody());
+    a.lost(&mut world, &[]);
+    assert_eq!(b.says(&mut world, &["anna"]), came(&["anna"]));
+    assert_eq!(a.says(&mut world, &[]), gone(&["bert"]));
+}
+
+#[test]
+fn a_node_that_ends_reports_at_once_who_has_gone_and_who_comes_back_comes() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Roster::of);
+    assert_eq!(a.says(&mut world, &["anna", "bert", "carl"]), came(&["anna", "bert", "carl"]));
+    assert_eq!(b.says(&mut world, &["carl", "dora"]), came(&["dora"]));
+    a.left(&mut world, &["bert", "carl"], &["anna"]);
+    b.left(&mut world, &["carl"], &["dora"]);
+    assert_eq!(a.ends(&mut world), gone(&["anna", "bert"]));
+    assert_eq!(b.says(&mut world, &["anna", "bert", "carl", "dora"]), came(&["anna", "bert"]));
 }
 
 #[test]
 fn a_redis_that_has_forgotten_members_is_told_who_has_gone_since_by_the_first_node_that_had_them() {
     let Some(mut world) = World::new() else { return };
     let [mut a, mut b] = ["a", "b"].map(Roster::of);
-    assert_eq!(a.says(&mut world, &["anna", "bert", "carl"]), came(&["anna", "bert", "carl"]));
-    assert_eq!(b.says(&mut world, &["anna"]), nobody());
-    world.forget();
     assert_eq!(
-        a.says(&mut world, &["carl", "dora"]),
-        (vec!["dora".into()], vec!["anna".into(), "bert".into()])
+        a.says(&mut world, &["anna", "bert", "carl", "emil"]),
+        came(&["anna", "bert", "carl", "emil"])
     );
+    assert_eq!(b.says(&mut world, &["anna"]), nobody());
+    a.left(&mut world, &["anna", "bert", "carl"], &["emil"]);
+    world.forget();
+    assert_eq!(a.says(&mut world, &["carl", "dora"]), came(&["dora"]));
+    assert_eq!(a.departed, ["anna", "bert", "emil"]);
+    b.left(&mut world, &[], &[]);
     world.wait();
-    assert_eq!(b.says(&mut world, &[]), nobody(), "it was said");
-    assert_eq!(a.says(&mut world, &["dora"]), gone(&["carl"]));
+    assert_eq!(a.says(&mut world, &["dora"]), gone(&["anna", "bert", "emil"]));
+    assert_eq!(a.departed, ["carl"]);
 }
 
 #[test]
 fn a_member_that_another_node_still_has_comes_back_after_it_was_taken_for_gone() {
     let Some(mut world) = World::new() else { return };
     let [mut a, mut b] = ["a", "b"].map(Roster::of);
-    assert_eq!(a.says(&mut world, &["anna"]), came(&["anna"]));
-    assert_eq!(b.says(&mut world, &["anna"]), nobody());
+    assert_eq!(a.says(&mut world, &["anna", "bert"]), came(&["anna", "bert"]));
+    assert_eq!(b.says(&mut world, &["anna", "bert"]), nobody());
     world.forget();
-    assert_eq!(a.says(&mut world, &[]), gone(&["anna"]));
+    a.left(&mut world, &["bert"], &["anna"]);
+    assert_eq!(b.says(&mut world, &["anna", "bert"]), nobody(), "that was not reported");
+    world.forget();
+    a.left(&mut world, &[], &["anna", "bert"]);
     world.wait();
-    assert_eq!(b.says(&mut world, &["anna"]), came(&["anna"]));
+    assert_eq!(a.says(&mut world, &[]), gone(&["anna", "bert"]));
+    assert_eq!(b.says(&mut world, &["anna", "bert"]), came(&["anna", "bert"]));
 }
 
 #[test]
@@ -247,10 +336,33 @@ fn a_node_that_did_not_hear_that_a_channel_is_occupied_or_vacated_is_told_again(
     assert_eq!(b.says(&mut world, 1), (0, 1), "it was occupied before");
     b.lost(&mut world, 0);
     a.lost(&mut world, 0);
-    world.wait();
     assert_eq!(b.says(&mut world, 0), NOTHING, "a was the last");
     assert_eq!(a.says(&mut world, 0), (VACATED, 1));
     assert_eq!(a.says(&mut world, 0), NOTHING);
+    assert!(!b.reports(&mut world) && a.reports(&mut world));
+}
+
+#[test]
+fn a_channel_that_is_occupied_again_was_not_vacated_unless_that_was_reported() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Count::of);
+    assert_eq!(a.says(&mut world, 1), (OCCUPIED, 1));
+    assert_eq!(a.says(&mut world, 0), (VACATED, 1));
+    assert_eq!(b.says(&mut world, 1), (0, 1));
+    assert!(!a.reports(&mut world));
+    assert_eq!(b.says(&mut world, 0), (VACATED, 1));
+    assert!(!a.reports(&mut world) && b.reports(&mut world));
+    assert!(b.reports(&mut world), "it has not heard the answer");
+    assert_eq!(a.says(&mut world, 1), (OCCUPIED, 1));
+    assert!(!b.reports(&mut world), "and is told too late now");
+    assert_eq!(a.says(&mut world, 0), (VACATED, 1));
+    a.ends(&mut world);
+    assert_eq!(b.says(&mut world, 2), (OCCUPIED, 1), "who ends reports at once");
+    b.ends(&mut world);
+    assert_eq!(a.says(&mut world, 1), (OCCUPIED, 1));
+    assert_eq!(a.says(&mut world, 0), (VACATED, 1));
+    world.forget();
+    assert!(a.reports(&mut world), "nobody has it");
 }
 
 #[test]
@@ -262,7 +374,6 @@ fn a_channel_that_is_occupied_again_before_a_node_hears_that_it_is_vacated_was_n
     assert_eq!(b.says(&mut world, 1), (0, 1), "a moment later");
     assert_eq!(a.says(&mut world, 0), NOTHING);
     b.lost(&mut world, 0);
-    world.wait();
     assert_eq!(b.says(&mut world, 1), (0, 1), "nobody was told that it is vacated");
 }
 

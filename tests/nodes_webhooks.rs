@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use fanfare::config::Config;
 use fanfare::pusher::{App, Webhook, WebhookEvent};
 use support::fleet::nodes;
-use support::nodes::wait_for_readiness;
+use support::nodes::{by_redis, patient, wait_for_readiness};
+use support::proxy::Proxy;
 use support::pusher::Pusher;
 use support::receiver::{OK, Stub};
 use support::redis::{Memory, Redis};
@@ -228,6 +229,38 @@ fn who_leaves_while_redis_is_restarted_is_reported_once_whether_it_remembers_or_
         redis.start_again(memory);
         is_vacated_once(&stub);
     }
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // nothing is to be seen of a departure that becomes due
+fn a_departure_that_its_node_cannot_report_is_reported_by_another_unless_it_is_over() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let (stub, proxy) = (receiver(), Proxy::to(redis.port));
+    let events = [WebhookEvent::MemberAdded, WebhookEvent::MemberRemoved];
+    let [a, b] = [by_redis(proxy.address.port()), patient(redis.port)]
+        .map(|config| start(Config { redis: config.redis, ..configured(&stub, &events) }));
+    let join = |node: &Running, user_id: &str| {
+        let mut client = Pusher::connect(node.address);
+        client.join(ROOM, user_id);
+        client
+    };
+    let clients = ["anna", "bert"].map(|user_id| join(&a, user_id));
+    next_events(&stub, 2);
+    drop(clients);
+    until("Redis knows that both have left", || {
+        let fields: Vec<String> = redis.ask(&format!("HKEYS fanfare:{{{ROOM}}}:u"));
+        let is_left = !fields.iter().any(|field| field.starts_with('m'));
+        (is_left && fields.iter().any(|field| field == "r")).then_some(())
+    });
+    proxy.stall(true);
+    thread::sleep(QUIET);
+    let _anna = join(&b, "anna");
+    assert_eq!(next_events(&stub, 1), ["member_removed bert"]);
+    let _bert = join(&b, "bert");
+    assert_eq!(next_events(&stub, 1), ["member_added bert"]);
+    proxy.stall(false);
+    wait_for_readiness(a.address, 200);
+    assert!(stub.is_quiet_for(QUIET));
 }
 
 #[test]

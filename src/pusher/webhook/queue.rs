@@ -242,23 +242,25 @@ impl WebhookQueue {
                 if self.cancel(&Subject::of(WebhookEvent::ChannelVacated, channel, None)) {
                     return Pushed::Settled;
                 }
-                self.append(event, text, None, self.timing.arrival_ms)
+                self.arrive(event, text, Subject::of(WebhookEvent::ChannelOccupied, channel, None))
             }
             Event::MemberAdded { channel, user_id } => {
                 if self.cancel(&Subject::of(WebhookEvent::MemberRemoved, channel, Some(user_id))) {
                     return Pushed::Settled;
                 }
-                self.append(event, text, None, self.timing.arrival_ms)
+                self.arrive(event, text, Subject::of(WebhookEvent::MemberAdded, channel, Some(user_id)))
             }
             Event::ChannelVacated { channel } => {
+                let arrival = Subject::of(WebhookEvent::ChannelOccupied, channel, None);
                 let subject = Subject::of(WebhookEvent::ChannelVacated, channel, None);
-                self.delay(event, text, subject)
+                self.delay(event, text, subject, &arrival)
             }
             Event::MemberRemoved { channel, user_id } => {
+                let arrival = Subject::of(WebhookEvent::MemberAdded, channel, Some(user_id));
                 let subject = Subject::of(WebhookEvent::MemberRemoved, channel, Some(user_id));
-                self.delay(event, text, subject)
+                self.delay(event, text, subject, &arrival)
             }
-            Event::ClientEvent { .. } => self.append(event, text, None, 0),
+            Event::ClientEvent { .. } => self.append(event, text, None, self.now_ms),
             Event::CacheMiss { channel } => {
                 self.replace(event, text, Subject::of(WebhookEvent::CacheMiss, channel, None))
             }
@@ -368,12 +370,20 @@ impl WebhookQueue {
         waiting.is_some()
     }
 
-    /// Takes an event that waits for its opposite.
-    fn delay(&mut self, event: &Event, text: &Arc<str>, subject: Subject) -> Pushed {
+    /// Takes an event whose opposite may follow before it is sent.
+    fn arrive(&mut self, event: &Event, text: &Arc<str>, subject: Subject) -> Pushed {
+        let at_ms = self.now_ms.saturating_add(self.timing.arrival_ms);
+        self.append(event, text, (at_ms > self.now_ms).then_some(subject), at_ms)
+    }
+
+    /// Takes an event that waits for its opposite. It does not go ahead of its opposite that waits.
+    fn delay(&mut self, event: &Event, text: &Arc<str>, subject: Subject, arrival: &Subject) -> Pushed {
         if self.subjects.get(&subject).is_some_and(|place| place.at_ms > self.now_ms) {
             return Pushed::Settled;
         }
-        self.append(event, text, Some(subject), self.timing.delay_ms)
+        let at_ms = self.now_ms.saturating_add(self.timing.delay_ms);
+        let arrives_ms = self.subjects.get(arrival).map_or(0, |place| place.at_ms);
+        self.append(event, text, Some(subject), at_ms.max(arrives_ms))
     }
 
     /// Takes an event that takes the place of an earlier one about the same subject, unless that is being sent.
@@ -381,7 +391,7 @@ impl WebhookQueue {
         let sending = self.in_flight.map(|in_flight| in_flight.last);
         let earlier = self.subjects.get(&subject).filter(|place| sending.is_none_or(|last| **place > last));
         let Some(entry) = earlier.and_then(|place| self.entries.get_mut(place)) else {
-            return self.append(event, text, Some(subject), 0);
+            return self.append(event, text, Some(subject), self.now_ms);
         };
         self.len -= entry.cost();
         entry.text = Arc::clone(text);
@@ -390,12 +400,12 @@ impl WebhookQueue {
         Pushed::Settled
     }
 
-    fn append(&mut self, event: &Event, text: &Arc<str>, subject: Option<Subject>, delay_ms: u64) -> Pushed {
+    fn append(&mut self, event: &Event, text: &Arc<str>, subject: Option<Subject>, at_ms: u64) -> Pushed {
         if !self.kinds.contains(event.kind()) {
             return Pushed::Settled;
         }
         let subject = subject.map(Arc::new);
-        let entry = Entry { text: Arc::clone(text), since_ms: self.now_ms.saturating_add(delay_ms), subject };
+        let entry = Entry { text: Arc::clone(text), since_ms: at_ms, subject };
         let is_full = self.entries.len() >= self.bounds.events_max
             || self.len.saturating_add(entry.cost()) > self.bounds.len_max;
         if is_full {

@@ -396,3 +396,14 @@ fn of_several_servers_that_report_of_one_channel_departures_go_ahead_of_arrivals
         (Next::WaitUntil(1_400), send(&[added("a"), occupied("x")]))
     );
 }
+
+#[test]
+fn who_goes_before_it_was_reported_to_come_is_reported_to_go_after_that() {
+    let timing = Timing { delay_ms: 0, arrival_ms: 300, ..TIMING };
+    let mut queue = WebhookQueue::new(Kinds::listed(&[]), timing, Bounds::default());
+    for event in [added("a"), occupied("x"), removed("a"), vacated("x")] {
+        assert_eq!(push(&mut queue, &event, 1_000), Pushed::Waits(1_400));
+    }
+    queue.close();
+    assert_eq!(queue.next(1_000), send(&[added("a"), occupied("x"), removed("a"), vacated("x")]));
+}

@@ -14,8 +14,9 @@ use super::calls::{self, Caller, Teller};
 use super::link::Asked;
 use super::node::Node;
 use super::resp::Reply;
-use super::rosters::{ANSWERED_MS, LOOK_MS, RENEW_MS, Roster, is_departed};
+use super::rosters::{ANSWERED_MS, LOOK_MS, RENEW_MS, Roster};
 use crate::hub::ChannelName;
+use crate::server::broker::elsewhere::News;
 use crate::server::broker::engine::records::{self, Record, Whose};
 use crate::server::clock::Millis;
 
@@ -104,6 +105,9 @@ impl Node {
             left -= 1;
             let Some(roster) = self.rosters.entries.get_mut(&name) else { return };
             roster.again_at.take_if(|at| *at <= now);
+            if roster.is_behind() {
+                roster.ask_after = Millis(now.0 + AGAIN_MS);
+            }
             // What was lost is said before it is read: else who has left since is not known any more.
             let is_late = roster.look_at.take_if(|at| *at <= now).is_some();
             if is_late && roster.is_unheard {
@@ -122,16 +126,11 @@ impl Node {
         if roster.confirm_at().is_none_or(|at| at > now) {
             return;
         }
-        if roster.has_missed || roster.is_looking || roster.look_at.is_some() {
-            // It was away, or has forgotten: first the others say who is with them.
-            roster.confirm_after = Millis(now.0 + AGAIN_MS);
-            return;
-        }
         let (members_key, key) = (self.keys.members(name), self.keys.channel(name));
         let home = self.topology.home_of(key.as_bytes());
         let Some(up) = home.and_then(|home| self.topology.publisher(home)) else {
             // While Redis is away, nobody has gone.
-            roster.confirm_after = Millis(now.0 + LOOK_MS);
+            roster.ask_after = Millis(now.0 + LOOK_MS);
             return;
         };
         let user_ids = roster.gone_by(now, RECORDS_MAX);
@@ -145,8 +144,12 @@ impl Node {
     fn say(&mut self, name: &ChannelName, now: Millis) {
         let Some(roster) = self.rosters.entries.get_mut(name) else { return };
         let is_held = roster.is_telling || roster.again_at.is_some() || roster.holds_ready;
-        let is_due =
-            roster.has_news || roster.is_whole || !roster.waiting.is_empty() || roster.renew_at <= now;
+        let is_reporting = !roster.is_behind() && roster.report_at().is_some_and(|at| at <= now);
+        let is_due = is_reporting
+            || roster.has_news
+            || roster.is_whole
+            || !roster.waiting.is_empty()
+            || roster.renew_at <= now;
         if !is_held && is_due {
             self.call_members(name, now);
         }
@@ -169,7 +172,7 @@ impl Node {
         if roster.waiting.is_empty() {
             let news = match roster.is_leaving {
                 false => self.broker.take_news(name, roster.is_whole, now),
-                true => roster.last_news(),
+                true => News { records: Vec::new(), is_whole: true, is_anybody_here: false },
             };
             is_whole = news.is_whole;
             roster.waiting = news.records.into();
@@ -179,6 +182,10 @@ impl Node {
         // What is whole is so in one call: what it does not say is gone.
         let len = if is_whole { roster.waiting.len() } else { roster.waiting.len().min(RECORDS_MAX) };
         roster.telling = roster.waiting.drain(..len).collect();
+        roster.is_reporting = !roster.is_behind();
+        // A Redis that has forgotten has to hear who has gone.
+        let is_asking = is_whole || roster.report_at().is_some_and(|at| at <= now);
+        let departed: Vec<_> = roster.departed.keys().filter(|_| is_asking).map(AsRef::as_ref).collect();
         let teller = Teller {
             node: &self.id,
             live_ms: match roster.is_leaving {
@@ -186,9 +193,11 @@ impl Node {
                 false => Some(if roster.is_anybody_here { LIVE_MS } else { 0 }),
             },
             is_whole,
-            heard: roster.is_unheard.then_some(roster.heard),
+            heard: roster.is_unheard.then_some(&*roster.heard),
             born: &roster.born,
             is_late: now.0 >= roster.heard_at.0 + LIVE_MS,
+            is_reporting: roster.is_reporting,
+            departed: &departed,
         };
         let caller =
             Caller { script: &up.script, token: &up.token, others: &others, fresh_epoch: "", ttl_ms: 0 };
@@ -196,7 +205,8 @@ impl Node {
         up.link.ask(Asked::Members(name.clone()), |out| {
             caller.members(names, teller, is_sharded, &roster.telling, out)
         });
-        (roster.is_telling, roster.was_whole, roster.renew_at) = (true, is_whole, Millis(now.0 + RENEW_MS));
+        (roster.is_telling, roster.was_whole) = (true, is_whole);
+        (roster.told_at, roster.renew_at) = (now, Millis(now.0 + RENEW_MS));
     }
 }
 
@@ -219,10 +229,11 @@ impl Node {
 
 /// The very end.
 impl Node {
-    /// The departures that this node is to report are reported now.
+    /// The departures of which Redis has not answered whether they are to be reported are reported now.
     pub fn report_departed(&mut self, now: Millis) {
         for (name, roster) in &mut self.rosters.entries {
-            for user_id in std::mem::take(&mut roster.departed).into_keys() {
+            let departed = std::mem::take(&mut roster.departed).into_keys();
+            for user_id in departed.chain(std::mem::take(&mut roster.reported_late)) {
                 self.host.member_changed(name, &user_id, false, now);
             }
         }
@@ -233,7 +244,7 @@ impl Node {
 impl Node {
     /// The answer to what was said.
     pub fn heard_members(&mut self, name: &ChannelName, reply: &Reply, now: Millis) {
-        let Some(Answer { version, was_known, came, gone, born }) = read_answer(reply) else {
+        let Some(Answer { was_known, came, left, born, gone, call }) = read_answer(reply) else {
             return self.not_told(name, now);
         };
         let Some(roster) = self.rosters.entries.get_mut(name) else { return };
@@ -241,7 +252,7 @@ impl Node {
         self.broker.note_heard(name, &records);
         let has_said = std::mem::replace(&mut roster.has_said, roster.is_anybody_here);
         (roster.is_telling, roster.is_unheard) = (false, false);
-        (roster.heard, roster.heard_at) = (version, now);
+        (roster.heard, roster.heard_at) = (call, now);
         let is_forgotten = has_said && !was_known;
         if is_forgotten {
             // Redis has forgotten all.
@@ -252,13 +263,18 @@ impl Node {
             roster.born = born;
         }
         for user_id in &came {
-            // It was away for so long that it is reported to have gone and come.
-            if roster.departed.remove(user_id).is_some() {
-                self.host.member_changed(name, user_id, false, now);
-            }
             self.host.member_changed(name, user_id, true, now);
         }
-        roster.departed.extend(gone.into_iter().map(|user_id| (user_id, (version, now))));
+        if !roster.is_leaving && now.0 > roster.told_at.0 + ANSWERED_MS {
+            // Another node may have reported since that they have come.
+            roster.reported_late.extend(gone);
+        } else {
+            gone.iter().for_each(|user_id| self.host.member_changed(name, user_id, false, now));
+        }
+        if roster.is_leaving && roster.was_whole {
+            roster.departed.clear();
+        }
+        roster.note_departed(left, now);
         self.say(name, now);
     }
 
@@ -276,19 +292,18 @@ impl Node {
         roster.leaving.retain(|(_, user_id)| !asked.contains(&**user_id));
         let (mut records, mut gone) = (Vec::new(), Vec::new());
         for (user_id, value) in user_ids.into_iter().zip(values) {
+            let is_reported_late = roster.reported_late.remove(&user_id);
             match value.as_text() {
                 Some(value) => {
-                    roster.departed.remove(&user_id);
                     let field = Whose::Member(user_id).field();
                     records.extend(Record::elsewhere(field.as_bytes(), value, &self.id));
                 }
-                None => gone.push(user_id),
-            }
-        }
-        for user_id in &gone {
-            if roster.departed.get(user_id).is_some_and(|&(_, at)| is_departed(at, now)) {
-                roster.departed.remove(user_id);
-                self.host.member_changed(name, user_id, false, now);
+                None => {
+                    if is_reported_late {
+                        self.host.member_changed(name, &user_id, false, now);
+                    }
+                    gone.push(user_id);
+                }
             }
         }
         self.note_elsewhere(name, records, false, now);
@@ -298,7 +313,7 @@ impl Node {
 
     fn not_confirmed(&mut self, name: &ChannelName, now: Millis) {
         let Some(roster) = self.rosters.entries.get_mut(name) else { return };
-        (roster.confirming_since, roster.confirm_after) = (None, Millis(now.0 + LOOK_MS));
+        (roster.confirming_since, roster.ask_after) = (None, Millis(now.0 + LOOK_MS));
         self.rosters.settle(name);
     }
 
@@ -331,7 +346,6 @@ impl Node {
         let is_held = std::mem::take(&mut roster.holds_ready);
         let records =
             texts().filter_map(|(field, value)| Record::elsewhere(field, value, &self.id)).collect();
-        texts().for_each(|field| self.is_there(name, version.unwrap_or(0), field));
         self.note_elsewhere(name, records, true, now);
         if is_held {
             self.ready(name, now);
@@ -363,37 +377,24 @@ impl Node {
         }
         let changed = fields.iter().filter_map(|(field, value)| Record::changed(field, value, &self.id));
         let changed: Vec<_> = changed.collect();
-        fields.iter().for_each(|&field| self.is_there(&name, version, field));
         self.note_elsewhere(&name, changed, false, now);
         self.say(&name, now);
-    }
-
-    /// Redis has had a field since that number. A member that this node reports as gone has come back, if that was decided before:
-    /// answers come by another connection than messages, so a message may be older than an answer that was heard before it.
-    fn is_there(&mut self, name: &ChannelName, version: u64, (field, value): (&[u8], &[u8])) {
-        let Some((b'm', user_id)) = field.split_first().filter(|_| !value.is_empty()) else { return };
-        let (Ok(user_id), Some(roster)) = (str::from_utf8(user_id), self.rosters.entries.get_mut(name))
-        else {
-            return;
-        };
-        let decided = roster.departed.get(user_id).map(|&(decided, _)| decided);
-        if decided.is_some_and(|decided| decided < version) {
-            roster.departed.remove(user_id);
-        }
     }
 }
 
 /// What the answer to what was said says.
 struct Answer {
-    /// The number of the last change.
-    version: u64,
     /// Whether the node was known.
     was_known: bool,
-    /// The members that have come and gone.
+    /// The members that have come, and those that have gone of which that is not to be reported yet.
     came: Users,
-    gone: Users,
+    left: Users,
     /// What Redis calls its hash.
     born: Box<str>,
+    /// The members whose departure is to be reported.
+    gone: Users,
+    /// Which call this was.
+    call: Box<str>,
 }
 
 /// The users of some members.
@@ -407,11 +408,13 @@ fn read_answer(reply: &Reply) -> Option<Answer> {
         }
         _ => None,
     };
+    let text = |at: usize| Some(str::from_utf8(parts.get(at)?.as_text()?).ok()?.into());
     Some(Answer {
-        version: parts.first()?.as_number()?,
         was_known: parts.get(1)?.as_number()? == 1,
         came: texts(2)?,
-        gone: texts(3)?,
-        born: str::from_utf8(parts.get(4)?.as_text()?).ok()?.into(),
+        left: texts(3)?,
+        born: text(4)?,
+        gone: texts(5)?,
+        call: text(6)?,
     })
 }

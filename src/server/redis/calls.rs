@@ -80,6 +80,11 @@ impl Caller<'_> {
             None => command.word(b"-"),
         });
     }
+
+    /// Asks whether this node is to report that a channel is vacated.
+    pub fn vacate(&self, channel_key: &[u8], node: &str, out: &mut BytesMut) {
+        drop(self.begin(out, &[channel_key], "vacate", 1).word(node.as_bytes()));
+    }
 }
 
 /// How this node says who is in a channel.
@@ -91,12 +96,16 @@ pub struct Teller<'a> {
     pub live_ms: Option<u64>,
     /// Whether what it does not say now is gone.
     pub is_whole: bool,
-    /// The number of the last answer, if the last call had none.
-    pub heard: Option<u64>,
+    /// Which call was the last that was answered, if the last one was not.
+    pub heard: Option<&'a str>,
     /// What Redis has called its hash when it last answered.
     pub born: &'a str,
     /// Whether others may have taken it for dead since then.
     pub is_late: bool,
+    /// Whether it reports the departures that are due.
+    pub is_reporting: bool,
+    /// The members that it knows to have gone.
+    pub departed: &'a [&'a str],
 }
 
 impl Caller<'_> {
@@ -109,7 +118,8 @@ impl Caller<'_> {
         records: &[Said],
         out: &mut BytesMut,
     ) {
-        let command = self.begin(out, &[members_key], "members", 7 + 4 * records.len());
+        let words = 9 + teller.departed.len() + 4 * records.len();
+        let command = self.begin(out, &[members_key], "members", words);
         let command = command.word(teller.node.as_bytes());
         let command = match teller.live_ms {
             Some(live_ms) => command.number(live_ms),
@@ -117,11 +127,12 @@ impl Caller<'_> {
         };
         let command = command.word(if teller.is_whole { b"1" } else { b"0" });
         let command = command.word(send_word(is_sharded)).word(channel_key);
-        let command = match teller.heard {
-            Some(number) => command.number(number),
-            None => command.word(b""),
-        };
+        let command = command.word(teller.heard.unwrap_or_default().as_bytes());
         let command = command.word(teller.born.as_bytes());
+        let command = command.word(if teller.is_reporting { b"1" } else { b"" });
+        let command = command.number(teller.departed.len() as u64);
+        let command =
+            teller.departed.iter().fold(command, |command, user_id| command.word(user_id.as_bytes()));
         let known = if teller.is_late { "2" } else { "1" };
         let words = records.iter().flat_map(|said| {
             let known = if said.is_known { known } else { "" };
@@ -141,11 +152,6 @@ pub fn confirm(members_key: &[u8], user_ids: &[Box<str>], out: &mut BytesMut) {
     let command = Command::new(out, 2 + user_ids.len()).word(b"HMGET").word(members_key);
     let fields = user_ids.iter().map(|user_id| Whose::Member(user_id.clone()).field());
     drop(fields.fold(command, |command, field| command.word(field.as_bytes())));
-}
-
-/// Asks which nodes have subscribers of a channel.
-pub fn nodes(channel_key: &[u8], out: &mut BytesMut) {
-    drop(Command::new(out, 3).word(b"HGET").word(channel_key).word(b"n"));
 }
 
 /// What a message to those that have a channel is sent by.
@@ -220,6 +226,8 @@ mod tests {
         assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 3 abc 7 PUBLISH d,f 2");
         let told = words(|out| CALLER.open(b"p:{c}", ("n", 0, None), None, ("", true), out));
         assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 0  0 SPUBLISH  -");
+        let told = words(|out| CALLER.vacate(b"p:{c}", "n", out));
+        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} vacate t u,v abc 600000 n");
     }
 
     #[test]
@@ -230,7 +238,6 @@ mod tests {
             words(|out| confirm(b"u", &["a b".into(), "c".into()], out)),
             ["HMGET", "u", "ma b", "mc"]
         );
-        assert_eq!(words(|out| nodes(b"c", out)).join(" "), "HGET c n");
         assert_eq!(words(|out| subscribe(b"c", true, out)).join(" "), "SSUBSCRIBE c");
         assert_eq!(words(|out| unsubscribe(b"c", false, out)).join(" "), "UNSUBSCRIBE c");
     }

@@ -3,7 +3,7 @@
 //! Each says its own by an open, within two seconds of a change, and Redis tells the nodes that have the channel. What is done with
 //! the sum is the broker's and the host's.
 
-use super::calls;
+use super::calls::Caller;
 use super::counts::nodes_of;
 use super::entries::Entry;
 use super::link::Asked;
@@ -19,9 +19,6 @@ impl Node {
     /// The nodes that have a channel were told what each of them has.
     pub fn heard_counts(&mut self, name: &str, text: &[u8], now: Millis) {
         if let Some(name) = self.joins.name(name) {
-            if !text.is_empty() {
-                self.counts.vacated.remove(&name);
-            }
             self.note_counts(&name, text, now);
             self.say_again(&name, text, now);
         }
@@ -67,15 +64,23 @@ impl Node {
         self.note_counts(name, text, now);
     }
 
-    /// Asks which of the channels that are vacated still are, where that is due.
+    /// Asks which of the channels that are vacated are to be reported, where that is due.
     pub fn tick_vacated(&mut self, now: Millis) {
         while let Some((name, at)) = self.counts.take_vacated_due(now) {
             let key = self.keys.channel(&name);
             let home = self.topology.home_of(key.as_bytes());
             match home.and_then(|home| self.topology.publisher(home)) {
                 Some(up) => {
+                    // It neither publishes nor begins anything.
+                    let caller = Caller {
+                        script: &up.script,
+                        token: &up.token,
+                        others: "",
+                        fresh_epoch: "",
+                        ttl_ms: 0,
+                    };
                     let asked = Asked::Vacated(name, (at, now));
-                    up.link.ask(asked, |out| calls::nodes(key.as_bytes(), out));
+                    up.link.ask(asked, |out| caller.vacate(key.as_bytes(), &self.id, out));
                 }
                 None => self.counts.ask_at(&name, Millis(now.0 + LOOK_MS)),
             }
@@ -91,7 +96,7 @@ impl Node {
         }
     }
 
-    /// Which nodes have subscribers of a channel that was vacated at that time.
+    /// Whether a channel that was vacated at that time is to be reported.
     pub fn vacancy_confirmed(
         &mut self,
         name: &ChannelName,
@@ -99,14 +104,16 @@ impl Node {
         reply: &Reply,
         now: Millis,
     ) {
-        if matches!(reply, Reply::Error(_)) || now.0 > asked_at.0 + ANSWERED_MS {
+        // Another node may have reported since a late answer that it is occupied.
+        let is_late = now.0 > asked_at.0 + ANSWERED_MS;
+        let Some(is_vacated) = reply.as_number().filter(|_| !is_late) else {
             return self.counts.ask_at(name, Millis(now.0 + LOOK_MS));
-        }
+        };
         if self.counts.vacated.get(name) != Some(&at) {
             return;
         }
         self.counts.vacated.remove(name);
-        if nodes_of(reply.as_text().unwrap_or_default()).all(|node| self.nodes.is_dead(node)) {
+        if is_vacated == 1 {
             self.host.counted(name, Some(Occupancy::Vacated), None, now);
         }
     }

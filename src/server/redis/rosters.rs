@@ -2,11 +2,10 @@
 //!
 //! What follows from it is in `attending`; the lists themselves are the broker's.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use crate::hub::ChannelName;
-use crate::server::broker::elsewhere::{News, Said};
-use crate::server::broker::engine::records::{Record, Whose};
+use crate::server::broker::elsewhere::Said;
 use crate::server::broker::listing::{Listing, UNLISTED};
 use crate::server::clock::Millis;
 
@@ -19,8 +18,8 @@ pub const RENEW_MS: u64 = 30_000;
 /// The clients are told of a member that is at no node any more after this, unless it has come back: it may have changed nodes.
 const LEAVING_MS: u64 = 1_000;
 
-/// And a departure is reported after this, as hosted Pusher has it; that a channel is empty, too. The script does not tell of who comes
-/// back by then.
+/// And a departure is reported after this, as hosted Pusher has it; that a channel is vacated, too. The script does not tell of who
+/// comes back before that.
 pub const DEPARTED_MS: u64 = 3_000;
 
 /// What may be missing is read, or asked, after this: other nodes have noticed by then too, and have said what they have.
@@ -62,17 +61,23 @@ pub struct Roster {
     pub telling: Vec<Said>,
     /// Whether a call was lost since the last answer, so that Redis may have done what it says.
     pub is_unheard: bool,
-    /// What Redis has called its hash when it last answered, the number of that answer, and when it was.
+    /// What Redis has called its hash when it last answered, which call that was (0: none), and when.
     pub born: Box<str>,
-    pub heard: u64,
+    pub heard: Box<str>,
     pub heard_at: Millis,
-    /// The members whose departure this node is to report: by what number that was decided, and when it was heard.
-    pub departed: BTreeMap<Box<str>, (u64, Millis)>,
+    /// The members that have gone by what this node said, and since when: it asks whether that is to be reported.
+    pub departed: BTreeMap<Box<str>, Millis>,
+    /// When the call in flight was made, and whether it asks that.
+    pub told_at: Millis,
+    pub is_reporting: bool,
+    /// The members whose departure this node is to report, and which may have come back since: it was told late.
+    pub reported_late: BTreeSet<Box<str>>,
     /// The members that are at no node any more, since when, and the clients are to be told; the first the longest.
     pub leaving: VecDeque<(Millis, Box<str>)>,
-    /// Since when it is being asked who of them has come back, and before when it is not asked.
+    /// Since when it is being asked who of those that have gone has come back.
     pub confirming_since: Option<Millis>,
-    pub confirm_after: Millis,
+    /// Neither is asked before.
+    pub ask_after: Millis,
     /// Whether the last call says that somebody is here.
     pub is_anybody_here: bool,
     /// Whether the last one that was answered said so.
@@ -121,11 +126,6 @@ impl Rosters {
     }
 }
 
-/// Whether a departure of that time is to be reported.
-pub fn is_departed(at: Millis, now: Millis) -> bool {
-    at.0 + DEPARTED_MS <= now.0
-}
-
 impl Roster {
     /// One of which nothing is known.
     pub fn new(now: Millis) -> Self {
@@ -143,12 +143,15 @@ impl Roster {
             telling: Vec::new(),
             is_unheard: false,
             born: Box::default(),
-            heard: 0,
+            heard: "0".into(),
             heard_at: now,
             departed: BTreeMap::new(),
+            told_at: now,
+            is_reporting: false,
+            reported_late: BTreeSet::new(),
             leaving: VecDeque::new(),
             confirming_since: None,
-            confirm_after: Millis(0),
+            ask_after: Millis(0),
             is_anybody_here: false,
             has_said: false,
             renew_at: Millis(now.0 + RENEW_MS),
@@ -158,13 +161,11 @@ impl Roster {
         }
     }
 
-    /// The members of whom it is due to ask whether they have come back: whether the clients are to be told, or it is to be reported.
+    /// The members of whom it is due to ask whether they have come back: else the clients are told, or it is reported.
     pub fn gone_by(&self, now: Millis, most: usize) -> Vec<Box<str>> {
         let is_left = |&&(at, _): &&(Millis, Box<str>)| at.0 + LEAVING_MS <= now.0;
         let left = self.leaving.iter().take_while(is_left).map(|(_, user_id)| user_id);
-        let departed = self.departed.iter().filter(|&(_, &(_, at))| is_departed(at, now));
-        let departed = departed.map(|(user_id, _)| user_id);
-        left.chain(departed).take(most).cloned().collect()
+        left.chain(&self.reported_late).take(most).cloned().collect()
     }
 
     /// Members are at no node any more.
@@ -175,35 +176,51 @@ impl Roster {
         self.leaving.extend(user_ids.into_iter().map(|user_id| (now, user_id)));
     }
 
-    /// When it is due to ask next who of those that have gone has come back. `None` while that is being asked.
-    pub fn confirm_at(&self) -> Option<Millis> {
-        let left = self.leaving.front().map(|(at, _)| Millis(at.0 + LEAVING_MS));
-        let departed = self.departed.values().map(|(_, at)| Millis(at.0 + DEPARTED_MS)).min();
-        let due = left.into_iter().chain(departed).min().filter(|_| self.confirming_since.is_none());
-        due.map(|at| at.max(self.confirm_after))
+    /// Whether others may have come back of whom this node has not heard: it was away, or Redis has forgotten, and first they say who
+    /// is with them.
+    pub fn is_behind(&self) -> bool {
+        self.has_missed || self.is_looking || self.look_at.is_some()
     }
 
-    /// What this node says at its end: nobody is here, and whose departure it reports is not waited for any more.
-    pub fn last_news(&self) -> News {
-        let departed = |user_id: &str| Said {
-            record: Record { whose: Whose::Member(user_id.into()), here: None },
-            is_known: false,
-        };
-        let records = self.departed.keys().map(|user_id| departed(user_id)).collect();
-        News { records, is_whole: true, is_anybody_here: false }
+    /// When it is due to ask who of those that have gone has come back. `None` while that is being asked.
+    pub fn confirm_at(&self) -> Option<Millis> {
+        let left = self.leaving.front().map(|(at, _)| Millis(at.0 + LEAVING_MS));
+        let late = self.reported_late.first().map(|_| Millis(0));
+        let due = left.into_iter().chain(late).min().filter(|_| self.confirming_since.is_none());
+        due.map(|at| at.max(self.ask_after))
+    }
+
+    /// When it is due to ask whose departure is to be reported.
+    pub fn report_at(&self) -> Option<Millis> {
+        let departed = self.departed.values().min()?;
+        Some(Millis(departed.0 + DEPARTED_MS).max(self.ask_after))
+    }
+
+    /// It was asked, and of these it is not known yet.
+    pub fn note_departed(&mut self, user_ids: Vec<Box<str>>, now: Millis) {
+        let asked_at = self.told_at;
+        if self.is_reporting {
+            self.departed.retain(|_, at| at.0 + DEPARTED_MS > asked_at.0);
+        }
+        for user_id in user_ids {
+            self.departed.entry(user_id).or_insert(now);
+        }
     }
 
     /// Whether Redis is to be told something, or has not answered yet what that was.
     pub fn is_unsettled(&self) -> bool {
         let is_to_say = self.has_news || self.is_whole || !self.waiting.is_empty();
-        let is_anybody_gone = !self.departed.is_empty() || !self.leaving.is_empty();
+        let is_anybody_gone =
+            !self.departed.is_empty() || !self.leaving.is_empty() || !self.reported_late.is_empty();
         is_to_say || self.is_telling || self.again_at.is_some() || self.has_said || is_anybody_gone
     }
 
     fn due(&self) -> Option<Millis> {
         let say_at = match self.is_telling || self.holds_ready {
             true => None,
-            false => Some(self.again_at.unwrap_or(self.renew_at)),
+            false => Some(
+                self.again_at.unwrap_or(self.report_at().map_or(self.renew_at, |at| at.min(self.renew_at))),
+            ),
         };
         say_at.into_iter().chain(self.look_at).chain(self.confirm_at()).min()
     }
@@ -216,14 +233,15 @@ mod tests {
     #[test]
     fn what_is_not_to_be_asked_yet_is_not_though_more_have_gone_meanwhile() {
         let mut roster = Roster::new(Millis(0));
-        assert_eq!(roster.confirm_at(), None);
+        assert_eq!((roster.confirm_at(), roster.report_at()), (None, None));
         roster.note_leaving(vec!["a".into()], Millis(100));
-        assert_eq!(roster.confirm_at(), Some(Millis(1_100)));
-        roster.confirm_after = Millis(5_000);
-        roster.departed.insert("b".into(), (1, Millis(200)));
-        roster.note_leaving(vec!["b".into()], Millis(300));
-        assert_eq!(roster.confirm_at(), Some(Millis(5_000)));
-        assert_eq!(roster.gone_by(Millis(5_000), 2), ["a".into(), "b".into()] as [Box<str>; 2]);
+        roster.note_departed(vec!["a".into()], Millis(100));
+        assert_eq!((roster.confirm_at(), roster.report_at()), (Some(Millis(1_100)), Some(Millis(3_100))));
+        roster.ask_after = Millis(5_000);
+        roster.reported_late.insert("b".into());
+        roster.note_leaving(vec!["c".into()], Millis(300));
+        assert_eq!((roster.confirm_at(), roster.report_at()), (Some(Millis(5_000)), Some(Millis(5_000))));
+        assert_eq!(roster.gone_by(Millis(5_000), 3), ["a".into(), "c".into(), "b".into()] as [Box<str>; 3]);
         roster.confirming_since = Some(Millis(5_000));
         assert_eq!(roster.confirm_at(), None);
     }
@@ -235,5 +253,18 @@ mod tests {
         roster.note_leaving(vec!["a".into()], Millis(900));
         assert_eq!(roster.gone_by(Millis(1_100), 9), ["b".into()] as [Box<str>; 1]);
         assert_eq!(roster.gone_by(Millis(1_900), 9).len(), 2);
+    }
+
+    #[test]
+    fn a_departure_is_asked_about_until_redis_does_not_wait_any_more() {
+        let mut roster = Roster::new(Millis(0));
+        roster.note_departed(vec!["a".into(), "b".into()], Millis(100));
+        (roster.told_at, roster.is_reporting) = (Millis(2_000), true);
+        roster.note_departed(vec!["a".into(), "c".into()], Millis(2_001));
+        assert_eq!((roster.departed.len(), roster.report_at()), (3, Some(Millis(3_100))));
+        roster.told_at = Millis(3_100);
+        roster.note_departed(vec!["b".into()], Millis(3_101));
+        let times = [("b".into(), Millis(3_101)), ("c".into(), Millis(2_001))];
+        assert_eq!(roster.departed, BTreeMap::from(times));
     }
 }

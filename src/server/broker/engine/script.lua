@@ -8,16 +8,16 @@
 -- ARGV: operation, token, other tokens, fresh epoch, ttl (ms), then those of the operation, see below.
 --
 -- Fields of the hash: e epoch, s newest sequence, r token, o oldest sequence kept, b bytes kept, x when the expiry is set again,
--- n subscribers by node, w whether it was last occupied or vacated, when, and by which node (KIND TIME NODE; no node if no webhook
--- is due, or the node has sent it), c the node that was the last to change the number of subscribers, and a field for each kept
--- publication by its sequence. A stored publication is a version byte, 13 digits of Redis's time in ms, and the record as it was
+-- n subscribers by node, w whether it was last occupied (o), or vacated and that is not reported (v) or is (V), when, and by which node
+-- (KIND TIME NODE; no node if no webhook is due, or the node has heard it), c the node that was the last to change the number of
+-- subscribers, and a field for each kept publication by its sequence. A stored publication is a version byte, 13 digits of Redis's time in ms, and the record as it was
 -- given.
 --
 -- Numbers join text as %.14g, so sequences and times are written as %.0f. Epochs stay text.
 
 local VERSION = '1'
 local KEY_MS = 60000   -- how long an idempotency key is known
-local RETURN_MS = 3000 -- who comes back by then has not gone for webhooks: it is asked after that whether somebody has
+local RETURN_MS = 3000 -- a departure is reported after this, unless it is over by then
 local KEPT_MS = 60000  -- what a node may not have heard is kept; longer than one that lives takes to connect again and ask
 local TRIM_MAX = 1000  -- publications dropped by one call: 0.5 ms; one unpack takes several thousand
 
@@ -48,36 +48,41 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 -- members: another hash, of who is in a channel: by field (see records.rs) what each node has, as NODE:CONNECTIONS;… and info; n, the
 -- nodes that have anybody, as NODE:UNTIL;…; v, a number that is another one after each change; e, another text for each hash that
--- begins; r, members that have just gone; d, by node the members that have come and gone by its last call, with v then; l, those that have gone
--- though the hash never had them.
+-- begins; r, members that have gone of which that is not reported yet; d, by node what its last call has decided, and
+-- which one that was; l, those that have gone though the hash never had them.
 -- ARGV: node, how long it is believed (ms; 0: it has nobody; -1: it ends, and sends what waits), whether what it does not say now is gone, PUBLISH or SPUBLISH, the
--- channel's name in Redis, if its last call had no answer v as it was in the one before, e as it knows it, then field, connections or nothing, info or
+-- channel's name in Redis, if its last call had no answer which one had (0: none), e as it knows it, 1 if it reports departures, the
+-- number of members that it knows to have gone and these, then field, connections or nothing, info or
 -- nothing, and of a member whether it has heard that the hash has it (1; 2 if others may have swept it since) of each record.
 -- Nodes whose time is over are swept. The nodes that have the channel are told of other records, by a message that begins with u.
--- Returns v, whether the node was known, the members that have come to the first node, unless they had just gone, and gone from
--- the last, and e.
+-- Returns v, whether the node was known, the members that have come to the first node, those that have left the last one, e, those
+-- whose departure the node is to report now, and which call this is.
 --
--- Each coming and going is answered to one node, the one that made the change, and again if it has not heard that. Where Redis has
--- lost its memory, what the node had heard counts: a member that it had comes by no webhook, and one that it had and that has left
--- since has gone, unless another node has said so before. What is true by then goes before what happened: who is there has not gone.
+-- Each coming and going is answered to one node, the one that made the change, and again if it has not heard that. Who has left the
+-- last node and comes back before that is reported has never been away, whenever that is: that it is reported and that it is over are
+-- steps of this script. It is reported by the node that is the first to ask after RETURN_MS, so one that dies loses nothing.
+--
+-- Where Redis has lost its memory, what the node had heard counts: a member that it had comes by no webhook, and one that it had and that
+-- has left since has gone, unless another node has said so before. What is true by then goes before what happened: who is there has not gone.
 if operation == 'members' then
   local node, live, whole, send, name = ARGV[6], tonumber(ARGV[7]), ARGV[8] == '1', ARGV[9], ARGV[10]
-  local heard_version = tonumber(ARGV[11])
+  local heard, reports, first = ARGV[11], ARGV[13] == '1', 15 + tonumber(ARGV[14])
   local had = redis.call('HMGET', channel, 'n', 'v', 'r', 'e', 'd', 'l')
-  local version, known = tonumber(had[2]), 0
-  local born = had[4] or clock[1] .. '.' .. clock[2]
+  local version, was_known = tonumber(had[2]), 0
+  local call = clock[1] .. '.' .. clock[2]
+  local born = had[4] or call
   local is_lost = born ~= ARGV[12]
   local left, silent = {}, {}
   for other, until_then in string.gmatch(had[1] or '', '([^:;]+):(%d+);') do
     if other == node then
-      known = 1
+      was_known = 1
     elseif tonumber(until_then) > now then
       left[#left + 1] = other .. ':' .. until_then .. ';'
     else
       silent[other] = true
     end
   end
-  local told, came, gone = {}, {}, {}
+  local told, came, left_last, gone = {}, {}, {}, {}
   -- Members by time, without those that are older.
   local function since(packed, age)
     local kept, is_new = {}, false
@@ -90,14 +95,14 @@ if operation == 'members' then
     end
     return kept, is_new
   end
-  local recent, is_recent_new = since(had[3], RETURN_MS)
+  local recent, is_recent_new = had[3] and cmsgpack.unpack(had[3]) or {}, false
   local lost, is_lost_new = since(had[6], KEPT_MS)
-  local decided, unheard, is_decided_new = {}, { {}, {} }, false
+  local decided, unheard, is_decided_new = {}, { {}, {}, {} }, false
   for other, entry in pairs(had[5] and cmsgpack.unpack(had[5]) or {}) do
     if other == node then
       is_decided_new = true
-      if heard_version and entry[4] > heard_version then
-        unheard = { entry[2], entry[3] }
+      if heard ~= '' and entry[4] ~= heard then
+        unheard = { entry[2], entry[3], entry[5] }
       end
     elseif now - entry[1] < KEPT_MS then
       decided[other] = entry
@@ -105,8 +110,19 @@ if operation == 'members' then
       is_decided_new = true
     end
   end
+  local function leave(user)
+    left_last[#left_last + 1] = user
+    recent[user], is_recent_new = now, true
+  end
+  -- Who is not there, and the hash does not know that it has gone: it has forgotten.
+  local function miss(user)
+    if is_lost and not recent[user] and not lost[user] then
+      leave(user)
+      lost[user], is_lost_new = now, true
+    end
+  end
   -- Takes the entries out for which drops says so, and adds one.
-  local function change(field, value, drops, connections, info, heard)
+  local function change(field, value, drops, connections, info, known)
     local entries, info_then = string.match(value or '', '^([^ ]*) ?(.*)$')
     local kept = {}
     for other, count in string.gmatch(entries, '([^:;]+):(%d+);') do
@@ -135,11 +151,10 @@ if operation == 'members' then
     if string.sub(field, 1, 1) == 'm' and not (value and now_value) then
       local user = string.sub(field, 2)
       if value then
-        gone[#gone + 1] = user
-        recent[user], is_recent_new = now, true
+        leave(user)
       elseif recent[user] then
         recent[user], is_recent_new = nil, true
-      elseif not (is_lost and heard == '1') or lost[user] then
+      elseif not (is_lost and known == '1') or lost[user] then
         came[#came + 1] = user
       end
       if now_value and lost[user] then
@@ -148,10 +163,10 @@ if operation == 'members' then
     end
   end
   local said = {}
-  for at = 13, #ARGV, 4 do
+  for at = first, #ARGV, 4 do
     said[ARGV[at]] = true
   end
-  if next(silent) or (whole and known == 1) then
+  if next(silent) or (whole and was_known == 1) then
     local all = redis.call('HGETALL', channel)
     for at = 1, #all, 2 do
       local field = all[at]
@@ -162,56 +177,75 @@ if operation == 'members' then
       end
     end
   end
-  for at = 13, #ARGV, 4 do
-    local field, heard = ARGV[at], ARGV[at + 3]
+  for at = first, #ARGV, 4 do
+    local field, known = ARGV[at], ARGV[at + 3]
     local value, so_far = redis.call('HGET', channel, field), #told
-    change(field, value, function(other) return other == node end, ARGV[at + 1], ARGV[at + 2], heard)
+    change(field, value, function(other) return other == node end, ARGV[at + 1], ARGV[at + 2], known)
     if not value and #told == so_far and live >= 0 then
       -- Gone before it was ever said: the node waits to hear it.
       told[#told + 1] = #field .. ':' .. field .. '0:'
-      local user = string.sub(field, 2)
-      if is_lost and heard ~= '' and not recent[user] and not lost[user] then
-        gone[#gone + 1] = user
-        recent[user], is_recent_new = now, true
-        lost[user], is_lost_new = now, true
+      if known ~= '' then
+        miss(string.sub(field, 2))
       end
     end
   end
-  -- What the node has not heard, as far as it is still so.
-  local is_gone, is_come = {}, {}
-  for _, user in ipairs(gone) do
-    is_gone[user] = true
+  local function is_there(user)
+    return redis.call('HEXISTS', channel, 'm' .. user) == 1
   end
-  for _, user in ipairs(came) do
-    is_come[user] = true
-  end
-  for _, user in ipairs(unheard[2]) do
-    if not is_gone[user] and not redis.call('HGET', channel, 'm' .. user) then
-      gone[#gone + 1] = user
-      is_gone[user] = true
+  for at = 15, first - 1 do
+    if not is_there(ARGV[at]) then
+      miss(ARGV[at])
     end
   end
+  -- What the node has not heard, as far as it is still so.
+  local function set(members)
+    local is_in = {}
+    for _, user in ipairs(members) do
+      is_in[user] = true
+    end
+    return is_in
+  end
+  local is_come, is_left = set(came), set(left_last)
   for _, user in ipairs(unheard[1]) do
-    if not is_come[user] and (is_gone[user] or redis.call('HGET', channel, 'm' .. user)) then
+    if not is_come[user] and (recent[user] or is_there(user)) then
       came[#came + 1] = user
     end
   end
-  if live < 0 then
-    -- Its webhooks do not wait for their return any more: who comes back comes.
-    for at = 13, #ARGV, 4 do
-      recent[string.sub(ARGV[at], 2)] = nil
+  for _, user in ipairs(unheard[2]) do
+    if not is_left[user] and recent[user] then
+      left_last[#left_last + 1] = user
     end
-    for _, user in ipairs(gone) do
-      recent[user] = nil
+  end
+  for _, user in ipairs(unheard[3]) do
+    if not recent[user] and not is_there(user) then
+      gone[#gone + 1] = user
     end
-    is_recent_new = true
+  end
+  -- A node that ends does not wait for anybody's return: who comes back comes.
+  local is_ending = live < 0
+  local own = is_ending and set(left_last) or {}
+  for at = 15, is_ending and first - 1 or 0 do
+    own[ARGV[at]] = true
+  end
+  for user, at in pairs(recent) do
+    if own[user] or (reports and now - at >= RETURN_MS) then
+      gone[#gone + 1] = user
+      recent[user], is_recent_new = nil, true
+    end
+  end
+  -- And what it waits for still.
+  is_left = set(left_last)
+  for at = 15, first - 1 do
+    if recent[ARGV[at]] and not is_left[ARGV[at]] then
+      left_last[#left_last + 1] = ARGV[at]
+    end
   end
   if #told > 0 then
     -- Where the hash is new, later than any number it had before.
     version = version and version + 1 or now
   end
-  if #came > 0 or #gone > 0 then
-    decided[node], is_decided_new = { now, came, gone, version }, true
+  if #came > 0 or #left_last > 0 or #gone > 0 then
+    decided[node], is_decided_new = { now, came, left_last, call, gone }, true
   end
   if live > 0 then
     left[#left + 1] = node .. ':' .. text(now + live) .. ';'
@@ -249,7 +283,22 @@ if operation == 'members' then
     end
     redis.call(send, name, 'u ' .. text(version) .. ' ' .. table.concat(told))
   end
-  return { version or 0, known, came, gone, born }
+  return { version or 0, was_known, came, left_last, born, gone, call }
+end
+
+-- vacate: node. A channel of which it has heard that it is vacated is reported to be, unless somebody has come back.
+-- Returns whether it is. Asked again, the answer is the same while nobody has.
+if operation == 'vacate' then
+  local found = redis.call('HMGET', channel, 'w', 'n')
+  local kind, by = string.match(found[1] or '', '^(%a) %d+ (.*)$')
+  local is_vacated = not kind and (found[2] or '') == ''
+  if kind == 'v' and by == ARGV[6] then
+    redis.call('HSET', channel, 'w', 'V ' .. text(now) .. ' ' .. by)
+    is_vacated = true
+  elseif kind == 'V' then
+    is_vacated = by == ARGV[6]
+  end
+  return is_vacated and 1 or 0
 end
 
 local found = redis.call('HMGET', channel, 'e', 's', 'r', 'o', 'b', 'x', 'n')
@@ -356,7 +405,7 @@ end
 -- open: node, its subscribers, the epoch and the sequence that it has, PUBLISH or SPUBLISH, nodes that are known to be dead, and how
 -- many subscribers it said when it last heard an answer (-: it ends, and sends what waits).
 -- Returns epoch, newest and oldest sequence, the time, n, whether the channel was occupied (1) or vacated (2) by what this node has
--- said, unless it is occupied again a moment after, and whether the number of subscribers is another one by that.
+-- said, unless that was not reported to be vacated, and whether the number of subscribers is another one by that.
 -- The nodes that have the channel are told of another n, by a message that begins with n: what they know of each other is as old as
 -- their last opens.
 --
@@ -402,18 +451,19 @@ local function decide(kind_now, time, node_now)
   occupancy = node_now == '' and 0 or kind_now == 'o' and 1 or 2
 end
 if before > 0 and after == 0 then
-  decide('v', text(now), kind == 'o' and is_mine and '' or node)
+  decide(is_ending and 'V' or 'v', text(now), kind == 'o' and is_mine and '' or node)
 elseif before == 0 and after > 0 then
-  local is_return = kind == 'v' and (is_mine or now - at < RETURN_MS)
   if not is_lost then
-    decide('o', text(now), is_return and '' or node)
+    decide('o', text(now), kind == 'v' and '' or node)
   end
 elseif is_mine and kind == (after > 0 and 'o' or 'v') then
   occupancy = after > 0 and 1 or 2
 elseif is_lost and after == 0 then
   decide('v', text(now), node)
-elseif by == node and not is_unheard then
-  decide(kind, is_ending and '0' or at, '')
+elseif is_ending and kind == 'v' and by == node then
+  decide('V', at, '')
+elseif by == node and kind == 'o' and not is_unheard then
+  decide(kind, at, '')
 end
 
 local is_other_number = before ~= after and not (is_lost and heard == count and not changer)
