@@ -34,6 +34,8 @@ struct Roster {
     members: Vec<&'static str>,
     /// Those of which it waits to hear whether their departure is to be reported.
     departed: Vec<String>,
+    /// Until when it may be told that, by Redis's clock.
+    report_by: &'static str,
 }
 
 const NOTHING: (u64, u64) = (0, 0);
@@ -97,7 +99,7 @@ impl Count {
 
     /// Asks whether it is to report that the channel is vacated.
     fn reports(&self, world: &mut World) -> bool {
-        world.call::<u64>("{c}", &["vacate", "t", "", "", "0", self.node]) == 1
+        world.call::<(u64, u64)>("{c}", &["vacate", "t", "", "", "0", self.node, ""]).0 == 1
     }
 
     /// Says that it ends.
@@ -110,7 +112,7 @@ impl Count {
 impl Roster {
     fn of(node: &'static str) -> Self {
         let (born, members, departed) = Default::default();
-        Self { node, born, heard: "0".into(), is_unheard: false, members, departed }
+        Self { node, born, heard: "0".into(), is_unheard: false, members, departed, report_by: "9e15" }
     }
 
     fn call(&mut self, world: &mut World, members: &[&'static str], is_ending: bool) -> Told {
@@ -123,7 +125,7 @@ impl Roster {
         let mut words = vec!["members", "t", "", "", "0", self.node, live, "1", "PUBLISH", "{c}"];
         let born = self.born.clone();
         let (departed_len, gone) = (self.departed.len().to_string(), self.departed.clone());
-        words.extend([heard.as_str(), &born, "1", &departed_len]);
+        words.extend([heard.as_str(), &born, self.report_by, &departed_len]);
         words.extend(gone.iter().map(String::as_str));
         let fields = |user: &str| format!("m{user}");
         let departed = self.members.iter().filter(|user| !members.contains(user));
@@ -264,6 +266,26 @@ fn who_is_back_before_a_node_hears_that_it_is_to_report_the_departure_has_not_go
     a.lost(&mut world, &[]);
     assert_eq!(b.says(&mut world, &["anna"]), came(&["anna"]));
     assert_eq!(a.says(&mut world, &[]), gone(&["bert"]));
+}
+
+#[test]
+fn who_is_answered_too_late_is_given_nothing_to_report() {
+    let Some(mut world) = World::new() else { return };
+    let mut a = Roster::of("a");
+    assert_eq!(a.says(&mut world, &["anna"]), came(&["anna"]));
+    a.left(&mut world, &[], &["anna"]);
+    world.wait();
+    for late in ["", "1700000000000"] {
+        a.report_by = late;
+        a.left(&mut world, &[], &["anna"]);
+    }
+    a.report_by = "9e15";
+    assert_eq!(a.says(&mut world, &[]), gone(&["anna"]));
+    let mut a = Count::of("a");
+    assert_eq!((a.says(&mut world, 1), a.says(&mut world, 0)), ((OCCUPIED, 1), (VACATED, 1)));
+    let late = ["vacate", "t", "", "", "0", "a", "1700000000000"];
+    assert_eq!(world.call::<(u64, u64)>("{c}", &late).0, 2);
+    assert!(a.reports(&mut world));
 }
 
 #[test]

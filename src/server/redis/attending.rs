@@ -182,7 +182,8 @@ impl Node {
         // What is whole is so in one call: what it does not say is gone.
         let len = if is_whole { roster.waiting.len() } else { roster.waiting.len().min(RECORDS_MAX) };
         roster.telling = roster.waiting.drain(..len).collect();
-        roster.is_reporting = !roster.is_behind();
+        let report_by = roster.report_by(now);
+        roster.is_reporting = report_by.is_some();
         // A Redis that has forgotten has to hear who has gone.
         let is_asking = is_whole || roster.report_at().is_some_and(|at| at <= now);
         let departed: Vec<_> = roster.departed.keys().filter(|_| is_asking).map(AsRef::as_ref).collect();
@@ -196,7 +197,7 @@ impl Node {
             heard: roster.is_unheard.then_some(&*roster.heard),
             born: &roster.born,
             is_late: now.0 >= roster.heard_at.0 + LIVE_MS,
-            is_reporting: roster.is_reporting,
+            report_by,
             departed: &departed,
         };
         let caller =
@@ -252,7 +253,7 @@ impl Node {
         self.broker.note_heard(name, &records);
         let has_said = std::mem::replace(&mut roster.has_said, roster.is_anybody_here);
         (roster.is_telling, roster.is_unheard) = (false, false);
-        (roster.heard, roster.heard_at) = (call, now);
+        roster.note_call(call, now);
         let is_forgotten = has_said && !was_known;
         if is_forgotten {
             // Redis has forgotten all.

@@ -81,9 +81,13 @@ impl Caller<'_> {
         });
     }
 
-    /// Asks whether this node is to report that a channel is vacated.
-    pub fn vacate(&self, channel_key: &[u8], node: &str, out: &mut BytesMut) {
-        drop(self.begin(out, &[channel_key], "vacate", 1).word(node.as_bytes()));
+    /// Asks whether this node is to report that a channel is vacated, unless that is answered later than then by Redis's clock.
+    pub fn vacate(&self, channel_key: &[u8], node: &str, by: Option<u64>, out: &mut BytesMut) {
+        let command = self.begin(out, &[channel_key], "vacate", 2).word(node.as_bytes());
+        drop(match by {
+            Some(time) => command.number(time),
+            None => command.word(b""),
+        });
     }
 }
 
@@ -102,8 +106,8 @@ pub struct Teller<'a> {
     pub born: &'a str,
     /// Whether others may have taken it for dead since then.
     pub is_late: bool,
-    /// Whether it reports the departures that are due.
-    pub is_reporting: bool,
+    /// Until when it may be told whose departure it is to report, by Redis's clock, in milliseconds.
+    pub report_by: Option<u64>,
     /// The members that it knows to have gone.
     pub departed: &'a [&'a str],
 }
@@ -129,7 +133,10 @@ impl Caller<'_> {
         let command = command.word(send_word(is_sharded)).word(channel_key);
         let command = command.word(teller.heard.unwrap_or_default().as_bytes());
         let command = command.word(teller.born.as_bytes());
-        let command = command.word(if teller.is_reporting { b"1" } else { b"" });
+        let command = match teller.report_by {
+            Some(time) => command.number(time),
+            None => command.word(b""),
+        };
         let command = command.number(teller.departed.len() as u64);
         let command =
             teller.departed.iter().fold(command, |command, user_id| command.word(user_id.as_bytes()));
@@ -226,8 +233,8 @@ mod tests {
         assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 3 abc 7 PUBLISH d,f 2");
         let told = words(|out| CALLER.open(b"p:{c}", ("n", 0, None), None, ("", true), out));
         assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} open t u,v abc 600000 n 0  0 SPUBLISH  -");
-        let told = words(|out| CALLER.vacate(b"p:{c}", "n", out));
-        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} vacate t u,v abc 600000 n");
+        let told = words(|out| CALLER.vacate(b"p:{c}", "n", Some(9), out));
+        assert_eq!(told.join(" "), "EVALSHA sha 1 p:{c} vacate t u,v abc 600000 n 9");
     }
 
     #[test]

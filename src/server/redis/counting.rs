@@ -6,6 +6,7 @@
 use super::calls::Caller;
 use super::counts::nodes_of;
 use super::entries::Entry;
+use super::lead::Lead;
 use super::link::Asked;
 use super::node::Node;
 use super::resp::Reply;
@@ -79,8 +80,10 @@ impl Node {
                         fresh_epoch: "",
                         ttl_ms: 0,
                     };
+                    let entry = self.joins.entries.get(&name);
+                    let by = entry.map(|entry| entry.lead.redis_ms(now).saturating_add(ANSWERED_MS));
                     let asked = Asked::Vacated(name, (at, now));
-                    up.link.ask(asked, |out| caller.vacate(key.as_bytes(), &self.id, out));
+                    up.link.ask(asked, |out| caller.vacate(key.as_bytes(), &self.id, by, out));
                 }
                 None => self.counts.ask_at(&name, Millis(now.0 + LOOK_MS)),
             }
@@ -104,16 +107,25 @@ impl Node {
         reply: &Reply,
         now: Millis,
     ) {
+        let numbers = match reply {
+            Reply::List(parts) => parts.first().zip(parts.get(1)),
+            _ => None,
+        };
+        let numbers = numbers.and_then(|(verdict, time)| verdict.as_number().zip(time.as_number()));
+        if let Some((entry, (_, redis_ms))) = self.joins.entries.get_mut(name).zip(numbers) {
+            entry.lead = Lead::of(redis_ms, now);
+        }
         // Another node may have reported since a late answer that it is occupied.
         let is_late = now.0 > asked_at.0 + ANSWERED_MS;
-        let Some(is_vacated) = reply.as_number().filter(|_| !is_late) else {
+        let verdict = numbers.map(|(verdict, _)| verdict).filter(|&verdict| verdict < 2 && !is_late);
+        let Some(verdict) = verdict else {
             return self.counts.ask_at(name, Millis(now.0 + LOOK_MS));
         };
         if self.counts.vacated.get(name) != Some(&at) {
             return;
         }
         self.counts.vacated.remove(name);
-        if is_vacated == 1 {
+        if verdict == 1 {
             self.host.counted(name, Some(Occupancy::Vacated), None, now);
         }
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::lead::Lead;
 use super::topology::MasterId;
 use crate::hub::ChannelName;
 use crate::server::broker::engine::channel::Channel;
@@ -78,8 +79,8 @@ pub struct Entry {
     /// How many subscribers the last open said that was answered, and the last one at all by this connection.
     pub heard: u64,
     pub said: u64,
-    /// How much Redis's clock is ahead of the server's, in milliseconds.
-    pub ahead_ms: i64,
+    /// Redis's clock.
+    pub lead: Lead,
     pub listed: u64,
 }
 

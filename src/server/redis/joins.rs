@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::calls::{self, Caller};
 use super::entries::{Entry, Joins, OPENS_MAX, READS_MAX, TOLD_MAX, UNWANTED_MAX};
+use super::lead::Lead;
 use super::link::Asked;
 use super::node::Node;
 use super::topology::MasterId;
@@ -69,7 +70,7 @@ impl Node {
             None => (UNLISTED, 0, 0),
         };
         let (waiters, is_let_go, is_paused) = (VecDeque::new(), false, false);
-        let (asking, refusals, ahead_ms) = (None, 0, 0);
+        let (asking, refusals, lead) = (None, 0, Lead::default());
         let entry = Entry {
             channel,
             home,
@@ -82,7 +83,7 @@ impl Node {
             is_paused,
             heard,
             said,
-            ahead_ms,
+            lead,
             listed,
         };
         self.joins.entries.insert(name.clone(), entry);
@@ -260,7 +261,7 @@ impl Node {
             return self.take(name, Event::NotOpened(attempt), now);
         };
         if let Some(entry) = self.joins.entries.get_mut(name) {
-            entry.ahead_ms = redis_ms.cast_signed().wrapping_sub(now.0.cast_signed());
+            entry.lead = Lead::of(redis_ms, now);
         }
         self.take(name, Event::Opened(attempt, opening), now);
     }
@@ -359,10 +360,9 @@ impl Node {
         match stored::read(&record.stored, name, &self.id) {
             Ok(kept) => {
                 // Redis's clock may be set back or ahead.
-                let at =
-                    kept.at_ms.cast_signed().saturating_sub(entry.ahead_ms).clamp(0, now.0.cast_signed());
+                let at = entry.lead.past(kept.at_ms, now);
                 let publication = self.publication(kept.draft, record.id);
-                self.broker.deliver(publication, Millis(at.cast_unsigned()), now);
+                self.broker.deliver(publication, at, now);
             }
             Err(unreadable) => {
                 // Its number is taken, and it is missing.

@@ -18,6 +18,7 @@ mod homes;
 mod host;
 mod inbox;
 mod joins;
+mod lead;
 mod line;
 mod link;
 mod loss;

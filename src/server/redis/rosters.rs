@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
+use super::lead::Lead;
 use crate::hub::ChannelName;
 use crate::server::broker::elsewhere::Said;
 use crate::server::broker::listing::{Listing, UNLISTED};
@@ -27,6 +28,9 @@ pub const LOOK_MS: u64 = 2_000;
 
 /// An answer to that which takes longer is one of a Redis that was away.
 pub const ANSWERED_MS: u64 = 500;
+
+/// No call.
+const NONE: &str = "0";
 
 /// The channels where it is told who is there.
 #[derive(Debug, Default)]
@@ -65,6 +69,8 @@ pub struct Roster {
     pub born: Box<str>,
     pub heard: Box<str>,
     pub heard_at: Millis,
+    /// Redis's clock.
+    pub lead: Lead,
     /// The members that have gone by what this node said, and since when: it asks whether that is to be reported.
     pub departed: BTreeMap<Box<str>, Millis>,
     /// When the call in flight was made, and whether it asks that.
@@ -143,8 +149,9 @@ impl Roster {
             telling: Vec::new(),
             is_unheard: false,
             born: Box::default(),
-            heard: "0".into(),
+            heard: NONE.into(),
             heard_at: now,
+            lead: Lead::default(),
             departed: BTreeMap::new(),
             told_at: now,
             is_reporting: false,
@@ -188,6 +195,23 @@ impl Roster {
         let late = self.reported_late.first().map(|_| Millis(0));
         let due = left.into_iter().chain(late).min().filter(|_| self.confirming_since.is_none());
         due.map(|at| at.max(self.ask_after))
+    }
+
+    /// Until when Redis may say whose departure is to be reported, by its own clock, if it is asked now: later, others who have waited
+    /// for it too may be about to say who has come back. `None` while it is not to say that.
+    pub fn report_by(&self, now: Millis) -> Option<u64> {
+        let is_asking = !self.is_behind() && *self.heard != *NONE;
+        is_asking.then(|| self.lead.redis_ms(now).saturating_add(ANSWERED_MS))
+    }
+
+    /// A call was answered.
+    pub fn note_call(&mut self, call: Box<str>, now: Millis) {
+        let time = call.split_once('.').and_then(|(seconds, micros)| {
+            let (seconds, micros): (u64, u64) = (seconds.parse().ok()?, micros.parse().ok()?);
+            seconds.checked_mul(1_000)?.checked_add(micros / 1_000)
+        });
+        self.lead = Lead::of(time.unwrap_or(0), now);
+        (self.heard, self.heard_at) = (call, now);
     }
 
     /// When it is due to ask whose departure is to be reported.

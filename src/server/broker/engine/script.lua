@@ -51,7 +51,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- begins; r, members that have gone of which that is not reported yet; d, by node what its last call has decided, and
 -- which one that was; l, those that have gone though the hash never had them.
 -- ARGV: node, how long it is believed (ms; 0: it has nobody; -1: it ends, and sends what waits), whether what it does not say now is gone, PUBLISH or SPUBLISH, the
--- channel's name in Redis, if its last call had no answer which one had (0: none), e as it knows it, 1 if it reports departures, the
+-- channel's name in Redis, if its last call had no answer which one had (0: none), e as it knows it, until when it may be given departures to report, the
 -- number of members that it knows to have gone and these, then field, connections or nothing, info or
 -- nothing, and of a member whether it has heard that the hash has it (1; 2 if others may have swept it since) of each record.
 -- Nodes whose time is over are swept. The nodes that have the channel are told of other records, by a message that begins with u.
@@ -60,13 +60,14 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 --
 -- Each coming and going is answered to one node, the one that made the change, and again if it has not heard that. Who has left the
 -- last node and comes back before that is reported has never been away, whenever that is: that it is reported and that it is over are
--- steps of this script. It is reported by the node that is the first to ask after RETURN_MS, so one that dies loses nothing.
+-- steps of this script. It is reported by the node that is the first to ask after RETURN_MS, so one that dies loses nothing. Who was
+-- not answered at once is given none: others who wait for Redis too may be about to say who has come back.
 --
 -- Where Redis has lost its memory, what the node had heard counts: a member that it had comes by no webhook, and one that it had and that
 -- has left since has gone, unless another node has said so before. What is true by then goes before what happened: who is there has not gone.
 if operation == 'members' then
   local node, live, whole, send, name = ARGV[6], tonumber(ARGV[7]), ARGV[8] == '1', ARGV[9], ARGV[10]
-  local heard, reports, first = ARGV[11], ARGV[13] == '1', 15 + tonumber(ARGV[14])
+  local heard, reports, first = ARGV[11], now <= (tonumber(ARGV[13]) or 0), 15 + tonumber(ARGV[14])
   local had = redis.call('HMGET', channel, 'n', 'v', 'r', 'e', 'd', 'l')
   local version, was_known = tonumber(had[2]), 0
   local call = clock[1] .. '.' .. clock[2]
@@ -286,19 +287,20 @@ if operation == 'members' then
   return { version or 0, was_known, came, left_last, born, gone, call }
 end
 
--- vacate: node. A channel of which it has heard that it is vacated is reported to be, unless somebody has come back.
--- Returns whether it is. Asked again, the answer is the same while nobody has.
+-- vacate: node, until when it may be told to report. A channel of which it has heard that it is vacated is reported to be, unless
+-- somebody has come back.
+-- Returns whether it is (1, 0, and 2 if that was not answered in time), and the time. Asked again, the answer is the same while nobody has.
 if operation == 'vacate' then
   local found = redis.call('HMGET', channel, 'w', 'n')
   local kind, by = string.match(found[1] or '', '^(%a) %d+ (.*)$')
-  local is_vacated = not kind and (found[2] or '') == ''
-  if kind == 'v' and by == ARGV[6] then
-    redis.call('HSET', channel, 'w', 'V ' .. text(now) .. ' ' .. by)
-    is_vacated = true
-  elseif kind == 'V' then
-    is_vacated = by == ARGV[6]
+  local is_vacated = by == ARGV[6] and kind ~= 'o' or not kind and (found[2] or '') == ''
+  if is_vacated and now > (tonumber(ARGV[7]) or now) then
+    return { 2, now }
   end
-  return is_vacated and 1 or 0
+  if is_vacated and kind == 'v' then
+    redis.call('HSET', channel, 'w', 'V ' .. text(now) .. ' ' .. by)
+  end
+  return { is_vacated and 1 or 0, now }
 end
 
 local found = redis.call('HMGET', channel, 'e', 's', 'r', 'o', 'b', 'x', 'n')

@@ -1,0 +1,46 @@
+//! Redis's clock and the server's.
+
+use crate::server::clock::Millis;
+
+/// How much Redis's clock is ahead of the server's, in milliseconds: less than that, if the answer that said so was heard late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lead(i64);
+
+impl Lead {
+    /// By an answer in which Redis says what time it is, heard now.
+    pub fn of(redis_ms: u64, now: Millis) -> Self {
+        Self(redis_ms.cast_signed().wrapping_sub(now.0.cast_signed()))
+    }
+
+    /// What Redis's clock says at a time of the server's.
+    pub fn redis_ms(self, at: Millis) -> u64 {
+        at.0.saturating_add_signed(self.0)
+    }
+
+    /// What the server's clock said at a past time of Redis's, or says, if that is not past.
+    pub fn past(self, redis_ms: u64, now: Millis) -> Millis {
+        let at = redis_ms.cast_signed().saturating_sub(self.0).clamp(0, now.0.cast_signed());
+        Millis(at.cast_unsigned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_the_one_clock_is_one_of_the_other() {
+        let lead = Lead::of(1_700_000_000_000, Millis(5_000));
+        assert_eq!(lead.redis_ms(Millis(5_300)), 1_700_000_000_300);
+        let past = [1_699_999_999_000, 1_700_000_000_200, 1_700_000_009_000, 0];
+        assert_eq!(past.map(|at| lead.past(at, Millis(5_500)).0), [4_000, 5_200, 5_500, 0]);
+    }
+
+    #[test]
+    fn redis_may_be_behind_and_says_what_it_likes() {
+        let lead = Lead::of(1_000, Millis(5_000));
+        assert_eq!((lead.redis_ms(Millis(6_000)), lead.redis_ms(Millis(0))), (2_000, 0));
+        assert_eq!(lead.past(u64::MAX, Millis(9_000)), Millis(3_999));
+        assert_eq!(Lead::of(u64::MAX, Millis(9)).past(7, Millis(9)), Millis(9));
+    }
+}
