@@ -6,11 +6,17 @@
 
 mod support;
 
+use std::io::Write;
+use std::net::TcpStream;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use fanfare::config::Glob;
+use fanfare::config::{Config, Glob};
+use fanfare::pusher::App;
+use support::multiplex::multiplex;
 use support::nodes::*;
 use support::proxy::Proxy;
+use support::pusher::Pusher;
 use support::redis::Redis;
 use support::scene::*;
 use support::witness::*;
@@ -140,7 +146,7 @@ fn ten_thousand_clients_that_come_back_at_once_are_one_join_of_each_node() {
     let before = (redis.calls("subscribe"), redis.calls("hmget"));
     let mut streams: Vec<_> = (0..CLIENTS).map(|number| connect(nodes[number % 2].address)).collect();
     let asked = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    streams.iter_mut().for_each(|stream| std::io::Write::write_all(stream, asked.as_bytes()).unwrap());
+    streams.iter_mut().for_each(|stream| stream.write_all(asked.as_bytes()).unwrap());
     for stream in &mut streams {
         let answer = read_answer(stream);
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -170,7 +176,7 @@ fn publishers_that_wait_while_redis_is_away_hold_no_more_than_sixteen_mebibytes(
     for stream in &mut streams {
         stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
         // What is not taken is the point.
-        let _ = std::io::Write::write_all(stream, &[head.as_bytes(), &body].concat());
+        let _ = stream.write_all(&[head.as_bytes(), &body].concat());
     }
     let mut scraper = support::metrics::Scraper::new(node.address);
     let mut waits = 0.0_f64;
@@ -184,6 +190,56 @@ fn publishers_that_wait_while_redis_is_away_hold_no_more_than_sixteen_mebibytes(
     redis.signal("CONT");
     until("it is back", || (scraper.value("fanfare_redis_up") == 1.0).then_some(()));
     assert_eq!(post(node.address, "c", "", "last").status, 200);
+}
+
+/// What a publisher sends again and again.
+fn flood(stream: &mut TcpStream, message: &[u8], bytes_max: usize) {
+    let mut frame = vec![0x81, 0x80 | 126];
+    frame.extend((message.len() as u16).to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend(message);
+    stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    // What is not taken is the point.
+    let _ = (0..bytes_max / frame.len()).try_for_each(|_| stream.write_all(&frame));
+}
+
+#[test]
+fn websockets_that_publish_while_redis_does_not_answer_are_read_no_further_above_sixteen_mebibytes() {
+    const LEN: usize = 8 * 1024;
+    let Some(redis) = Redis::start(&[]) else { return };
+    let app = App {
+        client_events: true,
+        client_event_rate: NonZeroU32::MAX,
+        ..App::new("1", "app-key", "app-secret")
+    };
+    let config = Config { apps: vec![app], client_messages: None, ..patient(redis.port) };
+    let node = start(config);
+    let data = "x".repeat(LEN);
+    let publish = format!(r#"{{"event":"say","channel":"c","data":"{data}"}}"#);
+    let triggered = format!(r#"{{"event":"client-x","channel":"private-c","data":"{data}"}}"#);
+    let raw = || (raw_websocket(node.address, "/channels/c"), data.clone().into_bytes());
+    // One waits for the outcome of the one before.
+    let commands = || {
+        let stream = multiplex(node.address).get_ref().try_clone().unwrap();
+        (stream, publish.clone().into_bytes())
+    };
+    let events = || {
+        let mut client = Pusher::connect(node.address);
+        client.subscribe("private-c");
+        (client.client.get_ref().try_clone().unwrap(), triggered.clone().into_bytes())
+    };
+    let publishers: [(&dyn Fn() -> _, _); 3] = [(&raw, 12e6), (&commands, 1e3), (&events, 12e6)];
+    for (number, (publisher, least)) in publishers.into_iter().enumerate() {
+        wait_for_readiness(node.address, 200);
+        let (mut stream, message): (TcpStream, Vec<u8>) = publisher();
+        redis.signal("STOP");
+        flood(&mut stream, &message, 64 << 20);
+        let waits: f64 = support::metrics::Scraper::new(node.address).value("fanfare_redis_queue_bytes");
+        assert!(waits > least && waits < 20e6, "{number}: {waits} bytes wait");
+        redis.signal("CONT");
+        drop(stream);
+        assert_eq!(post(node.address, "c", "", "last").status, 200);
+    }
 }
 
 #[test]

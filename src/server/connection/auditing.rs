@@ -26,7 +26,7 @@ impl Connection {
     /// # Errors
     /// What the key was used for, that there is no room for it, or that the program refuses it.
     pub(super) fn put(
-        &self,
+        &mut self,
         draft: Draft,
         key: Option<IdempotencyKey>,
         cx: &mut Context,
@@ -40,7 +40,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::put`].
     pub(super) fn put_as(
-        &self,
+        &mut self,
         request: u64,
         mut draft: Draft,
         key: Option<IdempotencyKey>,
@@ -62,6 +62,9 @@ impl Connection {
                     cx.audits.insert(request, audited);
                 }
             }
+        }
+        if matches!(publishing, Publishing::Awaited) {
+            self.note_awaited();
         }
         Ok(publishing)
     }

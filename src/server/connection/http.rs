@@ -352,6 +352,11 @@ impl Connection {
         matches!(&self.life, Life::Http(http) if http.is_outcome_awaited())
     }
 
+    /// A publication of this connection is on its way, and the connection a publisher: it is read no further while too much is.
+    pub(super) fn note_awaited(&mut self) {
+        self.audience = self.audience.max(1);
+    }
+
     /// Counts a publication of this connection.
     pub(super) fn note_published(&mut self, published: Published, cx: &mut Context) {
         match cx.access.note_published(self.identity.as_deref()) {

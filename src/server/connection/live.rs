@@ -269,7 +269,10 @@ impl Connection {
                 self.audience = u16::try_from(receipt.published.subscribers).unwrap_or(u16::MAX);
                 Ok(Some(receipt.published))
             }
-            Publishing::Awaited => Ok(None),
+            Publishing::Awaited => {
+                self.note_awaited();
+                Ok(None)
+            }
         }
     }
 }

@@ -109,8 +109,8 @@ pub struct Connection {
     pub door: Door,
     /// What it holds under the limit of its client's address.
     seat: Option<Seat>,
-    /// The number of subscribers of the publication that its last bytes contained; 0 if they contained none. Capped at
-    /// 65,535, far above where a publisher's share is smallest.
+    /// The number of subscribers of the publication that its last bytes contained, 1 if that is not known yet; 0 if they contained
+    /// none. Capped at 65,535, far above where a publisher's share is smallest.
     audience: u16,
     /// The number of bytes that were read and ignored.
     discarded: u32,

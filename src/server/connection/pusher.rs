@@ -376,8 +376,9 @@ impl Connection {
             let report = Report::client_event(name, event, data, &socket_id, user_id.as_deref());
             client.place.report(&report, cx.now);
         }
-        if let Publishing::Done(receipt) = cx.shared.broker.publish(draft, cx.waiter(), cx.now) {
-            self.note_published(receipt.published, cx);
+        match cx.shared.broker.publish(draft, cx.waiter(), cx.now) {
+            Publishing::Done(receipt) => self.note_published(receipt.published, cx),
+            Publishing::Awaited => self.note_awaited(),
         }
     }
 
