@@ -42,6 +42,7 @@ struct Publish<'a> {
     bytes: usize,
     send: &'a str,
     fingerprint: &'a str,
+    known: (&'a str, u64),
     records: Vec<&'a str>,
 }
 
@@ -65,6 +66,7 @@ fn publish<'a>(records: &[&'a str]) -> Publish<'a> {
         bytes: 1_000_000,
         send: "PUBLISH",
         fingerprint: "f",
+        known: ("", 0),
         records: records.to_vec(),
     }
 }
@@ -87,7 +89,8 @@ impl World {
     fn try_publish<T: ::redis::FromRedisValue>(&mut self, call: &Publish<'_>) -> RedisResult<T> {
         let (ttl, count, bytes) = (TTL_MS.to_string(), call.count.to_string(), call.bytes.to_string());
         let mut words = vec!["publish", call.token, call.others, call.epoch, &ttl, &count, &bytes, call.send];
-        words.push(call.fingerprint);
+        let newest = call.known.1.to_string();
+        words.extend([call.fingerprint, call.known.0, &newest]);
         words.extend(&call.records);
         let keys: Vec<&str> = ["{c}"].into_iter().chain(call.key).collect();
         self.call(&keys, &words)
@@ -348,6 +351,14 @@ fn a_redis_that_has_gone_back_behind_what_a_node_has_begins_a_new_epoch() {
     let (epoch, newest, oldest, ..) = world.open(TOKEN, "b00000000002", "n1", "1", ("a00000000001", 6));
     assert_eq!((epoch.as_str(), newest, oldest), ("b00000000002", 0, 1));
     assert_eq!(world.kept(), []);
+    // By a publication as well, so that no number is given twice.
+    let of = |known| Publish { known, epoch: "c00000000003", ..publish(&["x"]) };
+    let epochs = [("", 0), ("b00000000002", 1), ("a00000000001", 9), ("b00000000002", 4)].map(|known| {
+        let (epoch, _, last, _) = world.publish(&of(known));
+        (epoch, last)
+    });
+    let old = "b00000000002".to_owned();
+    assert_eq!(epochs, [(old.clone(), 1), (old.clone(), 2), (old, 3), ("c00000000003".to_owned(), 1)]);
 }
 
 #[test]

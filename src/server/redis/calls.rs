@@ -43,20 +43,23 @@ impl Caller<'_> {
         command.word(self.others.as_bytes()).word(self.fresh_epoch.as_bytes()).number(self.ttl_ms)
     }
 
-    /// Publishes records. With a key, where that is kept, and the fingerprint.
+    /// Publishes records after what this node has. With a key, where that is kept, and the fingerprint.
     pub fn publish(
         &self,
         channel_key: &[u8],
         key: Option<(&[u8], &str)>,
         (limits, is_sharded): (&HistoryLimits, bool),
+        known: Option<PublicationId>,
         records: &[Bytes],
         out: &mut BytesMut,
     ) {
         let keys: Vec<&[u8]> = std::iter::once(channel_key).chain(key.map(|(key, _)| key)).collect();
-        let command = self.begin(out, &keys, "publish", 4 + records.len());
+        let command = self.begin(out, &keys, "publish", 6 + records.len());
         let command = command.number(limits.count as u64).number(limits.bytes);
         let command = command.word(send_word(is_sharded));
         let command = command.word(key.map_or("", |(_, fingerprint)| fingerprint).as_bytes());
+        let (epoch, sequence) = words_of(known);
+        let command = command.word(epoch.as_bytes()).number(sequence);
         drop(records.iter().fold(command, |command, record| command.word(record)));
     }
 
@@ -70,8 +73,7 @@ impl Caller<'_> {
         (dead, is_sharded): (&str, bool),
         out: &mut BytesMut,
     ) {
-        let (epoch, sequence) =
-            known.map_or_else(Default::default, |id| (format!("{:x}", id.epoch), id.sequence));
+        let (epoch, sequence) = words_of(known);
         let command = self.begin(out, &[channel_key], "open", 7).word(node.as_bytes()).number(count);
         let command = command.word(epoch.as_bytes()).number(sequence).word(send_word(is_sharded));
         let command = command.word(dead.as_bytes());
@@ -89,6 +91,11 @@ impl Caller<'_> {
             None => command.word(b""),
         });
     }
+}
+
+/// The epoch and the sequence of what this node has of a channel; none if it has nothing.
+fn words_of(known: Option<PublicationId>) -> (String, u64) {
+    known.map_or_else(Default::default, |id| (format!("{:x}", id.epoch), id.sequence))
 }
 
 /// How this node says who is in a channel.
@@ -217,12 +224,13 @@ mod tests {
     #[test]
     fn a_publication_is_a_call_of_the_script_with_one_key_or_two() {
         let records = [Bytes::from("x"), Bytes::from("y")];
-        let told = words(|out| CALLER.publish(b"p:{c}", None, (&LIMITS, false), &records, out));
-        let expected = "EVALSHA sha 1 p:{c} publish t u,v abc 600000 100 5000 PUBLISH  x y";
+        let told = words(|out| CALLER.publish(b"p:{c}", None, (&LIMITS, false), None, &records, out));
+        let expected = "EVALSHA sha 1 p:{c} publish t u,v abc 600000 100 5000 PUBLISH   0 x y";
         assert_eq!(told.join(" "), expected);
         let key = Some((b"p:{c}:k:1".as_slice(), "f"));
-        let told = words(|out| CALLER.publish(b"p:{c}", key, (&LIMITS, true), &records[..1], out));
-        let expected = "EVALSHA sha 2 p:{c} p:{c}:k:1 publish t u,v abc 600000 100 5000 SPUBLISH f x";
+        let known = Some(PublicationId { epoch: 0xabc, sequence: 7 });
+        let told = words(|out| CALLER.publish(b"p:{c}", key, (&LIMITS, true), known, &records[..1], out));
+        let expected = "EVALSHA sha 2 p:{c} p:{c}:k:1 publish t u,v abc 600000 100 5000 SPUBLISH f abc 7 x";
         assert_eq!(told.join(" "), expected);
     }
 

@@ -84,8 +84,10 @@ impl Node {
         let keyed =
             call.key.map(|keyed| (self.keys.key(&call.channel, keyed.digest), keyed.fingerprint.to_string()));
         let keyed = keyed.as_ref().map(|(key, fingerprint)| (key.as_bytes(), fingerprint.as_str()));
-        let write =
-            |out: &mut _| caller.publish(key.as_bytes(), keyed, (&limits, is_sharded), &call.records, out);
+        let known = self.joins.entries.get(&call.channel).and_then(|entry| entry.channel.position());
+        let write = |out: &mut _| {
+            caller.publish(key.as_bytes(), keyed, (&limits, is_sharded), known, &call.records, out);
+        };
         let records = call.records.len() as u64;
         up.link.ask(Asked::Publish(call.channel.clone(), records, Instant::now()), write);
     }

@@ -115,6 +115,12 @@ impl Channel {
         self.is_ready
     }
 
+    /// The newest publication that this node has, or that there was when the channel was joined.
+    #[must_use]
+    pub fn position(&self) -> Option<PublicationId> {
+        self.position
+    }
+
     /// Whether nothing is missing.
     #[must_use]
     pub fn is_live(&self) -> bool {

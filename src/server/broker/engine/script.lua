@@ -356,12 +356,21 @@ elseif token_then ~= token then
   end
 end
 
--- publish: count, bytes, PUBLISH or SPUBLISH, fingerprint, records (256 at most, since one unpack takes several thousand values).
+-- Whether this Redis has gone back behind what a node has: its next sequences would be those of other publications.
+local function is_behind(epoch_known, newest_known)
+  return epoch == epoch_known and newest < tonumber(newest_known)
+end
+
+-- publish: count, bytes, PUBLISH or SPUBLISH, fingerprint, the epoch and the sequence that the node has, records (256 at most, since one
+-- unpack takes several thousand values).
 -- Returns the epoch, the first and the last sequence, and n; for a known key the text that is kept under it: fingerprint, id, n.
 if operation == 'publish' then
   local count_max, bytes_max, send, fingerprint = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
+  if is_behind(ARGV[10], ARGV[11]) then
+    begin()
+  end
   local first, stored = newest + 1, {}
-  for at = 10, #ARGV do
+  for at = 12, #ARGV do
     local publication = VERSION .. string.format('%013.0f', now) .. ARGV[at]
     stored[#stored + 1] = publication
     newest, bytes = newest + 1, bytes + #publication
@@ -414,10 +423,9 @@ end
 -- If n has another number of the node than it has heard, it has not heard the answer, or Redis has lost its memory. What the lost
 -- call has done is answered again, if no other node has done the opposite since. Without memory, what the node had counts: the first
 -- that had subscribers and has none where nobody has any says that the channel is vacated, and one that still has them says nothing.
-local node, count, epoch_known, newest_known = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
+local node, count = ARGV[6], ARGV[7]
 local send, dead = ARGV[10], ',' .. (ARGV[11] or '') .. ','
-if epoch == epoch_known and newest < newest_known then
-  -- This Redis has gone back: its next sequences would be those of other publications.
+if is_behind(ARGV[8], ARGV[9]) then
   begin()
 end
 local left, before, after, own, has_changed = {}, 0, tonumber(count), '0', false
