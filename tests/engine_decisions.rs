@@ -297,6 +297,7 @@ fn a_node_that_ends_reports_at_once_who_has_gone_and_who_comes_back_comes() {
     a.left(&mut world, &["bert", "carl"], &["anna"]);
     b.left(&mut world, &["carl"], &["dora"]);
     assert_eq!(a.ends(&mut world), gone(&["anna", "bert"]));
+    assert!(a.departed.is_empty(), "nothing is reported twice");
     assert_eq!(b.says(&mut world, &["anna", "bert", "carl", "dora"]), came(&["anna", "bert"]));
 }
 

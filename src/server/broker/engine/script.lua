@@ -8,10 +8,10 @@
 -- ARGV: operation, token, other tokens, fresh epoch, ttl (ms), then those of the operation, see below.
 --
 -- Fields of the hash: e epoch, s newest sequence, r token, o oldest sequence kept, b bytes kept, x when the expiry is set again,
--- n subscribers by node, w whether it was last occupied (o), or vacated and that is not reported (v) or is (V), when, and by which node
--- (KIND TIME NODE; no node if no webhook is due, or the node has heard it), c the node that was the last to change the number of
--- subscribers, and a field for each kept publication by its sequence. A stored publication is a version byte, 13 digits of Redis's time in ms, and the record as it was
--- given.
+-- n subscribers by node, w whether it was last occupied (o), or vacated and that is not reported (v) or is (V), when, and by which
+-- node (KIND TIME NODE; no node if no webhook is due, or the node has heard it), c the node that was the last to change the number of
+-- subscribers, and a field for each kept publication by its sequence. A stored publication is a version byte, 13 digits of Redis's
+-- time in ms, and the record as it was given.
 --
 -- Numbers join text as %.14g, so sequences and times are written as %.0f. Epochs stay text.
 
@@ -46,14 +46,15 @@ end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- members: another hash, of who is in a channel: by field (see records.rs) what each node has, as NODE:CONNECTIONS;… and info; n, the
--- nodes that have anybody, as NODE:UNTIL;…; v, a number that is another one after each change; e, another text for each hash that
--- begins; r, members that have gone of which that is not reported yet; d, by node what its last call has decided, and
--- which one that was; l, those that have gone though the hash never had them.
--- ARGV: node, how long it is believed (ms; 0: it has nobody; -1: it ends, and sends what waits), whether what it does not say now is gone, PUBLISH or SPUBLISH, the
--- channel's name in Redis, if its last call had no answer which one had (0: none), e as it knows it, until when it may be given departures to report, the
--- number of members that it knows to have gone and these, then field, connections or nothing, info or
--- nothing, and of a member whether it has heard that the hash has it (1; 2 if others may have swept it since) of each record.
+-- members: another hash, of who is in a channel: by field (see records.rs) what each node has, as NODE:CONNECTIONS;… and info; n,
+-- the nodes that have anybody, as NODE:UNTIL;…; v, a number that is another one after each change; e, another text for each hash
+-- that begins; r, members that have gone of which that is not reported yet; d, by node what its last call has decided, and which one
+-- that was; l, those that have gone though the hash never had them.
+-- ARGV: node, how long it is believed (ms; 0: it has nobody; -1: it ends, and sends what waits), whether what it does not say now is
+-- gone, PUBLISH or SPUBLISH, the channel's name in Redis, if its last call had no answer which one had (0: none), e as it knows it,
+-- until when it may be given departures to report, the number of members that it knows to have gone and these, then of each record
+-- the field, connections or nothing, info or nothing, and of a member whether it has heard that the hash has it (1; 2 if others may
+-- have swept it since).
 -- Nodes whose time is over are swept. The nodes that have the channel are told of other records, by a message that begins with u.
 -- Returns v, whether the node was known, the members that have come to the first node, those that have left the last one, e, those
 -- whose departure the node is to report now, and which call this is.
@@ -63,8 +64,9 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- steps of this script. It is reported by the node that is the first to ask after RETURN_MS, so one that dies loses nothing. Who was
 -- not answered at once is given none: others who wait for Redis too may be about to say who has come back.
 --
--- Where Redis has lost its memory, what the node had heard counts: a member that it had comes by no webhook, and one that it had and that
--- has left since has gone, unless another node has said so before. What is true by then goes before what happened: who is there has not gone.
+-- Where Redis has lost its memory, what the node had heard counts: a member that it had comes by no webhook, and one that it had and
+-- that has left since has gone, unless another node has said so before. What is true by then goes before what happened: who is there
+-- has not gone.
 if operation == 'members' then
   local node, live, whole, send, name = ARGV[6], tonumber(ARGV[7]), ARGV[8] == '1', ARGV[9], ARGV[10]
   local heard, reports, first = ARGV[11], now <= (tonumber(ARGV[13]) or 0), 15 + tonumber(ARGV[14])
@@ -191,7 +193,7 @@ if operation == 'members' then
     end
   end
   local function is_there(user)
-    return redis.call('HEXISTS', channel, 'm' .. user) == 1
+    return redis.call('HGET', channel, 'm' .. user)
   end
   for at = 15, first - 1 do
     if not is_there(ARGV[at]) then
@@ -234,19 +236,23 @@ if operation == 'members' then
       recent[user], is_recent_new = nil, true
     end
   end
-  -- And what it waits for still.
-  is_left = set(left_last)
+  -- And what is not to be reported yet.
   for at = 15, first - 1 do
-    if recent[ARGV[at]] and not is_left[ARGV[at]] then
-      left_last[#left_last + 1] = ARGV[at]
+    left_last[#left_last + 1] = ARGV[at]
+  end
+  local waits, is_waiting = {}, {}
+  for _, user in ipairs(left_last) do
+    if recent[user] and not is_waiting[user] then
+      waits[#waits + 1] = user
+      is_waiting[user] = true
     end
   end
   if #told > 0 then
     -- Where the hash is new, later than any number it had before.
     version = version and version + 1 or now
   end
-  if #came > 0 or #left_last > 0 or #gone > 0 then
-    decided[node], is_decided_new = { now, came, left_last, call, gone }, true
+  if #came > 0 or #waits > 0 or #gone > 0 then
+    decided[node], is_decided_new = { now, came, waits, call, gone }, true
   end
   if live > 0 then
     left[#left + 1] = node .. ':' .. text(now + live) .. ';'
@@ -284,12 +290,13 @@ if operation == 'members' then
     end
     redis.call(send, name, 'u ' .. text(version) .. ' ' .. table.concat(told))
   end
-  return { version or 0, was_known, came, left_last, born, gone, call }
+  return { version or 0, was_known, came, waits, born, gone, call }
 end
 
 -- vacate: node, until when it may be told to report. A channel of which it has heard that it is vacated is reported to be, unless
 -- somebody has come back.
--- Returns whether it is (1, 0, and 2 if that was not answered in time), and the time. Asked again, the answer is the same while nobody has.
+-- Returns whether it is (1, 0, and 2 if that was not answered in time), and the time. Asked again, the answer is the same while
+-- nobody has.
 if operation == 'vacate' then
   local found = redis.call('HMGET', channel, 'w', 'n')
   local kind, by = string.match(found[1] or '', '^(%a) %d+ (.*)$')
@@ -361,8 +368,8 @@ local function is_behind(epoch_known, newest_known)
   return epoch == epoch_known and newest < tonumber(newest_known)
 end
 
--- publish: count, bytes, PUBLISH or SPUBLISH, fingerprint, the epoch and the sequence that the node has, records (256 at most, since one
--- unpack takes several thousand values).
+-- publish: count, bytes, PUBLISH or SPUBLISH, fingerprint, the epoch and the sequence that the node has, records (256 at most, since
+-- one unpack takes several thousand values).
 -- Returns the epoch, the first and the last sequence, and n; for a known key the text that is kept under it: fingerprint, id, n.
 if operation == 'publish' then
   local count_max, bytes_max, send, fingerprint = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
