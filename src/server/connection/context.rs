@@ -88,8 +88,8 @@ pub struct Context {
     pub owner: u64,
     /// Bytes read in this turn, and bytes inflated from them.
     pub read_len: usize,
-    /// The same for the connection that is being read.
-    pub taken_len: usize,
+    /// The same for the connection that is being read, and what it has met.
+    pub share: super::progress::Progress,
     /// Whether the dashboard's figures got a new subscriber in this turn.
     pub has_new_watcher: bool,
     /// Draws numbers that clients cannot guess: the digests of a counter under a random key.
@@ -168,7 +168,7 @@ impl Context {
             now: Millis::default(),
             owner: 0,
             read_len: 0,
-            taken_len: 0,
+            share: Default::default(),
             has_new_watcher: false,
             random: RandomState::new(),
             drawn: 0,
@@ -230,9 +230,9 @@ impl Context {
         self.join_questions
     }
 
-    /// Whether publishers have to wait, since some loop's mailbox is congested.
+    /// Whether publishers have to wait, since some loop's mailbox is congested, for the rest of a share.
     pub fn is_congested(&self) -> bool {
-        self.shared.broker.is_congested()
+        self.share.is_congested(&self.shared.broker)
     }
 
     /// Whether connections are closed because the server stops.
@@ -248,7 +248,7 @@ impl Context {
     /// Counts bytes that a connection has read, or inflated from what it has read.
     pub fn note_taken(&mut self, len: usize) {
         self.read_len += len;
-        self.taken_len += len;
+        self.share.taken_len += len;
     }
 
     /// The connection that is being called, as the publisher that gets the answer.

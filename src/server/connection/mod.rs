@@ -42,6 +42,7 @@ mod pipe;
 mod places;
 mod preparing;
 mod programs;
+mod progress;
 mod pusher;
 pub mod reading;
 pub mod replay;

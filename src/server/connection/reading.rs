@@ -6,6 +6,7 @@
 use super::context::Context;
 use super::life::Life;
 use super::outbox::OUTBOX_HIGH;
+use super::progress::Progress;
 use super::timeouts::Stage;
 use super::tls::{Arrival, TlsLayer};
 use super::{Connection, Input, Next};
@@ -50,7 +51,7 @@ impl Connection {
     /// Reads until the socket is empty, an obstacle comes up, or the share of the turn, one full read, is used up.
     /// `buffer` has [`READ_BUFFER_LEN`] bytes.
     pub fn read_share(&mut self, buffer: &mut [u8], cx: &mut Context) -> Share {
-        cx.taken_len = 0;
+        cx.share = Progress::default();
         // Requests that waited for the outbox to drain, and input that was read in an earlier turn.
         self.serve(cx);
         self.tell_drained(cx);
@@ -123,7 +124,7 @@ impl Connection {
 
     /// Whether more of the input may be processed: the bounds of reading, checked after each event as well.
     pub(super) fn may_take(&self, cx: &Context) -> bool {
-        let is_used_up = cx.is_read_out() || cx.taken_len > TAKEN_LEN_PER_SHARE_MAX;
+        let is_used_up = cx.is_read_out() || cx.share.taken_len > TAKEN_LEN_PER_SHARE_MAX;
         let has_to_wait = self.is_publisher() && cx.is_congested() || self.throttled_until(cx).is_some();
         !is_used_up && !self.is_to_be_held() && !has_to_wait
     }

@@ -406,7 +406,7 @@ impl EventLoop {
     /// How long the poll may wait; `None` stands for "until an event".
     fn timeout(&self) -> Option<Duration> {
         if self.reads.has_queued()
-            || self.reads.has_parked() && !self.context.is_congested()
+            || self.reads.has_parked() && !self.context.shared.broker.is_congested()
             || self.handshakes.are_waiting()
             || self.arrivals.has_more(self.is_resting())
             || self.context.is_leaving() && self.drain.is_none()

@@ -106,7 +106,7 @@ impl EventLoop {
     /// When no mailbox is congested any more, parked publishers go to the front of the queue: their last share was before
     /// that of all others.
     fn unpark(&mut self) {
-        if !self.reads.has_parked() || self.context.is_congested() {
+        if !self.reads.has_parked() || self.context.shared.broker.is_congested() {
             return;
         }
         for (since, key) in self.reads.parked.drain(..).rev() {

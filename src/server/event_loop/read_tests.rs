@@ -15,8 +15,10 @@ use super::super::by_hand::PATIENCE;
 use super::*;
 use crate::config::Config;
 use crate::hub::{ChannelName, Position};
-use crate::server::broker::answer::Waiter;
+use crate::server::broker::answer::{NotPublished, Waiter};
 use crate::server::broker::arrivals::Arrival;
+use crate::server::broker::engine::Engine;
+use crate::server::broker::engine::held::Held;
 use crate::server::clock::Millis;
 use crate::server::handlers::program::Program;
 use crate::server::{Draft, Server};
@@ -178,4 +180,27 @@ fn a_message_stops_being_inflated_while_a_loop_is_congested_and_goes_on_then() {
     assert!(published.iter().skip(1).all(|&len| len == LEN_MAX), "what congests: {published:?}");
     turned.end_of(publisher);
     assert_eq!(turned.catch_up(), [LEN_MAX, 4]);
+}
+
+#[test]
+fn what_waits_for_an_engine_is_published_whenever_that_has_room_again() {
+    let engine = Arc::new(Held::default());
+    let config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
+    let server = Server::bind_with(config, Engine::Remote(engine.clone()), None).unwrap();
+    let (address, handle) = (server.local_addrs()[0], server.handle());
+    let serving = thread::spawn(|| server.run());
+    for (published, times) in (1..=6).enumerate() {
+        engine.congest(times);
+        let mut stream = TcpStream::connect(address).unwrap();
+        let post = "POST /channels/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello";
+        stream.write_all(post.as_bytes()).unwrap();
+        let began = Instant::now();
+        while engine.len() == published {
+            assert!(began.elapsed() < PATIENCE, "it had no room {times} times");
+            thread::yield_now();
+        }
+    }
+    handle.shutdown();
+    (0..engine.len()).for_each(|_| engine.fail(&handle.shared.broker, NotPublished::Refused));
+    serving.join().unwrap().unwrap();
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::hub::{Gap, PublicationId, Published};
@@ -26,6 +27,7 @@ pub struct Held {
     join_timeout: Duration,
     waiting: Mutex<VecDeque<(Draft, Ticket)>>,
     newest: Mutex<HashMap<ChannelName, PublicationId>>,
+    congested: AtomicUsize,
 }
 
 impl Default for Held {
@@ -44,7 +46,13 @@ impl Held {
             join_timeout,
             waiting: Mutex::default(),
             newest: Mutex::default(),
+            congested: AtomicUsize::new(0),
         }
+    }
+
+    /// It is congested for who asks, so often.
+    pub fn congest(&self, times: usize) {
+        self.congested.store(times, Ordering::Relaxed);
     }
 
     /// The channels that are wanted, in the order in which they came, each as often as it is waited for.
@@ -144,6 +152,11 @@ impl Sequencer for Held {
     fn cache_missed(&self, _: &ChannelName) {}
 
     fn tell(&self, _: Tiding) {}
+
+    fn is_congested(&self) -> bool {
+        let less = |times: usize| times.checked_sub(1);
+        self.congested.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
 
     fn join_timeout(&self) -> Duration {
         self.join_timeout
