@@ -68,6 +68,14 @@ impl World {
         let _: String = ask(&mut self.connection, &[b"FLUSHALL"]).unwrap();
     }
 
+    /// A node has not said for too long that it lives.
+    fn is_silent(&mut self, node: &str) {
+        let nodes: String = ask(&mut self.connection, &[b"HGET", b"{c}:u", b"n"]).unwrap();
+        let entry = nodes.split(';').find(|entry| entry.starts_with(&format!("{node}:"))).unwrap();
+        let nodes = nodes.replace(entry, &format!("{node}:1000"));
+        let _: u64 = ask(&mut self.connection, &[b"HSET", b"{c}:u", b"n", nodes.as_bytes()]).unwrap();
+    }
+
     /// Whoever has gone went long ago: the times of the departures that are not reported yet are others.
     fn wait(&mut self) {
         const BACK: &str = "local r = redis.call('HGET', KEYS[1], 'r') \
@@ -84,9 +92,14 @@ impl Count {
 
     /// Says how many subscribers it has, and does not hear the answer.
     fn lost(&self, world: &mut World, count: u64) -> (u64, u64) {
+        self.lost_without(world, count, "")
+    }
+
+    /// The same where one is known to be dead.
+    fn lost_without(&self, world: &mut World, count: u64, dead: &str) -> (u64, u64) {
         let (count, heard) = (count.to_string(), self.heard.to_string());
         let words =
-            ["open", "t", "", "a00000000001", "600000", self.node, &count, "", "0", "PUBLISH", "", &heard];
+            ["open", "t", "", "a00000000001", "600000", self.node, &count, "", "0", "PUBLISH", dead, &heard];
         let opened: (String, u64, u64, i64, String, u64, u64) = world.call("{c}", &words);
         (opened.5, opened.6)
     }
@@ -159,8 +172,9 @@ impl Roster {
     fn hears(
         &mut self,
         members: &[&'static str],
-        (_, _, came, mut left, born, mut gone, heard): Told,
+        (_, _, mut came, mut left, born, mut gone, heard): Told,
     ) -> Decided {
+        came.sort();
         left.sort();
         gone.sort();
         (self.heard, self.departed, self.born) = (heard, left, born);
@@ -266,6 +280,27 @@ fn who_is_back_before_a_node_hears_that_it_is_to_report_the_departure_has_not_go
     a.lost(&mut world, &[]);
     assert_eq!(b.says(&mut world, &["anna"]), came(&["anna"]));
     assert_eq!(a.says(&mut world, &[]), gone(&["bert"]));
+}
+
+#[test]
+fn what_a_node_that_has_died_may_not_have_reported_is_reported_by_another() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Roster::of);
+    assert_eq!(b.says(&mut world, &["dora"]), came(&["dora"]));
+    assert_eq!(a.says(&mut world, &["anna"]), came(&["anna"]));
+    assert_eq!(a.says(&mut world, &["anna", "bert"]), came(&["bert"]));
+    assert_eq!(a.says(&mut world, &["anna", "bert"]), nobody());
+    // They have gone from the one to the other.
+    assert_eq!(b.says(&mut world, &["anna", "dora"]), nobody());
+    world.is_silent("a");
+    assert_eq!(b.says(&mut world, &["anna", "dora"]), came(&["anna", "bert"]));
+    assert_eq!(b.departed, ["bert"]);
+    assert_eq!(b.says(&mut world, &["anna", "dora"]), nobody());
+    let [mut a, mut b] = ["a", "b"].map(Count::of);
+    assert_eq!(a.says(&mut world, 1), (OCCUPIED, 1));
+    assert_eq!(b.says(&mut world, 1), (0, 1));
+    assert_eq!(b.lost_without(&mut world, 1, "a"), (OCCUPIED, 1));
+    assert_eq!(b.lost_without(&mut world, 1, "a"), NOTHING);
 }
 
 #[test]

@@ -19,6 +19,10 @@ local VERSION = '1'
 local KEY_MS = 60000   -- how long an idempotency key is known
 local RETURN_MS = 3000 -- a departure is reported after this, unless it is over by then
 local KEPT_MS = 60000  -- what a node may not have heard is kept; longer than one that lives takes to connect again and ask
+-- What a node that has died was to report, and may not have, is reported by another: who came within this of its last call, and
+-- that it had occupied a channel so long before it was known to be dead, which takes 5 s.
+local UNSENT_MS = 1000
+local UNSENT_OCCUPIED_MS = 10000
 local TRIM_MAX = 1000  -- publications dropped by one call: 0.5 ms; one unpack takes several thousand
 
 local channel, key = KEYS[1], KEYS[2]
@@ -48,8 +52,8 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 -- members: another hash, of who is in a channel: by field (see records.rs) what each node has, as NODE:CONNECTIONS;… and info; n,
 -- the nodes that have anybody, as NODE:UNTIL;…; v, a number that is another one after each change; e, another text for each hash
--- that begins; r, members that have gone of which that is not reported yet; d, by node what its last call has decided, and which one
--- that was; l, those that have gone though the hash never had them.
+-- that begins; r, members that have gone of which that is not reported yet; d, by node what its last call has decided, which one that
+-- was, and who came a moment before that; l, those that have gone though the hash never had them.
 -- ARGV: node, how long it is believed (ms; 0: it has nobody; -1: it ends, and sends what waits), whether what it does not say now is
 -- gone, PUBLISH or SPUBLISH, the channel's name in Redis, if its last call had no answer which one had (0: none), e as it knows it,
 -- until when it may be given departures to report, the number of members that it knows to have gone and these, then of each record
@@ -62,7 +66,8 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- Each coming and going is answered to one node, the one that made the change, and again if it has not heard that. Who has left the
 -- last node and comes back before that is reported has never been away, whenever that is: that it is reported and that it is over are
 -- steps of this script. It is reported by the node that is the first to ask after RETURN_MS, so one that dies loses nothing. Who was
--- not answered at once is given none: others who wait for Redis too may be about to say who has come back.
+-- not answered at once is given none: others who wait for Redis too may be about to say who has come back. What a node that has died
+-- may have had no time to report is reported by the one that sweeps it, perhaps once more.
 --
 -- Where Redis has lost its memory, what the node had heard counts: a member that it had comes by no webhook, and one that it had and
 -- that has left since has gone, unless another node has said so before. What is true by then goes before what happened: who is there
@@ -75,12 +80,13 @@ if operation == 'members' then
   local call = clock[1] .. '.' .. clock[2]
   local born = had[4] or call
   local is_lost = born ~= ARGV[12]
-  local left, silent = {}, {}
+  local left, lives, silent = {}, {}, {}
   for other, until_then in string.gmatch(had[1] or '', '([^:;]+):(%d+);') do
     if other == node then
       was_known = 1
     elseif tonumber(until_then) > now then
       left[#left + 1] = other .. ':' .. until_then .. ';'
+      lives[other] = true
     else
       silent[other] = true
     end
@@ -100,17 +106,33 @@ if operation == 'members' then
   end
   local recent, is_recent_new = had[3] and cmsgpack.unpack(had[3]) or {}, false
   local lost, is_lost_new = since(had[6], KEPT_MS)
-  local decided, unheard, is_decided_new = {}, { {}, {}, {} }, false
+  local decided, unheard, unsent, fresh, is_decided_new = {}, { {}, {}, {} }, {}, {}, false
   for other, entry in pairs(had[5] and cmsgpack.unpack(had[5]) or {}) do
     if other == node then
       is_decided_new = true
       if heard ~= '' and entry[4] ~= heard then
         unheard = { entry[2], entry[3], entry[5] }
       end
-    elseif now - entry[1] < KEPT_MS then
+      for user, at in pairs(entry[6]) do
+        if now - at < UNSENT_MS then
+          fresh[user] = at
+        end
+      end
+    elseif silent[other] then
+      is_decided_new = true
+      unsent[#unsent + 1] = entry
+    elseif lives[other] or now - entry[1] < KEPT_MS then
       decided[other] = entry
     else
       is_decided_new = true
+    end
+  end
+  for _, entry in ipairs(unsent) do
+    for user in pairs(entry[6]) do
+      table.insert(unheard[1], user)
+    end
+    for _, user in ipairs(entry[5]) do
+      table.insert(unheard[3], user)
     end
   end
   local function leave(user)
@@ -212,6 +234,7 @@ if operation == 'members' then
   for _, user in ipairs(unheard[1]) do
     if not is_come[user] and (recent[user] or is_there(user)) then
       came[#came + 1] = user
+      is_come[user] = true
     end
   end
   for _, user in ipairs(unheard[2]) do
@@ -251,8 +274,11 @@ if operation == 'members' then
     -- Where the hash is new, later than any number it had before.
     version = version and version + 1 or now
   end
-  if #came > 0 or #waits > 0 or #gone > 0 then
-    decided[node], is_decided_new = { now, came, waits, call, gone }, true
+  for _, user in ipairs(came) do
+    fresh[user] = now
+  end
+  if next(fresh) or #waits > 0 or #gone > 0 then
+    decided[node], is_decided_new = { now, came, waits, call, gone, fresh }, true
   end
   if live > 0 then
     left[#left + 1] = node .. ':' .. text(now + live) .. ';'
@@ -423,7 +449,8 @@ end
 -- open: node, its subscribers, the epoch and the sequence that it has, PUBLISH or SPUBLISH, nodes that are known to be dead, and how
 -- many subscribers it said when it last heard an answer (-: it ends, and sends what waits).
 -- Returns epoch, newest and oldest sequence, the time, n, whether the channel was occupied (1) or vacated (2) by what this node has
--- said, unless that was not reported to be vacated, and whether the number of subscribers is another one by that.
+-- said, unless that was not reported to be vacated, and whether the number of subscribers is another one by that. That a node had
+-- occupied it that has died since is answered to the first that says so.
 -- The nodes that have the channel are told of another n, by a message that begins with n: what they know of each other is as old as
 -- their last opens.
 --
@@ -435,12 +462,15 @@ local send, dead = ARGV[10], ',' .. (ARGV[11] or '') .. ','
 if is_behind(ARGV[8], ARGV[9]) then
   begin()
 end
+local function is_dead(other)
+  return string.find(dead, ',' .. other .. ',', 1, true)
+end
 local left, before, after, own, has_changed = {}, 0, tonumber(count), '0', false
 for other, subscribers, until_then in string.gmatch(nodes, '([^:;]+):(%d+):(%d+);') do
   before = before + subscribers
   if other == node then
     own = subscribers
-  elseif tonumber(until_then) > now and not string.find(dead, ',' .. other .. ',', 1, true) then
+  elseif tonumber(until_then) > now and not is_dead(other) then
     left[#left + 1] = other .. ':' .. subscribers .. ':' .. until_then .. ';'
     after = after + subscribers
   else
@@ -473,6 +503,8 @@ elseif before == 0 and after > 0 then
   if not is_lost then
     decide('o', text(now), kind == 'v' and '' or node)
   end
+elseif kind == 'o' and by ~= '' and after > 0 and is_dead(by) and now - at < UNSENT_OCCUPIED_MS then
+  decide('o', at, node)
 elseif is_mine and kind == (after > 0 and 'o' or 'v') then
   occupancy = after > 0 and 1 or 2
 elseif is_lost and after == 0 then
