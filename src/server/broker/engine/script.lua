@@ -217,7 +217,7 @@ if operation == 'members' then
   local function is_there(user)
     return redis.call('HGET', channel, 'm' .. user)
   end
-  for at = 15, first - 1 do
+  for at = 15, is_lost and first - 1 or 0 do
     if not is_there(ARGV[at]) then
       miss(ARGV[at])
     end
