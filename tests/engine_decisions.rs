@@ -401,6 +401,16 @@ fn a_node_that_did_not_hear_that_a_channel_is_occupied_or_vacated_is_told_again(
 }
 
 #[test]
+fn a_channel_of_which_nobody_was_told_that_it_was_occupied_is_occupied_by_the_next() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Count::of);
+    a.lost(&mut world, 1);
+    assert_eq!(a.says(&mut world, 0).0, 0, "nothing is to be reported");
+    assert!(!a.reports(&mut world));
+    assert_eq!(b.says(&mut world, 1), (OCCUPIED, 1));
+}
+
+#[test]
 fn a_channel_that_is_occupied_again_was_not_vacated_unless_that_was_reported() {
     let Some(mut world) = World::new() else { return };
     let [mut a, mut b] = ["a", "b"].map(Count::of);

@@ -14,7 +14,7 @@ use super::calls::{self, Caller, Teller};
 use super::link::Asked;
 use super::node::Node;
 use super::resp::Reply;
-use super::rosters::{ANSWERED_MS, LOOK_MS, RENEW_MS, Roster};
+use super::rosters::{ANSWERED_MS, LOOK_MS, RENEW_MS, Roster, is_departed};
 use crate::hub::ChannelName;
 use crate::server::broker::elsewhere::News;
 use crate::server::broker::engine::records::{self, Record, Whose};
@@ -183,10 +183,12 @@ impl Node {
         let len = if is_whole { roster.waiting.len() } else { roster.waiting.len().min(RECORDS_MAX) };
         roster.telling = roster.waiting.drain(..len).collect();
         let report_by = roster.report_by(now);
-        roster.is_reporting = report_by.is_some();
+        let is_asking = roster.report_at().is_some_and(|at| at <= now);
+        roster.is_reporting = report_by.is_some() && (is_asking || is_whole);
         // A Redis that has forgotten has to hear who has gone.
-        let is_asking = is_whole || roster.report_at().is_some_and(|at| at <= now);
-        let departed: Vec<_> = roster.departed.keys().filter(|_| is_asking).map(AsRef::as_ref).collect();
+        let is_told = |at: Millis| is_whole || is_asking && is_departed(at, now);
+        let departed = roster.departed.iter().filter(|&(_, &at)| is_told(at));
+        let departed: Vec<_> = departed.map(|(user_id, _)| user_id.as_ref()).collect();
         let teller = Teller {
             node: &self.id,
             live_ms: match roster.is_leaving {
@@ -254,7 +256,8 @@ impl Node {
         let has_said = std::mem::replace(&mut roster.has_said, roster.is_anybody_here);
         (roster.is_telling, roster.is_unheard) = (false, false);
         roster.note_call(call, now);
-        let is_forgotten = has_said && !was_known;
+        let has_lost = !roster.was_whole && !roster.departed.is_empty() && born != roster.born;
+        let is_forgotten = has_said && !was_known || has_lost;
         if is_forgotten {
             // Redis has forgotten all.
             (roster.is_whole, roster.look_at) = (!roster.was_whole, Some(Millis(now.0 + LOOK_MS)));

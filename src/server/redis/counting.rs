@@ -67,6 +67,10 @@ impl Node {
 
     /// Asks which of the channels that are vacated are to be reported, where that is due.
     pub fn tick_vacated(&mut self, now: Millis) {
+        if self.is_ending() {
+            // The answers to the last opens decide.
+            return;
+        }
         while let Some((name, at)) = self.counts.take_vacated_due(now) {
             let key = self.keys.channel(&name);
             let home = self.topology.home_of(key.as_bytes());
@@ -121,7 +125,7 @@ impl Node {
         let Some(verdict) = verdict else {
             return self.counts.ask_at(name, Millis(now.0 + LOOK_MS));
         };
-        if self.counts.vacated.get(name) != Some(&at) {
+        if self.counts.vacated.get(name) != Some(&at) || (self.is_ending() && verdict == 0) {
             return;
         }
         self.counts.vacated.remove(name);
@@ -145,8 +149,9 @@ impl Node {
         let untold: Vec<_> = untold.map(|(name, _)| name.clone()).collect();
         untold.iter().for_each(|name| self.renew(name, now));
         let is_vacated = |(name, entry): &(&ChannelName, &Entry)| {
-            // Or it is about to hear that.
-            self.counts.vacated.contains_key(*name) || (entry.said == 0 && entry.heard > 0)
+            // Or it is about to hear that, or what it says is in flight.
+            let has_said = entry.said > 0 || entry.heard > 0;
+            self.counts.vacated.contains_key(*name) || (has_said && entry.channel.count() == 0)
         };
         let vacated = self.joins.entries.iter().filter(is_vacated);
         let names: Vec<_> = vacated.map(|(name, _)| name.clone()).collect();

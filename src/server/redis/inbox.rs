@@ -90,6 +90,11 @@ impl Inbox {
         orders
     }
 
+    /// So many bytes of those that were taken are not answered now.
+    pub fn note_taken(&self, taken_len: usize) {
+        self.taken_len.store(taken_len, Ordering::Relaxed);
+    }
+
     /// Whether publishers have to wait.
     pub fn is_congested(&self) -> bool {
         self.len.load(Ordering::Relaxed) + self.taken_len.load(Ordering::Relaxed) > WAITING_LEN_MAX

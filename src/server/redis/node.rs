@@ -109,6 +109,7 @@ impl Node {
             self.make_calls(now);
             self.tell_waiting();
             self.write_lines(now);
+            self.inbox.note_taken(self.outgoing.bytes());
             if self.has_ended(now) {
                 return Ok(());
             }
@@ -198,6 +199,11 @@ impl Node {
     /// Whether Redis has been away for so long that nobody is to wait for it.
     pub fn is_away(&self, now: Millis) -> bool {
         self.away_since.is_some_and(|since| now.0 >= since.0 + self.timeout_ms)
+    }
+
+    /// Whether the thread is to end.
+    pub fn is_ending(&self) -> bool {
+        self.end_by.is_some()
     }
 
     /// Whether the thread is to end, and nothing waits for an answer any more.

@@ -132,6 +132,11 @@ impl Rosters {
     }
 }
 
+/// Whether it is time to report a departure of that time.
+pub fn is_departed(at: Millis, now: Millis) -> bool {
+    at.0 + DEPARTED_MS <= now.0
+}
+
 impl Roster {
     /// One of which nothing is known.
     pub fn new(now: Millis) -> Self {
@@ -224,7 +229,7 @@ impl Roster {
     pub fn note_departed(&mut self, user_ids: Vec<Box<str>>, now: Millis) {
         let asked_at = self.told_at;
         if self.is_reporting {
-            self.departed.retain(|_, at| at.0 + DEPARTED_MS > asked_at.0);
+            self.departed.retain(|_, at| !is_departed(*at, asked_at));
         }
         for user_id in user_ids {
             self.departed.entry(user_id).or_insert(now);

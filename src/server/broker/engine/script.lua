@@ -113,7 +113,7 @@ if operation == 'members' then
       if heard ~= '' and entry[4] ~= heard then
         unheard = { entry[2], entry[3], entry[5] }
       end
-      for user, at in pairs(entry[6]) do
+      for user, at in pairs(entry[6] or {}) do
         if now - at < UNSENT_MS then
           fresh[user] = at
         end
@@ -128,10 +128,10 @@ if operation == 'members' then
     end
   end
   for _, entry in ipairs(unsent) do
-    for user in pairs(entry[6]) do
+    for user in pairs(entry[6] or {}) do
       table.insert(unheard[1], user)
     end
-    for _, user in ipairs(entry[5]) do
+    for _, user in ipairs(entry[5] or {}) do
       table.insert(unheard[3], user)
     end
   end
@@ -498,7 +498,9 @@ local function decide(kind_now, time, node_now)
   occupancy = node_now == '' and 0 or kind_now == 'o' and 1 or 2
 end
 if before > 0 and after == 0 then
-  decide(is_ending and 'V' or 'v', text(now), kind == 'o' and is_mine and '' or node)
+  -- That it was occupied was not reported: nor is this, and it is as if it had been.
+  local is_silent = kind == 'o' and is_mine
+  decide((is_ending or is_silent) and 'V' or 'v', text(now), is_silent and '' or node)
 elseif before == 0 and after > 0 then
   if not is_lost then
     decide('o', text(now), kind == 'v' and '' or node)
