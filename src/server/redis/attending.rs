@@ -291,13 +291,15 @@ impl Node {
             // Others may be about to say who has come to them while Redis was away.
             _ => return self.not_confirmed(name, now),
         };
-        roster.confirming_since = None;
+        let since = roster.confirming_since.take().unwrap_or(now);
         let asked: HashSet<&str> = user_ids.iter().map(AsRef::as_ref).collect();
-        roster.leaving.retain(|(_, user_id)| !asked.contains(&**user_id));
+        let left_since = roster.take_asked(&asked, since);
         let (mut records, mut gone) = (Vec::new(), Vec::new());
         for (user_id, value) in user_ids.into_iter().zip(values) {
             let is_reported_late = roster.reported_late.remove(&user_id);
             match value.as_text() {
+                // It had come back, and has left again.
+                Some(_) if left_since.contains(&user_id) => {}
                 Some(value) => {
                     let field = Whose::Member(user_id).field();
                     records.extend(Record::elsewhere(field.as_bytes(), value, &self.id));

@@ -188,6 +188,15 @@ impl Roster {
         self.leaving.extend(user_ids.into_iter().map(|user_id| (now, user_id)));
     }
 
+    /// It was asked then of these members. Returns those that have left since: answers and messages come by two connections, and what
+    /// the answer says of them is older.
+    pub fn take_asked(&mut self, asked: &HashSet<&str>, since: Millis) -> HashSet<Box<str>> {
+        let is_older = |at: Millis| at.0 + LEAVING_MS <= since.0;
+        self.leaving.retain(|(at, user_id)| !(asked.contains(&**user_id) && is_older(*at)));
+        let newer = self.leaving.iter().filter(|(_, user_id)| asked.contains(&**user_id));
+        newer.map(|(_, user_id)| user_id.clone()).collect()
+    }
+
     /// Whether others may have come back of whom this node has not heard: it was away, or Redis has forgotten, and first they say who
     /// is with them.
     pub fn is_behind(&self) -> bool {
@@ -282,6 +291,17 @@ mod tests {
         roster.note_leaving(vec!["a".into()], Millis(900));
         assert_eq!(roster.gone_by(Millis(1_100), 9), ["b".into()] as [Box<str>; 1]);
         assert_eq!(roster.gone_by(Millis(1_900), 9).len(), 2);
+    }
+
+    #[test]
+    fn who_leaves_again_while_it_is_asked_about_is_asked_about_again() {
+        let mut roster = Roster::new(Millis(0));
+        roster.note_leaving(vec!["a".into(), "b".into()], Millis(100));
+        let user_ids = roster.gone_by(Millis(1_100), 9);
+        roster.note_leaving(vec!["a".into()], Millis(1_100));
+        let asked = user_ids.iter().map(AsRef::as_ref).collect();
+        assert_eq!(roster.take_asked(&asked, Millis(1_100)), HashSet::from(["a".into()]));
+        assert_eq!(roster.leaving, [(Millis(1_100), "a".into())]);
     }
 
     #[test]
