@@ -11,10 +11,11 @@
 use std::collections::HashSet;
 
 use super::calls::{self, Caller, Teller};
+use super::lead::is_late;
 use super::link::Asked;
 use super::node::Node;
 use super::resp::Reply;
-use super::rosters::{ANSWERED_MS, LOOK_MS, RENEW_MS, Roster, is_departed};
+use super::rosters::{LOOK_MS, RENEW_MS, Roster, is_departed};
 use crate::hub::ChannelName;
 use crate::server::broker::elsewhere::News;
 use crate::server::broker::engine::records::{self, Record, Whose};
@@ -269,7 +270,7 @@ impl Node {
         for user_id in &came {
             self.host.member_changed(name, user_id, true, now);
         }
-        if !roster.is_leaving && now.0 > roster.told_at.0 + ANSWERED_MS {
+        if !roster.is_leaving && is_late(roster.told_at, now) {
             // Another node may have reported since that they have come.
             roster.reported_late.extend(gone);
         } else {
@@ -285,7 +286,7 @@ impl Node {
     /// Who of those that have gone has come back.
     pub fn confirmed(&mut self, name: &ChannelName, user_ids: Vec<Box<str>>, reply: &Reply, now: Millis) {
         let Some(roster) = self.rosters.entries.get_mut(name) else { return };
-        let is_late = roster.confirming_since.is_none_or(|since| now.0 > since.0 + ANSWERED_MS);
+        let is_late = roster.confirming_since.is_none_or(|since| is_late(since, now));
         let values = match reply {
             Reply::List(values) if !is_late => values,
             // Others may be about to say who has come to them while Redis was away.

@@ -6,11 +6,11 @@
 use super::calls::Caller;
 use super::counts::nodes_of;
 use super::entries::Entry;
-use super::lead::Lead;
+use super::lead::{Lead, is_late};
 use super::link::Asked;
 use super::node::Node;
 use super::resp::Reply;
-use super::rosters::{ANSWERED_MS, DEPARTED_MS, LOOK_MS};
+use super::rosters::{DEPARTED_MS, LOOK_MS};
 use crate::hub::ChannelName;
 use crate::server::broker::engine::keys::subscribers_elsewhere;
 use crate::server::broker::engine::signal::Occupancy;
@@ -85,7 +85,7 @@ impl Node {
                         ttl_ms: 0,
                     };
                     let entry = self.joins.entries.get(&name);
-                    let by = entry.map(|entry| entry.lead.redis_ms(now).saturating_add(ANSWERED_MS));
+                    let by = entry.map(|entry| entry.lead.answer_by(now));
                     let asked = Asked::Vacated(name, (at, now));
                     up.link.ask(asked, |out| caller.vacate(key.as_bytes(), &self.id, by, out));
                 }
@@ -120,8 +120,8 @@ impl Node {
             entry.lead = Lead::of(redis_ms, now);
         }
         // Another node may have reported since a late answer that it is occupied.
-        let is_late = now.0 > asked_at.0 + ANSWERED_MS;
-        let verdict = numbers.map(|(verdict, _)| verdict).filter(|&verdict| verdict < 2 && !is_late);
+        let verdict = numbers.map(|(verdict, _)| verdict);
+        let verdict = verdict.filter(|&verdict| verdict < 2 && !is_late(asked_at, now));
         let Some(verdict) = verdict else {
             return self.counts.ask_at(name, Millis(now.0 + LOOK_MS));
         };

@@ -26,9 +26,6 @@ pub const DEPARTED_MS: u64 = 3_000;
 /// What may be missing is read, or asked, after this: other nodes have noticed by then too, and have said what they have.
 pub const LOOK_MS: u64 = 2_000;
 
-/// An answer to that which takes longer is one of a Redis that was away.
-pub const ANSWERED_MS: u64 = 500;
-
 /// No call.
 const NONE: &str = "0";
 
@@ -215,7 +212,7 @@ impl Roster {
     /// for it too may be about to say who has come back. `None` while it is not to say that.
     pub fn report_by(&self, now: Millis) -> Option<u64> {
         let is_asking = !self.is_behind() && *self.heard != *NONE;
-        is_asking.then(|| self.lead.redis_ms(now).saturating_add(ANSWERED_MS))
+        is_asking.then(|| self.lead.answer_by(now))
     }
 
     /// A call was answered.

@@ -19,11 +19,12 @@ local VERSION = '1'
 local KEY_MS = 60000   -- how long an idempotency key is known
 local RETURN_MS = 3000 -- a departure is reported after this, unless it is over by then
 local KEPT_MS = 60000  -- what a node may not have heard is kept; longer than one that lives takes to connect again and ask
+local TRIM_MAX = 1000  -- publications dropped by one call: 0.5 ms; one unpack takes several thousand
+
 -- What a node that has died was to report, and may not have, is reported by another: who came within this of its last call, and
 -- that it had occupied a channel so long before it was known to be dead, which takes 5 s.
 local UNSENT_MS = 1000
 local UNSENT_OCCUPIED_MS = 10000
-local TRIM_MAX = 1000  -- publications dropped by one call: 0.5 ms; one unpack takes several thousand
 
 local channel, key = KEYS[1], KEYS[2]
 local operation, token, others, fresh, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -106,7 +107,7 @@ if operation == 'members' then
   end
   local recent, is_recent_new = had[3] and cmsgpack.unpack(had[3]) or {}, false
   local lost, is_lost_new = since(had[6], KEPT_MS)
-  local decided, unheard, unsent, fresh, is_decided_new = {}, { {}, {}, {} }, {}, {}, false
+  local decided, unheard, unsent, arrived, is_decided_new = {}, { {}, {}, {} }, {}, {}, false
   for other, entry in pairs(had[5] and cmsgpack.unpack(had[5]) or {}) do
     if other == node then
       is_decided_new = true
@@ -115,7 +116,7 @@ if operation == 'members' then
       end
       for user, at in pairs(entry[6] or {}) do
         if now - at < UNSENT_MS then
-          fresh[user] = at
+          arrived[user] = at
         end
       end
     elseif silent[other] then
@@ -275,10 +276,10 @@ if operation == 'members' then
     version = version and version + 1 or now
   end
   for _, user in ipairs(came) do
-    fresh[user] = now
+    arrived[user] = now
   end
-  if next(fresh) or #waits > 0 or #gone > 0 then
-    decided[node], is_decided_new = { now, came, waits, call, gone, fresh }, true
+  if next(arrived) or #waits > 0 or #gone > 0 then
+    decided[node], is_decided_new = { now, came, waits, call, gone, arrived }, true
   end
   if live > 0 then
     left[#left + 1] = node .. ':' .. text(now + live) .. ';'
