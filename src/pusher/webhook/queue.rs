@@ -242,23 +242,25 @@ impl WebhookQueue {
                 if self.cancel(&Subject::of(WebhookEvent::ChannelVacated, channel, None)) {
                     return Pushed::Settled;
                 }
-                self.arrive(event, text, Subject::of(WebhookEvent::ChannelOccupied, channel, None))
+                let subject = self.arrival_of(WebhookEvent::ChannelOccupied, channel, None);
+                self.append(event, text, subject, self.after_ms(self.timing.arrival_ms))
             }
             Event::MemberAdded { channel, user_id } => {
                 if self.cancel(&Subject::of(WebhookEvent::MemberRemoved, channel, Some(user_id))) {
                     return Pushed::Settled;
                 }
-                self.arrive(event, text, Subject::of(WebhookEvent::MemberAdded, channel, Some(user_id)))
+                let subject = self.arrival_of(WebhookEvent::MemberAdded, channel, Some(user_id));
+                self.append(event, text, subject, self.after_ms(self.timing.arrival_ms))
             }
             Event::ChannelVacated { channel } => {
-                let arrival = Subject::of(WebhookEvent::ChannelOccupied, channel, None);
+                let arrival = self.arrival_of(WebhookEvent::ChannelOccupied, channel, None);
                 let subject = Subject::of(WebhookEvent::ChannelVacated, channel, None);
-                self.delay(event, text, subject, &arrival)
+                self.delay(event, text, subject, arrival)
             }
             Event::MemberRemoved { channel, user_id } => {
-                let arrival = Subject::of(WebhookEvent::MemberAdded, channel, Some(user_id));
+                let arrival = self.arrival_of(WebhookEvent::MemberAdded, channel, Some(user_id));
                 let subject = Subject::of(WebhookEvent::MemberRemoved, channel, Some(user_id));
-                self.delay(event, text, subject, &arrival)
+                self.delay(event, text, subject, arrival)
             }
             Event::ClientEvent { .. } => self.append(event, text, None, self.now_ms),
             Event::CacheMiss { channel } => {
@@ -370,20 +372,29 @@ impl WebhookQueue {
         waiting.is_some()
     }
 
-    /// Takes an event whose opposite may follow before it is sent.
-    fn arrive(&mut self, event: &Event, text: &Arc<str>, subject: Subject) -> Pushed {
-        let at_ms = self.now_ms.saturating_add(self.timing.arrival_ms);
-        self.append(event, text, (at_ms > self.now_ms).then_some(subject), at_ms)
+    /// The subject of an event whose opposite may follow before it is sent; none where it does not wait.
+    fn arrival_of(&self, kind: WebhookEvent, channel: &str, user_id: Option<&str>) -> Option<Subject> {
+        (self.timing.arrival_ms > 0).then(|| Subject::of(kind, channel, user_id))
+    }
+
+    fn after_ms(&self, ms: u64) -> u64 {
+        self.now_ms.saturating_add(ms)
     }
 
     /// Takes an event that waits for its opposite. It does not go ahead of its opposite that waits.
-    fn delay(&mut self, event: &Event, text: &Arc<str>, subject: Subject, arrival: &Subject) -> Pushed {
+    fn delay(
+        &mut self,
+        event: &Event,
+        text: &Arc<str>,
+        subject: Subject,
+        arrival: Option<Subject>,
+    ) -> Pushed {
         if self.subjects.get(&subject).is_some_and(|place| place.at_ms > self.now_ms) {
             return Pushed::Settled;
         }
-        let at_ms = self.now_ms.saturating_add(self.timing.delay_ms);
-        let arrives_ms = self.subjects.get(arrival).map_or(0, |place| place.at_ms);
-        self.append(event, text, Some(subject), at_ms.max(arrives_ms))
+        let arrives = arrival.and_then(|arrival| self.subjects.get(&arrival));
+        let arrives_ms = arrives.map_or(0, |place| place.at_ms);
+        self.append(event, text, Some(subject), self.after_ms(self.timing.delay_ms).max(arrives_ms))
     }
 
     /// Takes an event that takes the place of an earlier one about the same subject, unless that is being sent.
