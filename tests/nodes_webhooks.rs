@@ -39,6 +39,21 @@ fn next_events(stub: &Stub, count: usize) -> Vec<String> {
 
 const ROOM: &str = "presence-room";
 
+/// A member at this node.
+fn join(node: &Running, user_id: &str) -> Pusher {
+    let mut client = Pusher::connect(node.address);
+    client.join(ROOM, user_id);
+    client
+}
+
+/// Redis knows that so many members are there.
+fn expect_members(redis: &Redis, count: usize) {
+    until("Redis knows who is there", || {
+        let fields: Vec<String> = redis.ask(&format!("HKEYS fanfare:{{{ROOM}}}:u"));
+        (fields.iter().filter(|field| field.starts_with('m')).count() == count).then_some(())
+    });
+}
+
 /// Longer than a departure waits for a return.
 const QUIET: Duration = Duration::from_secs(4);
 
@@ -109,11 +124,6 @@ fn whoever_is_there_was_reported_last_to_have_come() {
     let Some(redis) = Redis::start(&[]) else { return };
     let stub = Stub::answering(&[OK; 500]);
     let [a, b] = nodes(&redis, &configured(&stub, &[WebhookEvent::MemberAdded, WebhookEvent::MemberRemoved]));
-    let join = |node: &Running, user_id: &str| {
-        let mut client = Pusher::connect(node.address);
-        client.join(ROOM, user_id);
-        client
-    };
     let names: Vec<_> = (0..USERS).map(|at| format!("user-{at}")).collect();
     let clients: Vec<_> = names.iter().map(|name| join(&b, name)).collect();
     next_events(&stub, USERS);
@@ -158,11 +168,7 @@ fn what_a_client_sends_and_a_cache_that_is_empty_are_reported_once() {
 /// Anna has a connection at each of two nodes, bert one at the second.
 fn occupied(nodes: &[Running; 2], stub: &Stub) -> [Pusher; 3] {
     let [a, b] = nodes;
-    let clients = [(a, "anna"), (b, "anna"), (b, "bert")].map(|(node, user)| {
-        let mut client = Pusher::connect(node.address);
-        client.join(ROOM, user);
-        client
-    });
+    let clients = [(a, "anna"), (b, "anna"), (b, "bert")].map(|(node, user_id)| join(node, user_id));
     let mut events = next_events(stub, 3);
     events.sort();
     assert_eq!(events, [&format!("channel_occupied {ROOM}"), "member_added anna", "member_added bert"]);
@@ -239,19 +245,11 @@ fn a_departure_that_its_node_cannot_report_is_reported_by_another_unless_it_is_o
     let events = [WebhookEvent::MemberAdded, WebhookEvent::MemberRemoved];
     let [a, b] = [by_redis(proxy.address.port()), patient(redis.port)]
         .map(|config| start(Config { redis: config.redis, ..configured(&stub, &events) }));
-    let join = |node: &Running, user_id: &str| {
-        let mut client = Pusher::connect(node.address);
-        client.join(ROOM, user_id);
-        client
-    };
     let _carl = join(&b, "carl");
     let clients = ["anna", "bert"].map(|user_id| join(&a, user_id));
     next_events(&stub, 3);
     drop(clients);
-    until("Redis knows that both have left", || {
-        let fields: Vec<String> = redis.ask(&format!("HKEYS fanfare:{{{ROOM}}}:u"));
-        (fields.iter().filter(|field| field.starts_with('m')).count() == 1).then_some(())
-    });
+    expect_members(&redis, 1);
     proxy.stall(true);
     thread::sleep(QUIET);
     let _anna = join(&b, "anna");
@@ -260,6 +258,28 @@ fn a_departure_that_its_node_cannot_report_is_reported_by_another_unless_it_is_o
     assert_eq!(next_events(&stub, 1), ["member_added bert"]);
     proxy.stall(false);
     wait_for_readiness(a.address, 200);
+    assert!(stub.is_quiet_for(QUIET));
+}
+
+#[test]
+fn who_left_before_redis_lost_its_memory_is_reported_though_another_node_speaks_first() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = receiver();
+    let events = [WebhookEvent::MemberAdded, WebhookEvent::MemberRemoved];
+    let [a, b] = nodes(&redis, &configured(&stub, &events));
+    let _bert = join(&b, "bert");
+    // Several changes, so that it is seen that their number begins anew.
+    let anna = join(&a, "anna");
+    let mut witness = Pusher::connect(a.address);
+    witness.subscribe("news");
+    next_events(&stub, 2);
+    drop(anna);
+    expect_members(&redis, 1);
+    let _: String = redis.ask("FLUSHALL");
+    let _carl = join(&b, "carl");
+    let mut events = next_events(&stub, 2);
+    events.sort();
+    assert_eq!(events, ["member_added carl", "member_removed anna"]);
     assert!(stub.is_quiet_for(QUIET));
 }
 
