@@ -319,3 +319,31 @@ fn who_goes_from_a_node_that_ends_to_another_is_there_after_all_that_is_reported
     assert!(at(&format!("channel_vacated {ROOM}")) < at(&format!("channel_occupied {ROOM}")));
     assert!(stub.is_quiet_for(QUIET));
 }
+
+#[test]
+fn a_node_that_ends_reports_at_once_who_has_left_it_and_what_is_vacated_by_that() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = receiver();
+    let [a, b]: [Running; 2] = nodes(&redis, &configured(&stub, &[]));
+    let channels: Vec<_> = (0..10).map(|at| format!("news-{at}")).collect();
+    let mut client = Pusher::connect(a.address);
+    for channel in &channels {
+        client.subscribe(channel);
+    }
+    let mut stays = Pusher::connect(b.address);
+    stays.subscribe(&channels[0]);
+    let anna = join(&a, "anna");
+    next_events(&stub, channels.len() + 2);
+    let ended = Instant::now();
+    // What these say is not answered when the node is to end.
+    drop((client, anna));
+    a.handle.shutdown();
+    a.join().unwrap();
+    let mut events = next_events(&stub, channels.len() + 1);
+    assert!(ended.elapsed() < QUIET / 2, "a departure was waited for: {:?}", ended.elapsed());
+    events.sort();
+    let mut left: Vec<_> = channels[1..].iter().map(|channel| format!("channel_vacated {channel}")).collect();
+    left.extend([format!("channel_vacated {ROOM}"), "member_removed anna".into()]);
+    assert_eq!(events, left);
+    assert!(stub.is_quiet_for(QUIET), "what another node has is not vacated, and nothing is reported twice");
+}
