@@ -10,6 +10,7 @@ mod support;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fanfare::config::Redis as RedisConfig;
 use support::event_stream::Events;
 use support::metrics::Scraper;
 use support::multiplex::{fault, multiplex, next, say};
@@ -90,6 +91,30 @@ fn a_redis_that_stops_for_longer_is_away_and_what_was_sent_to_it_is_unknown() {
     });
     let (told, _) = scene.end();
     assert_whole(&told);
+}
+
+#[test]
+fn a_redis_that_stops_for_twenty_seconds_is_away_by_the_default_timeout_and_nobody_misses_anything() {
+    const STOPPED: Duration = Duration::from_secs(20);
+    let Some(redis) = Redis::start(&[]) else { return };
+    let mut config = by_redis(redis.port);
+    let timeout = RedisConfig::new("redis://localhost".parse().unwrap()).timeout;
+    config.redis.as_mut().unwrap().timeout = timeout;
+    let scene = Scene::of((0..2).map(|_| start(config.clone())).collect(), Keys::Without);
+    redis.signal("STOP");
+    let stopped_at = Instant::now();
+    hears_pause_and_resumption(&scene, || {
+        // As long until it is given up, and as long again until it is not waited for any more.
+        assert!((timeout..STOPPED).contains(&stopped_at.elapsed()), "{:?}", stopped_at.elapsed());
+        thread::park_timeout(STOPPED.saturating_sub(stopped_at.elapsed()));
+        for node in &scene.nodes {
+            assert_eq!(post(node.address, "alone", "", "one").status, 503);
+        }
+        redis.signal("CONT");
+    });
+    let (told, published) = scene.end();
+    assert_whole(&told);
+    assert!(published.iter().all(|published| published.refusals > 0));
 }
 
 #[test]
