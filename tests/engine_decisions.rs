@@ -372,6 +372,34 @@ fn a_member_that_another_node_still_has_comes_back_after_it_was_taken_for_gone()
 }
 
 #[test]
+fn who_comes_back_after_redis_lost_its_memory_is_reported_if_its_departure_may_have_been() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Roster::of);
+    assert_eq!(a.says(&mut world, &["anna", "bert"]), came(&["anna", "bert"]));
+    assert_eq!(b.says(&mut world, &["dora"]), came(&["dora"]));
+    a.left(&mut world, &[], &["anna", "bert"]);
+    world.wait();
+    assert_eq!(b.says(&mut world, &["dora"]), gone(&["anna", "bert"]), "which a does not know");
+    world.forget();
+    a.left(&mut world, &[], &["anna", "bert"]);
+    assert_eq!(b.says(&mut world, &["anna", "dora"]), came(&["anna"]));
+    assert_eq!(a.says(&mut world, &["bert"]), came(&["bert"]));
+}
+
+#[test]
+fn who_comes_back_after_redis_lost_its_memory_is_not_reported_if_its_departure_was_not() {
+    let Some(mut world) = World::new() else { return };
+    let [mut a, mut b] = ["a", "b"].map(Roster::of);
+    assert_eq!(a.says(&mut world, &["anna", "bert"]), came(&["anna", "bert"]));
+    a.left(&mut world, &["anna"], &["bert"]);
+    assert_eq!(b.says(&mut world, &["bert", "dora"]), came(&["dora"]));
+    world.forget();
+    // The one has left since Redis knew that it is there, and the other had gone to b.
+    a.left(&mut world, &[], &["anna", "bert"]);
+    assert_eq!(b.says(&mut world, &["anna", "bert", "dora"]), nobody());
+}
+
+#[test]
 fn nothing_that_a_hash_keeps_for_webhooks_outlives_it_for_long() {
     let Some(mut world) = World::new() else { return };
     let mut a = Roster::of("a");

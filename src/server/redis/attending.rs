@@ -270,6 +270,9 @@ impl Node {
         for user_id in &came {
             self.host.member_changed(name, user_id, true, now);
         }
+        for user_id in &gone {
+            roster.departed.remove(user_id);
+        }
         if !roster.is_leaving && is_late(roster.told_at, now) {
             // Another node may have reported since that they have come.
             roster.reported_late.extend(gone);

@@ -72,7 +72,8 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 --
 -- Where Redis has lost its memory, what the node had heard counts: a member that it had comes by no webhook, and one that it had and
 -- that has left since has gone, unless another node has said so before. What is true by then goes before what happened: who is there
--- has not gone.
+-- has not gone. Whether a departure that the node waits to report was reported by another just before is not known any more: who comes
+-- back after it comes, perhaps once more.
 if operation == 'members' then
   local node, live, whole, send, name = ARGV[6], tonumber(ARGV[7]), ARGV[8] == '1', ARGV[9], ARGV[10]
   local heard, reports, first = ARGV[11], now <= (tonumber(ARGV[13]) or 0), 15 + tonumber(ARGV[14])
@@ -93,20 +94,16 @@ if operation == 'members' then
     end
   end
   local told, came, left_last, gone = {}, {}, {}, {}
-  -- Members by time, without those that are older.
-  local function since(packed, age)
-    local kept, is_new = {}, false
-    for user, at in pairs(packed and cmsgpack.unpack(packed) or {}) do
-      if now - at < age then
-        kept[user] = at
-      else
-        is_new = true
-      end
-    end
-    return kept, is_new
-  end
   local recent, is_recent_new = had[3] and cmsgpack.unpack(had[3]) or {}, false
-  local lost, is_lost_new = since(had[6], KEPT_MS)
+  -- The members that have gone though the hash did not know that: when that was, and whether it may have been reported before.
+  local lost, is_lost_new = {}, false
+  for user, entry in pairs(had[6] and cmsgpack.unpack(had[6]) or {}) do
+    if now - entry[1] < KEPT_MS then
+      lost[user] = entry
+    else
+      is_lost_new = true
+    end
+  end
   local decided, unheard, unsent, arrived, is_decided_new = {}, { {}, {}, {} }, {}, {}, false
   for other, entry in pairs(had[5] and cmsgpack.unpack(had[5]) or {}) do
     if other == node then
@@ -141,10 +138,10 @@ if operation == 'members' then
     recent[user], is_recent_new = now, true
   end
   -- Who is not there, and the hash does not know that it has gone: it has forgotten.
-  local function miss(user)
+  local function miss(user, may_be_reported)
     if is_lost and not recent[user] and not lost[user] then
       leave(user)
-      lost[user], is_lost_new = now, true
+      lost[user], is_lost_new = { now, may_be_reported }, true
     end
   end
   -- Takes the entries out for which drops says so, and adds one.
@@ -176,11 +173,13 @@ if operation == 'members' then
     told[#told + 1] = #field .. ':' .. field .. #text_now .. ':' .. text_now
     if string.sub(field, 1, 1) == 'm' and not (value and now_value) then
       local user = string.sub(field, 2)
+      local was_away, was_there = recent[user], is_lost and known == '1'
+      recent[user], is_recent_new = nil, is_recent_new or was_away
       if value then
         leave(user)
-      elseif recent[user] then
-        recent[user], is_recent_new = nil, true
-      elseif not (is_lost and known == '1') or lost[user] then
+      elseif was_away and lost[user] and lost[user][2] and not was_there then
+        came[#came + 1] = user
+      elseif not was_away and (lost[user] or not was_there) then
         came[#came + 1] = user
       end
       if now_value and lost[user] then
@@ -211,7 +210,7 @@ if operation == 'members' then
       -- Gone before it was ever said: the node waits to hear it.
       told[#told + 1] = #field .. ':' .. field .. '0:'
       if known ~= '' then
-        miss(string.sub(field, 2))
+        miss(string.sub(field, 2), false)
       end
     end
   end
@@ -220,7 +219,7 @@ if operation == 'members' then
   end
   for at = 15, is_lost and first - 1 or 0 do
     if not is_there(ARGV[at]) then
-      miss(ARGV[at])
+      miss(ARGV[at], true)
     end
   end
   -- What the node has not heard, as far as it is still so.
