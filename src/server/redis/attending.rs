@@ -15,7 +15,7 @@ use super::lead::is_late;
 use super::link::Asked;
 use super::node::Node;
 use super::resp::Reply;
-use super::rosters::{LOOK_MS, RENEW_MS, Roster, is_departed};
+use super::rosters::{LOOK_MS, RENEW_MS, Roster};
 use crate::hub::ChannelName;
 use crate::server::broker::elsewhere::News;
 use crate::server::broker::engine::records::{self, Record, Whose};
@@ -187,9 +187,14 @@ impl Node {
         let is_asking = roster.report_at().is_some_and(|at| at <= now);
         roster.is_reporting = report_by.is_some() && (is_asking || is_whole);
         // A Redis that has forgotten has to hear who has gone.
-        let is_told = |at: Millis| is_whole || is_asking && is_departed(at, now);
-        let departed = roster.departed.iter().filter(|&(_, &at)| is_told(at));
-        let departed: Vec<_> = departed.map(|(user_id, _)| user_id.as_ref()).collect();
+        let (mut unreported, mut reported) = (Vec::new(), Vec::new());
+        for (user_id, departed) in &roster.departed {
+            if departed.is_unreported(now) && is_whole {
+                unreported.push(&**user_id);
+            } else if is_whole || is_asking && departed.is_due(now) {
+                reported.push(&**user_id);
+            }
+        }
         let teller = Teller {
             node: &self.id,
             live_ms: match roster.is_leaving {
@@ -201,7 +206,7 @@ impl Node {
             born: &roster.born,
             is_late: now.0 >= roster.heard_at.0 + LIVE_MS,
             report_by,
-            departed: &departed,
+            departed: [&unreported, &reported],
         };
         let caller =
             Caller { script: &up.script, token: &up.token, others: &others, fresh_epoch: "", ttl_ms: 0 };
@@ -255,7 +260,7 @@ impl Node {
         let records: Vec<Record> = roster.telling.drain(..).map(|said| said.record).collect();
         self.broker.note_heard(name, &records);
         let has_said = std::mem::replace(&mut roster.has_said, roster.is_anybody_here);
-        (roster.is_telling, roster.is_unheard) = (false, false);
+        roster.is_telling = false;
         roster.note_call(call, now);
         let has_lost = !roster.was_whole && !roster.departed.is_empty() && born != roster.born;
         let is_forgotten = has_said && !was_known || has_lost;
@@ -267,11 +272,13 @@ impl Node {
         if !is_forgotten || roster.was_whole {
             roster.born = born;
         }
+        if roster.is_leaving && roster.was_whole {
+            roster.departed.clear();
+        }
+        roster.note_departed(&gone, left, now);
+        roster.is_unheard = false;
         for user_id in &came {
             self.host.member_changed(name, user_id, true, now);
-        }
-        for user_id in &gone {
-            roster.departed.remove(user_id);
         }
         if !roster.is_leaving && is_late(roster.told_at, now) {
             // Another node may have reported since that they have come.
@@ -279,10 +286,6 @@ impl Node {
         } else {
             gone.iter().for_each(|user_id| self.host.member_changed(name, user_id, false, now));
         }
-        if roster.is_leaving && roster.was_whole {
-            roster.departed.clear();
-        }
-        roster.note_departed(left, now);
         self.say(name, now);
     }
 

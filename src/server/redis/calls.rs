@@ -115,8 +115,9 @@ pub struct Teller<'a> {
     pub is_late: bool,
     /// Until when it may be told whose departure it is to report, by Redis's clock, in milliseconds.
     pub report_by: Option<u64>,
-    /// The members that it knows to have gone.
-    pub departed: &'a [&'a str],
+    /// The members that it knows to have gone: those of whom it knows that nobody has reported it, and those that
+    /// another node may have reported.
+    pub departed: [&'a [&'a str]; 2],
 }
 
 impl Caller<'_> {
@@ -129,7 +130,9 @@ impl Caller<'_> {
         records: &[Said],
         out: &mut BytesMut,
     ) {
-        let words = 9 + teller.departed.len() + 4 * records.len();
+        let [unreported, reported] = teller.departed;
+        let departed_len = unreported.len() + reported.len();
+        let words = 10 + departed_len + 4 * records.len();
         let command = self.begin(out, &[members_key], "members", words);
         let command = command.word(teller.node.as_bytes());
         let command = match teller.live_ms {
@@ -144,9 +147,9 @@ impl Caller<'_> {
             Some(time) => command.number(time),
             None => command.word(b""),
         };
-        let command = command.number(teller.departed.len() as u64);
-        let command =
-            teller.departed.iter().fold(command, |command, user_id| command.word(user_id.as_bytes()));
+        let command = command.number(departed_len as u64).number(unreported.len() as u64);
+        let departed = unreported.iter().chain(reported);
+        let command = departed.fold(command, |command, user_id| command.word(user_id.as_bytes()));
         let known = if teller.is_late { "2" } else { "1" };
         let words = records.iter().flat_map(|said| {
             let known = if said.is_known { known } else { "" };

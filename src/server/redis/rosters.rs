@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-use super::lead::Lead;
+use super::lead::{ANSWERED_MS, Lead, is_late};
 use crate::hub::ChannelName;
 use crate::server::broker::elsewhere::Said;
 use crate::server::broker::listing::{Listing, UNLISTED};
@@ -69,7 +69,7 @@ pub struct Roster {
     /// Redis's clock.
     pub lead: Lead,
     /// The members that have gone by what this node said, and since when: it asks whether that is to be reported.
-    pub departed: BTreeMap<Box<str>, Millis>,
+    pub departed: BTreeMap<Box<str>, Departed>,
     /// When the call in flight was made, and whether it asks that.
     pub told_at: Millis,
     pub is_reporting: bool,
@@ -129,9 +129,25 @@ impl Rosters {
     }
 }
 
-/// Whether it is time to report a departure of that time.
-pub fn is_departed(at: Millis, now: Millis) -> bool {
-    at.0 + DEPARTED_MS <= now.0
+/// A member that has gone, by what the node heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departed {
+    /// When it heard that.
+    pub at: Millis,
+    /// Whether it had gone a moment before: else it may have long before, and another node may report it any time.
+    pub has_just: bool,
+}
+
+impl Departed {
+    /// Whether it is time to report it.
+    pub fn is_due(self, now: Millis) -> bool {
+        self.at.0 + DEPARTED_MS <= now.0
+    }
+
+    /// Whether it is known that nobody can have reported it yet.
+    pub fn is_unreported(self, now: Millis) -> bool {
+        self.has_just && now.0 + ANSWERED_MS < self.at.0 + DEPARTED_MS
+    }
 }
 
 impl Roster {
@@ -227,18 +243,28 @@ impl Roster {
 
     /// When it is due to ask whose departure is to be reported.
     pub fn report_at(&self) -> Option<Millis> {
-        let departed = self.departed.values().min()?;
-        Some(Millis(departed.0 + DEPARTED_MS).max(self.ask_after))
+        let at = self.departed.values().map(|departed| departed.at).min()?;
+        Some(Millis(at.0 + DEPARTED_MS).max(self.ask_after))
     }
 
-    /// It was asked, and of these it is not known yet.
-    pub fn note_departed(&mut self, user_ids: Vec<Box<str>>, now: Millis) {
-        let asked_at = self.told_at;
-        if self.is_reporting {
-            self.departed.retain(|_, at| !is_departed(*at, asked_at));
+    /// It was said who has gone, and asked which of that is to be reported: these are, and these not yet.
+    pub fn note_departed(&mut self, gone: &[Box<str>], left: Vec<Box<str>>, now: Millis) {
+        for user_id in gone {
+            self.departed.remove(user_id);
         }
-        for user_id in user_ids {
-            self.departed.entry(user_id).or_insert(now);
+        let (asked_at, is_reporting) = (self.told_at, self.is_reporting);
+        let mut asked = BTreeSet::new();
+        self.departed.retain(|user_id, departed| {
+            let is_asked = is_reporting && departed.is_due(asked_at);
+            if is_asked {
+                asked.insert(user_id.clone());
+            }
+            !is_asked
+        });
+        let is_prompt = !self.is_unheard && !is_late(asked_at, now);
+        for user_id in left {
+            let departed = Departed { at: now, has_just: is_prompt && !asked.contains(&*user_id) };
+            self.departed.entry(user_id).or_insert(departed);
         }
     }
 
@@ -270,7 +296,7 @@ mod tests {
         let mut roster = Roster::new(Millis(0));
         assert_eq!((roster.confirm_at(), roster.report_at()), (None, None));
         roster.note_leaving(vec!["a".into()], Millis(100));
-        roster.note_departed(vec!["a".into()], Millis(100));
+        roster.note_departed(&[], vec!["a".into()], Millis(100));
         assert_eq!((roster.confirm_at(), roster.report_at()), (Some(Millis(1_100)), Some(Millis(3_100))));
         roster.ask_after = Millis(5_000);
         roster.reported_late.insert("b".into());
@@ -304,13 +330,27 @@ mod tests {
     #[test]
     fn a_departure_is_asked_about_until_redis_does_not_wait_any_more() {
         let mut roster = Roster::new(Millis(0));
-        roster.note_departed(vec!["a".into(), "b".into()], Millis(100));
+        roster.note_departed(&[], vec!["a".into(), "b".into()], Millis(100));
         (roster.told_at, roster.is_reporting) = (Millis(2_000), true);
-        roster.note_departed(vec!["a".into(), "c".into()], Millis(2_001));
-        assert_eq!((roster.departed.len(), roster.report_at()), (3, Some(Millis(3_100))));
+        roster.note_departed(&[], vec!["a".into(), "c".into(), "d".into()], Millis(2_001));
+        assert_eq!((roster.departed.len(), roster.report_at()), (4, Some(Millis(3_100))));
         roster.told_at = Millis(3_100);
-        roster.note_departed(vec!["b".into()], Millis(3_101));
-        let times = [("b".into(), Millis(3_101)), ("c".into(), Millis(2_001))];
-        assert_eq!(roster.departed, BTreeMap::from(times));
+        // The last one is due by Redis's clock already.
+        roster.note_departed(&["a".into(), "d".into()], vec!["b".into()], Millis(3_101));
+        let departed = |at, has_just| Departed { at: Millis(at), has_just };
+        let left = [("b".into(), departed(3_101, false)), ("c".into(), departed(2_001, true))];
+        assert_eq!(roster.departed, BTreeMap::from(left));
+    }
+
+    #[test]
+    fn nobody_can_have_reported_a_departure_of_the_last_seconds_unless_it_was_heard_late() {
+        let is_unreported = |is_unheard, heard_at, now| {
+            let mut roster = Roster::new(Millis(100));
+            roster.is_unheard = is_unheard;
+            roster.note_departed(&[], vec!["a".into()], Millis(heard_at));
+            roster.departed["a"].is_unreported(Millis(now))
+        };
+        assert_eq!([3_099, 3_100].map(|now| is_unreported(false, 600, now)), [true, false]);
+        assert!(!is_unreported(false, 601, 601) && !is_unreported(true, 100, 101));
     }
 }

@@ -57,8 +57,8 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- was, and who came a moment before that; l, those that have gone though the hash never had them.
 -- ARGV: node, how long it is believed (ms; 0: it has nobody; -1: it ends, and sends what waits), whether what it does not say now is
 -- gone, PUBLISH or SPUBLISH, the channel's name in Redis, if its last call had no answer which one had (0: none), e as it knows it,
--- until when it may be given departures to report, the number of members that it knows to have gone and these, then of each record
--- the field, connections or nothing, info or nothing, and of a member whether it has heard that the hash has it (1; 2 if others may
+-- until when it may be given departures to report, the number of members that it knows to have gone, of how many of these that nobody
+-- has reported it, and these, those first; then of each record the field, connections or nothing, info or nothing, and of a member whether it has heard that the hash has it (1; 2 if others may
 -- have swept it since).
 -- Nodes whose time is over are swept. The nodes that have the channel are told of other records, by a message that begins with u.
 -- Returns v, whether the node was known, the members that have come to the first node, those that have left the last one, e, those
@@ -72,11 +72,11 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 --
 -- Where Redis has lost its memory, what the node had heard counts: a member that it had comes by no webhook, and one that it had and
 -- that has left since has gone, unless another node has said so before. What is true by then goes before what happened: who is there
--- has not gone. Whether a departure that the node waits to report was reported by another just before is not known any more: who comes
--- back after it comes, perhaps once more.
+-- has not gone. Where a departure that the node waits to report may have been reported by another just before, who comes back comes,
+-- perhaps once more.
 if operation == 'members' then
   local node, live, whole, send, name = ARGV[6], tonumber(ARGV[7]), ARGV[8] == '1', ARGV[9], ARGV[10]
-  local heard, reports, first = ARGV[11], now <= (tonumber(ARGV[13]) or 0), 15 + tonumber(ARGV[14])
+  local heard, reports, first = ARGV[11], now <= (tonumber(ARGV[13]) or 0), 16 + tonumber(ARGV[14])
   local had = redis.call('HMGET', channel, 'n', 'v', 'r', 'e', 'd', 'l')
   local version, was_known = tonumber(had[2]), 0
   local call = clock[1] .. '.' .. clock[2]
@@ -217,9 +217,9 @@ if operation == 'members' then
   local function is_there(user)
     return redis.call('HGET', channel, 'm' .. user)
   end
-  for at = 15, is_lost and first - 1 or 0 do
+  for at = 16, is_lost and first - 1 or 0 do
     if not is_there(ARGV[at]) then
-      miss(ARGV[at], true)
+      miss(ARGV[at], at - 16 >= tonumber(ARGV[15]))
     end
   end
   -- What the node has not heard, as far as it is still so.
@@ -250,7 +250,7 @@ if operation == 'members' then
   -- A node that ends does not wait for anybody's return: who comes back comes.
   local is_ending = live < 0
   local own = is_ending and set(left_last) or {}
-  for at = 15, is_ending and first - 1 or 0 do
+  for at = 16, is_ending and first - 1 or 0 do
     own[ARGV[at]] = true
   end
   for user, at in pairs(recent) do
@@ -260,7 +260,7 @@ if operation == 'members' then
     end
   end
   -- And what is not to be reported yet.
-  for at = 15, first - 1 do
+  for at = 16, first - 1 do
     left_last[#left_last + 1] = ARGV[at]
   end
   local waits, is_waiting = {}, {}
