@@ -3,7 +3,7 @@
 use crate::server::clock::Millis;
 
 /// An answer to who has gone that takes longer is one of a Redis that was away, or is heard by a node that was.
-pub const ANSWERED_MS: u64 = 500;
+const ANSWERED_MS: u64 = 500;
 
 /// Whether what was asked then is answered late.
 pub fn is_late(asked_at: Millis, now: Millis) -> bool {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-use super::lead::{ANSWERED_MS, Lead, is_late};
+use super::lead::Lead;
 use crate::hub::ChannelName;
 use crate::server::broker::elsewhere::Said;
 use crate::server::broker::listing::{Listing, UNLISTED};
@@ -134,8 +134,8 @@ impl Rosters {
 pub struct Departed {
     /// When it heard that.
     pub at: Millis,
-    /// Whether it had gone a moment before: else it may have long before, and another node may report it any time.
-    pub has_just: bool,
+    /// When it had not gone yet. `None`: it may have gone long before, and another node may report it any time.
+    pub after: Option<Millis>,
 }
 
 impl Departed {
@@ -146,7 +146,7 @@ impl Departed {
 
     /// Whether it is known that nobody can have reported it yet.
     pub fn is_unreported(self, now: Millis) -> bool {
-        self.has_just && now.0 + ANSWERED_MS < self.at.0 + DEPARTED_MS
+        self.after.is_some_and(|after| now.0 < after.0 + DEPARTED_MS)
     }
 }
 
@@ -261,9 +261,10 @@ impl Roster {
             }
             !is_asked
         });
-        let is_prompt = !self.is_unheard && !is_late(asked_at, now);
         for user_id in left {
-            let departed = Departed { at: now, has_just: is_prompt && !asked.contains(&*user_id) };
+            // Unless it had been said before, it has gone by what was said.
+            let is_known = !self.is_unheard && !asked.contains(&user_id);
+            let departed = Departed { at: now, after: is_known.then_some(asked_at) };
             self.departed.entry(user_id).or_insert(departed);
         }
     }
@@ -337,20 +338,21 @@ mod tests {
         roster.told_at = Millis(3_100);
         // The last one is due by Redis's clock already.
         roster.note_departed(&["a".into(), "d".into()], vec!["b".into()], Millis(3_101));
-        let departed = |at, has_just| Departed { at: Millis(at), has_just };
-        let left = [("b".into(), departed(3_101, false)), ("c".into(), departed(2_001, true))];
+        let [b, c] = [(3_101, None), (2_001, Some(Millis(2_000)))]
+            .map(|(at, after)| Departed { at: Millis(at), after });
+        let left = [("b".into(), b), ("c".into(), c)];
         assert_eq!(roster.departed, BTreeMap::from(left));
     }
 
     #[test]
-    fn nobody_can_have_reported_a_departure_of_the_last_seconds_unless_it_was_heard_late() {
-        let is_unreported = |is_unheard, heard_at, now| {
+    fn nobody_can_have_reported_a_departure_that_was_said_a_moment_before_unless_that_was_not_heard() {
+        let is_unreported = |is_unheard, now| {
             let mut roster = Roster::new(Millis(100));
             roster.is_unheard = is_unheard;
-            roster.note_departed(&[], vec!["a".into()], Millis(heard_at));
+            roster.note_departed(&[], vec!["a".into()], Millis(900));
             roster.departed["a"].is_unreported(Millis(now))
         };
-        assert_eq!([3_099, 3_100].map(|now| is_unreported(false, 600, now)), [true, false]);
-        assert!(!is_unreported(false, 601, 601) && !is_unreported(true, 100, 101));
+        assert_eq!([3_099, 3_100].map(|now| is_unreported(false, now)), [true, false]);
+        assert!(!is_unreported(true, 901));
     }
 }
