@@ -81,11 +81,11 @@ impl Inbox {
         self.alarm.wake();
     }
 
-    /// Takes all orders, in the order in which they were put. `taken_len` bytes of earlier publications are not answered.
-    pub fn take(&self, taken_len: usize) -> Vec<Order> {
+    /// Takes all orders, in the order in which they were put.
+    pub fn take(&self) -> Vec<Order> {
         let orders = std::mem::take(&mut *lock(&self.orders));
         let len: usize = orders.iter().map(len_of).sum();
-        self.taken_len.store(taken_len + len, Ordering::Relaxed);
+        self.taken_len.fetch_add(len, Ordering::Relaxed);
         self.len.fetch_sub(len, Ordering::Relaxed);
         orders
     }

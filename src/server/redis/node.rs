@@ -143,7 +143,7 @@ impl Node {
     }
 
     fn obey(&mut self, now: Millis) {
-        for order in self.inbox.take(self.outgoing.bytes()) {
+        for order in self.inbox.take() {
             match order {
                 Order::Publish(draft, ticket) => self.publish(&draft, ticket, now),
                 Order::Want(channel, waiter) => self.want(channel, waiter, now),
