@@ -187,12 +187,12 @@ impl Node {
         let is_asking = roster.report_at().is_some_and(|at| at <= now);
         roster.is_reporting = report_by.is_some() && (is_asking || is_whole);
         // A Redis that has forgotten has to hear who has gone.
-        let (mut unreported, mut reported) = (Vec::new(), Vec::new());
+        let (mut unreported, mut doubtful) = (Vec::new(), Vec::new());
         for (user_id, departed) in &roster.departed {
             if departed.is_unreported(now) && is_whole {
                 unreported.push(&**user_id);
             } else if is_whole || is_asking && departed.is_due(now) {
-                reported.push(&**user_id);
+                doubtful.push(&**user_id);
             }
         }
         let teller = Teller {
@@ -206,7 +206,7 @@ impl Node {
             born: &roster.born,
             is_late: now.0 >= roster.heard_at.0 + LIVE_MS,
             report_by,
-            departed: [&unreported, &reported],
+            departed: [&unreported, &doubtful],
         };
         let caller =
             Caller { script: &up.script, token: &up.token, others: &others, fresh_epoch: "", ttl_ms: 0 };
@@ -292,13 +292,11 @@ impl Node {
     /// Who of those that have gone has come back.
     pub fn confirmed(&mut self, name: &ChannelName, user_ids: Vec<Box<str>>, reply: &Reply, now: Millis) {
         let Some(roster) = self.rosters.entries.get_mut(name) else { return };
-        let is_late = roster.confirming_since.is_none_or(|since| is_late(since, now));
-        let values = match reply {
-            Reply::List(values) if !is_late => values,
+        let since = roster.confirming_since.take().filter(|&since| !is_late(since, now));
+        let (Reply::List(values), Some(since)) = (reply, since) else {
             // Others may be about to say who has come to them while Redis was away.
-            _ => return self.not_confirmed(name, now),
+            return self.not_confirmed(name, now);
         };
-        let since = roster.confirming_since.take().unwrap_or(now);
         let asked: HashSet<&str> = user_ids.iter().map(AsRef::as_ref).collect();
         let left_since = roster.take_asked(&asked, since);
         let (mut records, mut gone) = (Vec::new(), Vec::new());

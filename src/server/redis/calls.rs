@@ -130,8 +130,8 @@ impl Caller<'_> {
         records: &[Said],
         out: &mut BytesMut,
     ) {
-        let [unreported, reported] = teller.departed;
-        let departed_len = unreported.len() + reported.len();
+        let [unreported, doubtful] = teller.departed;
+        let departed_len = unreported.len() + doubtful.len();
         let words = 10 + departed_len + 4 * records.len();
         let command = self.begin(out, &[members_key], "members", words);
         let command = command.word(teller.node.as_bytes());
@@ -148,7 +148,7 @@ impl Caller<'_> {
             None => command.word(b""),
         };
         let command = command.number(departed_len as u64).number(unreported.len() as u64);
-        let departed = unreported.iter().chain(reported);
+        let departed = unreported.iter().chain(doubtful);
         let command = departed.fold(command, |command, user_id| command.word(user_id.as_bytes()));
         let known = if teller.is_late { "2" } else { "1" };
         let words = records.iter().flat_map(|said| {

@@ -57,9 +57,9 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- was, and who came a moment before that; l, those that have gone though the hash never had them.
 -- ARGV: node, how long it is believed (ms; 0: it has nobody; -1: it ends, and sends what waits), whether what it does not say now is
 -- gone, PUBLISH or SPUBLISH, the channel's name in Redis, if its last call had no answer which one had (0: none), e as it knows it,
--- until when it may be given departures to report, the number of members that it knows to have gone, of how many of these that nobody
--- has reported it, and these, those first; then of each record the field, connections or nothing, info or nothing, and of a member whether it has heard that the hash has it (1; 2 if others may
--- have swept it since).
+-- until when it may be given departures to report, the number of members that it knows to have gone, of how many of them that nobody
+-- has reported it, and them, the latter first; then of each record the field, connections or nothing, info or nothing, and of a
+-- member whether it has heard that the hash has it (1; 2 if others may have swept it since).
 -- Nodes whose time is over are swept. The nodes that have the channel are told of other records, by a message that begins with u.
 -- Returns v, whether the node was known, the members that have come to the first node, those that have left the last one, e, those
 -- whose departure the node is to report now, and which call this is.
@@ -76,7 +76,8 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- perhaps once more.
 if operation == 'members' then
   local node, live, whole, send, name = ARGV[6], tonumber(ARGV[7]), ARGV[8] == '1', ARGV[9], ARGV[10]
-  local heard, reports, first = ARGV[11], now <= (tonumber(ARGV[13]) or 0), 16 + tonumber(ARGV[14])
+  local heard, reports = ARGV[11], now <= (tonumber(ARGV[13]) or 0)
+  local doubtful, first = 16 + tonumber(ARGV[15]), 16 + tonumber(ARGV[14])
   local had = redis.call('HMGET', channel, 'n', 'v', 'r', 'e', 'd', 'l')
   local version, was_known = tonumber(had[2]), 0
   local call = clock[1] .. '.' .. clock[2]
@@ -173,16 +174,21 @@ if operation == 'members' then
     told[#told + 1] = #field .. ':' .. field .. #text_now .. ':' .. text_now
     if string.sub(field, 1, 1) == 'm' and not (value and now_value) then
       local user = string.sub(field, 2)
-      local was_away, was_there = recent[user], is_lost and known == '1'
+      local was_away, missed, was_there = recent[user], lost[user], is_lost and known == '1'
       recent[user], is_recent_new = nil, is_recent_new or was_away
+      local has_come
       if value then
         leave(user)
-      elseif was_away and lost[user] and lost[user][2] and not was_there then
-        came[#came + 1] = user
-      elseif not was_away and (lost[user] or not was_there) then
+      elseif was_away then
+        -- It has never been away, as far as that is known.
+        has_come = missed and missed[2] and not was_there
+      else
+        has_come = missed or not was_there
+      end
+      if has_come then
         came[#came + 1] = user
       end
-      if now_value and lost[user] then
+      if now_value and missed then
         lost[user], is_lost_new = nil, true
       end
     end
@@ -219,7 +225,7 @@ if operation == 'members' then
   end
   for at = 16, is_lost and first - 1 or 0 do
     if not is_there(ARGV[at]) then
-      miss(ARGV[at], at - 16 >= tonumber(ARGV[15]))
+      miss(ARGV[at], at >= doubtful)
     end
   end
   -- What the node has not heard, as far as it is still so.
