@@ -10,7 +10,7 @@ mod support;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fanfare::config::Redis as RedisConfig;
+use fanfare::config::{Config, Redis as RedisConfig};
 use support::event_stream::Events;
 use support::metrics::Scraper;
 use support::multiplex::{fault, multiplex, next, say};
@@ -97,9 +97,9 @@ fn a_redis_that_stops_for_longer_is_away_and_what_was_sent_to_it_is_unknown() {
 fn a_redis_that_stops_for_twenty_seconds_is_away_by_the_default_timeout_and_nobody_misses_anything() {
     const STOPPED: Duration = Duration::from_secs(20);
     let Some(redis) = Redis::start(&[]) else { return };
-    let mut config = by_redis(redis.port);
-    let timeout = RedisConfig::new("redis://localhost".parse().unwrap()).timeout;
-    config.redis.as_mut().unwrap().timeout = timeout;
+    let by_default = RedisConfig::new(format!("redis://127.0.0.1:{}", redis.port).parse().unwrap());
+    let timeout = by_default.timeout;
+    let config = Config { redis: Some(by_default), ..by_redis(redis.port) };
     let scene = Scene::of((0..2).map(|_| start(config.clone())).collect(), Keys::Without);
     redis.signal("STOP");
     let stopped_at = Instant::now();

@@ -82,13 +82,10 @@ fn a_member_is_added_once_and_removed_once_over_all_nodes() {
     let Some(redis) = Redis::start(&[]) else { return };
     let stub = receiver();
     let [a, b] = nodes(&redis, &configured(&stub, &[WebhookEvent::MemberAdded, WebhookEvent::MemberRemoved]));
-    let mut at_a = Pusher::connect(a.address);
-    at_a.join(ROOM, "anna");
+    let at_a = join(&a, "anna");
     assert_eq!(next_events(&stub, 1), ["member_added anna"]);
-    let mut at_b = Pusher::connect(b.address);
-    at_b.join(ROOM, "anna");
-    let mut bert = Pusher::connect(b.address);
-    bert.join(ROOM, "bert");
+    let at_b = join(&b, "anna");
+    let _bert = join(&b, "bert");
     assert_eq!(next_events(&stub, 1), ["member_added bert"]);
     drop(at_a);
     assert!(stub.is_quiet_for(QUIET), "anna is there by another node");
@@ -101,18 +98,15 @@ fn who_comes_back_to_another_node_within_the_delay_was_never_gone() {
     let Some(redis) = Redis::start(&[]) else { return };
     let stub = receiver();
     let [a, b] = nodes(&redis, &configured(&stub, &[]));
-    let mut client = Pusher::connect(a.address);
-    client.join(ROOM, "anna");
+    let client = join(&a, "anna");
     let mut events = next_events(&stub, 2);
     events.sort();
     assert_eq!(events, [format!("channel_occupied {ROOM}"), "member_added anna".into()]);
-    let mut witness = Pusher::connect(b.address);
-    witness.join(ROOM, "bert");
+    let mut witness = join(&b, "bert");
     assert_eq!(next_events(&stub, 1), ["member_added bert"]);
     drop(client);
     witness.expect("pusher_internal:member_removed");
-    let mut client = Pusher::connect(b.address);
-    client.join(ROOM, "anna");
+    let _anna = join(&b, "anna");
     witness.expect("pusher_internal:member_added");
     assert!(stub.is_quiet_for(QUIET));
 }
@@ -192,9 +186,7 @@ fn users_that_leave_two_nodes_at_one_moment_are_each_removed_once() {
     let mut clients = Vec::new();
     for number in 0..USERS {
         for node in &nodes {
-            let mut client = Pusher::connect(node.address);
-            client.join(ROOM, &format!("user-{number:02}"));
-            clients.push(client);
+            clients.push(join(node, &format!("user-{number:02}")));
         }
     }
     clients
@@ -284,6 +276,27 @@ fn who_left_before_redis_lost_its_memory_is_reported_though_another_node_speaks_
 }
 
 #[test]
+fn who_comes_back_just_after_redis_lost_its_memory_was_never_gone() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = receiver();
+    let [a, b] = nodes(&redis, &configured(&stub, &[WebhookEvent::MemberAdded, WebhookEvent::MemberRemoved]));
+    let _bert = join(&a, "bert");
+    let anna = join(&a, "anna");
+    next_events(&stub, 2);
+    drop(anna);
+    expect_members(&redis, 1);
+    let _: String = redis.ask("FLUSHALL");
+    // By this the node notices, and says all that it had.
+    let _carl = join(&a, "carl");
+    until("Redis knows again that anna has left", || {
+        redis.ask::<bool>(&format!("HEXISTS fanfare:{{{ROOM}}}:u r")).then_some(())
+    });
+    let _anna = join(&b, "anna");
+    assert_eq!(next_events(&stub, 1), ["member_added carl"]);
+    assert!(stub.is_quiet_for(QUIET));
+}
+
+#[test]
 fn who_stays_while_redis_loses_its_memory_is_not_reported_and_who_leaves_then_is() {
     let Some(redis) = Redis::start(&[]) else { return };
     let stub = receiver();
@@ -301,8 +314,7 @@ fn who_goes_from_a_node_that_ends_to_another_is_there_after_all_that_is_reported
     let Some(redis) = Redis::start(&[]) else { return };
     let stub = receiver();
     let [a, b]: [Running; 2] = nodes(&redis, &configured(&stub, &[]));
-    let mut client = Pusher::connect(a.address);
-    client.join(ROOM, "anna");
+    let mut client = join(&a, "anna");
     let mut witness = Pusher::connect(b.address);
     witness.subscribe("news");
     assert_eq!(next_events(&stub, 3).len(), 3);
@@ -311,8 +323,7 @@ fn who_goes_from_a_node_that_ends_to_another_is_there_after_all_that_is_reported
     a.handle.shutdown();
     a.join().unwrap();
     closed.join().unwrap();
-    let mut client = Pusher::connect(b.address);
-    client.join(ROOM, "anna");
+    let _anna = join(&b, "anna");
     let events = next_events(&stub, 4);
     let at = |event: &str| events.iter().position(|found| *found == event).expect(event);
     assert!(at("member_removed anna") < at("member_added anna"));
@@ -346,4 +357,45 @@ fn a_node_that_ends_reports_at_once_who_has_left_it_and_what_is_vacated_by_that(
     left.extend([format!("channel_vacated {ROOM}"), "member_removed anna".into()]);
     assert_eq!(events, left);
     assert!(stub.is_quiet_for(QUIET), "what another node has is not vacated, and nothing is reported twice");
+}
+
+#[test]
+fn a_node_that_ends_while_what_it_says_is_under_way_reports_what_that_vacates() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = receiver();
+    let proxy = Proxy::to(redis.port);
+    let config = by_redis(proxy.address.port());
+    let a = start(Config { redis: config.redis, ..configured(&stub, &[]) });
+    wait_for_readiness(a.address, 200);
+    proxy.delay(Duration::from_millis(200));
+    let mut client = Pusher::connect(a.address);
+    client.subscribe("first");
+    client.subscribe("second");
+    drop(client);
+    a.handle.shutdown();
+    a.join().unwrap();
+    let mut events = next_events(&stub, 4);
+    events.sort();
+    let expected = ["channel_occupied", "channel_vacated"]
+        .map(|event| ["first", "second"].map(|name| format!("{event} {name}")));
+    assert_eq!(events, expected.concat());
+    assert!(stub.is_quiet_for(QUIET));
+}
+
+#[test]
+fn who_has_gone_to_another_node_is_not_reported_when_the_one_that_it_left_ends() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = receiver();
+    let [a, b]: [Running; 2] = nodes(&redis, &configured(&stub, &[]));
+    let carl = join(&a, "carl");
+    let anna = join(&a, "anna");
+    next_events(&stub, 3);
+    drop(anna);
+    expect_members(&redis, 1);
+    let _anna = join(&b, "anna");
+    drop(carl);
+    a.handle.shutdown();
+    a.join().unwrap();
+    assert_eq!(next_events(&stub, 1), ["member_removed carl"]);
+    assert!(stub.is_quiet_for(QUIET));
 }
